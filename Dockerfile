@@ -1,0 +1,16 @@
+# A SageMaker training container. Build from the repository's root: docker build -t fusionzoo .
+# For a GPU: --build-arg BASE=pytorch/pytorch:2.13.0-cuda13.0-cudnn9-runtime
+ARG BASE=python:3.11-slim
+FROM ${BASE}
+
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /opt/fusionzoo
+COPY constraints.txt ./
+RUN python -m pip install -c constraints.txt torch
+COPY core core
+COPY plugins plugins
+RUN python -m pip install -c constraints.txt ./core ./plugins/* && fusionzoo list
+COPY train.py ./
+
+# SageMaker starts the image with the argument `train`, which train.py ignores as it does all arguments.
+ENTRYPOINT ["python", "/opt/fusionzoo/train.py"]

@@ -1,0 +1,34 @@
+# make install | demo | test | lint | clean. The environment is made once, and again when what it is made of changes.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/installed
+PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
+EDITABLE := -e 'core[dev]' $(patsubst %/pyproject.toml,-e %,$(PLUGINS))
+DEMO_ROOT ?= demo
+DEMO_ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: install demo test lint clean
+install: $(STAMP)
+
+# torch first and by itself: pip then takes the CPU build where one lies at hand, and nothing later replaces it.
+$(STAMP): core/pyproject.toml $(PLUGINS) constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt torch
+	$(BIN)/python -m pip install -q -c constraints.txt $(EDITABLE)
+	touch $@
+
+demo: install
+	$(BIN)/fusionzoo demo --root $(DEMO_ROOT) $(DEMO_ARGS)
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy core/fusionzoo $(wildcard plugins/*/*.py) train.py
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv $(DEMO_ROOT)

@@ -1,0 +1,101 @@
+"""The chosen architecture: its plugins, its settings, and how they become one module. Training and loading share it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fusionzoo import hyperparameters
+from fusionzoo.data.settings import DataSettings
+from fusionzoo.hyperparameters import Hyperparameters
+from fusionzoo.registry import MODELS, TEXT_ENCODERS, Plugin, Registry
+from fusionzoo.settings import JobSettings, ModelSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fusionzoo.nn.schema import InputSpec
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A module, and the text encoder inside it where core injected one."""
+
+    model: nn.Module
+    text_encoder: nn.Module | None
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The plugins that were asked for, with their checked settings."""
+
+    model: Plugin
+    encoder: Plugin | None
+    hyperparameters: Hyperparameters
+
+    @property
+    def job(self) -> JobSettings:
+        """Core's settings."""
+        return self.hyperparameters.job
+
+    @property
+    def data_settings(self) -> DataSettings:
+        """The data settings, without the columns of a modality that the model does not read."""
+        data = DataSettings(**self.job.model_dump(include=set(DataSettings.model_fields)))
+        unread: dict[str, Any] = {}
+        if "table" not in self.hyperparameters.model.reads:
+            unread |= {"cat_field_list": [], "tab_field_list": []}
+        if "text" not in self.hyperparameters.model.reads:
+            unread |= {"text_name": None}
+        return data.model_copy(update=unread)
+
+    def build(self, spec: InputSpec, pretrained: bool = False) -> Built:
+        """The module with fresh weights, or with pretrained ones in its text encoder; the torch seed decides."""
+        text_encoder = None
+        if self.encoder is not None:
+            settings = self._encoder_settings
+            text_encoder = self.encoder.build_text_encoder(spec, settings)
+            if pretrained and self.encoder.load_pretrained(text_encoder, settings):
+                log.info("Text encoder '%s' starts from pretrained weights.", self.encoder.name)
+        return Built(self.model.build_model(spec, self.hyperparameters.model, text_encoder), text_encoder)
+
+    @property
+    def _encoder_settings(self) -> ModelSettings:
+        if self.hyperparameters.encoder is None:
+            raise ValueError("an architecture with a text encoder has its settings")
+        return self.hyperparameters.encoder
+
+    @property
+    def encoder_is_pretrained(self) -> bool:
+        """Whether the text encoder starts from pretrained weights."""
+        return self.hyperparameters.encoder is not None and self.hyperparameters.encoder.pretrained
+
+    def versions(self) -> dict[str, str]:
+        """Distribution and version of each plugin in use."""
+        return {p.distribution: p.version for p in (self.model, self.encoder) if p is not None}
+
+
+def choose(raw: Mapping[str, Any]) -> Architecture:
+    """The architecture that flat hyperparameters ask for; warnings about them are logged.
+
+    Raises:
+        fusionzoo.errors.ZooError: a plugin cannot be used, or settings are wrong; all faults of them together.
+    """
+    loaded: dict[str, Plugin] = {}
+
+    def settings_of(group: str, name: str) -> type[ModelSettings]:
+        loaded[group] = Registry.discover(group).load(name)
+        return loaded[group].settings_class
+
+    parsed = hyperparameters.parse(
+        raw,
+        lambda name: settings_of(MODELS, name),
+        lambda name: settings_of(TEXT_ENCODERS, name),
+    )
+    for warning in parsed.warnings:
+        log.warning(warning)
+    return Architecture(loaded[MODELS], loaded.get(TEXT_ENCODERS), parsed)

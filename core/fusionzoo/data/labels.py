@@ -1,0 +1,128 @@
+"""Labels: strings or numbers to class indices, fitted on train, applied backwards at prediction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fusionzoo import errors
+from fusionzoo.data.categories import canonical
+from fusionzoo.data.reading import Rows
+from fusionzoo.data.settings import DataSettings
+
+log = logging.getLogger(__name__)
+
+Label = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """The classes as they came, in the order of their indices."""
+
+    name: str
+    classes: tuple[Label, ...]
+
+    def encode(self, rows: Rows) -> np.ndarray:
+        """Class indices [rows] int64.
+
+        Raises:
+            errors.DataError: a label is null or was never seen in train; names rows.
+        """
+        text = canonical(rows, self.name)
+        refuse_null(rows, self.name, text)
+        index = pc.index_in(text, value_set=pa.array([key(label) for label in self.classes], pa.string()))
+        unseen = np.flatnonzero(index.is_null().to_numpy(zero_copy_only=False))
+        if len(unseen):
+            examples = [(rows.row(int(i)), text[int(i)].as_py()) for i in unseen[:3]]
+            raise errors.DataError([errors.labels_unseen(rows.source, self.name, len(unseen), examples, self.classes)])
+        encoded: np.ndarray = index.to_numpy(zero_copy_only=False).astype(np.int64)
+        return encoded
+
+
+class LabelCounts:
+    """The running fit: each label's count, first row, and value as it came."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.counts: dict[str, int] = {}
+        self.first_row: dict[str, str] = {}
+        self.values: dict[str, Label] = {}
+        self.typed = True
+
+    def add(self, rows: Rows) -> None:
+        """Count a block's labels.
+
+        Raises:
+            errors.DataError: a label is null; names rows.
+        """
+        text = canonical(rows, self.name)
+        refuse_null(rows, self.name, text)
+        self.typed &= rows.typed
+        for entry in pc.value_counts(text).to_pylist():
+            label, number = entry["values"], entry["counts"]
+            if label not in self.counts:
+                at = pc.index(text, label).as_py()
+                self.first_row[label] = rows.row(at)
+                self.values[label] = rows.columns[self.name][at].as_py()
+            self.counts[label] = self.counts.get(label, 0) + number
+
+    def fit(self, settings: DataSettings) -> LabelMap:
+        """The label map.
+
+        Raises:
+            errors.DataError: one class only, more labels than `num_classes`, or labels outside `classes`.
+        """
+        values = self.values if self.typed else _inferred(self.values)
+        if len(values) < 2:
+            raise errors.DataError([errors.one_class_only(self.name, self.counts)])
+        if settings.classes is not None:
+            classes: Sequence[Label] = [values.get(key(label), label) for label in settings.classes]
+            if extra := [label for label in self.counts if label not in {key(c) for c in classes}]:
+                raise errors.DataError(
+                    [errors.labels_outside_classes(self.name, extra, self.first_row, settings.classes)]
+                )
+        else:
+            classes = self._classes(values, settings.num_classes)
+        if absent := [label for label in classes if key(label) not in self.counts]:
+            log.warning(errors.class_without_rows(self.name, absent))
+        return LabelMap(self.name, tuple(classes))
+
+    def _classes(self, values: Mapping[str, Label], num_classes: int) -> Sequence[Label]:
+        indices = range(num_classes)
+        if all(type(v) is int and v in indices for v in values.values()):
+            return list(indices)
+        if len(values) != num_classes:
+            raise errors.DataError(
+                [errors.labels_against_num_classes(self.name, self.counts, self.first_row, num_classes)]
+            )
+        numeric = all(not isinstance(value, str) for value in values.values())
+        return sorted(values.values(), key=float if numeric else str)
+
+
+def key(label: Label) -> str:
+    """A label's text, by which it is compared over formats: 1, 1.0 and "1" are the same label."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
+def refuse_null(rows: Rows, name: str, text: pa.Array) -> None:
+    """Raises errors.DataError where a label is null."""
+    null = np.flatnonzero(text.is_null().to_numpy(zero_copy_only=False))
+    if len(null):
+        raise errors.DataError([errors.labels_null(rows.source, name, len(null), [rows.row(int(i)) for i in null[:3]])])
+
+
+def _inferred(values: Mapping[str, Label]) -> dict[str, Label]:
+    """What labels that came as text (CSV) stand for: whole numbers, numbers, or text."""
+    for kind in (int, float):
+        try:
+            read = {label: kind(label) for label in values}
+        except ValueError:
+            continue
+        if all(np.isfinite(value) and str(value) == label for label, value in read.items()):
+            return dict(read)
+    return {label: str(value) for label, value in values.items()}

@@ -1,0 +1,943 @@
+"""Every failure that a user can mend: what happened, which file, field, row or package, what to do.
+
+Messages stand here and nowhere else. The first 1,024 characters of a message become a SageMaker job's
+FailureReason, so the cause comes first.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+LISTED_FAULTS = 20
+
+
+class ZooError(Exception):
+    """Base of every error that a user can mend; `train.py` reports it without a stack trace."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong: where it stands, what is wrong, and what to do about it."""
+
+    where: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}. Fix: {self.remedy}."
+
+
+class FaultsError(ZooError):
+    """Several faults of one input, reported together; `faults` holds all of them."""
+
+    heading = "{count} found"
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        lines = [self.heading.format(count=_count(len(self.faults), "fault"))]
+        lines += [f"- {fault}" for fault in self.faults[:LISTED_FAULTS]]
+        if len(self.faults) > LISTED_FAULTS:
+            lines.append(f"- and {len(self.faults) - LISTED_FAULTS} more")
+        super().__init__("\n".join(lines))
+
+
+def nearest(name: str, known: Iterable[str], how_many: int = 1) -> list[str]:
+    """The known names that are most like `name`, best first; compared without regard to case."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    return [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=how_many)]
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
+# --- settings
+
+
+class SettingFault(ZooError):
+    """A setting's value cannot work in this job; raised by `ModelSettings.resolve` and by plugins' builders."""
+
+    def __init__(self, key: str, value: object, problem: str, remedy: str) -> None:
+        self.key, self.value, self.problem, self.remedy = key, value, problem, remedy
+        super().__init__(f"{key} = {str(value)[:80]!r}: {problem}.\nFix: {remedy}.")
+
+
+class HyperparametersError(FaultsError):
+    """What the hyperparameters say cannot be used; all faults of a file together."""
+
+    heading = "The hyperparameters cannot be used: {count}."
+
+
+def setting_refused(key: str, value: object, problem: str, remedy: str) -> Fault:
+    return Fault(f"{key} = {_as_json(value)}", problem, remedy)
+
+
+def hyperparameters_nowhere(places: Sequence[Path]) -> Fault:
+    where = ", ".join(str(place) for place in places)
+    return Fault("hyperparameters", f"none are given: absent or empty are {where}", "write them into one of these")
+
+
+def hyperparameters_unreadable(path: Path, cause: Exception) -> Fault:
+    return Fault(str(path), f"it cannot be read as UTF-8 text ({_short(cause)})", "write it again")
+
+
+def hyperparameters_not_json(path: Path, place: str, cause: str) -> Fault:
+    return Fault(f"{path}{place}", f"it is not JSON ({cause})", "mend it there; `python -m json.tool` shows the place")
+
+
+def hyperparameters_not_object(path: Path, found: object) -> Fault:
+    return Fault(str(path), f"it holds {_as_json(found)}, not an object", 'write {"name": value, ...}')
+
+
+def setting_twice(path: Path, key: str) -> Fault:
+    return Fault(f"{path}, {key}", "it is given more than once", "keep one of them")
+
+
+def setting_not_finite(key: str, value: object, path: Path | None = None) -> Fault:
+    where = "" if path is None else f"{path}, "
+    return setting_refused(f"{where}{key}", value, "NaN and Infinity are no settings", "give a finite number")
+
+
+def setting_not_unicode(key: str, value: object) -> Fault:
+    return setting_refused(key, value, "it holds half of a surrogate pair, which is no text", "write the text again")
+
+
+def setting_unknown(key: str, value: object, known: Iterable[str]) -> Fault:
+    close = nearest(key, known)
+    remedy = f"write {close[0]}, or remove it" if close else "remove it"
+    if isinstance(value, dict):
+        remedy = "write its keys at the top level of the file"
+    return setting_refused(key, value, "there is no such setting", remedy)
+
+
+def setting_missing(key: str, schema: Mapping[str, Any]) -> Fault:
+    return Fault(key, "it is required, and not given", f"give {_wanted(schema)}")
+
+
+def setting_invalid(key: str, value: object, schema: Mapping[str, Any], reason: str = "") -> Fault:
+    return setting_refused(key, value, reason or "this cannot be used", f"give {_wanted(schema)}")
+
+
+def setting_item_invalid(key: str, value: Sequence[object], index: int, schema: Mapping[str, Any]) -> Fault:
+    problem = f"its item {index + 1}, {_as_json(value[index])}, cannot be used"
+    return setting_refused(key, value, problem, f"give {_wanted(schema)}")
+
+
+def setting_nested(key: str, value: object) -> Fault:
+    remedy = "write one plain value, and other settings at the top level"
+    return setting_refused(key, value, "it is an object within the object", remedy)
+
+
+def setting_no_list(key: str, value: object, schema: Mapping[str, Any]) -> Fault:
+    wanted = f"give {_wanted(schema)}"
+    if isinstance(value, str) and _part(schema, "array").get("items", {}).get("type") == "string":
+        names = [name.strip(" '\"[]()") for name in value.split(",")]
+        wanted = f"write {_as_json([name for name in names if name])}"
+    return setting_refused(key, value, "it is not a list", wanted)
+
+
+def settings_inconsistent(owner: str, reason: str) -> Fault:
+    return Fault(f"settings of {owner}", reason, "change the settings that this names")
+
+
+def settings_clash(key: str, values: Mapping[str, object]) -> Fault:
+    seen = ", ".join(f"{_as_json(value)} for {owner}" for owner, value in values.items())
+    return Fault(key, f"one name would stand for two values: {seen}", "tell the plugin's author to rename it")
+
+
+def binary_against_classes(is_binary: bool, num_classes: int) -> Fault:
+    problem = f"num_classes is {num_classes}"
+    return setting_refused("is_binary", is_binary, problem, "remove is_binary, or mend num_classes")
+
+
+def length_against_classes(key: str, values: Sequence[object], num_classes: int) -> Fault:
+    problem = f"its length is {len(values)}, but num_classes is {num_classes}"
+    return setting_refused(key, values, problem, "give one entry per class")
+
+
+def weights_invalid(weights: Sequence[float]) -> Fault:
+    problem = "a weight is negative" if min(weights) < 0 else "every weight is 0"
+    return setting_refused("class_weights", weights, problem, "give weights of 0 or more, of which one is above 0")
+
+
+def classes_twice(classes: Sequence[object], twice: Sequence[object]) -> Fault:
+    named = ", ".join(map(_as_json, twice))
+    return setting_refused("classes", classes, f'more than once: {named} (1, 1.0 and "1" are one)', "name each once")
+
+
+def column_in_two_roles(column: str, first: str, second: str) -> Fault:
+    if first == second:
+        return setting_refused(first, column, "the column is named twice", "name it once")
+    return setting_refused(second, column, f"the column is {first} too", f"remove it from {first} or {second}")
+
+
+def metric_unknown(key: str, metric: str, known: Sequence[str]) -> Fault:
+    close = nearest(metric, known)
+    remedy = f"write {close[0]}" if close else f"give one of {', '.join(known)}"
+    return setting_refused(key, metric, "no such metric is computed", remedy)
+
+
+def precision_contradicts(fp16: bool, precision: str) -> Fault:
+    return setting_refused("fp16", fp16, f"precision is {precision}", "remove one of the two")
+
+
+def modality_missing(model_class: str, modalities: Sequence[str]) -> Fault:
+    keys = {"text": "text_name", "table": "cat_field_list or tab_field_list"}
+    named = " or ".join(modalities)
+    remedy = f"give {' or '.join(keys[modality] for modality in modalities)}, or choose another model_class"
+    return setting_refused("model_class", model_class, f"it needs {named}, and no such column is named", remedy)
+
+
+def warmup_too_long(warmup_steps: int, steps: int) -> Fault:
+    problem = f"the whole training has only {_count(steps, 'step')}, so the warm-up would never end"
+    remedy = f"give fewer than {steps}, or remove it: warmup_fraction then decides"
+    return setting_refused("warmup_steps", warmup_steps, problem, remedy)
+
+
+def columns_unused(model_class: str, columns: Sequence[str]) -> str:
+    return f"{model_class} does not read these columns, which are named in the settings: {_quoted(columns)}."
+
+
+def legacy_renamed(old: str, value: object, new: str, now: object) -> str:
+    return f"{old} = {_as_json(value)} is taken as {new} = {_as_json(now)}: write that instead."
+
+
+def legacy_always_so(old: str, value: object, why: str) -> str:
+    return f"{old} = {_as_json(value)} changes nothing: {why}. Remove it."
+
+
+def legacy_and_new_differ(old: str, value: object, new: str, wanted: object, found: object) -> Fault:
+    problem = f"it means {new} = {_as_json(wanted)}, but {new} is {_as_json(found)}"
+    return setting_refused(old, value, problem, f"keep {new}, and remove {old}")
+
+
+def legacy_invalid(old: str, value: object, form: str, new: str) -> Fault:
+    return setting_refused(old, value, f"it is not {form}", f"remove it, and give {new}")
+
+
+def legacy_without_meaning(old: str, value: object) -> Fault:
+    return setting_refused(old, value, WITHOUT_MEANING[old], "remove it")
+
+
+_BY_NAME = "columns are read by their names"
+_COUNTED = "the table's fields are counted, and their width is the architecture's own setting"
+_BATCH = "a batch has fixed fields"
+_CHANNEL = "every part file of the channel is read, whatever its name"
+WITHOUT_MEANING = {
+    "header": _BY_NAME,
+    "full_field_list": _BY_NAME,
+    "input_tab_dim": _COUNTED,
+    "tab_field_dim": _COUNTED,
+    "text_input_ids_key": _BATCH,
+    "text_attention_mask_key": _BATCH,
+    "fixed_tokenizer_length": "a batch is padded to its longest chunk only, and scores do not depend on it",
+    "device": "the hardware that is there is used",
+    "load_ckpt": "a job continues by itself from its checkpoint folder",
+    "text_field_overwrite": "the data is never changed",
+    "smooth_factor": "categories have embeddings; nothing is encoded by the target",
+    "lr_decay": "the learning rate follows schedule",
+    "train_filename": _CHANNEL,
+    "val_filename": _CHANNEL,
+    "test_filename": _CHANNEL,
+    "model_path": "the model is written where SageMaker takes it from",
+    "embed_size": "embedding_dim is the width of word vectors; a pretrained encoder has its own",
+}
+
+
+def _as_json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _part(schema: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """The alternative of a JSON schema that has this type; empty where there is none."""
+    return next((part for part in schema.get("anyOf", [schema]) if part.get("type") == kind), {})
+
+
+def _wanted(schema: Mapping[str, Any]) -> str:
+    """In plain words, the values that a JSON schema allows."""
+    parts = [_wanted_part(part) for part in schema.get("anyOf", [schema])]
+    return " or ".join(dict.fromkeys(parts))
+
+
+def _wanted_part(part: Mapping[str, Any]) -> str:
+    if choices := _choices(part):
+        return _as_json(choices[0]) if len(choices) == 1 else "one of " + ", ".join(map(_as_json, choices))
+    if part.get("type") == "array":
+        return _wanted_list(part)
+    if part.get("type") == "string" and "pattern" in part:
+        return f"a text that matches {part['pattern']}"
+    text = "a text that is not empty" if part.get("minLength") else "a text"
+    words = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "null"}
+    words |= {"string": text, "object": 'an object, like {"name": 1}'}
+    return words.get(part.get("type", ""), "another value") + _bounds(part)
+
+
+def _wanted_list(part: Mapping[str, Any]) -> str:
+    items = part.get("items", {})
+    few = "that is not empty" if part.get("minItems") else ""
+    if choices := _choices(items):
+        return " ".join(["a list", few, "out of", ", ".join(map(_as_json, choices))]).replace("  ", " ")
+    plural, example = {
+        "integer": ("whole numbers", [1, 2]),
+        "number": ("numbers", [1.0, 2.0]),
+        "boolean": ("true and false", [True, False]),
+        "string": ("texts", ["feature1", "feature2"]),
+    }.get(items.get("type", ""), ("values", ["a", "b"]))
+    return f"a list of {plural}{_bounds(items)}{few and ' ' + few}, like {_as_json(example)}"
+
+
+def _choices(part: Mapping[str, Any]) -> Sequence[object]:
+    return [part["const"]] if "const" in part else part.get("enum", [])
+
+
+def _bounds(part: Mapping[str, Any]) -> str:
+    if "minimum" in part and "maximum" in part:
+        return f" from {part['minimum']} to {part['maximum']}"
+    words = {
+        "minimum": "of at least",
+        "exclusiveMinimum": "above",
+        "maximum": "of at most",
+        "exclusiveMaximum": "below",
+    }
+    found = [f"{word} {part[name]}" for name, word in words.items() if name in part]
+    return f" {' and '.join(found)}" if found else ""
+
+
+# --- container
+
+
+class ContainerError(ZooError):
+    """A file that the container put in place cannot be used."""
+
+    def __init__(self, path: Path, cause: Exception) -> None:
+        super().__init__(f"{path} cannot be read as JSON ({_short(cause)}).\nFix: start the job again.")
+
+
+OUT_OF_MEMORY = "Fix: lower batch_size, max_sen_len or max_total_chunks, or take an instance with more memory."
+
+
+def failure_unwritten(path: Path, cause: Exception) -> str:
+    return f"{path} could not be written ({_short(cause)}); SageMaker will not show the cause, this log does."
+
+
+def failure_already_there(path: Path) -> str:
+    return f"{path} is kept: another process wrote it first."
+
+
+def failure_not_removed(path: Path, cause: Exception) -> str:
+    return f"{path} of an earlier run could not be removed ({_short(cause)})."
+
+
+# --- data
+
+
+class DataError(FaultsError):
+    """The data cannot be used as the settings say."""
+
+    heading = "The data cannot be used: {count}."
+
+
+class FaultLog:
+    """Gathers the faults of several steps, so that a user sees all of them at once."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the faults of a DataError raised in the block, and go on after it."""
+        try:
+            yield
+        except DataError as error:
+            self.faults += error.faults
+
+    def raise_if_any(self) -> None:
+        """Raises DataError with all faults kept so far."""
+        if self.faults:
+            raise DataError(self.faults)
+
+
+def channel_missing(name: str, folder: Path) -> Fault:
+    return Fault(f"channel '{name}'", f"there is no folder {folder}", f"mount the {name} data there")
+
+
+def channel_empty(name: str, folder: Path) -> Fault:
+    return Fault(f"channel '{name}'", f"{folder} holds no part file", "check the channel's S3 prefix")
+
+
+def no_rows(name: str) -> Fault:
+    return Fault(f"channel '{name}'", "its part files hold no row", "check the step that wrote them")
+
+
+def part_of_unknown_type(name: str, suffixes: Sequence[str]) -> Fault:
+    return Fault(name, "its name does not say what it is", f"use one of {', '.join(suffixes)}, each also with .gz")
+
+
+def part_unreadable(name: str, kind: str, cause: Exception) -> Fault:
+    text = " ".join(str(cause).split())[:200]
+    return Fault(name, f"it cannot be read as {kind} ({text})", "it may be truncated, or not what its name says")
+
+
+def column_missing(name: str, column: str, found: Sequence[str]) -> Fault:
+    close = nearest(column, found, 3)
+    meant = f"did you mean {_quoted(close)}" if close else f"it has {_quoted(found[:10])}"
+    return Fault(name, f"there is no column '{column}'", meant)
+
+
+def column_twice(name: str, column: str) -> Fault:
+    return Fault(name, f"column '{column}' stands there more than once", "give each column its own name")
+
+
+def column_of_wrong_type(name: str, column: str, kind: str, wanted: str) -> Fault:
+    return Fault(f"{name}, column '{column}'", f"it holds {kind}, not {wanted}", "convert it, or leave it out")
+
+
+def row_of_other_width(name: str, row: int | None, expected: int, found: int) -> Fault:
+    where = name if row is None else f"{name} line {row}"
+    return Fault(where, f"it has {found} columns, not {expected}", "the file may be truncated, or a text unquoted")
+
+
+def quote_unclosed(name: str) -> Fault:
+    return Fault(name, "it ends inside a quoted text", "the file is truncated: write it again")
+
+
+def line_not_json(name: str, line: int, cause: Exception) -> Fault:
+    return Fault(f"{name} line {line}", f"it is not JSON ({cause})", "write one JSON object per line")
+
+
+def line_not_object(name: str, line: int) -> Fault:
+    return Fault(f"{name} line {line}", "it is not a JSON object", 'write one object per line, like {"id": 1}')
+
+
+def not_numbers(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Fault:
+    return Fault(
+        f"{name}, column '{column}'",
+        f"{_count(count, 'value')} not a finite number: {_examples(examples)}",
+        "mend the values (empty is missing), or put the column into cat_field_list",
+    )
+
+
+def number_without_values(column: str) -> str:
+    return f"Number column '{column}' has no value in train: only its absence can be used."
+
+
+def no_text(columns: Sequence[str]) -> Fault:
+    return Fault(f"train, column {_quoted(columns)}", "no row has any text", "check text_name and the cleaning steps")
+
+
+def no_frequent_word(min_count: int) -> Fault:
+    return Fault("train", f"no word occurs {min_count} times", "lower word_min_count")
+
+
+def one_class_only(column: str, counts: Mapping[str, int]) -> Fault:
+    seen = ", ".join(f"'{label}' in all {count} rows" for label, count in counts.items())
+    return Fault(
+        f"train, column '{column}'", f"there is one class only: {seen}", "a classifier needs two; check label_name"
+    )
+
+
+def labels_null(name: str, column: str, count: int, rows: Sequence[str]) -> Fault:
+    return Fault(f"{name}, column '{column}'", f"{_count(count, 'label')} null: {', '.join(rows)}", "drop these rows")
+
+
+def labels_unseen(
+    name: str, column: str, count: int, examples: Sequence[tuple[str, object]], classes: Sequence[object]
+) -> Fault:
+    return Fault(
+        f"{name}, column '{column}'",
+        f"{_count(count, 'label')} never seen in train: {_examples(examples)}",
+        f"mend them, or put such rows into train; known are {_quoted(classes[:10])}",
+    )
+
+
+def labels_against_num_classes(
+    column: str, counts: Mapping[str, int], first_row: Mapping[str, str], num_classes: int
+) -> Fault:
+    shown = sorted(counts.items(), key=lambda item: item[1])[:10]
+    seen = ", ".join(f"'{label}' ({count} rows, first {first_row[label]})" for label, count in shown)
+    return Fault(
+        f"train, column '{column}'",
+        f"num_classes is {num_classes}, but there are {len(counts)} labels: {seen}",
+        "mend the labels or num_classes; `classes` names them where train lacks one",
+    )
+
+
+def labels_outside_classes(
+    column: str, extra: Sequence[str], first_row: Mapping[str, str], classes: Sequence[object]
+) -> Fault:
+    seen = ", ".join(f"'{label}' (first {first_row[label]})" for label in extra[:10])
+    return Fault(f"train, column '{column}'", f"not in `classes` ({_quoted(classes)}): {seen}", "mend either")
+
+
+def class_without_rows(column: str, absent: Sequence[object]) -> str:
+    return f"No row of train has {column} = {_quoted(absent)}: the model cannot learn it."
+
+
+class TokenizerError(ZooError):
+    """The tokenizer that the settings name is not to be had."""
+
+    def __init__(self, name: str, cause: Exception) -> None:
+        super().__init__(
+            f"Tokenizer '{name}' could not be loaded ({type(cause).__name__}: {_short(cause)}).\n"
+            "Fix: give a Hugging Face model name that the hub can be asked for, a folder that holds tokenizer.json, "
+            "or 'word' for a vocabulary fitted on the training text."
+        )
+
+
+class EmbeddingsError(ZooError):
+    """Word vectors could not be had from where `embeddings` says."""
+
+    @classmethod
+    def unknown(cls, given: str, methods: Sequence[str]) -> EmbeddingsError:
+        return cls(f"embeddings: '{given}' is neither a file nor one of {', '.join(methods)}.\nFix: give one of them.")
+
+    @classmethod
+    def unreadable(cls, path: str, cause: Exception) -> EmbeddingsError:
+        return cls(
+            f"embeddings: {path} could not be read ({type(cause).__name__}: {_short(cause)}).\n"
+            "Fix: give vectors in word2vec or GloVe text format, or word2vec .bin, plain or gzip."
+        )
+
+    @classmethod
+    def no_word_known(cls, path: str) -> EmbeddingsError:
+        return cls(
+            f"embeddings: {path} has a vector for none of the words in train.\n"
+            "Fix: words are lower-cased; give vectors of the same language, or embeddings: word2vec."
+        )
+
+
+class ModelFolderError(ZooError):
+    """A model folder lacks a file, or holds one that cannot be used."""
+
+    @classmethod
+    def read_json(cls, path: Path) -> dict[str, Any]:
+        """The JSON object in a file of a model folder; raises this error where there is none."""
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as cause:
+            raise cls(f"{path} cannot be read ({_short(cause)}).\nFix: give a folder that a job wrote.") from cause
+        if not isinstance(found, dict):
+            raise cls(f"{path} does not hold a JSON object.\nFix: give a folder that a job wrote.")
+        return found
+
+    @classmethod
+    @contextmanager
+    def reading(cls, path: Path) -> Iterator[None]:
+        """Raises this error where the block cannot read `path`."""
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError, EOFError) as cause:
+            raise cls(f"{path} cannot be read ({_short(cause)}).\nFix: give a folder that a job wrote.") from cause
+
+    @classmethod
+    def other_version(cls, path: Path, found: object, known: int) -> ModelFolderError:
+        return cls(f"{path} has format version {found}; this fusionzoo reads {known}.\nFix: use its own fusionzoo.")
+
+
+# --- training
+
+
+class TrainingDivergedError(ZooError):
+    """The loss is no longer a number."""
+
+    def __init__(self, step: int, rates: Sequence[float]) -> None:
+        shown = ", ".join(f"{rate:.1e}" for rate in sorted(set(rates)))
+        super().__init__(
+            f"Training diverged: after step {step} the model's outputs are NaN or infinite (learning rates {shown}).\n"
+            "Fix: lower lr, set gradient_clip_val: 1.0, or precision: 32."
+        )
+
+
+class ExportError(ZooError):
+    """The model cannot be shipped as ONNX; found out before training starts."""
+
+    @classmethod
+    def failed(cls, cause: Exception) -> ExportError:
+        return cls(
+            f"The model cannot be exported to ONNX ({type(cause).__name__}: {_short(cause)}).\n"
+            "Fix: use operations that ONNX opset 17 has; the plugin's author can run the same export in a test."
+        )
+
+    @classmethod
+    def newer_ir(cls, found: int, newest: int) -> ExportError:
+        return cls(f"The exported model has ONNX IR version {found}; older runtimes read at most {newest}.")
+
+    @classmethod
+    def does_not_run(cls, shape: Sequence[int], rows: int, cause: Exception) -> ExportError:
+        return cls(
+            f"The exported model fails on {rows} rows with tokens {tuple(shape)} ({_short(cause)}).\n"
+            "Fix: a number of rows, chunks or tokens was frozen while tracing: use tensor.shape or batch.rows, "
+            "never len() or int()."
+        )
+
+    @classmethod
+    def differs(cls, difference: float, tolerance: float, rows: int, chunks: int, length: int) -> ExportError:
+        return cls(
+            f"The exported model scores otherwise than PyTorch: by {difference:.1e} (allowed {tolerance:.0e}) "
+            f"on {rows} rows, {chunks} chunks of {length} tokens.\n"
+            "Fix: a shape or a branch was frozen while tracing, or index_add was used (fusionzoo.nn.pooling is safe)."
+        )
+
+
+class ReadBackError(ZooError):
+    """What was written does not score as what was trained."""
+
+    def __init__(self, folder: Path, difference: float, tolerance: float) -> None:
+        super().__init__(
+            f"The model read back from {folder} scores otherwise, by {difference:.1e} (allowed {tolerance:.0e}).\n"
+            "Fix: the plugin keeps state outside its state_dict, or builds other layers from the same settings."
+        )
+
+
+def no_test_channel(folder: Path) -> str:
+    return f"There is no test channel ({folder}): predict_results.pth will hold the validation split."
+
+
+def tokens_dropped(name: str, share: float) -> str:
+    return f"{name}: {100 * share:.1f} % of the tokens are beyond max_total_chunks and were dropped."
+
+
+def ids_doubled(name: str, count: int) -> str:
+    return f"{name}: {_count(count, 'row')} whose id stands in another row too."
+
+
+def val_has_one_class(metric: str) -> Fault:
+    return Fault("val", f"it has one class only, which {metric} cannot be computed from", "mend val, or use val_loss")
+
+
+def stale_checkpoints(folder: Path, names: Sequence[str]) -> str:
+    return f"Removed {_quoted(names)} of an earlier run from {folder}: this training starts from the beginning."
+
+
+class DemoFolderError(ZooError):
+    """A channel that the demo's data should fill holds something else; nothing was changed."""
+
+    def __init__(self, folder: Path, found: str) -> None:
+        super().__init__(
+            f"{folder} holds '{found}', which the demo did not write, so nothing was written or deleted.\n"
+            "Fix: give the demo an empty folder, or one that an earlier demo filled."
+        )
+
+
+def _quoted(names: Iterable[object]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _examples(examples: Sequence[tuple[str, object]]) -> str:
+    return ", ".join(f"{where} {str(value)[:40]!r}" for where, value in examples)
+
+
+def _short(cause: Exception) -> str:
+    return " ".join(str(cause).split())[:200]
+
+
+# --- outputs
+
+WRITE_REMEDIES: Mapping[int, str] = MappingProxyType(
+    {
+        errno.ENOSPC: "free or add disk space there (in SageMaker a larger volume_size)",
+        errno.EDQUOT: "free disk space there, or raise the quota",
+        errno.EROFS: "mount it writable, or name another folder",
+        errno.EACCES: "let this user write there, or name another folder",
+        errno.EPERM: "let this user write there, or name another folder",
+        errno.EFBIG: "raise the limit on a file's size (ulimit -f)",
+        errno.EIO: "the disk or its connection failed: check it, then run again",
+    }
+)
+"""What to do about each way in which the operating system refuses to write."""
+
+
+class OutputError(ZooError):
+    """Something that leaves the job could not be written, or is not what was written."""
+
+    @classmethod
+    def failed(cls, path: Path, cause: OSError, free: int | None) -> OutputError:
+        number = cause.errno or 0
+        reason = f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
+        return cls(f"{path} cannot be written: {reason}.{_free(free)}\nFix: {WRITE_REMEDIES[number]}.")
+
+    @classmethod
+    def cut_short(cls, path: Path, cause: str, free: int | None) -> OutputError:
+        reason = " ".join(cause.splitlines()[0].split())[:200]
+        return cls(
+            f"{path} cannot be written: torch.save broke off ({reason}).{_free(free)}\n"
+            "Fix: this is a full disk, a limit on a file's size, or a folder that cannot be written to: mend that."
+        )
+
+    @classmethod
+    def in_the_way(cls, path: Path, cause: OSError) -> OutputError:
+        return cls(
+            f"{path} cannot be written: {cause.filename2 or cause.filename}: {os.strerror(cause.errno or 0)}.\n"
+            "Fix: move what stands there out of the way, or name another folder."
+        )
+
+    @classmethod
+    def other_shape(cls, path: Path, written: tuple[int, ...], read: tuple[int, ...]) -> OutputError:
+        return cls(
+            f"{path} was written with rows and classes {written}, but reads back with {read}.\n"
+            "Fix: check the disk, then run again; if it stays, report it as a bug of fusionzoo."
+        )
+
+    @classmethod
+    def other_content(cls, path: Path, row: int, count: int) -> OutputError:
+        return cls(
+            f"{path} reads back with other probabilities in {_count(count, 'row')}, first in row {row} (from 0).\n"
+            "Fix: check the disk, then run again; if it stays, report it as a bug of fusionzoo."
+        )
+
+
+class PredictionColumnsError(ZooError):
+    """The columns of a prediction file cannot be what they should be."""
+
+    @classmethod
+    def mixed_labels(cls, classes: Sequence[object]) -> PredictionColumnsError:
+        shown = ", ".join(repr(label) for label in classes[:10])
+        return cls(f"The labels are not of one type: {shown}.\nFix: in `classes`, give each as the data has it.")
+
+    @classmethod
+    def same_name(cls, names: Sequence[str]) -> PredictionColumnsError:
+        return cls(
+            f"A prediction file would have two columns {_quoted(names)}: it holds the id, the label, prob_<class> for "
+            "each class, and predicted_<label>.\nFix: rename the id or label column, or the class."
+        )
+
+
+class ReportEntryError(ZooError):
+    """An extra entry of metrics.json has a name that the report itself uses."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"metrics.json has its own {_quoted(names)}.\nFix: give the extra entries other names.")
+
+
+class ScoresError(ZooError, ValueError):
+    """Class indices and probabilities that cannot be evaluated."""
+
+    @classmethod
+    def shapes(
+        cls, y_true: tuple[int, ...], probabilities: tuple[int, ...], wanted: tuple[int, int] | None = None
+    ) -> ScoresError:
+        shape = f"[rows, classes] = {list(wanted)}" if wanted else "[rows, classes], two classes at least"
+        return cls(
+            f"Scores have other shapes than expected: y_true {list(y_true)}, probabilities {list(probabilities)}.\n"
+            f"Fix: y_true must be [rows], probabilities {shape}."
+        )
+
+    @classmethod
+    def types(cls, y_true: object, probabilities: object) -> ScoresError:
+        return cls(
+            f"Scores have other types than expected: y_true {y_true}, probabilities {probabilities}.\n"
+            "Fix: give class indices as integers and probabilities as floating-point numbers."
+        )
+
+    @classmethod
+    def no_such_class(cls, row: int, index: int, classes: int) -> ScoresError:
+        return cls(f"Row {row} has class index {index}, but there are {classes} classes.\nFix: indices start at 0.")
+
+    @classmethod
+    def not_finite(cls, row: int, count: int) -> ScoresError:
+        return cls(
+            f"The model's probabilities are NaN or infinite in {_count(count, 'row')}, first in row {row} (from 0).\n"
+            "Fix: training diverged: lower lr, set gradient_clip_val, or precision 32."
+        )
+
+    @classmethod
+    def not_probabilities(cls, row: int, values: Sequence[float], count: int) -> ScoresError:
+        shown = ", ".join(f"{value:.4g}" for value in values[:10]) + (", ..." if len(values) > 10 else "")
+        return cls(
+            f"In {_count(count, 'row')}, first in row {row} (from 0), there are no probabilities that sum to 1: "
+            f"[{shown}].\nFix: give softmax(logits), not logits."
+        )
+
+    @classmethod
+    def other_class_count(cls, given: int, scored: int) -> ScoresError:
+        return cls(f"There are {given} labels but probabilities of {scored} classes.\nFix: name each class once.")
+
+    @classmethod
+    def class_twice(cls, names: Sequence[str]) -> ScoresError:
+        return cls(f"Two classes have one text: {_quoted(names)}.\nFix: give each label a text of its own.")
+
+
+def _free(free: int | None) -> str:
+    return "" if free is None else f" Free there: {free / 1e6:,.1f} MB."
+
+
+# --- plugins
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a plugin says of itself in its metadata: who provides which name, and where."""
+
+    kind: str
+    name: str
+    distribution: str
+    version: str
+    value: str
+
+    @property
+    def owner(self) -> str:
+        return _cut(f"{self.distribution} {self.version}".strip(), 80)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {_named(self.name)} comes from {self.owner} ({_cut(self.value, 80)})"
+
+
+class UnknownModel(ZooError):
+    """No installed plugin provides the name."""
+
+    @classmethod
+    def named(
+        cls,
+        kind: str,
+        name: str,
+        installed: Sequence[str],
+        meant: str | None,
+        package: str | None,
+        unreadable: Sequence[str],
+    ) -> UnknownModel:
+        """`meant` is the name nearest to it; `package` is what to install, where that would help."""
+        fix = (
+            f"set {kind} to {_named(meant)}"
+            if meant
+            else "install the plugin that provides it, or choose an installed name"
+        )
+        lines = [f"No installed plugin provides {kind} {_named(name)}."]
+        lines.append((f"Did you mean {_named(meant)}?   " if meant else "") + "Fix: ")
+        lines[-1] += f"pip install {package}" if package else fix
+        lines.append(f"Installed: {_some(installed) or 'none'}.")
+        if unreadable:
+            lines.append(f"Could not be read, and may hold it: {_some(unreadable, 150)}.")
+        return cls("\n".join(lines))
+
+
+class AmbiguousModel(ZooError):
+    """Several distributions provide the name."""
+
+    @classmethod
+    def among(cls, kind: str, name: str, claims: Sequence[Claim]) -> AmbiguousModel:
+        one = f"{claims[0].distribution}:{claims[0].name}"
+        return cls(
+            f"{kind} {_named(name)} is provided by {len(claims)} installed distributions: "
+            f"{_some([f'{claim.owner} ({_cut(claim.value, 80)})' for claim in claims])}.\n"
+            f"Fix: set {kind} to the one you want, for example {_named(one)}, or pip uninstall the others."
+        )
+
+
+class IncompatiblePlugin(ZooError):
+    """The plugin was not imported: its requirements do not hold in this environment."""
+
+    @classmethod
+    def core(cls, claim: Claim, wanted: str, found: str) -> IncompatiblePlugin:
+        return cls(
+            f"{claim}, which was built for {_cut(wanted, 100)}; this is fusionzoo {found}.\n"
+            f"Fix: pip install --upgrade {claim.distribution[:80]} fusionzoo"
+        )
+
+    @classmethod
+    def requirements(cls, claim: Claim, unmet: Sequence[tuple[str, str | None]]) -> IncompatiblePlugin:
+        """`unmet` holds each requirement with the version that was found, None where there is none."""
+        faults = [f"{line} ({f'found {version}' if version else 'not installed'})" for line, version in unmet]
+        command = " ".join(f"'{line}'" for line, _ in unmet)
+        command = command if len(command) < 300 else f"--upgrade {claim.distribution[:80]}"
+        return cls(f"{claim}, whose requirements do not hold: {_some(faults, 300)}.\nFix: pip install {command}")
+
+
+class BrokenPlugin(ZooError):
+    """The plugin is at fault: it cannot be imported, or it breaks the contract of `fusionzoo.hookspecs`."""
+
+    @classmethod
+    def unreadable(cls, claim: Claim, cause: Exception | None = None) -> BrokenPlugin:
+        why = _cut(str(cause), 200) if cause else "it has no name or no version"
+        return cls(f"{claim}, whose metadata cannot be read: {why}.\nFix: uninstall it and install it again.")
+
+    @classmethod
+    def import_failed(cls, claim: Claim, cause: BaseException) -> BrokenPlugin:
+        return cls(
+            f"{claim}, and importing it failed: {_cut(f'{type(cause).__name__}: {cause}', 400)}.\n"
+            f"The fault is in {claim.owner} or in what it imports, not in fusionzoo.\n"
+            f"Fix: pip install --upgrade {claim.distribution[:80]}"
+        )
+
+    @classmethod
+    def hooks_refused(cls, claim: Claim, cause: Exception) -> BrokenPlugin:
+        return cls._wrong(claim, f"its hooks cannot be registered: {_cut(str(cause), 400)}", "mend them")
+
+    @classmethod
+    def unknown_hook(cls, claim: Claim, hook: str, known: Sequence[str]) -> BrokenPlugin:
+        close = nearest(hook, known)
+        meant = f"rename it to {close[0]}()" if close else f"leave it out; the hooks are {_some(known)}"
+        return cls._wrong(claim, f"its {_cut(hook, 80)}() is no hook that core knows", meant)
+
+    @classmethod
+    def undecorated(cls, claim: Claim, hooks: Sequence[str]) -> BrokenPlugin:
+        remedy = "put @fusionzoo.hookimpl directly above its def"
+        return cls._wrong(claim, f"it defines {_calls(hooks)} without the decorator that makes it a hook", remedy)
+
+    @classmethod
+    def wrong_arguments(cls, claim: Claim, hook: str, wrong: Sequence[str], accepted: Sequence[str]) -> BrokenPlugin:
+        remedy = f"write def {hook}({', '.join(accepted)}), or fewer of these, none with a default"
+        if "self" in wrong:
+            remedy = f"let the entry point name an instance, not the class; {remedy}"
+        return cls._wrong(claim, f"its {hook}() takes arguments that core does not pass: {_some(wrong, 200)}", remedy)
+
+    @classmethod
+    def hooks_missing(cls, claim: Claim, missing: Sequence[str], given: Sequence[str]) -> BrokenPlugin:
+        has = f"it has only {_calls(given)}" if given else "it has no hook at all"
+        return cls._wrong(claim, f"it lacks {_calls(missing)}; {has}", "define it, with @fusionzoo.hookimpl above")
+
+    @classmethod
+    def returned_nothing(cls, claim: Claim, hook: str) -> BrokenPlugin:
+        return cls._wrong(claim, f"its {hook}() returned None", "return the module that it builds")
+
+    @classmethod
+    def not_settings(cls, claim: Claim, found: object) -> BrokenPlugin:
+        problem = f"its settings_class() returned {_cut(repr(found), 200)}, which is no subclass of ModelSettings"
+        return cls._wrong(claim, problem, "return a class that inherits from fusionzoo.settings.ModelSettings")
+
+    @classmethod
+    def settings_collide(cls, claim: Claim, taken: Sequence[str]) -> BrokenPlugin:
+        return cls._wrong(claim, f"its settings have names that belong to core: {_some(taken, 300)}", "rename them")
+
+    @classmethod
+    def _wrong(cls, claim: Claim, problem: str, remedy: str) -> BrokenPlugin:
+        return cls(f"{claim}, and {problem}.\nFix: in {claim.owner}, {remedy}.")
+
+
+def hook_note(claim: Claim, hook: str) -> str:
+    """What is added to an exception that a plugin raised itself."""
+    return f"This happened in {hook}() of {claim.owner}, which provides {claim.kind} {_named(claim.name)}."
+
+
+def _named(name: str) -> str:
+    return _cut(repr(name), 80)
+
+
+def _calls(hooks: Sequence[str]) -> str:
+    return _some([f"{hook}()" for hook in hooks])
+
+
+def _cut(text: str, length: int) -> str:
+    """The text on one line, its end left out where it is longer than `length`."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 3] + "..."
+
+
+def _some(names: Sequence[str], length: int = 400) -> str:
+    """As many of the names as fit into `length`, and how many more there are."""
+    shown: list[str] = []
+    for name in names:
+        if len(", ".join([*shown, _cut(name, length)])) > length:
+            return f"{', '.join(shown)} and {len(names) - len(shown)} more"
+        shown.append(_cut(name, length))
+    return ", ".join(shown)

@@ -1,0 +1,196 @@
+"""The figures of a split: how well the probabilities rank, decide and mean what they say.
+
+A figure that the rows do not define (no rows, one class only) is None: never a number that nobody measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from fusionzoo import errors
+from fusionzoo.data.labels import Label, key
+
+Figures = dict[str, float | None]
+
+GREATER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
+    {
+        "auroc": True,
+        "average_precision": True,
+        "f1_score": True,
+        "accuracy": True,
+        "log_loss": False,
+        "brier_score": False,
+    }
+)
+SUM_TOLERANCE = 1e-3
+
+
+def classification_metrics(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Figures:
+    """The six figures named in `fusionzoo.settings.METRICS`.
+
+    - `auroc`, `average_precision`: of class 1 where there are two classes; otherwise one-vs-rest, the plain mean
+      over the classes that `y_true` holds. None where `y_true` holds one class only.
+    - `f1_score`: at the class of highest probability (of equals the lower); of class 1, or the plain mean over the
+      classes that `y_true` holds. None where class 1 is neither there nor predicted.
+    - `accuracy`: share of rows whose class has the highest probability.
+    - `log_loss`: natural logarithm, rows normalised in float64, probabilities no smaller than 2.2e-16.
+    - `brier_score`: mean of (p - y)^2 of class 1; for more classes the sum over them (Brier 1950: 0 to 2). These are
+      scikit-learn's conventions (`brier_score_loss`, scale_by_half="auto").
+
+    Args:
+        y_true: class indices [rows], integers.
+        probabilities: [rows, classes]; each row sums to 1 within 1e-3.
+
+    Raises:
+        errors.ScoresError: a ValueError; the shapes, indices or probabilities are not such.
+    """
+    check_scores(y_true, probabilities)
+    rows, classes = probabilities.shape
+    if not rows:
+        return dict.fromkeys(GREATER_IS_BETTER)
+    support, predicted, hits = _counts(y_true, probabilities)
+    if classes == 2:
+        auroc, average_precision = _ranking(y_true == 1, probabilities[:, 1])
+        f1_score = _ratio(2 * hits[1], support[1] + predicted[1])
+    else:
+        present = np.flatnonzero(support)
+        rankings = [_ranking(y_true == k, probabilities[:, k]) for k in present]
+        auroc, average_precision = (_mean(figures) for figures in zip(*rankings, strict=True))
+        f1_score = _mean([_ratio(2 * hits[k], support[k] + predicted[k]) for k in present])
+    log_loss, brier_score = _proper_scores(y_true, probabilities)
+    return {
+        "auroc": auroc,
+        "average_precision": average_precision,
+        "f1_score": f1_score,
+        "accuracy": float(hits.sum() / rows),
+        "log_loss": log_loss,
+        "brier_score": brier_score,
+    }
+
+
+def per_class_metrics(
+    y_true: NDArray[np.integer], probabilities: NDArray[np.floating], classes: Sequence[Label]
+) -> dict[str, dict[str, int | float | None]]:
+    """Each class against the rest: `support` (rows), `precision`, `recall`, `f1`, `auroc`, `average_precision`.
+
+    Decisions are as in `classification_metrics`. None where undefined: precision of a class never predicted, recall
+    of a class without rows, ranking figures where the class has none or all of the rows.
+
+    Args:
+        y_true: class indices [rows], integers.
+        probabilities: [rows, classes].
+        classes: the labels in the order of the indices; they become keys by `fusionzoo.data.labels.key`.
+
+    Raises:
+        errors.ScoresError: as `classification_metrics`, or `classes` are not as many, or two have one text.
+    """
+    check_scores(y_true, probabilities)
+    names = class_names(classes, probabilities.shape[1])
+    support, predicted, hits = _counts(y_true, probabilities)
+    figures: dict[str, dict[str, int | float | None]] = {}
+    for k, name in enumerate(names):
+        auroc, average_precision = _ranking(y_true == k, probabilities[:, k]) if support[k] else (None, None)
+        figures[name] = {
+            "support": int(support[k]),
+            "precision": _ratio(hits[k], predicted[k]),
+            "recall": _ratio(hits[k], support[k]),
+            "f1": _ratio(2 * hits[k], support[k] + predicted[k]),
+            "auroc": auroc,
+            "average_precision": average_precision,
+        }
+    return figures
+
+
+def confusion_matrix(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Counts of rows, [true class, predicted class] int64."""
+    classes = probabilities.shape[1]
+    cells = y_true.astype(np.int64) * classes + predictions(probabilities)
+    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+def predictions(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
+    """The class of highest probability [rows] int64; of equals the lower."""
+    chosen: NDArray[np.int64] = np.argmax(probabilities, axis=1).astype(np.int64)
+    return chosen
+
+
+def class_names(classes: Sequence[Label], count: int) -> list[str]:
+    """The labels' texts.
+
+    Raises:
+        errors.ScoresError: they are not `count`, or two of them have one text.
+    """
+    names = [key(label) for label in classes]
+    if len(names) != count:
+        raise errors.ScoresError.other_class_count(len(names), count)
+    if len(set(names)) < count:
+        raise errors.ScoresError.class_twice([name for k, name in enumerate(names) if name in names[:k]])
+    return names
+
+
+def check_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> None:
+    """Raises errors.ScoresError (a ValueError) unless these are class indices [rows] and probabilities [rows, classes].
+
+    Probabilities are finite, from 0 to 1, and sum to 1 in each row within 1e-3.
+    """
+    if y_true.ndim != 1 or probabilities.ndim != 2 or len(y_true) != len(probabilities) or probabilities.shape[1] < 2:
+        raise errors.ScoresError.shapes(y_true.shape, probabilities.shape)
+    if y_true.dtype.kind not in "iu" or probabilities.dtype.kind != "f":
+        raise errors.ScoresError.types(y_true.dtype, probabilities.dtype)
+    outside = np.flatnonzero((y_true < 0) | (y_true >= probabilities.shape[1]))
+    if len(outside):
+        raise errors.ScoresError.no_such_class(int(outside[0]), int(y_true[outside[0]]), probabilities.shape[1])
+    unfinite = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+    if len(unfinite):
+        raise errors.ScoresError.not_finite(int(unfinite[0]), len(unfinite))
+    total = probabilities.sum(axis=1, dtype=np.float64)
+    wrong = np.flatnonzero((np.abs(total - 1) > SUM_TOLERANCE) | (probabilities < 0).any(axis=1))
+    if len(wrong):
+        raise errors.ScoresError.not_probabilities(int(wrong[0]), probabilities[wrong[0]].tolist(), len(wrong))
+
+
+def _counts(
+    y_true: NDArray[np.integer], probabilities: NDArray[np.floating]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Per class [classes]: its rows, the rows predicted as it, the rows that are both."""
+    classes = probabilities.shape[1]
+    chosen = predictions(probabilities)
+    return (
+        np.bincount(y_true, minlength=classes),
+        np.bincount(chosen, minlength=classes),
+        np.bincount(y_true[y_true == chosen], minlength=classes),
+    )
+
+
+def _ranking(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> tuple[float | None, float | None]:
+    """AUROC and average precision; None where all rows are positive, or none is."""
+    if not positive.any() or positive.all():
+        return None, None
+    score = score.astype(np.float64)
+    return float(roc_auc_score(positive, score)), float(average_precision_score(positive, score))
+
+
+def _proper_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> tuple[float, float]:
+    """Log-loss and Brier score of rows normalised in float64."""
+    total = probabilities.sum(axis=1, dtype=np.float64)
+    own = probabilities[np.arange(len(y_true)), y_true].astype(np.float64) / total
+    log_loss = -np.log(np.clip(own, np.finfo(np.float64).eps, 1)).mean()
+    brier = (1 - own) ** 2
+    if probabilities.shape[1] > 2:
+        squares = np.einsum("ij,ij->i", probabilities, probabilities, dtype=np.float64) / total**2
+        brier += np.maximum(squares - own**2, 0)
+    return abs(float(log_loss)), float(brier.mean())
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def _mean(figures: Sequence[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return float(np.mean(known)) if len(known) == len(figures) else None

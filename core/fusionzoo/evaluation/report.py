@@ -1,0 +1,103 @@
+"""The evaluation that leaves the job: metrics.json, plots and TensorBoard events, from one computation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fusionzoo import errors
+from fusionzoo.data.labels import Label
+from fusionzoo.evaluation.plots import draw
+from fusionzoo.evaluation.split import Scored, SplitEvaluation, evaluate_split
+from fusionzoo.evaluation.tensorboard import write_events
+
+__all__ = ["Report", "Scored", "evaluate"]
+
+METRICS_FILE = "metrics.json"
+PLOTS_FOLDER = "plots"
+EVENTS_FOLDER = "tensorboard_eval"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The evaluations of all splits, and the labels in the order of their indices."""
+
+    splits: tuple[SplitEvaluation, ...]
+    classes: tuple[Label, ...]
+
+    def metrics(self, split: str) -> dict[str, float | None]:
+        """The figures of one split, as `classification_metrics` names them."""
+        return next(evaluation.metrics for evaluation in self.splits if evaluation.name == split)
+
+    def as_json(self, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What metrics.json holds: `splits`, `classes`, and the entries of `extra`.
+
+        Raises:
+            errors.ReportEntryError: `extra` has an entry of one of those names.
+        """
+        own = {
+            "splits": {evaluation.name: evaluation.as_json() for evaluation in self.splits},
+            "classes": list(self.classes),
+        }
+        if taken := sorted(own.keys() & (extra or {}).keys()):
+            raise errors.ReportEntryError(taken)
+        return {**own, **(extra or {})}
+
+    def write(self, folder: Path, extra: Mapping[str, Any] | None = None) -> None:
+        """Write metrics.json, plots/<split>_<plot>.png and tensorboard_eval/ into `folder`.
+
+        To have all of it or nothing, give the folder that `fusionzoo.artifacts.files.staged` yields.
+
+        Args:
+            folder: created where it is not there.
+            extra: top-level entries of metrics.json beside the report's own, e.g. how training went.
+
+        Raises:
+            errors.ReportEntryError: `extra` has an entry that the report itself has.
+            ValueError: `extra` holds NaN or an infinity, which JSON has no word for.
+            OSError: something cannot be written.
+        """
+        text = strict_json(self.as_json(extra)) + "\n"
+        plots = {evaluation.name: draw(evaluation) for evaluation in self.splits}
+        (folder / PLOTS_FOLDER).mkdir(parents=True, exist_ok=True)
+        for split, of_split in plots.items():
+            for name, png in of_split.items():
+                (folder / PLOTS_FOLDER / f"{split}_{name}.png").write_bytes(png)
+        write_events(folder / EVENTS_FOLDER, self.splits, plots)
+        (folder / METRICS_FILE).write_text(text, encoding="utf-8")
+
+
+def evaluate(splits: Mapping[str, Scored], classes: Sequence[Label]) -> Report:
+    """Evaluate each split once.
+
+    Args:
+        splits: by name; class indices [rows] and probabilities [rows, classes].
+        classes: the labels as they came, in the order of the indices.
+
+    Raises:
+        errors.ScoresError: see `fusionzoo.evaluation.metrics.classification_metrics`.
+    """
+    evaluations = tuple(evaluate_split(name, scored, classes) for name, scored in splits.items())
+    return Report(evaluations, tuple(classes))
+
+
+def strict_json(value: object, indent: str = "") -> str:
+    """JSON with sorted keys, one line per entry, and lists of plain values on one line.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    inner = indent + "  "
+    if isinstance(value, Mapping) and value:
+        entries = [f"{_plain(str(name))}: {strict_json(value[name], inner)}" for name in sorted(value)]
+        return "{\n" + ",\n".join(inner + entry for entry in entries) + f"\n{indent}}}"
+    if isinstance(value, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in value):
+        return "[\n" + ",\n".join(inner + strict_json(item, inner) for item in value) + f"\n{indent}]"
+    return _plain(value)
+
+
+def _plain(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

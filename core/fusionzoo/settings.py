@@ -1,0 +1,92 @@
+"""Every setting that a job accepts: its name, type, default, bounds and meaning, each in one place."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fusionzoo.data.settings import DataSettings
+
+Modality = Literal["text", "table"]
+METRICS = ("auroc", "average_precision", "f1_score", "accuracy", "log_loss", "brier_score")
+
+
+class JobSettings(DataSettings):
+    """Core's settings: what to train, on which columns, and how. A plugin's own stand beside them in the same file."""
+
+    model_class: str = Field(min_length=1, description="The architecture: an entry point's name, or dist-name:name.")
+    is_binary: bool | None = Field(None, description="Whether there are two classes; checked against num_classes.")
+
+    batch_size: int = Field(32, ge=1, le=65_536, description="Rows per training step.")
+    max_epochs: int = Field(3, ge=1, le=10_000, description="Passes over the training split, at most.")
+    seed: int = Field(42, ge=0, lt=2**32, description="Decides weights, order and dropout.")
+
+    lr: float | None = Field(
+        None, gt=0, le=10, description="Learning rate; 1e-4 where a pretrained encoder is tuned, otherwise 1e-3."
+    )
+    encoder_lr_scale: float = Field(1.0, gt=0, le=1, description="A pretrained encoder learns at lr times this.")
+    head_lr_scale: float = Field(
+        10.0, gt=0, le=1000, description="Beside a pretrained encoder, layers that start anew learn at lr times this."
+    )
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="The optimiser.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
+    adam_epsilon: float = Field(1e-8, gt=0, le=1, description="Added to adam's and adamw's denominator.")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="Weight decay; none on biases, norms and embeddings.")
+    schedule: Literal["linear", "constant"] = Field("linear", description="Learning rate after the warm-up.")
+    warmup_steps: int | None = Field(None, ge=0, description="Steps of linear warm-up; overrides warmup_fraction.")
+    warmup_fraction: float = Field(0.1, ge=0, lt=1, description="Share of all steps spent in linear warm-up.")
+    gradient_clip_val: float = Field(1.0, ge=0, description="Largest norm of all gradients together; 0 is no limit.")
+    class_weights: list[float] | None = Field(None, description="Loss weight per class, in the order of the classes.")
+    unknown_category_rate: float = Field(
+        0.01, ge=0, lt=1, description="Share of training categories shown as UNKNOWN, so that its embedding is learned."
+    )
+
+    early_stop_metric: str = Field("val_loss", description="val_loss, or val/ and a metric; also chooses the best.")
+    early_stop_patience: int = Field(3, ge=1, description="Validations without improvement before training stops.")
+    val_check_interval: float = Field(1.0, gt=0, le=1, description="Share of an epoch between validations.")
+
+    precision: Literal["auto", "32", "bf16", "fp16"] = Field(
+        "auto", description="Arithmetic while training; auto takes bf16 where the hardware has it. Scores are float32."
+    )
+    fp16: bool | None = Field(None, description="True: mixed precision (fp16 on a GPU); false: float32.")
+
+
+class ModelSettings(BaseModel):
+    """Base of every plugin's settings: unknown keys are errors and values never change.
+
+    `needs` says which modalities the job must have, `reads` which of those that it has reach the network.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    needs: ClassVar[frozenset[Modality]] = frozenset({"text", "table"})
+    reads: ClassVar[frozenset[Modality]] = frozenset({"text", "table"})
+
+    def resolve(self, job: JobSettings) -> Self:
+        """These settings with all that is needed to build the same module again without files or network.
+
+        Called once per training, before any data is read. May read local files or a model hub.
+
+        Raises:
+            fusionzoo.errors.SettingFault: a value cannot work in this job; names the key.
+        """
+        return self
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether `load_pretrained` will put weights in place: decides learning rates."""
+        return False
+
+
+class FusionSettings(ModelSettings):
+    """Base of the settings of a fusion that works over any text encoder."""
+
+    text_encoder: str = Field("bert", min_length=1, description="The text encoder: an entry point's name.")
+    hidden_common_dim: int = Field(256, ge=1, le=65_536, description="Width that each modality is projected to.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the classifier.")
+
+
+def describe(settings: type[BaseModel]) -> dict[str, Any]:
+    """JSON schema of a settings class: types, defaults, bounds and text of each field."""
+    return settings.model_json_schema()

@@ -1,0 +1,214 @@
+"""A training job from its folders to its artifacts. This page is the table of contents: read it first."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
+
+from fusionzoo import errors, hyperparameters
+from fusionzoo.architecture import Architecture, Built, choose
+from fusionzoo.artifacts import bundle, onnx, predictions
+from fusionzoo.artifacts.files import check_writable, staged
+from fusionzoo.data import preprocessor as preprocessing
+from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.data.preprocessor import Preprocessor
+from fusionzoo.data.reading import Channel, open_channel
+from fusionzoo.evaluation.report import Report, Scored, evaluate
+from fusionzoo.nn.schema import InputSpec
+from fusionzoo.nn.scoring import score
+from fusionzoo.sagemaker import Paths
+from fusionzoo.training import checkpoints, optimizers, precision, progress
+from fusionzoo.training.datamodule import SplitsModule
+from fusionzoo.training.module import Classifier
+
+log = logging.getLogger(__name__)
+
+PREDICT_RESULTS_FILE = "predict_results.pth"
+
+
+@dataclass(frozen=True)
+class Data:
+    """The encoded splits, `train`, `val` and perhaps `test`, and what encoded them."""
+
+    preprocessor: Preprocessor
+    splits: Mapping[str, EncodedSplit]
+    channels: Mapping[str, Channel]
+
+    @property
+    def spec(self) -> InputSpec:
+        """What the model is built from."""
+        return InputSpec.of(self.preprocessor)
+
+
+def train(paths: Paths) -> Report:
+    """Run the job whose folders are `paths`; returns the evaluation of the best checkpoint.
+
+    Raises:
+        errors.ZooError: something a user can mend; nothing half-written is left.
+    """
+    architecture = choose(hyperparameters.read(paths))
+    for folder in (paths.model, paths.output_data, paths.checkpoints):
+        check_writable(folder)
+    data = prepare(paths, architecture)
+    seed_everything(architecture.job.seed, verbose=False)
+    built = architecture.build(data.spec, pretrained=True)
+    rehearse(paths, built.model, data)
+    summary = fit(paths, architecture, built, data)
+    checkpoints.load_best(paths.checkpoints, built.model)
+    scores = {
+        name: score(built.model, split, architecture.job.batch_size)
+        for name, split in data.splits.items()
+        if name != "train"
+    }
+    return write(paths, architecture, built.model, data, scores, summary)
+
+
+def prepare(paths: Paths, architecture: Architecture) -> Data:
+    """Read the channels, fit on train alone, encode every split, and check what only the data can tell."""
+    settings, job = architecture.data_settings, architecture.job
+    channels = open_channels(paths, settings.columns)
+    fitted, rows = preprocessing.fit(settings, channels["train"])
+    hyperparameters.check_warmup(job, steps_of(job.batch_size, rows) * job.max_epochs)
+    faults = errors.FaultLog()
+    splits: dict[str, EncodedSplit] = {}
+    for name, channel in channels.items():
+        with faults.kept():
+            splits[name] = fitted.encode(channel, name)
+    faults.raise_if_any()
+    for name, split in splits.items():
+        describe(name, split)
+    check_splits(splits, architecture)
+    return Data(fitted.with_vectors(splits["train"], job.seed), splits, channels)
+
+
+def open_channels(paths: Paths, columns: Sequence[str]) -> dict[str, Channel]:
+    """Train and val, and test where the job has it; faults of all of them together."""
+    names = ["train", "val"]
+    if paths.channel("test").exists() or "test" in paths.channels_declared():
+        names.append("test")
+    else:
+        log.warning(errors.no_test_channel(paths.channel("test")))
+    faults = errors.FaultLog()
+    channels: dict[str, Channel] = {}
+    for name in names:
+        with faults.kept():
+            channels[name] = open_channel(name, paths.channel(name), columns)
+    faults.raise_if_any()
+    return channels
+
+
+def describe(name: str, split: EncodedSplit) -> None:
+    """Log a split's size and what a user should know about its rows."""
+    log.info("%s: %d rows, %d chunks, %d tokens", name, len(split), len(split.chunk_starts) - 1, len(split.tokens))
+    if split.empty_texts:
+        log.info("%s: %d rows have no text; they are used with an empty one", name, split.empty_texts)
+    if split.dropped_tokens:
+        log.warning(errors.tokens_dropped(name, split.dropped_share))
+    if doubled := split.duplicate_ids():
+        log.warning(errors.ids_doubled(name, doubled))
+
+
+def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture) -> None:
+    """Raises errors.DataError where train has no text at all, or val cannot give the early-stopping metric."""
+    train, val, job = splits["train"], splits["val"], architecture.job
+    if train.has_text and train.empty_texts == len(train):
+        raise errors.DataError([errors.no_text(architecture.data_settings.text_columns)])
+    if val.labels is not None and len(np.unique(val.labels)) < 2 and job.early_stop_metric.startswith("val/"):
+        raise errors.DataError([errors.val_has_one_class(job.early_stop_metric)])
+
+
+def steps_of(batch_size: int, rows: int) -> int:
+    """Training steps of an epoch."""
+    return -(-rows // batch_size)
+
+
+def rehearse(paths: Paths, model: nn.Module, data: Data) -> None:
+    """Export the untrained model once, so that one which cannot be shipped fails before it costs anything."""
+    with tempfile.TemporaryDirectory(dir=paths.model, prefix=".rehearsal-") as folder:
+        onnx.export(model, data.splits["val"], Path(folder) / bundle.ONNX_FILE)
+
+
+def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> dict[str, Any]:
+    """Train to the best checkpoint in `paths.checkpoints`; returns how it went, for metrics.json."""
+    job, train_split = architecture.job, data.splits["train"]
+    batches = steps_of(job.batch_size, len(train_split))
+    pretrained = built.text_encoder if architecture.encoder_is_pretrained else None
+    own = architecture.model.parameter_groups(built.model, architecture.hyperparameters.model)
+    groups = optimizers.parameter_groups(built.model, pretrained, job, own)
+    module = Classifier(built.model, job, groups, data.spec.num_classes, batches * job.max_epochs)
+    if stale := checkpoints.clear(paths.checkpoints):
+        log.warning(errors.stale_checkpoints(paths.checkpoints, stale))
+    chosen = precision.choose(job)
+    terminal = sys.stdout.isatty()
+    trainer = Trainer(
+        default_root_dir=paths.output_data,
+        accelerator="auto",
+        devices=1,
+        precision=chosen,
+        max_epochs=job.max_epochs,
+        gradient_clip_val=job.gradient_clip_val or None,
+        val_check_interval=max(1, round(batches * job.val_check_interval)),
+        log_every_n_steps=max(1, min(50, batches)),
+        num_sanity_val_steps=0,
+        enable_progress_bar=terminal,
+        enable_model_summary=False,
+        logger=TensorBoardLogger(paths.output_data, name="tensorboard", version=""),
+        callbacks=[
+            *checkpoints.callbacks(paths.checkpoints, job),
+            *progress.callbacks(terminal),
+            *architecture.model.callbacks(architecture.hyperparameters.model),
+        ],
+    )
+    log.info("Training %s: %d batches per epoch, precision %s", job.model_class, batches, chosen)
+    module.train()  # Lightning keeps the mode it finds, and a pretrained encoder comes in evaluation mode
+    trainer.fit(module, datamodule=SplitsModule(train_split, data.splits["val"], job))
+    return {"precision": chosen, "steps": trainer.global_step, "epochs": trainer.current_epoch}
+
+
+def write(
+    paths: Paths,
+    architecture: Architecture,
+    model: nn.Module,
+    data: Data,
+    scores: Mapping[str, np.ndarray],
+    summary: Mapping[str, Any],
+) -> Report:
+    """Evaluate, and leave the contract's artifacts, each proven by reading it back."""
+    classes = data.preprocessor.labels.classes
+    truth = {name: labels for name in scores if (labels := data.splits[name].labels) is not None}
+    report = evaluate({name: Scored(truth[name], values) for name, values in scores.items()}, classes)
+    settings = architecture.data_settings
+    shipped = "test" if "test" in scores else "val"
+    with staged(paths.output_data) as folder:
+        for name, values in scores.items():
+            kind, split = data.channels[name].format, data.splits[name]
+            predictions.write_predictions(
+                folder / f"{name}_predictions.{kind}",
+                kind,
+                split.ids,
+                settings.id_name,
+                settings.label_name,
+                classes,
+                truth[name],
+                values,
+            )
+        ids = data.splits[shipped].ids
+        predictions.write_predict_results(
+            folder / PREDICT_RESULTS_FILE, ids, truth[shipped], scores[shipped], classes, shipped
+        )
+        report.write(folder, {"training": dict(summary)})
+        bundle.write(paths.model, architecture, data.preprocessor, model, data.splits["val"], scores["val"])
+    for path in sorted([*paths.model.iterdir(), *paths.output_data.iterdir()]):
+        log.info("Wrote %s%s", path, os.sep if path.is_dir() else "")
+    return report

@@ -1,0 +1,93 @@
+"""Convolutions over words, alone and in late fusion with a table (Kim 2014, arXiv 1408.5882)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusionzoo import hookimpl
+from fusionzoo.nn.pooling import mean_by_row, token_max
+from fusionzoo.nn.recipes import LateFusion, TextOnly
+from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
+from fusionzoo.nn.text import WordEmbedding
+from fusionzoo.settings import FusionSettings, ModelSettings
+
+Size = Annotated[int, Field(ge=1, le=4096)]
+
+
+class CnnEncoderSettings(ModelSettings):
+    """Settings of the text encoder `cnn`."""
+
+    needs = reads = frozenset({"text"})
+
+    kernel_size: list[Size] = Field([3, 4, 5], min_length=1, description="Words that each group of filters spans.")
+    num_channels: list[Size] = Field(
+        [100], min_length=1, description="Filters per kernel size; more than one entry stacks layers."
+    )
+    is_embeddings_trainable: bool = Field(True, description="Whether word vectors are tuned with the rest.")
+    encoder_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on the word vectors.")
+
+
+class CnnSettings(FusionSettings):
+    """Settings of the text-only model `cnn`."""
+
+    needs = reads = frozenset({"text"})
+    text_encoder: Literal["cnn"] = Field("cnn", description="The text encoder of this model.")
+
+
+class MultimodalCnnSettings(FusionSettings):
+    """Settings of `multimodal_cnn`, the late fusion."""
+
+    text_encoder: Literal["cnn"] = Field("cnn", description="The text encoder of this model.")
+
+
+class CnnEncoder(nn.Module):
+    """Features per token [chunks, length, dim] and, pooled, the mean over a row's chunks of the maximum over tokens."""
+
+    def __init__(self, spec: InputSpec, settings: CnnEncoderSettings) -> None:
+        super().__init__()
+        if spec.text is None:
+            raise ValueError("the text encoder 'cnn' needs text")
+        self.words = WordEmbedding(spec.text, default_dim=128, trainable=settings.is_embeddings_trainable)
+        self.dropout = nn.Dropout(settings.encoder_dropout)
+        widths = [self.words.dim, *settings.num_channels]
+        self.towers = nn.ModuleList(
+            nn.ModuleList(nn.Conv1d(i, o, size) for i, o in pairwise(widths)) for size in settings.kernel_size
+        )
+        self.dim = len(settings.kernel_size) * widths[-1]
+
+    def forward(self, batch: Batch) -> TextFeatures:
+        mask = batch.token_mask
+        words = self.dropout(self.words(batch.tokens, mask)).transpose(1, 2)  # [chunks, dim, length]
+        tokens = torch.cat([self._tower(tower, words, mask) for tower in self.towers], dim=1).transpose(1, 2)
+        pooled = mean_by_row(token_max(tokens, mask), batch.chunk_row, batch.rows)
+        return TextFeatures(tokens, mask, batch.chunk_row, pooled)
+
+    @staticmethod
+    def _tower(layers: nn.Module, features: Tensor, mask: Tensor) -> Tensor:
+        """Convolutions of one kernel size; positions beyond the mask are zero before each, as beyond the edge."""
+        for convolution in layers.children():
+            (size,) = cast("nn.Conv1d", convolution).kernel_size
+            padded = F.pad(features * mask.unsqueeze(1), ((size - 1) // 2, size // 2))
+            features = convolution(padded).relu()
+        return features
+
+
+class _Encoder:
+    @hookimpl
+    def settings_class(self) -> type[CnnEncoderSettings]:
+        return CnnEncoderSettings
+
+    @hookimpl
+    def build_text_encoder(self, spec: InputSpec, settings: CnnEncoderSettings) -> CnnEncoder:
+        return CnnEncoder(spec, settings)
+
+
+encoder = _Encoder()
+text_only = TextOnly(CnnSettings)
+late_fusion = LateFusion(MultimodalCnnSettings)

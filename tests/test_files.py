@@ -1,0 +1,289 @@
+"""artifacts/files.py: files that are whole or not there, and errors that say what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+import torch
+
+from fusionzoo.artifacts.files import check_writable, staged, write_atomically, writing
+from fusionzoo.errors import OutputError
+
+MEGABYTE = 2**20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte, its own."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place]
+    mounted = subprocess.run(mount, capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small file system here: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)  # a torch.save that failed holds its file for a while
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, hidden ones included."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def save_by_path(path: Path) -> None:
+    with writing(path):
+        torch.save({"w": torch.zeros(MEGABYTE)}, path.with_name("other.pth"))
+
+
+def stage(folder: Path, new: dict[str, bytes], error: Exception | None = None) -> None:
+    """Stage these files; then fail, if told to."""
+    with staged(folder) as staging:
+        for name, content in new.items():
+            write_atomically(staging / name, put(content))
+        if error is not None:
+            raise error
+
+
+def put(content: bytes) -> Callable[[BinaryIO], None]:
+    def write(file: BinaryIO) -> None:
+        file.write(content)
+
+    return write
+
+
+# --- one file
+
+
+def test_a_file_is_written_whole_into_a_folder_that_was_not_there(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a" / "b" / "model.pth", put(b"weights"))
+    assert contents(tmp_path) == {"a/b/model.pth": b"weights"}
+
+
+def test_a_writer_that_fails_halfway_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "model.pth", put(b"old"))
+
+    def breaks(file: BinaryIO) -> None:
+        file.write(b"new, but only ha")
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError, match="a bug"):
+        write_atomically(tmp_path / "model.pth", breaks)
+    assert contents(tmp_path) == {"model.pth": b"old"}
+
+
+def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    path.write_bytes(b"old")
+    seen = []
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"new")
+        file.flush()
+        seen.append(path.read_bytes())
+
+    write_atomically(path, write)
+    assert seen == [b"old"]
+    assert path.read_bytes() == b"new"
+
+
+def test_a_file_can_be_read_by_those_whom_the_umask_lets_and_may_have_the_longest_name(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        write_atomically(tmp_path / ("n" * 255), put(b"x"))
+    finally:
+        os.umask(before)
+    assert (tmp_path / ("n" * 255)).stat().st_mode & 0o777 == 0o644
+
+
+# --- a full disk, for real
+
+
+FILLING = {
+    "bytes": lambda path: write_atomically(path, put(bytes(2 * MEGABYTE))),
+    "torch.save": lambda path: write_atomically(path, lambda file: torch.save({"w": torch.zeros(MEGABYTE)}, file)),
+    "torch.save by path": save_by_path,
+}
+
+
+@pytest.mark.parametrize("what", FILLING)
+def test_a_full_disk_says_which_file_how_much_is_free_and_what_to_do(small_disk: Path, what: str) -> None:
+    path = small_disk / "model.pth"
+    path.write_bytes(b"old")
+    with pytest.raises(OutputError) as caught:
+        FILLING[what](path)
+    message = str(caught.value)
+    assert message.startswith(f"{path} cannot be written")
+    assert "full disk" in message or "No space left on device (ENOSPC)" in message
+    assert "MB" in message
+    assert "Fix:" in message
+    assert len(message) < 1024
+    assert path.read_bytes() == b"old"
+    if what != "torch.save by path":
+        assert contents(small_disk) == {"model.pth": b"old"}
+
+
+def test_a_full_disk_while_staging_leaves_the_folder_as_it_was(small_disk: Path) -> None:
+    (small_disk / "metrics.json").write_bytes(b"old")
+    with pytest.raises(OutputError) as caught:
+        stage(small_disk, {"metrics.json": b"new", "model.pth": bytes(2 * MEGABYTE)})
+    assert str(caught.value).startswith(f"{small_disk}/model.pth cannot be written: No space left on device (ENOSPC)")
+    assert contents(small_disk) == {"metrics.json": b"old"}
+
+
+def test_a_full_disk_is_found_by_the_check(small_disk: Path) -> None:
+    check_writable(small_disk / "data")
+    (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize))
+    with pytest.raises(OutputError, match="No space left on device"):
+        check_writable(small_disk / "data")
+
+
+def test_a_read_only_mount_is_found_by_the_check_even_for_root(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(OutputError, match="Read-only file system") as caught:
+        check_writable(small_disk)
+    assert "mount it writable" in str(caught.value)
+    with pytest.raises(OutputError, match="Read-only file system"):
+        check_writable(small_disk / "model")
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+import torch
+from fusionzoo.artifacts.files import write_atomically
+from fusionzoo.errors import OutputError
+folder = Path(sys.argv[1])
+for name, write in {
+    "plain": lambda file: file.write(bytes(200_000)),
+    "torch": lambda file: torch.save({"w": torch.zeros(200_000)}, file),
+}.items():
+    try:
+        write_atomically(folder / name, write)
+    except OutputError as error:
+        print(name, str(error).replace(chr(10), " "))
+print(sorted(path.name for path in folder.iterdir()))
+"""
+
+
+def test_a_limit_on_file_size_is_an_error_that_names_it(tmp_path: Path) -> None:
+    run = subprocess.run([sys.executable, "-c", LIMITED, tmp_path], capture_output=True, text=True, check=False)
+    lines = run.stdout.splitlines()
+    assert run.returncode == 0, run.stderr
+    for line, name in zip(lines, ("plain", "torch"), strict=False):
+        assert line.startswith(f"{name} {tmp_path}/{name} cannot be written: File too large (EFBIG)")
+        assert "ulimit -f" in line
+    assert lines[2] == "[]"
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100_000
+
+
+# --- which errors are failures to write
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a bug"),
+        FileNotFoundError(errno.ENOENT, "No such file", "/data/part-0.csv"),
+        PermissionError(errno.EACCES, "Permission denied", "/data/part-0.csv"),
+        ConnectionResetError(errno.ECONNRESET, "reset"),
+        RuntimeError("CUDA out of memory"),
+        RuntimeError("PytorchStreamReader failed reading zip archive: not a ZIP archive"),
+        KeyboardInterrupt(),
+    ],
+    ids=repr,
+)
+def test_an_error_that_is_no_failure_to_write_passes_untouched(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, writing(tmp_path / "model.pth"):
+        raise error
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO, errno.EDQUOT])
+def test_every_failure_to_write_names_its_cause_and_a_remedy(tmp_path: Path, number: int) -> None:
+    with pytest.raises(OutputError) as caught, writing(tmp_path):
+        raise OSError(number, os.strerror(number), str(tmp_path / "plots" / "roc.png"))
+    assert os.strerror(number) in str(caught.value)
+    assert errno.errorcode[number] in str(caught.value)
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_torch_save_into_a_place_that_is_a_folder_is_a_failure_to_write(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"torch\.save broke off"), writing(tmp_path):
+        torch.save({}, tmp_path)
+
+
+# --- many files at once
+
+
+def test_staged_files_appear_together_and_other_files_stay(tmp_path: Path) -> None:
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots" / "old.png").write_bytes(b"old")
+    (tmp_path / "plots" / "roc.png").write_bytes(b"old")
+    with staged(tmp_path) as folder:
+        (folder / "plots").mkdir()
+        (folder / "plots" / "roc.png").write_bytes(b"new")
+        (folder / "deep" / "er").mkdir(parents=True)
+        (folder / "deep" / "er" / "file").write_bytes(b"deep")
+        assert folder.parent == tmp_path
+        assert (tmp_path / "plots" / "roc.png").read_bytes() == b"old"
+        assert not (tmp_path / "deep").exists()
+    assert contents(tmp_path) == {"plots/old.png": b"old", "plots/roc.png": b"new", "deep/er/file": b"deep"}
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_block_that_fails_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "model.pth").write_bytes(b"old")
+    with pytest.raises(ValueError, match="a bug"):
+        stage(tmp_path, {"model.pth": b"new"}, ValueError("a bug"))
+    assert contents(tmp_path) == {"model.pth": b"old"}
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pth"]
+
+
+def test_a_failure_while_files_are_put_in_place_undoes_those_already_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old a")
+    (tmp_path / "z").mkdir()
+    (tmp_path / "z" / "inside").write_bytes(b"z is a folder")
+    with pytest.raises(OutputError, match="Is a directory") as caught:
+        stage(tmp_path, {"a": b"new", "new/b": b"new", "z": b"new"})
+    assert str(tmp_path / "z") in str(caught.value)
+    assert contents(tmp_path) == {"a": b"old a", "z/inside": b"z is a folder"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "z"]
+
+
+def test_what_a_killed_run_left_behind_is_removed(tmp_path: Path) -> None:
+    killed = "import os, sys; from pathlib import Path; from fusionzoo.artifacts.files import staged\n"
+    killed += "with staged(Path(sys.argv[1])) as f:\n    (f / 'half').write_bytes(b'x'); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", killed, tmp_path], check=False)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["half"]
+    with staged(tmp_path) as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+        (folder / "whole").write_bytes(b"x")
+    assert contents(tmp_path) == {"whole": b"x"}
+
+
+# --- a folder that cannot be written to
+
+
+@pytest.mark.parametrize("name", ["file", "file/below/it"])
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_bytes(b"in the way")
+    with pytest.raises(OutputError, match="out of the way") as caught:
+        check_writable(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+    with pytest.raises(OutputError), staged(tmp_path / name):
+        pass
+    assert contents(tmp_path) == {"file": b"in the way"}
+
+
+def test_the_check_creates_the_folder_and_leaves_nothing_in_it(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
