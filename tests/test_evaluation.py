@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import matplotlib.cbook
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -193,6 +194,10 @@ def test_calibration_error_by_hand() -> None:
     assert found.expected_calibration_error == pytest.approx(0.5 * 0.3 + 0.5 * 0.25)
 
 
+def test_a_probability_on_an_edge_is_in_the_lower_bin() -> None:
+    assert reliability(np.array([0.5, 0.0, 1.0]), np.ones(3, bool), np.array([0, 0.5, 1])).rows == [2, 1]
+
+
 def test_a_probability_that_means_what_it_says_has_a_small_calibration_error() -> None:
     rng = np.random.default_rng(0)
     p = rng.random(100_000)
@@ -271,6 +276,17 @@ def test_each_point_of_a_curve_is_what_its_threshold_decides() -> None:
         assert found.counts.false_negatives[k] == (score < threshold)[positive].sum()
 
 
+def test_a_score_equal_to_a_threshold_is_positive() -> None:
+    found = curves(np.array([True, False, True]), np.array([0.25, 0.25, 0.5]))
+    assert found is not None
+    assert (found.counts.threshold[25], found.counts.true_positives[25], found.counts.false_positives[25]) == (
+        0.25,
+        2,
+        1,
+    )
+    assert (found.counts.true_positives[26], found.counts.false_positives[26]) == (1, 0)
+
+
 def test_a_thinned_curve_keeps_its_ends_and_its_corner() -> None:
     x, y = (
         np.concatenate([np.zeros(500), np.linspace(0, 1, 500)]),
@@ -330,6 +346,13 @@ def test_a_legend_of_forty_classes_names_the_most_frequent_and_no_more() -> None
     assert len(legend.get_texts()) == len(plots.COLOURS) + 1
     assert legend.get_title().get_text() == "20 of 40 classes"
     assert all(len(text.get_text()) < 40 for text in legend.get_texts())
+
+
+def test_dollar_signs_in_a_classes_name_are_no_mathematics() -> None:
+    (legend,) = plots.roc(evaluate_split("val", draw(50, 3), ["$5 to $10", "less", "more"])).legends
+    text = legend.get_texts()[0].get_text()
+    assert not matplotlib.cbook.is_math_text(text)
+    assert text.endswith(r"\$5 to \$10")
 
 
 def test_a_thousand_and_one_classes_have_no_confusion_matrix() -> None:

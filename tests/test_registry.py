@@ -94,6 +94,13 @@ def test_a_misspelled_installed_name_is_answered_with_the_right_one(install: Ins
     )
 
 
+def test_a_misspelled_name_of_ours_that_is_installed_is_not_offered_for_installing(install: Installer) -> None:
+    install("fusionzoo-bert", models=["bert", "multimodal_bert"], source=NEVER)
+    message = str(refusal("mutlimodal_bert", UnknownModel, path=[str(install.folder)]))
+    assert "Did you mean 'multimodal_bert'?   Fix: set model_class to 'multimodal_bert'\n" in message
+    assert "pip install" not in message
+
+
 def test_a_misspelled_name_of_ours_that_is_not_installed_is_answered_with_its_package(install: Installer) -> None:
     install("fusionzoo-bert", models=["bert", "multimodal_bert"], source=NEVER)
     assert str(refusal("multimodal_gate_fuson", UnknownModel, path=[str(install.folder)])) == (
@@ -544,7 +551,7 @@ except UnknownModel as error:
     found.append(str(error))
 print(json.dumps([found, sorted(sys.modules)]))
 """
-    environment = {**os.environ, "PYTHONPATH": str(install.folder)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     found, modules = json.loads(done.stdout)
     assert found.count("boom") == 2

@@ -389,9 +389,13 @@ def part_unreadable(name: str, kind: str, cause: Exception) -> Fault:
     return Fault(name, f"it cannot be read as {kind} ({text})", "it may be truncated, or not what its name says")
 
 
+def part_not_utf8(name: str, cause: Exception) -> Fault:
+    return Fault(name, f"it is not UTF-8 text ({_short(cause)})", "write it as UTF-8; or it is not what its name says")
+
+
 def column_missing(name: str, column: str, found: Sequence[str]) -> Fault:
     close = nearest(column, found, 3)
-    meant = f"did you mean {_quoted(close)}" if close else f"it has {_quoted(found[:10])}"
+    meant = f"did you mean {_quoted(close)}" if close else f"it has {_quoted(n[:60] for n in found[:10]) or 'none'}"
     return Fault(name, f"there is no column '{column}'", meant)
 
 
@@ -403,13 +407,22 @@ def column_of_wrong_type(name: str, column: str, kind: str, wanted: str) -> Faul
     return Fault(f"{name}, column '{column}'", f"it holds {kind}, not {wanted}", "convert it, or leave it out")
 
 
-def row_of_other_width(name: str, row: int | None, expected: int, found: int) -> Fault:
-    where = name if row is None else f"{name} line {row}"
-    return Fault(where, f"it has {found} columns, not {expected}", "the file may be truncated, or a text unquoted")
+def rows_of_other_width(name: str, expected: int, found: Sequence[tuple[int, int]]) -> Fault:
+    lines = ", ".join(f"line {line} ({width})" for line, width in found[:LISTED_FAULTS])
+    more = ", ..." if len(found) > LISTED_FAULTS else ""
+    return Fault(
+        name,
+        f"{_count(len(found), 'row')} with another number of columns than the header's {expected}: {lines}{more}",
+        "the file may be truncated, or a text that holds the delimiter is not in quotes",
+    )
 
 
-def quote_unclosed(name: str) -> Fault:
-    return Fault(name, "it ends inside a quoted text", "the file is truncated: write it again")
+def line_not_delimited(name: str, line: int, cause: Exception) -> Fault:
+    return Fault(
+        f"{name} line {line}",
+        f"a text in quotes there does not end as it should ({cause})",
+        "the file is truncated, or a quote within a text is not doubled",
+    )
 
 
 def line_not_json(name: str, line: int, cause: Exception) -> Fault:
@@ -807,14 +820,13 @@ class UnknownModel(ZooError):
         unreadable: Sequence[str],
     ) -> UnknownModel:
         """`meant` is the name nearest to it; `package` is what to install, where that would help."""
-        fix = (
-            f"set {kind} to {_named(meant)}"
-            if meant
-            else "install the plugin that provides it, or choose an installed name"
-        )
-        lines = [f"No installed plugin provides {kind} {_named(name)}."]
-        lines.append((f"Did you mean {_named(meant)}?   " if meant else "") + "Fix: ")
-        lines[-1] += f"pip install {package}" if package else fix
+        fix = "install the plugin that provides it, or choose an installed name"
+        if package:
+            fix = f"pip install {package}"
+        elif meant:
+            fix = f"set {kind} to {_named(meant)}"
+        question = f"Did you mean {_named(meant)}?   " if meant else ""
+        lines = [f"No installed plugin provides {kind} {_named(name)}.", f"{question}Fix: {fix}"]
         lines.append(f"Installed: {_some(installed) or 'none'}.")
         if unreadable:
             lines.append(f"Could not be read, and may hold it: {_some(unreadable, 150)}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import math
 import re
 import sys
 import traceback
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 SETTINGS_FILE = "hyperparameters.json"
 CAUSE_LENGTH = 1_000  # of the 1,024 characters that become the job's FailureReason
 FAILURE_BYTES = 20_000
+LONGEST_NUMBER = 10**1000  # that Python turns into text
 Schema = Mapping[str, Any]
 
 # --- places
@@ -181,12 +183,14 @@ def _fitted(value: Any, schema: Schema) -> Any:
     return _choice(value, schema) if isinstance(value, str) and "string" in kinds else value
 
 
-def _fitted_number(value: float, kinds: set[str]) -> float | str:
+def _fitted_number(value: int | float, kinds: set[str]) -> int | float | str:
+    if isinstance(value, float):
+        return int(value) if "integer" in kinds and "number" not in kinds and value.is_integer() else value
     if "integer" in kinds:
-        return int(value) if "number" not in kinds and float.is_integer(float(value)) else value
+        return value
     if "number" in kinds:
-        return value + 0.0
-    return str(value) if "string" in kinds and isinstance(value, int) else value
+        return float(value) if abs(value) < sys.float_info.max else math.inf
+    return str(value) if "string" in kinds and abs(value) < LONGEST_NUMBER else value
 
 
 def _choice(text: str, schema: Schema) -> str:
@@ -218,7 +222,7 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
             log.error("%s", error)
             _write_failure(paths.failure, str(error))
             return 1
-        except BaseException as error:  # noqa: BLE001 an interrupted job has failed too, and has to say so
+        except BaseException as error:  # an interrupted job has failed too, and has to say so
             log.critical("%s", _cause(error), exc_info=error)
             trace = "".join(traceback.format_exception(error))
             _write_failure(paths.failure, _cause(error)[:CAUSE_LENGTH], trace)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from fusionzoo.data.reading import Rows, as_text
 
 MISSING, UNKNOWN = 0, 1
+WHOLE = r"^(-?[0-9]+)\.0+$"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def canonical(rows: Rows, column: str) -> pa.Array:
     Raises:
         errors.DataError: the values are nested.
     """
-    return pc.replace_substring_regex(as_text(rows, column), r"^(-?[0-9]+)\.0+$", r"\1")
+    return pc.replace_substring_regex(as_text(rows, column), WHOLE, r"\1")
 
 
 def count(counter: Counter[str], rows: Rows, column: str) -> None:

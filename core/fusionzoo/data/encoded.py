@@ -45,7 +45,7 @@ class EncodedSplit:
 
     def duplicate_ids(self) -> int:
         """How many rows have an id that stands in an earlier row too; null ids count as one."""
-        return len(self.ids) - int(pc.count_distinct(self.ids, mode="all").as_py())
+        return len(self.ids) - len(pc.unique(self.ids))
 
     def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The named arrays of a batch of these rows, in this order, as `fusionzoo.nn.schema.Batch` describes them."""

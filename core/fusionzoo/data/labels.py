@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusionzoo import errors
-from fusionzoo.data.categories import canonical
+from fusionzoo.data.categories import WHOLE, canonical
 from fusionzoo.data.reading import Rows
 from fusionzoo.data.settings import DataSettings
 
@@ -68,8 +69,17 @@ class LabelCounts:
             if label not in self.counts:
                 at = pc.index(text, label).as_py()
                 self.first_row[label] = rows.row(at)
-                self.values[label] = rows.columns[self.name][at].as_py()
+                self.values[label] = self._as_it_came(rows.columns[self.name][at], label)
             self.counts[label] = self.counts.get(label, 0) + number
+
+    def _as_it_came(self, value: pa.Scalar, text: str) -> Label:
+        if pa.types.is_floating(value.type):
+            return float(text)  # 0.1 of 32 bits is 0.1, not 0.10000000149
+        plain = value.as_py()
+        if isinstance(plain, bool | int | float | str):
+            return plain
+        self.typed = False  # a decimal or a date
+        return text
 
     def fit(self, settings: DataSettings) -> LabelMap:
         """The label map.
@@ -81,18 +91,19 @@ class LabelCounts:
         if len(values) < 2:
             raise errors.DataError([errors.one_class_only(self.name, self.counts)])
         if settings.classes is not None:
-            classes: Sequence[Label] = [values.get(key(label), label) for label in settings.classes]
+            classes = [values.get(key(label), label) for label in settings.classes]
             if extra := [label for label in self.counts if label not in {key(c) for c in classes}]:
                 raise errors.DataError(
                     [errors.labels_outside_classes(self.name, extra, self.first_row, settings.classes)]
                 )
         else:
             classes = self._classes(values, settings.num_classes)
+        classes = _of_one_type(classes)
         if absent := [label for label in classes if key(label) not in self.counts]:
             log.warning(errors.class_without_rows(self.name, absent))
         return LabelMap(self.name, tuple(classes))
 
-    def _classes(self, values: Mapping[str, Label], num_classes: int) -> Sequence[Label]:
+    def _classes(self, values: Mapping[str, Label], num_classes: int) -> list[Label]:
         indices = range(num_classes)
         if all(type(v) is int and v in indices for v in values.values()):
             return list(indices)
@@ -105,8 +116,10 @@ class LabelCounts:
 
 
 def key(label: Label) -> str:
-    """A label's text, by which it is compared over formats: 1, 1.0 and "1" are the same label."""
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+    """A label's text, by which it is compared over formats: 1, 1.0, "1" and "1.0" are the same label."""
+    if isinstance(label, float) and label.is_integer():
+        return str(int(label))
+    return re.sub(WHOLE, r"\1", str(label))
 
 
 def refuse_null(rows: Rows, name: str, text: pa.Array) -> None:
@@ -116,13 +129,21 @@ def refuse_null(rows: Rows, name: str, text: pa.Array) -> None:
         raise errors.DataError([errors.labels_null(rows.source, name, len(null), [rows.row(int(i)) for i in null[:3]])])
 
 
-def _inferred(values: Mapping[str, Label]) -> dict[str, Label]:
+def _inferred(values: Mapping[str, Label]) -> Mapping[str, Label]:
     """What labels that came as text (CSV) stand for: whole numbers, numbers, or text."""
     for kind in (int, float):
         try:
             read = {label: kind(label) for label in values}
         except ValueError:
             continue
-        if all(np.isfinite(value) and str(value) == label for label, value in read.items()):
-            return dict(read)
-    return {label: str(value) for label, value in values.items()}
+        if all(key(value) == label and np.isfinite(value) for label, value in read.items()):
+            return read
+    return values
+
+
+def _of_one_type(classes: Sequence[Label]) -> Sequence[Label]:
+    """Labels that came in several types (one part file's are numbers, another's text) become floats or text."""
+    kinds = {type(label) for label in classes}
+    if kinds == {int, float}:
+        return [float(label) for label in classes]
+    return classes if len(kinds) == 1 else [key(label) for label in classes]

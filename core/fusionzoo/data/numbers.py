@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 MISSING_TEXTS = ("", "na", "n/a", "#n/a", "nan", "-nan", "null", "none")
 BINS = 32
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -36,18 +37,17 @@ class NumberEncoder:
         """
         values = as_numbers(rows, self.name)
         missing = np.isnan(values)
-        return np.where(missing, 0.0, (values - self.mean) / self.std).astype(np.float32), missing
+        standardised = np.clip((values - self.mean) / self.std, -LARGEST, LARGEST)
+        return np.where(missing, 0.0, standardised).astype(np.float32), missing
 
 
 def as_numbers(rows: Rows, column: str) -> np.ndarray:
     """A column's values as float64 [rows], NaN where missing.
 
     Raises:
-        errors.DataError: the column holds dates, text or nested values, or a value is infinite.
+        errors.DataError: the column holds dates, text or nested values, or a value is beyond what float32 can hold.
     """
     values = rows.columns[column]
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
     kind = values.type
     if pa.types.is_null(kind):
         return np.full(len(values), np.nan)
@@ -55,12 +55,14 @@ def as_numbers(rows: Rows, column: str) -> np.ndarray:
         numbers = _parse(rows, column, values)
     elif pa.types.is_boolean(kind):
         numbers = values.cast(pa.int8()).cast(pa.float64())
-    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    elif pa.types.is_decimal(kind):
+        numbers = values.cast(pa.string()).cast(pa.float64())  # Arrow's direct way is not exact
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
         numbers = values.cast(pa.float64(), safe=False)
     else:
         raise errors.DataError([errors.column_of_wrong_type(rows.source, column, str(kind), "numbers")])
     result: np.ndarray = pc.fill_null(numbers, float("nan")).to_numpy(zero_copy_only=False)
-    _refuse(rows, column, np.flatnonzero(np.isinf(result)), values)
+    _refuse(rows, column, np.flatnonzero(np.abs(result) > LARGEST), values)
     return result
 
 
@@ -82,11 +84,11 @@ def _refuse(rows: Rows, column: str, bad: np.ndarray, values: pa.Array) -> None:
 def fit(name: str, blocks: Sequence[np.ndarray]) -> NumberEncoder:
     """Statistics of the values that are present in train (NaN is absent); a constant column has deviation 1."""
     values = np.concatenate(blocks) if blocks else np.empty(0)
-    values = values[~np.isnan(values)]
+    values = np.sort(values[~np.isnan(values)])  # sorted, so that the order of the rows cannot move a last digit
     if not len(values):
         log.warning(errors.number_without_values(name))
         return NumberEncoder(name, 0.0, 1.0, ())
-    mean, std = float(values.mean()), float(values.std())
-    std = std if std > 1e-12 * max(1.0, abs(mean)) else 1.0
+    mean = float(values.mean())
+    std = (float(values.std()) or 1.0) if values[0] < values[-1] else 1.0
     edges = np.unique(np.quantile((values - mean) / std, np.linspace(0, 1, BINS + 1)).astype(np.float32))
     return NumberEncoder(name, mean, std, tuple(float(edge) for edge in edges))

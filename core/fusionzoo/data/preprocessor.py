@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,7 @@ from fusionzoo import errors
 from fusionzoo.data import categories, labels, numbers, text, tokenizing, vectors
 from fusionzoo.data.chunking import Chunker
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.reading import Rows, as_text
+from fusionzoo.data.reading import Rows, as_text, plain_text
 from fusionzoo.data.settings import DataSettings
 
 PREPROCESSOR_FILE = "preprocessor.json"
@@ -60,7 +60,7 @@ class Preprocessor:
         """
         faults = errors.FaultLog()
         blocks = []
-        for rows in source:
+        for rows in _kept(source, faults):
             with faults.kept():
                 blocks.append(self._encode_block(rows, labelled))
         faults.raise_if_any()
@@ -85,6 +85,8 @@ class Preprocessor:
             encoded_labels = self.labels.encode(rows) if labelled else None
         with faults.kept():
             messages = row_messages(self.settings, rows) if self.text is not None else []
+        with faults.kept():
+            row_ids = _ids(rows, self.settings.id_name)
         faults.raise_if_any()
         tokens, chunk_lengths, chunk_counts, dropped = self._encode_text(messages, n)
         return EncodedSplit(
@@ -95,7 +97,7 @@ class Preprocessor:
             numbers=np.stack(values, axis=1) if values else np.zeros((n, 0), np.float32),
             numbers_missing=np.stack(missing, axis=1) if missing else np.zeros((n, 0), bool),
             labels=encoded_labels,
-            ids=rows.columns.get(self.settings.id_name, pa.nulls(n)),
+            ids=row_ids,
             pad_id=0 if self.text is None else self.text.tokenizer.pad_id,
             dropped_tokens=dropped,
             empty_texts=sum(not row for row in messages),
@@ -166,7 +168,7 @@ class Preprocessor:
             t = saved["text"]
             with errors.ModelFolderError.reading(folder / TOKENIZER_FILE):
                 saved_tokenizer = (folder / TOKENIZER_FILE).read_text("utf-8")
-            tokenizer = tokenizing.restore(t["tokenizer"], saved_tokenizer, t["pad_id"])
+                tokenizer = tokenizing.restore(t["tokenizer"], saved_tokenizer, t["pad_id"])
             part = TextPart(tokenizer, t["max_tokens"], t["max_chunks"], t["embedding_dim"])
         return cls(
             settings=DataSettings(**saved["settings"]),
@@ -191,7 +193,7 @@ def fit(settings: DataSettings, train: Iterable[Rows]) -> tuple[Preprocessor, in
     words = tokenizing.WordCounter() if settings.text_columns and settings.tokenizer == tokenizing.WORD else None
     label_counts = labels.LabelCounts(settings.label_name)
     rows_read, faults = 0, errors.FaultLog()
-    for rows in train:
+    for rows in _kept(train, faults):
         rows_read += len(rows)
         with faults.kept():
             label_counts.add(rows)
@@ -204,17 +206,27 @@ def fit(settings: DataSettings, train: Iterable[Rows]) -> tuple[Preprocessor, in
         if words is not None:
             with faults.kept():
                 words.add(chain.from_iterable(row_messages(settings, rows)))
+    faults.raise_if_any()
     if not rows_read:
         raise errors.DataError([errors.no_rows("train")])
+    with faults.kept():
+        label_map = label_counts.fit(settings)
+    with faults.kept():
+        text_part = _fit_text(settings, words)
     faults.raise_if_any()
-    label_map = label_counts.fit(settings)
     return Preprocessor(
         settings,
-        _fit_text(settings, words),
+        text_part,
         tuple(categories.fit(name, counter, settings.min_category_count) for name, counter in counts.items()),
         tuple(numbers.fit(name, blocks) for name, blocks in values.items()),
         label_map,
     ), rows_read
+
+
+def _kept(source: Iterable[Rows], faults: errors.FaultLog) -> Iterator[Rows]:
+    """The blocks of `source`; what cannot be read is kept as a fault, to be reported with those of the values."""
+    with faults.kept():
+        yield from source
 
 
 def _fit_text(settings: DataSettings, words: tokenizing.WordCounter | None) -> TextPart | None:
@@ -230,11 +242,24 @@ def _fit_text(settings: DataSettings, words: tokenizing.WordCounter | None) -> T
 
 def row_messages(settings: DataSettings, rows: Rows) -> list[list[str]]:
     """The cleaned messages of each row's text columns."""
-    columns = {
-        name: text.messages(as_text(rows, name).to_pylist(), settings.text_processing_steps)
-        for name in settings.text_columns
-    }
+    columns, faults = {}, errors.FaultLog()
+    for name in settings.text_columns:
+        with faults.kept():
+            columns[name] = text.messages(as_text(rows, name).to_pylist(), settings.text_processing_steps)
+    faults.raise_if_any()
     return text.join_columns(columns)
+
+
+def _ids(rows: Rows, name: str) -> pa.Array:
+    """The ids as they came; null where there is no such column, as when a model serves.
+
+    Raises:
+        errors.DataError: the ids are nested values.
+    """
+    ids = rows.columns.get(name, pa.nulls(len(rows)))
+    if pa.types.is_nested(ids.type):
+        raise errors.DataError([errors.column_of_wrong_type(rows.source, name, str(ids.type), "text or plain values")])
+    return ids
 
 
 def _join(blocks: Sequence[EncodedSplit]) -> EncodedSplit:
@@ -268,8 +293,8 @@ def _join_ids(parts: Sequence[pa.Array]) -> pa.Array:
     kinds = {part.type for part in parts} - {pa.null()}
     if len(kinds) <= 1:
         kind = next(iter(kinds), pa.null())
-    elif all(pa.types.is_integer(kind) for kind in kinds):
+    elif all(pa.types.is_integer(kind) and kind != pa.uint64() for kind in kinds):
         kind = pa.int64()
     else:
-        kind = pa.string()
+        kind, parts = pa.string(), [plain_text(part) for part in parts]
     return pa.concat_arrays([part.cast(kind) for part in parts])

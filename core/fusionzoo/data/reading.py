@@ -6,19 +6,21 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from fusionzoo import errors
 
+T = TypeVar("T")
 Format = Literal["csv", "tsv", "parquet", "jsonl"]
 SUFFIXES: Mapping[str, Format] = {
     ".csv": "csv",
@@ -30,7 +32,7 @@ SUFFIXES: Mapping[str, Format] = {
     ".json": "jsonl",
 }
 BLOCK_ROWS = 16_384
-BLOCK_BYTES = 16 * 2**20
+BLOCK_LENGTH = 16 * 2**20  # characters or bytes: a block ends with the row that passes it
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class PartFile:
 
 @dataclass(frozen=True)
 class Channel:
-    """A split's part files, in the order of their names. Iterating it reads them, as often as wanted."""
+    """A split's part files, ordered by name, part-2 before part-10. Iterating it reads them, as often as wanted."""
 
     name: str
     files: tuple[PartFile, ...]
@@ -83,10 +85,14 @@ class Channel:
         """All rows.
 
         Raises:
-            errors.DataError: a part file is truncated, is not what its name says, or is not UTF-8.
+            errors.DataError: part files are truncated, not what their names say, or not UTF-8; raised after the rows
+                of the others, all faults together.
         """
+        faults = errors.FaultLog()
         for file in self.files:
-            yield from _READERS[file.format](file, self.columns)
+            with faults.kept(), _readable(file):
+                yield from _READERS[file.format](file, self.columns)
+        faults.raise_if_any()
 
 
 def open_channel(name: str, folder: Path, columns: Sequence[str]) -> Channel:
@@ -112,11 +118,12 @@ def from_records(records: Sequence[Mapping[str, Any]], columns: Sequence[str], s
 def _part_files(name: str, folder: Path) -> tuple[PartFile, ...]:
     if not folder.is_dir():
         raise errors.DataError([errors.channel_missing(name, folder)])
-    paths = sorted(
+    found = [
         path
         for path in folder.rglob("*")
         if path.is_file() and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-    )
+    ]
+    paths = sorted(found, key=lambda path: _natural(path.relative_to(folder).as_posix()))
     if not paths:
         raise errors.DataError([errors.channel_empty(name, folder)])
     files, faults = [], []
@@ -134,71 +141,91 @@ def _part_files(name: str, folder: Path) -> tuple[PartFile, ...]:
     return tuple(files)
 
 
+def _natural(name: str) -> tuple[list[int | str], str]:
+    """A key that sorts numbers in names by their value."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", name))], name
+
+
 def _column_faults(file: PartFile, columns: Sequence[str]) -> list[errors.Fault]:
-    try:
-        found = _COLUMNS[file.format](file)
-    except _UNREADABLE as cause:
-        return [errors.part_unreadable(file.name, file.format, cause)]
-    if found is None:
-        return []
-    return [errors.column_missing(file.name, column, found) for column in columns if column not in found] + [
-        errors.column_twice(file.name, column) for column in columns if found.count(column) > 1
-    ]
-
-
-_UNREADABLE = (pa.ArrowException, OSError, EOFError, gzip.zlib.error, UnicodeDecodeError, csv.Error)  # type: ignore[attr-defined]
+    faults = errors.FaultLog()
+    with faults.kept(), _readable(file):
+        found = _COLUMNS[file.format](file, columns)
+        if found is not None:
+            missing = [errors.column_missing(file.name, column, found) for column in columns if column not in found]
+            twice = [errors.column_twice(file.name, column) for column in columns if found.count(column) > 1]
+            return missing + twice
+    return faults.faults
 
 
 @contextmanager
 def _readable(file: PartFile) -> Iterator[None]:
+    """Raises errors.DataError where the block cannot read the file."""
     try:
         yield
-    except _UNREADABLE as cause:
+    except UnicodeDecodeError as cause:
+        raise errors.DataError([errors.part_not_utf8(file.name, cause)]) from cause
+    except (pa.ArrowException, OSError, EOFError, zlib.error) as cause:
         raise errors.DataError([errors.part_unreadable(file.name, file.format, cause)]) from cause
 
 
-# --- CSV and TSV: every value is text, so that "007" stays "007" and all part files agree
+def _blocks(sized: Iterable[tuple[int, T]]) -> Iterator[list[T]]:
+    """Rows, each given with its length, in blocks of at most `BLOCK_ROWS`, and fewer where rows are long."""
+    block: list[T] = []
+    length = 0
+    for size, row in sized:
+        block.append(row)
+        length += size
+        if len(block) == BLOCK_ROWS or length >= BLOCK_LENGTH:
+            yield block
+            block, length = [], 0
+    if block:
+        yield block
 
 
-def _delimiter(file: PartFile) -> str:
-    return "\t" if file.format == "tsv" else ","
+# --- CSV and TSV: every value is text, so that "007" stays "007" and all part files agree. Python's own reader, since
+# Arrow's takes no row longer than its block, and keeps silent about a quoted text that never ends.
 
 
-def _delimited_columns(file: PartFile) -> list[str] | None:
-    with file.open() as stream:
-        text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
-        return next(csv.reader(text, delimiter=_delimiter(file)), None)
+def _delimited_rows(file: PartFile) -> Iterator[tuple[int, list[str]]]:
+    """Each row, the header first, with the line where it begins; blank lines are no rows."""
+    csv.field_size_limit(2**31 - 1)  # for the whole process; csv's own limit is 131,072 characters
+    with file.open() as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+        reader = csv.reader(text, delimiter="\t" if file.format == "tsv" else ",", strict=True)
+        line = 1
+        try:
+            for row in reader:
+                if row:
+                    yield line, row
+                line = reader.line_num + 1
+        except csv.Error as cause:
+            raise errors.DataError([errors.line_not_delimited(file.name, line, cause)]) from cause
+
+
+def _delimited_columns(file: PartFile, _: Sequence[str]) -> list[str] | None:
+    for _line, header in _delimited_rows(file):
+        return header
+    return None  # zero bytes: a writer that had no rows
 
 
 def _read_delimited(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
-    if _delimited_columns(file) is None:
-        return  # zero bytes: a writer that had no rows
-    faults: list[errors.Fault] = []
+    rows = _delimited_rows(file)
+    _line, header = next(rows, (1, list(columns)))
+    wrong: list[tuple[int, int]] = []
 
-    def note(row: Any) -> str:
-        faults.append(errors.row_of_other_width(file.name, row.number, row.expected_columns, row.actual_columns))
-        return "skip"
+    def right() -> Iterator[tuple[int, list[str]]]:
+        for line, row in rows:
+            if len(row) != len(header):
+                wrong.append((line, len(row)))
+            elif not wrong:
+                yield sum(map(len, row)), row
 
-    with _readable(file), file.open() as stream:
-        reader = pa_csv.open_csv(
-            pa.PythonFile(stream, mode="r"),
-            read_options=pa_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=_delimiter(file), newlines_in_values=True, invalid_row_handler=note
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()),
-                include_columns=list(columns),
-                strings_can_be_null=False,
-                null_values=[],
-            ),
-        )
-        first = 1
-        for batch in reader:
-            yield Rows(_columns_of(batch), file.name, first, typed=False)
-            first += batch.num_rows
-    if faults:
-        raise errors.DataError(faults)
+    first, places = 1, {column: header.index(column) for column in columns}
+    for block in _blocks(right()):
+        arrays = {column: pa.array([row[i] for row in block], pa.string()) for column, i in places.items()}
+        yield Rows(arrays, file.name, first, typed=False)
+        first += len(block)
+    if wrong:
+        raise errors.DataError([errors.rows_of_other_width(file.name, len(header), wrong)])
 
 
 # --- Parquet
@@ -212,73 +239,81 @@ def _parquet(file: PartFile) -> Iterator[pq.ParquetFile]:
             yield parquet
 
 
-def _parquet_columns(file: PartFile) -> list[str]:
+def _parquet_columns(file: PartFile, _: Sequence[str]) -> list[str]:
     with _parquet(file) as parquet:
         return list(parquet.schema_arrow.names)
 
 
 def _read_parquet(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
-    with _readable(file), _parquet(file) as parquet:
+    with _parquet(file) as parquet:
         first = 1
         for batch in parquet.iter_batches(BLOCK_ROWS, columns=list(columns)):
-            yield Rows(_columns_of(batch), file.name, first, typed=True)
+            yield Rows({c: _decoded(batch.column(c)) for c in columns}, file.name, first, typed=True)
             first += batch.num_rows
 
 
-def _columns_of(batch: pa.RecordBatch) -> dict[str, pa.Array]:
-    return {name: batch.column(name) for name in batch.schema.names}
+def _decoded(values: pa.Array) -> pa.Array:
+    """The values in the plain layout of their type: dictionaries and string views are only ways to store text."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    return values.cast(pa.string()) if pa.types.is_string_view(values.type) else values
 
 
 # --- JSON Lines: an absent key is a missing value, but a column that no line has is a fault
 
 
-def _json_columns(file: PartFile) -> list[str] | None:
+def _json_columns(file: PartFile, columns: Sequence[str]) -> list[str] | None:
     names: dict[str, None] = {}
     any_row = False
     for _, record in _json_records(file):
         any_row = True
         names.update(dict.fromkeys(record))
+        if all(column in names for column in columns):
+            break
     return list(names) if any_row else None
 
 
 def _json_records(file: PartFile) -> Iterator[tuple[int, dict[str, Any]]]:
-    with _readable(file), file.open() as stream:
+    """Each line's object, with the line's length."""
+    with file.open() as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
             try:
                 record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except (json.JSONDecodeError, RecursionError) as cause:
+            except (ValueError, RecursionError) as cause:
                 raise errors.DataError([errors.line_not_json(file.name, number, cause)]) from cause
             if not isinstance(record, dict):
                 raise errors.DataError([errors.line_not_object(file.name, number)])
-            yield number, record
+            yield len(line), record
 
 
 def _read_json(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
-    block: list[dict[str, Any]] = []
     first = 1
-    for _, record in _json_records(file):
-        block.append(record)
-        if len(block) == BLOCK_ROWS:
-            yield Rows({c: _array([r.get(c) for r in block]) for c in columns}, file.name, first, typed=True)
-            first, block = first + len(block), []
-    if block:
+    for block in _blocks(_json_records(file)):
         yield Rows({c: _array([r.get(c) for r in block]) for c in columns}, file.name, first, typed=True)
+        first += len(block)
 
 
 def _array(values: list[Any]) -> pa.Array:
-    """Arrow's own type where the values share one; otherwise each value's text (nested values as JSON)."""
+    """Arrow's own type where the values share one; otherwise each value's text.
+
+    One nested value makes the whole column nested, so that it is refused wherever it stands.
+    """
     kinds = {type(value) for value in values if value is not None}
+    if kinds & {list, dict}:
+        return pa.array([[json.dumps(value)] for value in values])
     if kinds <= {int, float} or len(kinds) == 1:
         try:
             return pa.array(values, from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-            pass  # integers beyond 64 bits, or lists of mixed things: kept as text below
-    return pa.array([None if v is None else json.dumps(v) if isinstance(v, list | dict) else str(v) for v in values])
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+            pass  # integers beyond 64 bits, or half of a surrogate pair: kept as text below
+    # NaN, which JSON writers use for a missing value, is the one value that is not equal to itself.
+    texts = [None if value is None or value != value else str(value) for value in values]
+    return pa.array([text and text.encode("utf-8", "replace").decode() for text in texts], pa.string())
 
 
-_COLUMNS: Mapping[Format, Callable[[PartFile], list[str] | None]] = {
+_COLUMNS: Mapping[Format, Callable[[PartFile, Sequence[str]], list[str] | None]] = {
     "csv": _delimited_columns,
     "tsv": _delimited_columns,
     "parquet": _parquet_columns,
@@ -299,15 +334,34 @@ def as_text(rows: Rows, column: str) -> pa.Array:
         errors.DataError: the values are bytes, lists or other nested values.
     """
     values = rows.columns[column]
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    kind = values.type
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        raise errors.DataError([errors.column_of_wrong_type(rows.source, column, str(kind), "text or plain values")])
-    if pa.types.is_boolean(kind):
-        text = pc.if_else(values, "True", "False")
-    elif pa.types.is_floating(kind):
-        text = pc.if_else(pc.is_nan(values), None, values).cast(pa.string())
-    else:
-        text = values.cast(pa.string())
+    try:
+        text = plain_text(values)
+    except pa.ArrowException as cause:
+        wrong = errors.column_of_wrong_type(rows.source, column, str(values.type), "text or plain values")
+        raise errors.DataError([wrong]) from cause
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+
+def plain_text(values: pa.Array) -> pa.Array:
+    """Values as strings, the same as Python writes them; a whole number is written as one, whatever its type.
+
+    Raises:
+        pa.ArrowException: the values are bytes, lists or other nested values.
+    """
+    kind = values.type
+    if pa.types.is_boolean(kind):
+        return pc.if_else(values, "True", "False")
+    if pa.types.is_floating(kind):
+        numbers = values.to_numpy(zero_copy_only=False)
+        return pa.array([None if n != n else str(int(n) if n.is_integer() else n) for n in numbers], pa.string())
+    if any(is_bytes(kind) for is_bytes in _BYTES):
+        raise pa.ArrowTypeError(f"{kind} is not text")
+    return values.cast(pa.string())
+
+
+_BYTES: Sequence[Callable[[pa.DataType], bool]] = (
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_fixed_size_binary,
+    pa.types.is_binary_view,
+)

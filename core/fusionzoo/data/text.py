@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -9,20 +10,31 @@ from collections.abc import Callable, Mapping, Sequence
 from fusionzoo.data.settings import TextStep
 
 _MESSAGE_MARK = re.compile(r"\[(?:bom|eom)\]", re.IGNORECASE)
-_MARKUP = re.compile(r"<[a-zA-Z/!?]|&(?:#\w+|[a-zA-Z]\w*);")
-_BLOCK_TAGS = ["address", "article", "blockquote", "br", "dd", "div", "dl", "dt", "footer", "form", "h1", "h2", "h3"]
-_BLOCK_TAGS += ["h4", "h5", "h6", "header", "hr", "li", "ol", "p", "pre", "section", "table", "td", "th", "tr", "ul"]
-_EMOJI = re.compile(
-    "["
+# Tags and the beginnings of comments. No tag reaches over a "<", so that each character is looked at a few times only,
+# whatever the text: parsers that look for the end of a broken tag take time that grows with the square of the length.
+_MARKUP = re.compile(
+    r"""<!--|<![a-z][^<>]*>|</?(?P<name>[a-z][a-z0-9:_-]*)(?=[\s/>])(?:(?:[^<>"']|"[^"<]*"|'[^'<]*')*+|[^<>]*)>""",
+    re.IGNORECASE,
+)
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
+_HIDDEN_UNTIL = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in ("script", "style")}
+_HIDDEN_UNTIL["!--"] = re.compile("-->")
+_BLOCK_TAGS = frozenset(
+    "address article blockquote br caption dd div dl dt fieldset figure footer form h1 h2 h3 h4 h5 h6 header hr li "
+    "main nav ol option p pre section table td th title tr ul".split()
+)
+_EMOJI_SIGNS = (
     "\U0001f1e6-\U0001f1ff"  # flags
     "\U0001f300-\U0001faff"  # pictographs, faces, transport, symbols
     "\U0001f000-\U0001f2ff"  # tiles, cards, enclosed characters
     "\u2600-\u27bf"  # miscellaneous symbols and dingbats
     "\u2b00-\u2bff"  # arrows, stars
     "\u23e9-\u23fa\u231a\u231b\u3030\u303d\u3297\u3299"
-    "\U000e0020-\U000e007f"  # tags of flags
-    "\u200d\ufe0e\ufe0f\u20e3"  # joiner, variation selectors, keycap
-    "]+"
+)
+_EMOJI_PARTS = "\ufe0e\ufe0f\u20e3\U000e0020-\U000e007f"  # variation selectors, keycap, tags of flags
+# A joiner (U+200D) goes with the emoji that it joins only: between letters it belongs to the word, as in Hindi.
+_EMOJI = re.compile(
+    f"(?:[{_EMOJI_SIGNS}]|[\u203c-\u2bff]\ufe0f)[{_EMOJI_SIGNS}{_EMOJI_PARTS}\u200d]*|[\ufe0e\ufe0f\u20e3]+"
 )
 _SPACE = re.compile(r"\s+")
 
@@ -57,22 +69,34 @@ def _split_dialogue(text: str) -> list[str]:
 
 
 def _normalize_html(text: str) -> list[str]:
-    """Visible text of HTML, entities decoded, a space where a block ends; parsed only where there is markup."""
-    if not _MARKUP.search(text):
-        return [text]
-    from bs4 import BeautifulSoup
+    """Visible text of HTML, entities decoded, a space where a block begins or ends. What is no markup stays."""
+    if "<" in text:
+        text = _without_tags(text)
+    return [_ENTITY.sub(lambda entity: html.unescape(entity[0]), text) if "&" in text else text]
 
-    soup = BeautifulSoup(text, "html.parser")
-    for hidden in soup(["script", "style"]):
-        hidden.decompose()
-    for block in soup(_BLOCK_TAGS):
-        block.insert_before(" ")
-        block.append(" ")
-    return [soup.get_text()]
+
+def _without_tags(text: str) -> str:
+    pieces: list[str] = []
+    at = 0
+    unclosed: set[str] = set()
+    for mark in _MARKUP.finditer(text):
+        if mark.start() < at:
+            continue  # within a comment, script or style
+        kind = "!--" if mark[0] == "<!--" else (mark["name"] or "").lower()
+        end = mark.end()
+        if kind in _HIDDEN_UNTIL and not mark[0].startswith("</"):
+            close = None if kind in unclosed else _HIDDEN_UNTIL[kind].search(text, end)
+            if close is None:
+                unclosed.add(kind)
+            else:
+                end = close.end()
+        pieces += [text[at : mark.start()], " " if kind in _BLOCK_TAGS else ""]
+        at = end
+    return "".join([*pieces, text[at:]])
 
 
 def _remove_emoji(text: str) -> list[str]:
-    """Emoji and their joiners become a space."""
+    """Emoji, with what joins and colours them, become a space; of a keycap its digit stays."""
     return [text] if text.isascii() else [_EMOJI.sub(" ", text)]
 
 

@@ -69,8 +69,16 @@ def pretrained(name: str) -> TextTokenizer:
 
 
 def restore(name: str, saved: str, pad_id: int) -> TextTokenizer:
-    """The tokenizer that `backend.to_str()` gave, needing neither network nor the folder that it came from."""
-    return wrap(name, Tokenizer.from_str(saved), pad_id)
+    """The tokenizer that `backend.to_str()` gave, needing neither network nor the folder that it came from.
+
+    Raises:
+        ValueError: `saved` is damaged.
+    """
+    try:
+        backend = Tokenizer.from_str(saved)
+    except Exception as cause:  # tokenizers raises nothing more specific
+        raise ValueError(str(cause)) from cause
+    return wrap(name, backend, pad_id)
 
 
 class WordCounter:

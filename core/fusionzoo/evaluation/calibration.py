@@ -61,7 +61,7 @@ def calibration(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]
 def mass(probability: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
     """Edges of at most `bins` bins of equally many rows; equal probabilities share a bin, whatever the rows' order."""
     edges: NDArray[np.float64] = np.quantile(probability, np.linspace(0, 1, bins + 1), method="inverted_cdf")
-    return np.concatenate([edges[:1], np.unique(edges[1:-1]), edges[-1:]])
+    return edges
 
 
 def reliability(

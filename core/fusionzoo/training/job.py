@@ -95,7 +95,7 @@ def prepare(paths: Paths, architecture: Architecture) -> Data:
 def open_channels(paths: Paths, columns: Sequence[str]) -> dict[str, Channel]:
     """Train and val, and test where the job has it; faults of all of them together."""
     names = ["train", "val"]
-    if paths.channel("test").exists() or "test" in paths.channels_declared():
+    if paths.channel("test").exists() or "test" in (paths.channels_declared() or {}):
         names.append("test")
     else:
         log.warning(errors.no_test_channel(paths.channel("test")))

@@ -1,0 +1,117 @@
+"""A small shop: rows, and the folder of a small job, for the tests of several rooms."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+TINY_BERT = {
+    "model_type": "bert",
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+}
+
+
+def shop_rows(rows: int, seed: int = 0, classes: tuple[Any, ...] = (0, 1)) -> pd.DataFrame:
+    """Rows whose label depends on a word of the text, a number and a category; some of each are missing."""
+    rng = np.random.default_rng(seed)
+    tone = rng.integers(0, len(classes), rows)
+    words = np.array(["fine quick friendly", "late broken awful", "wrong size", "lost parcel", "rude", "odd", "cheap"])
+    text = [f"order {rng.integers(100)} was {words[t]} and the box {rng.choice(['red', 'blue'])}" for t in tone]
+    number = tone + rng.normal(0, 0.3, rows)
+    frame = pd.DataFrame(
+        {
+            "id": [f"{seed}{i:05d}" for i in range(rows)],
+            "message": pd.Series(text, dtype=object),
+            "price": number,
+            "visits": rng.integers(0, 9, rows).astype(float),
+            "country": pd.Series(np.array(["de", "fr", "it", "us"])[(tone + rng.integers(0, 2, rows)) % 4], dtype=object),
+            "target": pd.Series([classes[t] for t in tone], dtype=object if isinstance(classes[0], str) else None),
+        }
+    )
+    frame.loc[rng.random(rows) < 0.1, "price"] = np.nan
+    frame.loc[rng.random(rows) < 0.1, "country"] = None
+    frame.loc[rng.random(rows) < 0.05, "message"] = None
+    frame.loc[: len(classes) - 1, "target"] = list(classes)  # each class at least once
+    return frame
+
+
+@dataclass
+class JobFolder:
+    """A SageMaker folder tree that a test fills, runs and looks into."""
+
+    root: Path
+
+    def channel(self, name: str, frame: pd.DataFrame, file: str = "part-00000.parquet") -> Path:
+        """Write one part file of a channel."""
+        path = self.root / "input/data" / name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        match path.suffix:
+            case ".parquet":
+                frame.to_parquet(path, index=False)
+            case ".jsonl":
+                frame.to_json(path, orient="records", lines=True)
+            case suffix:
+                frame.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+        return path
+
+    def fill(self, classes: tuple[Any, ...] = (0, 1), rows: int = 160, **settings: Any) -> JobFolder:
+        """Three channels and settings of a small job that trains in a second or two."""
+        for seed, (name, share) in enumerate({"train": 1.0, "val": 0.3, "test": 0.3}.items()):
+            self.channel(name, shop_rows(int(rows * share), seed, classes))
+        return self.settings(num_classes=len(classes), **settings)
+
+    def settings(self, **changes: Any) -> JobFolder:
+        """Write hyperparameters.json, each value as the SDK's version 2 does; None leaves a key out."""
+        values = {
+            "model_class": "multimodal_cnn",
+            "id_name": "id",
+            "text_name": "message",
+            "label_name": "target",
+            "cat_field_list": ["country"],
+            "tab_field_list": ["price", "visits"],
+            "num_classes": 2,
+            "tokenizer": "word",
+            "embedding_dim": 8,
+            "hidden_common_dim": 16,
+            "num_channels": [8],
+            "max_epochs": 2,
+            "batch_size": 16,
+            "max_sen_len": 32,
+            **changes,
+        }
+        path = self.root / "input/config/hyperparameters.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({key: json.dumps(value) for key, value in values.items() if value is not None}))
+        return self
+
+    def run(self) -> int:
+        """Run the job in this process; returns its exit status."""
+        from fusionzoo.sagemaker import Paths, run_job
+        from fusionzoo.training.job import train
+
+        def job(paths: Paths) -> None:
+            train(paths)
+
+        return run_job(job, {"SAGEMAKER_BASE_DIR": str(self.root)})
+
+    @property
+    def model(self) -> Path:
+        return self.root / "model"
+
+    @property
+    def output(self) -> Path:
+        return self.root / "output/data"
+
+    @property
+    def failure(self) -> str:
+        """What SageMaker would show as the reason: the first 1,024 characters of the failure file."""
+        return (self.root / "output/failure").read_text()[:1024]

@@ -1,0 +1,130 @@
+"""What architectures are built from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from fusionzoo.nn.pooling import mean_by_row, sum_by_row, token_max, token_mean
+from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextSpec
+from fusionzoo.nn.tabular import TabularEncoder
+from fusionzoo.nn.text import WordEmbedding
+from torch import Tensor
+
+
+def spec(numbers: int = 2, categories: int = 2) -> InputSpec:
+    return InputSpec(
+        text=TextSpec(20, 0, 8, 3, "word", embedding_dim=4),
+        categories=tuple(CategoryField(f"c{i}", 5) for i in range(categories)),
+        numbers=tuple(NumberField(f"n{i}", 0.0, 1.0, (-1.0, -0.2, 0.4, 2.0)) for i in range(numbers)),
+        num_classes=2,
+    )
+
+
+def table_batch(rows: int = 4, numbers: int = 2, categories: int = 2) -> Batch:
+    g = torch.Generator().manual_seed(0)
+    return Batch(
+        tokens=torch.zeros(0, 0, dtype=torch.long),
+        token_mask=torch.zeros(0, 0, dtype=torch.bool),
+        chunk_row=torch.zeros(0, dtype=torch.long),
+        categories=torch.randint(0, 5, (rows, categories), generator=g),
+        numbers=torch.randn(rows, numbers, generator=g),
+        numbers_missing=torch.zeros(rows, numbers, dtype=torch.bool),
+        labels=None,
+        row=torch.arange(rows),
+    )
+
+
+def test_the_mean_of_a_row_is_over_its_real_tokens_only() -> None:
+    tokens = torch.arange(24.0).reshape(3, 4, 2)
+    mask = torch.tensor([[True, True, False, False], [True, False, False, False], [True, True, True, True]])
+    pooled = token_mean(tokens, mask, torch.tensor([0, 0, 1]), 2)
+    by_hand = torch.stack([torch.stack([tokens[0, 0], tokens[0, 1], tokens[1, 0]]).mean(0), tokens[2].mean(0)])
+    assert torch.allclose(pooled, by_hand)
+
+
+def test_what_stands_under_a_false_mask_changes_no_pooling() -> None:
+    tokens = torch.randn(3, 4, 2)
+    mask = torch.tensor([[True, False, False, False], [True, True, False, False], [True, True, True, False]])
+    other = torch.where(mask.unsqueeze(-1), tokens, torch.full_like(tokens, 1e6))
+    rows = torch.tensor([0, 1, 1])
+    assert torch.equal(token_mean(tokens, mask, rows, 2), token_mean(other, mask, rows, 2))
+    assert torch.equal(token_max(tokens, mask), token_max(other, mask))
+
+
+def test_chunks_are_summed_into_their_own_rows_and_a_row_without_chunks_is_zero() -> None:
+    values = torch.tensor([[1.0], [2.0], [4.0]])
+    assert sum_by_row(values, torch.tensor([0, 0, 2]), 3).tolist() == [[3.0], [0.0], [4.0]]
+    assert mean_by_row(values, torch.tensor([0, 0, 2]), 3).tolist() == [[1.5], [0.0], [4.0]]
+
+
+def test_pooling_counts_exactly_under_bf16_autocast() -> None:
+    tokens, mask = torch.ones(1, 301, 1), torch.ones(1, 301, dtype=torch.bool)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert token_mean(tokens, mask, torch.tensor([0]), 1).item() == 1.0
+
+
+@pytest.mark.parametrize("field", ["categories", "numbers", "numbers_missing"])
+def test_changing_a_column_changes_its_field_and_leaves_the_others_bit_equal(field: str) -> None:
+    torch.manual_seed(0)
+    encoder, batch = TabularEncoder(spec(), dim=6), table_batch()
+    before = encoder.fields(batch)
+    values: Tensor = getattr(batch, field)
+    values[:, 0] = ~values[:, 0] if values.dtype == torch.bool else (values[:, 0] + 1) % 5
+    after = encoder.fields(batch)
+    changed = 0 if field == "categories" else 2
+    others = [i for i in range(4) if i != changed]
+    assert not torch.equal(before[:, changed], after[:, changed])
+    assert torch.equal(before[:, others], after[:, others])
+
+
+def test_the_value_of_a_missing_number_does_not_matter() -> None:
+    encoder, batch = TabularEncoder(spec(), dim=6), table_batch()
+    batch.numbers_missing[:, 1] = True
+    before = encoder(batch)
+    batch.numbers[:, 1] = 1e6
+    assert torch.equal(before, encoder(batch))
+
+
+@pytest.mark.parametrize(("numbers", "categories"), [(0, 2), (2, 0), (1, 1)])
+def test_a_table_may_lack_numbers_or_categories_but_not_both(numbers: int, categories: int) -> None:
+    encoder = TabularEncoder(spec(numbers, categories), dim=6)
+    assert encoder(table_batch(3, numbers, categories)).shape == (3, 6)
+    assert encoder(table_batch(0, numbers, categories)).shape == (0, 6)
+    with pytest.raises(ValueError, match="at least one"):
+        TabularEncoder(spec(0, 0), dim=6)
+
+
+@pytest.mark.parametrize("edges", [(), (0.0,), (0.0, 1e-9), (0.0, 1.0)])
+def test_a_column_with_hardly_any_distinct_values_has_an_embedding(edges: tuple[float, ...], recwarn: object) -> None:
+    narrow = InputSpec(None, (), (NumberField("n", 0.0, 1.0, edges),), 2)
+    encoder, batch = TabularEncoder(narrow, dim=3), table_batch(2, 1, 0)
+    assert encoder(batch).isfinite().all()
+    assert not list(recwarn), "building it must not warn"  # type: ignore[call-overload]
+
+
+def test_word_vectors_start_the_embedding_and_padding_is_zero() -> None:
+    vectors = torch.randn(20, 4)
+    text = TextSpec(20, 0, 8, 3, "word", embedding_dim=4, embeddings=vectors)
+    words = WordEmbedding(text, default_dim=7, trainable=False)
+    out = words(torch.tensor([[3, 0]]), torch.tensor([[True, False]]))
+    assert words.dim == 4
+    assert torch.equal(out, torch.stack([vectors[3], torch.zeros(4)]).unsqueeze(0))
+    assert not words.lookup.weight.requires_grad
+
+
+def test_a_batch_is_made_of_arrays_and_moved_as_a_whole() -> None:
+    arrays = {
+        "tokens": np.zeros((1, 2), np.int64),
+        "token_mask": np.ones((1, 2), bool),
+        "chunk_row": np.zeros(1, np.int64),
+        "categories": np.zeros((1, 0), np.int64),
+        "numbers": np.zeros((1, 1), np.float32),
+        "numbers_missing": np.zeros((1, 1), bool),
+        "row": np.zeros(1, np.int64),
+    }
+    batch = Batch.of(arrays)
+    assert batch.labels is None
+    assert batch.rows == 1
+    assert batch.to("meta").tokens.device.type == "meta"
+    assert Batch.of({**arrays, "labels": np.ones(1, np.int64)}).labels is not None

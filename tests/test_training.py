@@ -1,0 +1,197 @@
+"""Training: groups and rates, precision, batches, validation figures, checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.evaluation.metrics import classification_metrics
+from fusionzoo.settings import METRICS, JobSettings
+from fusionzoo.training import checkpoints, optimizers, precision
+from fusionzoo.training.datamodule import SplitsModule
+from fusionzoo.training.metrics import SplitScores
+from torch import nn
+
+
+def job(**changes: Any) -> JobSettings:
+    return JobSettings(**{"model_class": "x", "id_name": "id", "label_name": "y", "num_classes": 2, **changes})
+
+
+def split(rows: int, seed: int = 0) -> EncodedSplit:
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, 20, rows)
+    return EncodedSplit(
+        tokens=np.arange(lengths.sum(), dtype=np.int32),
+        chunk_starts=np.concatenate([[0], np.cumsum(lengths)]),
+        row_starts=np.arange(rows + 1),
+        categories=rng.integers(0, 9, (rows, 3)),
+        numbers=rng.normal(size=(rows, 2)).astype(np.float32),
+        numbers_missing=np.zeros((rows, 2), bool),
+        labels=rng.integers(0, 2, rows),
+        ids=pa.array(range(rows)),
+        pad_id=0,
+        dropped_tokens=0,
+        empty_texts=0,
+    )
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Embedding(5, 4), nn.LayerNorm(4), nn.Linear(4, 4))
+        self.head = nn.Linear(4, 2)
+
+
+def rates(groups: list[dict[str, Any]], net: Net) -> dict[str, tuple[float, float]]:
+    named = {id(p): name for name, p in net.named_parameters()}
+    return {named[id(p)]: (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
+
+
+def test_a_pretrained_encoder_learns_at_lr_and_what_is_new_at_ten_times_that() -> None:
+    net = Net()
+    found = rates(optimizers.parameter_groups(net, net.encoder, job(lr=2e-5, weight_decay=0.1), []), net)
+    assert found["encoder.2.weight"] == (2e-5, 0.1)
+    assert found["head.weight"] == pytest.approx((2e-4, 0.1))
+    scaled = optimizers.parameter_groups(net, net.encoder, job(lr=1e-3, encoder_lr_scale=0.1, head_lr_scale=1), [])
+    assert rates(scaled, net)["encoder.2.weight"][0] == pytest.approx(1e-4)
+    assert rates(scaled, net)["head.weight"][0] == pytest.approx(1e-3)
+
+
+def test_without_a_pretrained_part_everything_learns_at_lr() -> None:
+    net = Net()
+    assert {lr for lr, _ in rates(optimizers.parameter_groups(net, None, job(lr=0.01), []), net).values()} == {0.01}
+    assert {g["lr"] for g in optimizers.parameter_groups(net, None, job(), [])} == {optimizers.FRESH_LR}
+    net.encoder.requires_grad_(False)
+    frozen = optimizers.parameter_groups(net, net.encoder, job(), [])
+    assert {g["lr"] for g in frozen} == {optimizers.FRESH_LR}
+
+
+def test_biases_norms_and_embeddings_do_not_decay_and_each_parameter_stands_in_one_group() -> None:
+    net = Net()
+    groups = optimizers.parameter_groups(net, net.encoder, job(weight_decay=0.1), [])
+    found = rates(groups, net)
+    assert sum(len(g["params"]) for g in groups) == len(list(net.parameters())) == len(found)
+    assert {name for name, (_, decay) in found.items() if decay} == {"encoder.2.weight", "head.weight"}
+
+
+def test_a_plugins_own_groups_are_kept_and_core_groups_the_rest() -> None:
+    net = Net()
+    own = [{"params": [net.head.weight], "lr_scale": 0.5, "weight_decay": 0.0}]
+    found = rates(optimizers.parameter_groups(net, None, job(lr=1e-2, weight_decay=0.1), own), net)
+    assert found["head.weight"] == (5e-3, 0.0)
+    assert found["head.bias"] == (1e-2, 0.0)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adamw", "AdamW"), ("adam", "Adam"), ("sgd", "SGD")])
+def test_optimizer_chooses_the_optimizer(name: str, kind: str) -> None:
+    net = Net()
+    settings = job(optimizer=name, momentum=0.7, adam_epsilon=1e-5)
+    made = optimizers.build(optimizers.parameter_groups(net, None, settings, []), settings)
+    assert type(made).__name__ == kind
+    assert made.defaults.get("momentum", 0.7) == 0.7
+    assert made.defaults.get("eps", 1e-5) == 1e-5
+
+
+def learning_rates(steps: int, **changes: Any) -> list[float]:
+    settings = job(lr=1.0, optimizer="sgd", **changes)
+    optimizer = optimizers.build([{"params": [nn.Parameter(torch.zeros(1))], "lr": 1.0}], settings)
+    schedule = optimizers.scheduler(optimizer, settings, steps)
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return seen
+
+
+def test_the_rate_warms_up_linearly_and_decays_linearly_to_zero() -> None:
+    seen = learning_rates(100, warmup_steps=10)
+    assert np.argmax(seen) == 10
+    assert seen[10] == 1.0
+    assert np.allclose(np.diff(seen[:10]), seen[1] - seen[0])
+    assert np.allclose(np.diff(seen[10:]), -1 / 90)
+    assert seen[-1] == pytest.approx(1 / 90)
+    assert learning_rates(100, warmup_fraction=0.1) == seen
+
+
+def test_a_constant_schedule_stays_after_the_warm_up() -> None:
+    assert set(learning_rates(20, schedule="constant", warmup_steps=4)[4:]) == {1.0}
+    assert learning_rates(5, schedule="constant", warmup_steps=0) == [1.0] * 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "flags", "chosen"),
+    [
+        ({}, {"avx512_bf16"}, "bf16-mixed"),
+        ({}, {"amx_bf16"}, "bf16-mixed"),
+        ({}, set(), "32-true"),
+        ({"precision": "32"}, {"avx512_bf16"}, "32-true"),
+        ({"fp16": False}, {"avx512_bf16"}, "32-true"),
+        ({"precision": "bf16"}, set(), "32-true"),
+        ({"fp16": True}, {"avx512_bf16"}, "bf16-mixed"),
+        ({"precision": "fp16"}, set(), "32-true"),
+    ],
+)
+def test_precision_is_what_was_asked_for_or_the_next_best_with_a_warning(
+    changes: dict[str, Any], flags: set[str], chosen: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert precision.choose(job(**changes), frozenset(flags)) == chosen
+    missed = changes in ({"precision": "bf16"}, {"fp16": True}, {"precision": "fp16"})
+    assert bool(caplog.records) == missed
+
+
+def test_validation_figures_are_those_of_the_final_evaluation_however_rows_are_batched() -> None:
+    torch.manual_seed(0)
+    logits, labels, weights = torch.randn(57, 3), torch.randint(0, 3, (57,)), torch.tensor([1.0, 2.0, 5.0])
+    scores = SplitScores()
+    for start in range(0, 57, 10):
+        scores.update(logits[start : start + 10], labels[start : start + 10], weights)
+    found = scores.compute()
+    wanted = classification_metrics(labels.numpy(), logits.softmax(-1).numpy())
+    assert {name: found[f"val/{name}"] for name in METRICS} == pytest.approx(wanted)
+    assert found["val_loss"] == pytest.approx(nn.functional.cross_entropy(logits, labels, weight=weights).item())
+
+
+def test_a_figure_that_the_rows_do_not_define_is_left_out_and_never_made_up() -> None:
+    scores = SplitScores()
+    scores.update(torch.randn(4, 2), torch.zeros(4, dtype=torch.long), torch.ones(2))
+    assert "val/auroc" not in scores.compute()
+    assert "val/accuracy" in scores.compute()
+
+
+def test_an_epoch_has_every_row_once_and_another_order_than_the_next() -> None:
+    loader = SplitsModule(split(103), split(11), job(batch_size=8)).train_dataloader()
+    orders = []
+    for epoch in (0, 1, 0):
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        orders.append([b.row.tolist() for b in loader])
+    assert sorted(sum(orders[0], [])) == list(range(103))
+    assert orders[0] == orders[2] != orders[1]
+    assert len(loader) == len(orders[0])
+
+
+def test_some_training_categories_are_shown_as_unknown_and_validation_ones_never() -> None:
+    data, settings = split(400), job(batch_size=50, unknown_category_rate=0.2)
+    module = SplitsModule(data, data, settings)
+    shown = torch.cat([b.categories[b.row.argsort()] for b in module.train_dataloader()])
+    rows = torch.cat([b.row.sort().values for b in module.train_dataloader()])
+    true = torch.from_numpy(data.categories)[rows]
+    hidden = shown != true
+    assert 0.1 < hidden.float().mean() < 0.3
+    assert (shown[hidden] == 1).all()
+    assert not (hidden & (true == 0)).any()
+    for batch in module.val_dataloader():
+        assert torch.equal(batch.categories, torch.from_numpy(data.categories)[batch.row])
+
+
+def test_checkpoints_of_an_earlier_run_are_cleared_and_other_files_are_not(tmp_path: Path) -> None:
+    for name in ("best.ckpt", "last.ckpt", "mine.txt"):
+        (tmp_path / name).write_text("x")
+    assert checkpoints.clear(tmp_path) == ["best.ckpt", "last.ckpt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
