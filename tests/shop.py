@@ -33,7 +33,9 @@ def shop_rows(rows: int, seed: int = 0, classes: tuple[Any, ...] = (0, 1)) -> pd
             "message": pd.Series(text, dtype=object),
             "price": number,
             "visits": rng.integers(0, 9, rows).astype(float),
-            "country": pd.Series(np.array(["de", "fr", "it", "us"])[(tone + rng.integers(0, 2, rows)) % 4], dtype=object),
+            "country": pd.Series(
+                np.array(["de", "fr", "it", "us"])[(tone + rng.integers(0, 2, rows)) % 4], dtype=object
+            ),
             "target": pd.Series([classes[t] for t in tone], dtype=object if isinstance(classes[0], str) else None),
         }
     )

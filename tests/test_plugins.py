@@ -40,8 +40,8 @@ def encoder_settings(name: str, **changes: Any) -> ModelSettings:
 
 def build(model_class: str, encoder: str, spec: InputSpec = SPEC, **changes: Any) -> nn.Module:
     torch.manual_seed(0)
-    text_encoder = Registry.discover(TEXT_ENCODERS).load(encoder).build_text_encoder(
-        spec, encoder_settings(encoder, **changes)
+    text_encoder = (
+        Registry.discover(TEXT_ENCODERS).load(encoder).build_text_encoder(spec, encoder_settings(encoder, **changes))
     )
     plugin = Registry.discover(MODELS).load(model_class)
     return plugin.build_model(spec, plugin.settings_class(hidden_common_dim=8), text_encoder).eval()

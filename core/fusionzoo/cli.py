@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,7 +60,7 @@ def demo(
 
     try:
         made = demo_data.generate(root, rows)
-        demo_data.write_hyperparameters(root, model_class, dict(_pair(given) for given in setting or []))
+        demo_data.write_hyperparameters(root, made, model_class, dict(_pair(given) for given in setting or []))
     except errors.ZooError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
@@ -88,7 +89,7 @@ def _train(paths: Paths) -> None:
     train_job(paths)
 
 
-def _show(root: Path, bayes_auroc: dict[str, float]) -> None:
+def _show(root: Path, bayes_auroc: Mapping[str, float]) -> None:
     """A short table of the test figures beside the ceiling, and where everything is."""
     from rich.console import Console
     from rich.table import Table

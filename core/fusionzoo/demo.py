@@ -12,11 +12,12 @@ and a good one for a fresh order of anything else.
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,8 @@ MIN_ROWS = 50
 SPLIT_SHARES: Mapping[str, float] = {"train": 0.7, "val": 0.1, "test": 0.2}
 PARTS: Mapping[str, int] = {"train": 4, "val": 2, "test": 2}
 MARK = b"fusionzoo.demo"  # in the metadata of every part file: only files that carry it are ever replaced
+
+TRAINING: Mapping[str, Any] = {"max_sen_len": 128, "max_epochs": 4, "early_stop_metric": "val/auroc"}
 
 ID, TEXT, LABEL = "message_id", "messages", "disputed"
 CATEGORIES = ("marketplace", "product_category", "seller_tier")
@@ -92,8 +95,8 @@ _PHRASES: Mapping[str, str] = {
     "refund": "I want|I would like|I am asking for|What I need is|I am waiting for|All I expect is;a full refund|"
     "a refund of {amount}|my money back|a refund to my card by {day}|a refund for the {product}|"
     "reimbursement of {amount}",
-    "exchange": "Could you send me|I would prefer|Please ship|I would be happy with|Is it possible to get|I can wait for;"
-    "a replacement|another {product}|a new one in exchange|the same {product} again|a spare part for it|"
+    "exchange": "Could you send me|I would prefer|Please ship|I would be happy with|Is it possible to get|"
+    "I can wait for;a replacement|another {product}|a new one in exchange|the same {product} again|a spare part for it|"
     "a replacement by {day}",
     "question": "Could you tell me|Please let me know|I am just wondering|Can you check|I only want to know|"
     "It would help to hear;what happens next|when somebody can look into this|which department handles this|"
@@ -197,6 +200,29 @@ def generate(root: Path, rows: int, seed: int = 7) -> DemoData:
     return DemoData(counts, aurocs)
 
 
+def write_hyperparameters(root: Path, made: DemoData, model_class: str, others: Mapping[str, Any]) -> Path:
+    """Write the demo job's hyperparameters.json, each value as text, as SageMaker does; returns its path.
+
+    `others` are further settings, or other values of these; their texts are taken as they are.
+    """
+    settings: dict[str, Any] = {
+        "model_class": model_class,
+        "id_name": made.id_name,
+        "text_name": made.text_name,
+        "label_name": made.label_name,
+        "cat_field_list": list(made.cat_field_list),
+        "tab_field_list": list(made.tab_field_list),
+        "num_classes": 2,
+        **TRAINING,
+        **others,
+    }
+    path = root / "input" / "config" / "hyperparameters.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
+    path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
 def split_rows(rows: int) -> dict[str, int]:
     """Rows of each split; all together are `rows`."""
     counts = {split: int(rows * share) for split, share in SPLIT_SHARES.items()}
@@ -217,7 +243,7 @@ def draw_rows(rows: int, seed: int = 7) -> DrawnRows:
     intents = _draw_intents(for_text, rows)
     texts = _Writer(for_text).texts(intents, columns)
     text_score = np.array([sum(_TEXT_EFFECT[act] for act in acts) for acts in intents], np.float64)
-    wants_refund = np.array([0.0 if not acts else 1.0 if "refund" in acts else -1.0 for acts in intents])
+    wants_refund = np.array([1.0 if "refund" in acts else 0.0 for acts in intents])
     table_score = _table_score(columns)
     interaction = INTERACTION * wants_refund * _refund_risk(columns)
     chance = _sigmoid(text_score + table_score + interaction + INTERCEPT)
@@ -311,10 +337,91 @@ class _Writer:
         if not acts:
             return "" if self._chance(0.5) else None
         has_emoji, is_html = self._chance(EMOJI_TEXTS), self._chance(HTML_TEXTS)
-        turns = enumerate(self._turns(acts))
-        messages = [self._message(i % 2, turn, has_emoji).format_map(words) for i, turn in turns]
-        if is_html:
-            messages = [_as_html(message) for message in messages]
+        messages = [self._message(i % 2, turn, words, has_emoji, is_html) for i, turn in enumerate(self._turns(acts))]
         if self._chance(PLAIN_TEXTS):
-            return "\n".join(message.replace("\n", " ") for message in messages)
-        return "".join(f"[bom]{message.replace(NEXT, ' ')}[eom]" for message in messages)
+            return "\n".join(messages)
+        return "".join(f"[bom]{message}[eom]" for message in messages)
+
+    def _turns(self, acts: Sequence[str]) -> list[list[str]]:
+        """What each message does, buyer and seller by turns; one that does nothing else is a note."""
+        count = 2 if any(act in _REPLIES for act in acts) else 1
+        while count < MAX_MESSAGES and self._chance(0.6):
+            count += 1
+        turns: list[list[str]] = [[] for _ in range(count)]
+        for act in acts:
+            speakers = turns[1::2] if act in _REPLIES else turns[:1] if act in _ISSUES else turns[::2]
+            self._pick(speakers).append(act)
+        return [turn or ["seller_note" if i % 2 else "buyer_note"] for i, turn in enumerate(turns)]
+
+    def _message(
+        self, speaker: int, acts: Sequence[str], words: Mapping[str, str], has_emoji: bool, is_html: bool
+    ) -> str:
+        """One message of the buyer (0) or the seller (1): a sentence for each thing that it does."""
+        sentences = [self._pick(PATTERNS[act]) for act in acts]
+        sentences[0] = self._pick(_GREETINGS[speaker]) + sentences[0]
+        sentences[-1] += self._pick(_CLOSINGS[speaker])
+        if has_emoji:
+            sentences[-1] += " " + _EMOJI.get(acts[-1], "👋")
+        filled = [sentence.format_map(words) for sentence in sentences]
+        if not is_html:
+            return " ".join(filled)
+        filled = [html.escape(sentence, quote=False).replace(" and ", " &amp; ") for sentence in filled]
+        return f"<p><b>{filled[0]}</b>{''.join(f'<br>{sentence}' for sentence in filled[1:])}</p>"
+
+    def _words(self, category: str | None, value: float) -> dict[str, str]:
+        """What fills the slots of one row's patterns."""
+        words = {slot: self._pick(choices.split()) for slot, choices in _SLOTS.items()}
+        words["product"] = "item" if category is None else category.replace("_", " ")
+        words["amount"] = "whole amount" if np.isnan(value) else f"${value:.2f}"
+        return words | {"order": f"{int(1e6 * next(self._uniform)):06d}"}
+
+    def _pick(self, choices: Sequence[_T]) -> _T:
+        return choices[int(next(self._uniform) * len(choices))]
+
+    def _chance(self, share: float) -> bool:
+        return next(self._uniform) < share
+
+
+def _uniforms(rng: np.random.Generator) -> Iterator[float]:
+    """Numbers from 0 to 1 without end, drawn in blocks since single draws are slow."""
+    while True:
+        yield from rng.random(2**14).tolist()
+
+
+# --- The files
+
+
+def _own_parts(folder: Path) -> list[Path]:
+    """The parts in a channel's folder that an earlier call wrote; none where there is no folder.
+
+    Raises:
+        fusionzoo.errors.DemoFolderError: there is anything else.
+    """
+    if not folder.exists():
+        return []
+    found = sorted(folder.iterdir()) if folder.is_dir() else [folder]
+    for path in found:
+        if not _is_own(path):
+            raise DemoFolderError(folder, path.name)
+    return found
+
+
+def _is_own(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file() or path.suffix != ".parquet":
+        return False
+    try:
+        return MARK in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def _write(folder: Path, table: pa.Table, parts: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    table = table.replace_schema_metadata({MARK: b"1"})
+    edges = np.linspace(0, len(table), parts + 1).astype(int).tolist()
+    for part, (begin, end) in enumerate(pairwise(edges)):
+        pq.write_table(table.slice(begin, end - begin), folder / f"part-{part:05d}.parquet")
+
+
+def _auroc(labels: np.ndarray, chance: np.ndarray) -> float:
+    return float(roc_auc_score(labels, chance)) if 0 < labels.sum() < len(labels) else float("nan")

@@ -224,6 +224,21 @@ def legacy_invalid(old: str, value: object, form: str, new: str) -> Fault:
     return setting_refused(old, value, f"it is not {form}", f"remove it, and give {new}")
 
 
+TRUE_OR_FALSE = "true or false"
+A_LIST_OF_COLUMNS = "a list of columns"
+A_LIST_OF_METRICS = "a list of metrics"
+CHUNKS_ARE_CAPPED = "max_total_chunks always caps the chunks"
+ALL_METRICS_ARE_COMPUTED = "all metrics are always computed"
+
+
+def legacy_added_to(new: str) -> str:
+    return f"its columns belong into {new}"
+
+
+def chunk_truncation_differs(old: str) -> Fault:
+    return setting_refused(old, True, "max_total_chunks is null, which means no cap", f"remove {old}")
+
+
 def legacy_without_meaning(old: str, value: object) -> Fault:
     return setting_refused(old, value, WITHOUT_MEANING[old], "remove it")
 

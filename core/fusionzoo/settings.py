@@ -55,11 +55,13 @@ class JobSettings(DataSettings):
 class ModelSettings(BaseModel):
     """Base of every plugin's settings: unknown keys are errors and values never change.
 
-    `needs` says which modalities the job must have, `reads` which of those that it has reach the network.
+    `needs` says which modalities the job must have, `reads` which of those that it has reach the network. A text
+    encoder's `default_tokenizer` is the job's where none is given.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
+    default_tokenizer: ClassVar[str] = "word"
     needs: ClassVar[frozenset[Modality]] = frozenset({"text", "table"})
     reads: ClassVar[frozenset[Modality]] = frozenset({"text", "table"})
 

@@ -23,6 +23,7 @@ log = logging.getLogger("fusionzoo.bert")
 class BertEncoderSettings(ModelSettings):
     """Settings of the text encoder `bert`."""
 
+    default_tokenizer = "bert-base-uncased"
     needs = reads = frozenset({"text"})
 
     encoder_name: str | None = Field(

@@ -7,21 +7,21 @@ from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
-from fusionzoo.artifacts.files import writing
+from fusionzoo.artifacts.files import write_atomically
 from fusionzoo.evaluation.metrics import GREATER_IS_BETTER
 from fusionzoo.settings import JobSettings
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
 
-class _Checkpoint(ModelCheckpoint):
-    """A full disk is reported as what it is."""
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Each checkpoint is written as a whole or not at all; a full disk is reported as what it is."""
 
-    def _save_checkpoint(self, trainer: Any, filepath: str) -> None:
-        with writing(Path(filepath)):
-            super()._save_checkpoint(trainer, filepath)
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
 
 
 def callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
@@ -29,7 +29,7 @@ def callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
     metric = settings.early_stop_metric
     mode = "max" if GREATER_IS_BETTER.get(metric.removeprefix("val/"), False) else "min"
     return [
-        _Checkpoint(
+        ModelCheckpoint(
             dirpath=folder,
             filename=Path(BEST).stem,
             monitor=metric,

@@ -19,9 +19,10 @@ from torch import nn
 from fusionzoo import errors, hyperparameters
 from fusionzoo.architecture import Architecture, Built, choose
 from fusionzoo.artifacts import bundle, onnx, predictions
-from fusionzoo.artifacts.files import check_writable, staged
+from fusionzoo.artifacts.files import check_writable, staged, writing
 from fusionzoo.data import preprocessor as preprocessing
 from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.data.labels import Label
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.reading import Channel, open_channel
 from fusionzoo.evaluation.report import Report, Scored, evaluate
@@ -88,7 +89,7 @@ def prepare(paths: Paths, architecture: Architecture) -> Data:
     faults.raise_if_any()
     for name, split in splits.items():
         describe(name, split)
-    check_splits(splits, architecture)
+    check_splits(splits, architecture, fitted.labels.classes)
     return Data(fitted.with_vectors(splits["train"], job.seed), splits, channels)
 
 
@@ -119,11 +120,17 @@ def describe(name: str, split: EncodedSplit) -> None:
         log.warning(errors.ids_doubled(name, doubled))
 
 
-def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture) -> None:
-    """Raises errors.DataError where train has no text at all, or val cannot give the early-stopping metric."""
+def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture, classes: Sequence[Label]) -> None:
+    """Find out before training what would make it useless, or its outputs impossible to write.
+
+    Raises:
+        errors.DataError: train has no text at all, or val cannot give the early-stopping metric.
+        errors.PredictionColumnsError: columns of the prediction files would share a name.
+    """
     train, val, job = splits["train"], splits["val"], architecture.job
     if train.has_text and train.empty_texts == len(train):
         raise errors.DataError([errors.no_text(architecture.data_settings.text_columns)])
+    predictions.prediction_columns(job.id_name, job.label_name, classes)
     if val.labels is not None and len(np.unique(val.labels)) < 2 and job.early_stop_metric.startswith("val/"):
         raise errors.DataError([errors.val_has_one_class(job.early_stop_metric)])
 
@@ -135,7 +142,7 @@ def steps_of(batch_size: int, rows: int) -> int:
 
 def rehearse(paths: Paths, model: nn.Module, data: Data) -> None:
     """Export the untrained model once, so that one which cannot be shipped fails before it costs anything."""
-    with tempfile.TemporaryDirectory(dir=paths.model, prefix=".rehearsal-") as folder:
+    with writing(paths.model), tempfile.TemporaryDirectory(dir=paths.model, prefix=".rehearsal-") as folder:
         onnx.export(model, data.splits["val"], Path(folder) / bundle.ONNX_FILE)
 
 
@@ -164,6 +171,7 @@ def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> d
         enable_progress_bar=terminal,
         enable_model_summary=False,
         logger=TensorBoardLogger(paths.output_data, name="tensorboard", version=""),
+        plugins=[checkpoints.AtomicCheckpoints()],
         callbacks=[
             *checkpoints.callbacks(paths.checkpoints, job),
             *progress.callbacks(terminal),

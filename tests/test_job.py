@@ -1,0 +1,308 @@
+"""The main job, end to end: a SageMaker folder tree in, the contract's artifacts out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from fusionzoo.artifacts import bundle
+from fusionzoo.data.reading import open_channel
+from fusionzoo.nn.scoring import score
+from fusionzoo.serving.predictor import Predictor
+from shop import TINY_BERT, JobFolder, shop_rows
+
+TRAIN_PY = Path(__file__).parents[1] / "train.py"
+MODEL_FILES = {
+    "model.pth",
+    "model_artifacts.pth",
+    "model.onnx",
+    "onnx_check.json",
+    "preprocessor.json",
+    "tokenizer.json",
+    "hyperparameters.json",
+}
+OUTPUT_FILES = {"metrics.json", "predict_results.pth", "plots", "tensorboard_eval", "tensorboard"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
+    """A finished job over three classes named by texts, with several part files in three formats."""
+    job = JobFolder(tmp_path_factory.mktemp("trained"))
+    job.fill(classes=("calm", "tense", "über"), rows=160)
+    frame = shop_rows(60, 9, ("calm", "tense", "über"))
+    job.channel("train", frame[:30], "part-00007.csv")
+    job.channel("train", frame[30:], "nested/part-00010.jsonl")
+    assert job.run() == 0
+    return job
+
+
+def probabilities(frame: pd.DataFrame) -> np.ndarray:
+    return frame[[column for column in frame if column.startswith("prob_")]].to_numpy(np.float32)
+
+
+def test_every_artifact_of_the_contract_is_left_and_nothing_else(trained: JobFolder) -> None:
+    assert {path.name for path in trained.model.iterdir()} == MODEL_FILES
+    predictions = {"val_predictions.parquet", "test_predictions.parquet"}
+    assert {path.name for path in trained.output.iterdir()} == OUTPUT_FILES | predictions
+    assert {path.name for path in (trained.root / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in trained.root.iterdir()} == {"input", "model", "output", "checkpoints"}
+    assert not (trained.root / "output/failure").exists()
+
+
+def test_the_artifacts_hold_plain_types_and_tensors_only(trained: JobFolder) -> None:
+    weights = torch.load(trained.model / "model.pth", weights_only=True)
+    assert all(isinstance(value, torch.Tensor) for value in weights.values())
+    artifacts = torch.load(trained.model / "model_artifacts.pth", weights_only=True)
+    assert artifacts["model_class"] == "multimodal_cnn"
+    assert artifacts["config"]["hidden_common_dim"] == 16
+    assert artifacts["embedding_mat"].shape == (len(artifacts["vocab"]), 8)
+    assert artifacts["label_map"] == {"calm": 0, "tense": 1, "über": 2}
+    assert {"fusionzoo", "fusionzoo-cnn", "torch", "python"} <= set(artifacts["versions"])
+    assert artifacts["input_spec"]["categories"][0]["name"] == "country"
+
+
+def test_every_part_file_is_read_whatever_its_number(trained: JobFolder) -> None:
+    preprocessor = json.loads((trained.model / "preprocessor.json").read_text())
+    every = pd.concat([shop_rows(160, 0, ("calm", "tense", "über")), shop_rows(60, 9, ("calm", "tense", "über"))])
+    price = next(number for number in preprocessor["numbers"] if number["name"] == "price")
+    assert price["mean"] == pytest.approx(every["price"].mean(), rel=1e-9)
+    assert price["std"] == pytest.approx(every["price"].std(ddof=0), rel=1e-9)
+
+
+def test_ids_and_labels_come_out_as_they_went_in(trained: JobFolder) -> None:
+    for seed, name in ((1, "val"), (2, "test")):
+        put_in = shop_rows(48, seed, ("calm", "tense", "über"))
+        out = pq.read_table(trained.output / f"{name}_predictions.parquet").to_pandas()
+        assert out["id"].tolist() == put_in["id"].tolist()
+        assert out["target"].tolist() == put_in["target"].tolist()
+        assert set(out["predicted_target"]) <= {"calm", "tense", "über"}
+    results = torch.load(trained.output / "predict_results.pth", weights_only=True)
+    assert results["ids"] == shop_rows(48, 2, ("calm", "tense", "über"))["id"].tolist()
+    assert results["classes"] == ["calm", "tense", "über"]
+    assert results["split"] == "test"
+    assert results["y_pred"].shape == (48, 3)
+    assert results["y_pred"].dtype == torch.float32
+    assert [results["classes"][i] for i in results["y_true"]] == out["target"].tolist()
+
+
+def test_the_numbers_of_all_outputs_agree(trained: JobFolder) -> None:
+    report = json.loads((trained.output / "metrics.json").read_text())
+    out = pq.read_table(trained.output / "test_predictions.parquet").to_pandas()
+    results = torch.load(trained.output / "predict_results.pth", weights_only=True)
+    assert np.array_equal(probabilities(out), results["y_pred"].numpy())
+    accuracy = (out["target"] == out["predicted_target"]).mean()
+    assert report["splits"]["test"]["metrics"]["accuracy"] == pytest.approx(accuracy)
+    assert report["splits"]["test"]["rows"] == 48
+
+
+def test_the_model_learned_and_the_best_checkpoint_is_what_ships(trained: JobFolder) -> None:
+    report = json.loads((trained.output / "metrics.json").read_text())
+    assert report["splits"]["val"]["metrics"]["auroc"] > 0.8
+    best = torch.load(trained.root / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    shipped = torch.load(trained.model / "model.pth", weights_only=True)
+    assert all(torch.equal(best[f"model.{name}"], value) for name, value in shipped.items())
+
+
+def test_the_onnx_file_was_compared_on_at_least_four_batch_shapes(trained: JobFolder) -> None:
+    check = json.loads((trained.model / "onnx_check.json").read_text())
+    shapes = {(batch["rows"], batch["chunks"], batch["length"]) for batch in check["batches"]}
+    assert len(shapes) >= 4
+    assert max(batch["largest_difference"] for batch in check["batches"]) <= 1e-5
+    assert (check["opset"], check["ir_version"] <= 9) == (17, True)
+
+
+SCORE_OFFLINE = """
+import socket, sys
+def refuse(*a, **k): raise OSError("no network")
+socket.socket.connect = refuse
+import numpy as np
+from pathlib import Path
+from fusionzoo.data.reading import open_channel
+from fusionzoo.serving.predictor import Predictor
+predictor = Predictor.load(Path(sys.argv[1]))
+channel = open_channel("val", Path(sys.argv[2]), predictor.columns)
+np.save(sys.argv[3], predictor.predict(channel))
+assert "torch" not in sys.modules, "serving must not need torch"
+assert "fusionzoo_cnn" not in sys.modules
+"""
+
+
+def test_the_model_folder_alone_scores_raw_rows_offline_in_a_new_process_without_torch(
+    trained: JobFolder, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    subprocess.run(["cp", "-r", str(trained.model), str(moved)], check=True)
+    val = trained.root / "input/data/val"
+    subprocess.run([sys.executable, "-c", SCORE_OFFLINE, str(moved), str(val), str(tmp_path / "p.npy")], check=True)
+    written = probabilities(pq.read_table(trained.output / "val_predictions.parquet").to_pandas())
+    assert np.abs(np.load(tmp_path / "p.npy") - written).max() <= 1e-5
+
+
+def test_the_model_loaded_into_torch_scores_raw_rows_as_the_job_wrote(trained: JobFolder) -> None:
+    model, preprocessor = bundle.load(trained.model)
+    channel = open_channel("val", trained.root / "input/data/val", preprocessor.settings.columns)
+    again = score(model, preprocessor.encode(channel, "val"), 7)
+    written = probabilities(pq.read_table(trained.output / "val_predictions.parquet").to_pandas())
+    assert np.abs(again - written).max() <= 1e-5
+
+
+def test_one_row_scores_the_same_alone_and_in_a_batch(trained: JobFolder) -> None:
+    predictor = Predictor.load(trained.model)
+    records = shop_rows(20, 1, ("calm", "tense", "über")).astype(object).where(lambda f: f.notna(), None)
+    rows = records.to_dict("records")
+    together = predictor.predict_records(rows)
+    alone = np.concatenate([predictor.predict_records([row]) for row in rows])
+    assert np.abs(together - alone).max() <= 1e-5
+
+
+def test_changing_any_one_input_changes_the_score(trained: JobFolder) -> None:
+    predictor = Predictor.load(trained.model)
+    row = {"message": "order 7 was late broken awful and the box red", "price": 1.0, "visits": 2.0, "country": "fr"}
+    before = predictor.predict_records([row])
+    others = {"message": "fine quick friendly", "price": 0.1, "visits": 8.0, "country": "us"}
+    for name, value in others.items():
+        for change in (value, None):
+            after = predictor.predict_records([{**row, name: change}])
+            assert not np.allclose(before, after, atol=1e-6), f"{name} = {change} has no effect"
+
+
+@pytest.mark.parametrize(
+    ("model_class", "changes"),
+    [
+        ("bert", {"encoder_config": TINY_BERT}),
+        ("multimodal_bert", {"encoder_config": TINY_BERT}),
+        ("cnn", {}),
+        ("multimodal_cnn", {}),
+    ],
+)
+@pytest.mark.parametrize("classes", [(0, 1), ("a", "b", "c", "d", "e", "f", "g")])
+def test_every_model_class_trains_with_2_and_7_classes(
+    job: JobFolder, model_class: str, changes: dict[str, object], classes: tuple[object, ...]
+) -> None:
+    values: dict[str, object] = {"num_channels": None, **changes} if "bert" in model_class else changes
+    job.fill(classes, rows=70, model_class=model_class, max_epochs=1, **values)
+    assert job.run() == 0, job.failure
+    assert {path.name for path in job.model.iterdir()} == MODEL_FILES
+
+
+def test_a_second_run_replaces_the_first_ones_artifacts(job: JobFolder) -> None:
+    job.fill(max_epochs=1)
+    assert job.run() == 0
+    first = torch.load(job.model / "model.pth", weights_only=True)
+    job.settings(max_epochs=1, seed=7)
+    assert job.run() == 0
+    second = torch.load(job.model / "model.pth", weights_only=True)
+    assert {path.name for path in job.model.iterdir()} == MODEL_FILES
+    assert not all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_same_job_gives_the_same_weights_and_scores(tmp_path: Path) -> None:
+    found = []
+    for name in ("one", "two"):
+        job = JobFolder(tmp_path / name).fill(max_epochs=1)
+        assert job.run() == 0
+        found.append(torch.load(job.output / "predict_results.pth", weights_only=True)["y_pred"])
+    assert torch.equal(found[0], found[1])
+
+
+def test_rows_without_text_train_on_the_table_and_are_never_dropped(job: JobFolder) -> None:
+    job.fill(max_epochs=1)
+    frame = shop_rows(40, 1)
+    frame.loc[:29, "message"] = None
+    frame.loc[30:34, "message"] = "   "
+    job.channel("val", frame)
+    assert job.run() == 0
+    out = pq.read_table(job.output / "val_predictions.parquet").to_pandas()
+    assert out["id"].tolist() == frame["id"].tolist()
+    assert len({row.tobytes() for row in probabilities(out)[:30]}) > 1, "the table must still decide"
+
+
+def test_a_text_without_marks_is_one_message_and_is_read(trained: JobFolder) -> None:
+    plain, marked = "late broken awful", "[bom]late broken awful[eom]"
+    predictor = Predictor.load(trained.model)
+    scores = predictor.predict_records([{"message": text, "price": 0.5} for text in (plain, marked, ".")])
+    assert np.allclose(scores[0], scores[1], atol=1e-6)
+    assert not np.allclose(scores[0], scores[2], atol=1e-3)
+
+
+def test_without_a_test_channel_the_validation_split_ships(job: JobFolder) -> None:
+    job.fill(max_epochs=1)
+    subprocess.run(["rm", "-r", str(job.root / "input/data/test")], check=True)
+    assert job.run() == 0
+    results = torch.load(job.output / "predict_results.pth", weights_only=True)
+    assert results["split"] == "val"
+    assert not (job.output / "test_predictions.parquet").exists()
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
+def test_predictions_come_in_the_format_of_the_input(job: JobFolder, kind: str) -> None:
+    for seed, name in enumerate(("train", "val", "test")):
+        job.channel(name, shop_rows(60, seed), f"part-0.{kind}")
+    job.settings(max_epochs=1)
+    assert job.run() == 0, job.failure
+    path = job.output / f"test_predictions.{kind}"
+    separator = "\t" if kind == "tsv" else ","
+    out = (
+        pd.read_json(path, lines=True, dtype=False) if kind == "jsonl" else pd.read_csv(path, sep=separator, dtype=str)
+    )
+    assert out["id"].tolist() == shop_rows(60, 2)["id"].tolist()
+
+
+def test_train_py_reads_the_environment_ignores_arguments_and_exits_with_0(job: JobFolder) -> None:
+    job.fill(max_epochs=1, rows=60)
+    elsewhere = job.root / "kept"
+    done = subprocess.run(
+        [sys.executable, str(TRAIN_PY), "train", "--model_class", "nonsense", "--epochs=9"],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(job.root), "SM_CHECKPOINT_DIR": str(elsewhere)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (elsewhere / "best.ckpt").exists()
+    assert "#metric val_auroc=" in done.stdout
+    assert "\r" not in done.stdout
+    assert len(TRAIN_PY.read_text().splitlines()) < 30
+
+
+def test_train_py_fails_with_1_and_a_cause_where_sagemaker_looks(job: JobFolder) -> None:
+    job.fill(model_class="multimodal_ccn")
+    done = subprocess.run(
+        [sys.executable, str(TRAIN_PY)],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(job.root)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Did you mean 'multimodal_cnn'?" in job.failure
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not job.model.exists() or not list(job.model.iterdir())
+
+
+def test_minilm_learns_real_reviews(job: JobFolder, minilm: str, real_data: Path) -> None:
+    """A taste of `benchmarks/reviews.py`: 22 steps on 700 rows, from real pretrained weights."""
+    train = pq.read_table(real_data / "womens_clothing/train").to_pandas().sample(700, random_state=0)
+    val = pq.read_table(real_data / "womens_clothing/val").to_pandas().sample(400, random_state=0)
+    job.channel("train", train)
+    job.channel("val", val)
+    job.settings(
+        model_class="multimodal_bert",
+        label_name="recommended",
+        text_name=["title", "review_text"],
+        cat_field_list=["division_name", "department_name", "class_name"],
+        tab_field_list=["age", "positive_feedback_count"],
+        tokenizer=minilm,
+        max_sen_len=128,
+        max_epochs=1,
+        num_channels=None,
+        embedding_dim=None,
+    )
+    assert job.run() == 0, job.failure
+    assert json.loads((job.output / "metrics.json").read_text())["splits"]["val"]["metrics"]["auroc"] > 0.75
