@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 from shop import JobFolder
 
 os.environ["OMP_NUM_THREADS"] = "1"  # two cores, many small tests: threads only get into each other's way

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+
 from fusionzoo.artifacts import bundle
 from fusionzoo.data.reading import open_channel
 from fusionzoo.nn.scoring import score

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from fusionzoo.nn.pooling import mean_by_row, sum_by_row, token_max, token_mean
 from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextSpec
 from fusionzoo.nn.tabular import TabularEncoder
 from fusionzoo.nn.text import WordEmbedding
-from torch import Tensor
 
 
 def spec(numbers: int = 2, categories: int = 2) -> InputSpec:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from shop import TINY_BERT
+from torch import nn
+
 from fusionzoo.errors import SettingFault
 from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextSpec
 from fusionzoo.registry import MODELS, TEXT_ENCODERS, Registry
 from fusionzoo.settings import JobSettings, ModelSettings
-from torch import nn
+from shop import TINY_BERT
 
 SPEC = InputSpec(
     text=TextSpec(40, 0, 12, 4, "word", embedding_dim=6),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from torch import nn
+
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.settings import METRICS, JobSettings
 from fusionzoo.training import checkpoints, optimizers, precision
 from fusionzoo.training.datamodule import SplitsModule
 from fusionzoo.training.metrics import SplitScores
-from torch import nn
 
 
 def job(**changes: Any) -> JobSettings:
@@ -171,7 +174,7 @@ def test_an_epoch_has_every_row_once_and_another_order_than_the_next() -> None:
     for epoch in (0, 1, 0):
         loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
         orders.append([b.row.tolist() for b in loader])
-    assert sorted(sum(orders[0], [])) == list(range(103))
+    assert sorted(functools.reduce(operator.iadd, orders[0], [])) == list(range(103))
     assert orders[0] == orders[2] != orders[1]
     assert len(loader) == len(orders[0])
 

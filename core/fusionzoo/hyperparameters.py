@@ -1,4 +1,4 @@
-"""From hyperparameters.json to checked settings: core's, the model's and the text encoder's, side by side in one file."""
+"""From hyperparameters.json to checked settings: core's, the model's and the text encoder's, from one flat file."""
 
 from __future__ import annotations
 
@@ -110,7 +110,8 @@ def parse(raw: Mapping[str, Any], load_model: LoadSettings, load_encoder: LoadSe
     parts: list[_Part[Any]] = [core, model, *([] if encoder is None else [encoder])]
     known = [name for part in parts for name in part.kind.model_fields]
     faults += [errors.setting_unknown(key, value, known) for key, value in settings.items() if key not in known]
-    job, own, of_encoder = (None if part is None else part.make(settings, faults) for part in (core, model, encoder))
+    job, own = core.make(settings, faults), model.make(settings, faults)
+    of_encoder = None if encoder is None else encoder.make(settings, faults)
     if job is not None:
         faults += [*_together(job), *_modalities(job, model)]
         warnings += _unused(job, model)
@@ -173,47 +174,42 @@ class _Part(Generic[_Settings]):
     def make(self, settings: Mapping[str, Any], faults: list[errors.Fault]) -> _Settings | None:
         """The settings object, or None and its faults."""
         values: dict[str, Any] = {}
-        before = len(faults)
-        for name in self.kind.model_fields:
-            if name not in settings:
-                continue
+        undecoded: dict[str, errors.Fault] = {}
+        for name in self.kind.model_fields.keys() & settings.keys():
             value, schema = self.value(settings, name), self.schema(name)
-            if value is None and "null" not in kinds_of(schema):
+            kinds = kinds_of(schema)
+            if value is None and "null" not in kinds:
                 continue  # null where it means nothing is "not given"
             if any(isinstance(v, float) and not math.isfinite(v) for v in _leaves(value)):
-                faults.append(errors.setting_not_finite(name, settings[name]))
-            elif isinstance(value, dict) and "object" not in kinds_of(schema):
-                faults.append(errors.setting_nested(name, value))
-            elif not isinstance(value, list) and kinds_of(schema) - {"null"} == {"array"} and value is not None:
-                faults.append(errors.setting_no_list(name, value, schema))
+                undecoded[name] = errors.setting_not_finite(name, settings[name])
+            elif isinstance(value, dict) and "object" not in kinds:
+                undecoded[name] = errors.setting_nested(name, value)
+            elif kinds - {"null"} == {"array"} and value is not None and not isinstance(value, list):
+                undecoded[name] = errors.setting_no_list(name, value, schema)
             else:
                 values[name] = value
+        faults += undecoded.values()
         try:
             made = self.kind(**values)
         except ValidationError as refused:
-            tried = {**dict.fromkeys(settings), **values}
-            faults += [
-                fault
-                for fault in self._faults(refused, tried)
-                if not (fault.problem.startswith("it is required") and fault.where in settings)
-            ]
+            faults += [fault for name, fault in self._faults(refused, values) if name not in undecoded]
             return None
-        return made if len(faults) == before else None
+        return None if undecoded else made
 
-    def _faults(self, refused: ValidationError, values: Mapping[str, Any]) -> Iterator[errors.Fault]:
+    def _faults(self, refused: ValidationError, values: Mapping[str, Any]) -> Iterator[tuple[str, errors.Fault]]:
         for error in refused.errors():
             name = str(error["loc"][0]) if error["loc"] else ""
             schema = self.schema(name)
             indices = [place for place in error["loc"][1:] if isinstance(place, int)]
             if not name:
-                yield errors.settings_inconsistent(self.owner, error["msg"])
+                yield name, errors.settings_inconsistent(self.owner, error["msg"])
             elif error["type"] == "missing":
-                yield errors.setting_missing(name, schema)
+                yield name, errors.setting_missing(name, schema)
             elif indices and isinstance(values.get(name), list):
-                yield errors.setting_item_invalid(name, values[name], indices[0], schema)
+                yield name, errors.setting_item_invalid(name, values[name], indices[0], schema)
             else:
                 reason = error["msg"] if error["type"] == "value_error" else ""
-                yield errors.setting_invalid(name, values.get(name), schema, reason)
+                yield name, errors.setting_invalid(name, values.get(name), schema, reason)
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -91,7 +91,7 @@ class LabelCounts:
         if len(values) < 2:
             raise errors.DataError([errors.one_class_only(self.name, self.counts)])
         if settings.classes is not None:
-            classes = [values.get(key(label), label) for label in settings.classes]
+            classes: Sequence[Label] = [values.get(key(label), label) for label in settings.classes]
             if extra := [label for label in self.counts if label not in {key(c) for c in classes}]:
                 raise errors.DataError(
                     [errors.labels_outside_classes(self.name, extra, self.first_row, settings.classes)]

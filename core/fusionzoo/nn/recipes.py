@@ -42,7 +42,7 @@ class LateFusionClassifier(nn.Module):
         width = settings.hidden_common_dim
         self.text_encoder = text_encoder
         self.text = nn.Sequential(nn.Linear(width_of(text_encoder), width), nn.LayerNorm(width))
-        self.table = nn.Sequential(TabularEncoder(spec, width, dropout=settings.dropout), nn.LayerNorm(width))
+        self.table = TabularEncoder(spec, width, dropout=settings.dropout)
         self.classify = _head(2 * width, settings, spec.num_classes)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -1,0 +1,210 @@
+"""Cleaning texts, chunking and tokenizers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from fusionzoo.data import tokenizing, vectors
+from fusionzoo.data.chunking import Chunker
+from fusionzoo.data.settings import DataSettings, TextStep
+from fusionzoo.data.text import join_columns, messages
+from fusionzoo.errors import DataError, EmbeddingsError, TokenizerError
+from test_reading import SETTINGS
+
+STEPS: list[TextStep] = ["dialogue_splitter", "html_normalizer", "emoji_remover", "text_normalizer"]
+
+
+def clean(text: str, steps: list[TextStep] = STEPS) -> list[str]:
+    return messages([text], steps)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("a text without marks", ["a text without marks"]),
+        ("[bom]one[eom][bom]two[eom]", ["one", "two"]),
+        ("before [bom]one[eom] between [bom]two", ["before", "one", "between", "two"]),
+        ("", []),
+        ("  \n ", []),
+        ("[bom][eom]", []),
+        ("<p>a</p><p>b</p>", ["a b"]),
+        ("<b>wo</b>rd", ["word"]),
+        ("one<br>two<br/>three", ["one two three"]),
+        ("5 < 6 &amp; 7 &gt; 3", ["5 < 6 & 7 > 3"]),
+        ("5 < 6 & 7 > 3", ["5 < 6 & 7 > 3"]),
+        ("a<script>evil()</script>b<style>x</style>", ["ab"]),
+        ("good 👍🏽 day 👨‍👩‍👧‍👦 in 🇩🇪 ❤️", ["good day in"]),
+        ("room 42 # 7*", ["room 42 # 7*"]),
+        ("漢字 العربية हिन्दी עברית", ["漢字 العربية हिन्दी עברית"]),
+        ("می\u200cخواهم क्\u200dष", ["می\u200cخواهم क्\u200dष"]),
+        ("null\0byte  and\n\n space", ["null byte and space"]),
+        ("e\u0301", ["\u00e9"]),
+    ],
+)
+def test_cleaning_keeps_what_is_text_and_removes_what_is_not(text: str, cleaned: list[str]) -> None:
+    assert clean(text) == cleaned
+
+
+def test_steps_are_chosen_and_ordered_and_none_leaves_the_text_as_it_is() -> None:
+    raw = "[bom]<b>a</b> 😀  b[eom]"
+    assert clean(raw, []) == [raw]
+    assert clean(raw, ["html_normalizer"]) == ["[bom]a 😀  b[eom]"]
+    assert clean("&#91;bom]a&#91;eom]b", ["html_normalizer", "dialogue_splitter"]) == ["a", "b"]
+    assert clean("&#91;bom]a", ["dialogue_splitter", "html_normalizer"]) == ["[bom]a"]
+
+
+def test_several_text_columns_are_headed_by_their_names() -> None:
+    columns = {"title": [["Nice"], [], ["T"]], "body": [["one", "two"], ["b"], []]}
+    assert join_columns(columns) == [["title: Nice", "body: one", "two"], ["body: b"], ["title: T"]]
+    assert join_columns({"body": [["one"]]}) == [["one"]]
+
+
+# --- chunking
+
+LISTS = st.lists(st.lists(st.integers(5, 99), min_size=0, max_size=30), max_size=12)
+
+
+@given(LISTS, st.integers(3, 12), st.none() | st.integers(1, 6), st.booleans())
+def test_no_token_is_lost_or_doubled_below_the_cap(
+    rows: list[list[int]], max_tokens: int, max_chunks: int | None, special: bool
+) -> None:
+    chunker = Chunker(max_tokens, max_chunks, (1,) if special else (), (2,) if special else (), 0)
+    chunks, dropped = chunker.chunks(rows)
+    text = [[t for t in chunk if t > 2] for chunk in chunks]
+    flat, all_tokens = [t for chunk in text for t in chunk], [t for message in rows for t in message]
+    assert flat == all_tokens[: len(flat)]
+    assert len(flat) + dropped == len(all_tokens)
+    assert 1 <= len(chunks) <= (max_chunks or 10**9)
+    assert all(1 <= len(chunk) <= max_tokens for chunk in chunks)
+    assert not special or all(chunk[0] == 1 and chunk[-1] == 2 for chunk in chunks)
+    if max_chunks is None:
+        assert dropped == 0
+
+
+@given(LISTS, st.integers(4, 12))
+def test_a_message_that_fits_a_chunk_is_never_split(rows: list[list[int]], room: int) -> None:
+    numbered = [[i + 1] * len(message) for i, message in enumerate(rows)]
+    chunks, _ = Chunker(room, None, (), (), 0).chunks(numbered)
+    for i, message in enumerate(numbered):
+        if 0 < len(message) <= room:
+            assert sum(i + 1 in chunk for chunk in chunks) == 1
+
+
+def test_an_empty_text_is_one_chunk_with_a_token() -> None:
+    assert Chunker(8, 3, (1,), (2,), 0).chunks([]) == ([[1, 2]], 0)
+    assert Chunker(8, 3, (), (), 7).chunks([[]]) == ([[7]], 0)
+
+
+# --- tokenizers
+
+
+def words(texts: list[str], **changes: int) -> tokenizing.TextTokenizer:
+    counter = tokenizing.WordCounter()
+    counter.add(texts)
+    return counter.fit(**{"vocab_size": 100, "min_count": 1, **changes})
+
+
+def test_words_are_lower_cased_counted_and_capped_and_rare_ones_are_unknown() -> None:
+    tokenizer = words(["Red red, blue", "RED blue green"], min_count=2)
+    assert tokenizer.backend.get_vocab() == {"[PAD]": 0, "[UNK]": 1, "red": 2, "blue": 3}
+    assert tokenizer.encode(["Red green"]) == [[2, 1]]
+    assert words(["a a b"], vocab_size=3).vocab_size == 3
+    with pytest.raises(DataError, match="no word occurs 5 times"):
+        words(["a b"], min_count=5)
+
+
+def test_minilm_brings_its_special_tokens_and_takes_none_from_a_text(minilm: str) -> None:
+    tokenizer = tokenizing.pretrained(minilm)
+    assert (tokenizer.prefix, tokenizer.suffix, tokenizer.pad_id) == ((101,), (102,), 0)
+    assert tokenizer.vocab_size == 30_522
+    assert not {101, 102} & set(tokenizer.encode(["a [SEP] b [CLS]"])[0])
+
+
+@pytest.mark.parametrize(
+    ("template", "prefix", "suffix"),
+    [("<s> $A </s>", (1,), (2,)), ("$A </s>", (), (2,)), (None, (), ())],
+)
+def test_special_tokens_are_found_whatever_the_template(
+    template: str | None, prefix: tuple[int, ...], suffix: tuple[int, ...]
+) -> None:
+    backend = Tokenizer(models.WordLevel({"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "a": 4}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.add_special_tokens(["<pad>", "<s>", "</s>", "<unk>"])
+    if template:
+        specials = [(t, i) for t, i in (("<s>", 1), ("</s>", 2)) if t in template]
+        backend.post_processor = processors.TemplateProcessing(single=template, special_tokens=specials)
+    tokenizer = tokenizing.wrap("tiny", backend, 0)
+    assert (tokenizer.prefix, tokenizer.suffix) == (prefix, suffix)
+    assert tokenizer.encode(["a zzz"]) == [[4, 3]]
+
+
+def test_a_tokenizer_that_is_nowhere_is_an_error_that_names_it() -> None:
+    with pytest.raises(TokenizerError, match="/no/such/folder"):
+        tokenizing.pretrained("/no/such/folder")
+
+
+# --- word vectors
+
+
+@pytest.fixture
+def encoded() -> tuple[tokenizing.TextTokenizer, vectors.EncodedSplit]:
+    import pyarrow as pa
+
+    from fusionzoo.data import preprocessor
+    from fusionzoo.data.reading import Rows
+    from shop import shop_rows
+
+    table = pa.Table.from_pandas(shop_rows(50), preserve_index=False).combine_chunks()
+    rows = Rows({n: table[n].chunk(0) for n in table.column_names}, "train", 1, typed=True)
+    fitted, _ = preprocessor.fit(SETTINGS, [rows])
+    assert fitted.text is not None
+    return fitted.text.tokenizer, fitted.encode([rows], "train")
+
+
+@pytest.mark.parametrize("method", ["word2vec", "fasttext", "random"])
+def test_vectors_are_decided_by_the_seed_and_padding_is_zero(method: str, encoded: tuple) -> None:  # type: ignore[type-arg]
+    tokenizer, split = encoded
+    settings = SETTINGS.model_copy(update={"embeddings": method})
+    one, two, other = (vectors.word_vectors(settings, tokenizer, split, seed) for seed in (1, 1, 2))
+    assert one.shape == (tokenizer.vocab_size, 4)
+    assert one.dtype == np.float32
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, other)
+    assert not one[0].any()
+    assert one[1:].any(axis=1).all()
+
+
+@pytest.mark.parametrize("name", ["v.txt", "glove.txt", "v.bin", "v.txt.gz"])
+def test_vectors_are_read_from_a_file(name: str, tmp_path, encoded: tuple) -> None:  # type: ignore[type-arg, no-untyped-def]
+    import gzip
+
+    from gensim.models import KeyedVectors
+
+    tokenizer, split = encoded
+    made = KeyedVectors(3)
+    made.add_vectors(["late", "red"], np.array([[1, 2, 3], [4, 5, 6]], np.float32))
+    path = tmp_path / name
+    if name == "v.txt.gz":
+        made.save_word2vec_format(str(tmp_path / "plain.txt"))
+        path.write_bytes(gzip.compress((tmp_path / "plain.txt").read_bytes()))
+    else:
+        made.save_word2vec_format(str(path), binary=name == "v.bin", write_header=name != "glove.txt")
+    settings: DataSettings = SETTINGS.model_copy(update={"embeddings": str(path)})
+    table = vectors.word_vectors(settings, tokenizer, split, 0)
+    assert table[tokenizer.backend.token_to_id("late")].tolist() == [1, 2, 3]
+    assert table.shape[1] == 3
+
+
+def test_vectors_that_cannot_be_had_are_an_error_that_says_why(tmp_path, encoded: tuple) -> None:  # type: ignore[type-arg, no-untyped-def]
+    tokenizer, split = encoded
+    with pytest.raises(EmbeddingsError, match="neither a file nor"):
+        vectors.check_source(SETTINGS.model_copy(update={"embeddings": "word3vec"}))
+    (tmp_path / "junk.txt").write_text("not vectors at all\nx")
+    settings = SETTINGS.model_copy(update={"embeddings": str(tmp_path / "junk.txt")})
+    vectors.check_source(settings)
+    with pytest.raises(EmbeddingsError, match=r"junk\.txt"):
+        vectors.word_vectors(settings, tokenizer, split, 0)
