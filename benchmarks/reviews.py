@@ -1,4 +1,4 @@
-"""The main job on real reviews: val AUROC of multimodal_bert (MiniLM, 2,000 rows, 1 epoch) and multimodal_cnn (all rows).
+"""The main job on real reviews: val AUROC of multimodal_bert (2,000 rows, 1 epoch) and multimodal_cnn (all rows).
 
     FUSIONZOO_DATA=<folder with womens_clothing/> .venv/bin/python benchmarks/reviews.py [bert|cnn]
 

@@ -1,4 +1,4 @@
-"""hyperparameters.json: decoding by declared type, checks of each setting and of all together, the predecessor's names."""
+"""hyperparameters.json: decoding by declared type, checks alone and together, the predecessor's names."""
 
 from __future__ import annotations
 

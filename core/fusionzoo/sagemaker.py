@@ -209,7 +209,7 @@ def _choices(schema: Schema) -> list[str]:
 
 
 def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
-    """Run a job and return its exit status; of a failed one, the failure file holds the cause.
+    """Run a job and return its exit status, 0 or 1; of a failed one, the failure file holds the cause.
 
     Whatever the job raises is logged and kept there, an interrupt too; a ZooError without its stack trace.
     """
@@ -226,7 +226,7 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
             log.critical("%s", _cause(error), exc_info=error)
             trace = "".join(traceback.format_exception(error))
             _write_failure(paths.failure, _cause(error)[:CAUSE_LENGTH], trace)
-            return _status(error)
+            return 1
     return 0
 
 
@@ -235,11 +235,6 @@ def _cause(error: BaseException) -> str:
     name = type(error).__name__
     hint = f"\n{errors.OUT_OF_MEMORY}" if name in ("MemoryError", "OutOfMemoryError") else ""
     return f"{name}: {error}"[: CAUSE_LENGTH - len(hint)] + hint
-
-
-def _status(error: BaseException) -> int:
-    given = error.code if isinstance(error, SystemExit) else 1
-    return given if isinstance(given, int) and 0 < given < 256 else 1
 
 
 def _remove_stale(failure: Path) -> None:

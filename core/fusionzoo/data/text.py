@@ -13,17 +13,50 @@ _MESSAGE_MARK = re.compile(r"\[(?:bom|eom)\]", re.IGNORECASE)
 # Tags and the beginnings of comments. No tag reaches over a "<", so that each character is looked at a few times only,
 # whatever the text: parsers that look for the end of a broken tag take time that grows with the square of the length.
 _MARKUP = re.compile(
-    r"""<!--|<![a-z][^<>]*>|</?(?P<name>[a-z][a-z0-9:_-]*)(?=[\s/>])(?:(?:[^<>"']|"[^"<]*"|'[^'<]*')*+|[^<>]*)>""",
+    r"""<!--|<[!?](?!\[CDATA)\[?[a-z][^<>]*>|</?(?P<name>[a-z][a-z0-9:_-]*)(?=[\s/>])(?:(?:[^<>"']|"[^"<]*"|'[^'<]*')*+|[^<>]*)>""",
     re.IGNORECASE,
 )
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
 _HIDDEN_UNTIL = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in ("script", "style")}
 _HIDDEN_UNTIL["!--"] = re.compile("-->")
 _BLOCK_TAGS = frozenset(
-    (
-        "address article blockquote br caption dd div dl dt fieldset figure footer form h1 h2 h3 h4 h5 h6 header "
-        "hr li main nav ol option p pre section table td th title tr ul"
-    ).split()
+    [
+        "address",
+        "article",
+        "blockquote",
+        "br",
+        "caption",
+        "dd",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figure",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "hr",
+        "li",
+        "main",
+        "nav",
+        "ol",
+        "option",
+        "p",
+        "pre",
+        "section",
+        "table",
+        "td",
+        "th",
+        "title",
+        "tr",
+        "ul",
+    ]
 )
 _EMOJI_SIGNS = (
     "\U0001f1e6-\U0001f1ff"  # flags

@@ -1,0 +1,110 @@
+"""Places, the failure file, exit statuses and logs of a container."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fusionzoo.errors import ContainerError, ZooError
+from fusionzoo.sagemaker import Paths, run_job
+
+
+def fail(error: BaseException) -> Callable[[Paths], None]:
+    def job(paths: Paths) -> None:
+        raise error
+
+    return job
+
+
+def run(job: Callable[[Paths], None], base: Path) -> tuple[int, str]:
+    status = run_job(job, {"SAGEMAKER_BASE_DIR": str(base)})
+    failure = base / "output/failure"
+    return status, failure.read_text("utf-8") if failure.exists() else ""
+
+
+def test_a_bare_container_has_its_places_under_opt_ml() -> None:
+    paths = Paths.from_environment({})
+    assert str(paths.hyperparameters) == "/opt/ml/input/config/hyperparameters.json"
+    assert str(paths.channel("train")) == "/opt/ml/input/data/train"
+    assert str(paths.model) == "/opt/ml/model"
+    assert str(paths.output_data) == "/opt/ml/output/data"
+    assert str(paths.checkpoints) == "/opt/ml/checkpoints"
+    assert str(paths.failure) == "/opt/ml/output/failure"
+
+
+def test_two_variables_move_them_and_no_other_does() -> None:
+    moved = Paths.from_environment({"SAGEMAKER_BASE_DIR": "/a", "SM_CHECKPOINT_DIR": "/b", "SM_MODEL_DIR": "/c"})
+    assert (str(moved.model), str(moved.checkpoints)) == ("/a/model", "/b")
+    assert str(Paths.from_environment({"SAGEMAKER_BASE_DIR": "/a"}).checkpoints) == "/a/checkpoints"
+
+
+def test_declared_channels_are_read_where_the_file_is_there(tmp_path: Path) -> None:
+    paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
+    assert paths.channels_declared() is None
+    paths.input_data_config.parent.mkdir(parents=True)
+    paths.input_data_config.write_text(json.dumps({"train": {"TrainingInputMode": "File"}}))
+    assert paths.channels_declared() == {"train": {"TrainingInputMode": "File"}}
+    paths.input_data_config.write_text("[")
+    with pytest.raises(ContainerError, match="inputdataconfig"):
+        paths.channels_declared()
+
+
+def test_a_good_job_exits_with_0_and_removes_a_stale_failure(tmp_path: Path) -> None:
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output/failure").write_text("yesterday's")
+    assert run(lambda paths: None, tmp_path) == (0, "")
+
+
+def test_a_mendable_error_is_the_failure_itself_without_a_trace(tmp_path: Path, capsys: Any) -> None:
+    status, failure = run(fail(ZooError("column 'x' is missing\nFix: add it")), tmp_path)
+    assert (status, failure) == (1, "column 'x' is missing\nFix: add it")
+    out = capsys.readouterr()
+    assert "column 'x' is missing" in out.out
+    assert "Traceback" not in out.out + out.err
+
+
+def test_any_other_error_puts_the_cause_first_and_the_end_of_the_trace_after_it(tmp_path: Path) -> None:
+    status, failure = run(fail(RuntimeError("x" * 5000 + "é" * 5000)), tmp_path)
+    assert status == 1
+    assert failure.startswith("RuntimeError: xxx")
+    assert "Traceback" in failure
+    assert len(failure.encode()) <= 20_000
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), SystemExit(3), SystemExit(0), MemoryError("no"), OSError(28, "x")]
+)
+def test_whatever_ends_a_job_its_status_is_1_and_its_cause_is_written(error: BaseException, tmp_path: Path) -> None:
+    status, failure = run(fail(error), tmp_path)
+    assert status == 1
+    assert failure.startswith(type(error).__name__)
+
+
+def test_the_first_process_that_fails_writes_the_cause(tmp_path: Path) -> None:
+    def job(paths: Paths) -> None:
+        paths.failure.parent.mkdir(parents=True)
+        paths.failure.write_text("the first cause")
+        raise ValueError("a later one")
+
+    assert run(job, tmp_path) == (1, "the first cause")
+
+
+def test_a_failure_file_that_cannot_be_written_still_exits_with_1(tmp_path: Path) -> None:
+    (tmp_path / "output").write_text("a file in the way")
+    assert run_job(fail(ValueError("x")), {"SAGEMAKER_BASE_DIR": str(tmp_path)}) == 1
+
+
+def test_logs_are_plain_lines_once_and_no_handler_is_left(tmp_path: Path, capsys: Any) -> None:
+    def job(paths: Paths) -> None:
+        logging.getLogger("fusionzoo.somewhere").info("a line")
+
+    before = list(logging.getLogger("fusionzoo").handlers)
+    for _ in range(2):
+        run(job, tmp_path)
+    assert capsys.readouterr().out.count("INFO a line\n") == 2
+    assert logging.getLogger("fusionzoo").handlers == before

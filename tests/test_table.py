@@ -1,0 +1,286 @@
+"""Categories, numbers, labels, ids, and the preprocessor that holds them together."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusionzoo.data import numbers, preprocessor
+from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.data.labels import LabelCounts
+from fusionzoo.data.preprocessor import Preprocessor
+from fusionzoo.data.reading import Rows, from_records
+from fusionzoo.data.sampling import scoring_batches, training_batches
+from fusionzoo.errors import DataError
+from shop import shop_rows
+from test_reading import SETTINGS
+
+
+def rows(frame: pd.DataFrame, first: int = 1) -> Rows:
+    table = pa.Table.from_pandas(frame, preserve_index=False).combine_chunks()
+    columns = {n: table[n].combine_chunks() for n in table.column_names}
+    columns = {n: a.chunk(0) if isinstance(a, pa.ChunkedArray) else a for n, a in columns.items()}
+    return Rows(columns, "train/part-0", first, typed=True)
+
+
+def column(values: Any, typed: bool = True) -> Rows:
+    return Rows({"c": values if isinstance(values, pa.Array) else pa.array(values)}, "train/part-0", 1, typed)
+
+
+# --- numbers
+
+
+def test_missing_numbers_never_move_a_statistic() -> None:
+    full = numbers.fit("c", [np.array([1.0, 2.0, 6.0])])
+    holes = numbers.fit("c", [np.array([1.0, np.nan, 2.0]), np.array([np.nan, 6.0, np.nan])])
+    assert holes == full
+    assert full.mean == 3.0
+    value, missing = full.encode(column([3.0, None, float("nan")]))
+    assert value.tolist() == [0.0, 0.0, 0.0]
+    assert missing.tolist() == [False, True, True]
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=60), st.integers(1, 5))
+def test_statistics_do_not_depend_on_how_rows_are_spread_and_edges_ascend(values: list[float], parts: int) -> None:
+    whole = np.array(values)
+    one, many = numbers.fit("c", [whole]), numbers.fit("c", np.array_split(whole, parts))
+    assert one == many
+    assert all(a < b for a, b in zip(one.edges, one.edges[1:], strict=False))
+    assert np.isfinite([one.mean, one.std, *one.edges]).all()
+    assert one.std > 0
+
+
+def test_constant_and_empty_number_columns_are_harmless() -> None:
+    assert numbers.fit("c", [np.full(9, 7.0)]).encode(column([7.0, 7.0]))[0].tolist() == [0.0, 0.0]
+    empty = numbers.fit("c", [np.full(9, np.nan)])
+    assert empty.encode(column(pa.nulls(2)))[1].tolist() == [True, True]
+
+
+@pytest.mark.parametrize("bad", ["cheap", "1,000", "1 2", "0x1f", "--1", "inf"])
+def test_a_text_in_a_number_column_is_named_with_its_row(bad: str) -> None:
+    with pytest.raises(DataError) as error:
+        numbers.as_numbers(column(["1", " 3.5 ", bad, "+2e3", "NA", ""], typed=False), "c")
+    assert "train/part-0 row 3" in str(error.value)
+    assert bad in str(error.value)
+    assert "1 value" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1, None, 3], pa.int16()),
+        pa.array([1.0, None, 3.0], pa.float32()),
+        pa.array(["1", "", "3.0"]),
+        pa.array(["1", "NaN", "3"]).dictionary_encode().dictionary_decode(),
+    ],
+)
+def test_numbers_are_the_same_from_every_type(values: pa.Array) -> None:
+    assert np.array_equal(numbers.as_numbers(column(values), "c"), [1.0, np.nan, 3.0], equal_nan=True)
+
+
+# --- categories
+
+
+def fitted(frame: pd.DataFrame, **changes: Any) -> Preprocessor:
+    return preprocessor.fit(SETTINGS.model_copy(update=changes), [rows(frame)])[0]
+
+
+def test_missing_and_unknown_and_rare_categories_are_told_apart() -> None:
+    frame = shop_rows(40)
+    frame["country"] = ["de"] * 20 + ["fr"] * 10 + ["it"] + [None] * 4 + [""] * 5
+    fit = fitted(frame, min_category_count=2)
+    assert fit.categories[0].values == ("de", "fr")
+    ids = fit.categories[0].encode(rows(pd.DataFrame({"country": ["de", "fr", "it", "xx", None, ""]})))
+    assert ids.tolist() == [2, 3, 1, 1, 0, 0]
+
+
+def test_a_category_is_the_same_whether_it_comes_as_a_number_or_a_text() -> None:
+    frame = shop_rows(40)
+    frame["country"] = [1, 2] * 20
+    encoder = fitted(frame).categories[0]
+    found = [
+        encoder.encode(Rows({"country": pa.array(v)}, "x", 1, True)).tolist() for v in ([1], [1.0], ["1"], ["1.0"])
+    ]
+    assert found == [found[0]] * 4
+    assert found[0][0] >= 2
+
+
+# --- labels
+
+
+@pytest.mark.parametrize(
+    ("values", "typed", "classes"),
+    [
+        ([1, 0, 1], True, (0, 1)),
+        ([1.0, 0.0], True, (0.0, 1.0)),
+        ([True, False], True, (False, True)),
+        (["b", "a"], True, ("a", "b")),
+        (["1", "0"], True, ("0", "1")),
+        (["1", "0"], False, (0, 1)),
+        (["0.5", "-1.5"], False, (-1.5, 0.5)),
+        (["007", "8"], False, ("007", "8")),
+        ([5, 10, 9], True, (5, 9, 10)),
+        (["10", "9", "5"], False, (5, 9, 10)),
+    ],
+)
+def test_labels_come_out_as_they_went_in(values: list[Any], typed: bool, classes: tuple[Any, ...]) -> None:
+    counts = LabelCounts("c")
+    counts.add(column(values, typed))
+    found = counts.fit(SETTINGS.model_copy(update={"num_classes": len(classes)}))
+    assert found.classes == classes
+    assert [type(c) for c in found.classes] == [type(c) for c in classes]
+    by_text = [str(c) for c in found.classes]
+    encoded = found.encode(column(values, typed)).tolist()
+    assert [by_text[i] for i in encoded] == [str(v) for v in values]
+
+
+def fit_labels(values: list[Any], **changes: Any) -> Any:
+    counts = LabelCounts("c")
+    counts.add(column(values))
+    return counts.fit(SETTINGS.model_copy(update=changes))
+
+
+def test_classes_decide_the_order_and_refuse_what_is_not_among_them() -> None:
+    assert fit_labels(["no", "yes"], classes=["yes", "no"]).classes == ("yes", "no")
+    with pytest.raises(DataError, match="'maybe'"):
+        fit_labels(["no", "yes", "maybe"], classes=["yes", "no"])
+
+
+@pytest.mark.parametrize(
+    ("values", "changes", "says"),
+    [
+        ([0, 1, 2], {"num_classes": 2}, "num_classes is 2, but there are 3 labels"),
+        (["a", "b"], {"num_classes": 3}, "num_classes is 3, but there are 2 labels"),
+        ([1, 1, 1], {}, "one class only: '1' in all 3 rows"),
+        ([1, None, 0], {}, "train/part-0 row 2"),
+        ([1.0, float("nan"), 0.0], {}, "train/part-0 row 2"),
+        (["a", "", "b"], {}, "train/part-0 row 2"),
+    ],
+)
+def test_labels_that_cannot_be_are_named(values: list[Any], changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(DataError) as error:
+        fit_labels(values, **changes)
+    assert says in str(error.value)
+
+
+def test_a_label_never_seen_in_train_names_its_rows() -> None:
+    with pytest.raises(DataError, match=r"'7'.*known are '0', '1'"):
+        fit_labels([0, 1]).encode(column([0, 7]))
+
+
+def test_whole_numbers_below_num_classes_are_their_own_indices_even_if_one_is_absent(caplog: Any) -> None:
+    assert fit_labels([0, 2], num_classes=3).classes == (0, 1, 2)
+    assert "'1'" in caplog.text
+
+
+# --- the whole preprocessor
+
+
+def test_it_is_fitted_on_train_alone_and_saved_and_loaded_whole(tmp_path: Path) -> None:
+    fit = fitted(shop_rows(80))
+    fit.save(tmp_path)
+    again = Preprocessor.load(tmp_path)
+    one, two = fit.encode([rows(shop_rows(30, 1))], "val"), again.encode([rows(shop_rows(30, 1))], "val")
+    for name in ("tokens", "chunk_starts", "row_starts", "categories", "numbers", "numbers_missing", "labels"):
+        assert np.array_equal(getattr(one, name), getattr(two, name)), name
+    assert again.labels == fit.labels
+
+
+def test_data_does_not_need_torch(tmp_path: Path) -> None:
+    fitted(shop_rows(40)).save(tmp_path)
+    code = (
+        "import sys, socket\nfrom pathlib import Path\n"
+        "socket.socket.connect = None\n"
+        "from fusionzoo.data.preprocessor import Preprocessor\nfrom fusionzoo.data.reading import from_records\n"
+        "p = Preprocessor.load(Path(sys.argv[1]))\n"
+        "s = p.encode([from_records([{'message': 'late'}], ['message', 'country', 'price', 'visits'])], 'x', False)\n"
+        "assert len(s) == 1\nassert 'torch' not in sys.modules\nassert 'transformers' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
+def test_faults_of_several_columns_are_reported_together() -> None:
+    fit, frame = fitted(shop_rows(40)), shop_rows(20, 1)
+    frame["price"] = "x"
+    frame["visits"] = "y"
+    frame["target"] = [5, *frame["target"][1:]]
+    with pytest.raises(DataError) as error:
+        fit.encode([rows(frame)], "val")
+    assert len(error.value.faults) == 3
+
+
+def test_ids_keep_their_type_and_doubled_ones_are_counted() -> None:
+    fit = fitted(shop_rows(40))
+    for ids in (["007", "1e5", "x,y", "007"], [3, 1, 2, 3], [2**62, 1, 2, 2**62]):
+        split = fit.encode([rows(shop_rows(4, 1).assign(id=ids))], "val")
+        assert split.ids.to_pylist() == ids
+        assert split.duplicate_ids() == 1
+
+
+def test_blocks_of_other_id_types_are_joined_without_loss() -> None:
+    fit, frame = fitted(shop_rows(40)), shop_rows(2, 1)
+    split = fit.encode([rows(frame.assign(id=[1, 2])), rows(frame.assign(id=["a", "b"]))], "val")
+    assert split.ids.to_pylist() == ["1", "2", "a", "b"]
+
+
+def test_records_of_plain_values_may_lack_keys() -> None:
+    fit = fitted(shop_rows(40))
+    split = fit.encode([from_records([{"price": 1}, {}], ["message", "country", "price", "visits"])], "x", False)
+    assert split.numbers_missing.tolist() == [[False, True], [True, True]]
+    assert split.labels is None
+    assert split.empty_texts == 2
+
+
+# --- batches
+
+SPLITS = st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=4), min_size=1, max_size=9)
+
+
+@settings(deadline=None)
+@given(SPLITS, st.randoms())
+def test_a_batch_is_what_its_rows_are_one_by_one(lengths: list[list[int]], random: Any) -> None:
+    flat = [n for row in lengths for n in row]
+    split = EncodedSplit(
+        tokens=np.arange(1, sum(flat) + 1, dtype=np.int32),
+        chunk_starts=np.concatenate([[0], np.cumsum(flat)]),
+        row_starts=np.concatenate([[0], np.cumsum([len(row) for row in lengths])]),
+        categories=np.arange(len(lengths))[:, None],
+        numbers=np.zeros((len(lengths), 0), np.float32),
+        numbers_missing=np.zeros((len(lengths), 0), bool),
+        labels=np.arange(len(lengths)),
+        ids=pa.array(range(len(lengths))),
+        pad_id=0,
+        dropped_tokens=0,
+        empty_texts=0,
+    )
+    chosen = np.array(random.sample(range(len(lengths)), random.randint(1, len(lengths))))
+    batch = split.batch(chosen)
+    chunks = [c for r in chosen for c in range(split.row_starts[r], split.row_starts[r + 1])]
+    wanted = [split.tokens[split.chunk_starts[c] : split.chunk_starts[c + 1]].tolist() for c in chunks]
+    assert [t[m].tolist() for t, m in zip(batch["tokens"], batch["token_mask"], strict=True)] == wanted
+    assert not batch["tokens"][~batch["token_mask"]].any()
+    assert batch["chunk_row"].tolist() == [i for i, r in enumerate(chosen) for _ in lengths[r]]
+    assert batch["row"].tolist() == batch["labels"].tolist() == batch["categories"][:, 0].tolist() == chosen.tolist()
+    assert split.row_tokens().tolist() == [sum(row) for row in lengths]
+
+
+@given(st.lists(st.integers(1, 99), min_size=1, max_size=300), st.integers(1, 40), st.integers(0, 3))
+def test_every_row_stands_once_in_an_epoch_and_seed_and_epoch_decide_the_order(
+    lengths: list[int], size: int, epoch: int
+) -> None:
+    of = np.array(lengths)
+    batches = training_batches(of, size, 7, epoch)
+    assert sorted(np.concatenate(batches)) == list(range(len(of)))
+    assert len(batches) == -(-len(of) // size)
+    again = training_batches(of, size, 7, epoch)
+    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+    assert sorted(np.concatenate(scoring_batches(of, size))) == list(range(len(of)))
