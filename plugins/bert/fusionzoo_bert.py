@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from fusionzoo import hookimpl
 from fusionzoo.errors import SettingFault
@@ -136,6 +138,8 @@ class BertEncoder(nn.Module):
 
     def load_pretrained(self, name: str, settings: BertEncoderSettings) -> None:
         """Put the pretrained weights in place, except where a layer or the pooler is to start anew."""
+        if not sys.stderr.isatty():
+            disable_progress_bar()  # type: ignore[no-untyped-call]  # it would be one huge line of a log
         source = AutoModel.from_pretrained(name).float().state_dict()
         anew = _prefixes_to_reinit(self.backbone, settings)
         wanted = {k: v for k, v in source.items() if k in self.backbone.state_dict() and not k.startswith(anew)}

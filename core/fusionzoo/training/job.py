@@ -157,6 +157,7 @@ def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> d
     if stale := checkpoints.clear(paths.checkpoints):
         log.warning(errors.stale_checkpoints(paths.checkpoints, stale))
     chosen = precision.choose(job)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and device lists
     terminal = sys.stdout.isatty()
     trainer = Trainer(
         default_root_dir=paths.output_data,
