@@ -20,7 +20,7 @@ from fusionzoo.data.labels import LabelCounts
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.reading import Rows, from_records
 from fusionzoo.data.sampling import scoring_batches, training_batches
-from fusionzoo.errors import DataError
+from fusionzoo.errors import DataError, ZooError
 from shop import shop_rows
 from test_reading import SETTINGS
 
@@ -193,6 +193,16 @@ def test_it_is_fitted_on_train_alone_and_saved_and_loaded_whole(tmp_path: Path) 
     for name in ("tokens", "chunk_starts", "row_starts", "categories", "numbers", "numbers_missing", "labels"):
         assert np.array_equal(getattr(one, name), getattr(two, name)), name
     assert again.labels == fit.labels
+
+
+@pytest.mark.parametrize("changes", [{"tokenizer": "/no/folder"}, {"embeddings": "/no/file"}])
+def test_a_tokenizer_or_vectors_that_are_nowhere_are_found_before_any_row_is_read(changes: dict[str, str]) -> None:
+    def unread() -> Any:
+        pytest.fail("a row was read")
+        yield
+
+    with pytest.raises(ZooError, match="/no/"):
+        preprocessor.fit(SETTINGS.model_copy(update=changes), unread())
 
 
 def test_data_does_not_need_torch(tmp_path: Path) -> None:

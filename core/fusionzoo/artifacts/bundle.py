@@ -17,16 +17,12 @@ from fusionzoo import __version__, errors
 from fusionzoo.architecture import Architecture, choose
 from fusionzoo.artifacts import onnx
 from fusionzoo.artifacts.files import staged, writing
+from fusionzoo.artifacts.names import ARTIFACTS_FILE, ONNX_CHECK_FILE, ONNX_FILE, SETTINGS_FILE, WEIGHTS_FILE
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.nn.scoring import score
 
-WEIGHTS_FILE = "model.pth"
-ARTIFACTS_FILE = "model_artifacts.pth"
-ONNX_FILE = "model.onnx"
-ONNX_CHECK_FILE = "onnx_check.json"
-SETTINGS_FILE = "hyperparameters.json"
 LIBRARIES = ("torch", "lightning", "transformers", "tokenizers", "numpy", "onnx", "onnxruntime")
 PROVEN_ROWS = 64
 

@@ -186,11 +186,12 @@ def fit(settings: DataSettings, train: Iterable[Rows]) -> tuple[Preprocessor, in
 
     Raises:
         errors.DataError: labels, numbers or texts that cannot be used; all faults together.
-        errors.TokenizerError: the tokenizer is not to be had.
+        errors.TokenizerError, errors.EmbeddingsError: the tokenizer or its vectors are not to be had; no row is read.
     """
+    tokenizer = _tokenizer(settings)
     counts = {name: Counter[str]() for name in settings.cat_field_list}
     values: dict[str, list[np.ndarray]] = {name: [] for name in settings.tab_field_list}
-    words = tokenizing.WordCounter() if settings.text_columns and settings.tokenizer == tokenizing.WORD else None
+    words = tokenizing.WordCounter() if settings.text_columns and tokenizer is None else None
     label_counts = labels.LabelCounts(settings.label_name)
     rows_read, faults = 0, errors.FaultLog()
     for rows in _kept(train, faults):
@@ -212,7 +213,7 @@ def fit(settings: DataSettings, train: Iterable[Rows]) -> tuple[Preprocessor, in
     with faults.kept():
         label_map = label_counts.fit(settings)
     with faults.kept():
-        text_part = _fit_text(settings, words)
+        text_part = _fit_text(settings, tokenizer, words)
     faults.raise_if_any()
     return Preprocessor(
         settings,
@@ -229,15 +230,27 @@ def _kept(source: Iterable[Rows], faults: errors.FaultLog) -> Iterator[Rows]:
         yield from source
 
 
-def _fit_text(settings: DataSettings, words: tokenizing.WordCounter | None) -> TextPart | None:
+def _tokenizer(settings: DataSettings) -> tokenizing.TextTokenizer | None:
+    """The pretrained tokenizer; None without text, or where words are to be fitted, whose vectors are looked for."""
     if not settings.text_columns:
         return None
+    if settings.tokenizer == tokenizing.WORD:
+        vectors.check_source(settings)
+        return None
+    return tokenizing.pretrained(settings.tokenizer)
+
+
+def _fit_text(
+    settings: DataSettings, tokenizer: tokenizing.TextTokenizer | None, words: tokenizing.WordCounter | None
+) -> TextPart | None:
+    if tokenizer is not None:
+        return TextPart(tokenizer, settings.max_sen_len, settings.max_total_chunks)
     if words is None:
-        return TextPart(tokenizing.pretrained(settings.tokenizer), settings.max_sen_len, settings.max_total_chunks)
+        return None
     if not words.counts:
         raise errors.DataError([errors.no_text(settings.text_columns)])
-    tokenizer = words.fit(settings.word_vocab_size, settings.word_min_count)
-    return TextPart(tokenizer, settings.max_sen_len, settings.max_total_chunks, settings.embedding_dim)
+    fitted = words.fit(settings.word_vocab_size, settings.word_min_count)
+    return TextPart(fitted, settings.max_sen_len, settings.max_total_chunks, settings.embedding_dim)
 
 
 def row_messages(settings: DataSettings, rows: Rows) -> list[list[str]]:

@@ -19,13 +19,45 @@ _MARKUP = re.compile(
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
 _HIDDEN_UNTIL = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in ("script", "style")}
 _HIDDEN_UNTIL["!--"] = re.compile("-->")
-_BLOCK_TAGS = frozenset(
-    (
-        "address article blockquote br caption dd div dl dt fieldset figure footer form h1 h2 h3 h4 "
-        "h5 h6 header hr li main nav ol option p pre section table td th title tr "
-        "ul "
-    ).split()
-)
+_BLOCK_TAGS = {
+    "address",
+    "article",
+    "blockquote",
+    "br",
+    "caption",
+    "dd",
+    "div",
+    "dl",
+    "dt",
+    "fieldset",
+    "figure",
+    "footer",
+    "form",
+    "h1",
+}
+_BLOCK_TAGS |= {
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "header",
+    "hr",
+    "li",
+    "main",
+    "nav",
+    "ol",
+    "option",
+    "p",
+    "pre",
+    "section",
+    "table",
+    "td",
+    "th",
+    "title",
+    "tr",
+    "ul",
+}
 _EMOJI_SIGNS = (
     "\U0001f1e6-\U0001f1ff"  # flags
     "\U0001f300-\U0001faff"  # pictographs, faces, transport, symbols

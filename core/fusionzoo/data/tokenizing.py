@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
@@ -24,6 +24,7 @@ class TextTokenizer:
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
     empty_id: int  # stands for an empty text where prefix and suffix are empty
+    special: Mapping[int, str]  # the special tokens, which no text may become; the unknown one is not among them
 
     @property
     def vocab_size(self) -> int:
@@ -32,7 +33,18 @@ class TextTokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, no special tokens: a "[SEP]" that stands in a text is text."""
-        return [encoding.ids for encoding in self.backend.encode_batch(list(texts), add_special_tokens=False)]
+        encodings = self.backend.encode_batch(list(texts), add_special_tokens=False)
+        return [
+            ids if self.special.keys().isdisjoint(ids := encoding.ids) else self._encode_broken_up(text)
+            for text, encoding in zip(texts, encodings, strict=True)
+        ]
+
+    def _encode_broken_up(self, text: str) -> list[int]:
+        """Ids of a text in which the model itself sees special tokens, as a Unigram model with "</s>" does."""
+        for token in self.special.values():
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+        ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
+        return [i for i in ids if i not in self.special]
 
 
 def wrap(name: str, backend: Tokenizer, pad_id: int | None = None) -> TextTokenizer:
@@ -46,7 +58,13 @@ def wrap(name: str, backend: Tokenizer, pad_id: int | None = None) -> TextTokeni
     unknown = backend.token_to_id(getattr(backend.model, "unk_token", None) or UNKNOWN_TOKEN)
     pad = 0 if pad_id is None else pad_id
     return TextTokenizer(
-        name, backend, pad, tuple(probe.ids[:first]), tuple(probe.ids[last:]), pad if unknown is None else unknown
+        name=name,
+        backend=backend,
+        pad_id=pad,
+        prefix=tuple(probe.ids[:first]),
+        suffix=tuple(probe.ids[last:]),
+        empty_id=pad if unknown is None else unknown,
+        special={i: t.content for i, t in backend.get_added_tokens_decoder().items() if t.special and i != unknown},
     )
 
 
@@ -65,7 +83,10 @@ def pretrained(name: str) -> TextTokenizer:
     backend = getattr(found, "backend_tokenizer", None)
     if backend is None:
         raise errors.TokenizerError(name, TypeError(f"{type(found).__name__} is not a fast tokenizer"))
-    return wrap(name, Tokenizer.from_str(backend.to_str()), found.pad_token_id)
+    tokenizer = wrap(name, Tokenizer.from_str(backend.to_str()), found.pad_token_id)
+    if tokenizer.backend.get_vocab_size() <= len(tokenizer.special) + 1:  # transformers makes one up from a config.json
+        raise errors.TokenizerError(name, ValueError("it has no vocabulary"))
+    return tokenizer
 
 
 def restore(name: str, saved: str, pad_id: int) -> TextTokenizer:

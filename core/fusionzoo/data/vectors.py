@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import zlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 TRAINED = ("word2vec", "fasttext")
 RANDOM = "random"
+FASTTEXT_BUCKETS = 100_000  # gensim's own 2,000,000 take 800 MB at 100 dimensions
 
 
 class _Sentences:
@@ -73,10 +75,12 @@ def _find(settings: DataSettings, train: EncodedSplit, words: Sequence[str], see
         return _read(Path(settings.embeddings))
     from gensim.models import FastText, Word2Vec
 
-    method = Word2Vec if settings.embeddings == "word2vec" else FastText
+    sentences = _Sentences(train, words)
     # One worker: with more, gensim's result depends on how the threads happen to run.
-    model = method(_Sentences(train, words), vector_size=settings.embedding_dim, min_count=1, seed=seed, workers=1)
-    return model.wv
+    common = {"vector_size": settings.embedding_dim, "min_count": 1, "seed": seed, "workers": 1}
+    if settings.embeddings == "word2vec":
+        return Word2Vec(sentences, **common).wv
+    return FastText(sentences, bucket=FASTTEXT_BUCKETS, **common).wv
 
 
 def _read(path: Path) -> KeyedVectors:
@@ -89,5 +93,5 @@ def _read(path: Path) -> KeyedVectors:
         with gzip.open(path) if gzipped else path.open("rb") as stream:
             headed = len(stream.readline().split()) == 2
         return KeyedVectors.load_word2vec_format(str(path), binary=binary, no_header=not headed)
-    except (OSError, ValueError, EOFError) as cause:
+    except (OSError, ValueError, EOFError, zlib.error) as cause:
         raise errors.EmbeddingsError.unreadable(str(path), cause) from cause

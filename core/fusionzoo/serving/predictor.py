@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from fusionzoo.artifacts.names import ONNX_FILE
 from fusionzoo.data import reading
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.preprocessor import Preprocessor
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     import onnxruntime
 
     from fusionzoo.data.labels import Label
-
-ONNX_FILE = "model.onnx"
 
 
 class Predictor:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
@@ -20,6 +21,7 @@ from fusionzoo import errors, hyperparameters
 from fusionzoo.architecture import Architecture, Built, choose
 from fusionzoo.artifacts import bundle, onnx, predictions
 from fusionzoo.artifacts.files import check_writable, staged, writing
+from fusionzoo.artifacts.names import ONNX_FILE, PREDICT_RESULTS_FILE
 from fusionzoo.data import preprocessor as preprocessing
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.labels import Label
@@ -34,8 +36,6 @@ from fusionzoo.training.datamodule import SplitsModule
 from fusionzoo.training.module import Classifier
 
 log = logging.getLogger(__name__)
-
-PREDICT_RESULTS_FILE = "predict_results.pth"
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ def train(paths: Paths) -> Report:
     rehearse(paths, built.model, data)
     summary = fit(paths, architecture, built, data)
     checkpoints.load_best(paths.checkpoints, built.model)
+    built.model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
     scores = {
         name: score(built.model, split, architecture.job.batch_size)
         for name, split in data.splits.items()
@@ -143,7 +144,7 @@ def steps_of(batch_size: int, rows: int) -> int:
 def rehearse(paths: Paths, model: nn.Module, data: Data) -> None:
     """Export the untrained model once, so that one which cannot be shipped fails before it costs anything."""
     with writing(paths.model), tempfile.TemporaryDirectory(dir=paths.model, prefix=".rehearsal-") as folder:
-        onnx.export(model, data.splits["val"], Path(folder) / bundle.ONNX_FILE)
+        onnx.export(model, data.splits["val"], Path(folder) / ONNX_FILE)
 
 
 def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> dict[str, Any]:

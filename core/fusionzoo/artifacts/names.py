@@ -1,0 +1,8 @@
+"""The names of the files that leave a job; they need no torch, so that serving can read them too."""
+
+WEIGHTS_FILE = "model.pth"
+ARTIFACTS_FILE = "model_artifacts.pth"
+ONNX_FILE = "model.onnx"
+ONNX_CHECK_FILE = "onnx_check.json"
+SETTINGS_FILE = "hyperparameters.json"
+PREDICT_RESULTS_FILE = "predict_results.pth"
