@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from fusionzoo.errors import HyperparametersError, SettingFault
+from fusionzoo.errors import WITHOUT_MEANING, HyperparametersError, SettingFault, ZooError
 from fusionzoo.hyperparameters import Hyperparameters, check_warmup, parse, read
 from fusionzoo.sagemaker import Paths
 from fusionzoo.settings import FusionSettings, JobSettings, ModelSettings
@@ -26,6 +27,10 @@ class Encoder(ModelSettings):
 
 class Fusion(FusionSettings):
     gate: float = Field(0.5, ge=0, le=1)
+
+
+class TableOrText(Fusion):
+    needs = frozenset()
 
 
 class TextOnly(FusionSettings):
@@ -90,6 +95,7 @@ def test_every_key_of_the_contract_means_what_it_says_in_every_encoding(encode: 
 TEXTS = st.text(min_size=1).filter(lambda text: text.strip() and text not in ("null", "None"))
 
 
+@settings(max_examples=35, deadline=None)
 @given(
     id_name=TEXTS.filter(lambda t: not t.lstrip().startswith('"')),
     label_name=st.sampled_from(["007", "1e5", "True", "[a]", "nan"]),
@@ -113,9 +119,79 @@ def test_both_encodings_and_native_json_give_the_same_settings_and_so_does_a_rou
     assert (again.job, again.model, again.encoder) == (found[0].job, found[0].model, found[0].encoder)
 
 
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=9).map(lambda text: f"c{text}")
+ANY_SETTINGS = st.fixed_dictionaries(
+    {"num_classes": st.just(3)},
+    optional={
+        "text_name": NAMES | st.lists(NAMES, min_size=1, max_size=3, unique=True),
+        "cat_field_list": st.lists(NAMES, max_size=3, unique=True),
+        "classes": st.lists(st.integers() | st.text(min_size=1), min_size=3, max_size=3, unique_by=str),
+        "text_processing_steps": st.lists(st.sampled_from(["html_normalizer", "emoji_remover"])),
+        "max_total_chunks": st.none() | st.integers(1, 10**6),
+        "max_sen_len": st.integers(4, 10**6),
+        "seed": st.integers(0, 2**32 - 1),
+        "optimizer": st.sampled_from(["adamw", "adam", "sgd"]),
+        "precision": st.sampled_from(["auto", "32", "bf16", "fp16"]),
+        "warmup_steps": st.none() | st.integers(0, 10**6),
+        "weight_decay": st.floats(0, 1),
+        "gradient_clip_val": st.floats(0, 1e300) | st.integers(0, 10**6),
+        "early_stop_metric": st.sampled_from(["val_loss", "val/auroc", "val/log_loss"]),
+        "hidden_common_dim": st.integers(1, 65_536),
+        "reinit_layers": st.integers(0, 12),
+        "warm": st.booleans(),
+    },
+)
+
+
+@settings(max_examples=35, deadline=None)
+@given(ANY_SETTINGS)
+def test_any_settings_come_through_every_encoding_and_the_saved_file(values: dict[str, Any]) -> None:
+    whole = {**REQUIRED, "id_name": "id", "text_name": "text", "tab_field_list": ["number"], **values}
+    text = whole["text_name"]
+    columns = [text] if isinstance(text, str) else text
+    if set(columns) & set(whole.get("cat_field_list", [])):
+        return
+    native = parse(whole, lambda name: Fusion, lambda name: Encoder)
+    written = json.loads(json.dumps(native.as_flat_dict()))
+    for again in (v2(whole), v3(whole), written, v2(written), v3(written)):
+        assert parse(again, lambda name: Fusion, lambda name: Encoder) == native
+    for key, value in values.items():
+        assert written[key] == value
+
+
 @pytest.mark.parametrize(
     ("key", "given", "meant"),
     [
+        # the table of shared/sagemaker.md: version 2 and the AWS containers, version 3, boto3
+        ("tokenizer", '"bert"', "bert"),
+        ("tokenizer", "bert", "bert"),
+        ("fp16", "true", True),
+        ("tokenizer", '"null"', "their-tokenizer"),
+        ("cat_field_list", '["1.0", "f 2"]', ["1.0", "f 2"]),
+        ("id_name", '"\\"007\\""', "007"),
+        ("id_name", 7, "7"),
+        ("fp16", '"True"', True),
+        ("fp16", '"\\"true\\""', True),
+        ("fp16", True, True),
+        ("class_weights", '"[1.0, 2.0]"', [1.0, 2.0]),
+        ("lr", 1, 1.0),
+        ("lr", "null", None),
+        ("batch_size", "3e1", 30),
+        ("batch_size", 32.0, 32),
+        ("batch_size", "None", 32),
+        ("text_name", "[a]", "[a]"),
+        ("text_name", "null", None),
+        ("cat_field_list", "[1, 2]", ["1", "2"]),
+        ("classes", '["1", "0"]', ["1", "0"]),
+        ("classes", "[true, false]", [True, False]),
+        ("precision", "16-mixed", "fp16"),
+        ("precision", "BF16-mixed", "bf16"),
+        ("precision", "32-true", "32"),
+        ("precision", "16", "fp16"),
+        ("early_stop_metric", "AUROC", "val/auroc"),
+        ("text_processing_steps", "['HTML_normalizer']", ["html_normalizer"]),
+        ("text_processing_steps", "[]", []),
+        ("max_total_chunks", None, None),
         ("id_name", "007", "007"),
         ("id_name", '"007"', "007"),
         ("id_name", "1e5", "1e5"),
@@ -143,7 +219,9 @@ def test_both_encodings_and_native_json_give_the_same_settings_and_so_does_a_rou
     ],
 )
 def test_a_value_is_decoded_by_the_declared_type_of_its_field(key: str, given: Any, meant: Any) -> None:
-    assert getattr(parsed(**{key: given}).job, key) == meant
+    found = getattr(parsed(TableOrText, **{key: given}).job, key)
+    assert found == meant
+    assert type(found) is type(meant)
 
 
 def test_each_key_goes_to_every_class_that_declares_it() -> None:
@@ -165,6 +243,32 @@ def test_the_encoder_brings_its_tokenizer_where_none_is_given() -> None:
         ({"batch_size": 0}, ["batch_size = 0", "whole number from 1 to 65536"]),
         ({"batch_size": "many"}, ['batch_size = "many"', "whole number"]),
         ({"batch_size": 2.5}, ["batch_size = 2.5"]),
+        ({"batch_size": True}, ["batch_size = true", "whole number"]),
+        ({"batch_size": "1e999"}, ["batch_size", "NaN and Infinity"]),
+        ({"lr": "true"}, ["lr = true", "a number above 0"]),
+        ({"lr": 10**400}, ["lr", "NaN and Infinity"]),
+        ({"lr": "-Infinity"}, ["lr", "NaN and Infinity"]),
+        ({"is_binary": "yes"}, ["is_binary", "true or false"]),
+        ({"class_weights": "[nan, 1.0]"}, ["class_weights", "NaN and Infinity"]),
+        ({"class_weights": ["a", 1.0]}, ["class_weights", 'its item 1, "a"', "numbers"]),
+        ({"class_weights": "1.0, 2.0"}, ["class_weights", "not a list", "[1.0, 2.0]"]),
+        ({"class_weights": 1.0}, ["class_weights = 1.0", "not a list"]),
+        ({"class_weights": "[0, 0]"}, ["class_weights", "every weight is 0"]),
+        ({"class_weights": "[" * 900 + "]" * 900}, ["class_weights", "nested too deeply"]),
+        ({"class_weights": "[" * 9000}, ["class_weights", "not a list"]),
+        ({"cat_field_list": "a"}, ["cat_field_list", 'write ["a"]']),
+        ({"tab_field_list": ["a", ""]}, ["tab_field_list", 'its item 2, ""']),
+        ({"label_name": "\ud800"}, ["label_name", "surrogate"]),
+        ({"label_name": ""}, ['label_name = ""', "not empty"]),
+        ({"label_name": {"a": 1}}, ["label_name", "object within the object"]),
+        ({"label_name": 1.5}, ["label_name = 1.5", "a text"]),
+        ({"tokenizer": "x" * 5000, "lr": -1}, ["lr = -1"]),
+        ({"seed": 2**32}, ["seed", "below 4294967296"]),
+        ({"cat_field_list": ["text_field"]}, ["text_field", "text_name", "cat_field_list"]),
+        ({"fp16": False, "precision": "fp16"}, ["fp16 = false", "precision is fp16"]),
+        ({"fp16": True, "precision": "bf16-mixed"}, ["fp16 = true", "precision is bf16"]),
+        ({"zzzzqqqq": 1}, ["zzzzqqqq = 1", "remove it"]),
+        ({"tab_field_list": [], "text_name": ...}, ["it needs table", "it needs text"]),
         ({"optimizer": "adagrad"}, ["optimizer", '"adamw", "adam", "sgd"']),
         ({"gate": 2}, ["gate = 2", "from 0"]),
         ({"lr": "nan"}, ["lr", "NaN"]),
@@ -200,9 +304,37 @@ def test_a_setting_that_cannot_be_is_named_with_its_value_and_a_remedy(
 
 
 def test_all_faults_of_a_file_are_reported_at_once() -> None:
-    message = refused(btach_size=3, lr=-1, gate=7, reinit_layers=99, class_weights=[1.0], early_stop_metric="x")
-    for key in ("btach_size", "lr", "gate", "reinit_layers"):
+    wrong = {"btach_size": 3, "lr": -1, "gate": 7, "reinit_layers": 99, "class_weights": [1.0], "header": 0}
+    wrong |= {"early_stop_metric": "x", "text_name": ..., "cat_field_list": "a", "fp16": True, "precision": "32"}
+    message = refused(**wrong)
+    for key in (*(wrong.keys() - {"text_name", "precision"}), "it needs text", "precision is 32"):
         assert key in message
+    assert "10 faults" in message
+
+
+def test_faults_come_in_the_same_order_every_time() -> None:
+    keys = [fault.split(" ")[1] for fault in refused(seed=-1, lr=-1, batch_size=0, gate=7).splitlines()[1:]]
+    assert keys == ["batch_size", "seed", "lr", "gate"]
+
+
+def test_without_a_usable_model_class_the_other_settings_of_core_are_checked_all_the_same() -> None:
+    message = refused(model_class=..., lr=-1, label_name="id", something_of_a_plugin=1)
+    for words in ("model_class: it is required", "lr = -1", "id_name too"):
+        assert words in message
+    assert "something_of_a_plugin" not in message  # it may be right
+
+
+def test_what_the_registry_raises_passes_through() -> None:
+    class UnknownModel(ZooError):
+        pass
+
+    def unknown(name: str) -> type[ModelSettings]:
+        raise UnknownModel(name)
+
+    with pytest.raises(UnknownModel, match="multimodal_bert"):
+        parse(REQUIRED, unknown, lambda name: Encoder)
+    with pytest.raises(UnknownModel, match="bert"):
+        parse(REQUIRED, lambda name: Fusion, unknown)
 
 
 def test_a_text_only_model_warns_of_columns_that_it_does_not_read() -> None:
@@ -261,14 +393,138 @@ def test_dropout_keep_and_bimodal_names_are_translated() -> None:
     assert len(found.warnings) == 2
 
 
-@pytest.mark.parametrize("key", ["header", "full_field_list", "input_tab_dim", "smooth_factor", "lr_decay", "device"])
+@pytest.mark.parametrize("key", sorted(WITHOUT_MEANING))
 def test_the_predecessors_names_that_mean_nothing_are_refused_with_the_reason(key: str) -> None:
-    assert key in refused(**{key: "0"})
+    assert WITHOUT_MEANING[key] in refused(**{key: "0"})
     assert "remove it" in refused(**{key: "0"})
 
 
-def test_an_old_and_a_new_name_that_differ_are_refused() -> None:
-    assert "multiclass_categories" in refused(multiclass_categories=[0, 1], classes=[1, 0])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"multiclass_categories": [0, 1], "classes": [1, 0]}, "it means classes = [0, 1], but classes is [1, 0]"),
+        ({"run_scheduler": True, "schedule": "constant"}, 'it means schedule = "linear"'),
+        ({"dropout_keep": 0.3, "dropout": "0.1"}, "it means dropout = 0.3"),
+        ({"chunk_trancate": False, "max_total_chunks": 5}, "it means max_total_chunks = null"),
+        ({"chunk_trancate": True, "max_total_chunks": "null"}, "no cap"),
+        ({"run_scheduler": "sometimes"}, "not true or false"),
+        ({"chunk_trancate": 3}, "not true or false"),
+        ({"categorical_features_to_encode": "a"}, "not a list of columns"),
+        ({"metric_choices": '["auroc", "acuracy"]'}, "acuracy"),
+        ({"metric_choices": 5}, "not a list of metrics"),
+        ({"dropout_keep": 7}, "dropout = 7"),
+    ],
+)
+def test_an_old_name_with_a_value_that_cannot_be_is_refused(changes: dict[str, Any], says: str) -> None:
+    assert says in refused(**changes)
+
+
+def test_an_old_and_a_new_name_that_agree_are_accepted() -> None:
+    found = parsed(run_scheduler="false", schedule='"Constant"', chunk_trancate="false", max_total_chunks="null")
+    assert (found.job.schedule, found.job.max_total_chunks) == ("constant", None)
+    assert len(found.warnings) == 2
+
+
+def test_null_under_an_old_name_counts_as_not_given() -> None:
+    assert parsed(run_scheduler="null", multiclass_categories=None, chunk_trancate="None") == parsed()
+
+
+def test_a_plugin_may_have_a_name_of_the_predecessors_for_itself() -> None:
+    class Own(Fusion):
+        embed_size: int = 3
+        dropout_keep: float = 0.5
+
+    found = parsed(Own, embed_size="7", dropout_keep=0.9)
+    assert (found.model.embed_size, found.model.dropout_keep, found.model.dropout) == (7, 0.9, 0.1)  # type: ignore[attr-defined]
+    assert found.warnings == ()
+
+
+# --- what plugins declare
+
+
+def test_a_text_encoder_that_the_model_cannot_take_is_a_fault_and_not_looked_for() -> None:
+    class OnlyBert(Fusion):
+        text_encoder: Literal["bert"] = "bert"
+
+    asked: list[str] = []
+
+    def load(name: str) -> type[ModelSettings]:
+        asked.append(name)
+        return Encoder
+
+    with pytest.raises(HyperparametersError, match=r'text_encoder = "cnn".*give "bert"') as error:
+        parse({**REQUIRED, "text_encoder": "cnn", "reinit_layers": 99}, lambda name: OnlyBert, load)
+    assert asked == ["bert"]
+    assert "reinit_layers = 99" in str(error.value)
+    assert parse({**REQUIRED, "text_encoder": '"BERT"'}, lambda name: OnlyBert, load).model == OnlyBert()
+
+
+def test_a_model_without_a_text_encoder_asks_for_none() -> None:
+    class Alone(ModelSettings):
+        width: int = 1
+
+    class Optional(ModelSettings):
+        text_encoder: str | None = None
+
+    def load(name: str) -> type[ModelSettings]:
+        raise AssertionError(name)
+
+    for model in (Alone, Optional):
+        found = parse(REQUIRED, lambda name, model=model: model, load)  # type: ignore[misc]
+        assert found.encoder is None
+        with pytest.raises(HyperparametersError, match="widht"):
+            parse({**REQUIRED, "widht": 1}, lambda name, model=model: model, load)  # type: ignore[misc]
+
+
+def test_a_model_that_needs_nothing_must_still_be_given_something() -> None:
+    assert "it needs table or text" in refused(TableOrText, text_name=..., tab_field_list=[])
+
+
+def test_a_type_of_the_plugins_own_is_decoded_and_its_validators_reason_is_reported() -> None:
+    class Side(Enum):
+        LEFT = "left"
+        RIGHT = "right"
+
+    class Own(Fusion):
+        side: Side = Side.LEFT
+        sizes: tuple[int, ...] = (1,)
+        config: dict[str, Any] | None = None
+        depth: int | Literal["auto"] = "auto"
+
+        @field_validator("gate")
+        @classmethod
+        def no_tenth(cls, gate: float) -> float:
+            if gate == 0.1:
+                raise ValueError("a tenth is too little")
+            return gate
+
+    given = {"side": "right", "sizes": "[2, 3]", "config": '{"a": [1]}', "depth": "Auto"}
+    for encode in (dict, v2):
+        model: Any = parsed(Own, **encode(given)).model
+        assert (model.side, model.sizes, model.config, model.depth) == (Side.RIGHT, (2, 3), {"a": [1]}, "auto")
+    assert parsed(Own, depth="3").model.depth == 3  # type: ignore[attr-defined]
+    assert "gate = 0.1: a tenth is too little" in refused(Own, gate=0.1)
+
+
+def test_a_name_that_two_classes_declare_keeps_each_ones_default_through_a_round_trip() -> None:
+    class Shared(Fusion):
+        warm: bool = True
+
+    apart, given = parsed(Shared), parsed(Shared, warm="true")
+    for found in (apart, given):
+        again = parse(found.as_flat_dict(), lambda name: Shared, lambda name: Encoder)
+        assert (again.job, again.model, again.encoder) == (found.job, found.model, found.encoder)
+    assert apart.encoder != given.encoder
+
+
+def test_a_name_that_two_classes_resolve_to_different_values_is_refused() -> None:
+    class Shared(Fusion):
+        warm: bool = False
+
+        def resolve(self, job: JobSettings) -> Shared:
+            return self.model_copy(update={"warm": True})
+
+    assert "warm: one name would stand for two values" in refused(Shared)
 
 
 # --- where they are read from
@@ -297,9 +553,38 @@ def test_without_any_file_the_three_places_are_named(tmp_path: Path) -> None:
         assert str(path) in str(error.value)
 
 
+def test_a_main_file_that_holds_nothing_but_sagemakers_own_keys_is_empty(tmp_path: Path) -> None:
+    paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
+    write(paths.hyperparameters, '{"sagemaker_program": "train.py", "_tuning_objective_metric": "x"}')
+    with pytest.raises(HyperparametersError):
+        read(paths)
+    write(paths.code_hyperparameters, '{"lr": 3}')
+    assert read(paths) == {"lr": 3}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file_and_another_encoding_is_named(tmp_path: Path) -> None:
+    paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
+    write(paths.hyperparameters, '\ufeff{"id_name": "é"}')
+    assert read(paths) == {"id_name": "é"}
+    paths.hyperparameters.write_bytes('{"lr": 1}'.encode("utf-16"))
+    with pytest.raises(HyperparametersError, match="UTF-8"):
+        read(paths)
+
+
+def test_a_folder_in_the_files_place_is_named(tmp_path: Path) -> None:
+    paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
+    paths.hyperparameters.mkdir(parents=True)
+    with pytest.raises(HyperparametersError, match=r"hyperparameters\.json: it cannot be read"):
+        read(paths)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
+        ('{"a": 1,\n "b": }', "line 2 column 7"),
+        ('{"fine": 1, "lr": [1e999]}', "lr = [Infinity]"),
+        (f'{{"a": {"1" * 5000}}}', "not JSON"),
+        ("[" * 100_000, "not JSON"),
         ('{"a": 1,}', "line 1 column"),
         ("[1]", "not an object"),
         ('{"a": 1, "a": 2}', "more than once"),

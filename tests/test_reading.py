@@ -228,3 +228,94 @@ def test_nested_and_binary_values_are_refused_and_never_raise_anything_else(
     table = base.set_column(base.schema.get_field_index(column), column, pa.array(values * 10))
     pq.write_table(table, tmp_path / "part.parquet")
     assert column in fault(tmp_path)
+
+
+def test_faults_of_several_parts_and_of_values_are_reported_together(tmp_path: Path) -> None:
+    for i in range(4):
+        frame = shop_rows(20, i)
+        write(frame.assign(price="cheap") if i == 2 else frame, tmp_path / f"part-{i}.csv")
+    for i in (0, 3):
+        with (tmp_path / f"part-{i}.csv").open("a") as file:
+            file.write("only,three,columns\n")
+    message = fault(tmp_path)
+    assert "train/part-0.csv: 1 row with another number of columns than the header's 6: line 22 (3)" in message
+    assert "train/part-3.csv: 1 row with" in message
+    assert "train/part-2.csv row 1 'cheap'" in message
+
+
+def test_a_quote_that_is_not_closed_is_named_by_the_line_where_it_begins(tmp_path: Path) -> None:
+    frame = shop_rows(20)
+    frame.loc[2, "message"] = "two\nlines"
+    write(frame, tmp_path / "part-0.csv")
+    with (tmp_path / "part-0.csv").open("a") as file:
+        file.write('x,"a text\nthat never,ends\n')
+    assert "train/part-0.csv line 23: a text in quotes there does not end" in fault(tmp_path)
+
+
+def test_a_header_without_a_line_end_and_folders_named_like_parts_are_no_faults(tmp_path: Path) -> None:
+    frame = shop_rows(20)
+    write(frame, tmp_path / "part-1.csv/part-0.csv")
+    (tmp_path / "part-0.csv").write_text(",".join(frame.columns))
+    (tmp_path / "part-2.csv").mkdir()
+    assert encode(tmp_path).ids.to_pylist() == frame["id"].tolist()
+
+
+def test_a_fault_names_the_row_by_its_number_in_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fusionzoo.data.reading.BLOCK_ROWS", 8)
+    for i, suffix in enumerate(("csv", "parquet", "jsonl")):
+        frame = shop_rows(40, i)
+        frame["price"] = [*map(str, range(29)), "cheap", *map(str, range(10))]
+        write(frame, tmp_path / f"part-{i}.{suffix}")
+    message = fault(tmp_path)
+    assert all(f"train/part-{i}.{suffix} row 30" in message for i, suffix in enumerate(("csv", "parquet", "jsonl")))
+
+
+def test_blocks_end_where_rows_are_long_and_no_row_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = shop_rows(40)
+    for suffix in ("csv", "jsonl"):
+        write(frame, tmp_path / suffix / f"part.{suffix}")
+        whole = encode(tmp_path / suffix)
+        monkeypatch.setattr("fusionzoo.data.reading.BLOCK_LENGTH", 100)
+        blocks = list(open_channel("train", tmp_path / suffix, SETTINGS.columns))
+        assert max(map(len, blocks)) <= 3
+        assert [rows.first_row for rows in blocks[1:]] == np.cumsum([1, *map(len, blocks)])[1:-1].tolist()
+        assert np.array_equal(encode(tmp_path / suffix).tokens, whole.tokens)
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "says"),
+    [
+        ('{"price": 1%s}' % ("0" * 5000), "line 21: it is not JSON"),
+        ("[" * 100_000, "line 21: it is not JSON"),
+        ('{"id": 1, "message": "\ufffd', "line 21: it is not JSON"),
+        ("null", "line 21: it is not a JSON object"),
+        ('{"country": ["de"], "target": 1}', "column 'country'"),
+        ('{"price": {"amount": 1}, "target": 1}', "column 'price'"),
+        ('{"price": Infinity, "target": 1}', "train/part.jsonl row 21 'inf'"),
+    ],
+)
+def test_a_json_line_that_cannot_be_used_is_named(spoilt: str, says: str, tmp_path: Path) -> None:
+    write(shop_rows(20), tmp_path / "part.jsonl")
+    with (tmp_path / "part.jsonl").open("a") as file:
+        file.write(spoilt + "\n")
+    assert says in fault(tmp_path)
+
+
+def test_json_values_that_arrow_has_no_type_for_are_read_as_text(tmp_path: Path) -> None:
+    write(shop_rows(20), tmp_path / "part.jsonl")
+    with (tmp_path / "part.jsonl").open("a") as file:
+        file.write('{"id": 18446744073709551617, "message": "half \\ud83d a pair", "country": NaN, "target": 1}\n')
+    split = encode(tmp_path)
+    assert split.ids.to_pylist()[-1] == "18446744073709551617"
+    assert split.categories[-1].tolist() == [0]
+    assert split.numbers_missing[-1].tolist() == [True, True]
+
+
+def test_dictionaries_that_differ_between_parts_are_joined(tmp_path: Path) -> None:
+    frame = shop_rows(300)
+    for i in range(3):
+        table = pa.Table.from_pandas(frame[i * 100 : i * 100 + 100], preserve_index=False)
+        small = table["id"].combine_chunks().dictionary_encode().cast(pa.dictionary(pa.int8(), pa.string()))
+        pq.write_table(table.set_column(0, "id", small), tmp_path / f"part-{i}.parquet")
+    assert encode(tmp_path).ids.to_pylist() == frame["id"].tolist()

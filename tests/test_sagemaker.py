@@ -76,6 +76,44 @@ def test_any_other_error_puts_the_cause_first_and_the_end_of_the_trace_after_it(
     assert len(failure.encode()) <= 20_000
 
 
+def test_the_cause_stands_in_what_sagemaker_shows_and_the_traces_end_in_the_file(tmp_path: Path) -> None:
+    def deep(depth: int) -> None:
+        if depth == 0:
+            raise ValueError("the cause " + "\ud800é" * 3)
+        deep(depth - 1)
+
+    status, failure = run(lambda paths: deep(300), tmp_path)
+    assert status == 1
+    assert failure[:1024].startswith("ValueError: the cause ")
+    assert failure.rstrip().endswith("é")
+    assert "in deep" in failure
+    assert len((tmp_path / "output/failure").read_bytes()) <= 20_010
+
+
+def test_a_long_mendable_error_is_cut_between_characters(tmp_path: Path) -> None:
+    _, failure = run(fail(ZooError("x" + "é" * 40_000)), tmp_path)
+    assert failure == "x" + "é" * 9_999
+
+
+def test_want_of_memory_is_known_by_name_and_says_what_to_do(tmp_path: Path) -> None:
+    class OutOfMemoryError(RuntimeError):
+        """As torch names its own."""
+
+    for error in (OutOfMemoryError("CUDA out of memory. " + "x" * 3000), MemoryError()):
+        _, failure = run(fail(error), tmp_path)
+        assert failure.startswith(type(error).__name__)
+        assert "lower batch_size" in failure[:1024]
+
+
+def test_a_job_gets_its_places_and_arguments_of_the_command_line_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["train.py", "--batch_size", "3"])
+    seen: list[Paths] = []
+    assert run(seen.append, tmp_path) == (0, "")
+    assert seen == [Paths(tmp_path, tmp_path / "checkpoints")]
+
+
 @pytest.mark.parametrize(
     "error", [KeyboardInterrupt(), SystemExit(3), SystemExit(0), MemoryError("no"), OSError(28, "x")]
 )

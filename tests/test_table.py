@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fusionzoo.data import numbers, preprocessor
+from fusionzoo.data.categories import canonical
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.labels import LabelCounts
+from fusionzoo.data.labels import LabelCounts, key
 from fusionzoo.data.preprocessor import Preprocessor
-from fusionzoo.data.reading import Rows, from_records
+from fusionzoo.data.reading import Rows, from_records, open_channel
 from fusionzoo.data.sampling import scoring_batches, training_batches
-from fusionzoo.errors import DataError, ZooError
+from fusionzoo.data.settings import DataSettings
+from fusionzoo.errors import DataError, Fault, ModelFolderError, ZooError
 from shop import shop_rows
 from test_reading import SETTINGS
 
@@ -294,3 +298,224 @@ def test_every_row_stands_once_in_an_epoch_and_seed_and_epoch_decide_the_order(
     again = training_batches(of, size, 7, epoch)
     assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
     assert sorted(np.concatenate(scoring_batches(of, size))) == list(range(len(of)))
+
+
+# --- the same value, whatever it came as
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        (["1.0", "2.0"], ("1.0", "2.0")),
+        (pa.array([0.1, 0.2], pa.float32()), (0.1, 0.2)),
+        ([1e-05, 12345678901.0], (1e-05, 12345678901.0)),
+        ([1e16, 2e16], (1e16, 2e16)),
+        ([-0.0, 1.0], (0.0, 1.0)),
+        (pa.array([10957, 10958], pa.date32()), ("2000-01-01", "2000-01-02")),
+        (pa.array(["7.00", "9.00"]).cast(pa.decimal128(9, 2)), (7, 9)),
+        (pa.array(["7.25", "9.50"]).cast(pa.decimal128(9, 2)), ("7.25", "9.50")),
+    ],
+)
+def test_labels_of_any_type_are_found_again_and_saved(values: Any, classes: tuple[Any, ...], tmp_path: Path) -> None:
+    found = fit_labels(values)
+    assert found.classes == classes
+    assert found.encode(column(values)).tolist() == [0, 1]
+    fit = fitted(shop_rows(40))
+    replace(fit, labels=found).save(tmp_path)
+    assert Preprocessor.load(tmp_path).labels == found
+
+
+LABELS = [st.integers(-(2**40), 2**40), st.floats(-1e6, 1e6), st.text(st.characters(codec="utf-8"), min_size=1)]
+
+
+@given(st.one_of(st.sets(kind, min_size=2, max_size=7) for kind in LABELS), st.randoms())
+def test_labels_make_a_round_trip(labels: set[Any], random: Any) -> None:
+    distinct = list({key(label): label for label in labels}.values())
+    assume(len(distinct) >= 2)
+    values = distinct + [random.choice(distinct) for _ in range(9)]
+    found = fit_labels(values, num_classes=len(distinct))
+    assert [found.classes[i] for i in found.encode(column(values))] == values
+
+
+def test_labels_that_are_numbers_here_and_text_there_have_one_type() -> None:
+    counts = LabelCounts("c")
+    for values in ([0, 1], ["1", "a"]):
+        counts.add(column(values))
+    assert counts.fit(SETTINGS.model_copy(update={"num_classes": 3})).classes == ("0", "1", "a")
+    counts = LabelCounts("c")
+    for floats in ([0, 1], [1.0, 0.5]):
+        counts.add(column(floats))
+    assert counts.fit(SETTINGS.model_copy(update={"num_classes": 3})).classes == (0.0, 0.5, 1.0)
+
+
+def test_classes_may_name_one_that_train_lacks(caplog: Any) -> None:
+    assert fit_labels(["no", "yes"], num_classes=3, classes=["yes", "maybe", "no"]).classes == ("yes", "maybe", "no")
+    assert "'maybe'" in caplog.text
+
+
+def test_large_whole_numbers_are_one_category_from_every_type() -> None:
+    large = 12_345_678_901
+    made = [pa.array([large]), pa.array([float(large)]), pa.array([str(large)]), pa.array([f"{large}.0"])]
+    assert {canonical(column(values), "c")[0].as_py() for values in made} == {str(large)}
+    assert canonical(column([0.1, float("nan"), None, -0.0]), "c").to_pylist() == ["0.1", None, None, "0"]
+
+
+def test_true_and_false_are_numbers_from_every_format() -> None:
+    for values in (pa.array([True, False]), pa.array(["True", "false"]), pa.array([1, 0])):
+        assert numbers.as_numbers(column(values), "c").tolist() == [1.0, 0.0]
+
+
+def test_decimals_are_the_same_numbers_as_their_texts() -> None:
+    texts = pa.array([f"{i * 7919 % 100_000 / 100:.2f}" for i in range(2000)])
+    decimals = texts.cast(pa.decimal128(9, 2))
+    assert np.array_equal(numbers.as_numbers(column(texts), "c"), numbers.as_numbers(column(decimals), "c"))
+
+
+VALUES = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5)
+
+
+@given(st.lists(VALUES, min_size=1, max_size=6))
+def test_a_record_reads_the_same_alone_and_among_others(values: list[Any]) -> None:
+    together = canonical(from_records([{"c": value} for value in values], ["c"]), "c").to_pylist()
+    assert together == [canonical(from_records([{"c": value}], ["c"]), "c")[0].as_py() for value in values]
+
+
+# --- numbers at the limits
+
+
+def test_the_order_of_rows_moves_no_digit_of_a_statistic() -> None:
+    values = np.random.default_rng(0).normal(1e6, 1, 5001)
+    assert numbers.fit("c", [values]) == numbers.fit("c", [values[::-1]])
+
+
+@pytest.mark.parametrize(
+    "values", [[1e-200, 2e-200], [5e-324, 1e-323], [3e38, -3e38], [1e15, 1e15 + 0.125], [0.1] * 10, [-7.0]]
+)
+def test_extreme_numbers_are_standardised_to_finite_ones(values: list[float]) -> None:
+    fit = numbers.fit("c", [np.array(values)])
+    assert fit.std > 0
+    assert np.isfinite([fit.mean, fit.std, *fit.edges]).all()
+    assert np.isfinite(fit.encode(column([*values, 3e38, -3e38, 0.0]))[0]).all()
+
+
+@pytest.mark.parametrize("value", [1e39, -1e300, float("inf")])
+def test_a_number_beyond_float32_is_named(value: float) -> None:
+    with pytest.raises(DataError, match="train/part-0 row 2"):
+        numbers.as_numbers(column([1.0, value]), "c")
+
+
+def test_small_deviations_are_no_constant() -> None:
+    assert numbers.fit("c", [np.array([1e-14, 3e-14])]).encode(column([1e-14, 3e-14]))[0].tolist() == [-1.0, 1.0]
+
+
+# --- more of the preprocessor
+
+
+def test_values_of_val_change_nothing_that_was_fitted(tmp_path: Path) -> None:
+    fit, val = fitted(shop_rows(60)), shop_rows(20, 1)
+    fit.save(tmp_path)
+    saved = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for changed in (val, val.assign(price=1e9, country="xx", message="never seen")):
+        fit.encode([rows(changed)], "val")
+        fit.save(tmp_path)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == saved
+
+
+def test_no_rows_are_encoded_as_none() -> None:
+    fit = fitted(shop_rows(40))
+    split = fit.encode([from_records([], ["message", "country", "price", "visits"])], "x", labelled=False)
+    assert len(split) == 0
+    batch = split.batch(np.arange(0))
+    assert {name: array.shape for name, array in batch.items()}["tokens"] == (0, 0)
+    assert batch["categories"].shape == (0, 1)
+
+
+def test_faults_of_reading_and_of_values_are_reported_together() -> None:
+    def source() -> Any:
+        yield rows(shop_rows(20).assign(price="cheap"))
+        raise DataError([Fault("train/part-1", "it is cut", "write it again")])
+
+    for read in (lambda: preprocessor.fit(SETTINGS, source()), lambda: fitted(shop_rows(40)).encode(source(), "val")):
+        with pytest.raises(DataError) as error:
+            read()
+        assert [fault.where for fault in error.value.faults] == ["train/part-0, column 'price'", "train/part-1"]
+
+
+def test_one_class_and_no_text_are_reported_together() -> None:
+    with pytest.raises(DataError) as error:
+        fitted(shop_rows(20).assign(target=1, message=None))
+    assert len(error.value.faults) == 2
+
+
+def test_several_text_columns_are_all_used_and_all_their_faults_reported() -> None:
+    several = {"text_name": ["message", "country"], "cat_field_list": []}
+    frame = shop_rows(40)
+    fit = fitted(frame, **several)
+    assert fit.text is not None
+    words = fit.text.tokenizer.backend.get_vocab()
+    tokens = fit.encode([rows(frame.iloc[[0]].assign(message="late box", country="de"))], "x").tokens
+    assert [words[w] for w in ("message", ":", "late", "box", "country", ":", "de")] == tokens.tolist()
+    nested = rows(frame).columns | dict.fromkeys(("message", "country"), pa.array([["a"]] * 40))
+    with pytest.raises(DataError) as error:
+        fit.encode([Rows(nested, "x", 1, typed=True)], "x")
+    assert [fault.where for fault in error.value.faults] == ["x, column 'message'", "x, column 'country'"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "joined"),
+    [
+        ([[1, 2], ["a"]], ["1", "2", "a"]),
+        ([[12_345_678_901], [1.0, 12_345_678_902.0]], ["12345678901", "1", "12345678902"]),
+        ([pa.array([2**64 - 1], pa.uint64()), [-1]], [str(2**64 - 1), "-1"]),
+        ([pa.array([1], pa.int8()), pa.array([2**40])], [1, 2**40]),
+        ([pa.nulls(2), [7]], [None, None, 7]),
+        ([["1"], pa.array(["2"], pa.large_string())], ["1", "2"]),
+        ([pa.nulls(1), pa.nulls(1)], [None, None]),
+        ([[True], ["a"]], ["True", "a"]),
+    ],
+)
+def test_ids_of_several_part_files_lose_nothing(parts: list[Any], joined: list[Any]) -> None:
+    fit, sources = fitted(shop_rows(40)), []
+    for ids in parts:
+        plain = rows(shop_rows(9, 1)[: len(ids)])
+        sources.append(Rows({**plain.columns, "id": ids if isinstance(ids, pa.Array) else pa.array(ids)}, "x", 1, True))
+    split = fit.encode(sources, "x", labelled=False)
+    assert split.ids.to_pylist() == joined
+    assert split.duplicate_ids() == len(joined) - len(set(joined))
+
+
+@pytest.mark.parametrize("file", ["preprocessor.json", "tokenizer.json"])
+def test_a_damaged_model_folder_is_named(file: str, tmp_path: Path) -> None:
+    fitted(shop_rows(40)).save(tmp_path)
+    (tmp_path / file).write_bytes((tmp_path / file).read_bytes()[:200])
+    with pytest.raises(ModelFolderError, match=file):
+        Preprocessor.load(tmp_path)
+
+
+def test_real_reviews_are_encoded_the_same_from_parquet_and_csv(real_data: Path, minilm: str, tmp_path: Path) -> None:
+    table = pq.read_table(next((real_data / "review_threads/train").glob("*.parquet"))).slice(0, 300)
+    texts = [f.name for f in table.schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+    frame = table.select(texts).to_pandas().assign(row=range(300), half=np.arange(300) % 2)
+    for name, write in (("a", frame.to_parquet), ("b", frame.to_csv)):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / ("part.parquet" if name == "a" else "part.csv"), index=False)
+    use = DataSettings(id_name="row", label_name="half", text_name=texts, num_classes=2, tokenizer=minilm)
+    splits = []
+    for name in ("a", "b"):
+        channel = open_channel("train", tmp_path / name, use.columns)
+        splits.append(preprocessor.fit(use, channel)[0].encode(channel, "train"))
+    assert np.array_equal(splits[0].tokens, splits[1].tokens)
+    assert len(splits[0].tokens) > 300 * 3
+    assert [str(i) for i in splits[0].ids.to_pylist()] == splits[1].ids.to_pylist()
+
+
+# --- batches of rows, over epochs
+
+
+def test_epochs_and_seeds_differ_and_rows_of_one_length_stand_together() -> None:
+    lengths = np.random.default_rng(0).integers(1, 500, 2000)
+    orders = [np.concatenate(training_batches(lengths, 16, seed, epoch)) for seed in (1, 2) for epoch in (0, 1)]
+    assert len({order.tobytes() for order in orders}) == 4
+    padded = sum(len(b) * lengths[b].max() for b in training_batches(lengths, 16, 1, 0))
+    assert lengths.sum() / padded > 0.94
+    assert not np.array_equal(np.sort(lengths[orders[0]]), lengths[orders[0]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -208,3 +210,93 @@ def test_vectors_that_cannot_be_had_are_an_error_that_says_why(tmp_path, encoded
     vectors.check_source(settings)
     with pytest.raises(EmbeddingsError, match=r"junk\.txt"):
         vectors.word_vectors(settings, tokenizer, split, 0)
+
+
+# --- what was lost, or took time that grew with the square of the length
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("mail <joe@x.com> or <3", "mail <joe@x.com> or <3"),
+        ("if a<b then c", "if a<b then c"),
+        ("seen <!-- and never closed", "seen and never closed"),
+        ("the <script> tag hides nothing", "the tag hides nothing"),
+        ("a<!-- <b>hidden</b> -->b", "ab"),
+        ("<SCRIPT type='x'>if (a<b) evil()</SCRIPT >ok", "ok"),
+        ('<a title="x>y">link</a> <p class=it\'s>text', "link text"),
+        ("AT&T; &copy=1 &amp;lt; &#128512;", "AT&T; &copy=1 &lt;"),
+        ("&#99999999999999;&#0;", "&#99999999999999;\ufffd"),
+        ("<!DOCTYPE html><?xml version='1'?><td>1</td><td>2</td>", "1 2"),
+        ("key 1️⃣ and #️⃣, ▶️ 🏴󠁧󠁢󠁥󠁮󠁧󠁿 🧑🏿‍🚀 ™", "key 1 and # , ™"),
+        ("😀\u200d😀क्\u200dष", "क्\u200dष"),
+        ("❶ first ② second 🄁", "❶ first ② second 🄁"),
+    ],
+)
+def test_what_only_looks_like_markup_or_emoji_stays(text: str, cleaned: str) -> None:
+    assert clean(text) == [cleaned]
+
+
+@given(st.text(st.characters(categories=["L", "N", "Mc"], include_characters="\u200c\u200d<>&;\"'/!-"), min_size=1))
+def test_letters_and_digits_of_any_language_are_kept(text: str) -> None:
+    broken = text.replace("<", "< ").replace("&", "& ")  # no tag and no entity
+    assert clean(broken, ["html_normalizer", "emoji_remover"]) == [broken]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<div>", "<p>a</p>", "<!--", "<a", '<a href="', "<script>", "<", "&a", "[bom]", "😀\u200d", "a", "</", "<!["],
+)
+def test_cleaning_takes_time_in_proportion_to_the_length(piece: str) -> None:
+    """Half a million pieces take a second; in time that grows with the square of the length they would take hours."""
+    clean(piece * 500_000)
+
+
+def test_chunking_takes_time_in_proportion_to_the_length() -> None:
+    chunks, dropped = Chunker(8, None, (), (), 0).chunks([[7] * 1_000_000] + [[7]] * 1_000_000)
+    assert (len(chunks), dropped) == (250_000, 0)
+
+
+def byte_level(**special: int) -> Tokenizer:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {**special, **{letter: len(special) + i for i, letter in enumerate(alphabet)}}
+    backend = Tokenizer(models.BPE(vocabulary, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.add_special_tokens(list(special))
+    return backend
+
+
+def test_a_tokenizer_like_robertas_or_gpt2s_takes_no_special_token_from_a_text() -> None:
+    roberta = byte_level(**{"<s>": 0, "<pad>": 1, "</s>": 2})
+    roberta.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    tokenizer = tokenizing.wrap("roberta", roberta, 1)
+    assert (tokenizer.prefix, tokenizer.suffix) == ((0,), (2,))
+    assert len(tokenizer.encode(["<s>a</s>"])[0]) == 8
+    again = tokenizing.restore("roberta", tokenizer.backend.to_str(), 1)
+    assert again.encode(["<s>a</s>"]) == tokenizer.encode(["<s>a</s>"])
+    gpt2 = tokenizing.wrap("gpt2", byte_level(**{"<|endoftext|>": 0}), None)
+    assert (gpt2.prefix, gpt2.suffix, gpt2.pad_id) == ((), (), 0)
+    assert len(gpt2.encode(["<|endoftext|>"])[0]) == 13
+
+
+def test_a_tokenizer_like_t5s_whose_model_knows_its_special_tokens_takes_none_from_a_text() -> None:
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((piece, -3.0) for piece in "▁ab</s>")]
+    backend = Tokenizer(models.Unigram(list(dict(pieces).items()), unk_id=2))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.add_special_tokens(["<pad>", "</s>", "<unk>"])
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    tokenizer = tokenizing.wrap("t5", backend, 0)
+    assert (tokenizer.prefix, tokenizer.suffix) == ((), (1,))
+    plain, marked = tokenizer.encode(["ab", "a</s>b"])
+    assert 1 not in marked
+    assert plain[0] == marked[0]
+    assert plain[-1] == marked[-1]
+
+
+def test_a_folder_without_a_vocabulary_is_no_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(TokenizerError):
+        tokenizing.pretrained(str(tmp_path))
+    (tmp_path / "tokenizer.json").write_text('{"version":')
+    with pytest.raises(TokenizerError):
+        tokenizing.pretrained(str(tmp_path))

@@ -33,7 +33,7 @@ SPLIT_SHARES: Mapping[str, float] = {"train": 0.7, "val": 0.1, "test": 0.2}
 PARTS: Mapping[str, int] = {"train": 4, "val": 2, "test": 2}
 MARK = b"fusionzoo.demo"  # in the metadata of every part file: only files that carry it are ever replaced
 
-TRAINING: Mapping[str, Any] = {"max_sen_len": 128, "max_epochs": 4, "early_stop_metric": "val/auroc"}
+TRAINING: Mapping[str, Any] = {"max_sen_len": 128, "max_epochs": 8, "early_stop_metric": "val/auroc"}
 
 ID, TEXT, LABEL = "message_id", "messages", "disputed"
 CATEGORIES = ("marketplace", "product_category", "seller_tier")
@@ -70,7 +70,7 @@ _TEXT_EFFECT = {act: effect for step in _STEPS for act, (_, effect) in step.item
 TIER_EFFECT: Mapping[str, float] = {"bronze": 1.2, "gold": -1.5}
 ELECTRONICS_EFFECT = 0.4
 MISSING_RATING_EFFECT = 1.2  # a seller whom nobody has rated yet; any other missing value has no effect
-INTERACTION = 2.7
+INTERACTION = 3.0
 INTERCEPT = -2.0
 
 # --- The words: an intent's patterns are its openings (before the ;) times its cores

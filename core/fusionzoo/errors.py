@@ -107,8 +107,8 @@ def setting_not_finite(key: str, value: object, path: Path | None = None) -> Fau
     return setting_refused(f"{where}{key}", value, "NaN and Infinity are no settings", "give a finite number")
 
 
-def setting_not_unicode(key: str, value: object) -> Fault:
-    return setting_refused(key, value, "it holds half of a surrogate pair, which is no text", "write the text again")
+def setting_not_plain(key: str, value: object) -> Fault:
+    return setting_refused(key, value, "it holds half of a surrogate pair, or is nested too deeply", "write it again")
 
 
 def setting_unknown(key: str, value: object, known: Iterable[str]) -> Fault:
@@ -231,10 +231,6 @@ CHUNKS_ARE_CAPPED = "max_total_chunks always caps the chunks"
 ALL_METRICS_ARE_COMPUTED = "all metrics are always computed"
 
 
-def legacy_added_to(new: str) -> str:
-    return f"its columns belong into {new}"
-
-
 def chunk_truncation_differs(old: str) -> Fault:
     return setting_refused(old, True, "max_total_chunks is null, which means no cap", f"remove {old}")
 
@@ -269,7 +265,10 @@ WITHOUT_MEANING = {
 
 
 def _as_json(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    except (ValueError, RecursionError):
+        text = f"{type(value).__name__} too large to show"
     text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticUndefined, from_json
 
 from fusionzoo import errors
 from fusionzoo.legacy import translate
@@ -18,7 +18,7 @@ from fusionzoo.settings import METRICS, JobSettings, ModelSettings
 
 DROPPED_PREFIX, DROPPED = "sagemaker_", "_tuning_objective_metric"
 LOSS = "val_loss"
-PRECISIONS = {"bf16-mixed": "bf16", "16-mixed": "fp16", "32-true": "32"}
+PRECISIONS = {"bf16-mixed": "bf16", "16-mixed": "fp16", "16": "fp16", "32-true": "32"}  # Lightning's own names
 LoadSettings = Callable[[str], type[ModelSettings]]
 
 
@@ -31,10 +31,18 @@ class Hyperparameters:
     encoder: ModelSettings | None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def parts(self) -> tuple[JobSettings | ModelSettings, ...]:
+        """The settings objects that share the file."""
+        return (self.job, self.model) if self.encoder is None else (self.job, self.model, self.encoder)
+
     def as_flat_dict(self) -> dict[str, Any]:
-        """Every effective setting as plain JSON values; `parse` makes the same settings of it."""
-        parts = [self.job, self.model, *([] if self.encoder is None else [self.encoder])]
-        return {key: value for part in parts for key, value in part.model_dump(mode="json").items()}
+        """Every effective setting as plain JSON values; `parse` makes the same settings of it.
+
+        A name that two classes declare with defaults of their own is left out where both kept theirs.
+        """
+        flat = {key: value for part in self.parts for key, value in part.model_dump(mode="json").items()}
+        return {key: value for key, value in flat.items() if key not in _differing(self.parts)}
 
 
 # --- reading
@@ -58,8 +66,6 @@ def read(paths: Paths) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
     faults: list[errors.Fault] = []
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -67,21 +73,42 @@ def _read(path: Path) -> dict[str, Any]:
         faults.extend(errors.setting_twice(path, key) for key in sorted({k for k in keys if keys.count(k) > 1}))
         return dict(pairs)
 
-    def refuse(constant: str) -> None:
-        faults.append(errors.setting_not_finite("a value", constant, path))
-
     try:
-        content = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=once, parse_constant=refuse)
+        content = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=once)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
     except json.JSONDecodeError as cause:
         place = f" line {cause.lineno} column {cause.colno}"
         raise errors.HyperparametersError([errors.hyperparameters_not_json(path, place, cause.msg)]) from cause
-    except (OSError, ValueError, RecursionError) as cause:
+    except (OSError, UnicodeDecodeError) as cause:
         raise errors.HyperparametersError([errors.hyperparameters_unreadable(path, cause)]) from cause
+    except (ValueError, RecursionError) as cause:  # a number of thousands of digits, or lists in lists in lists
+        raise errors.HyperparametersError([errors.hyperparameters_not_json(path, "", str(cause))]) from cause
     if not isinstance(content, dict):
         raise errors.HyperparametersError([errors.hyperparameters_not_object(path, content)])
+    faults += [errors.setting_not_finite(key, value, path) for key, value in content.items() if not _is_finite(value)]
     if faults:
         raise errors.HyperparametersError(faults)
     return {k: v for k, v in content.items() if not k.startswith(DROPPED_PREFIX) and k != DROPPED}
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    except RecursionError:
+        return True  # `_is_plain` refuses it
+    return True
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether every JSON reader takes the value: no half surrogate pairs, not nested without end."""
+    try:
+        from_json(json.dumps(value))
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 # --- parsing
@@ -98,42 +125,64 @@ def parse(raw: Mapping[str, Any], load_model: LoadSettings, load_encoder: LoadSe
     Raises:
         errors.HyperparametersError: all faults of the file together.
     """
-    settings, warnings, faults = translate(raw)
     core = _Part("core", JobSettings)
-    model_class = core.required(settings, "model_class", faults)
-    model = _Part(model_class, load_model(model_class))
-    encoder = None
-    if "text_encoder" in model.kind.model_fields:
-        name = model.value(settings, "text_encoder") or model.kind.model_fields["text_encoder"].default
-        encoder = _Part(name, load_encoder(name))
-        settings = {"tokenizer": encoder.kind.default_tokenizer, **settings}
-    parts: list[_Part[Any]] = [core, model, *([] if encoder is None else [encoder])]
-    known = [name for part in parts for name in part.kind.model_fields]
-    faults += [errors.setting_unknown(key, value, known) for key, value in settings.items() if key not in known]
-    job, own = core.make(settings, faults), model.make(settings, faults)
-    of_encoder = None if encoder is None else encoder.make(settings, faults)
-    if job is not None:
-        faults += [*_together(job), *_modalities(job, model)]
-        warnings += _unused(job, model)
-    if faults or job is None or own is None:
+    plugins, whole = _plugins(core, raw, load_model, load_encoder)
+    parts: list[_Part[Any]] = [core, *plugins]
+    own = {name for part in plugins for name in part.kind.model_fields}
+    settings, warnings, faults = translate(raw, own)
+    if len(plugins) == 2 and core.value(settings, "tokenizer") is None:
+        settings["tokenizer"] = plugins[1].kind.default_tokenizer
+    if whole:
+        known = own | JobSettings.model_fields.keys()
+        faults += [errors.setting_unknown(key, settings[key], known) for key in settings if key not in known]
+    for part in parts:
+        part.fill(settings)
+        faults += part.faults
+    faults += _together(core)
+    if plugins:
+        faults += _modalities(core, plugins[0])
+    if faults:
         raise errors.HyperparametersError(list(dict.fromkeys(faults)))
-    return _resolved(job, own, of_encoder, tuple(warnings))
+    made: list[Any] = [part.made for part in parts]
+    return _resolved(*made, warnings=[*warnings, *_unused(core, plugins[0])])
+
+
+def _plugins(
+    core: _Part[JobSettings], raw: Mapping[str, Any], load_model: LoadSettings, load_encoder: LoadSettings
+) -> tuple[list[_Part[ModelSettings]], bool]:
+    """The settings classes of the model and its text encoder, and whether these are all: an encoder may be unnamed."""
+    named, _, _ = translate({name: raw[name] for name in ("model_class",) if name in raw})
+    model_class = core.value(named, "model_class")
+    if not isinstance(model_class, str) or not model_class:
+        return [], False
+    model = _Part(model_class, load_model(model_class))
+    if "text_encoder" not in model.kind.model_fields:
+        return [model], True
+    encoder = model.alone(raw, "text_encoder")
+    if not isinstance(encoder, str):
+        return [model], not model.kind.model_fields["text_encoder"].is_required()
+    return [model, _Part(encoder, load_encoder(encoder))], True
 
 
 def _resolved(
-    job: JobSettings, model: ModelSettings, encoder: ModelSettings | None, warnings: tuple[str, ...]
+    job: JobSettings, model: ModelSettings, encoder: ModelSettings | None = None, *, warnings: Sequence[str]
 ) -> Hyperparameters:
     faults: list[errors.Fault] = []
-    resolved: list[ModelSettings] = []
-    for settings in (model, *([] if encoder is None else [encoder])):
+
+    def resolve(settings: ModelSettings) -> ModelSettings:
         try:
-            resolved.append(settings.resolve(job))
+            return settings.resolve(job)
         except errors.SettingFault as fault:
             faults.append(errors.setting_refused(fault.key, fault.value, fault.problem, fault.remedy))
+            return settings
+
+    job = job.model_copy(update={"early_stop_metric": _metric(job.early_stop_metric)})
+    own = resolve(model)
+    found = Hyperparameters(job, own, None if encoder is None else resolve(encoder), tuple(warnings))
+    faults += _clashes(found.parts)
     if faults:
         raise errors.HyperparametersError(faults)
-    normal = job.model_copy(update={"early_stop_metric": _metric(job.early_stop_metric)})
-    return Hyperparameters(normal, resolved[0], resolved[1] if encoder is not None else None, warnings)
+    return found
 
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
@@ -142,121 +191,132 @@ _Settings = TypeVar("_Settings", bound=BaseModel)
 class _Part(Generic[_Settings]):
     """One settings class, and what the file says for it."""
 
-    def __init__(self, owner: str, kind: type[_Settings]) -> None:
+    def __init__(self, owner: str, kind: type[_Settings], schemas: Mapping[str, Any] | None = None) -> None:
         self.owner, self.kind = owner, kind
-        whole = kind.model_json_schema()
-        self._schemas: Mapping[str, Any] = whole.get("properties", {})
+        self.made: _Settings | None = None
+        self._schemas = schemas or kind.model_json_schema().get("properties", {})
+        self._values: dict[str, Any] = {}
+        self._faults: dict[str, list[errors.Fault]] = {}
 
-    def schema(self, name: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._schemas.get(name, {})
-        return found
+    @property
+    def faults(self) -> list[errors.Fault]:
+        return [fault for faults in self._faults.values() for fault in faults]
 
-    def required(self, settings: Mapping[str, Any], name: str, faults: Sequence[errors.Fault]) -> str:
-        """A text without which nothing more can be checked.
+    def sound(self, *names: str) -> bool:
+        """Whether none of these settings has a fault."""
+        return not self._faults.keys() & names
 
-        Raises:
-            errors.HyperparametersError: it is not given, or is no text.
-        """
-        value = self.value(settings, name)
-        if isinstance(value, str) and value:
-            return value
-        schema = self.schema(name)
-        fault = errors.setting_missing(name, schema) if value is None else errors.setting_invalid(name, value, schema)
-        raise errors.HyperparametersError([*faults, fault])
+    def see(self, name: str) -> Any:
+        """A setting's value, given or by default; None where it has a fault."""
+        if not self.sound(name):
+            return None
+        return self._values.get(name, self._default(name))
+
+    def alone(self, settings: Mapping[str, Any], name: str) -> Any:
+        """One setting's value before the others are looked at: by default where the file's cannot be used."""
+        part = _Part(self.owner, self.kind, self._schemas)
+        part.fill({name: settings[name]} if name in settings else {})
+        found = part.see(name)
+        return self._default(name) if found is None else found
+
+    def _default(self, name: str) -> Any:
+        default = self.kind.model_fields[name].get_default(call_default_factory=True)
+        return None if default is PydanticUndefined else default
 
     def value(self, settings: Mapping[str, Any], name: str) -> Any:
         """One decoded value; None where it is not given."""
         if name not in settings:
             return None
-        value = decoded(settings[name], self.schema(name))
-        return PRECISIONS.get(value, value) if name == "precision" and isinstance(value, str) else value
+        value = decoded(settings[name], self._schema(name))
+        return PRECISIONS.get(value.lower(), value) if name == "precision" and isinstance(value, str) else value
 
-    def make(self, settings: Mapping[str, Any], faults: list[errors.Fault]) -> _Settings | None:
-        """The settings object, or None and its faults."""
-        values: dict[str, Any] = {}
-        undecoded: dict[str, errors.Fault] = {}
-        for name in self.kind.model_fields.keys() & settings.keys():
-            value, schema = self.value(settings, name), self.schema(name)
-            kinds = kinds_of(schema)
-            if value is None and "null" not in kinds:
+    def fill(self, settings: Mapping[str, Any]) -> None:
+        """Decode and check what the settings hold for this class; `made` is the object if nothing was wrong."""
+        for name in self.kind.model_fields:
+            value = self.value(settings, name)
+            if value is None and (name not in settings or "null" not in kinds_of(self._schema(name))):
                 continue  # null where it means nothing is "not given"
-            if any(isinstance(v, float) and not math.isfinite(v) for v in _leaves(value)):
-                undecoded[name] = errors.setting_not_finite(name, settings[name])
-            elif isinstance(value, dict) and "object" not in kinds:
-                undecoded[name] = errors.setting_nested(name, value)
-            elif kinds - {"null"} == {"array"} and value is not None and not isinstance(value, list):
-                undecoded[name] = errors.setting_no_list(name, value, schema)
+            if fault := self._undecoded(name, value):
+                self._faults[name] = [fault]
             else:
-                values[name] = value
-        faults += undecoded.values()
+                self._values[name] = value
+        undecoded = set(self._faults)
         try:
-            made = self.kind(**values)
+            self.made = self.kind.model_validate_json(json.dumps(self._values), strict=True)
         except ValidationError as refused:
-            faults += [fault for name, fault in self._faults(refused, values) if name not in undecoded]
-            return None
-        return None if undecoded else made
+            for error in refused.errors(include_url=False):
+                name = str(error["loc"][0]) if error["loc"] else ""
+                if name not in undecoded:
+                    self._faults.setdefault(name, []).append(self._refused(name, error))
 
-    def _faults(self, refused: ValidationError, values: Mapping[str, Any]) -> Iterator[tuple[str, errors.Fault]]:
-        for error in refused.errors():
-            name = str(error["loc"][0]) if error["loc"] else ""
-            schema = self.schema(name)
-            indices = [place for place in error["loc"][1:] if isinstance(place, int)]
-            if not name:
-                yield name, errors.settings_inconsistent(self.owner, error["msg"])
-            elif error["type"] == "missing":
-                yield name, errors.setting_missing(name, schema)
-            elif indices and isinstance(values.get(name), list):
-                yield name, errors.setting_item_invalid(name, values[name], indices[0], schema)
-            else:
-                reason = error["msg"] if error["type"] == "value_error" else ""
-                yield name, errors.setting_invalid(name, values.get(name), schema, reason)
+    def _schema(self, name: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._schemas.get(name, {})
+        return found
 
+    def _undecoded(self, name: str, value: Any) -> errors.Fault | None:
+        kinds = kinds_of(self._schema(name))
+        if not _is_finite(value):
+            return errors.setting_not_finite(name, value)
+        if not _is_plain(value):
+            return errors.setting_not_plain(name, value)
+        if isinstance(value, dict) and kinds and "object" not in kinds:
+            return errors.setting_nested(name, value)
+        if kinds - {"null"} == {"array"} and value is not None and not isinstance(value, list):
+            return errors.setting_no_list(name, value, self._schema(name))
+        return None
 
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        for entry in value:
-            yield from _leaves(entry)
-    else:
-        yield value
-
-
-# --- checks of several settings together
-
-
-def _together(job: JobSettings) -> Iterator[errors.Fault]:
-    if job.is_binary is not None and job.is_binary != (job.num_classes == 2):
-        yield errors.binary_against_classes(job.is_binary, job.num_classes)
-    if job.class_weights is not None:
-        if len(job.class_weights) != job.num_classes:
-            yield errors.length_against_classes("class_weights", job.class_weights, job.num_classes)
-        if job.class_weights and (min(job.class_weights) < 0 or max(job.class_weights) <= 0):
-            yield errors.weights_invalid(job.class_weights)
-    if job.classes is not None:
-        keys = [str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in job.classes]
-        if len(keys) != job.num_classes:
-            yield errors.length_against_classes("classes", job.classes, job.num_classes)
-        if twice := [c for c, k in zip(job.classes, keys, strict=True) if keys.count(k) > 1]:
-            yield errors.classes_twice(job.classes, twice)
-    yield from _roles(job)
-    if _metric(job.early_stop_metric) is None:
-        known = [LOSS, *(f"val/{name}" for name in METRICS)]
-        yield errors.metric_unknown("early_stop_metric", job.early_stop_metric, known)
-    if job.fp16 is not None and job.precision != "auto" and job.fp16 != (job.precision == "fp16"):
-        yield errors.precision_contradicts(job.fp16, job.precision)
+    def _refused(self, name: str, error: ErrorDetails) -> errors.Fault:
+        schema, value = self._schema(name), self._values.get(name)
+        indices = [place for place in error["loc"][1:] if isinstance(place, int)]
+        reason = error["msg"].removeprefix("Value error, ") if error["type"] == "value_error" else ""
+        if not name:
+            return errors.settings_inconsistent(self.owner, reason or error["msg"])
+        if error["type"] == "missing" and name not in self._values:
+            return errors.setting_missing(name, schema)
+        if indices and isinstance(value, list):
+            return errors.setting_item_invalid(name, value, indices[0], schema)
+        return errors.setting_invalid(name, value, schema, reason)
 
 
-def _roles(job: JobSettings) -> Iterator[errors.Fault]:
-    named = [("id_name", job.id_name), ("label_name", job.label_name)]
-    named += [("text_name", column) for column in job.text_columns]
-    named += [("cat_field_list", column) for column in job.cat_field_list]
-    named += [("tab_field_list", column) for column in job.tab_field_list]
+# --- checks of several settings together; a setting with a fault of its own is left out of them
+
+
+def _together(core: _Part[JobSettings]) -> Iterator[errors.Fault]:
+    yield from _classes(core)
+    yield from _roles(core)
+    metric = core.see("early_stop_metric")
+    if metric is not None and _metric(metric) is None:
+        yield errors.metric_unknown("early_stop_metric", metric, [LOSS, *(f"val/{name}" for name in METRICS)])
+    fp16, precision = core.see("fp16"), core.see("precision")
+    if fp16 is not None and precision not in (None, "auto") and fp16 != (precision == "fp16"):
+        yield errors.precision_contradicts(fp16, precision)
+
+
+def _classes(core: _Part[JobSettings]) -> Iterator[errors.Fault]:
+    is_binary, weights, classes = core.see("is_binary"), core.see("class_weights"), core.see("classes")
+    if weights and (min(weights) < 0 or max(weights) <= 0):
+        yield errors.weights_invalid(weights)
+    keys = [str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in classes or []]
+    if twice := [c for c, key in zip(classes or [], keys, strict=True) if keys.count(key) > 1]:
+        yield errors.classes_twice(classes, twice)
+    number = core.see("num_classes")
+    if number is None:
+        return
+    if is_binary is not None and is_binary != (number == 2):
+        yield errors.binary_against_classes(is_binary, number)
+    for name, values in (("class_weights", weights), ("classes", classes)):
+        if values is not None and len(values) != number:
+            yield errors.length_against_classes(name, values, number)
+
+
+def _roles(core: _Part[JobSettings]) -> Iterator[errors.Fault]:
     first: dict[str, str] = {}
-    for role, column in named:
-        if column in first:
-            yield errors.column_in_two_roles(column, first[column], role)
-        first.setdefault(column, role)
+    for role in ("id_name", "label_name", "text_name", "cat_field_list", "tab_field_list"):
+        named = core.see(role)
+        for column in [named] if isinstance(named, str) else named or []:
+            if column in first:
+                yield errors.column_in_two_roles(column, first[column], role)
+            first.setdefault(column, role)
 
 
 def _metric(name: str) -> str | None:
@@ -267,19 +327,41 @@ def _metric(name: str) -> str | None:
     return f"val/{bare}" if bare in METRICS else None
 
 
-def _given(job: JobSettings) -> dict[str, Sequence[str]]:
-    return {"text": job.text_columns, "table": [*job.cat_field_list, *job.tab_field_list]}
+def _given(core: _Part[JobSettings]) -> dict[str, list[str]]:
+    """The columns of each modality."""
+    text = core.see("text_name") or []
+    table = [*(core.see("cat_field_list") or []), *(core.see("tab_field_list") or [])]
+    return {"text": [text] if isinstance(text, str) else text, "table": table}
 
 
-def _modalities(job: JobSettings, model: _Part[ModelSettings]) -> list[errors.Fault]:
-    lacking = [modality for modality in sorted(model.kind.needs) if not _given(job)[modality]]
-    return [errors.modality_missing(model.owner, lacking)] if lacking else []
+def _modalities(core: _Part[JobSettings], model: _Part[ModelSettings]) -> list[errors.Fault]:
+    given, owners = _given(core), {"text": ["text_name"], "table": ["cat_field_list", "tab_field_list"]}
+    absent = [modality for modality in owners if not given[modality] and core.sound(*owners[modality])]
+    if lacking := [modality for modality in absent if modality in model.kind.needs]:
+        return [errors.modality_missing(model.owner, [modality]) for modality in lacking]
+    nothing = model.kind.reads and model.kind.reads <= set(absent)
+    return [errors.modality_missing(model.owner, sorted(model.kind.reads))] if nothing else []
 
 
-def _unused(job: JobSettings, model: _Part[ModelSettings]) -> list[str]:
-    given = _given(job).items()
+def _unused(core: _Part[JobSettings], model: _Part[ModelSettings]) -> list[str]:
+    given = _given(core).items()
     unused = [column for modality, columns in given if modality not in model.kind.reads for column in columns]
     return [errors.columns_unused(model.owner, unused)] if unused else []
+
+
+def _differing(parts: Sequence[BaseModel]) -> dict[str, list[tuple[type[BaseModel], Any]]]:
+    """The names that several settings objects hold with different values: each class and its value."""
+    held: dict[str, list[tuple[type[BaseModel], Any]]] = {}
+    for part in parts:
+        for name in type(part).model_fields:
+            held.setdefault(name, []).append((type(part), getattr(part, name)))
+    return {name: pairs for name, pairs in held.items() if any(value != pairs[0][1] for _, value in pairs)}
+
+
+def _clashes(parts: Sequence[BaseModel]) -> Iterator[errors.Fault]:
+    for name, pairs in _differing(parts).items():
+        if any(value != kind.model_fields[name].get_default(call_default_factory=True) for kind, value in pairs):
+            yield errors.settings_clash(name, {f"{kind.__module__}.{kind.__name__}": value for kind, value in pairs})
 
 
 def check_warmup(job: JobSettings, steps: int) -> None:

@@ -20,9 +20,12 @@ def translate(
     Values come encoded or decoded, and may leave so. Names in `declared`, which a plugin has for itself, stay.
     """
     file = _File(raw)
-    for name, rule in _RULES.items():
-        if name in raw and (name in _VALUES or name not in declared):
+    for name, rule in _VALUES.items():
+        if name in raw:
             rule(file, name)
+    for name, rule in _NAMES.items():
+        if name in raw and name not in declared:
+            _apply(rule, file, name)
     for name in errors.WITHOUT_MEANING:
         if name in raw and name not in declared:
             file.faults.append(errors.legacy_without_meaning(name, file.settings.pop(name)))
@@ -40,12 +43,12 @@ class _File:
     def rename(self, old: str, new: str, value: Any) -> None:
         """Take the old setting as this value of the new one; a fault where the file gives the new one otherwise."""
         given, found = literal(self.settings.pop(old)), literal(self.settings.get(new))
-        if found is None:
-            self.settings[new] = value
         if found is not None and not _same(found, literal(value)):
             self.faults.append(errors.legacy_and_new_differ(old, given, new, literal(value), found))
-        else:
-            self.warnings.append(errors.legacy_renamed(old, given, new, literal(value)))
+            return
+        if found is None:
+            self.settings[new] = value
+        self.warnings.append(errors.legacy_renamed(old, given, new, literal(value)))
 
     def drop(self, old: str, why: str) -> None:
         """Do without the old setting."""
@@ -57,6 +60,13 @@ class _File:
 
 
 _Rule = Callable[[_File, str], None]
+
+
+def _apply(rule: _Rule, file: _File, name: str) -> None:
+    if literal(file.settings[name]) is None:
+        del file.settings[name]
+    else:
+        rule(file, name)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -122,7 +132,7 @@ def _categorical_features(file: _File, old: str) -> None:
         file.warnings.append(errors.legacy_renamed(old, value, "cat_field_list", union))
         del file.settings[old]
     else:
-        file.drop(old, errors.legacy_added_to("cat_field_list"))
+        del file.settings[old]
 
 
 def _count_threshold(file: _File, old: str) -> None:
@@ -144,7 +154,7 @@ def _metric_choices(file: _File, old: str) -> None:
 
 
 _VALUES: dict[str, _Rule] = {"model_class": _model_class, "text_processing_steps": _text_processing_steps}
-_RULES: dict[str, _Rule] = _VALUES | {
+_NAMES: dict[str, _Rule] = {
     "chunk_trancate": _chunk_trancate,
     "categorical_features_to_encode": _categorical_features,
     "multiclass_categories": _renamed("classes"),

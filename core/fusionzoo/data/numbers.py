@@ -15,7 +15,7 @@ from fusionzoo.data.reading import Rows
 
 log = logging.getLogger(__name__)
 
-MISSING_TEXTS = ("", "na", "n/a", "#n/a", "nan", "-nan", "null", "none")
+TEXTS = dict.fromkeys(("", "na", "n/a", "#n/a", "nan", "-nan", "null", "none")) | {"false": "0", "true": "1"}
 BINS = 32
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -69,7 +69,8 @@ def as_numbers(rows: Rows, column: str) -> np.ndarray:
 def _parse(rows: Rows, column: str, values: pa.Array) -> pa.Array:
     text = pc.utf8_trim_whitespace(values.cast(pa.string()))
     lower = pc.utf8_lower(text)
-    text = pc.if_else(pc.is_in(lower, value_set=pa.array(MISSING_TEXTS)), pa.scalar(None, pa.string()), text)
+    for word, number in TEXTS.items():
+        text = pc.if_else(pc.equal(lower, word), pa.scalar(number, pa.string()), text)
     shaped = pc.match_substring_regex(text, r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$")
     _refuse(rows, column, np.flatnonzero(pc.invert(pc.fill_null(shaped, True)).to_numpy(zero_copy_only=False)), values)
     return pc.replace_substring_regex(text, r"^\+", "").cast(pa.float64())

@@ -308,9 +308,15 @@ def _array(values: list[Any]) -> pa.Array:
             return pa.array(values, from_pandas=True)
         except (pa.ArrowException, OverflowError, UnicodeEncodeError):
             pass  # integers beyond 64 bits, or half of a surrogate pair: kept as text below
-    # NaN, which JSON writers use for a missing value, is the one value that is not equal to itself.
-    texts = [None if value is None or value != value else str(value) for value in values]
-    return pa.array([text and text.encode("utf-8", "replace").decode() for text in texts], pa.string())
+    texts = [_float_text(value) if isinstance(value, float) else value for value in values]
+    return pa.array([t if t is None else str(t).encode("utf-8", "replace").decode() for t in texts], pa.string())
+
+
+def _float_text(number: float) -> str | None:
+    """A float as every format writes it: a whole number without its point, None for NaN."""
+    if number != number:  # NaN is the one value that is not equal to itself
+        return None
+    return str(int(number) if number.is_integer() else number)
 
 
 _COLUMNS: Mapping[Format, Callable[[PartFile, Sequence[str]], list[str] | None]] = {
@@ -352,8 +358,7 @@ def plain_text(values: pa.Array) -> pa.Array:
     if pa.types.is_boolean(kind):
         return pc.if_else(values, "True", "False")
     if pa.types.is_floating(kind):
-        numbers = values.to_numpy(zero_copy_only=False)
-        return pa.array([None if n != n else str(int(n) if n.is_integer() else n) for n in numbers], pa.string())
+        return pa.array([_float_text(number) for number in values.to_numpy(zero_copy_only=False)], pa.string())
     if any(is_bytes(kind) for is_bytes in _BYTES):
         raise pa.ArrowTypeError(f"{kind} is not text")
     return values.cast(pa.string())

@@ -13,56 +13,23 @@ _MESSAGE_MARK = re.compile(r"\[(?:bom|eom)\]", re.IGNORECASE)
 # Tags and the beginnings of comments. No tag reaches over a "<", so that each character is looked at a few times only,
 # whatever the text: parsers that look for the end of a broken tag take time that grows with the square of the length.
 _MARKUP = re.compile(
-    r"""<!--|<[!?](?!\[CDATA)\[?[a-z][^<>]*>|</?(?P<name>[a-z][a-z0-9:_-]*)(?=[\s/>])(?:(?:[^<>"']|"[^"<]*"|'[^'<]*')*+|[^<>]*)>""",
+    r"""<!--|<[!?](?!\[CDATA)\[?[a-z][^<>]*>"""
+    r"""|</?(?P<name>[a-z][a-z0-9:_-]*)(?=[\s/>])(?:(?:[^<>"']|"[^"<]*"|'[^'<]*')*+|[^<>]*)>""",
     re.IGNORECASE,
 )
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
 _HIDDEN_UNTIL = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in ("script", "style")}
 _HIDDEN_UNTIL["!--"] = re.compile("-->")
-_BLOCK_TAGS = {
-    "address",
-    "article",
-    "blockquote",
-    "br",
-    "caption",
-    "dd",
-    "div",
-    "dl",
-    "dt",
-    "fieldset",
-    "figure",
-    "footer",
-    "form",
-    "h1",
-}
-_BLOCK_TAGS |= {
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "header",
-    "hr",
-    "li",
-    "main",
-    "nav",
-    "ol",
-    "option",
-    "p",
-    "pre",
-    "section",
-    "table",
-    "td",
-    "th",
-    "title",
-    "tr",
-    "ul",
-}
+_BLOCK_TAGS = frozenset(
+    (
+        "address article blockquote br caption dd div dl dt fieldset figure footer form h1 h2 h3 h4 h5 h6 header hr "
+        "li main nav ol option p pre section table td th title tr ul"
+    ).split()
+)
 _EMOJI_SIGNS = (
-    "\U0001f1e6-\U0001f1ff"  # flags
     "\U0001f300-\U0001faff"  # pictographs, faces, transport, symbols
-    "\U0001f000-\U0001f2ff"  # tiles, cards, enclosed characters
-    "\u2600-\u27bf"  # miscellaneous symbols and dingbats
+    "\U0001f000-\U0001f0ff\U0001f170-\U0001f2ff"  # tiles, cards, letters in boxes, flags
+    "\u2600-\u2775\u2794-\u27bf"  # miscellaneous symbols and dingbats, but no digits in circles
     "\u2b00-\u2bff"  # arrows, stars
     "\u23e9-\u23fa\u231a\u231b\u3030\u303d\u3297\u3299"
 )

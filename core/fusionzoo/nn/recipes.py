@@ -18,6 +18,9 @@ from fusionzoo.nn.text import width_of
 from fusionzoo.settings import FusionSettings
 
 
+TABLE_GAIN = 1.0
+
+
 class TextClassifier(nn.Module):
     """Logits from the pooled text alone: projection, ReLU, dropout, classifier."""
 
@@ -42,7 +45,8 @@ class LateFusionClassifier(nn.Module):
         width = settings.hidden_common_dim
         self.text_encoder = text_encoder
         self.text = nn.Sequential(nn.Linear(width_of(text_encoder), width), nn.LayerNorm(width))
-        self.table = TabularEncoder(spec, width, dropout=settings.dropout)
+        self.table = nn.Sequential(TabularEncoder(spec, width, dropout=settings.dropout), nn.LayerNorm(width))
+        nn.init.constant_(self.table[1].weight, TABLE_GAIN)
         self.classify = _head(2 * width, settings, spec.num_classes)
 
     def forward(self, batch: Batch) -> Tensor:
