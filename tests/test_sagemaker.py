@@ -146,3 +146,9 @@ def test_logs_are_plain_lines_once_and_no_handler_is_left(tmp_path: Path, capsys
         run(job, tmp_path)
     assert capsys.readouterr().out.count("INFO a line\n") == 2
     assert logging.getLogger("fusionzoo").handlers == before
+
+
+def test_the_notes_of_an_error_stand_with_its_cause(tmp_path: Path) -> None:
+    error = ValueError("y" * 3000)
+    error.add_note("in the hook build_model of acme-fusion 1.0")
+    assert "in the hook build_model of acme-fusion 1.0" in run(fail(error), tmp_path)[1][:1024]

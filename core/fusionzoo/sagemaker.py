@@ -234,7 +234,9 @@ def _cause(error: BaseException) -> str:
     """One line that says what was raised; for want of memory, which torch raises too, also what to do."""
     name = type(error).__name__
     hint = f"\n{errors.OUT_OF_MEMORY}" if name in ("MemoryError", "OutOfMemoryError") else ""
-    return f"{name}: {error}"[: CAUSE_LENGTH - len(hint)] + hint
+    notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))  # for example which plugin's hook it was
+    end = (notes + hint)[-CAUSE_LENGTH // 2 :]
+    return f"{name}: {error}"[: CAUSE_LENGTH - len(end)] + end
 
 
 def _remove_stale(failure: Path) -> None:

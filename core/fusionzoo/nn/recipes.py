@@ -18,9 +18,6 @@ from fusionzoo.nn.text import width_of
 from fusionzoo.settings import FusionSettings
 
 
-TABLE_GAIN = 1.0
-
-
 class TextClassifier(nn.Module):
     """Logits from the pooled text alone: projection, ReLU, dropout, classifier."""
 
@@ -46,7 +43,6 @@ class LateFusionClassifier(nn.Module):
         self.text_encoder = text_encoder
         self.text = nn.Sequential(nn.Linear(width_of(text_encoder), width), nn.LayerNorm(width))
         self.table = nn.Sequential(TabularEncoder(spec, width, dropout=settings.dropout), nn.LayerNorm(width))
-        nn.init.constant_(self.table[1].weight, TABLE_GAIN)
         self.classify = _head(2 * width, settings, spec.num_classes)
 
     def forward(self, batch: Batch) -> Tensor:
