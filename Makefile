@@ -16,6 +16,7 @@ $(STAMP): core/pyproject.toml $(PLUGINS) constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c constraints.txt torch
 	$(BIN)/python -m pip install -q -c constraints.txt $(EDITABLE)
+	$(BIN)/python -m compileall -q core/fusionzoo plugins  # pip does not do it for editable code; starts faster
 	touch $@
 
 demo: install
