@@ -199,7 +199,9 @@ def test_a_second_run_replaces_the_first_ones_artifacts(job: JobFolder) -> None:
     assert job.run() == 0
     first = torch.load(job.model / "model.pth", weights_only=True)
     job.settings(max_epochs=1, seed=7)
+    subprocess.run(["rm", "-r", str(job.root / "input/data/test")], check=True)
     assert job.run() == 0
+    assert {path.name for path in job.output.iterdir()} == OUTPUT_FILES | {"val_predictions.parquet"}
     second = torch.load(job.model / "model.pth", weights_only=True)
     assert {path.name for path in job.model.iterdir()} == MODEL_FILES
     assert not all(torch.equal(first[name], second[name]) for name in first)

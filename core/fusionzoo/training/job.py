@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -219,6 +219,14 @@ def write(
         )
         report.write(folder, {"training": dict(summary)})
         bundle.write(paths.model, architecture, data.preprocessor, model, data.splits["val"], scores["val"])
+    remove_stale_predictions(paths.output_data, {f"{name}_predictions.{data.channels[name].format}" for name in scores})
     for path in sorted([*paths.model.iterdir(), *paths.output_data.iterdir()]):
         log.info("Wrote %s%s", path, os.sep if path.is_dir() else "")
     return report
+
+
+def remove_stale_predictions(folder: Path, written: Collection[str]) -> None:
+    """Remove prediction files of an earlier run, in another format or of a split that this job does not have."""
+    for path in folder.glob("*_predictions.*"):
+        if path.name not in written:
+            path.unlink()
