@@ -7,9 +7,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from fusionzoo.nn.pooling import mean_by_row, sum_by_row, token_max, token_mean
-from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextSpec
-from fusionzoo.nn.tabular import TabularEncoder
+from fusionzoo.nn.heads import ClassifierHead, Projection
+from fusionzoo.nn.pooling import (
+    AttentionPooling,
+    first_token,
+    first_tokens,
+    mean_by_row,
+    softmax_by_row,
+    sum_by_row,
+    token_max,
+    token_mean,
+)
+from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextFeatures, TextSpec
+from fusionzoo.nn.tabular import FieldEmbedding, NumericEmbedding, TabularEncoder
 from fusionzoo.nn.text import WordEmbedding
 
 
@@ -65,14 +75,85 @@ def test_pooling_counts_exactly_under_bf16_autocast() -> None:
         assert token_mean(tokens, mask, torch.tensor([0]), 1).item() == 1.0
 
 
-@pytest.mark.parametrize("field", ["categories", "numbers", "numbers_missing"])
-def test_changing_a_column_changes_its_field_and_leaves_the_others_bit_equal(field: str) -> None:
+# three chunks of two rows: 2 + 1 real tokens, then 4
+MASK = torch.tensor([[True, True, False, False], [True, False, False, False], [True, True, True, True]])
+CHUNK_ROW = torch.tensor([0, 0, 1])
+
+
+def test_attention_weights_are_one_softmax_over_all_chunks_of_a_row() -> None:
+    scores = torch.randn(3, 5, 4) * 30
+    weights = softmax_by_row(scores, MASK, CHUNK_ROW, 2)
+    by_hand = torch.cat([scores[0, :, :2], scores[1, :, :1]], dim=1).softmax(dim=1)
+    assert torch.allclose(torch.cat([weights[0, :, :2], weights[1, :, :1]], dim=1), by_hand, atol=1e-6)
+    assert torch.allclose(weights[2], scores[2].softmax(dim=-1), atol=1e-6)
+    assert (weights.masked_select(~MASK.unsqueeze(1)) == 0).all()
+
+
+def test_attention_weights_are_finite_for_huge_scores_a_row_without_tokens_and_no_chunks_at_all() -> None:
+    scores = torch.full((3, 1, 4), 1e30)
+    scores.requires_grad_()
+    weights = softmax_by_row(scores, MASK & torch.tensor([[True], [True], [False]]), CHUNK_ROW, 3)
+    weights.sum().backward()
+    assert weights[:2].sum().item() == pytest.approx(1.0)
+    assert (weights[2] == 0).all()
+    assert scores.grad is not None
+    assert scores.grad.isfinite().all()
+    assert softmax_by_row(torch.zeros(0, 2, 4), MASK[:0], CHUNK_ROW[:0], 0).shape == (0, 2, 4)
+
+
+def test_attention_pooling_is_a_weighted_mean_of_a_rows_real_tokens() -> None:
     torch.manual_seed(0)
-    encoder, batch = TabularEncoder(spec(), dim=6), table_batch()
-    before = encoder.fields(batch)
+    pooling, tokens = AttentionPooling(3), torch.randn(3, 4, 3)
+    pooled = pooling(tokens, MASK, CHUNK_ROW, 2)
+    own = torch.cat([tokens[0, :2], tokens[1, :1]])
+    assert torch.allclose(pooled[0], (pooling.score(own).softmax(dim=0) * own).sum(dim=0), atol=1e-6)
+    other = torch.where(MASK.unsqueeze(-1), tokens, torch.full_like(tokens, 1e6))
+    assert torch.allclose(pooling(other, MASK, CHUNK_ROW, 2), pooled, atol=1e-6)
+    pooled.sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in pooling.parameters())
+
+
+def test_the_first_token_of_each_chunk_is_averaged_over_the_row() -> None:
+    tokens = torch.arange(24.0).reshape(3, 4, 2)
+    assert first_token(tokens, CHUNK_ROW, 2).tolist() == [[4.0, 5.0], [16.0, 17.0]]
+
+
+def features(tokens: Tensor) -> TextFeatures:
+    return TextFeatures(tokens, MASK, CHUNK_ROW, torch.zeros(2, tokens.shape[-1]))
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept"), [(1, [1, 1]), (2, [2, 2]), (3, [2, 1, 3]), (4, [2, 1, 4]), (100, [2, 1, 4])]
+)
+def test_a_row_keeps_its_first_tokens_over_all_its_chunks(limit: int, kept: list[int]) -> None:
+    cut = first_tokens(features(torch.arange(24.0).reshape(3, 4, 2)), limit)
+    assert cut.mask.sum(dim=1).tolist() == kept
+    assert cut.chunk_row.tolist() == ([0, 0, 1] if len(kept) == 3 else [0, 1])
+    assert cut.tokens.shape[0] == len(kept)
+    assert cut.tokens[-1].equal(torch.arange(24.0).reshape(3, 4, 2)[2])
+
+
+def test_heads_have_the_widths_that_they_are_given() -> None:
+    projected = Projection(6, 4)(torch.randn(3, 6) * 100)
+    assert projected.shape == (3, 4)
+    assert torch.allclose(projected.mean(dim=1), torch.zeros(3), atol=1e-5)
+    head = ClassifierHead(4, 8, 3, dropout=0.5)
+    assert head.eval()(projected).shape == (3, 3)
+    assert head[0].out_features == 8
+    assert not torch.equal(head.train()(projected), head(projected))
+
+
+@pytest.mark.parametrize("kind", ["piecewise_linear", "periodic"])
+@pytest.mark.parametrize("field", ["categories", "numbers", "numbers_missing"])
+def test_changing_a_column_changes_its_field_and_leaves_the_others_bit_equal(
+    field: str, kind: NumericEmbedding
+) -> None:
+    torch.manual_seed(0)
+    encoder, batch = FieldEmbedding(spec(), 6, kind), table_batch()
+    before = encoder(batch)
     values: Tensor = getattr(batch, field)
     values[:, 0] = ~values[:, 0] if values.dtype == torch.bool else (values[:, 0] + 1) % 5
-    after = encoder.fields(batch)
+    after = encoder(batch)
     changed = 0 if field == "categories" else 2
     others = [i for i in range(4) if i != changed]
     assert not torch.equal(before[:, changed], after[:, changed])
@@ -85,6 +166,17 @@ def test_the_value_of_a_missing_number_does_not_matter() -> None:
     before = encoder(batch)
     batch.numbers[:, 1] = 1e6
     assert torch.equal(before, encoder(batch))
+
+
+def test_missing_and_unknown_are_two_vectors_and_so_are_missing_and_the_mean() -> None:
+    encoder, batch = FieldEmbedding(spec(), 6), table_batch(3)
+    batch.categories[:, 0] = torch.tensor([0, 1, 2])
+    batch.numbers[:] = 0.0
+    batch.numbers_missing[0] = True
+    made = encoder(batch)
+    assert torch.unique(made[:, 0], dim=0).shape[0] == 3
+    assert not torch.equal(made[0, 2], made[1, 2])
+    assert torch.equal(made[1, 2], made[2, 2])
 
 
 @pytest.mark.parametrize(("numbers", "categories"), [(0, 2), (2, 0), (1, 1)])

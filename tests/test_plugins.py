@@ -1,4 +1,4 @@
-"""The plugins bert and cnn: encoders, text-only models and late fusions."""
+"""What each plugin does of its own; what all of them owe is in test_every_plugin.py."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from fusionzoo.errors import SettingFault
-from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextSpec
+from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextFeatures, TextSpec
 from fusionzoo.registry import MODELS, TEXT_ENCODERS, Registry
 from fusionzoo.settings import JobSettings, ModelSettings
-from shop import TINY_BERT
+from shop import TINY_BERT, JobFolder
 
 SPEC = InputSpec(
     text=TextSpec(40, 0, 12, 4, "word", embedding_dim=6),
@@ -25,8 +25,8 @@ SPEC = InputSpec(
 ENCODER_SETTINGS: dict[str, dict[str, Any]] = {
     "bert": {"encoder_config": TINY_BERT},
     "cnn": {"kernel_size": [2, 3], "num_channels": [5, 4]},
+    "lstm": {"lstm_hidden_dim": 5},
 }
-PLUGINS = [("bert", "bert"), ("multimodal_bert", "bert"), ("cnn", "cnn"), ("multimodal_cnn", "cnn")]
 
 
 def job(**changes: Any) -> JobSettings:
@@ -39,13 +39,19 @@ def encoder_settings(name: str, **changes: Any) -> ModelSettings:
     return made.resolve(job())
 
 
-def build(model_class: str, encoder: str, spec: InputSpec = SPEC, **changes: Any) -> nn.Module:
+def build_encoder(name: str, spec: InputSpec = SPEC, **changes: Any) -> Any:
     torch.manual_seed(0)
-    text_encoder = (
-        Registry.discover(TEXT_ENCODERS).load(encoder).build_text_encoder(spec, encoder_settings(encoder, **changes))
+    return (
+        Registry.discover(TEXT_ENCODERS).load(name).build_text_encoder(spec, encoder_settings(name, **changes)).eval()
     )
+
+
+def build(model_class: str, encoder: str = "cnn", spec: InputSpec = SPEC, **changes: Any) -> Any:
+    """A model over an encoder with its test settings; `changes` are the model's own settings."""
+    text_encoder = build_encoder(encoder, spec)
     plugin = Registry.discover(MODELS).load(model_class)
-    return plugin.build_model(spec, plugin.settings_class(hidden_common_dim=8), text_encoder).eval()
+    settings = plugin.settings_class(**{"hidden_common_dim": 8, **changes})
+    return plugin.build_model(spec, settings, text_encoder).eval()
 
 
 def batch(chunk_lengths: list[list[int]], width: int = 0, seed: int = 0) -> Batch:
@@ -69,84 +75,7 @@ def batch(chunk_lengths: list[list[int]], width: int = 0, seed: int = 0) -> Batc
     )
 
 
-def only(whole: Batch, rows: list[int]) -> Batch:
-    """These rows of a batch, in this order, with padding cut to what they need."""
-    chunks = [i for row in rows for i in torch.nonzero(whole.chunk_row == row).flatten().tolist()]
-    counts = [int((whole.chunk_row == row).sum()) for row in rows]
-    length = int(whole.token_mask[chunks].sum(dim=1).max())
-    part = whole.map(lambda t: t[rows] if len(t) == whole.rows else t)
-    return replace(
-        part,
-        tokens=whole.tokens[chunks][:, :length],
-        token_mask=whole.token_mask[chunks][:, :length],
-        chunk_row=torch.repeat_interleave(torch.arange(len(rows)), torch.tensor(counts)),
-        categories=whole.categories[rows],
-        numbers=whole.numbers[rows],
-        numbers_missing=whole.numbers_missing[rows],
-        row=whole.row[rows],
-    )
-
-
 MIXED = [[12, 3], [1], [12, 12, 12, 5], [7]]
-
-
-@pytest.mark.parametrize(("model_class", "encoder"), PLUGINS)
-def test_a_row_scores_the_same_alone_in_a_batch_permuted_and_padded(model_class: str, encoder: str) -> None:
-    model, whole = build(model_class, encoder), batch(MIXED)
-    with torch.no_grad():
-        together = model(whole)
-        alone = torch.cat([model(only(whole, [row])) for row in range(4)])
-        permuted = model(only(whole, [2, 0, 3, 1]))[[1, 3, 0, 2]]
-        padded = model(batch(MIXED, width=20))
-    assert torch.allclose(together, alone, atol=1e-5)
-    assert torch.allclose(together, permuted, atol=1e-5)
-    assert torch.allclose(together, padded, atol=1e-5)
-
-
-@pytest.mark.parametrize(("model_class", "encoder"), PLUGINS)
-def test_changing_any_one_input_changes_the_output(model_class: str, encoder: str) -> None:
-    model, drawn = build(model_class, encoder), batch(MIXED)
-    whole = replace(drawn, numbers_missing=torch.zeros_like(drawn.numbers_missing))
-    fields = ["tokens"] if "multimodal" not in model_class else ["tokens", "categories", "numbers", "numbers_missing"]
-    with torch.no_grad():
-        before = model(whole)
-        for name in fields:
-            value = getattr(whole, name)
-            for column in range(1 if name == "tokens" else value.shape[1]):
-                other = value.clone()
-                other[0, column] = True if value.dtype == torch.bool else (value[0, column] + 1) % 5
-                after = model(replace(whole, **{name: other}))
-                assert not torch.allclose(before[0], after[0], atol=1e-7), f"{name} {column} has no effect"
-                assert torch.allclose(before[1:], after[1:], atol=1e-6), f"{name} {column} of row 0 moves other rows"
-
-
-@pytest.mark.parametrize(("model_class", "encoder"), PLUGINS)
-@pytest.mark.parametrize("num_classes", [2, 3, 7])
-def test_every_model_class_has_one_logit_per_class_and_every_parameter_a_gradient(
-    model_class: str, encoder: str, num_classes: int
-) -> None:
-    model = build(model_class, encoder, replace(SPEC, num_classes=num_classes)).train()
-    logits = model(batch(MIXED))
-    assert logits.shape == (4, num_classes)
-    nn.functional.cross_entropy(logits, torch.tensor([0, 1, 1, 0])).backward()
-    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
-    assert without == []
-
-
-@pytest.mark.parametrize(("model_class", "encoder"), PLUGINS)
-def test_dropout_is_on_while_training_and_off_while_scoring(model_class: str, encoder: str) -> None:
-    model, whole = build(model_class, encoder), batch(MIXED)
-    text_encoder: Any = model.text_encoder
-    with torch.no_grad():
-        assert torch.equal(model(whole), model(whole))
-        model.train()
-        assert not torch.equal(text_encoder(whole).pooled, text_encoder(whole).pooled)
-
-
-@pytest.mark.parametrize(("model_class", "encoder"), PLUGINS)
-def test_the_seed_decides_the_weights(model_class: str, encoder: str) -> None:
-    first, second = build(model_class, encoder).state_dict(), build(model_class, encoder).state_dict()
-    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_pretrained_weights_are_loaded_and_dropout_is_on_in_them(minilm: str) -> None:
@@ -188,35 +117,31 @@ def test_reinit_layers_leaves_that_many_of_the_last_layers_as_they_were_drawn(mi
 
 
 def test_a_frozen_encoder_keeps_its_weights_and_scores_without_dropout() -> None:
-    model = build("multimodal_bert", "bert", freeze_text_encoder=True).train()
-    encoder: Any = model.text_encoder
+    encoder = build_encoder("bert", freeze_text_encoder=True).train()
     whole = batch(MIXED)
     assert torch.equal(encoder(whole).pooled, encoder(whole).pooled)
-    model(whole).sum().backward()
-    assert all(p.grad is None for p in encoder.parameters())
-    assert any(p.grad is not None for p in model.parameters())
+    assert not encoder(whole).pooled.requires_grad
+    assert not any(p.requires_grad for p in encoder.parameters())
 
 
 def test_gradient_checkpointing_changes_no_gradient() -> None:
     gradients = []
     for on in (False, True):
-        torch.manual_seed(0)
-        model = build("bert", "bert", use_gradient_checkpointing=on).train()
-        for module in model.modules():
+        encoder = build_encoder("bert", use_gradient_checkpointing=on).train()
+        for module in encoder.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
-        encoder: Any = model.text_encoder
         assert encoder.backbone.is_gradient_checkpointing is on
-        model(batch(MIXED)).sum().backward()
+        encoder(batch(MIXED)).pooled.sum().backward()
         gradients.append(encoder.backbone.embeddings.word_embeddings.weight.grad)
     assert torch.allclose(gradients[0], gradients[1], atol=1e-6)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first", "pooler"])
 def test_each_pooling_ignores_padding(pooling: str) -> None:
-    model = build("bert", "bert", pooling=pooling)
+    encoder = build_encoder("bert", pooling=pooling)
     with torch.no_grad():
-        assert torch.allclose(model(batch(MIXED)), model(batch(MIXED, width=30)), atol=1e-5)
+        assert torch.allclose(encoder(batch(MIXED)).pooled, encoder(batch(MIXED, width=30)).pooled, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -246,15 +171,207 @@ def test_a_tokenizer_with_more_tokens_than_the_encoder_knows_is_refused(minilm: 
         plugin.build_text_encoder(spec, settings)
 
 
-@pytest.mark.parametrize("encoder", ["bert", "cnn"])
-def test_every_setting_of_an_encoder_is_described(encoder: str) -> None:
-    fields = Registry.discover(TEXT_ENCODERS).load(encoder).settings_class.model_fields
-    assert [name for name, field in fields.items() if not field.description] == []
-
-
 def test_stacked_convolutions_have_the_widths_that_num_channels_says() -> None:
-    model = build("cnn", "cnn")
-    encoder: Any = model.text_encoder
+    encoder = build_encoder("cnn")
     assert encoder.dim == 2 * 4
     assert [(c.in_channels, c.out_channels) for c in encoder.towers[0]] == [(6, 5), (5, 4)]
     assert np.prod(encoder(batch(MIXED)).tokens.shape) == 8 * 12 * 8
+
+
+# --- lstm
+
+
+def test_the_lstm_reads_each_chunk_as_if_there_were_no_padding() -> None:
+    encoder, whole = build_encoder("lstm", num_lstm_layers=2), batch(MIXED, width=15)
+    with torch.no_grad():
+        tokens = encoder(whole).tokens
+        for chunk, length in enumerate(whole.token_mask.sum(dim=1).tolist()):
+            words = encoder.words(
+                whole.tokens[chunk : chunk + 1, :length], whole.token_mask[chunk : chunk + 1, :length]
+            )
+            alone, _ = encoder.lstm(words)
+            assert torch.allclose(tokens[chunk, :length], alone[0], atol=1e-6)
+    assert tokens.shape == (8, 15, encoder.dim)
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean", "attention"])
+def test_each_lstm_pooling_makes_another_vector_that_padding_does_not_change(pooling: str) -> None:
+    encoder, whole = build_encoder("lstm", lstm_pooling=pooling), batch(MIXED)
+    with torch.no_grad():
+        pooled = encoder(whole).pooled
+        assert torch.allclose(pooled, encoder(batch(MIXED, width=20)).pooled, atol=1e-6)
+        others = [
+            build_encoder("lstm", lstm_pooling=p)(whole).pooled for p in ("max", "mean", "attention") if p != pooling
+        ]
+    assert all(not torch.allclose(pooled, other) for other in others)
+
+
+# --- gate_fusion
+
+
+def test_a_gate_that_is_open_for_one_modality_lets_nothing_of_the_other_through() -> None:
+    model, whole = build("multimodal_gate_fusion"), batch(MIXED)
+    other = replace(whole, categories=(whole.categories + 1) % 5, numbers=whole.numbers + 1)
+    with torch.no_grad():
+        model.gate[0].weight.zero_()
+        model.gate[0].bias.fill_(1e4)
+        assert torch.equal(model(whole).logits, model(other).logits)
+        assert model(whole).figures == {"gate_text": 1.0, "gate_table": 0.0}
+        model.gate[0].bias.fill_(-1e4)
+        assert not torch.equal(model(whole).logits, model(other).logits)
+        assert torch.equal(model(whole).logits, model(replace(whole, tokens=(whole.tokens + 1) % 40)).logits)
+        assert model(whole).figures == {"gate_text": 0.0, "gate_table": 1.0}
+
+
+def test_the_gate_is_one_number_per_row_and_dimension() -> None:
+    model, whole = build("multimodal_gate_fusion"), batch(MIXED)
+    gate = model.gate(torch.cat(model.towers(whole), dim=-1))
+    assert gate.shape == (4, 8)
+    assert gate.std(dim=0).min() > 0
+    assert gate.std(dim=1).min() > 0
+    assert model(whole).figures["gate_text"].item() == pytest.approx(gate.mean().item())
+
+
+# --- moe
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 5])
+def test_each_row_goes_to_its_top_k_experts_and_to_no_other(top_k: int) -> None:
+    model, whole = build("multimodal_moe", num_experts=3, top_k=top_k), batch(MIXED)
+    weights, probabilities = model.router(torch.cat(model.towers(whole), dim=-1))
+    assert (weights > 0).sum(dim=1).tolist() == [top_k] * 4
+    assert all(
+        set(w.nonzero().flatten().tolist()) == set(p.topk(top_k).indices.tolist())
+        for w, p in zip(weights, probabilities, strict=True)
+    )
+    total = probabilities.amax(dim=1) if top_k == 1 else torch.ones(4)
+    assert torch.allclose(weights.sum(dim=1), total)
+    load = model(whole).figures
+    assert list(load) == [f"expert_load_{name}" for name in ("text", "table", "joint_0", "joint_1", "joint_2")]
+    assert sum(load.values()).item() == pytest.approx(top_k)
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_the_router_learns_from_the_loss_itself(top_k: int) -> None:
+    model = build("multimodal_moe", top_k=top_k, load_balance=0.0).train()
+    model(batch(MIXED)).logits.sum().backward()
+    assert model.router.clean.weight.grad.abs().sum() > 0
+    assert model.router.noise.weight.grad.abs().sum() > 0
+
+
+def test_the_router_is_noisy_while_training_only_and_only_if_it_is_asked_to_be() -> None:
+    joint = torch.randn(6, 16)
+    for noisy in (True, False):
+        router = build("multimodal_moe", router_noise=noisy).router
+        assert torch.equal(router(joint)[1], router(joint)[1])
+        router.train()
+        assert torch.equal(router(joint)[1], router(joint)[1]) != noisy
+
+
+def test_the_balance_penalty_is_least_where_all_experts_are_used_alike() -> None:
+    model, whole = build("multimodal_moe", num_experts=2, top_k=4, load_balance=0.5), batch(MIXED)
+    assert model(whole).penalties["load_balance"].item() == pytest.approx(0.5)
+    model.router.top_k = 1
+    with torch.no_grad():
+        model.router.clean.weight.zero_()
+        model.router.clean.bias.copy_(torch.tensor([50.0, 0.0, 0.0, 0.0]))
+    assert model(whole).penalties["load_balance"].item() == pytest.approx(0.5 * 4)
+
+
+def test_more_experts_per_row_than_there_are_is_a_fault_of_the_settings(job: JobFolder) -> None:
+    job.fill(model_class="multimodal_moe", text_encoder="cnn", num_experts=2, top_k=5)
+    assert job.run() == 1
+    assert "top_k is 5, but there are 4 experts" in job.failure
+
+
+# --- cross_attn
+
+
+def naive_reading(model: Any, tokens: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
+    """What the fields of one row read from its tokens, computed without chunks: [heads, fields, d]."""
+    query, key, value = model.layers[0].to_tokens.split(fields.unsqueeze(0), tokens.unsqueeze(0))
+    return ((query @ key.transpose(2, 3) / query.shape[-1] ** 0.5).softmax(dim=-1) @ value)[0]
+
+
+def test_fields_attend_to_all_tokens_of_their_row_and_tokens_to_all_its_fields() -> None:
+    model, whole = build("multimodal_cross_attn", num_heads=2), batch(MIXED, width=16)
+    with torch.no_grad():
+        text, fields = model.text_encoder(whole), model.table(whole)
+        text = replace(text, tokens=model.text(text.tokens))
+        new_text, new_fields = model.layers[0](text, fields)
+        layer = model.layers[0]
+        for row in range(4):
+            own = text.tokens[whole.chunk_row == row][whole.token_mask[whole.chunk_row == row]]
+            read = naive_reading(model, own, fields[row])
+            joined = layer.to_tokens.join(fields[row : row + 1], read.unsqueeze(0))[0]
+            assert torch.allclose(new_fields[row], joined + layer.table(joined), atol=1e-5)
+            query, key, value = layer.to_fields.split(own.unsqueeze(0), fields[row : row + 1])
+            seen = (query @ key.transpose(2, 3) / 4**0.5).softmax(dim=-1) @ value
+            joined = layer.to_fields.join(own.unsqueeze(0), seen)[0]
+            found = new_text.tokens[whole.chunk_row == row][whole.token_mask[whole.chunk_row == row]]
+            assert torch.allclose(found, joined + layer.text(joined), atol=1e-5)
+
+
+def test_tokens_beyond_the_cap_change_nothing_and_those_before_it_do() -> None:
+    model, whole = build("multimodal_cross_attn", encoder="lstm", max_text_tokens=14), batch(MIXED)
+    changed = {13: whole.tokens.clone(), 14: whole.tokens.clone()}
+    for position, tokens in changed.items():  # row 0 has chunks of 12 and 3 tokens
+        tokens[1, position - 12] = (tokens[1, position - 12] + 1) % 40
+    encode = model.text_encoder.words  # a word's own vector: nothing leaks through the LSTM's states
+
+    class Bag(nn.Module):
+        def forward(self, given: Batch) -> TextFeatures:
+            vectors = encode(given.tokens, given.token_mask).repeat(1, 1, 2)[..., : model.text.in_features]
+            return TextFeatures(vectors, given.token_mask, given.chunk_row, torch.zeros(given.rows, 1))
+
+    model.text_encoder = Bag()
+    with torch.no_grad():
+        before = model(whole)
+        assert torch.equal(model(replace(whole, tokens=changed[14])), before)
+        assert not torch.equal(model(replace(whole, tokens=changed[13]))[0], before[0])
+
+
+def test_a_table_of_one_field_is_refused_before_the_data_is_read(job: JobFolder) -> None:
+    job.settings(model_class="multimodal_cross_attn", text_encoder="cnn", tab_field_list=None)
+    assert job.run() == 1
+    assert "attention over a single key is always 1" in job.failure
+    with pytest.raises(SettingFault, match="single key"):
+        build("multimodal_cross_attn", spec=replace(SPEC, numbers=()))
+
+
+def test_heads_that_do_not_divide_the_width_are_a_fault_of_the_settings(job: JobFolder) -> None:
+    job.settings(model_class="multimodal_cross_attn", text_encoder="cnn", num_heads=5)
+    assert job.run() == 1
+    assert "hidden_common_dim is 16, no multiple of num_heads 5" in job.failure
+
+
+# --- all fusions
+
+
+@pytest.mark.parametrize(
+    "model_class", ["multimodal_gate_fusion", "multimodal_moe", "multimodal_cross_attn", "multimodal_cnn"]
+)
+@pytest.mark.parametrize("lacking", ["text", "table"])
+def test_a_fusion_without_one_of_its_modalities_is_refused_before_the_data_is_read(
+    job: JobFolder, model_class: str, lacking: str
+) -> None:
+    absent = {"text_name": None} if lacking == "text" else {"cat_field_list": None, "tab_field_list": None}
+    encoder = {} if model_class == "multimodal_cnn" else {"text_encoder": "cnn"}
+    job.settings(model_class=model_class, **encoder, **absent)
+    assert job.run() == 1
+    assert f"it needs {lacking}, and no such column is named" in job.failure
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("numeric_embedding", "periodic"), ("field_dim", 5), ("hidden_common_dim", 12)]
+)
+@pytest.mark.parametrize(
+    "model_class", ["multimodal_gate_fusion", "multimodal_moe", "multimodal_cross_attn", "multimodal_lstm"]
+)
+def test_the_settings_of_a_fusion_change_its_layers(model_class: str, name: str, value: Any) -> None:
+    encoder = "lstm" if model_class == "multimodal_lstm" else "cnn"
+    shapes = [
+        {key: tuple(v.shape) for key, v in build(model_class, encoder, **changes).state_dict().items()}
+        for changes in ({}, {name: value})
+    ]
+    assert shapes[0] != shapes[1]

@@ -56,7 +56,7 @@ class ModelSettings(BaseModel):
     """Base of every plugin's settings: unknown keys are errors and values never change.
 
     `needs` says which modalities the job must have, `reads` which of those that it has reach the network. A text
-    encoder's `default_tokenizer` is the job's where none is given.
+    encoder's `default_tokenizer` is the job's where none is given. `paper` is what the architecture follows.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -64,6 +64,12 @@ class ModelSettings(BaseModel):
     default_tokenizer: ClassVar[str] = "word"
     needs: ClassVar[frozenset[Modality]] = frozenset({"text", "table"})
     reads: ClassVar[frozenset[Modality]] = frozenset({"text", "table"})
+    paper: ClassVar[str | None] = None
+
+    @classmethod
+    def small(cls) -> Self:
+        """Settings with which a check builds the architecture quickly and offline: by default, the defaults."""
+        return cls()
 
     def resolve(self, job: JobSettings) -> Self:
         """These settings with all that is needed to build the same module again without files or network.
@@ -81,12 +87,25 @@ class ModelSettings(BaseModel):
         return False
 
 
-class FusionSettings(ModelSettings):
-    """Base of the settings of a fusion that works over any text encoder."""
+class TextSettings(ModelSettings):
+    """Base of the settings of a model that reads text alone, through any text encoder."""
+
+    needs = reads = frozenset({"text"})
 
     text_encoder: str = Field("bert", min_length=1, description="The text encoder: an entry point's name.")
     hidden_common_dim: int = Field(256, ge=1, le=65_536, description="Width that each modality is projected to.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the classifier.")
+
+
+class FusionSettings(TextSettings):
+    """Base of the settings of a fusion of text and table, over any text encoder."""
+
+    needs = reads = frozenset({"text", "table"})
+
+    field_dim: int = Field(32, ge=1, le=4096, description="Width of the embedding of each table field.")
+    numeric_embedding: Literal["piecewise_linear", "periodic"] = Field(
+        "piecewise_linear", description="How a number becomes a vector (Gorishniy et al. 2022)."
+    )
 
 
 def describe(settings: type[BaseModel]) -> dict[str, Any]:

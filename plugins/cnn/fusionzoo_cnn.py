@@ -10,13 +10,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusionzoo import hookimpl
 from fusionzoo.nn.pooling import mean_by_row, token_max
-from fusionzoo.nn.recipes import LateFusion, TextOnly
+from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
 from fusionzoo.nn.text import WordEmbedding
-from fusionzoo.settings import FusionSettings, ModelSettings
+from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings
 
+PAPER = "Kim 2014, arXiv 1408.5882"
 Size = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -24,6 +24,7 @@ class CnnEncoderSettings(ModelSettings):
     """Settings of the text encoder `cnn`."""
 
     needs = reads = frozenset({"text"})
+    paper = PAPER
 
     kernel_size: list[Size] = Field([3, 4, 5], min_length=1, description="Words that each group of filters spans.")
     num_channels: list[Size] = Field(
@@ -33,16 +34,17 @@ class CnnEncoderSettings(ModelSettings):
     encoder_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on the word vectors.")
 
 
-class CnnSettings(FusionSettings):
+class CnnSettings(TextSettings):
     """Settings of the text-only model `cnn`."""
 
-    needs = reads = frozenset({"text"})
+    paper = PAPER
     text_encoder: Literal["cnn"] = Field("cnn", description="The text encoder of this model.")
 
 
 class MultimodalCnnSettings(FusionSettings):
     """Settings of `multimodal_cnn`, the late fusion."""
 
+    paper = PAPER
     text_encoder: Literal["cnn"] = Field("cnn", description="The text encoder of this model.")
 
 
@@ -62,6 +64,8 @@ class CnnEncoder(nn.Module):
         self.dim = len(settings.kernel_size) * widths[-1]
 
     def forward(self, batch: Batch) -> TextFeatures:
+        if batch.tokens.shape[0] == 0:
+            return TextFeatures.none(batch, self.dim)
         mask = batch.token_mask
         words = self.dropout(self.words(batch.tokens, mask)).transpose(1, 2)  # [chunks, dim, length]
         tokens = torch.cat([self._tower(tower, words, mask) for tower in self.towers], dim=1).transpose(1, 2)
@@ -78,16 +82,6 @@ class CnnEncoder(nn.Module):
         return features
 
 
-class _Encoder:
-    @hookimpl
-    def settings_class(self) -> type[CnnEncoderSettings]:
-        return CnnEncoderSettings
-
-    @hookimpl
-    def build_text_encoder(self, spec: InputSpec, settings: CnnEncoderSettings) -> CnnEncoder:
-        return CnnEncoder(spec, settings)
-
-
-encoder = _Encoder()
+encoder = Encoder(CnnEncoderSettings, CnnEncoder)
 text_only = TextOnly(CnnSettings)
 late_fusion = LateFusion(MultimodalCnnSettings)

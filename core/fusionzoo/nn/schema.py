@@ -83,11 +83,11 @@ class Batch:
     """Rows with PACKED chunks: only real chunks exist; there is no [rows, max_chunks, length] padding.
 
     Where the job has text, each row has at least one chunk and each chunk at least one real token; an empty
-    text is one chunk. Without text, `tokens` is [0, 0].
+    text is one chunk. Without text, `tokens` is [0, 0]; an empty batch has no rows and no chunks.
     """
 
     tokens: Tensor  # [chunks, length] int64
-    token_mask: Tensor  # [chunks, length] bool, True = real
+    token_mask: Tensor  # [chunks, length] bool, True = real; a chunk's real tokens come first
     chunk_row: Tensor  # [chunks] int64, ascending: the row of this batch that each chunk belongs to
     categories: Tensor  # [rows, fields] int64
     numbers: Tensor  # [rows, fields] float32, standardised; 0 where missing
@@ -126,10 +126,22 @@ class TextFeatures:
     chunk_row: Tensor  # [chunks] int64
     pooled: Tensor  # [rows, dim]; padding never enters a mean
 
+    @classmethod
+    def none(cls, batch: Batch, dim: int) -> TextFeatures:
+        """The features of a batch without chunks, which many a library's layers cannot take."""
+        mask = torch.zeros(0, max(1, batch.tokens.shape[1]), dtype=torch.bool, device=batch.tokens.device)
+        tokens = torch.zeros(*mask.shape, dim, device=mask.device)
+        return cls(tokens, mask, batch.chunk_row, torch.zeros(batch.rows, dim, device=mask.device))
+
 
 @dataclass
 class ModelOutput:
-    """Logits with named penalties that core adds to the loss and logs; each penalty is a scalar."""
+    """Logits, with named scalars beside them.
+
+    Core adds `penalties` to the loss; `figures`, which tell how the architecture works (a mean gate, the load of an
+    expert), it only averages over the epoch. It logs both, as `train/penalty_<name>` and `train/<name>`.
+    """
 
     logits: Tensor  # [rows, classes]
     penalties: dict[str, Tensor] = field(default_factory=dict)
+    figures: dict[str, Tensor] = field(default_factory=dict)

@@ -3,50 +3,73 @@
 from __future__ import annotations
 
 import warnings
+from typing import Literal
 
 import torch
-from rtdl_num_embeddings import PiecewiseLinearEmbeddings
+from rtdl_num_embeddings import PeriodicEmbeddings, PiecewiseLinearEmbeddings
 from torch import Tensor, nn
 
 from fusionzoo.nn.schema import Batch, InputSpec, NumberField
 
 SMALLEST_BIN = 1e-4  # standardised units; narrower bins have slopes that float32 cannot carry
+NumericEmbedding = Literal["piecewise_linear", "periodic"]
 
 
-class TabularEncoder(nn.Module):
-    """The table fields of a batch as one vector per row [rows, dim].
+class FieldEmbedding(nn.Module):
+    """Each table field as a vector [rows, fields, dim]: categories first, then numbers.
 
     Categories have an embedding each (MISSING and UNKNOWN are ids like others). Numbers have piecewise-linear
-    embeddings over their training quantiles (Gorishniy et al. 2022, arXiv 2203.05556); a missing number has a
-    learned vector of its own.
+    embeddings over their training quantiles, or periodic ones (Gorishniy et al. 2022, arXiv 2203.05556); a missing
+    number has a learned vector of its own.
+
+    Raises:
+        ValueError: the spec has no table field.
     """
 
-    def __init__(self, spec: InputSpec, dim: int, field_dim: int = 32, dropout: float = 0.0) -> None:
+    def __init__(self, spec: InputSpec, dim: int, numeric_embedding: NumericEmbedding = "piecewise_linear") -> None:
         super().__init__()
         if not spec.categories and not spec.numbers:
-            raise ValueError("TabularEncoder needs at least one category or number field")
-        self.dim, self.field_dim = dim, field_dim
-        self.categories = nn.ModuleList(nn.Embedding(c.cardinality, field_dim) for c in spec.categories)
-        self.numbers = _number_embeddings(spec.numbers, field_dim) if spec.numbers else None
-        self.missing = nn.Parameter(torch.empty(len(spec.numbers), field_dim)) if spec.numbers else None
+            raise ValueError("a table needs at least one category or number field")
+        self.dim, self.fields = dim, len(spec.categories) + len(spec.numbers)
+        self.categories = nn.ModuleList(nn.Embedding(c.cardinality, dim) for c in spec.categories)
+        self.numbers = _number_embeddings(spec.numbers, dim, numeric_embedding) if spec.numbers else None
+        self.missing = nn.Parameter(torch.empty(len(spec.numbers), dim)) if spec.numbers else None
         if self.missing is not None:
             nn.init.normal_(self.missing, std=0.1)
-        width = (len(spec.categories) + len(spec.numbers)) * field_dim
-        self.project = nn.Sequential(nn.Linear(width, dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim, dim))
 
-    def fields(self, batch: Batch) -> Tensor:
-        """Each field's vector [rows, fields, field_dim]: categories first, then numbers."""
+    def forward(self, batch: Batch) -> Tensor:
         parts = [embedding(batch.categories[:, i]).unsqueeze(1) for i, embedding in enumerate(self.categories)]
         if self.numbers is not None and self.missing is not None:
             parts.append(torch.where(batch.numbers_missing.unsqueeze(-1), self.missing, self.numbers(batch.numbers)))
         return torch.cat(parts, dim=1)
+
+
+class TabularEncoder(nn.Module):
+    """The table fields of a batch as one vector per row [rows, dim]: each field's embedding, joined, and two layers."""
+
+    def __init__(
+        self,
+        spec: InputSpec,
+        dim: int,
+        field_dim: int = 32,
+        dropout: float = 0.0,
+        numeric_embedding: NumericEmbedding = "piecewise_linear",
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.fields = FieldEmbedding(spec, field_dim, numeric_embedding)
+        width = self.fields.fields * field_dim
+        self.project = nn.Sequential(nn.Linear(width, dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim, dim))
 
     def forward(self, batch: Batch) -> Tensor:
         row: Tensor = self.project(self.fields(batch).flatten(start_dim=1))
         return row
 
 
-def _number_embeddings(fields: tuple[NumberField, ...], dim: int) -> nn.Module:
+def _number_embeddings(fields: tuple[NumberField, ...], dim: int, kind: NumericEmbedding) -> nn.Module:
+    if kind == "periodic":
+        periodic: nn.Module = PeriodicEmbeddings(len(fields), dim, lite=False)
+        return periodic
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*just two bin edges.*")  # a yes-or-no number is well served by it
         embeddings: nn.Module = PiecewiseLinearEmbeddings([_bins(f) for f in fields], dim, activation=True, version="A")

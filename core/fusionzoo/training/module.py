@@ -46,6 +46,8 @@ class Classifier(LightningModule):
             for name, penalty in output.penalties.items():
                 self.log(f"train/penalty_{name}", penalty, batch_size=batch.rows)
                 loss = loss + penalty
+            for name, figure in output.figures.items():
+                self.log(f"train/{name}", figure.float(), batch_size=batch.rows, on_step=False, on_epoch=True)
         self.log("train_loss", loss, batch_size=batch.rows)
         return loss
 

@@ -1,0 +1,88 @@
+"""Hugging Face models as parts of a text encoder: their configurations and weights, by name or folder."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from torch import nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
+
+from fusionzoo.errors import SettingFault
+
+
+def read_config(name: str) -> dict[str, Any]:
+    """The configuration that a name on the hub or a folder has, as plain values.
+
+    Raises:
+        SettingFault: there is none; names `encoder_name`.
+    """
+    try:
+        return dict(AutoConfig.from_pretrained(name).to_dict())
+    except (OSError, ValueError, KeyError) as cause:
+        problem = f"no Hugging Face model could be loaded from it ({' '.join(str(cause).split())[:200]})"
+        raise SettingFault("encoder_name", name, problem, "give a name on the hub, or a local folder") from cause
+
+
+def make_config(values: dict[str, Any]) -> PretrainedConfig:
+    """The configuration object of plain values.
+
+    Raises:
+        SettingFault: they do not say which kind of model; names `encoder_config`.
+    """
+    rest = dict(values)
+    kind = rest.pop("model_type", None)
+    try:
+        return AutoConfig.for_model(kind, **rest)
+    except (ValueError, KeyError, TypeError) as cause:
+        problem = (
+            "it has no model_type" if kind is None else f"it cannot be used ({' '.join(str(cause).split())[:200]})"
+        )
+        raise SettingFault("encoder_config", values, problem, 'give for example "model_type": "bert"') from cause
+
+
+def check_encoder(config: PretrainedConfig, name: str | None, max_tokens: int) -> None:
+    """Refuse what is no encoder alone, or has no positions for chunks of `max_tokens` tokens.
+
+    Raises:
+        SettingFault: names `encoder_name` or `max_sen_len`.
+    """
+    if config.is_encoder_decoder:
+        raise SettingFault("encoder_name", name, f"{config.model_type} is no encoder alone", "choose an encoder")
+    limit = _positions(config)
+    if limit is not None and max_tokens > limit:
+        problem = f"the encoder has positions for {limit} tokens"
+        raise SettingFault("max_sen_len", max_tokens, problem, f"give {limit} or less; longer texts are chunked")
+
+
+def _positions(config: PretrainedConfig) -> int | None:
+    """Tokens that absolute positions allow, None without a limit; RoBERTa and its kin count from pad_token_id + 1."""
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is None or limit <= 0:
+        return None
+    offset = config.pad_token_id + 1 if "roberta" in config.model_type or config.model_type == "camembert" else 0
+    return int(limit) - offset
+
+
+def last_layers(backbone: PreTrainedModel, count: int) -> tuple[str, ...]:
+    """The prefixes of the parameters of the last `count` layers."""
+    layers = backbone.config.num_hidden_layers
+    stack = next(n for n, m in backbone.named_modules() if isinstance(m, nn.ModuleList) and len(m) == layers)
+    return tuple(f"{stack}.{i}." for i in range(layers - count, layers))
+
+
+def load_weights(backbone: PreTrainedModel, name: str, anew: tuple[str, ...] = ()) -> None:
+    """Put the pretrained weights of a name or folder in place, in float32, except under the prefixes `anew`.
+
+    Raises:
+        SettingFault: weights are missing there; names `encoder_name`.
+    """
+    if not sys.stderr.isatty():
+        disable_progress_bar()  # type: ignore[no-untyped-call]  # it would be one huge line of a log
+    source, own = AutoModel.from_pretrained(name).float().state_dict(), backbone.state_dict()
+    left = backbone.load_state_dict(
+        {k: v for k, v in source.items() if k in own and not k.startswith(anew)}, strict=False
+    )
+    if missing := [key for key in left.missing_keys if not key.startswith(anew)]:
+        raise SettingFault("encoder_name", name, f"its weights lack {missing[:3]}", "choose another, or mend it")

@@ -1,0 +1,26 @@
+"""Where most fusions begin: one vector of the text and one of the table, on the same scale."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fusionzoo.nn.heads import Projection
+from fusionzoo.nn.schema import Batch, InputSpec
+from fusionzoo.nn.tabular import TabularEncoder
+from fusionzoo.nn.text import width_of
+from fusionzoo.settings import FusionSettings
+
+
+class Towers(nn.Module):
+    """The pooled text and the table of a batch, each as [rows, hidden_common_dim], normalised."""
+
+    def __init__(self, spec: InputSpec, settings: FusionSettings, text_encoder: nn.Module) -> None:
+        super().__init__()
+        self.dim = settings.hidden_common_dim
+        self.text_encoder = text_encoder
+        self.text = Projection(width_of(text_encoder), self.dim)
+        encoder = TabularEncoder(spec, self.dim, settings.field_dim, settings.dropout, settings.numeric_embedding)
+        self.table = nn.Sequential(encoder, nn.LayerNorm(self.dim))
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return self.text(self.text_encoder(batch).pooled), self.table(batch)

@@ -1,0 +1,106 @@
+"""Sparse mixture of experts over text and table (Shazeer et al. 2017, arXiv 1701.06538; Fedus et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusionzoo import hookimpl
+from fusionzoo.nn.heads import ClassifierHead
+from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput
+from fusionzoo.nn.towers import Towers
+from fusionzoo.settings import FusionSettings
+
+ALONE = ("text", "table")  # the experts that see one modality
+
+
+class MoeSettings(FusionSettings):
+    """Settings of `multimodal_moe`."""
+
+    paper = "Shazeer et al. 2017, arXiv 1701.06538; Fedus et al. 2021, arXiv 2101.03961"
+
+    num_experts: int = Field(4, ge=1, le=256, description="Experts over both modalities, beside one for each alone.")
+    top_k: int = Field(2, ge=1, le=258, description="Experts that each row is sent to.")
+    load_balance: float = Field(0.01, ge=0, le=10, description="Weight of the penalty on unequal use of the experts.")
+    router_noise: bool = Field(True, description="Whether learned noise on the router lets it explore while training.")
+
+    @model_validator(mode="after")
+    def _enough_experts(self) -> Self:
+        experts = self.num_experts + len(ALONE)
+        if self.top_k > experts:
+            raise ValueError(f"top_k is {self.top_k}, but there are {experts} experts (num_experts + {len(ALONE)})")
+        return self
+
+
+class Router(nn.Module):
+    """Noisy top-k gating: a weight per row and expert, zero but for the k best of each row."""
+
+    def __init__(self, width: int, experts: int, settings: MoeSettings) -> None:
+        super().__init__()
+        self.top_k = settings.top_k
+        self.clean = nn.Linear(width, experts)
+        self.noise = nn.Linear(width, experts) if settings.router_noise else None
+
+    def forward(self, joint: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights, and the probabilities before any expert is left out: both [rows, experts] float32."""
+        scores: Tensor = self.clean(joint).float()
+        if self.noise is not None and self.training:
+            scores = scores + torch.randn_like(scores) * F.softplus(self.noise(joint).float())
+        probabilities = scores.softmax(dim=-1)
+        kept = torch.zeros_like(scores).scatter(-1, scores.topk(self.top_k, dim=-1).indices, 1.0)
+        weights = probabilities * kept
+        if self.top_k > 1:  # with one expert, its probability is the weight: otherwise the router could not learn
+            weights = weights / weights.sum(dim=-1, keepdim=True)
+        return weights, probabilities
+
+
+class MixtureOfExperts(nn.Module):
+    """Experts over the joint representation and one per modality; a router sends each row to `top_k` of them.
+
+    All experts are computed and weighted: they are small beside the text encoder, and every parameter then has a
+    gradient on every process.
+    """
+
+    def __init__(self, spec: InputSpec, settings: MoeSettings, text_encoder: nn.Module) -> None:
+        super().__init__()
+        self.towers = Towers(spec, settings, text_encoder)
+        width = self.towers.dim
+        self.names = [*ALONE, *(f"joint_{i}" for i in range(settings.num_experts))]
+        widths = [2 * width if name.startswith("joint") else width for name in self.names]
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(w, width), nn.ReLU(), nn.Linear(width, width)) for w in widths
+        )
+        self.router = Router(2 * width, len(self.names), settings)
+        self.classify = ClassifierHead(width, width, spec.num_classes, settings.dropout)
+        self.load_balance = settings.load_balance
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        text, table = self.towers(batch)
+        joint = torch.cat([text, table], dim=-1)
+        weights, probabilities = self.router(joint)
+        seen = [text, table, *[joint] * (len(self.names) - len(ALONE))]
+        outputs = torch.stack([expert(x) for expert, x in zip(self.experts, seen, strict=True)], dim=1)
+        mixed = (weights.unsqueeze(-1) * outputs).sum(dim=1)
+        load = _mean((weights.detach() > 0).float())  # [experts], the share of rows that each was given
+        figures = {f"expert_load_{name}": share for name, share in zip(self.names, load.unbind(), strict=True)}
+        balance = len(self.names) / self.router.top_k * (load * _mean(probabilities)).sum()  # 1 where all are equal
+        return ModelOutput(self.classify(mixed), {"load_balance": self.load_balance * balance}, figures)
+
+
+def _mean(values: Tensor) -> Tensor:
+    """The mean over rows [experts]; zero without rows."""
+    return values.sum(dim=0) / max(1, values.shape[0])
+
+
+@hookimpl
+def settings_class() -> type[MoeSettings]:
+    return MoeSettings
+
+
+@hookimpl
+def build_model(spec: InputSpec, settings: MoeSettings, text_encoder: nn.Module) -> MixtureOfExperts:
+    return MixtureOfExperts(spec, settings, text_encoder)
