@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+from fusionzoo import demo
+from fusionzoo.artifacts import bundle
+from fusionzoo.data.reading import open_channel
 from fusionzoo.errors import SettingFault
 from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextFeatures, TextSpec
 from fusionzoo.registry import MODELS, TEXT_ENCODERS, Registry
@@ -238,7 +244,7 @@ def test_the_gate_is_one_number_per_row_and_dimension() -> None:
 @pytest.mark.parametrize("top_k", [1, 2, 5])
 def test_each_row_goes_to_its_top_k_experts_and_to_no_other(top_k: int) -> None:
     model, whole = build("multimodal_moe", num_experts=3, top_k=top_k), batch(MIXED)
-    weights, probabilities = model.router(torch.cat(model.towers(whole), dim=-1))
+    weights, _, probabilities = model.router(torch.cat(model.towers(whole), dim=-1))
     assert (weights > 0).sum(dim=1).tolist() == [top_k] * 4
     assert all(
         set(w.nonzero().flatten().tolist()) == set(p.topk(top_k).indices.tolist())
@@ -263,9 +269,10 @@ def test_the_router_is_noisy_while_training_only_and_only_if_it_is_asked_to_be()
     joint = torch.randn(6, 16)
     for noisy in (True, False):
         router = build("multimodal_moe", router_noise=noisy).router
-        assert torch.equal(router(joint)[1], router(joint)[1])
+        assert torch.equal(router(joint)[0], router(joint)[0])
         router.train()
-        assert torch.equal(router(joint)[1], router(joint)[1]) != noisy
+        assert torch.equal(router(joint)[0], router(joint)[0]) != noisy
+        assert torch.equal(router(joint)[1], router.eval()(joint)[1]), "what is balanced is what scoring will do"
 
 
 def test_the_balance_penalty_is_least_where_all_experts_are_used_alike() -> None:
@@ -375,3 +382,43 @@ def test_the_settings_of_a_fusion_change_its_layers(model_class: str, name: str,
         for changes in ({}, {name: value})
     ]
     assert shapes[0] != shapes[1]
+
+
+# --- what an architecture tells of itself
+
+
+def test_no_expert_starves_on_the_demo_data_and_the_load_is_logged(tmp_path: Path) -> None:
+    made = demo.generate(tmp_path, 700)
+    others = {
+        "text_encoder": "cnn",
+        "num_channels": [16],
+        "hidden_common_dim": 32,
+        "embedding_dim": 16,
+        "max_epochs": 4,
+    }
+    demo.write_hyperparameters(tmp_path, made, "multimodal_moe", others)
+    assert JobFolder(tmp_path).run() == 0
+    model, preprocessor = bundle.load(tmp_path / "model")
+    val = preprocessor.encode(open_channel("val", tmp_path / "input/data/val", preprocessor.settings.columns), "val")
+    with torch.no_grad():
+        load = model(Batch.of(val.batch(np.arange(len(val))))).figures
+    assert len(load) == 6
+    assert min(load.values()) > 0.02, load
+    logged = EventAccumulator(str(tmp_path / "output/data/tensorboard")).Reload()
+    for name in load:
+        shares = [event.value for event in logged.Scalars(f"train/{name}")]
+        assert len(shares) == 4, "a mean for each epoch"
+        assert min(shares) > 0.05, (name, shares)
+    assert len(logged.Scalars("train/penalty_load_balance")) == 4
+
+
+def test_the_mean_gate_of_each_modality_is_logged_for_each_epoch(job: JobFolder, capsys: Any) -> None:
+    assert job.fill(model_class="multimodal_gate_fusion", text_encoder="cnn").run() == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "gate_text" in line]
+    assert [re.sub(r".*INFO |\d\.\d+", "", line) for line in lines] == [
+        f"Epoch {epoch} of 2: gate_text , gate_table " for epoch in (1, 2)
+    ]
+    logged = EventAccumulator(str(job.output / "tensorboard")).Reload()
+    text, table = (logged.Scalars(f"train/gate_{name}")[0].value for name in ("text", "table"))
+    assert 0 < text < 1
+    assert text + table == pytest.approx(1.0)

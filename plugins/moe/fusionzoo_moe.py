@@ -15,6 +15,7 @@ from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput
 from fusionzoo.nn.towers import Towers
 from fusionzoo.settings import FusionSettings
 
+QUIET = -2.0  # of the noise's first bias: softplus makes it a deviation of 0.13
 ALONE = ("text", "table")  # the experts that see one modality
 
 
@@ -25,7 +26,7 @@ class MoeSettings(FusionSettings):
 
     num_experts: int = Field(4, ge=1, le=256, description="Experts over both modalities, beside one for each alone.")
     top_k: int = Field(2, ge=1, le=258, description="Experts that each row is sent to.")
-    load_balance: float = Field(0.01, ge=0, le=10, description="Weight of the penalty on unequal use of the experts.")
+    load_balance: float = Field(0.05, ge=0, le=10, description="Weight of the penalty on unequal use of the experts.")
     router_noise: bool = Field(True, description="Whether learned noise on the router lets it explore while training.")
 
     @model_validator(mode="after")
@@ -43,19 +44,31 @@ class Router(nn.Module):
         super().__init__()
         self.top_k = settings.top_k
         self.clean = nn.Linear(width, experts)
+        nn.init.zeros_(self.clean.bias)  # which expert is best should depend on the row from the start
         self.noise = nn.Linear(width, experts) if settings.router_noise else None
+        if self.noise is not None:
+            nn.init.constant_(self.noise.bias, QUIET)
 
-    def forward(self, joint: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights, and the probabilities before any expert is left out: both [rows, experts] float32."""
+    def forward(self, joint: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights; and without the noise, as when scoring, which experts are chosen and their probabilities.
+
+        All three [rows, experts] float32.
+        """
         scores: Tensor = self.clean(joint).float()
-        if self.noise is not None and self.training:
-            scores = scores + torch.randn_like(scores) * F.softplus(self.noise(joint).float())
-        probabilities = scores.softmax(dim=-1)
-        kept = torch.zeros_like(scores).scatter(-1, scores.topk(self.top_k, dim=-1).indices, 1.0)
-        weights = probabilities * kept
-        if self.top_k > 1:  # with one expert, its probability is the weight: otherwise the router could not learn
-            weights = weights / weights.sum(dim=-1, keepdim=True)
-        return weights, probabilities
+        probabilities, chosen = scores.softmax(dim=-1), self._best(scores)
+        if self.noise is None or not self.training:
+            return self._weigh(probabilities, chosen), chosen, probabilities
+        noisy = scores + torch.randn_like(scores) * F.softplus(self.noise(joint).float())
+        return self._weigh(noisy.softmax(dim=-1), self._best(noisy)), chosen, probabilities
+
+    def _best(self, scores: Tensor) -> Tensor:
+        return torch.zeros_like(scores).scatter(-1, scores.topk(self.top_k, dim=-1).indices, 1.0)
+
+    def _weigh(self, probabilities: Tensor, chosen: Tensor) -> Tensor:
+        weights = probabilities * chosen
+        if self.top_k == 1:  # the probability itself is the weight: otherwise the router could not learn
+            return weights
+        return weights / weights.sum(dim=-1, keepdim=True)
 
 
 class MixtureOfExperts(nn.Module):
@@ -81,11 +94,11 @@ class MixtureOfExperts(nn.Module):
     def forward(self, batch: Batch) -> ModelOutput:
         text, table = self.towers(batch)
         joint = torch.cat([text, table], dim=-1)
-        weights, probabilities = self.router(joint)
+        weights, chosen, probabilities = self.router(joint)
         seen = [text, table, *[joint] * (len(self.names) - len(ALONE))]
         outputs = torch.stack([expert(x) for expert, x in zip(self.experts, seen, strict=True)], dim=1)
         mixed = (weights.unsqueeze(-1) * outputs).sum(dim=1)
-        load = _mean((weights.detach() > 0).float())  # [experts], the share of rows that each was given
+        load = _mean(chosen)  # [experts], the share of rows that each is given
         figures = {f"expert_load_{name}": share for name, share in zip(self.names, load.unbind(), strict=True)}
         balance = len(self.names) / self.router.top_k * (load * _mean(probabilities)).sum()  # 1 where all are equal
         return ModelOutput(self.classify(mixed), {"load_balance": self.load_balance * balance}, figures)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from fusionzoo import errors
 from fusionzoo.nn.schema import Batch, ModelOutput
 from fusionzoo.nn.scoring import logits_of
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import optimizers
+from fusionzoo.training import optimizers, progress
 from fusionzoo.training.metrics import SplitScores
 
 
@@ -43,13 +43,16 @@ class Classifier(LightningModule):
         output = self(batch)
         loss = F.cross_entropy(logits_of(output).float(), _labels(batch), weight=self.class_weights)
         if isinstance(output, ModelOutput):
-            for name, penalty in output.penalties.items():
-                self.log(f"train/penalty_{name}", penalty, batch_size=batch.rows)
-                loss = loss + penalty
-            for name, figure in output.figures.items():
-                self.log(f"train/{name}", figure.float(), batch_size=batch.rows, on_step=False, on_epoch=True)
+            loss = loss + sum(output.penalties.values())
+            self._log_figures({f"penalty_{name}": penalty for name, penalty in output.penalties.items()}, batch.rows)
+            self._log_figures(output.figures, batch.rows)
         self.log("train_loss", loss, batch_size=batch.rows)
         return loss
+
+    def _log_figures(self, figures: Mapping[str, Tensor], rows: int) -> None:
+        """Log means over the epoch of what an architecture tells of itself."""
+        named = {f"{progress.FIGURES}{name}": figure.float() for name, figure in figures.items()}
+        self.log_dict(named, batch_size=rows, on_step=False, on_epoch=True)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.scores.update(logits_of(self(batch)), _labels(batch), self.class_weights)

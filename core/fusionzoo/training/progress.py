@@ -13,10 +13,14 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 15.0
+FIGURES = "train/"  # what an architecture tells of itself: `ModelOutput.penalties` and `figures`
 
 
 class LogLines(Callback):
-    """A line per interval while training, and `#metric name=value;` after each validation, for tuning jobs."""
+    """A line per interval while training, and `#metric name=value;` after each validation, for tuning jobs.
+
+    At the end of an epoch, a line with what the architecture tells of itself, averaged over the epoch.
+    """
 
     def __init__(self) -> None:
         self._rows = 0
@@ -42,6 +46,14 @@ class LogLines(Callback):
                 self._rows / elapsed,
             )
             self._rows, self._since = 0, time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        figures = {
+            n.removeprefix(FIGURES): float(v) for n, v in trainer.callback_metrics.items() if n.startswith(FIGURES)
+        }
+        if figures:
+            shown = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+            log.info("Epoch %d of %s: %s", trainer.current_epoch + 1, trainer.max_epochs, shown)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         names = sorted(name for name in trainer.callback_metrics if name.startswith("val"))
