@@ -422,3 +422,24 @@ def test_the_mean_gate_of_each_modality_is_logged_for_each_epoch(job: JobFolder,
     text, table = (logged.Scalars(f"train/gate_{name}")[0].value for name in ("text", "table"))
     assert 0 < text < 1
     assert text + table == pytest.approx(1.0)
+
+
+MODULES = sorted((Path(__file__).parents[1] / "plugins").glob("*/fusionzoo_*.py"))
+NOT_A_PLUGINS_BUSINESS = {
+    "a loss": r"cross_entropy|\w*Loss\b|F\.\w*loss",
+    "an optimiser": r"torch\.optim|AdamW?\b|\bSGD\b|lr_scheduler",
+    "a metric": r"torchmetrics|sklearn|auroc|accuracy",
+    "a file path": r"pathlib|\bos\b|\bopen\(|/opt/ml",
+    "the trainer": r"lightning",
+}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_a_plugin_is_a_short_module_about_its_architecture_alone(module: Path) -> None:
+    source = module.read_text()
+    assert len(source.splitlines()) < 150
+    assert [what for what, words in NOT_A_PLUGINS_BUSINESS.items() if re.search(words, source)] == []
+
+
+def test_there_are_six_plugins_of_ours() -> None:
+    assert [path.parent.name for path in MODULES] == ["bert", "cnn", "cross_attn", "gate_fusion", "lstm", "moe"]
