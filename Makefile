@@ -28,7 +28,7 @@ test: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy core/fusionzoo $(wildcard plugins/*/*.py) train.py
+	$(BIN)/mypy core/fusionzoo $(wildcard plugins/*/*.py docs/*/*.py) train.py
 	$(BIN)/lint-imports
 
 clean:

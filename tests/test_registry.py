@@ -133,6 +133,13 @@ def test_a_fusion_named_without_multimodal_is_understood(install: Installer, nam
     assert f"Did you mean 'multimodal_{name}'?   Fix: pip install fusionzoo-{name.replace('_', '-')}\n" in message
 
 
+def test_the_beginning_that_all_fusions_share_makes_no_two_names_alike(install: Installer) -> None:
+    install("fusionzoo-bert", models=["bert", "multimodal_bert"], source=NEVER)
+    message = str(refusal("multimodal_film", UnknownModel, path=[str(install.folder)]))
+    assert message.startswith("No installed plugin provides model_class 'multimodal_film'.\nFix: install the plugin")
+    assert "Did you mean" not in message
+
+
 def test_an_unlike_name_gets_no_suggestion_but_the_list(install: Installer) -> None:
     install("acme-gate", models=["gate", "tower"])
     message = str(refusal("xyzzy", UnknownModel, path=[str(install.folder)]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import Distribution, EntryPoint, distributions
@@ -38,6 +38,7 @@ HOOKS = {
 }
 FIRST_PARTY = ("bert", "cnn", "lstm", "moe", "gate_fusion", "cross_attn")
 FIRST_PARTY_ENCODERS = FIRST_PARTY[:3]
+FUSION = "multimodal_"  # how the names of models of text and table begin
 
 
 @dataclass(frozen=True)
@@ -212,18 +213,25 @@ class Registry(Mapping[str, tuple[Provider, ...]]):
     def _unknown(self, name: str, bare: str) -> errors.UnknownModel:
         ours = {plugin: plugin for plugin in FIRST_PARTY_ENCODERS}
         if self.group == MODELS:
-            ours |= {f"multimodal_{plugin}": plugin for plugin in FIRST_PARTY}
+            ours |= {f"{FUSION}{plugin}": plugin for plugin in FIRST_PARTY}
         close: list[str] = []
         if bare in self:  # but not from the distribution that was named
             qualified = [f"{p.distribution}:{bare}" for p in self[bare]]
             close = errors.nearest(name, qualified) or qualified
         elif bare not in ours:
             known = {*self, *ours}
-            close = [f"multimodal_{bare}"] if f"multimodal_{bare}" in known else errors.nearest(bare, sorted(known))
+            close = [f"{FUSION}{bare}"] if f"{FUSION}{bare}" in known else _nearest(bare, known)
         meant = close[0] if close else None
         plugin = ours.get(meant or bare) if (meant or bare) not in self else None
         package = f"{CORE}-{plugin.replace('_', '-')}" if plugin else None
         return errors.UnknownModel.named(self.kind, name, list(self), meant, package, self.unreadable)
+
+
+def _nearest(name: str, known: Collection[str]) -> list[str]:
+    """The known name that is most like `name`, if any is: the beginning that fusions share makes no two alike."""
+    alike = errors.nearest(name, sorted(known), how_many=len(FIRST_PARTY))
+    rest = name.removeprefix(FUSION)
+    return [n for n in alike if rest == name or errors.nearest(rest, [n.removeprefix(FUSION)])][:1]
 
 
 def _checked_hooks(claim: errors.Claim, required: Sequence[str], implementation: object) -> pluggy.HookRelay:

