@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from conftest import Installer
+from fusionzoo.cli import app
+from fusionzoo.conformance import checks, outputs, package
+from fusionzoo.settings import JobSettings
 
 CLI = [sys.executable, "-m", "fusionzoo.cli"]
 
@@ -51,7 +60,7 @@ def test_these_start_without_torch(code: str) -> None:
 
 def test_help_names_every_command() -> None:
     out = run("--help").stdout
-    assert all(command in out for command in ("list", "train", "demo"))
+    assert all(command in out for command in ("list", "show", "check", "doctor", "new", "train", "demo"))
 
 
 def test_the_demo_trains_and_ends_with_test_figures_the_ceiling_and_paths(tmp_path: Path) -> None:
@@ -82,3 +91,351 @@ def test_train_runs_the_job_in_a_folder_and_reports_its_failure(tmp_path: Path) 
     done = run("train", "--root", str(tmp_path))
     assert done.returncode == 1
     assert "hyperparameters" in (tmp_path / "output/failure").read_text()
+
+
+# --- list
+
+
+def test_list_starts_without_torch_and_without_what_it_does_not_need() -> None:
+    heavy = ["torch", "lightning", "transformers", "numpy", "pandas", "pyarrow", "rich", "packaging", "fusionzoo_cnn"]
+    code = (
+        "import sys; sys.argv = ['fusionzoo', 'list']; from fusionzoo.cli import app\n"
+        "try: app()\n"
+        f"finally: print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "multimodal_cnn" in done.stdout
+    assert done.stderr.strip() == "[]"
+
+
+def test_the_module_runs_as_the_script_does() -> None:
+    done = subprocess.run([*CLI, "list"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout == run("list").stdout
+    assert "Usage: fusionzoo " in subprocess.run([*CLI, "--help"], capture_output=True, text=True).stdout
+
+
+def test_list_in_a_pipe_is_aligned_plain_text_on_long_lines(install: Installer) -> None:
+    install("acme-" + "long-" * 40 + "name", models=["film"])
+    out = run("list", PYTHONPATH=str(install.folder), COLUMNS="40", FORCE_COLOR="1").stdout
+    lines = out.splitlines()
+    assert out.isascii()
+    assert "\x1b" not in out
+    (film,) = [line for line in lines if " film " in line]
+    assert film.endswith("name  1.0")
+    assert len({line.index(name) for line, name in zip(lines, ["name", "bert", "cnn", "film"], strict=False)}) == 1
+
+
+def test_list_does_not_import_a_broken_plugin_and_shows_it(install: Installer) -> None:
+    install("acme-broken", models=["broken"], source="raise RuntimeError('imported')")
+    done = run("list", "--json", PYTHONPATH=str(install.folder))
+    rows = json.loads(done.stdout)
+    (mine,) = [row for row in rows if row["name"] == "broken"]
+    assert mine == {
+        "kind": "model_class",
+        "name": "broken",
+        "distribution": "acme-broken",
+        "version": "1.0",
+        "note": "",
+    }
+    assert done.stderr == ""
+
+
+def test_list_notes_a_clash_and_metadata_that_cannot_be_read_and_ends_well(install: Installer) -> None:
+    install("acme-one", models=["film"])
+    install("acme-two", "2.0", models=["film"])
+    (install("acme-three", models=["gate"]) / "METADATA").write_text("")
+    (install("acme-four", models=["tower"]) / "entry_points.txt").write_bytes(b"[fusionzoo.models]\n\xff = x\n")
+    done = run("list", PYTHONPATH=str(install.folder))
+    assert done.returncode == 0
+    notes = [line for line in done.stdout.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 3
+    for said in ("acme-one 1.0 (acme_one), acme-two 2.0 (acme_two)", "acme_three-1.0", "acme_four-1.0"):
+        assert any(said in note for note in notes)
+    machine = run("list", "--json", PYTHONPATH=str(install.folder))
+    noted = {row["name"]: row["note"] for row in json.loads(machine.stdout) if row["note"]}
+    assert set(noted) == {"film", "gate"}
+    assert "acme_four-1.0" in machine.stderr
+
+
+def test_names_that_cannot_be_printed_are_listed_in_escapes(install: Installer) -> None:
+    install("acme-odd", models={"fi\x1b[31mlm": "acme_odd"})
+    out = run("list", PYTHONPATH=str(install.folder)).stdout
+    assert r"fi\x1b[31mlm" in out
+    assert "\x1b" not in out
+
+
+def on_a_terminal(*arguments: str, **environment: str) -> str:
+    """What a command prints where its standard output is a terminal."""
+    ours, theirs = pty.openpty()
+    code = "import sys; from fusionzoo.cli import app; sys.argv[0] = 'fusionzoo'; app()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=theirs, env={**os.environ, **environment}
+    ) as done:
+        os.close(theirs)
+        out = b""
+        while chunk := _read(ours):
+            out += chunk
+    os.close(ours)
+    assert done.returncode == 0
+    return out.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # Linux says so when nobody writes any more
+        return b""
+
+
+def test_on_a_terminal_there_are_tables_and_nothing_is_taken_for_markup(install: Installer) -> None:
+    install("acme-film", models=["film"], source=settings_source(bracket='str = Field("", description="[bom] [b]x")'))
+    out = on_a_terminal("list", PYTHONPATH=str(install.folder), COLUMNS="200", TERM="xterm")
+    assert "│ multimodal_cnn" in out
+    shown = on_a_terminal("show", "film", PYTHONPATH=str(install.folder), COLUMNS="200", TERM="xterm")
+    assert "│ [bom] [b]x" in shown
+
+
+# --- show
+
+
+def settings_source(base: str = "ModelSettings", more: str = "", says: str = "", **fields: str) -> str:
+    """A plugin with these settings, whose class also `says` something; its hooks build nothing."""
+    lines = [f"    {name}: {declared}" for name, declared in fields.items()]
+    return "\n".join(
+        [
+            "import enum",
+            "from collections.abc import Callable",
+            "from typing import Literal",
+            "from pydantic import BaseModel, Field",
+            "from fusionzoo import hookimpl",
+            "from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings",
+            more,
+            f"class Settings({base}):",
+            '    """Settings."""',
+            f"    {says}",
+            *lines,
+            "@hookimpl",
+            "def settings_class(): return Settings",
+            "@hookimpl",
+            "def build_model(spec): return None",
+            "@hookimpl",
+            "def build_text_encoder(spec): return None",
+        ]
+    )
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def rows_of(out: str) -> dict[str, list[str]]:
+    """The cells of an aligned table, by the first of each line."""
+    cells = [re.split(r"  +", line.strip()) for line in out.splitlines()]
+    return {row[0]: row[1:] for row in cells if len(row) > 1}
+
+
+def test_show_tells_each_setting_in_plain_words(install: Installer) -> None:
+    install(
+        "acme-film",
+        "2.0",
+        models=["film"],
+        source=settings_source(
+            more="class Mode(str, enum.Enum):\n    fast = 'fast'\n    slow = 'slow'",
+            says='paper = "Perez et al. 2018"',
+            depth='int = Field(2, ge=1, le=16, description="Layers.")',
+            widths='list[int] = Field(default_factory=lambda: [8, 8], min_length=1, description="Widths.")',
+            mode='Mode = Field(Mode.fast, description="How.")',
+            limit='float = Field(float("inf"), gt=0, description="At most.")',
+            name='str = Field(min_length=1, description="No default.")',
+        ),
+    )
+    done = invoke("show", "film")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[0] == "model_class film (acme-film 2.0)"
+    assert rows_of(done.stdout) == {
+        "paper": ["Perez et al. 2018"],
+        "needs": ["text and table"],
+        "reads": ["text and table"],
+        "setting": ["default", "takes", "meaning"],
+        "depth": ["2", "a whole number from 1 to 16", "Layers."],
+        "widths": ["[8, 8]", "a list of whole numbers that is not empty, like [1, 2]", "Widths."],
+        "mode": ['"fast"', 'one of "fast", "slow"', "How."],
+        "limit": ['"Infinity"', "a number above 0", "At most."],
+        "name": ["required", "a text that is not empty", "No default."],
+    }
+
+
+def test_show_as_json_is_the_schema_and_what_the_class_says(install: Installer) -> None:
+    noisy = settings_source("TextSettings", more="print('noise')", depth='int = Field(2, ge=1, description="Layers.")')
+    install("acme-film", models=["film"], source=noisy)
+    done = invoke("show", "film", "--json")
+    (film,) = json.loads(done.stdout)
+    assert film["settings"]["properties"]["depth"] == {
+        "default": 2,
+        "description": "Layers.",
+        "minimum": 1,
+        "title": "Depth",
+        "type": "integer",
+    }
+    del film["settings"]
+    assert film == {
+        "kind": "model_class",
+        "name": "film",
+        "distribution": "acme-film",
+        "version": "1.0",
+        "paper": None,
+        "needs": ["text"],
+        "reads": ["text"],
+    }
+
+
+def test_show_of_a_name_that_is_both_shows_both_once() -> None:
+    found = json.loads(invoke("show", "cnn", "--json").stdout)
+    assert [(one["kind"], one["name"]) for one in found] == [("model_class", "cnn"), ("text_encoder", "cnn")]
+
+
+def test_show_of_a_model_tied_to_its_encoder_shows_the_encoders_settings_too() -> None:
+    tied, free = invoke("show", "multimodal_cnn").stdout, invoke("show", "multimodal_gate_fusion").stdout
+    assert "text_encoder cnn (fusionzoo-cnn" in tied
+    assert "kernel_size" in rows_of(tied)
+    assert "any that is installed: bert, cnn, lstm" in free
+    assert "text_encoder cnn" not in free
+
+
+def test_show_core_lists_the_settings_of_every_job_and_a_plugin_does_not_repeat_them() -> None:
+    done = invoke("show", "core", "--json")
+    (core,) = json.loads(done.stdout)
+    assert set(core["settings"]["properties"]) == set(JobSettings.model_fields)
+    assert rows_of(invoke("show", "core").stdout)["batch_size"][1] == "a whole number from 1 to 65536"
+    assert "batch_size" not in invoke("show", "cnn").stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise RuntimeError('boom')", "importing it failed: RuntimeError: boom"),
+        (settings_source(says='needs = "text"'), "`needs` of its settings is 'text'"),
+        (settings_source(thing="Callable[[int], int] = abs"), "its settings have no JSON schema"),
+        (settings_source().replace("return Settings", "raise KeyError('gone')"), "settings_class() raised KeyError"),
+        (settings_source().replace("return Settings", "raise SystemExit"), "settings_class() raised SystemExit"),
+    ],
+)
+def test_show_of_a_broken_plugin_is_an_error_without_a_stack_trace(install: Installer, source: str, said: str) -> None:
+    install("acme-film", models=["film"], source=source)
+    done = invoke("show", "film")
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: model_class 'film' comes from acme-film 1.0")
+    assert said in done.stderr
+    assert "Fix: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "check"])
+def test_a_name_that_nothing_provides_is_the_registrys_error(command: str) -> None:
+    done = invoke(command, "multimodal_cn")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: No installed plugin provides model_class 'multimodal_cn'.\nDid you mean")
+
+
+@pytest.mark.parametrize("arguments", [("show",), ("check",), ("new",), ("show", "cnn", "--nope"), ("nope",)])
+def test_a_command_used_wrongly_ends_with_status_2(arguments: tuple[str, ...]) -> None:
+    assert invoke(*arguments).exit_code == 2
+
+
+# --- check
+
+
+@pytest.fixture
+def few_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only two checks, since these tests are about the command."""
+    monkeypatch.setattr(checks, "PLUGIN_CHECKS", (package.check_metadata,))
+    monkeypatch.setattr(checks, "ENCODER_CHECKS", ())
+    monkeypatch.setattr(checks, "MODEL_CHECKS", (outputs.check_logits,))
+
+
+@pytest.mark.usefixtures("few_checks")
+def test_check_prints_a_line_per_result_and_a_summary() -> None:
+    done = invoke("check", "cnn")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    lines = [re.sub(r"\d+\.\d\d s$", "T", line) for line in done.stdout.splitlines()]
+    assert lines[:-1] == [
+        "model_class 'cnn'",
+        "  passed  check_metadata T",
+        "model_class 'cnn' over text encoder 'cnn'",
+        "  passed  check_logits T",
+        "text_encoder 'cnn'",
+        "  passed  check_metadata T",
+        "text_encoder 'cnn' in core's text classifier",
+        "  passed  check_logits T",
+    ]
+    assert re.fullmatch(r"4 checks in \d+ s: 4 passed", lines[-1])
+
+
+@pytest.mark.usefixtures("few_checks")
+def test_check_of_a_plugin_at_fault_says_what_is_wrong_and_ends_with_status_1(install: Installer) -> None:
+    install("acme-film", models=["film"], source=settings_source("FusionSettings"))
+    done = invoke("check", "film")
+    assert done.exit_code == 1
+    lines = done.stdout.splitlines()
+    place = next(i for i, line in enumerate(lines) if "failed  check_metadata" in line)
+    assert "acme-film" in lines[place + 1]
+    assert lines[place + 1].startswith("          ")
+    assert lines[-1].endswith(": 2 failed")
+    found = json.loads(invoke("check", "film", "--json").stdout)
+    assert [(one["check"], one["status"]) for one in found] == [
+        ("check_metadata", "failed"),
+        ("check_logits", "failed"),
+    ]
+    assert all(one["detail"] and one["seconds"] >= 0 and "film" in one["subject"] for one in found)
+
+
+SEEN = """
+from torch import nn
+class Model(nn.Module):
+    def __init__(self, spec, settings, text_encoder):
+        super().__init__()
+        with open({file!r}, "a") as file:
+            file.write(f"{{settings.depth}} {{settings.title}} {{type(text_encoder).__name__}} {{text_encoder.dim}}\\n")
+        raise SystemExit
+"""
+
+
+@pytest.mark.usefixtures("few_checks")
+def test_check_takes_settings_of_the_model_and_of_its_text_encoder(install: Installer, tmp_path: Path) -> None:
+    source = settings_source(
+        "FusionSettings",
+        more=SEEN.format(file=str(tmp_path / "seen")),
+        depth='int = Field(2, ge=1, description="Layers.")',
+        title='str = Field("x", description="A text.")',
+    ).replace(
+        "build_model(spec): return None",
+        "build_model(spec, settings, text_encoder): return Model(spec, settings, text_encoder)",
+    )
+    install("acme-film", models=["film"], source=source)
+    sets = ["depth=5", "title=7", "num_channels=[9]", "kernel_size=[3]"]
+    done = invoke("check", "film", "--text-encoder", "cnn", *(part for one in sets for part in ("--set", one)))
+    assert done.exit_code == 1
+    assert (tmp_path / "seen").read_text().splitlines()[0] == "5 7 CnnEncoder 9"
+    (tmp_path / "seen").unlink()
+    invoke("check", "film")
+    assert (tmp_path / "seen").read_text().splitlines()[0] == "2 x ReferenceEncoder 16"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "kernel_sise=[3]"], "write kernel_size"),
+        (["--text-encoder", "lstm"], "text_encoder"),
+    ],
+)
+def test_check_refuses_settings_that_do_not_fit(arguments: list[str], said: str) -> None:
+    done = invoke("check", "multimodal_cnn", *arguments)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+
+
+def test_a_setting_that_is_no_pair_is_a_wrong_command() -> None:
+    assert invoke("check", "cnn", "--set", "depth").exit_code == 2

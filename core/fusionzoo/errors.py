@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,12 @@ LISTED_FAULTS = 20
 
 class ZooError(Exception):
     """Base of every error that a user can mend; `train.py` reports it without a stack trace."""
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """What happened, and what to do about it, each on one line."""
+        problem, _, remedy = str(self).partition("\nFix: ")
+        return " ".join(problem.split()), " ".join(remedy.split())
 
 
 @dataclass(frozen=True)
@@ -120,16 +127,16 @@ def setting_unknown(key: str, value: object, known: Iterable[str]) -> Fault:
 
 
 def setting_missing(key: str, schema: Mapping[str, Any]) -> Fault:
-    return Fault(key, "it is required, and not given", f"give {_wanted(schema)}")
+    return Fault(key, "it is required, and not given", f"give {allowed_values(schema)}")
 
 
 def setting_invalid(key: str, value: object, schema: Mapping[str, Any], reason: str = "") -> Fault:
-    return setting_refused(key, value, reason or "this cannot be used", f"give {_wanted(schema)}")
+    return setting_refused(key, value, reason or "this cannot be used", f"give {allowed_values(schema)}")
 
 
 def setting_item_invalid(key: str, value: Sequence[object], index: int, schema: Mapping[str, Any]) -> Fault:
     problem = f"its item {index + 1}, {_as_json(value[index])}, cannot be used"
-    return setting_refused(key, value, problem, f"give {_wanted(schema)}")
+    return setting_refused(key, value, problem, f"give {allowed_values(schema)}")
 
 
 def setting_nested(key: str, value: object) -> Fault:
@@ -138,7 +145,7 @@ def setting_nested(key: str, value: object) -> Fault:
 
 
 def setting_no_list(key: str, value: object, schema: Mapping[str, Any]) -> Fault:
-    wanted = f"give {_wanted(schema)}"
+    wanted = f"give {allowed_values(schema)}"
     if isinstance(value, str) and _part(schema, "array").get("items", {}).get("type") == "string":
         names = [name.strip(" '\"[]()") for name in value.split(",")]
         wanted = f"write {_as_json([name for name in names if name])}"
@@ -278,14 +285,14 @@ def _part(schema: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     return next((part for part in schema.get("anyOf", [schema]) if part.get("type") == kind), {})
 
 
-def _wanted(schema: Mapping[str, Any]) -> str:
+def allowed_values(schema: Mapping[str, Any]) -> str:
     """In plain words, the values that a JSON schema allows."""
     parts = [_wanted_part(part) for part in schema.get("anyOf", [schema])]
     return " or ".join(dict.fromkeys(parts))
 
 
 def _wanted_part(part: Mapping[str, Any]) -> str:
-    if choices := _choices(part):
+    if choices := only_values(part):
         return _as_json(choices[0]) if len(choices) == 1 else "one of " + ", ".join(map(_as_json, choices))
     if part.get("type") == "array":
         return _wanted_list(part)
@@ -300,7 +307,7 @@ def _wanted_part(part: Mapping[str, Any]) -> str:
 def _wanted_list(part: Mapping[str, Any]) -> str:
     items = part.get("items", {})
     few = "that is not empty" if part.get("minItems") else ""
-    if choices := _choices(items):
+    if choices := only_values(items):
         return " ".join(["a list", few, "out of", ", ".join(map(_as_json, choices))]).replace("  ", " ")
     plural, example = {
         "integer": ("whole numbers", [1, 2]),
@@ -311,7 +318,8 @@ def _wanted_list(part: Mapping[str, Any]) -> str:
     return f"a list of {plural}{_bounds(items)}{few and ' ' + few}, like {_as_json(example)}"
 
 
-def _choices(part: Mapping[str, Any]) -> Sequence[object]:
+def only_values(part: Mapping[str, Any]) -> Sequence[Any]:
+    """The only values that a JSON schema allows; empty where it names none."""
     return [part["const"]] if "const" in part else part.get("enum", [])
 
 
@@ -878,6 +886,15 @@ class IncompatiblePlugin(ZooError):
         command = command if len(command) < 300 else f"--upgrade {claim.distribution[:80]}"
         return cls(f"{claim}, whose requirements do not hold: {_some(faults, 300)}.\nFix: pip install {command}")
 
+    @classmethod
+    def unbounded(cls, claim: Claim, required: str, bounded: str) -> IncompatiblePlugin:
+        """`required` is its requirement on fusionzoo, empty where it has none; `bounded` is one as it should be."""
+        what = f"requires {_cut(required, 100)}, which every future fusionzoo meets" if required else "requires none"
+        return cls(
+            f"{claim}, which does not say for which fusionzoo it was built: it {what}.\n"
+            f"Fix: in {claim.owner}, require '{bounded}'."
+        )
+
 
 class BrokenPlugin(ZooError):
     """The plugin is at fault: it cannot be imported, or it breaks the contract of `fusionzoo.hookspecs`."""
@@ -888,9 +905,16 @@ class BrokenPlugin(ZooError):
         return cls(f"{claim}, whose metadata cannot be read: {why}.\nFix: uninstall it and install it again.")
 
     @classmethod
+    def entry_points_unreadable(cls, folder: str) -> BrokenPlugin:
+        return cls(
+            f"{_cut(folder, 150)} has entry points that cannot be read, so what it provides is not known.\n"
+            "Fix: uninstall it and install it again."
+        )
+
+    @classmethod
     def import_failed(cls, claim: Claim, cause: BaseException) -> BrokenPlugin:
         return cls(
-            f"{claim}, and importing it failed: {_cut(f'{type(cause).__name__}: {cause}', 400)}.\n"
+            f"{claim}, and importing it failed: {_raised(cause)}.\n"
             f"The fault is in {claim.owner} or in what it imports, not in fusionzoo.\n"
             f"Fix: pip install --upgrade {claim.distribution[:80]}"
         )
@@ -936,13 +960,70 @@ class BrokenPlugin(ZooError):
         return cls._wrong(claim, f"its settings have names that belong to core: {_some(taken, 300)}", "rename them")
 
     @classmethod
+    def hook_failed(cls, claim: Claim, hook: str, cause: BaseException) -> BrokenPlugin:
+        return cls._wrong(claim, f"its {hook}() raised {_raised(cause)}", "mend it")
+
+    @classmethod
+    def no_schema(cls, claim: Claim, cause: Exception) -> BrokenPlugin:
+        problem = f"its settings have no JSON schema: {_raised(cause)}"
+        return cls._wrong(
+            claim, problem, "let each setting be a number, text, true or false, or a list or dict of them"
+        )
+
+    @classmethod
+    def no_modalities(cls, claim: Claim, name: str, found: object) -> BrokenPlugin:
+        problem = f"`{name}` of its settings is {_cut(repr(found), 200)}, not a set out of 'text' and 'table'"
+        return cls._wrong(claim, problem, f'write for example {name} = frozenset({{"text"}})')
+
+    @classmethod
+    def ended_python(cls, claim: Claim, how: str, last_words: str) -> BrokenPlugin:
+        said = f" Its last words: {_cut(last_words, 300)}" if last_words else ""
+        return cls(
+            f"{claim}, and the process that loaded it {how}.{said}\n"
+            f"Fix: in {claim.owner}, let its import and its settings_class() only define things."
+        )
+
+    @classmethod
     def _wrong(cls, claim: Claim, problem: str, remedy: str) -> BrokenPlugin:
         return cls(f"{claim}, and {problem}.\nFix: in {claim.owner}, {remedy}.")
+
+
+class NewPluginError(ZooError):
+    """A new plugin cannot have this name, or cannot be written there."""
+
+    @classmethod
+    def malformed(cls, name: str, longest: int) -> NewPluginError:
+        words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
+        better = "_".join(words).lstrip("0123456789_")[:longest].rstrip("_") or "my_idea"
+        return cls(
+            f"{_named(name)} is no name for an architecture: it takes a-z, 0-9 and single _ between words, begins with "
+            f"a letter, and has {longest} characters at most.\nFix: choose one like {_named(better)}."
+        )
+
+    @classmethod
+    def keyword(cls, name: str) -> NewPluginError:
+        return cls(f"{_named(name)} is a word of Python itself.\nFix: choose another name.")
+
+    @classmethod
+    def taken(cls, kind: str, name: str, owner: str) -> NewPluginError:
+        return cls(f"{kind} {_named(name)} is already provided by {owner}.\nFix: choose another name.")
+
+    @classmethod
+    def module_exists(cls, module: str) -> NewPluginError:
+        return cls(f"There is a module {_named(module)} already, which it would hide.\nFix: choose another name.")
+
+    @classmethod
+    def folder_exists(cls, folder: Path) -> NewPluginError:
+        return cls(f"{folder} is there already, and nothing was written.\nFix: move it, or choose another --folder.")
 
 
 def hook_note(claim: Claim, hook: str) -> str:
     """What is added to an exception that a plugin raised itself."""
     return f"This happened in {hook}() of {claim.owner}, which provides {claim.kind} {_named(claim.name)}."
+
+
+def _raised(cause: BaseException) -> str:
+    return _cut(f"{type(cause).__name__}: {cause}".removesuffix(": "), 400)
 
 
 def _named(name: str) -> str:

@@ -38,6 +38,7 @@ HOOKS = {
 }
 FIRST_PARTY = ("bert", "cnn", "lstm", "moe", "gate_fusion", "cross_attn")
 FIRST_PARTY_ENCODERS = FIRST_PARTY[:3]
+UPPER_BOUNDS = ("<", "<=", "~=", "==", "===")
 FUSION = "multimodal_"  # how the names of models of text and table begin
 
 
@@ -67,7 +68,7 @@ class Provider:
             for needed in map(Requirement, self.metadata.requires or ()):
                 if needed.marker and not needed.marker.evaluate({"extra": ""}):
                     continue
-                is_core = _normalized(needed.name) == CORE
+                is_core = normalized(needed.name) == CORE
                 dist = None if is_core else _first(needed.name, sys.path)
                 found = __version__ if is_core else dist.version if dist else None
                 if not found or not needed.specifier.contains(found, prereleases=True):
@@ -79,6 +80,32 @@ class Provider:
             raise errors.BrokenPlugin.unreadable(self.claim, fault) from fault
         if unmet:
             raise errors.IncompatiblePlugin.requirements(self.claim, unmet)
+
+    def check_bounds(self) -> None:
+        """Raises IncompatiblePlugin where the metadata asks for no fusionzoo, or for any that may ever come."""
+        from packaging.requirements import Requirement
+
+        if not self.version:
+            raise errors.BrokenPlugin.unreadable(self.claim)
+        try:
+            needed = [one for one in map(Requirement, self.metadata.requires or ()) if normalized(one.name) == CORE]
+            needed = [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+        except ValueError as fault:
+            raise errors.BrokenPlugin.unreadable(self.claim, fault) from fault
+        if not any(bound.operator in UPPER_BOUNDS for one in needed for bound in one.specifier):
+            raise errors.IncompatiblePlugin.unbounded(self.claim, ", ".join(map(str, needed)), bounds_on_core())
+
+    def load(self) -> Plugin:
+        """Import the plugin, after its requirements and before its hooks are checked.
+
+        Raises IncompatiblePlugin or BrokenPlugin, whichever is found first.
+        """
+        self.check_requirements()
+        try:
+            implementation = self.entry_point.load()
+        except (Exception, SystemExit) as fault:
+            raise errors.BrokenPlugin.import_failed(self.claim, fault) from fault
+        return Plugin(self, implementation)
 
 
 class Plugin:
@@ -171,7 +198,7 @@ class Registry(Mapping[str, tuple[Provider, ...]]):
                 continue
             for point in points:
                 provider = Provider(point, visible or dist, *_identity(visible or dist))
-                found.setdefault(point.name, {})[_normalized(name), point.value] = provider
+                found.setdefault(point.name, {})[normalized(name), point.value] = provider
         return cls(group, {name: tuple(providers.values()) for name, providers in found.items()}, unreadable)
 
     def __getitem__(self, name: str) -> tuple[Provider, ...]:
@@ -189,7 +216,7 @@ class Registry(Mapping[str, tuple[Provider, ...]]):
         Raises UnknownModel where none does, AmbiguousModel where several do.
         """
         wanted, _, bare = name.rpartition(":")
-        claims = [p for p in self.get(bare, ()) if _normalized(wanted) in ("", _normalized(p.distribution))]
+        claims = [p for p in self.get(bare, ()) if normalized(wanted) in ("", normalized(p.distribution))]
         claims = [p for p in claims if p.version] or claims
         if not claims:
             raise self._unknown(name, bare)
@@ -202,13 +229,7 @@ class Registry(Mapping[str, tuple[Provider, ...]]):
 
         Raises UnknownModel, AmbiguousModel, IncompatiblePlugin or BrokenPlugin, whichever is found first.
         """
-        provider = self.provider(name)
-        provider.check_requirements()
-        try:
-            implementation = provider.entry_point.load()
-        except (Exception, SystemExit) as fault:
-            raise errors.BrokenPlugin.import_failed(provider.claim, fault) from fault
-        return Plugin(provider, implementation)
+        return self.provider(name).load()
 
     def _unknown(self, name: str, bare: str) -> errors.UnknownModel:
         ours = {plugin: plugin for plugin in FIRST_PARTY_ENCODERS}
@@ -291,6 +312,12 @@ def _folder(dist: Distribution) -> str:
     return PurePath(str(getattr(dist, "_path", dist.locate_file("")))).name
 
 
-def _normalized(name: str) -> str:
+def bounds_on_core() -> str:
+    """The requirement of a plugin that is built for this core; below 1.0, a minor version may change the contract."""
+    major, minor = map(int, __version__.split(".")[:2])
+    return f"{CORE}>={major}.{minor},<{f'{major}.{minor + 1}' if major == 0 else major + 1}"
+
+
+def normalized(name: str) -> str:
     """A distribution's name as PEP 503 compares it."""
     return re.sub(r"[-_.]+", "-", name).lower()

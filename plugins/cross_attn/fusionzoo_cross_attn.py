@@ -15,7 +15,7 @@ from fusionzoo.errors import SettingFault
 from fusionzoo.nn.heads import ClassifierHead
 from fusionzoo.nn.pooling import first_tokens, softmax_by_row, sum_by_row, token_mean
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
-from fusionzoo.nn.tabular import FieldEmbedding
+from fusionzoo.nn.tabular import TabularEncoder
 from fusionzoo.nn.text import width_of
 from fusionzoo.settings import FusionSettings, JobSettings
 
@@ -108,31 +108,32 @@ def _transform(width: int, dropout: float) -> nn.Sequential:
 
 
 class CrossAttention(nn.Module):
-    """Layers of cross-attention; the mean token and the mean field of each row are classified together."""
+    """Late fusion that also sees what the modalities found in each other: the mean token and field after attention."""
 
     def __init__(self, spec: InputSpec, settings: CrossAttnSettings, text_encoder: nn.Module) -> None:
         super().__init__()
         _refuse_one_key(len(spec.categories) + len(spec.numbers))
-        width = settings.hidden_common_dim
+        width, field_dim = settings.hidden_common_dim, settings.field_dim
         self.text_encoder, self.max_tokens = text_encoder, settings.max_text_tokens
-        self.text = nn.Linear(width_of(text_encoder), width)
-        self.table = nn.Sequential(
-            FieldEmbedding(spec, settings.field_dim, settings.numeric_embedding), nn.Linear(settings.field_dim, width)
+        self.table = TabularEncoder(spec, width, field_dim, settings.dropout, settings.numeric_embedding)
+        self.pooled, self.token, self.field = (
+            nn.Linear(w, width) for w in (width_of(text_encoder), width_of(text_encoder), field_dim)
         )
         self.layers = nn.ModuleList(
             CrossLayer(width, settings.num_heads, settings.dropout) for _ in range(settings.num_layers)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.classify = ClassifierHead(2 * width, width, spec.num_classes, settings.dropout)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
+        self.classify = ClassifierHead(4 * width, width, spec.num_classes, settings.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
-        text = first_tokens(self.text_encoder(batch), self.max_tokens)
-        text = replace(text, tokens=self.text(text.tokens))
-        fields = self.table(batch)
+        features, embedded = self.text_encoder(batch), self.table.fields(batch)
+        text = first_tokens(features, self.max_tokens)
+        text, fields = replace(text, tokens=self.token(text.tokens)), self.field(embedded)
         for layer in self.layers:
             text, fields = layer(text, fields)
-        pooled = token_mean(text.tokens, text.mask, text.chunk_row, batch.rows), fields.mean(dim=1)
-        logits: Tensor = self.classify(torch.cat([n(x) for n, x in zip(self.norms, pooled, strict=True)], dim=-1))
+        mean = token_mean(text.tokens, text.mask, text.chunk_row, batch.rows)
+        seen = self.pooled(features.pooled), self.table.join(embedded), mean, fields.mean(dim=1)
+        logits: Tensor = self.classify(torch.cat([n(x) for n, x in zip(self.norms, seen, strict=True)], dim=-1))
         return logits
 
 

@@ -19,21 +19,19 @@ class GateFusionSettings(FusionSettings):
 
 
 class GateFusion(nn.Module):
-    """`gate * tanh(W text) + (1 - gate) * tanh(V table)`, where both sides together make the gate."""
+    """`gate * tanh(text) + (1 - gate) * tanh(table)`, where both sides together make the gate."""
 
     def __init__(self, spec: InputSpec, settings: GateFusionSettings, text_encoder: nn.Module) -> None:
         super().__init__()
         self.towers = Towers(spec, settings, text_encoder)
         width = self.towers.dim
-        self.text = nn.Sequential(nn.Linear(width, width), nn.Tanh())
-        self.table = nn.Sequential(nn.Linear(width, width), nn.Tanh())
         self.gate = nn.Sequential(nn.Linear(2 * width, width), nn.Sigmoid())
         self.classify = ClassifierHead(width, width, spec.num_classes, settings.dropout)
 
     def forward(self, batch: Batch) -> ModelOutput:
         text, table = self.towers(batch)
         gate = self.gate(torch.cat([text, table], dim=-1))  # [rows, width]; 1 is text alone
-        fused = gate * self.text(text) + (1 - gate) * self.table(table)
+        fused = gate * text.tanh() + (1 - gate) * table.tanh()
         share = gate.detach().float().mean()
         return ModelOutput(self.classify(fused), figures={"gate_text": share, "gate_table": 1 - share})
 

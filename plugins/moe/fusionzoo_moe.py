@@ -72,10 +72,11 @@ class Router(nn.Module):
 
 
 class MixtureOfExperts(nn.Module):
-    """Experts over the joint representation and one per modality; a router sends each row to `top_k` of them.
+    """A shared classifier, and experts on both modalities or on one alone, of which a router adds `top_k` for each row.
 
-    All experts are computed and weighted: they are small beside the text encoder, and every parameter then has a
-    gradient on every process.
+    What all rows have in common, the shared one learns from all of them (Dai et al. 2024, arXiv 2401.06066). All
+    experts are computed and weighted: they are small beside the text encoder, and every parameter then has a gradient
+    on every process.
     """
 
     def __init__(self, spec: InputSpec, settings: MoeSettings, text_encoder: nn.Module) -> None:
@@ -83,12 +84,10 @@ class MixtureOfExperts(nn.Module):
         self.towers = Towers(spec, settings, text_encoder)
         width = self.towers.dim
         self.names = [*ALONE, *(f"joint_{i}" for i in range(settings.num_experts))]
-        widths = [2 * width if name.startswith("joint") else width for name in self.names]
-        self.experts = nn.ModuleList(
-            nn.Sequential(nn.Linear(w, width), nn.ReLU(), nn.Linear(width, width)) for w in widths
-        )
+        seen = [width] * len(ALONE) + [2 * width] * settings.num_experts
+        self.shared = ClassifierHead(2 * width, width, spec.num_classes, settings.dropout)
+        self.experts = nn.ModuleList(ClassifierHead(w, width, spec.num_classes, settings.dropout) for w in seen)
         self.router = Router(2 * width, len(self.names), settings)
-        self.classify = ClassifierHead(width, width, spec.num_classes, settings.dropout)
         self.load_balance = settings.load_balance
 
     def forward(self, batch: Batch) -> ModelOutput:
@@ -96,12 +95,12 @@ class MixtureOfExperts(nn.Module):
         joint = torch.cat([text, table], dim=-1)
         weights, chosen, probabilities = self.router(joint)
         seen = [text, table, *[joint] * (len(self.names) - len(ALONE))]
-        outputs = torch.stack([expert(x) for expert, x in zip(self.experts, seen, strict=True)], dim=1)
-        mixed = (weights.unsqueeze(-1) * outputs).sum(dim=1)
+        logits = torch.stack([expert(x) for expert, x in zip(self.experts, seen, strict=True)], dim=1)
+        mixed = self.shared(joint) + (weights.unsqueeze(-1) * logits).sum(dim=1)
         load = _mean(chosen)  # [experts], the share of rows that each is given
         figures = {f"expert_load_{name}": share for name, share in zip(self.names, load.unbind(), strict=True)}
         balance = len(self.names) / self.router.top_k * (load * _mean(probabilities)).sum()  # 1 where all are equal
-        return ModelOutput(self.classify(mixed), {"load_balance": self.load_balance * balance}, figures)
+        return ModelOutput(mixed, {"load_balance": self.load_balance * balance}, figures)
 
 
 def _mean(values: Tensor) -> Tensor:

@@ -62,7 +62,11 @@ class TabularEncoder(nn.Module):
         self.project = nn.Sequential(nn.Linear(width, dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim, dim))
 
     def forward(self, batch: Batch) -> Tensor:
-        row: Tensor = self.project(self.fields(batch).flatten(start_dim=1))
+        return self.join(self.fields(batch))
+
+    def join(self, fields: Tensor) -> Tensor:
+        """The embedded fields [rows, fields, field_dim] as one vector per row [rows, dim]."""
+        row: Tensor = self.project(fields.flatten(start_dim=1))
         return row
 
 

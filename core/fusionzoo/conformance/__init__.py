@@ -1,0 +1,16 @@
+"""What every architecture owes its users, as checks that need no data and no pytest.
+
+In a plugin's tests:
+
+    test_conformance = parametrize_with_checks("my_model")
+
+and without pytest, `fusionzoo check my_model`, or `check_plugin("my_model")`. Importing this imports no torch.
+"""
+
+from __future__ import annotations
+
+from fusionzoo.conformance.parametrize import parametrize_with_checks
+from fusionzoo.conformance.results import CheckResult
+from fusionzoo.conformance.run import check_plugin
+
+__all__ = ["CheckResult", "check_plugin", "parametrize_with_checks"]

@@ -1,0 +1,132 @@
+"""Rows made up from an `InputSpec` and a seed; they become batches exactly as in a job."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.random import Generator
+
+from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextSpec
+from fusionzoo.settings import Modality
+
+VOCABULARY, PAD, MAX_TOKENS, MAX_CHUNKS, VECTORS = 50, 1, 12, 4, 16
+MISSING, UNKNOWN, FIRST_VALUE = 0, 1, 2  # ids of a category
+WORD, SUBWORDS = "word", "bert-base-uncased"  # a tokenizer that comes with word vectors, and one without
+
+
+def standard_spec(reads: Collection[Modality], tokenizer: str = WORD) -> InputSpec:
+    """Three classes; texts of up to four chunks; two categories and three numbers: as far as a model reads them."""
+    vectors = tokenizer == WORD
+    drawn = torch.randn(VOCABULARY, VECTORS, generator=torch.Generator().manual_seed(0)) if vectors else None
+    text = TextSpec(VOCABULARY, PAD, MAX_TOKENS, MAX_CHUNKS, tokenizer, VECTORS if vectors else None, drawn)
+    table = "table" in reads
+    return InputSpec(
+        text=text if "text" in reads else None,
+        categories=(CategoryField("colour", 5), CategoryField("country", 9)) if table else (),
+        numbers=(
+            NumberField("price", 20.0, 5.0, (-2.0, -1.0, -0.3, 0.2, 0.9, 2.0)),
+            NumberField("is_new", 0.5, 0.5, (-1.0, 1.0)),
+            NumberField("weight", 1.0, 0.1, (-1.5, -0.5, 0.0, 0.5, 3.0)),
+        )
+        if table
+        else (),
+        num_classes=3,
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One encoded row: token ids per chunk, ids of categories, numbers (0 where missing) with their flags, a label."""
+
+    chunks: tuple[np.ndarray, ...]
+    categories: np.ndarray
+    numbers: np.ndarray
+    missing: np.ndarray
+    label: int
+
+
+def make_rows(spec: InputSpec, count: int, seed: int) -> list[Row]:
+    """Rows of every kind: one to all chunks, two tokens or more in each, some values missing or unknown."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(count) % spec.num_classes)
+    rows = [_row(spec, rng, 1 + i % MAX_CHUNKS, int(label)) for i, label in enumerate(labels)]
+    return [_with_gaps(row, i, rng) for i, row in enumerate(rows)]
+
+
+def make_plain_rows(spec: InputSpec, count: int, seed: int) -> list[Row]:
+    """Rows of one chunk, nothing missing, nothing unknown, all of the first class."""
+    rng = np.random.default_rng(seed)
+    return [_row(spec, rng, 1, 0) for _ in range(count)]
+
+
+def _row(spec: InputSpec, rng: Generator, chunks: int, label: int) -> Row:
+    lengths = rng.integers(2, MAX_TOKENS + 1, 0 if spec.text is None else chunks)
+    return Row(
+        chunks=tuple(make_tokens(rng, int(length)) for length in lengths),
+        categories=np.array([rng.integers(FIRST_VALUE, c.cardinality) for c in spec.categories], np.int64),
+        numbers=rng.normal(size=len(spec.numbers)).astype(np.float32),
+        missing=np.zeros(len(spec.numbers), bool),
+        label=label,
+    )
+
+
+def _with_gaps(row: Row, position: int, rng: Generator) -> Row:
+    """In every third row a number is missing, in every fourth a category is MISSING or UNKNOWN."""
+    categories, missing = row.categories.copy(), row.missing.copy()
+    if len(missing) and position % 3 == 1:
+        missing[rng.integers(len(missing))] = True
+    if len(categories) and position % 4 == 2:
+        categories[rng.integers(len(categories))] = (MISSING, UNKNOWN)[position // 4 % 2]
+    numbers = np.where(missing, np.float32(0), row.numbers)
+    return replace(row, categories=categories, missing=missing, numbers=numbers)
+
+
+def make_tokens(rng: Generator, length: int) -> np.ndarray:
+    """Ids of real tokens [length] int32, none of them the padding's."""
+    ids = rng.integers(0, VOCABULARY - 1, length)
+    shifted: np.ndarray = (ids + (ids >= PAD)).astype(np.int32)
+    return shifted
+
+
+def other_tokens(tokens: np.ndarray) -> np.ndarray:
+    """Another real token in place of each."""
+    ids = (tokens.astype(np.int64) + 1) % VOCABULARY
+    changed: np.ndarray = np.where(ids == PAD, ids + 1, ids).astype(np.int32)
+    return changed
+
+
+def encode(spec: InputSpec, rows: Sequence[Row]) -> EncodedSplit:
+    """The rows as a split of a job."""
+    chunks = [chunk for row in rows for chunk in row.chunks]
+    return EncodedSplit(
+        tokens=np.concatenate([np.zeros(0, np.int32), *chunks]),
+        chunk_starts=_starts([len(chunk) for chunk in chunks]),
+        row_starts=_starts([len(row.chunks) for row in rows]),
+        categories=_table([row.categories for row in rows], len(spec.categories), np.int64),
+        numbers=_table([row.numbers for row in rows], len(spec.numbers), np.float32),
+        numbers_missing=_table([row.missing for row in rows], len(spec.numbers), np.bool_),
+        labels=np.array([row.label for row in rows], np.int64),
+        ids=pa.array([f"row-{i}" for i in range(len(rows))]),
+        pad_id=0 if spec.text is None else spec.text.pad_id,
+        dropped_tokens=0,
+        empty_texts=0,
+    )
+
+
+def batch_of(spec: InputSpec, rows: Sequence[Row]) -> Batch:
+    """All of the rows as one batch, in their order."""
+    return Batch.of(encode(spec, rows).batch(np.arange(len(rows))))
+
+
+def _starts(lengths: Sequence[int]) -> np.ndarray:
+    starts: np.ndarray = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+    return starts
+
+
+def _table(values: Sequence[np.ndarray], fields: int, kind: type[np.generic]) -> np.ndarray:
+    return np.array(values, kind).reshape(len(values), fields)

@@ -1,0 +1,46 @@
+"""The kit as one pytest function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fusionzoo.conformance.run import Case, plan
+
+
+def parametrize_with_checks(
+    name: str,
+    *,
+    text_encoder: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    encoder_settings: Mapping[str, Any] | None = None,
+    expected_failed_checks: Mapping[str, str] | None = None,
+) -> Callable[..., None]:
+    """A pytest function that runs every check of an installed plugin.
+
+    The arguments are those of `check_plugin`. An excused check that fails is an expected failure; one that passes,
+    fails the test.
+
+    Raises:
+        fusionzoo.errors.ZooError: no such plugin, or it cannot be loaded, or settings do not fit.
+        ValueError: an excuse names no check, or gives no reason.
+    """
+    import pytest
+
+    cases = plan(
+        name,
+        text_encoder=text_encoder,
+        settings=settings,
+        encoder_settings=encoder_settings,
+        expected_failed_checks=expected_failed_checks,
+    )
+
+    @pytest.mark.parametrize("case", cases, ids=[case.id for case in cases])
+    def test_conformance(case: Case) -> None:
+        result = case.run()
+        if result.status == "excused":
+            pytest.xfail(result.detail)
+        if not result.ok:
+            pytest.fail(f"{result.subject}: {result.detail}", pytrace=False)
+
+    return test_conformance

@@ -1,0 +1,436 @@
+"""An honest plugin, and wrong ones made of it by small changes, each with the checks that must reject it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+MODEL = '''
+"""Late fusion by a sum."""
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from fusionzoo import hookimpl
+from fusionzoo.nn.pooling import sum_by_row, token_mean
+from fusionzoo.nn.schema import ModelOutput
+from fusionzoo.settings import FusionSettings
+
+
+class Settings(FusionSettings):
+    width: int = Field(16, ge=1, description="Width of both sides.")
+
+
+class LateSum(nn.Module):
+    def __init__(self, spec, settings, text_encoder):
+        super().__init__()
+        width, self.pad_id = settings.width, spec.text and spec.text.pad_id
+        self.text_encoder = text_encoder
+        self.text = nn.Linear(text_encoder.dim, width)
+        self.categories = nn.ModuleList([nn.Embedding(c.cardinality, width) for c in spec.categories])
+        self.numbers = nn.Linear(2 * len(spec.numbers), width) if spec.numbers else None
+        self.dropout = nn.Dropout(settings.dropout)
+        self.classify = nn.Linear(width, spec.num_classes)
+
+    def forward(self, batch):
+        features = self.text_encoder(batch)
+        tokens, mask, chunk_row, rows = features.tokens, features.mask, features.chunk_row, batch.rows
+        pooled = token_mean(tokens, mask, chunk_row, rows)
+        joined = self.text(pooled)
+        numbers, missing = batch.numbers, batch.numbers_missing.float()
+        fields = [embedding(batch.categories[:, i]) for i, embedding in enumerate(self.categories)]
+        if self.numbers is not None:
+            fields.append(self.numbers(torch.cat([numbers, missing], dim=1)))
+        joined = joined + torch.stack(fields).sum(dim=0)
+        logits = self.classify(self.dropout(joined.tanh()))
+        return ModelOutput(logits, {"size": 1e-4 * logits.square().mean()}, {"level": joined.detach().float().mean()})
+
+
+@hookimpl
+def settings_class():
+    return Settings
+
+
+@hookimpl
+def build_model(spec, settings, text_encoder):
+    return LateSum(spec, settings, text_encoder)
+'''
+
+ENCODER = '''
+"""Words, each with its own feature."""
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from fusionzoo.nn.pooling import token_mean
+from fusionzoo.nn.recipes import Encoder
+from fusionzoo.nn.schema import TextFeatures
+from fusionzoo.nn.text import WordEmbedding
+from fusionzoo.settings import ModelSettings
+
+
+class Settings(ModelSettings):
+    needs = reads = frozenset({"text"})
+
+    width: int = Field(16, ge=1, description="Width of the features.")
+
+
+class Words(nn.Module):
+    def __init__(self, spec, settings):
+        super().__init__()
+        self.words = WordEmbedding(spec.text, settings.width)
+        self.project = nn.Linear(self.words.dim, settings.width)
+        self.dim = settings.width
+
+    def forward(self, batch):
+        mask, chunk_row = batch.token_mask, batch.chunk_row
+        tokens = self.project(self.words(batch.tokens, mask)).tanh()
+        pooled = token_mean(tokens, mask, chunk_row, batch.rows)
+        return TextFeatures(tokens, mask, chunk_row, pooled)
+
+
+encoder = Encoder(Settings, Words)
+'''
+
+BOUNDED = ("fusionzoo>=0.1,<0.2",)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A wrong plugin: what is changed in the honest one, and the checks that must reject it, and no others."""
+
+    name: str
+    rejected_by: frozenset[str]
+    changes: tuple[tuple[str, str], ...] = ()
+    is_encoder: bool = False
+    entry_point: str = "mutant"
+    distribution: str = "acme-mutant"
+    requires: tuple[str, ...] = field(default=BOUNDED)
+
+    @property
+    def source(self) -> str:
+        """The plugin's module."""
+        source = ENCODER if self.is_encoder else MODEL
+        for old, new in self.changes:
+            assert source.count(old) == 1, f"{self.name}: {old!r} stands {source.count(old)} times in the honest plugin"
+            source = source.replace(old, new)
+        return source
+
+
+def _mutants(check: str, **changes: tuple[str, str] | list[tuple[str, str]]) -> Iterable[Mutant]:
+    """Wrong models, by name, that this check alone rejects."""
+    for name, change in changes.items():
+        pairs = (change,) if isinstance(change, tuple) else tuple(change)
+        yield Mutant(name, frozenset({check}), pairs)
+
+
+def _several(name: str, checks: str, *changes: tuple[str, str]) -> Mutant:
+    """A wrong model that several checks reject, as most real mistakes are."""
+    return Mutant(name, frozenset(checks.split()), changes)
+
+
+def _encoders(check: str, **changes: tuple[str, str]) -> Iterable[Mutant]:
+    for name, change in changes.items():
+        yield Mutant(name, frozenset({check}), (change,), is_encoder=True)
+
+
+LOGITS = "logits = self.classify(self.dropout(joined.tanh()))"
+LAST = "\n        return ModelOutput("
+LAYERS = "        self.dropout = nn.Dropout(settings.dropout)\n"
+TEXT = "joined = self.text(pooled)\n"
+POOLED = "pooled = token_mean(tokens, mask, chunk_row, rows)"
+WIDTH = 'width: int = Field(16, ge=1, description="Width of both sides.")'
+IMPORTED = "import torch\n"
+
+
+def _at_the_end(code: str) -> tuple[str, str]:
+    """One more line before forward returns."""
+    return LAST, f"\n        {code}{LAST}"
+
+
+def _layer(code: str) -> tuple[str, str]:
+    """One more line in __init__."""
+    return LAYERS, f"{LAYERS}        {code}\n"
+
+
+def _hook(signature: str, value: str) -> tuple[str, str]:
+    """One more hook, which returns this."""
+    last = "@hookimpl\ndef settings_class"
+    return last, f"@hookimpl\ndef {signature}:\n    return {value}\n\n\n{last}"
+
+
+def _on_import(code: str) -> tuple[str, str]:
+    return IMPORTED, f"{IMPORTED}{code}\n"
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    # the package
+    Mutant("name_in_camel_case", frozenset({"check_metadata"}), entry_point="LateSum"),
+    Mutant("distribution_in_camel_case", frozenset({"check_metadata"}), distribution="AcmeMutant"),
+    Mutant("requires_any_core", frozenset({"check_metadata"}), requires=("fusionzoo>=0.1",)),
+    Mutant("requires_no_core", frozenset({"check_metadata"}), requires=("torch<99",)),
+    Mutant("requires_core_as_an_extra", frozenset({"check_metadata"}), requires=("fusionzoo<1; extra == 'core'",)),
+    *_mutants(
+        "check_default_settings",
+        setting_without_default=(
+            WIDTH,
+            'width: int = Field(ge=1, description="Width.")\n\n    @classmethod\n    def small(cls):\n'
+            "        return cls(width=16)",
+        ),
+    ),
+    *_mutants(
+        "check_unknown_settings_are_refused",
+        settings_allow_anything=(WIDTH, f'model_config = {{"extra": "allow"}}\n    {WIDTH}'),
+        settings_ignore_unknown=(WIDTH, f'model_config = {{"extra": "ignore"}}\n    {WIDTH}'),
+    ),
+    *_mutants(
+        "check_settings_are_described",
+        setting_without_description=(WIDTH, "width: int = Field(16, ge=1)"),
+        setting_with_an_empty_description=(WIDTH, 'width: int = Field(16, ge=1, description=" ")'),
+    ),
+    *_mutants(
+        "check_settings_survive_json",
+        setting_changed_by_json=[
+            (WIDTH, f'{WIDTH}\n    widths: Any = Field((1, 2), description="Other widths.")'),
+            (IMPORTED, "import torch\nfrom typing import Any\n"),
+        ],
+    ),
+    *_mutants(
+        "check_import_is_quiet",
+        seeds_on_import=_on_import("torch.manual_seed(0)"),
+        seeds_python_on_import=_on_import("import random\nrandom.seed(0)"),
+        draws_on_import=_on_import("START = torch.randn(2)"),
+        computes_on_import=_on_import("ZEROS = torch.zeros(2)"),
+        builds_a_layer_on_import=_on_import("from torch import nn\nSHARED = nn.Linear(2, 2)"),
+        silences_warnings_on_import=_on_import("import warnings\nwarnings.filterwarnings('ignore', message='mutant')"),
+        simplifies_warnings_on_import=_on_import("import warnings\nwarnings.simplefilter('ignore', UserWarning)"),
+        configures_logging_on_import=_on_import("import logging\nlogging.basicConfig(level='INFO')"),
+        adds_a_handler_on_import=_on_import("import logging\nlogging.getLogger().addHandler(logging.StreamHandler())"),
+        sets_cores_log_level_on_import=_on_import("import logging\nlogging.getLogger('fusionzoo').setLevel('ERROR')"),
+        prints_on_import=_on_import("print('hello from a mutant')"),
+        starts_a_program_on_import=_on_import("import subprocess\nsubprocess.run(['true'])"),
+        connects_on_import=_on_import(
+            "import contextlib, socket\nwith contextlib.suppress(OSError):\n"
+            "    socket.create_connection(('127.0.0.1', 9), timeout=1).close()"
+        ),
+    ),
+    # what comes out
+    *_mutants(
+        "check_logits",
+        three_classes_only=("nn.Linear(width, spec.num_classes)", "nn.Linear(width, 3)"),
+    ),
+    *_mutants(
+        "check_penalties_and_figures",
+        penalty_per_class=("logits.square().mean()", "logits.square().mean(dim=0)"),
+        figure_is_a_number=("joined.detach().float().mean()", "float(joined.detach().sum())"),
+        figure_is_nan=("joined.detach().float().mean()", "joined.detach().float().mean() / 0 * 0"),
+    ),
+    *_mutants("check_batch_is_left_alone", writes_into_the_batch=_at_the_end("batch.row.zero_()")),
+    # one row, one score
+    *_mutants("check_a_row_alone", knows_how_many_rows=_at_the_end("logits = logits * (1 + 0.01 * rows)")),
+    *_mutants(
+        "check_order_of_rows",
+        knows_a_falling_order=_at_the_end(
+            "falls = (batch.row[1:] < batch.row[:-1]).sum() >= 0.9 * rows\n"
+            "        logits = torch.where(falls, 1.1 * logits, logits)"
+        ),
+    ),
+    *_mutants(
+        "check_padding",
+        tells_padding_by_its_id=(POOLED, POOLED.replace("mask", "batch.tokens != self.pad_id")),
+    ),
+    *_mutants(
+        "check_rows_are_independent",
+        scales_by_the_batch=_at_the_end("logits = logits / (batch.numbers.square().sum().sqrt() / 100).clamp_min(1.0)"),
+    ),
+    *_mutants(
+        "check_scoring_is_not_random",
+        noise_in_evaluation=_at_the_end(
+            "logits = logits if self.training else logits + 5e-7 * torch.randn_like(logits)"
+        ),
+    ),
+    # every input
+    *_mutants(
+        "check_every_input_matters",
+        last_number_left_out=(
+            "numbers, missing = batch.numbers,",
+            "numbers, missing = torch.cat([batch.numbers[:, :-1], 0 * batch.numbers[:, -1:]], dim=1),",
+        ),
+        last_chunk_of_four_left_out=(
+            POOLED,
+            "fourth = torch.cat([chunk_row.new_full((3,), -1), chunk_row])[: chunk_row.shape[0]] == chunk_row\n"
+            "        pooled = token_mean(tokens, mask & ~fourth[:, None], chunk_row, rows)",
+        ),
+    ),
+    *_mutants(
+        "check_missing_numbers",
+        missing_is_zero=("batch.numbers_missing.float()", "0 * batch.numbers"),
+        mean_of_no_numbers=_at_the_end(
+            "known = (missing == 0).sum(dim=1, keepdim=True)\n"
+            "        logits = logits + (numbers.sum(dim=1, keepdim=True) / known if self.numbers is not None else 0)"
+        ),
+    ),
+    *_mutants(
+        "check_missing_and_unknown_categories",
+        missing_is_unknown=("batch.categories[:, i])", "batch.categories[:, i].clamp(min=1))"),
+        unknown_is_a_value=("batch.categories[:, i])", "batch.categories[:, i] + (batch.categories[:, i] == 1))"),
+    ),
+    # rare shapes
+    *_mutants(
+        "check_empty_text",
+        deviation_of_one_token=(
+            TEXT,
+            f"{TEXT}        n = sum_by_row(mask.sum(dim=1, keepdim=True), chunk_row, rows)\n"
+            "        spread = (token_mean(tokens.float() ** 2, mask, chunk_row, rows) - pooled**2).clamp_min(0)\n"
+            "        joined = joined + 0.01 * (spread * n / (n - 1)).sum(dim=1, keepdim=True)\n",
+        ),
+    ),
+    *_mutants("check_empty_batch", maximum_of_no_rows=_at_the_end("logits = logits + 0.0 * batch.row.float().amax()")),
+    *_mutants(
+        "check_text_or_table_alone",
+        says_that_it_needs_no_table=(WIDTH, f'needs = frozenset({{"text"}})\n    {WIDTH}'),
+        needs_what_it_does_not_read=[
+            (WIDTH, f'reads = frozenset({{"text"}})\n    {WIDTH}'),
+            ("joined = joined + torch.stack(fields).sum(dim=0)", "assert not fields"),
+        ],
+    ),
+    *_mutants(
+        "check_categories_or_numbers_alone",
+        needs_a_category=(TEXT, f"{TEXT}        torch.stack([e.weight for e in self.categories[:1]])\n"),
+        needs_a_number=(
+            "numbers, missing = batch.numbers,",
+            "numbers, missing = torch.stack(batch.numbers.unbind(1), dim=1),",
+        ),
+    ),
+    # training
+    *_mutants(
+        "check_seed_decides_weights",
+        sets_the_seed=_layer("torch.manual_seed(0)"),
+        draws_elsewhere=_layer(
+            "self.text.weight.data.uniform_(-0.1, 0.1, generator=(g := torch.Generator(), g.seed())[0])"
+        ),
+    ),
+    *_mutants(
+        "check_gradients_reach_all_parameters",
+        dead_layer=[
+            _layer("self.dead = nn.Linear(width, spec.num_classes)"),
+            _at_the_end("logits = logits + 0.0 * self.dead(joined)"),
+        ],
+    ),
+    *_mutants(
+        "check_parameter_groups",
+        parameter_in_two_groups=_hook("parameter_groups(model)", "[{'params': [*model.text.parameters()]}] * 2"),
+        group_with_an_unknown_key=_hook(
+            "parameter_groups(model)", "[{'params': [*model.text.parameters()], 'lr': 1.0}]"
+        ),
+        parameter_of_another_model=_hook("parameter_groups(model)", "[{'params': [*nn.Linear(1, 1).parameters()]}]"),
+    ),
+    *_mutants(
+        "check_callbacks",
+        callback_is_a_name=_hook("callbacks()", "['early_stopping']"),
+    ),
+    *_mutants("check_learns_a_small_set", squashed_logits=_at_the_end("logits = 0.05 * logits.tanh()")),
+    *_mutants(
+        "check_bf16",
+        float32_buffer=(
+            TEXT,
+            f"{TEXT}        joined = torch.zeros(rows, joined.shape[1]).scatter_add("
+            "0, torch.arange(rows)[:, None].expand(joined.shape), joined)\n",
+        ),
+    ),
+    # what leaves the job
+    *_mutants(
+        "check_state_dict_is_everything",
+        connects_when_it_is_built=_layer(
+            "import contextlib, socket\n        with contextlib.suppress(OSError):\n"
+            "            socket.create_connection(('127.0.0.1', 9), timeout=1).close()"
+        ),
+        state_outside=[
+            _layer("self.shift = torch.randn(width)"),
+            (TEXT, f"{TEXT}        joined = joined + self.shift\n"),
+        ],
+    ),
+    *_mutants(
+        "check_onnx",
+        index_add=(
+            POOLED,
+            "real = mask.unsqueeze(-1).float()\n"
+            "        total = torch.zeros(rows, tokens.shape[-1])\n"
+            "        total = total.index_add(0, chunk_row, (tokens.float() * real).sum(dim=1))\n"
+            "        pooled = total / sum_by_row(real.sum(dim=1), chunk_row, rows).clamp_min(1.0)",
+        ),
+    ),
+    *_mutants(
+        "check_distributed_training",
+        parameter_for_some_batches=[
+            _layer("self.note = nn.Parameter(torch.randn(width))"),
+            (
+                TEXT,
+                f"{TEXT}        if tokens.shape[0] > rows:\n"
+                "            many = sum_by_row(torch.ones_like(tokens[:, :1, 0]), chunk_row, rows) > 1\n"
+                "            joined = joined + many.float() * self.note\n",
+            ),
+        ],
+    ),
+    # text encoders
+    *_encoders(
+        "check_encoder_width",
+        tokens_are_wider_than_dim=("TextFeatures(tokens,", "TextFeatures(tokens.repeat(1, 1, 2),"),
+    ),
+    *_encoders(
+        "check_encoder_features", infinite_padding=("TextFeatures(tokens,", "TextFeatures(tokens / mask.unsqueeze(-1),")
+    ),
+    *_encoders(
+        "check_encoder_mask_and_chunks",
+        all_tokens_are_real=("TextFeatures(tokens, mask,", "TextFeatures(tokens, torch.ones_like(mask),"),
+    ),
+    *_encoders(
+        "check_encoder_tokens_are_of_their_row",
+        tokens_less_the_mean_of_the_batch=(
+            "TextFeatures(tokens,",
+            "TextFeatures(tokens - tokens.mean(dim=(0, 1)) if len(tokens) else tokens,",
+        ),
+    ),
+    # what most real mistakes look like: several checks see them
+    _several(
+        "softmax_at_the_end", "check_logits check_learns_a_small_set", _at_the_end("logits = logits.softmax(dim=-1)")
+    ),
+    _several(
+        "unmasked_mean",
+        "check_a_row_alone check_padding",
+        (POOLED, POOLED.replace("mask", "torch.ones_like(mask)")),
+    ),
+    _several(
+        "unused_layer",
+        "check_gradients_reach_all_parameters check_distributed_training",
+        _layer("self.unused = nn.Linear(width, width)"),
+    ),
+    _several(
+        "text_is_ignored",
+        "check_every_input_matters check_gradients_reach_all_parameters",
+        (TEXT, "joined = 0.0 * self.text(pooled)\n"),
+    ),
+    _several(
+        "dropout_is_always_on",
+        "check_scoring_is_not_random check_a_row_alone check_order_of_rows check_padding check_rows_are_independent "
+        "check_state_dict_is_everything check_onnx",
+        ("self.dropout(joined.tanh())", "nn.functional.dropout(joined.tanh(), 0.3)"),
+    ),
+    _several(
+        "softmax_over_the_batch",
+        "check_a_row_alone check_rows_are_independent",
+        (TEXT, f"{TEXT}        joined = joined * joined.softmax(dim=0)\n"),
+    ),
+    _several(
+        "loop_over_rows",
+        "check_empty_batch check_onnx",
+        (
+            POOLED,
+            "pooled = torch.stack([tokens[chunk_row == r][mask[chunk_row == r]].mean(dim=0) for r in range(rows)])",
+        ),
+    ),
+)

@@ -1,0 +1,231 @@
+"""`fusionzoo doctor` finds what is wrong with installed plugins, whatever they do, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import Installer
+from fusionzoo import __version__
+from fusionzoo.doctor import Finding, examine
+
+CORE = ["fusionzoo>=0.1,<0.2"]
+SOUND = """
+from fusionzoo import hookimpl
+from fusionzoo.settings import ModelSettings
+class Settings(ModelSettings):
+    pass
+@hookimpl
+def settings_class():
+    return Settings
+@hookimpl
+def build_model(spec):
+    return None
+@hookimpl
+def build_text_encoder(spec):
+    return None
+"""
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fusionzoo.cli", "doctor", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def findings(install: Installer, seconds: float = 120) -> list[Finding]:
+    """What is found among the test's own plugins."""
+    return [one for report in examine(seconds, [str(install.folder)]) for one in report.findings]
+
+
+def the_finding(install: Installer, seconds: float = 120) -> Finding:
+    (found,) = findings(install, seconds)
+    return found
+
+
+# --- all that is installed
+
+
+def test_all_that_is_installed_here_is_sound_and_versions_are_named() -> None:
+    done = run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, *lines, last = done.stdout.splitlines()
+    assert f"fusionzoo {__version__}" in first
+    assert ", torch 2." in first
+    assert ", fusionzoo-moe 0.1.0" in first
+    assert "ok     fusionzoo-cnn 0.1.0: model_class cnn, model_class multimodal_cnn, text_encoder cnn" in lines
+    assert all(line.startswith("ok ") for line in lines)
+    assert last == f"no faults in {len(lines)} examined"
+
+
+def test_one_broken_plugin_among_sound_ones_is_the_only_finding_and_the_status_is_1(install: Installer) -> None:
+    install("acme-film", models=["film"], source="print('noise')\nimport nowhere", requires=CORE)
+    done = run("--json", PYTHONPATH=str(install.folder))
+    assert done.returncode == 1
+    document = json.loads(done.stdout)
+    assert document["ok"] is False
+    assert document["versions"]["acme-film"] == "1.0"
+    (found,) = document["findings"]
+    assert found.pop("problem") == (
+        "model_class 'film' comes from acme-film 1.0 (acme_film), and importing it failed: ModuleNotFoundError: "
+        "No module named 'nowhere'. The fault is in acme-film 1.0 or in what it imports, not in fusionzoo."
+    )
+    assert found == {
+        "kind": "model_class",
+        "name": "film",
+        "distribution": "acme-film",
+        "version": "1.0",
+        "remedy": "pip install --upgrade acme-film",
+    }
+
+
+def test_a_sound_plugin_has_no_finding(install: Installer) -> None:
+    install("acme-film", models=["film"], text_encoders=["film"], source=SOUND, requires=CORE)
+    (report,) = examine(120, [str(install.folder)])
+    assert report.subject == "acme-film 1.0: model_class film, text_encoder film"
+    assert report.findings == ()
+
+
+# --- names and metadata
+
+
+def test_a_name_that_two_claim_is_a_finding_though_each_is_sound(install: Installer) -> None:
+    install("acme-one", models=["film"], source=SOUND, requires=CORE)
+    install("acme-two", "2.0", models=["film"], source=SOUND, requires=CORE)
+    found = the_finding(install)
+    assert (found.kind, found.name, found.distribution) == ("model_class", "film", "acme-one, acme-two")
+    assert "is provided by 2 installed distributions: acme-one 1.0 (acme_one), acme-two 2.0" in found.problem
+    assert found.remedy.startswith("set model_class to the one you want")
+
+
+def test_both_claimants_of_a_name_are_loaded(install: Installer) -> None:
+    install("acme-one", models=["film"], source="1 / 0", requires=CORE)
+    install("acme-two", models=["film"], source="[][0]", requires=CORE)
+    problems = [found.problem for found in findings(install)]
+    assert len(problems) == 3
+    assert any("ZeroDivisionError" in problem and "acme-one" in problem for problem in problems)
+    assert any("IndexError" in problem and "acme-two" in problem for problem in problems)
+
+
+def test_metadata_that_cannot_be_read_is_a_finding(install: Installer) -> None:
+    (install("acme-film", models=["film"], source=SOUND) / "METADATA").write_text("")
+    (install("acme-gate", models=["gate"], source=SOUND) / "entry_points.txt").write_bytes(b"\xff[fusionzoo.models]")
+    gate, film = findings(install)
+    assert (gate.kind, gate.name) == ("distribution", "acme_gate-1.0.dist-info")
+    assert "entry points that cannot be read" in gate.problem
+    assert (film.name, film.version) == ("film", "")
+    assert "whose metadata cannot be read" in film.problem
+
+
+@pytest.mark.parametrize(
+    ("requires", "said"),
+    [
+        ([], "it requires none"),
+        (["fusionzoo"], "it requires fusionzoo, which every future fusionzoo meets"),
+        (["fusionzoo>=0.1"], "it requires fusionzoo>=0.1, which every"),
+        (["fusionzoo!=0.0.1"], "which every future"),
+        (["fusionzoo<0.2; python_version < '3'"], "it requires none"),
+    ],
+)
+def test_a_requirement_on_core_without_an_upper_bound_is_a_finding(
+    install: Installer, requires: list[str], said: str
+) -> None:
+    install("acme-film", models=["film", "gate"], source=SOUND, requires=requires)
+    found = the_finding(install)
+    assert said in found.problem
+    assert found.remedy == "in acme-film 1.0, require 'fusionzoo>=0.1,<0.2'."
+
+
+@pytest.mark.parametrize("bounded", ["fusionzoo<1", "fusionzoo<=0.1.0", "FusionZoo~=0.1", "fusionzoo==0.1.*"])
+def test_any_upper_bound_will_do(install: Installer, bounded: str) -> None:
+    install("acme-film", models=["film"], source=SOUND, requires=[bounded])
+    assert findings(install) == []
+
+
+def test_requirements_that_do_not_hold_are_a_finding_and_the_plugin_is_not_imported(install: Installer) -> None:
+    install("acme-film", models=["film"], source="1 / 0", requires=["fusionzoo>=7,<8"])
+    install("acme-gate", models=["gate"], source="1 / 0", requires=[*CORE, "no-such-package>=1"])
+    film, gate = findings(install)
+    assert "which was built for fusionzoo<8,>=7" in film.problem
+    assert "no-such-package>=1 (not installed)" in gate.problem
+
+
+# --- the import
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import os; os._exit(7)", "the process that loaded it ended with status 7"),
+        ("import os; os._exit(0)", "the process that loaded it ended with status 0"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "was killed by signal 11 (Segmentation fault)"),
+        ("print('the last', 'words', flush=True); import os; os._exit(1)", "Its last words: the last words"),
+        ("raise KeyboardInterrupt", "was killed by signal 2 (Interrupt)"),
+        ("raise SystemExit(0)", "importing it failed: SystemExit: 0"),
+        ("import atexit, os; atexit.register(os._exit, 9)\n" + SOUND, "ended with status 9"),
+        ("", "it lacks settings_class(), build_model()"),
+        (SOUND.replace("return Settings", "return dict"), "which is no subclass of ModelSettings"),
+        (SOUND.replace("return Settings", "raise OSError('gone')"), "settings_class() raised OSError: gone"),
+        (SOUND.replace("    pass", "    lr: float = 1.0"), "belong to core: lr"),
+        (SOUND.replace("(spec)", "(specs)"), "arguments that core does not pass"),
+    ],
+)
+def test_an_import_that_goes_wrong_is_a_finding(install: Installer, source: str, said: str) -> None:
+    install("acme-film", models=["film"], source=source, requires=CORE)
+    found = the_finding(install)
+    assert said in found.problem
+    assert found.remedy
+
+
+def test_an_import_that_never_ends_is_a_finding_and_what_it_started_is_ended_too(
+    install: Installer, tmp_path: Path
+) -> None:
+    started = tmp_path / "pid"
+    source = f"""
+    import subprocess, time
+    from pathlib import Path
+    Path({str(started)!r}).write_text(str(subprocess.Popen(["sleep", "1000"]).pid))
+    while True:
+        time.sleep(1)
+    """
+    install("acme-film", models=["film"], source=source, requires=CORE)
+    found = the_finding(install, seconds=5)
+    assert "did not end within 5 seconds" in found.problem
+    child = Path(f"/proc/{started.read_text()}/stat")
+    for _ in range(200):  # until the system has ended it
+        if not child.exists() or ") Z " in child.read_text():
+            return
+        time.sleep(0.05)
+    pytest.fail("the program that the import started still runs")
+
+
+def test_after_a_name_that_ends_its_process_the_others_of_its_plugin_are_loaded_too(install: Installer) -> None:
+    source = f"""{SOUND}
+class Ends:
+    @hookimpl
+    def settings_class(self):
+        import os
+        os._exit(3)
+    @hookimpl
+    def build_model(self, spec):
+        return None
+ends = Ends()
+wrong = object()
+"""
+    values = {"a": "acme_film", "b": "acme_film:ends", "c": "acme_film:wrong", "d": "acme_film"}
+    install("acme-film", models=values, source=source, requires=CORE)
+    assert {found.name: "status 3" in found.problem for found in findings(install)} == {"b": True, "c": False}
+
+
+def test_a_plugin_cannot_answer_for_the_doctor_on_its_output(install: Installer) -> None:
+    install("acme-film", models=["film"], source="print('null', flush=True)\nimport os; os._exit(0)", requires=CORE)
+    assert "ended with status 0" in the_finding(install).problem

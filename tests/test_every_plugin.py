@@ -1,0 +1,101 @@
+"""What every installed plugin owes: a new one is tested with no edit here, and none is excused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from forks import Forks
+from fusionzoo.conformance import processes, reference
+from fusionzoo.conformance.checks import MODEL_CHECKS
+from fusionzoo.conformance.run import Case, cases_of
+from fusionzoo.conformance.subject import Request, Subject
+from fusionzoo.registry import MODELS, TEXT_ENCODERS, Registry
+from shop import JobFolder, shop_rows
+
+ENCODERS = list(Registry.discover(TEXT_ENCODERS))
+SUBJECTS = [Subject(Request(group, name)) for group in (MODELS, TEXT_ENCODERS) for name in Registry.discover(group)]
+MODEL_SUBJECTS = [subject for subject in SUBJECTS if not subject.is_encoder]
+FREE = [subject for subject in MODEL_SUBJECTS if subject.encoder and subject.encoder.name == reference.NAME]
+OVER_EACH = [Subject(Request(MODELS, free.request.name, text_encoder=name)) for free in FREE for name in ENCODERS]
+CASES = [
+    *(case for subject in SUBJECTS for case in cases_of(subject)),
+    *(Case(check, (subject,), subject.title) for subject in OVER_EACH for check in MODEL_CHECKS),
+]
+
+
+def _id(case: Case) -> str:
+    (subject,) = case.subjects
+    return "-".join([case.check.__name__, *_names(subject)])
+
+
+def _names(subject: Subject) -> list[str]:
+    if subject.is_encoder:
+        return ["text_encoder", subject.request.name]
+    return [name for name in (subject.request.name, subject.request.text_encoder) if name]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forks() -> Iterator[None]:
+    """The kit's processes in a fraction of their time; test_conformance.py has them fresh."""
+    started = Forks()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "_start", started.start)
+        yield
+    started.close()
+
+
+@pytest.mark.parametrize("case", CASES, ids=_id)
+def test_conformance(case: Case) -> None:
+    result = case.run()
+    assert result.status == "passed", f"{result.subject}: {result.detail}"
+
+
+def test_the_zoo_is_there() -> None:
+    late = {(s.encoder.name, "late") for s in MODEL_SUBJECTS if s.encoder and "table" in s.settings.reads} - {
+        (reference.NAME, "late")
+    }
+    pairs = late | {(str(s.request.text_encoder), s.request.name) for s in OVER_EACH}
+    assert {"bert", "cnn", "lstm"} <= set(ENCODERS)
+    assert len(MODEL_SUBJECTS) >= 9
+    fusions = {"late", "multimodal_gate_fusion", "multimodal_moe", "multimodal_cross_attn"}
+    assert {(encoder, fusion) for encoder in ("bert", "cnn", "lstm") for fusion in fusions} <= pairs
+
+
+# --- real jobs
+
+
+def _settings_of(subject: Subject) -> dict[str, Any]:
+    """The plugin's small settings as a job has them; a fusion over any encoder stands over the smallest."""
+    flat = subject.settings.model_dump(mode="json")
+    if subject.encoder is not None and subject.encoder.name == reference.NAME:
+        flat["text_encoder"] = "cnn"
+    elif subject.encoder_settings is not None:
+        flat |= subject.encoder_settings.model_dump(mode="json")
+    return flat
+
+
+def _uneven(frame: pd.DataFrame, chunks: int) -> pd.DataFrame:
+    """Texts of one chunk, of many, and none, in turn."""
+    lengths = [(1, chunks, 0)[i % 3] for i in range(len(frame))]
+    words = [str(message)[:30] for message in frame["message"]]
+    texts = [" ".join([word] * length) if length else None for word, length in zip(words, lengths, strict=True)]
+    return frame.assign(message=pd.Series(texts, dtype=object))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+@pytest.mark.parametrize("subject", MODEL_SUBJECTS, ids=lambda subject: subject.request.name)
+def test_every_model_trains_with_2_3_and_7_classes_on_every_kind_of_batch(
+    job: JobFolder, subject: Subject, classes: int
+) -> None:
+    """Defects 2 and 3 of the predecessor: its encoders crashed on its own batches, its fusions on three classes."""
+    labels = tuple(range(classes))
+    for seed, (channel, rows) in enumerate({"train": 63, "val": 42, "test": 21}.items()):
+        job.channel(channel, _uneven(shop_rows(rows, seed, labels), chunks=9))
+    small = {"max_sen_len": 8, "max_total_chunks": 6, "max_epochs": 1, "batch_size": 8, "num_classes": classes}
+    job.settings(**{**_settings_of(subject), **small, "model_class": subject.request.name, "num_channels": None})
+    assert job.run() == 0, job.failure
+    assert {path.name for path in job.model.iterdir()} >= {"model.pth", "model.onnx", "model_artifacts.pth"}

@@ -1,0 +1,235 @@
+"""`fusionzoo new` writes a plugin that is whole: it is built, installed, checked, typed and formatted as it stands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from conftest import Installer
+from fusionzoo import __version__
+from fusionzoo.registry import bounds_on_core
+from fusionzoo.scaffold import LONGEST, Written, write
+
+ROOT = Path(__file__).parents[1]
+EITHER = pytest.mark.parametrize("is_encoder", [False, True], ids=["fusion", "encoder"])
+
+
+def cli(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command, started in a folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "fusionzoo.cli", *map(str, arguments)],
+        env={**os.environ, **environment},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+
+
+def project(made: Written) -> dict[str, object]:
+    table: dict[str, object] = tomllib.loads((made.folder / "pyproject.toml").read_text("utf-8"))["project"]
+    return table
+
+
+# --- it works as it is written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["tiny_idea"], ["multimodal_tiny_idea"]),
+        (["tiny_words", "--encoder"], ["tiny_words", "multimodal_tiny_words"]),
+    ],
+    ids=["fusion", "encoder"],
+)
+def test_a_new_plugin_is_installed_by_pip_and_passes_every_check(
+    tmp_path: Path, arguments: list[str], names: list[str]
+) -> None:
+    made = cli("new", *arguments, "--json", folder=tmp_path)
+    assert made.returncode == 0, made.stderr
+    document = json.loads(made.stdout)
+    assert document["names"] == names
+    assert sorted(document["files"]) == sorted(
+        str(path.relative_to(tmp_path / document["folder"]))
+        for path in (tmp_path / document["folder"]).rglob("*")
+        if path.is_file()
+    )
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-index", "--no-deps"]
+    target = ["--no-build-isolation", "--target", str(tmp_path / "site"), str(tmp_path / document["folder"])]
+    subprocess.run([*pip, *target], check=True, capture_output=True)
+    for name in names:
+        checked = cli("check", name, "--json", folder=tmp_path, PYTHONPATH=str(tmp_path / "site"))
+        results = json.loads(checked.stdout)
+        assert [one for one in results if one["status"] != "passed"] == []
+        assert len(results) >= 25
+        assert checked.returncode == 0
+
+
+@EITHER
+def test_its_own_test_file_is_the_kit(tmp_path: Path, install: Installer, is_encoder: bool) -> None:
+    made = write("tiny", tmp_path, is_encoder)
+    points = project(made)["entry-points"]
+    assert isinstance(points, dict)
+    install(
+        "fusionzoo-tiny",
+        source=(made.folder / "fusionzoo_tiny.py").read_text("utf-8"),
+        models=points["fusionzoo.models"],
+        text_encoders=points.get("fusionzoo.text_encoders", {}),
+        requires=["fusionzoo>=0.1,<0.2"],
+    )
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests"],
+        cwd=made.folder,
+        env={**os.environ, "PYTHONPATH": str(install.folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert found.stdout.count("check_metadata") == sum(map(len, points.values()))
+
+
+@EITHER
+@pytest.mark.parametrize("name", ["a", "fusion", "text", "z" * LONGEST])
+@pytest.mark.parametrize("width", [88, 120])
+def test_what_is_written_is_formatted_whatever_the_name_and_the_width(
+    tmp_path: Path, name: str, is_encoder: bool, width: int
+) -> None:
+    made = write(name, tmp_path, is_encoder)
+    ruff = [sys.executable, "-m", "ruff"]
+    options = ["--isolated", "--no-cache", "--line-length", str(width), str(made.folder)]
+    done = subprocess.run([*ruff, "format", "--diff", *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    linted = subprocess.run([*ruff, "check", *options], capture_output=True, text=True)
+    assert linted.returncode == 0, linted.stdout
+
+
+def test_what_is_written_satisfies_mypy_strict(tmp_path: Path) -> None:
+    modules = [
+        next((write(name, tmp_path, is_encoder).folder).glob("fusionzoo_*.py"))
+        for name, is_encoder in (("fusion", False), ("model", True))
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", ROOT / ".mypy_cache", *modules],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@EITHER
+def test_its_requirements_are_bounded_and_as_low_as_cores_own(tmp_path: Path, is_encoder: bool) -> None:
+    needed = project(write("tiny", tmp_path, is_encoder))["dependencies"]
+    assert isinstance(needed, list)
+    core = tomllib.loads((ROOT / "core/pyproject.toml").read_text("utf-8"))
+    same = {Requirement(line).name: line for line in core["project"]["dependencies"]}
+    own = {Requirement(line).name: line for line in needed}
+    assert own.pop("fusionzoo") == bounds_on_core()
+    if not is_encoder:
+        assert own.pop("fusionzoo-bert") == bounds_on_core().replace("fusionzoo", "fusionzoo-bert")
+    assert own == {name: same[name] for name in ("torch", "pydantic")}
+    assert Requirement(bounds_on_core()).specifier.contains(__version__)
+
+
+@EITHER
+def test_the_readme_has_a_row_for_each_setting_with_its_default(
+    tmp_path: Path, install: Installer, is_encoder: bool
+) -> None:
+    made = write("tiny", tmp_path, is_encoder)
+    points = project(made)["entry-points"]
+    assert isinstance(points, dict)
+    install(
+        "fusionzoo-tiny",
+        source=(made.folder / "fusionzoo_tiny.py").read_text("utf-8"),
+        models=points["fusionzoo.models"],
+        text_encoders=points.get("fusionzoo.text_encoders", {}),
+        requires=["fusionzoo>=0.1,<0.2"],
+    )
+    shown = cli("show", made.names[0], "--json", folder=tmp_path, PYTHONPATH=str(install.folder))
+    readme = (made.folder / "README.md").read_text("utf-8")
+    rows = [line.split("|") for line in readme.splitlines() if line.startswith("| `")]
+    told = {
+        name.strip(" `"): default.strip(" `")
+        for _, names, defaults, *_ in rows
+        for name, default in zip(names.split(","), defaults.split(","), strict=True)
+    }
+    for one in json.loads(shown.stdout):
+        for name, schema in one["settings"]["properties"].items():
+            assert told[name] == str(schema["default"]), name
+
+
+# --- names and places
+
+
+def test_a_fusion_may_be_named_with_its_prefix(tmp_path: Path) -> None:
+    made = write("multimodal_tiny", tmp_path, is_encoder=False)
+    assert made.names == ("multimodal_tiny",)
+    assert made.folder.name == "fusionzoo-tiny"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("MyIdea", "Fix: choose one like 'my_idea'."),
+        ("my-idea", "Fix: choose one like 'my_idea'."),
+        ("2nd", "Fix: choose one like 'nd'."),
+        ("a__b", "Fix: choose one like 'a_b'."),
+        ("../up", "Fix: choose one like 'up'."),
+        ("é", "is no name for an architecture"),
+        ("a\n", "is no name for an architecture"),
+        ("x" * (LONGEST + 1), f"{LONGEST} characters at most"),
+        ("class", "is a word of Python itself"),
+        ("multimodal_import", "is a word of Python itself"),
+        ("cnn", "model_class 'multimodal_cnn' is already provided by fusionzoo-cnn 0.1.0"),
+        ("multimodal_moe", "model_class 'multimodal_moe' is already provided by fusionzoo-moe"),
+        ("taken", "There is a module 'fusionzoo_taken' already"),
+    ],
+)
+def test_a_name_that_cannot_be_used_is_refused_and_nothing_is_written(
+    tmp_path: Path, install: Installer, name: str, said: str
+) -> None:
+    (install.folder / "fusionzoo_taken.py").write_text("")
+    done = cli("new", name, folder=tmp_path, PYTHONPATH=str(install.folder))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_an_encoder_whose_name_a_text_encoder_has_is_refused(tmp_path: Path, install: Installer) -> None:
+    install("acme-words", text_encoders=["words"])
+    done = cli("new", "words", "--encoder", folder=tmp_path, PYTHONPATH=str(install.folder))
+    assert done.returncode == 1
+    assert "text_encoder 'words' is already provided by acme-words 1.0" in done.stderr
+    assert cli("new", "words", folder=tmp_path, PYTHONPATH=str(install.folder)).returncode == 0
+
+
+def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "fusionzoo-tiny").mkdir()
+    (tmp_path / "fusionzoo-tiny/mine.txt").write_text("mine")
+    done = cli("new", "tiny", folder=tmp_path)
+    assert done.returncode == 1
+    assert "fusionzoo-tiny is there already" in done.stderr
+    assert [path.name for path in (tmp_path / "fusionzoo-tiny").iterdir()] == ["mine.txt"]
+
+
+def test_a_place_that_cannot_be_written_to_is_an_error_without_a_stack_trace(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = cli("new", "tiny", "--folder", "file", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Fix: " in done.stderr
+
+
+def test_the_printed_commands_work_for_a_folder_with_a_space(tmp_path: Path) -> None:
+    done = cli("new", "tiny", "--folder", "my plugins", folder=tmp_path)
+    assert done.returncode == 0
+    assert "  pip install -e 'my plugins/fusionzoo-tiny'\n  fusionzoo check multimodal_tiny\n" in done.stdout
+    assert (tmp_path / "my plugins/fusionzoo-tiny/pyproject.toml").exists()
