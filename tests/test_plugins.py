@@ -257,6 +257,17 @@ def test_each_row_goes_to_its_top_k_experts_and_to_no_other(top_k: int) -> None:
     assert sum(load.values()).item() == pytest.approx(top_k)
 
 
+def test_a_row_has_the_shared_logits_and_those_of_its_experts_by_their_weights() -> None:
+    model, whole = build("multimodal_moe", num_experts=2), batch(MIXED)
+    with torch.no_grad():
+        text, table = model.towers(whole)
+        joint = torch.cat([text, table], dim=-1)
+        weights, _, _ = model.router(joint)
+        inputs = [text, table, joint, joint]
+        parts = [w[:, None] * expert(x) for w, expert, x in zip(weights.T, model.experts, inputs, strict=True)]
+        assert torch.allclose(model(whole).logits, model.shared(joint) + sum(parts), atol=1e-6)
+
+
 @pytest.mark.parametrize("top_k", [1, 2])
 def test_the_router_learns_from_the_loss_itself(top_k: int) -> None:
     model = build("multimodal_moe", top_k=top_k, load_balance=0.0).train()
@@ -303,8 +314,8 @@ def naive_reading(model: Any, tokens: torch.Tensor, fields: torch.Tensor) -> tor
 def test_fields_attend_to_all_tokens_of_their_row_and_tokens_to_all_its_fields() -> None:
     model, whole = build("multimodal_cross_attn", num_heads=2), batch(MIXED, width=16)
     with torch.no_grad():
-        text, fields = model.text_encoder(whole), model.table(whole)
-        text = replace(text, tokens=model.text(text.tokens))
+        text, fields = model.text_encoder(whole), model.field(model.table.fields(whole))
+        text = replace(text, tokens=model.token(text.tokens))
         new_text, new_fields = model.layers[0](text, fields)
         layer = model.layers[0]
         for row in range(4):
@@ -328,8 +339,9 @@ def test_tokens_beyond_the_cap_change_nothing_and_those_before_it_do() -> None:
 
     class Bag(nn.Module):
         def forward(self, given: Batch) -> TextFeatures:
-            vectors = encode(given.tokens, given.token_mask).repeat(1, 1, 2)[..., : model.text.in_features]
-            return TextFeatures(vectors, given.token_mask, given.chunk_row, torch.zeros(given.rows, 1))
+            width = model.token.in_features
+            vectors = encode(given.tokens, given.token_mask).repeat(1, 1, 2)[..., :width]
+            return TextFeatures(vectors, given.token_mask, given.chunk_row, torch.zeros(given.rows, width))
 
     model.text_encoder = Bag()
     with torch.no_grad():
