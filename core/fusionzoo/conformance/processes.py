@@ -46,7 +46,7 @@ def run_fresh(task: str, subject: Subject, folder: Path, processes: int = 1) -> 
     """Do a task of `fusionzoo.conformance.child` in fresh processes that have this one's `sys.path`.
 
     Raises:
-        ConformanceFailure: what went wrong in the first that failed.
+        ConformanceFailure: how processes ended that died without a word, or else what the first that failed told.
     """
     path = [entry or str(Path.cwd()) for entry in sys.path]
     job = {"task": task, "request": asdict(subject.request), "folder": str(folder), "path": path}
@@ -55,20 +55,21 @@ def run_fresh(task: str, subject: Subject, folder: Path, processes: int = 1) -> 
         for rank in range(processes):
             children.append(_start({**job, "rank": rank}, _log(folder, rank)))
         in_time = _wait(children)
+        died = {rank: child.poll() for rank, child in enumerate(children) if child.poll()}
     finally:
         for child in children:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
+    for rank, status in died.items():
+        if not failure_of(folder, rank).exists():  # the other only tells that it lost its peer
+            last = " | ".join(_log(folder, rank).read_text("utf-8", "replace").strip().splitlines()[-5:])
+            raise ConformanceFailure(f"a fresh process ended with status {status}: {last}")
     told = sorted(folder.glob(failure_of(folder, "*").name), key=lambda written: written.stat().st_mtime_ns)
     if told:
         raise ConformanceFailure(told[0].read_text("utf-8"))
     if not in_time:
         raise ConformanceFailure(f"a fresh process did not end within {SECONDS} seconds")
-    for rank, child in enumerate(children):
-        if child.returncode:
-            last = " | ".join(_log(folder, rank).read_text("utf-8", "replace").strip().splitlines()[-5:])
-            raise ConformanceFailure(f"a fresh process ended with status {child.returncode}: {last}")
 
 
 def _log(folder: Path, rank: int) -> Path:
