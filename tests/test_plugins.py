@@ -257,9 +257,18 @@ def test_each_row_goes_to_its_top_k_experts_and_to_no_other(top_k: int) -> None:
     assert sum(load.values()).item() == pytest.approx(top_k)
 
 
+def experienced(model: Any) -> Any:
+    """The mixture with experts that have something to say, which at first they have not."""
+    for expert in model.experts:
+        nn.init.normal_(expert[-1].weight)
+    return model
+
+
 def test_a_row_has_the_shared_logits_and_those_of_its_experts_by_their_weights() -> None:
     model, whole = build("multimodal_moe", num_experts=2), batch(MIXED)
     with torch.no_grad():
+        assert torch.equal(model(whole).logits, model.shared(torch.cat(model.towers(whole), dim=-1)))
+        experienced(model)
         text, table = model.towers(whole)
         joint = torch.cat([text, table], dim=-1)
         weights, _, _ = model.router(joint)
@@ -270,7 +279,7 @@ def test_a_row_has_the_shared_logits_and_those_of_its_experts_by_their_weights()
 
 @pytest.mark.parametrize("top_k", [1, 2])
 def test_the_router_learns_from_the_loss_itself(top_k: int) -> None:
-    model = build("multimodal_moe", top_k=top_k, load_balance=0.0).train()
+    model = experienced(build("multimodal_moe", top_k=top_k, load_balance=0.0)).train()
     model(batch(MIXED)).logits.sum().backward()
     assert model.router.clean.weight.grad.abs().sum() > 0
     assert model.router.noise.weight.grad.abs().sum() > 0
@@ -400,7 +409,7 @@ def test_the_settings_of_a_fusion_change_its_layers(model_class: str, name: str,
 
 
 def test_no_expert_starves_on_the_demo_data_and_the_load_is_logged(tmp_path: Path) -> None:
-    made = demo.generate(tmp_path, 700)
+    made = demo.generate(tmp_path, 1400)
     others = {
         "text_encoder": "cnn",
         "num_channels": [16],

@@ -86,7 +86,11 @@ class MixtureOfExperts(nn.Module):
         self.names = [*ALONE, *(f"joint_{i}" for i in range(settings.num_experts))]
         seen = [width] * len(ALONE) + [2 * width] * settings.num_experts
         self.shared = ClassifierHead(2 * width, width, spec.num_classes, settings.dropout)
-        self.experts = nn.ModuleList(ClassifierHead(w, width, spec.num_classes, settings.dropout) for w in seen)
+        experts = [ClassifierHead(w, width, spec.num_classes, settings.dropout) for w in seen]
+        for expert in experts:  # what they add begins at zero: late fusion, and then what it leaves open
+            for parameter in expert[-1].parameters():
+                nn.init.zeros_(parameter)
+        self.experts = nn.ModuleList(experts)
         self.router = Router(2 * width, len(self.names), settings)
         self.load_balance = settings.load_balance
 
