@@ -151,8 +151,8 @@ def test_any_upper_bound_will_do(install: Installer, bounded: str) -> None:
     assert findings(install) == []
 
 
-def test_requirements_that_do_not_hold_are_a_finding_and_the_plugin_is_not_imported(install: Installer) -> None:
-    install("acme-film", models=["film"], source="1 / 0", requires=["fusionzoo>=7,<8"])
+def test_requirements_that_do_not_hold_are_one_finding_and_the_plugin_is_not_imported(install: Installer) -> None:
+    install("acme-film", models=["film", "tower"], source="1 / 0", requires=["fusionzoo>=7,<8"])
     install("acme-gate", models=["gate"], source="1 / 0", requires=[*CORE, "no-such-package>=1"])
     film, gate = findings(install)
     assert "which was built for fusionzoo<8,>=7" in film.problem
