@@ -12,6 +12,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
+from transformers import AutoConfig, AutoModel
 
 from fusionzoo import demo
 from fusionzoo.artifacts import bundle
@@ -85,8 +86,6 @@ MIXED = [[12, 3], [1], [12, 12, 12, 5], [7]]
 
 
 def test_pretrained_weights_are_loaded_and_dropout_is_on_in_them(minilm: str) -> None:
-    from transformers import AutoModel
-
     plugin = Registry.discover(TEXT_ENCODERS).load("bert")
     settings = plugin.settings_class().resolve(job(tokenizer=minilm))
     spec = replace(SPEC, text=TextSpec(30522, 0, 12, 4, minilm))
@@ -120,6 +119,30 @@ def test_reinit_layers_leaves_that_many_of_the_last_layers_as_they_were_drawn(mi
     assert torch.equal(encoder.backbone.state_dict()["pooler.dense.weight"], drawn["pooler.dense.weight"])
     embeddings = "embeddings.word_embeddings.weight"
     assert not torch.equal(encoder.backbone.state_dict()[embeddings], drawn[embeddings])
+
+
+TINY_ALBERT = {
+    "model_type": "albert",
+    "vocab_size": 40,
+    "embedding_size": 8,
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
+
+
+def test_an_encoder_whose_layers_share_their_weights_is_loaded_and_none_of_them_can_start_anew(tmp_path: Path) -> None:
+    theirs = AutoModel.from_config(AutoConfig.for_model(**TINY_ALBERT))
+    theirs.save_pretrained(tmp_path)
+    encoder = build_encoder("bert", encoder_name=str(tmp_path), encoder_config=None)
+    settings = encoder_settings("bert", encoder_name=str(tmp_path), encoder_config=None)
+    assert encoder.load_pretrained(settings)
+    word = "embeddings.word_embeddings.weight"
+    assert torch.equal(encoder.backbone.state_dict()[word], theirs.state_dict()[word])
+    with pytest.raises(SettingFault, match="share") as refused:
+        encoder.load_pretrained(settings.model_copy(update={"reinit_layers": 1}))
+    assert refused.value.key == "reinit_layers"
 
 
 def test_a_frozen_encoder_keeps_its_weights_and_scores_without_dropout() -> None:

@@ -66,10 +66,19 @@ def _positions(config: PretrainedConfig) -> int | None:
 
 
 def last_layers(backbone: PreTrainedModel, count: int) -> tuple[str, ...]:
-    """The prefixes of the parameters of the last `count` layers."""
+    """The prefixes of the parameters of the last `count` layers.
+
+    Raises:
+        SettingFault: its layers share their weights, so that none is the last; names `reinit_layers`.
+    """
+    if count == 0:
+        return ()
     layers = backbone.config.num_hidden_layers
-    stack = next(n for n, m in backbone.named_modules() if isinstance(m, nn.ModuleList) and len(m) == layers)
-    return tuple(f"{stack}.{i}." for i in range(layers - count, layers))
+    stacks = [n for n, m in backbone.named_modules() if isinstance(m, nn.ModuleList) and len(m) == layers]
+    if not stacks:
+        problem = f"the layers of {backbone.config.model_type} share their weights"
+        raise SettingFault("reinit_layers", count, problem, "remove it, or choose another encoder")
+    return tuple(f"{stacks[0]}.{i}." for i in range(layers - count, layers))
 
 
 def load_weights(backbone: PreTrainedModel, name: str, anew: tuple[str, ...] = ()) -> None:
