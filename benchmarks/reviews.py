@@ -67,7 +67,7 @@ def main(models: list[str]) -> None:
             subprocess.run([sys.executable, str(TRAIN_PY)], env=environment, check=True)
             figures = json.loads((root / "output/data/metrics.json").read_text())["splits"]["val"]["metrics"]
             shown = " ".join(f"{name}={value:.4f}" for name, value in figures.items())
-            print(f"{values['model_class']}: val {shown}; {time.monotonic() - started:.0f} s", flush=True)  # noqa: T201
+            print(f"{values['model_class']}: val {shown}; {time.monotonic() - started:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

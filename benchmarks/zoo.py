@@ -168,7 +168,7 @@ def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 
     )
     architecture = replace(architecture, model=Timed(architecture.model, watch))
     with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-        paths = Paths(Path(folder), Path(folder) / "checkpoints")
+        paths = Paths(Path(folder), Path(folder) / "checkpoints", Path(folder) / "cache")
         data.write(paths, seed, size)
         prepared = job.prepare(paths, architecture)
         seed_everything(seed, verbose=False)
@@ -268,7 +268,7 @@ def measure_speed(models: Sequence[Model], data: DataSet, reference: str) -> Rec
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
+    print(line, flush=True)
 
 
 # --- the command line

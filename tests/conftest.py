@@ -70,6 +70,14 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         sys.modules.pop(module, None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of the jobs that tests run; not the user's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["FUSIONZOO_CACHE"] = str(folder)
+    return folder
+
+
 @pytest.fixture
 def job(tmp_path: Path) -> JobFolder:
     """An empty job folder."""

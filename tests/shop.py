@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from fusionzoo.data.ragged import Ragged
 
 TINY_BERT = {
     "model_type": "bert",
@@ -44,6 +47,11 @@ def shop_rows(rows: int, seed: int = 0, classes: tuple[Any, ...] = (0, 1)) -> pd
     frame.loc[rng.random(rows) < 0.05, "message"] = None
     frame.loc[: len(classes) - 1, "target"] = list(classes)  # each class at least once
     return frame
+
+
+def lists(ragged: Ragged) -> list[list[int]]:
+    """Each of its lists as a plain one."""
+    return [part.tolist() for part in ragged]
 
 
 @dataclass
@@ -103,7 +111,7 @@ class JobFolder:
         def job(paths: Paths) -> None:
             train(paths)
 
-        return run_job(job, {"SAGEMAKER_BASE_DIR": str(self.root)})
+        return run_job(job, {"SAGEMAKER_BASE_DIR": str(self.root), "FUSIONZOO_CACHE": os.environ["FUSIONZOO_CACHE"]})
 
     @property
     def model(self) -> Path:

@@ -292,6 +292,11 @@ def test_the_encoder_brings_its_tokenizer_where_none_is_given() -> None:
         ({"tab_field_list": []}, ["multimodal_bert", "it needs table"]),
         ({"text_name": ...}, ["multimodal_bert", "it needs text"]),
         ({"model": {"lr": 1}}, ["model", "top level"]),
+        ({"val_fraction": 0.95}, ["val_fraction = 0.95", "leaves train too little", "below 0.95"]),
+        ({"val_fraction": "0.3", "test_fraction": 0.65}, ["test_fraction = 0.65", "together are 0.95"]),
+        ({"val_fraction": 1.0}, ["val_fraction = 1.0", "below 1"]),
+        ({"group_field": "customer"}, ['group_field = "customer"', "give one of these"]),
+        ({"group_field": "target", "val_fraction": 0.1}, ['group_field = "target"', "label_name too"]),
     ],
 )
 def test_a_setting_that_cannot_be_is_named_with_its_value_and_a_remedy(
@@ -348,6 +353,19 @@ def test_what_resolve_refuses_is_reported_like_any_other_fault() -> None:
             raise SettingFault("gate", self.gate, "it cannot work here", "choose another")
 
     assert "gate = 0.5: it cannot work here. Fix: choose another." in refused(Choosy)
+
+
+def test_train_may_be_divided_in_whole_groups_of_any_column_but_the_label() -> None:
+    job = parsed(val_fraction="0.44", test_fraction=0.5, group_field="customer").job
+    assert (job.val_fraction, job.test_fraction, job.group_field) == (0.44, 0.5, "customer")
+    for column in ("id", "feature1", "text_field"):
+        assert parsed(test_fraction=0.1, group_field=column).job.group_field == column
+
+
+def test_where_a_fraction_has_a_fault_of_its_own_nothing_more_is_said_of_the_group() -> None:
+    message = refused(group_field="customer", val_fraction=-1)
+    assert "val_fraction = -1" in message
+    assert "group_field" not in message
 
 
 def test_a_warm_up_must_end_before_the_training_does() -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
+import json
 import shutil
+import tracemalloc
 from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fusionzoo.data import preprocessor
+from fusionzoo.data import fitting
+from fusionzoo.data.categories import canonical
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.reading import open_channel
+from fusionzoo.data.numbers import as_numbers
+from fusionzoo.data.reading import Rows, as_text, open_channel
 from fusionzoo.data.settings import DataSettings
 from fusionzoo.errors import DataError
 from shop import shop_rows
@@ -57,7 +66,7 @@ def hard_rows() -> pd.DataFrame:
 
 def encode(folder: Path) -> EncodedSplit:
     channel = open_channel("train", folder, SETTINGS.columns)
-    fitted, _ = preprocessor.fit(SETTINGS, channel)
+    fitted = fitting.fit(SETTINGS, channel).preprocessor
     return fitted.encode(channel, "train")
 
 
@@ -204,8 +213,6 @@ def test_a_text_of_thirty_megabytes_passes(tmp_path: Path) -> None:
 def test_plain_parquet_types_are_taken_as_categories_and_ids(
     kind: pa.DataType, values: list[object], tmp_path: Path
 ) -> None:
-    from decimal import Decimal
-
     given = [Decimal(str(v)) for v in values] if pa.types.is_decimal(kind) else values
     column = pa.array(given * 10, kind)
     base = pa.Table.from_pandas(shop_rows(20), preserve_index=False)
@@ -319,3 +326,224 @@ def test_dictionaries_that_differ_between_parts_are_joined(tmp_path: Path) -> No
         small = table["id"].combine_chunks().dictionary_encode().cast(pa.dictionary(pa.int8(), pa.string()))
         pq.write_table(table.set_column(0, "id", small), tmp_path / f"part-{i}.parquet")
     assert encode(tmp_path).ids.to_pylist() == frame["id"].tolist()
+
+
+# --- the same values from every format
+
+
+def written(records: list[dict[str, Any]], suffix: str) -> bytes:
+    """Records as a writer of another tool might write them, not this project's own."""
+    kind = suffix.removesuffix(".gz")
+    if kind == "parquet":
+        stream = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(records), stream, row_group_size=5)
+        data = stream.getvalue()
+    elif kind == "jsonl":
+        data = "".join(json.dumps(record) + "\n" for record in records).encode()
+    else:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(records[0]), delimiter="\t" if kind == "tsv" else ",")
+        writer.writeheader()
+        writer.writerows(records)
+        data = text.getvalue().encode()
+    return gzip.compress(data, 1) if suffix.endswith(".gz") else data
+
+
+def values_of(folder: Path, columns: list[str], numbers: list[str]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for rows in open_channel("train", folder, columns):
+        for column in columns:
+            found.setdefault(f"text {column}", []).extend(as_text(rows, column).to_pylist())
+            found.setdefault(f"canonical {column}", []).extend(canonical(rows, column).to_pylist())
+        for column in numbers:
+            found.setdefault(f"number {column}", []).extend(map(repr, as_numbers(rows, column).tolist()))
+    return found
+
+
+@pytest.mark.parametrize("parts", [1, 5])
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet", "csv.gz", "tsv.gz", "jsonl.gz", "parquet.gz"])
+def test_the_same_rows_give_the_same_values_in_any_format_and_number_of_files(
+    suffix: str, parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [
+        "plain",
+        'a "quoted", one',
+        "two\nlines\r\nand a\ttab",
+        "漢字 😀 ü",
+        "",
+        None,
+        " spaces ",
+        "007",
+        "3.0",
+        "nan",
+    ]
+    records = [
+        {
+            "text": texts[i % len(texts)],
+            "whole": None if i % 7 == 3 else i * 10**12,
+            "real": None if i % 5 == 1 else i / 7 * 10.0 ** (i - 15),
+            "flag": None if i % 4 == 2 else i % 3 == 0,
+            "empty": None,
+        }
+        for i in range(31)
+    ]
+    for i, some in enumerate(np.array_split(np.arange(31), parts)):
+        (tmp_path / f"part-{i}.{suffix}").write_bytes(written([records[j] for j in some], suffix))
+    monkeypatch.setattr("fusionzoo.data.reading.BLOCK_ROWS", 7)
+    found = values_of(tmp_path, list(records[0]), ["whole", "real", "flag", "empty"])
+    for name in records[0]:
+        plain = [None if r[name] in (None, "") else str(r[name]) for r in records]
+        assert found[f"canonical {name}"] == [t if t is None else t.removesuffix(".0") for t in plain], name
+        if name != "real":  # as text, a whole number is "3.0" in CSV, where all is text, and "3" elsewhere
+            assert found[f"text {name}"] == plain, name
+    for name in ("whole", "real", "flag", "empty"):
+        assert found[f"number {name}"] == ["nan" if r[name] is None else repr(float(r[name])) for r in records], name
+
+
+BERLIN = "Europe/Berlin"
+NOON = datetime(2024, 7, 1, 12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        (pa.decimal128(9, 2), Decimal("1.50"), "1.50"),
+        (pa.decimal256(50, 2), Decimal("-7.00"), "-7.00"),
+        (pa.bool_(), True, "True"),
+        (pa.float32(), 0.1, "0.1"),
+        (pa.float64(), 3.0, "3"),
+        (pa.uint64(), 2**64 - 1, str(2**64 - 1)),
+        (pa.date32(), date(2024, 7, 1), "2024-07-01"),
+        (pa.date64(), date(2024, 7, 1), "2024-07-01"),
+        (pa.timestamp("s"), NOON, str(NOON)),
+        (pa.timestamp("ms"), NOON, str(NOON)),
+        (pa.timestamp("ns"), NOON, str(NOON)),
+        (pa.timestamp("us"), NOON + timedelta(microseconds=600), "2024-07-01 12:00:00.000600"),
+        (pa.timestamp("ms"), NOON + timedelta(milliseconds=5), "2024-07-01 12:00:00.005000"),
+        (pa.timestamp("ns"), NOON + timedelta(microseconds=600), "2024-07-01 12:00:00.000600"),
+        (pa.timestamp("ns"), 1719835200000007001, "2024-07-01 12:00:00.000007001"),
+        (pa.timestamp("us", "UTC"), NOON.replace(tzinfo=UTC), "2024-07-01 12:00:00+00:00"),
+        (pa.timestamp("ms", BERLIN), NOON.replace(tzinfo=UTC), "2024-07-01 14:00:00+02:00"),
+        (pa.time32("ms"), time(1, 2, 3, 5000), "01:02:03.005000"),
+        (pa.time64("us"), time(1, 2, 3), "01:02:03"),
+        (pa.string(), "a", "a"),
+        (pa.large_string(), "a", "a"),
+        (pa.string_view(), "a", "a"),
+        (pa.dictionary(pa.int8(), pa.string()), "a", "a"),
+        (pa.dictionary(pa.int8(), pa.large_string()), "a", "a"),
+        (pa.null(), None, None),
+        (pa.binary(), b"a", DataError),
+        (pa.large_binary(), b"a", DataError),
+        (pa.binary(1), b"a", DataError),
+        (pa.list_(pa.string()), ["a"], DataError),
+        (pa.struct([("a", pa.int8())]), {"a": 1}, DataError),
+        (pa.map_(pa.string(), pa.int8()), [("a", 1)], DataError),
+        (pa.duration("s"), timedelta(1), DataError),
+    ],
+)
+def test_every_type_of_parquet_is_read_as_python_writes_it_or_refused(
+    kind: pa.DataType, value: object, text: Any, tmp_path: Path
+) -> None:
+    pq.write_table(pa.table({"c": pa.array([value, None, value], kind)}), tmp_path / "part.parquet")
+    (rows,) = open_channel("train", tmp_path, ["c"])
+    if text is DataError:
+        with pytest.raises(DataError, match="column 'c': it holds"):
+            as_text(rows, "c")
+    else:
+        assert as_text(rows, "c").to_pylist() == [text, None, text]
+
+
+def test_a_uuid_is_not_read_as_text() -> None:
+    with pytest.raises(DataError, match="uuid"):
+        as_text(Rows({"c": pa.array([b"0" * 16], pa.uuid())}, "x", 1, typed=True), "c")
+
+
+# --- bounded memory
+
+
+def blocks_of(path: Path, columns: list[str]) -> list[Rows]:
+    return list(open_channel("train", path.parent, columns))
+
+
+@pytest.mark.parametrize("how", ["plain", "repeated", "dictionary", "after short ones"])
+def test_blocks_of_parquet_end_where_texts_are_long_and_no_row_is_lost(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"{i % 3 if how != 'plain' else i:05d}" * 2000 for i in range(60)]  # 10,000 characters
+    if how == "after short ones":
+        texts = ["short"] * 600 + texts
+    column = pa.array(texts).dictionary_encode() if how == "dictionary" else pa.array(texts)
+    pq.write_table(pa.table({"id": range(len(texts)), "t": column}), tmp_path / "part.parquet")
+    monkeypatch.setattr("fusionzoo.data.reading.BLOCK_LENGTH", 50_000)
+    monkeypatch.setattr("fusionzoo.data.reading.PIECE_LENGTH", 20_000)
+    blocks = blocks_of(tmp_path / "part.parquet", ["id", "t"])
+    assert max(rows.columns["t"].nbytes for rows in blocks) < 50_000 + 2 * 20_000
+    assert [t for rows in blocks for t in rows.columns["t"].to_pylist()] == texts
+    assert [i for rows in blocks for i in rows.columns["id"].to_pylist()] == list(range(len(texts)))
+    assert [rows.first_row for rows in blocks] == np.cumsum([1, *map(len, blocks)])[:-1].tolist()
+
+
+def test_small_row_groups_of_parquet_are_read_together(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": range(40_000)}), tmp_path / "part.parquet", row_group_size=1000)
+    blocks = blocks_of(tmp_path / "part.parquet", ["id"])
+    assert len(blocks) == 3
+    assert max(map(len, blocks)) <= 16_384
+    assert sum(map(len, blocks)) == 40_000
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "parquet.gz", "csv", "csv.gz", "jsonl", "jsonl.gz"])
+def test_a_large_file_is_never_held_whole(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(97, 123, (700, 20_000), np.uint8)
+    table = pa.table({"id": range(700), "t": [row.tobytes().decode() for row in noise]})  # 14 MB in one row group
+    path = tmp_path / f"part.{suffix}"
+    if suffix.startswith("parquet"):
+        pq.write_table(table, tmp_path / "part.parquet", row_group_size=10**6, write_batch_size=20)
+        if suffix != "parquet":
+            path.write_bytes(gzip.compress((tmp_path / "part.parquet").read_bytes(), 1))
+            (tmp_path / "part.parquet").unlink()
+    else:
+        path.write_bytes(written(table.to_pylist(), suffix))
+    del table, noise
+    monkeypatch.setattr("fusionzoo.data.reading.BLOCK_LENGTH", 2**20)
+    monkeypatch.setattr("fusionzoo.data.reading.PIECE_LENGTH", 2**18)
+    monkeypatch.setattr("fusionzoo.data.reading.PARQUET_BUFFER", 2**16)
+    before, rows_read, most = pa.total_allocated_bytes(), 0, 0
+    tracemalloc.start()
+    try:
+        for rows in open_channel("train", tmp_path, ["id", "t"]):
+            rows_read += len(rows)
+            most = max(most, pa.total_allocated_bytes() - before)
+        python = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert rows_read == 700
+    assert most < 8e6  # bytes that Arrow holds
+    assert python < 8e6
+
+
+def test_of_many_rows_of_another_width_some_are_named_and_all_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "part.csv").write_text("id,t\n1,a\n" + "1,2,3\n" * 500)
+    with pytest.raises(DataError) as error:
+        blocks_of(tmp_path / "part.csv", ["id"])
+    assert "500 rows with another number of columns than the header's 2: line 3 (3), line 4 (3)" in str(error.value)
+    assert "line 22 (3), ..." in str(error.value)
+
+
+def test_other_columns_of_the_same_files_are_looked_for_before_they_are_read(tmp_path: Path) -> None:
+    write(shop_rows(20), tmp_path / "part-0.csv")
+    write(shop_rows(20).drop(columns="price"), tmp_path / "part-1.jsonl")
+    channel = open_channel("train", tmp_path, ["id"])
+    assert channel.with_columns(["country", "id"]).columns == ("country", "id")
+    with pytest.raises(DataError, match=r"train/part-1\.jsonl: there is no column 'price'"):
+        channel.with_columns(["id", "price"])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_real_reviews_come_out_of_every_format_as_they_went_in(suffix: str, real_data: Path, tmp_path: Path) -> None:
+    frame = pd.read_parquet(real_data / "womens_clothing/val")
+    write(frame, tmp_path / f"part.{suffix}")
+    columns = ["id", "age", "title", "review_text", "class_name"]
+    found = values_of(tmp_path, columns, ["age"])
+    for column in columns:
+        assert found[f"text {column}"] == [None if pd.isna(v) or v == "" else str(v) for v in frame[column]], column
+    assert found["number age"] == [repr(float(v)) for v in frame["age"]]

@@ -111,7 +111,7 @@ def test_a_job_gets_its_places_and_arguments_of_the_command_line_change_nothing(
     monkeypatch.setattr("sys.argv", ["train.py", "--batch_size", "3"])
     seen: list[Paths] = []
     assert run(seen.append, tmp_path) == (0, "")
-    assert seen == [Paths(tmp_path, tmp_path / "checkpoints")]
+    assert seen == [Paths(tmp_path, tmp_path / "checkpoints", Path.home() / ".cache/fusionzoo")]
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from fusionzoo.data import tokenizing, vectors
-from fusionzoo.data.chunking import Chunker
 from fusionzoo.data.settings import DataSettings, TextStep
-from fusionzoo.data.text import join_columns, messages
+from fusionzoo.data.text import Messages, join_columns, messages
 from fusionzoo.errors import DataError, EmbeddingsError, TokenizerError
+from shop import lists
 from test_reading import SETTINGS
 
 STEPS: list[TextStep] = ["dialogue_splitter", "html_normalizer", "emoji_remover", "text_normalizer"]
 
 
 def clean(text: str, steps: list[TextStep] = STEPS) -> list[str]:
-    return messages([text], steps)[0]
+    return messages([text], steps).texts
 
 
 @pytest.mark.parametrize(
@@ -60,45 +60,17 @@ def test_steps_are_chosen_and_ordered_and_none_leaves_the_text_as_it_is() -> Non
 
 
 def test_several_text_columns_are_headed_by_their_names() -> None:
-    columns = {"title": [["Nice"], [], ["T"]], "body": [["one", "two"], ["b"], []]}
-    assert join_columns(columns) == [["title: Nice", "body: one", "two"], ["body: b"], ["title: T"]]
-    assert join_columns({"body": [["one"]]}) == [["one"]]
+    title, body = Messages(["Nice", "T"], np.array([1, 0, 1])), Messages(["one", "two", "b"], np.array([2, 1, 0]))
+    joined = join_columns({"title": title, "body": body})
+    assert joined.texts == ["title: Nice", "body: one", "two", "body: b", "title: T"]
+    assert joined.counts.tolist() == [3, 1, 1]
+    assert join_columns({"body": body}) == body
 
 
-# --- chunking
-
-LISTS = st.lists(st.lists(st.integers(5, 99), min_size=0, max_size=30), max_size=12)
-
-
-@given(LISTS, st.integers(3, 12), st.none() | st.integers(1, 6), st.booleans())
-def test_no_token_is_lost_or_doubled_below_the_cap(
-    rows: list[list[int]], max_tokens: int, max_chunks: int | None, special: bool
-) -> None:
-    chunker = Chunker(max_tokens, max_chunks, (1,) if special else (), (2,) if special else (), 0)
-    chunks, dropped = chunker.chunks(rows)
-    text = [[t for t in chunk if t > 2] for chunk in chunks]
-    flat, all_tokens = [t for chunk in text for t in chunk], [t for message in rows for t in message]
-    assert flat == all_tokens[: len(flat)]
-    assert len(flat) + dropped == len(all_tokens)
-    assert 1 <= len(chunks) <= (max_chunks or 10**9)
-    assert all(1 <= len(chunk) <= max_tokens for chunk in chunks)
-    assert not special or all(chunk[0] == 1 and chunk[-1] == 2 for chunk in chunks)
-    if max_chunks is None:
-        assert dropped == 0
-
-
-@given(LISTS, st.integers(4, 12))
-def test_a_message_that_fits_a_chunk_is_never_split(rows: list[list[int]], room: int) -> None:
-    numbered = [[i + 1] * len(message) for i, message in enumerate(rows)]
-    chunks, _ = Chunker(room, None, (), (), 0).chunks(numbered)
-    for i, message in enumerate(numbered):
-        if 0 < len(message) <= room:
-            assert sum(i + 1 in chunk for chunk in chunks) == 1
-
-
-def test_an_empty_text_is_one_chunk_with_a_token() -> None:
-    assert Chunker(8, 3, (1,), (2,), 0).chunks([]) == ([[1, 2]], 0)
-    assert Chunker(8, 3, (), (), 7).chunks([[]]) == ([[7]], 0)
+def test_messages_are_counted_row_by_row() -> None:
+    found = messages([None, "[bom]a[eom][bom]b[eom]", "", "c", "<p>"], STEPS)
+    assert (found.texts, found.counts.tolist()) == (["a", "b", "c"], [0, 2, 0, 1, 0])
+    assert messages([], STEPS).counts.tolist() == []
 
 
 # --- tokenizers
@@ -113,7 +85,7 @@ def words(texts: list[str], **changes: int) -> tokenizing.TextTokenizer:
 def test_words_are_lower_cased_counted_and_capped_and_rare_ones_are_unknown() -> None:
     tokenizer = words(["Red red, blue", "RED blue green"], min_count=2)
     assert tokenizer.backend.get_vocab() == {"[PAD]": 0, "[UNK]": 1, "red": 2, "blue": 3}
-    assert tokenizer.encode(["Red green"]) == [[2, 1]]
+    assert lists(tokenizer.encode(["Red green"])) == [[2, 1]]
     assert words(["a a b"], vocab_size=3).vocab_size == 3
     with pytest.raises(DataError, match="no word occurs 5 times"):
         words(["a b"], min_count=5)
@@ -123,7 +95,7 @@ def test_minilm_brings_its_special_tokens_and_takes_none_from_a_text(minilm: str
     tokenizer = tokenizing.pretrained(minilm)
     assert (tokenizer.prefix, tokenizer.suffix, tokenizer.pad_id) == ((101,), (102,), 0)
     assert tokenizer.vocab_size == 30_522
-    assert not {101, 102} & set(tokenizer.encode(["a [SEP] b [CLS]"])[0])
+    assert not {101, 102} & set(tokenizer.encode(["a [SEP] b [CLS]"]).values.tolist())
 
 
 @pytest.mark.parametrize(
@@ -141,7 +113,7 @@ def test_special_tokens_are_found_whatever_the_template(
         backend.post_processor = processors.TemplateProcessing(single=template, special_tokens=specials)
     tokenizer = tokenizing.wrap("tiny", backend, 0)
     assert (tokenizer.prefix, tokenizer.suffix) == (prefix, suffix)
-    assert tokenizer.encode(["a zzz"]) == [[4, 3]]
+    assert lists(tokenizer.encode(["a zzz"])) == [[4, 3]]
 
 
 def test_a_tokenizer_that_is_nowhere_is_an_error_that_names_it() -> None:
@@ -156,13 +128,13 @@ def test_a_tokenizer_that_is_nowhere_is_an_error_that_names_it() -> None:
 def encoded() -> tuple[tokenizing.TextTokenizer, vectors.EncodedSplit]:
     import pyarrow as pa
 
-    from fusionzoo.data import preprocessor
+    from fusionzoo.data.fitting import fit
     from fusionzoo.data.reading import Rows
     from shop import shop_rows
 
     table = pa.Table.from_pandas(shop_rows(50), preserve_index=False).combine_chunks()
     rows = Rows({n: table[n].chunk(0) for n in table.column_names}, "train", 1, typed=True)
-    fitted, _ = preprocessor.fit(SETTINGS, [rows])
+    fitted = fit(SETTINGS, [rows]).preprocessor
     assert fitted.text is not None
     return fitted.text.tokenizer, fitted.encode([rows], "train")
 
@@ -252,11 +224,6 @@ def test_cleaning_takes_time_in_proportion_to_the_length(piece: str) -> None:
     clean(piece * 500_000)
 
 
-def test_chunking_takes_time_in_proportion_to_the_length() -> None:
-    chunks, dropped = Chunker(8, None, (), (), 0).chunks([[7] * 1_000_000] + [[7]] * 1_000_000)
-    assert (len(chunks), dropped) == (250_000, 0)
-
-
 def byte_level(**special: int) -> Tokenizer:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {**special, **{letter: len(special) + i for i, letter in enumerate(alphabet)}}
@@ -271,12 +238,12 @@ def test_a_tokenizer_like_robertas_or_gpt2s_takes_no_special_token_from_a_text()
     roberta.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     tokenizer = tokenizing.wrap("roberta", roberta, 1)
     assert (tokenizer.prefix, tokenizer.suffix) == ((0,), (2,))
-    assert len(tokenizer.encode(["<s>a</s>"])[0]) == 8
+    assert len(tokenizer.encode(["<s>a</s>"]).values) == 8
     again = tokenizing.restore("roberta", tokenizer.backend.to_str(), 1)
-    assert again.encode(["<s>a</s>"]) == tokenizer.encode(["<s>a</s>"])
+    assert lists(again.encode(["<s>a</s>"])) == lists(tokenizer.encode(["<s>a</s>"]))
     gpt2 = tokenizing.wrap("gpt2", byte_level(**{"<|endoftext|>": 0}), None)
     assert (gpt2.prefix, gpt2.suffix, gpt2.pad_id) == ((), (), 0)
-    assert len(gpt2.encode(["<|endoftext|>"])[0]) == 13
+    assert len(gpt2.encode(["<|endoftext|>"]).values) == 13
 
 
 def test_a_tokenizer_like_t5s_whose_model_knows_its_special_tokens_takes_none_from_a_text() -> None:
@@ -287,7 +254,7 @@ def test_a_tokenizer_like_t5s_whose_model_knows_its_special_tokens_takes_none_fr
     backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     tokenizer = tokenizing.wrap("t5", backend, 0)
     assert (tokenizer.prefix, tokenizer.suffix) == ((), (1,))
-    plain, marked = tokenizer.encode(["ab", "a</s>b"])
+    plain, marked = lists(tokenizer.encode(["ab", "a</s>b"]))
     assert 1 not in marked
     assert plain[0] == marked[0]
     assert plain[-1] == marked[-1]

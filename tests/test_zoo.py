@@ -208,7 +208,7 @@ def test_the_seed_decides_the_training_rows_and_val_is_the_same_for_all(zoo: Mod
     data, size = zoo.DataSet.load("demo"), zoo.Size(train_rows=50, val_rows=30)
 
     def ids(name: str, seed: int, split: str) -> list[str]:
-        paths = Paths(tmp_path / name, tmp_path)
+        paths = Paths(tmp_path / name, tmp_path, tmp_path / "cache")
         data.write(paths, seed, size)
         return [str(value) for value in pq.read_table(paths.channel(split))["message_id"].to_pylist()]
 

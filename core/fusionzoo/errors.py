@@ -193,6 +193,21 @@ def metric_unknown(key: str, metric: str, known: Sequence[str]) -> Fault:
     return setting_refused(key, metric, "no such metric is computed", remedy)
 
 
+def fractions_leave_little(key: str, fraction: float, together: float, most: float) -> Fault:
+    problem = f"val_fraction and test_fraction together are {together:g}, which leaves train too little"
+    return setting_refused(key, fraction, problem, f"lower it, so that they are below {most:g}")
+
+
+def group_without_fraction(group: str) -> Fault:
+    problem = "it has an effect only where train is divided, and there is no val_fraction or test_fraction"
+    return setting_refused("group_field", group, problem, "give one of these, or remove group_field")
+
+
+def group_is_label(group: str) -> Fault:
+    problem = "the column is label_name too, so that each class would stand in one split only"
+    return setting_refused("group_field", group, problem, "name another column, or remove it")
+
+
 def precision_contradicts(fp16: bool, precision: str) -> Fault:
     return setting_refused("fp16", fp16, f"precision is {precision}", "remove one of the two")
 
@@ -370,6 +385,31 @@ class DataError(FaultsError):
     heading = "The data cannot be used: {count}."
 
 
+@dataclass(frozen=True)
+class ValuesFault(Fault):
+    """Values of one column that cannot be used; those of several blocks of a file are one fault."""
+
+    thing: str
+    wrong: str
+    count: int
+    examples: tuple[tuple[str, object], ...]  # rows and their values, the first ones
+
+    @classmethod
+    def of(
+        cls, where: str, thing: str, wrong: str, count: int, examples: Sequence[tuple[str, object]], remedy: str
+    ) -> ValuesFault:
+        """The fault of `count` things, of which `examples` are the first."""
+        shown = tuple(examples[:3])
+        return cls(where, f"{_count(count, thing)} {wrong}: {_examples(shown)}", remedy, thing, wrong, count, shown)
+
+    def and_then(self, other: Fault) -> ValuesFault | None:
+        """This fault and the same one of a later block as one; None where it is another one."""
+        if not isinstance(other, ValuesFault) or (self.where, self.wrong) != (other.where, other.wrong):
+            return None
+        examples = self.examples + other.examples
+        return self.of(self.where, self.thing, self.wrong, self.count + other.count, examples, self.remedy)
+
+
 class FaultLog:
     """Gathers the faults of several steps, so that a user sees all of them at once."""
 
@@ -382,7 +422,17 @@ class FaultLog:
         try:
             yield
         except DataError as error:
-            self.faults += error.faults
+            for fault in error.faults:
+                self.keep(fault)
+
+    def keep(self, fault: Fault) -> None:
+        """Keep a fault; of the same values of a file there is one, however many blocks they stand in."""
+        for i, earlier in enumerate(self.faults):
+            joined = earlier.and_then(fault) if isinstance(earlier, ValuesFault) else None
+            if joined is not None or earlier == fault:
+                self.faults[i] = joined or earlier
+                return
+        self.faults.append(fault)
 
     def raise_if_any(self) -> None:
         """Raises DataError with all faults kept so far."""
@@ -391,7 +441,14 @@ class FaultLog:
 
 
 def channel_missing(name: str, folder: Path) -> Fault:
-    return Fault(f"channel '{name}'", f"there is no folder {folder}", f"mount the {name} data there")
+    or_else = "" if name == "train" else f", or set {name}_fraction to take a share of train"
+    return Fault(f"channel '{name}'", f"there is no folder {folder}", f"mount the {name} data there{or_else}")
+
+
+def split_twice(name: str, folder: Path) -> Fault:
+    return Fault(
+        f"channel '{name}'", f"there is both {folder} and {name}_fraction", f"remove the channel or {name}_fraction"
+    )
 
 
 def channel_empty(name: str, folder: Path) -> Fault:
@@ -400,6 +457,30 @@ def channel_empty(name: str, folder: Path) -> Fault:
 
 def no_rows(name: str) -> Fault:
     return Fault(f"channel '{name}'", "its part files hold no row", "check the step that wrote them")
+
+
+def channel_changed(name: str) -> Fault:
+    return Fault(f"channel '{name}'", "its rows changed while the job read them", "start the job on finished files")
+
+
+def no_row_for_part(name: str, part: str, share: float, rows: int) -> Fault:
+    problem = f"{part}_fraction = {share:g} of its {_count(rows, 'row')} is none, as each class keeps a row in train"
+    return Fault(f"channel '{name}'", problem, f"raise it, or mount a channel '{part}'")
+
+
+def no_group_for_part(name: str, part: str, share: float, rows: int, group: str, sizes: Sequence[int]) -> Fault:
+    return Fault(
+        f"channel '{name}', column '{group}'",
+        f"no group is left for {part}_fraction = {share:g}: there {'is' if len(sizes) == 1 else 'are'} "
+        f"{_count(len(sizes), 'group')} of {min(sizes)} to {max(sizes)} of the {_count(rows, 'row')}, and each class "
+        "keeps a row in train",
+        f"raise it, choose a group_field of smaller groups, or mount a channel '{part}'",
+    )
+
+
+def share_missed(part: str, share: float, found: int, rows: int, group: str | None) -> str:
+    why = "each class keeps a row in train" if group is None else f"rows of the same '{group}' stay together"
+    return f"{part} has {found} of {rows} rows, {found / rows:.1%}, and not {share:.1%} as {part}_fraction asks: {why}."
 
 
 def part_of_unknown_type(name: str, suffixes: Sequence[str]) -> Fault:
@@ -429,12 +510,12 @@ def column_of_wrong_type(name: str, column: str, kind: str, wanted: str) -> Faul
     return Fault(f"{name}, column '{column}'", f"it holds {kind}, not {wanted}", "convert it, or leave it out")
 
 
-def rows_of_other_width(name: str, expected: int, found: Sequence[tuple[int, int]]) -> Fault:
-    lines = ", ".join(f"line {line} ({width})" for line, width in found[:LISTED_FAULTS])
-    more = ", ..." if len(found) > LISTED_FAULTS else ""
+def rows_of_other_width(name: str, expected: int, count: int, examples: Sequence[tuple[int, int]]) -> Fault:
+    lines = ", ".join(f"line {line} ({width})" for line, width in examples)
+    more = ", ..." if count > len(examples) else ""
     return Fault(
         name,
-        f"{_count(len(found), 'row')} with another number of columns than the header's {expected}: {lines}{more}",
+        f"{_count(count, 'row')} with another number of columns than the header's {expected}: {lines}{more}",
         "the file may be truncated, or a text that holds the delimiter is not in quotes",
     )
 
@@ -456,15 +537,54 @@ def line_not_object(name: str, line: int) -> Fault:
 
 
 def not_numbers(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Fault:
-    return Fault(
-        f"{name}, column '{column}'",
-        f"{_count(count, 'value')} not a finite number: {_examples(examples)}",
-        "mend the values (empty is missing), or put the column into cat_field_list",
-    )
+    remedy = "mend the values (empty is missing), or put the column into cat_field_list"
+    return ValuesFault.of(f"{name}, column '{column}'", "value", "not a finite number", count, examples, remedy)
+
+
+def column_without_numbers(name: str, column: str, kind: str, is_category: bool) -> Fault:
+    remedy = "convert it to numbers, or leave it out"
+    if is_category:
+        remedy = "convert it to numbers, such as days since a fixed day, or put it into cat_field_list"
+    return Fault(f"{name}, column '{column}'", f"it holds {kind}, not numbers", remedy)
 
 
 def number_without_values(column: str) -> str:
     return f"Number column '{column}' has no value in train: only its absence can be used."
+
+
+def number_not_clipped(column: str, quartile: float) -> str:
+    return f"Number column '{column}' is not clipped: its quartiles in train are both {quartile:g}."
+
+
+def column_tells_label(column: str, label: str, share: float, rows: int) -> str:
+    return (
+        f"Column '{column}' alone tells '{label}' nearly perfectly: it takes away {share:.1%} of the errors of always "
+        f"guessing the commonest class (judged on {rows:,} rows of train). Leave it out if it is not known when the "
+        "model is used."
+    )
+
+
+def no_category(column: str, distinct: int, values: int, words: float) -> str:
+    what, remedy = "an id", "leave it out"
+    if words >= 3:
+        what, remedy = "free text", "name it in text_name instead"
+    return (
+        f"Category column '{column}' looks like {what}: {distinct:,} of {values:,} values of train that were looked at "
+        f"differ, with {words:.1f} words each. Nothing is learned from values that hardly ever come again: {remedy}."
+    )
+
+
+def text_without_values(column: str) -> str:
+    return f"Text column '{column}' has no text in train: leave it out, or check text_name."
+
+
+def few_texts(column: str, distinct: int, texts: int) -> str:
+    if distinct == 1:
+        return f"Text column '{column}' holds one text only, in {texts:,} rows of train: leave it out."
+    return (
+        f"Text column '{column}' looks like a category: it has only {distinct} different texts in {texts:,} rows of "
+        "train. Name it in cat_field_list instead, unless later rows will hold other texts."
+    )
 
 
 def no_text(columns: Sequence[str]) -> Fault:
@@ -483,17 +603,15 @@ def one_class_only(column: str, counts: Mapping[str, int]) -> Fault:
 
 
 def labels_null(name: str, column: str, count: int, rows: Sequence[str]) -> Fault:
-    return Fault(f"{name}, column '{column}'", f"{_count(count, 'label')} null: {', '.join(rows)}", "drop these rows")
+    examples = [(row, None) for row in rows]
+    return ValuesFault.of(f"{name}, column '{column}'", "label", "null", count, examples, "drop these rows")
 
 
 def labels_unseen(
     name: str, column: str, count: int, examples: Sequence[tuple[str, object]], classes: Sequence[object]
 ) -> Fault:
-    return Fault(
-        f"{name}, column '{column}'",
-        f"{_count(count, 'label')} never seen in train: {_examples(examples)}",
-        f"mend them, or put such rows into train; known are {_quoted(classes[:10])}",
-    )
+    remedy = f"mend them, or put such rows into train; known are {_quoted(classes[:10])}"
+    return ValuesFault.of(f"{name}, column '{column}'", "label", "never seen in train", count, examples, remedy)
 
 
 def labels_against_num_classes(
@@ -643,8 +761,58 @@ def tokens_dropped(name: str, share: float) -> str:
     return f"{name}: {100 * share:.1f} % of the tokens are beyond max_total_chunks and were dropped."
 
 
+def rows_beyond_budget(count: int, longest: int, budget: int) -> str:
+    return (
+        f"{_count(count, 'row')} of train {'is' if count == 1 else 'are'} longer than max_batch_tokens = {budget:,} "
+        f"and each a batch of its own, of {longest:,} tokens at most, padding included. If that is too much for the "
+        "memory, lower max_total_chunks."
+    )
+
+
 def ids_doubled(name: str, count: int) -> str:
     return f"{name}: {_count(count, 'row')} whose id stands in another row too."
+
+
+def rows_seen_in_train(name: str, count: int, rows: int) -> str:
+    return (
+        f"{name}: {_count(count, 'row')} of {rows} stand in train too, the same in all fields and in the label: "
+        f"the figures of {name} are too good. Remove them from either."
+    )
+
+
+def too_many_categories(column: str, count: int) -> Fault:
+    return Fault(
+        f"train, column '{column}'",
+        f"it has more than {count:,} different values",
+        "it is an id or free text: put it into text_name, or leave it out",
+    )
+
+
+class CacheError(ZooError):
+    """Encoded data cannot be kept in the cache."""
+
+    def __init__(self, folder: Path, cause: Exception) -> None:
+        reason = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else _short(cause)
+        super().__init__(
+            f"The cache {folder} cannot be written: {reason}.\nFix: name another folder in FUSIONZOO_CACHE."
+        )
+
+    @classmethod
+    def damaged_at_once(cls, entry: Path) -> CacheError:
+        """An entry that was just written does not read back."""
+        return cls(entry, ValueError("what was written does not read back; the disk may be failing"))
+
+
+def cache_damaged(entry: Path, cause: str) -> str:
+    return f"The cache entry {entry} is damaged ({cause}): it is made anew."
+
+
+def cache_unused(cause: CacheError, split: str, size: int) -> str:
+    reason, remedy = cause.parts
+    return (
+        f"{reason} The encoded split '{split}' is kept in memory instead ({size / 2**20:,.0f} MB in each process of "
+        f"this host), and the next job encodes it again. {remedy}"
+    )
 
 
 def val_has_one_class(metric: str) -> Fault:
@@ -670,7 +838,7 @@ def _quoted(names: Iterable[object]) -> str:
 
 
 def _examples(examples: Sequence[tuple[str, object]]) -> str:
-    return ", ".join(f"{where} {str(value)[:40]!r}" for where, value in examples)
+    return ", ".join(where if value is None else f"{where} {str(value)[:40]!r}" for where, value in examples)
 
 
 def _short(cause: Exception) -> str:

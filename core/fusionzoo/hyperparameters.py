@@ -18,6 +18,7 @@ from fusionzoo.settings import METRICS, JobSettings, ModelSettings
 
 DROPPED_PREFIX, DROPPED = "sagemaker_", "_tuning_objective_metric"
 LOSS = "val_loss"
+ALL_BUT_LITTLE = 0.95  # of train's rows; val and test together take less
 PRECISIONS = {"bf16-mixed": "bf16", "16-mixed": "fp16", "16": "fp16", "32-true": "32"}  # Lightning's own names
 LoadSettings = Callable[[str], type[ModelSettings]]
 
@@ -284,6 +285,7 @@ class _Part(Generic[_Settings]):
 def _together(core: _Part[JobSettings]) -> Iterator[errors.Fault]:
     yield from _classes(core)
     yield from _roles(core)
+    yield from _division(core)
     metric = core.see("early_stop_metric")
     if metric is not None and _metric(metric) is None:
         yield errors.metric_unknown("early_stop_metric", metric, [LOSS, *(f"val/{name}" for name in METRICS)])
@@ -317,6 +319,21 @@ def _roles(core: _Part[JobSettings]) -> Iterator[errors.Fault]:
             if column in first:
                 yield errors.column_in_two_roles(column, first[column], role)
             first.setdefault(column, role)
+
+
+def _division(core: _Part[JobSettings]) -> Iterator[errors.Fault]:
+    """How train is divided into splits."""
+    given = {name: core.see(name) for name in ("val_fraction", "test_fraction")}
+    fractions = {name: fraction for name, fraction in given.items() if fraction is not None}
+    together = sum(fractions.values())
+    if together >= ALL_BUT_LITTLE:
+        largest = max(fractions, key=lambda name: fractions[name])
+        yield errors.fractions_leave_little(largest, fractions[largest], together, ALL_BUT_LITTLE)
+    group = core.see("group_field")
+    if group is not None and not fractions and core.sound(*given):
+        yield errors.group_without_fraction(group)
+    if group is not None and group == core.see("label_name"):
+        yield errors.group_is_label(group)
 
 
 def _metric(name: str) -> str | None:

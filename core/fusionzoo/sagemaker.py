@@ -34,12 +34,21 @@ class Paths:
 
     base: Path
     checkpoints: Path
+    cache: Path  # of encoded data; outlives the job where the machine does
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Paths:
-        """The places that SAGEMAKER_BASE_DIR (default /opt/ml) and SM_CHECKPOINT_DIR name; no others are read."""
+        """The places that SAGEMAKER_BASE_DIR (default /opt/ml), SM_CHECKPOINT_DIR and FUSIONZOO_CACHE name.
+
+        The cache is by default where the user's caches are: XDG_CACHE_HOME, or .cache in HOME.
+        """
         base = Path(environ.get("SAGEMAKER_BASE_DIR") or "/opt/ml")
-        return cls(base, Path(environ.get("SM_CHECKPOINT_DIR") or base / "checkpoints"))
+        caches = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"
+        return cls(
+            base,
+            Path(environ.get("SM_CHECKPOINT_DIR") or base / "checkpoints"),
+            Path(environ.get("FUSIONZOO_CACHE") or Path(caches) / "fusionzoo"),
+        )
 
     @property
     def hyperparameters(self) -> Path:

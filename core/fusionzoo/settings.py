@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fusionzoo.data.settings import DataSettings
+from fusionzoo.data.settings import Column, DataSettings
 
 Modality = Literal["text", "table"]
 METRICS = ("auroc", "average_precision", "f1_score", "accuracy", "log_loss", "brier_score")
@@ -18,7 +18,28 @@ class JobSettings(DataSettings):
     model_class: str = Field(min_length=1, description="The architecture: an entry point's name, or dist-name:name.")
     is_binary: bool | None = Field(None, description="Whether there are two classes; checked against num_classes.")
 
+    val_fraction: float | None = Field(
+        None, gt=0, lt=1, description="Share of train's rows to validate on, where there is no val channel."
+    )
+    test_fraction: float | None = Field(
+        None, gt=0, lt=1, description="Share of train's rows to test on, where there is no test channel."
+    )
+    group_field: Column | None = Field(
+        None, description="Column, such as a customer's id, whose rows never stand on two sides of such a split."
+    )
+    cache_limit_gb: float = Field(
+        50.0, ge=0, description="Size of the cache of encoded data, above which its oldest entries are removed."
+    )
+
     batch_size: int = Field(32, ge=1, le=65_536, description="Rows per training step.")
+    max_batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens per training step and rank at most, padding included, in place of batch_size rows.",
+    )
+    group_by_length: bool = Field(
+        True, description="Put rows of similar length into one batch, so that little is padded; order stays random."
+    )
     max_epochs: int = Field(3, ge=1, le=10_000, description="Passes over the training split, at most.")
     seed: int = Field(42, ge=0, lt=2**32, description="Decides weights, order and dropout.")
 

@@ -10,9 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fusionzoo import errors
 from fusionzoo.data.reading import Rows, as_text
 
 MISSING, UNKNOWN = 0, 1
+MOST_CATEGORIES = 2_000_000  # in one column; counting them takes some 150 bytes each
 WHOLE = r"^(-?[0-9]+)\.0+$"
 
 
@@ -49,10 +51,17 @@ def canonical(rows: Rows, column: str) -> pa.Array:
     return pc.replace_substring_regex(as_text(rows, column), WHOLE, r"\1")
 
 
-def count(counter: Counter[str], rows: Rows, column: str) -> None:
-    """Add a block's values to the running counts of a column."""
-    for entry in pc.value_counts(canonical(rows, column).drop_null()).to_pylist():
+def count(counter: Counter[str], values: pa.Array, column: str) -> None:
+    """Add a block's canonical values to the running counts of a column.
+
+    Raises:
+        errors.DataError: there are more than `MOST_CATEGORIES` different ones.
+    """
+    for entry in pc.value_counts(values.drop_null()).to_pylist():
         counter[entry["values"]] += entry["counts"]
+    if len(counter) > MOST_CATEGORIES:
+        counter.clear()
+        raise errors.DataError([errors.too_many_categories(column, MOST_CATEGORIES)])
 
 
 def fit(name: str, counts: Mapping[str, int], min_count: int) -> CategoryEncoder:

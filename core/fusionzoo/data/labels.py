@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,6 @@ from fusionzoo import errors
 from fusionzoo.data.categories import WHOLE, canonical
 from fusionzoo.data.reading import Rows
 from fusionzoo.data.settings import DataSettings
-
-log = logging.getLogger(__name__)
 
 Label = bool | int | float | str
 
@@ -44,6 +41,14 @@ class LabelMap:
         encoded: np.ndarray = index.to_numpy(zero_copy_only=False).astype(np.int64)
         return encoded
 
+    def check(self, counts: LabelCounts, split: str) -> None:
+        """Raises errors.DataError where the labels counted in a split were never seen in train; names rows."""
+        unseen = counts.counts.keys() - {key(label) for label in self.classes}
+        if unseen:
+            examples = [(row, label) for label, row in counts.first_row.items() if label in unseen]
+            number = sum(counts.counts[label] for label in unseen)
+            raise errors.DataError([errors.labels_unseen(split, self.name, number, examples, self.classes)])
+
 
 class LabelCounts:
     """The running fit: each label's count, first row, and value as it came."""
@@ -55,8 +60,8 @@ class LabelCounts:
         self.values: dict[str, Label] = {}
         self.typed = True
 
-    def add(self, rows: Rows) -> None:
-        """Count a block's labels.
+    def add(self, rows: Rows) -> pa.Array:
+        """Count a block's labels; returns them as canonical text.
 
         Raises:
             errors.DataError: a label is null; names rows.
@@ -71,6 +76,7 @@ class LabelCounts:
                 self.first_row[label] = rows.row(at)
                 self.values[label] = self._as_it_came(rows.columns[self.name][at], label)
             self.counts[label] = self.counts.get(label, 0) + number
+        return text
 
     def _as_it_came(self, value: pa.Scalar, text: str) -> Label:
         if pa.types.is_floating(value.type):
@@ -98,10 +104,12 @@ class LabelCounts:
                 )
         else:
             classes = self._classes(values, settings.num_classes)
-        classes = _of_one_type(classes)
-        if absent := [label for label in classes if key(label) not in self.counts]:
-            log.warning(errors.class_without_rows(self.name, absent))
-        return LabelMap(self.name, tuple(classes))
+        return LabelMap(self.name, tuple(_of_one_type(classes)))
+
+    def warnings(self, fitted: LabelMap) -> list[str]:
+        """What a user should know of the classes."""
+        absent = [label for label in fitted.classes if key(label) not in self.counts]
+        return [errors.class_without_rows(self.name, absent)] if absent else []
 
     def _classes(self, values: Mapping[str, Label], num_classes: int) -> list[Label]:
         indices = range(num_classes)

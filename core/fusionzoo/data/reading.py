@@ -7,13 +7,16 @@ import gzip
 import io
 import json
 import re
+import shutil
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -33,23 +36,35 @@ SUFFIXES: Mapping[str, Format] = {
 }
 BLOCK_ROWS = 16_384
 BLOCK_LENGTH = 16 * 2**20  # characters or bytes: a block ends with the row that passes it
+PIECE_ROWS, PIECE_LENGTH = 256, 2 * 2**20  # the same for what is decoded from Parquet at once
+PARQUET_BUFFER = 2**20  # bytes read at once
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A block of raw rows. `typed` is False where every value came as text (CSV, TSV)."""
+    """A block of raw rows. `typed` is False where every value came as text (CSV, TSV).
+
+    `places` says, where rows were left out, which ones of the rows from `first_row` on stayed: [rows] int64, from 0.
+    """
 
     columns: Mapping[str, pa.Array]
     source: str
     first_row: int  # of this block in `source`, counted from 1 without the header
     typed: bool
+    places: np.ndarray | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
     def row(self, index: int) -> str:
         """Where row `index` of this block stands, for messages."""
-        return f"{self.source} row {self.first_row + index}"
+        return f"{self.source} row {self.first_row + (index if self.places is None else self.places[index])}"
+
+    def where(self, wanted: np.ndarray) -> Rows:
+        """The rows for which `wanted`, [rows] bool, is true, in their order."""
+        kept = pa.array(wanted)
+        places = np.flatnonzero(wanted) if self.places is None else self.places[wanted]
+        return replace(self, columns={name: c.filter(kept) for name, c in self.columns.items()}, places=places)
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,17 @@ class Channel:
         """The format of the first part file, in which predictions are written back."""
         return self.files[0].format
 
+    def with_columns(self, columns: Sequence[str]) -> Channel:
+        """The same part files read for these columns, which are looked for in each; no row is read yet.
+
+        Raises:
+            errors.DataError: a part file lacks a column or cannot be read.
+        """
+        faults = [fault for file in self.files for fault in _column_faults(file, columns)]
+        if faults:
+            raise errors.DataError(faults)
+        return replace(self, columns=tuple(columns))
+
     def __iter__(self) -> Iterator[Rows]:
         """All rows.
 
@@ -103,11 +129,7 @@ def open_channel(name: str, folder: Path, columns: Sequence[str]) -> Channel:
     Raises:
         errors.DataError: the folder is missing, holds no data, or a part file lacks a column or cannot be read.
     """
-    files = _part_files(name, folder)
-    faults = [fault for file in files for fault in _column_faults(file, columns)]
-    if faults:
-        raise errors.DataError(faults)
-    return Channel(name, files, tuple(columns))
+    return Channel(name, _part_files(name, folder), ()).with_columns(columns)
 
 
 def from_records(records: Sequence[Mapping[str, Any]], columns: Sequence[str], source: str = "records") -> Rows:
@@ -210,12 +232,15 @@ def _delimited_columns(file: PartFile, _: Sequence[str]) -> list[str] | None:
 def _read_delimited(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
     rows = _delimited_rows(file)
     _line, header = next(rows, (1, list(columns)))
-    wrong: list[tuple[int, int]] = []
+    wrong, examples = 0, list[tuple[int, int]]()
 
     def right() -> Iterator[tuple[int, list[str]]]:
+        nonlocal wrong
         for line, row in rows:
             if len(row) != len(header):
-                wrong.append((line, len(row)))
+                wrong += 1
+                if wrong <= errors.LISTED_FAULTS:
+                    examples.append((line, len(row)))
             elif not wrong:
                 yield sum(map(len, row)), row
 
@@ -225,18 +250,33 @@ def _read_delimited(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
         yield Rows(arrays, file.name, first, typed=False)
         first += len(block)
     if wrong:
-        raise errors.DataError([errors.rows_of_other_width(file.name, len(header), wrong)])
+        raise errors.DataError([errors.rows_of_other_width(file.name, len(header), wrong, examples)])
 
 
-# --- Parquet
+# --- Parquet: decoded in small pieces, which are put together to blocks, since neither the number of rows nor the size
+# in the file says how long texts are: one that occurs in many rows is stored once.
 
 
 @contextmanager
 def _parquet(file: PartFile) -> Iterator[pq.ParquetFile]:
-    with file.open() as stream:
-        source = pa.BufferReader(stream.read()) if file.gzipped else pa.PythonFile(stream, mode="r")
-        with pq.ParquetFile(source) as parquet:
-            yield parquet
+    # Without a buffer, or with reading ahead, Arrow would hold a whole row group of each column.
+    with (
+        file.open() as stream,
+        _seekable(file, stream) as source,
+        pq.ParquetFile(pa.PythonFile(source, mode="r"), buffer_size=PARQUET_BUFFER, pre_buffer=False) as parquet,
+    ):
+        yield parquet
+
+
+@contextmanager
+def _seekable(file: PartFile, stream: BinaryIO) -> Iterator[BinaryIO]:
+    """The stream itself, or its bytes in a file that has no name: going back in a gzip file begins it anew."""
+    if not file.gzipped:
+        yield stream
+        return
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(stream, copy)
+        yield cast("BinaryIO", copy)
 
 
 def _parquet_columns(file: PartFile, _: Sequence[str]) -> list[str]:
@@ -247,9 +287,42 @@ def _parquet_columns(file: PartFile, _: Sequence[str]) -> list[str]:
 def _read_parquet(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
     with _parquet(file) as parquet:
         first = 1
-        for batch in parquet.iter_batches(BLOCK_ROWS, columns=list(columns)):
-            yield Rows({c: _decoded(batch.column(c)) for c in columns}, file.name, first, typed=True)
-            first += batch.num_rows
+        for block in _joined(_pieces(parquet, columns)):
+            arrays = {c: pa.concat_arrays([piece.column(i) for piece in block]) for i, c in enumerate(columns)}
+            yield Rows(arrays, file.name, first, typed=True)
+            first += sum(map(len, block))
+
+
+def _pieces(parquet: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """All rows in order, few at a time."""
+    for group in range(parquet.num_row_groups):
+        rows = _rows_per_piece(parquet.metadata.row_group(group), columns)
+        for batch in parquet.iter_batches(rows, row_groups=[group], columns=list(columns)):
+            piece = pa.RecordBatch.from_arrays([_decoded(batch.column(c)) for c in columns], list(columns))
+            step = max(1, len(piece) * PIECE_LENGTH // max(1, piece.nbytes))
+            yield from (piece.slice(start, step) for start in range(0, len(piece), step))
+
+
+def _rows_per_piece(group: pq.RowGroupMetaData, columns: Sequence[str]) -> int:
+    chunks = (group.column(i) for i in range(group.num_columns))
+    needed = (chunk for chunk in chunks if any(f"{chunk.path_in_schema}.".startswith(f"{c}.") for c in columns))
+    stored: int = sum(chunk.total_uncompressed_size for chunk in needed)
+    return max(1, min(PIECE_ROWS, BLOCK_ROWS, int(group.num_rows) * PIECE_LENGTH // max(1, stored)))
+
+
+def _joined(pieces: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Pieces together in blocks of at most `BLOCK_ROWS` rows; the piece that passes `BLOCK_LENGTH` ends its block."""
+    block: list[pa.RecordBatch] = []
+    rows = length = 0
+    for piece in pieces:
+        if block and (rows + len(piece) > BLOCK_ROWS or length >= BLOCK_LENGTH):
+            yield block
+            block, rows, length = [], 0, 0
+        block.append(piece)
+        rows += len(piece)
+        length += piece.nbytes
+    if block:
+        yield block
 
 
 def _decoded(values: pa.Array) -> pa.Array:
@@ -337,7 +410,7 @@ def as_text(rows: Rows, column: str) -> pa.Array:
     """A column's values as strings, null where null, NaN or empty.
 
     Raises:
-        errors.DataError: the values are bytes, lists or other nested values.
+        errors.DataError: the values are bytes, durations, lists or other nested values.
     """
     values = rows.columns[column]
     try:
@@ -352,21 +425,43 @@ def plain_text(values: pa.Array) -> pa.Array:
     """Values as strings, the same as Python writes them; a whole number is written as one, whatever its type.
 
     Raises:
-        pa.ArrowException: the values are bytes, lists or other nested values.
+        pa.ArrowException: the values are bytes, durations, lists or other nested values.
     """
     kind = values.type
     if pa.types.is_boolean(kind):
         return pc.if_else(values, "True", "False")
     if pa.types.is_floating(kind):
         return pa.array([_float_text(number) for number in values.to_numpy(zero_copy_only=False)], pa.string())
-    if any(is_bytes(kind) for is_bytes in _BYTES):
+    if pa.types.is_timestamp(kind) or pa.types.is_time(kind):
+        return _time_text(values)
+    if isinstance(kind, pa.BaseExtensionType):  # a UUID is bytes
+        return plain_text(values.storage)
+    if any(has_no_text(kind) for has_no_text in _WITHOUT_TEXT):
         raise pa.ArrowTypeError(f"{kind} is not text")
     return values.cast(pa.string())
 
 
-_BYTES: Sequence[Callable[[pa.DataType], bool]] = (
+def _time_text(values: pa.Array) -> pa.Array:
+    """Times as Python writes them, the same whatever their unit; a fraction has 6 digits, or 9 where it needs them."""
+    kind = values.type
+    if kind.unit == "ms":
+        values = values.cast(pa.time64("us") if pa.types.is_time(kind) else pa.timestamp("us", kind.tz))
+    text = values.cast(pa.string())
+    for pattern, instead in _TIMES:
+        text = pc.replace_substring_regex(text, pattern, instead)
+    return text
+
+
+_TIMES = (
+    (r"\.(?:0{6}|0{9})(Z|[+-][0-9]{4}|)$", r"\1"),
+    (r"(\.[0-9]{6})000(Z|[+-][0-9]{4}|)$", r"\1\2"),
+    (r"(:[0-9]{2}[.0-9]*)Z$", r"\1+00:00"),
+    (r"(:[0-9]{2}[.0-9]*[+-][0-9]{2})([0-9]{2})$", r"\1:\2"),
+)
+_WITHOUT_TEXT: Sequence[Callable[[pa.DataType], bool]] = (
     pa.types.is_binary,
     pa.types.is_large_binary,
     pa.types.is_fixed_size_binary,
     pa.types.is_binary_view,
+    pa.types.is_duration,
 )

@@ -1,29 +1,219 @@
-"""Which rows stand together in a batch: grouped by length, so that little is padded, and still shuffled."""
+"""Which rows stand together in a batch: rows of similar length, so that little is padded, and still at random."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Self
+
 import numpy as np
 
-POOL_BATCHES = 50
+from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.data.ragged import starts_of
+
+FEWEST_STEPS = 4  # in a bucket; within one step alone, the same rows would meet in every epoch
+MOST_BORDERS = 1000  # considered between buckets; choosing among them takes quadratic time
+PRICE_OF_MEETING = 0.5  # in padding as a share of all tokens, of each share of pairs of rows that meets again
 
 
-def training_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Every row once, in batches of rows of similar length, in an order that (seed, epoch) decides.
+@dataclass(frozen=True)
+class RowSizes:
+    """What rows cost: a batch computes all chunks of its rows, each as long as the longest. Both are at least 1."""
 
-    Rows are shuffled, sorted by length within pools of `POOL_BATCHES` batches, cut, and the batches shuffled.
+    chunks: np.ndarray  # [rows] int64
+    longest: np.ndarray  # [rows] int64, tokens of the row's longest chunk
+
+    @classmethod
+    def of(cls, split: EncodedSplit) -> Self:
+        """The sizes of a split's rows; a row without text counts as one chunk of one token."""
+        if not split.has_text:
+            ones = np.ones(len(split), np.int64)
+            return cls(ones, ones)
+        longest = np.maximum.reduceat(np.diff(split.chunk_starts), split.row_starts[:-1])
+        return cls(np.diff(split.row_starts), longest)
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """Tokens that each row computes alone [rows] int64, padding included."""
+        tokens: np.ndarray = self.chunks * self.longest
+        return tokens
+
+    def take(self, rows: np.ndarray) -> RowSizes:
+        """The sizes of these rows."""
+        return RowSizes(self.chunks[rows], self.longest[rows])
+
+
+class TrainingOrder:
+    """The batches of each epoch on one of several ranks: every row once over all ranks, as (seed, epoch) decides.
+
+    Rows lie in buckets of similar length. In each epoch, a bucket's rows are dealt at random to its batches, which get
+    about as many chunks each, and the steps are shuffled. Every epoch has the same number of `steps` on every rank.
+    The batches of one step are neighbours by length, and which rank gets which is random.
+
+    `batch_size` is the most rows per rank and step; no two batches differ by more than one row. With `max_tokens`,
+    `batch_size` does not count: chunks in a batch x its longest chunk stay within `max_tokens` per rank, but for rows
+    that are longer alone, of which each is a batch: `beyond_budget` of them. A rank's batch is empty only in a step
+    with fewer rows than ranks: where the split has no more, or where no batch of the epoch has more than one row.
+
+    Without `group_by_length`, all rows lie in one bucket. Memory: 24 bytes per row, and some 50 more while an epoch is
+    drawn.
+
+    Raises:
+        ValueError: there are no rows, or `rank` is not below `world_size`.
     """
-    rng = np.random.default_rng((seed, epoch))
-    order = rng.permutation(len(lengths))
-    pool = batch_size * POOL_BATCHES
-    batches: list[np.ndarray] = []
-    for start in range(0, len(order), pool):
-        members = order[start : start + pool]
-        ordered = members[np.argsort(lengths[members], kind="stable")]
-        batches += [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
+
+    def __init__(
+        self,
+        sizes: RowSizes,
+        batch_size: int,
+        seed: int,
+        *,
+        max_tokens: int | None = None,
+        group_by_length: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if not len(sizes) or not 0 <= rank < world_size:
+            raise ValueError(f"no batches of {len(sizes)} rows for rank {rank} of {world_size}")
+        self._seed, self._rank, self._world_size = seed, rank, world_size
+        self.beyond_budget = 0 if max_tokens is None else int((sizes.tokens > max_tokens).sum())
+        by_length = np.random.default_rng(seed).permutation(len(sizes))  # ties in no particular order
+        by_length = by_length[np.argsort(sizes.longest[by_length], kind="stable")]
+        ordered = sizes.take(by_length)
+        if max_tokens is None:
+            bucket, batches = _buckets_of_rows(ordered, batch_size, world_size, group_by_length)
+        else:
+            bucket, batches = _buckets_of_tokens(ordered, max_tokens, world_size, group_by_length)
+        self.steps = -(-int(batches.sum()) // world_size)
+        rows = np.bincount(bucket)
+        rounds = -(-rows // batches)
+        place = np.arange(len(sizes)) - np.repeat(starts_of(rows)[:-1], rows)  # within the bucket
+        batch = place % np.repeat(batches, rows) + np.repeat(starts_of(batches)[:-1], rows)
+        self._key = np.empty(len(sizes), np.int64)  # of each row: by bucket, most chunks first
+        self._key[by_length] = (bucket + 1) * (sizes.chunks.max() + 1) - ordered.chunks
+        self._round = place // np.repeat(batches, rows) + np.repeat(starts_of(rounds)[:-1], rows)
+        self._dealt = np.argsort(batch, kind="stable")
+        self._starts = starts_of(np.bincount(batch, minlength=self.steps * world_size))
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """This rank's rows of each step, int64; training goes on after step k with `batches(epoch)[k:]`."""
+        rng = np.random.default_rng((self._seed, epoch))
+        rows = rng.permutation(len(self._key))
+        rows = rows[np.argsort(self._key[rows], kind="stable")]
+        rows = rows[np.argsort(self._round + rng.random(len(rows)), kind="stable")]  # each round of dealing at random
+        rows = rows[self._dealt]
+        steps = rng.permutation(self.steps)
+        ranks = (self._rank + rng.integers(self._world_size, size=self.steps)) % self._world_size
+        return [rows[self._starts[i] : self._starts[i + 1]] for i in steps * self._world_size + ranks]
 
 
-def scoring_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Every row once, longest first; each batch carries its rows' positions, so the order is never lost."""
-    order = np.argsort(-lengths, kind="stable")
-    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+def scoring_batches(
+    sizes: RowSizes, batch_size: int, max_tokens: int | None = None, rank: int = 0, world_size: int = 1
+) -> list[np.ndarray]:
+    """This rank's share of all rows, longest first, int64: over the ranks, every row stands in one batch.
+
+    The limits are those of `TrainingOrder`. Every rank has as many batches; some are empty only where a step has fewer
+    rows than ranks.
+    """
+    order = np.lexsort((-sizes.chunks, -sizes.longest))
+    if max_tokens is None:
+        count = -(-len(order) // (batch_size * world_size)) * world_size
+        cuts = [i * len(order) // max(count, 1) for i in range(count + 1)]
+    else:
+        cuts = _cuts_within(sizes.take(order), max_tokens)
+        while (len(cuts) - 1) % world_size:
+            largest = int(np.diff(cuts).argmax())
+            cuts.insert(largest + 1, -(-(cuts[largest] + cuts[largest + 1]) // 2))
+    return [order[begin:end] for begin, end in pairwise(cuts)][rank::world_size]
+
+
+def _cuts_within(sizes: RowSizes, max_tokens: int) -> list[int]:
+    """Where batches of rows, ordered longest first, begin and end."""
+    before = starts_of(sizes.chunks)
+    cuts = [0]
+    while cuts[-1] < len(sizes):
+        room = before[cuts[-1]] + max_tokens // sizes.longest[cuts[-1]]
+        cuts.append(max(int(np.searchsorted(before, room, side="right")) - 1, cuts[-1] + 1))
+    return cuts
+
+
+def _buckets_of_rows(
+    ordered: RowSizes, batch_size: int, world_size: int, several: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The bucket of each row, ordered by length, and how many batches each bucket has."""
+    steps = -(-len(ordered) // (batch_size * world_size))
+    parts = _most_buckets(steps) if several else 1
+    borders = np.arange(parts + 1) * steps // parts
+    borders = borders[_cheapest(ordered, borders * len(ordered) // steps, steps)]
+    rows = np.diff(borders * len(ordered) // steps)
+    return np.repeat(np.arange(len(rows)), rows), np.diff(borders) * world_size
+
+
+def _buckets_of_tokens(
+    ordered: RowSizes, max_tokens: int, world_size: int, several: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The bucket of each row, ordered by length, and how many batches each bucket has; the last may be of lone rows."""
+    alone = ordered.tokens > max_tokens
+    bucket = np.zeros(len(ordered), np.int64)
+    others = np.flatnonzero(~alone)
+    if len(others):
+        sizes = ordered.take(others)
+        spent = np.cumsum(sizes.tokens)
+        steps = -(-int(spent[-1]) // (max_tokens * world_size))
+        parts = _most_buckets(steps) if several else 1
+        inner = np.searchsorted(spent, np.arange(1, parts) / parts * spent[-1])
+        borders = np.unique([0, *inner, len(others)])
+        borders = borders[_cheapest(sizes, borders, steps)]
+        bucket[others] = np.repeat(np.arange(len(borders) - 1), np.diff(borders))
+        longest = sizes.longest[borders[1:] - 1]
+        alone |= ordered.chunks * longest[bucket] > max_tokens  # short chunks, but many, among longer ones
+    bucket[alone] = bucket.max() + 1
+    _, bucket, rows = np.unique(bucket, return_inverse=True, return_counts=True)
+    chunks = ordered.chunks[np.lexsort((-ordered.chunks, bucket))]
+    longest = np.zeros(len(rows), np.int64)
+    np.maximum.at(longest, bucket, ordered.longest)
+    ends = np.cumsum(rows)
+    batches = np.array(
+        [_fewest(chunks[ends[b] - rows[b] : ends[b]], max_tokens // longest[b]) for b in range(len(rows))]
+    )
+    while batches.sum() % world_size and (batches < rows).any():
+        batches[(rows / batches).argmax()] += 1
+    return bucket, batches
+
+
+def _most_buckets(steps: int) -> int:
+    return min(max(steps // FEWEST_STEPS, 1), MOST_BORDERS)
+
+
+def _cheapest(ordered: RowSizes, borders: np.ndarray, steps: int) -> np.ndarray:
+    """Which of these borders between rows to use: least padding, with a price on each bucket.
+
+    Of the pairs of rows that share a batch, buckets / steps meet again in the next epoch. Dynamic programming.
+    """
+    chunks = starts_of(ordered.chunks)[borders]
+    longest = ordered.longest[borders[1:] - 1]
+    price = PRICE_OF_MEETING / steps * ordered.tokens.sum()
+    cost = np.zeros(len(borders))
+    previous = np.zeros(len(borders), np.int64)
+    for end in range(1, len(borders)):
+        costs = cost[:end] + (chunks[end] - chunks[:end]) * longest[end - 1] + price
+        previous[end] = costs.argmin()
+        cost[end] = costs[previous[end]]
+    used = [len(borders) - 1]
+    while used[-1]:
+        used.append(int(previous[used[-1]]))
+    return np.array(used[::-1])
+
+
+def _fewest(chunks: np.ndarray, room: int) -> int:
+    """To how many batches rows must be dealt, by falling number of chunks, so that none gets more than `room` chunks.
+
+    A batch gets one row of each round, so at most the first of each. Where a row has more, each is a batch of its own.
+    """
+    rows = len(chunks)
+    least = min(rows, -(-int(chunks.sum()) // max(room, 1)))
+    return least + bisect_left(range(least, rows), True, key=lambda batches: chunks[::batches].sum() <= room)

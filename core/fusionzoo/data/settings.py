@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+ChunkKeep = Literal["head", "tail", "head_tail"]
 TextStep = Literal["dialogue_splitter", "html_normalizer", "emoji_remover", "text_normalizer"]
 Column = Annotated[str, Field(min_length=1)]
 
@@ -38,6 +39,9 @@ class DataSettings(BaseModel):
     max_total_chunks: int | None = Field(
         10, ge=1, description="Chunks per row at most; further text is dropped and counted. null: no limit."
     )
+    chunk_keep: ChunkKeep = Field(
+        "head", description="Which chunks of a row stay where max_total_chunks bites: first, last, or some of both."
+    )
     word_vocab_size: int = Field(30_000, ge=3, description="Words kept by tokenizer 'word', most frequent first.")
     word_min_count: int = Field(2, ge=1, description="Rarer words are unknown to tokenizer 'word'.")
     embeddings: str = Field(
@@ -46,6 +50,13 @@ class DataSettings(BaseModel):
     embedding_dim: int = Field(100, ge=1, le=10_000, description="Width of trained or random word vectors.")
 
     min_category_count: int = Field(2, ge=1, description="A category rarer than this in train is UNKNOWN.")
+    clip_outliers: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        description="Clip numbers so many interquartile ranges beyond the quartiles of train (Tukey's fences; 3 is "
+        "'far out'). null: no clipping.",
+    )
 
     @property
     def text_columns(self) -> list[str]:

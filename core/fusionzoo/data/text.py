@@ -6,7 +6,11 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+
+from fusionzoo.data.ragged import starts_of
 from fusionzoo.data.settings import TextStep
 
 _MESSAGE_MARK = re.compile(r"\[(?:bom|eom)\]", re.IGNORECASE)
@@ -38,43 +42,55 @@ _EMOJI_PARTS = "\ufe0e\ufe0f\u20e3\U000e0020-\U000e007f"  # variation selectors,
 _EMOJI = re.compile(
     f"(?:[{_EMOJI_SIGNS}]|[\u203c-\u2bff]\ufe0f)[{_EMOJI_SIGNS}{_EMOJI_PARTS}\u200d]*|[\ufe0e\ufe0f\u20e3]+"
 )
-_SPACE = re.compile(r"\s+")
 
 
-def messages(texts: Sequence[str | None], steps: Sequence[TextStep]) -> list[list[str]]:
-    """Each text's messages, cleaned; an empty list for a null or empty text. A text without marks is one message."""
-    return [[] if text is None else _clean(text, steps) for text in texts]
+@dataclass(frozen=True)
+class Messages:
+    """The messages of a block of rows, one row after the other."""
+
+    texts: list[str]
+    counts: np.ndarray  # [rows] int64: how many of them are each row's
 
 
-def join_columns(columns: Mapping[str, Sequence[list[str]]]) -> list[list[str]]:
-    """One list of messages per row from several text columns; each column's first message is headed by its name."""
-    if len(columns) == 1:
-        return list(next(iter(columns.values())))
-    joined: list[list[str]] = [[] for _ in next(iter(columns.values()))]
-    for name, rows in columns.items():
-        for all_messages, own in zip(joined, rows, strict=True):
-            if own:
-                all_messages += [f"{name}: {own[0]}", *own[1:]]
-    return joined
-
-
-def _clean(text: str, steps: Sequence[TextStep]) -> list[str]:
-    parts = [text]
+def messages(texts: Sequence[str | None], steps: Sequence[TextStep]) -> Messages:
+    """Each text's messages, cleaned; none for a null or empty text. A text without marks is one message."""
+    pieces = [text for text in texts if text is not None]
+    rows = np.array([row for row, text in enumerate(texts) if text is not None], np.int64)
     for step in steps:
-        parts = [piece for part in parts for piece in _STEPS[step](part)]
-    return [part for part in parts if part.strip()]
+        if step == "dialogue_splitter":
+            parts = [_MESSAGE_MARK.split(piece) if "[" in piece else (piece,) for piece in pieces]
+            rows = np.repeat(rows, [len(some) for some in parts])
+            pieces = [piece for some in parts for piece in some]  # text outside the marks is a message too
+        else:
+            pieces = list(map(_CHANGES[step], pieces))
+    blank = [not piece or piece.isspace() for piece in pieces]
+    if any(blank):
+        pieces = [piece for piece, is_blank in zip(pieces, blank, strict=True) if not is_blank]
+        rows = rows[~np.array(blank)]
+    return Messages(pieces, np.bincount(rows, minlength=len(texts)))
 
 
-def _split_dialogue(text: str) -> list[str]:
-    """Messages between [bom] and [eom]; text outside the marks is a message too, so nothing is lost."""
-    return _MESSAGE_MARK.split(text) if "[" in text else [text]
+def join_columns(columns: Mapping[str, Messages]) -> Messages:
+    """The messages of several text columns, row by row; each column's first message is headed by its name."""
+    if len(columns) == 1:
+        return next(iter(columns.values()))
+    texts: list[str] = []
+    rows = []
+    for name, own in columns.items():
+        headed = own.texts.copy()
+        for first in starts_of(own.counts)[:-1][own.counts > 0].tolist():
+            headed[first] = f"{name}: {headed[first]}"
+        texts += headed
+        rows.append(np.repeat(np.arange(len(own.counts)), own.counts))
+    order = np.argsort(np.concatenate(rows), kind="stable").tolist()
+    return Messages([texts[i] for i in order], np.sum([own.counts for own in columns.values()], axis=0))
 
 
-def _normalize_html(text: str) -> list[str]:
+def _normalize_html(text: str) -> str:
     """Visible text of HTML, entities decoded, a space where a block begins or ends. What is no markup stays."""
     if "<" in text:
         text = _without_tags(text)
-    return [_ENTITY.sub(lambda entity: html.unescape(entity[0]), text) if "&" in text else text]
+    return _ENTITY.sub(lambda entity: html.unescape(entity[0]), text) if "&" in text else text
 
 
 def _without_tags(text: str) -> str:
@@ -97,18 +113,17 @@ def _without_tags(text: str) -> str:
     return "".join([*pieces, text[at:]])
 
 
-def _remove_emoji(text: str) -> list[str]:
+def _remove_emoji(text: str) -> str:
     """Emoji, with what joins and colours them, become a space; of a keycap its digit stays."""
-    return [text] if text.isascii() else [_EMOJI.sub(" ", text)]
+    return text if text.isascii() else _EMOJI.sub(" ", text)
 
 
-def _normalize_text(text: str) -> list[str]:
+def _normalize_text(text: str) -> str:
     """Unicode NFC, null bytes and runs of white space become one space."""
-    return [_SPACE.sub(" ", unicodedata.normalize("NFC", text).replace("\0", " ")).strip()]
+    return " ".join(unicodedata.normalize("NFC", text).replace("\0", " ").split())
 
 
-_STEPS: Mapping[TextStep, Callable[[str], list[str]]] = {
-    "dialogue_splitter": _split_dialogue,
+_CHANGES: Mapping[TextStep, Callable[[str], str]] = {
     "html_normalizer": _normalize_html,
     "emoji_remover": _remove_emoji,
     "text_normalizer": _normalize_text,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.sampling import scoring_batches
+from fusionzoo.data.sampling import RowSizes, scoring_batches
 from fusionzoo.nn.schema import Batch, ModelOutput
 
 
@@ -16,8 +16,17 @@ def logits_of(output: Tensor | ModelOutput) -> Tensor:
     return output.logits if isinstance(output, ModelOutput) else output
 
 
-def score(model: nn.Module, split: EncodedSplit, batch_size: int, rows: np.ndarray | None = None) -> np.ndarray:
-    """Probabilities [rows, classes] float32 of the split, or of these rows of it, with dropout and autocast off."""
+def score(
+    model: nn.Module,
+    split: EncodedSplit,
+    batch_size: int,
+    rows: np.ndarray | None = None,
+    max_tokens: int | None = None,
+) -> np.ndarray:
+    """Probabilities [rows, classes] float32 of the split, or of these rows of it, with dropout and autocast off.
+
+    With `max_tokens`, a batch has as many rows as stay within it, whatever `batch_size` is.
+    """
     rows = np.arange(len(split)) if rows is None else rows
     was_training = model.training
     model.eval()
@@ -25,7 +34,7 @@ def score(model: nn.Module, split: EncodedSplit, batch_size: int, rows: np.ndarr
     order: list[np.ndarray] = []
     device = next(model.parameters()).device
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-        for chosen in scoring_batches(split.row_tokens()[rows], batch_size):
+        for chosen in scoring_batches(RowSizes.of(split).take(rows), batch_size, max_tokens):
             batch = Batch.of(split.batch(rows[chosen])).to(device)
             parts.append(logits_of(model(batch)).float().softmax(dim=-1).cpu().numpy())
             order.append(chosen)

@@ -12,7 +12,7 @@ from fusionzoo.artifacts.names import ONNX_FILE
 from fusionzoo.data import reading
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.preprocessor import Preprocessor
-from fusionzoo.data.sampling import scoring_batches
+from fusionzoo.data.sampling import RowSizes, scoring_batches
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -62,7 +62,7 @@ class Predictor:
         """
         split = self.preprocessor.encode(rows, "rows", labelled=False)
         scores = np.empty((len(split), len(self.classes)), np.float32)
-        for chosen in scoring_batches(split.row_tokens(), batch_size):
+        for chosen in scoring_batches(RowSizes.of(split), batch_size):
             scores[chosen] = self._run(split, chosen)
         return scores
 

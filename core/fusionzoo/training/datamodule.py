@@ -1,20 +1,73 @@
-"""Feeds encoded splits to the trainer: length-grouped batches for training, all rows once for validation."""
+"""Feeds encoded splits to the trainer: batches that `TrainingOrder` decides, and all rows once for validation."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from fusionzoo import errors
 from fusionzoo.data.categories import MISSING, UNKNOWN
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.sampling import scoring_batches, training_batches
+from fusionzoo.data.hashing import splitmix64
+from fusionzoo.data.sampling import RowSizes, TrainingOrder, scoring_batches
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
+
+log = logging.getLogger(__name__)
+
+
+class SplitsModule(LightningDataModule):
+    """The training and validation splits of a job, as one of several ranks sees them.
+
+    Lightning must not put its own sampler in place: with several ranks, `Trainer(use_distributed_sampler=False)`.
+    """
+
+    def __init__(
+        self, train: EncodedSplit, val: EncodedSplit, settings: JobSettings, rank: int = 0, world_size: int = 1
+    ) -> None:
+        super().__init__()
+        self.train, self.val, self.settings, self.rank, self.world_size = train, val, settings, rank, world_size
+        sizes, budget = RowSizes.of(train), settings.max_batch_tokens
+        order = TrainingOrder(
+            sizes,
+            settings.batch_size,
+            settings.seed,
+            max_tokens=budget,
+            group_by_length=settings.group_by_length,
+            rank=rank,
+            world_size=world_size,
+        )
+        self._order = _Epochs(order)
+        if budget is not None and order.beyond_budget and rank == 0:
+            log.warning(errors.rows_beyond_budget(order.beyond_budget, int(sizes.tokens.max()), budget))
+
+    @property
+    def steps(self) -> int:
+        """Training steps of an epoch, the same in every epoch and on every rank."""
+        return len(self._order)
+
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Let this epoch begin with its batch number `batch`, from 0; other epochs are whole."""
+        self._order.start_at(epoch, batch)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return _loader(_Batches(self.train, self.settings.unknown_category_rate, self.settings.seed), self._order)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        job = self.settings
+        sizes = RowSizes.of(self.val)
+        batches = scoring_batches(sizes, job.batch_size, job.max_batch_tokens, self.rank, self.world_size)
+        return _loader(_Batches(self.val), [(0, rows) for rows in batches])
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch.to(device, non_blocking=device.type == "cuda")  # elsewhere it may be read before it has arrived
 
 
 class _Batches(Dataset[Batch]):
@@ -27,45 +80,43 @@ class _Batches(Dataset[Batch]):
         epoch, rows = index
         arrays = self.split.batch(rows)
         if self.unknown_rate:
-            rng = np.random.default_rng((self.seed, epoch, int(rows[0])))
             ids = arrays["categories"]
-            hidden = (rng.random(ids.shape) < self.unknown_rate) & (ids != MISSING)
+            hidden = (_chances(self.seed, epoch, rows, ids.shape[1]) < self.unknown_rate) & (ids != MISSING)
             arrays["categories"] = np.where(hidden, UNKNOWN, ids)
-        return Batch.of(arrays)
+        batch = Batch.of(arrays)
+        return batch.map(Tensor.pin_memory) if torch.cuda.is_available() else batch  # a DataLoader pins no `Batch`
 
 
-class _TrainingOrder(Sampler[tuple[int, np.ndarray]]):
+class _Epochs(Sampler[tuple[int, np.ndarray]]):
     """The batches of an epoch; the trainer sets the epoch."""
 
-    def __init__(self, split: EncodedSplit, settings: JobSettings) -> None:
-        self.lengths, self.settings, self.epoch = split.row_tokens(), settings, 0
+    def __init__(self, order: TrainingOrder) -> None:
+        self._order, self._epoch, self._start = order, 0, (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+        self._epoch = epoch
+
+    def start_at(self, epoch: int, batch: int) -> None:
+        self._epoch, self._start = epoch, (epoch, batch)
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        batches = training_batches(self.lengths, self.settings.batch_size, self.settings.seed, self.epoch)
-        return ((self.epoch, rows) for rows in batches)
+        # A generator: Lightning asks for the iterator first and sets the epoch then.
+        epoch, (start_epoch, start) = self._epoch, self._start
+        for rows in self._order.batches(epoch)[start if epoch == start_epoch else 0 :]:
+            yield epoch, rows
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.settings.batch_size)
+        return self._order.steps  # of a whole epoch: Lightning counts the batches before the start as done
 
 
-class SplitsModule(LightningDataModule):
-    """The training and validation splits of a job."""
+def _loader(dataset: _Batches, order: Any) -> DataLoader[Any]:
+    return DataLoader(dataset, sampler=order, batch_size=None)
 
-    def __init__(self, train: EncodedSplit, val: EncodedSplit, settings: JobSettings) -> None:
-        super().__init__()
-        self.train, self.val, self.settings = train, val, settings
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        dataset = _Batches(self.train, self.settings.unknown_category_rate, self.settings.seed)
-        return self._loader(dataset, _TrainingOrder(self.train, self.settings))
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        order = [(0, rows) for rows in scoring_batches(self.val.row_tokens(), self.settings.batch_size)]
-        return self._loader(_Batches(self.val), order)
-
-    @staticmethod
-    def _loader(dataset: _Batches, order: Any) -> DataLoader[Any]:
-        return DataLoader(dataset, sampler=order, batch_size=None, pin_memory=torch.cuda.is_available())
+def _chances(seed: int, epoch: int, rows: np.ndarray, fields: int) -> np.ndarray:
+    """Random numbers below 1 [rows, fields] float64, which a row has in an epoch whatever batch it stands in."""
+    key = splitmix64(np.array([seed << 32 | epoch], np.uint64))
+    keys = splitmix64(key + rows.astype(np.uint64))
+    cells = splitmix64(keys[:, None] + np.arange(fields, dtype=np.uint64))
+    chances: np.ndarray = (cells >> np.uint64(11)) * 2.0**-53
+    return chances

@@ -22,15 +22,19 @@ from fusionzoo.architecture import Architecture, Built, choose
 from fusionzoo.artifacts import bundle, onnx, predictions
 from fusionzoo.artifacts.files import check_writable, staged, writing
 from fusionzoo.artifacts.names import ONNX_FILE, PREDICT_RESULTS_FILE
-from fusionzoo.data import preprocessor as preprocessing
+from fusionzoo.data import encoding, splitting
+from fusionzoo.data.cache import Cache
+from fusionzoo.data.digests import seen_before
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.labels import Label
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.reading import Channel, open_channel
+from fusionzoo.data.splitting import Part
 from fusionzoo.evaluation.report import Report, Scored, evaluate
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.nn.scoring import score
 from fusionzoo.sagemaker import Paths
+from fusionzoo.settings import JobSettings
 from fusionzoo.training import checkpoints, optimizers, precision, progress
 from fusionzoo.training.datamodule import SplitsModule
 from fusionzoo.training.module import Classifier
@@ -44,7 +48,7 @@ class Data:
 
     preprocessor: Preprocessor
     splits: Mapping[str, EncodedSplit]
-    channels: Mapping[str, Channel]
+    channels: Mapping[str, Channel | Part]
 
     @property
     def spec(self) -> InputSpec:
@@ -59,17 +63,18 @@ def train(paths: Paths) -> Report:
         errors.ZooError: something a user can mend; nothing half-written is left.
     """
     architecture = choose(hyperparameters.read(paths))
+    job = architecture.job
     for folder in (paths.model, paths.output_data, paths.checkpoints):
         check_writable(folder)
     data = prepare(paths, architecture)
-    seed_everything(architecture.job.seed, verbose=False)
+    seed_everything(job.seed, verbose=False)
     built = architecture.build(data.spec, pretrained=True)
     rehearse(paths, built.model, data)
     summary = fit(paths, architecture, built, data)
     checkpoints.load_best(paths.checkpoints, built.model)
     built.model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
     scores = {
-        name: score(built.model, split, architecture.job.batch_size)
+        name: score(built.model, split, job.batch_size, max_tokens=job.max_batch_tokens)
         for name, split in data.splits.items()
         if name != "train"
     }
@@ -77,48 +82,59 @@ def train(paths: Paths) -> Report:
 
 
 def prepare(paths: Paths, architecture: Architecture) -> Data:
-    """Read the channels, fit on train alone, encode every split, and check what only the data can tell."""
+    """Open the channels, fit on train alone, encode every split, and check what only the data can tell."""
     settings, job = architecture.data_settings, architecture.job
-    channels = open_channels(paths, settings.columns)
-    fitted, rows = preprocessing.fit(settings, channels["train"])
-    hyperparameters.check_warmup(job, steps_of(job.batch_size, rows) * job.max_epochs)
+    channels = open_channels(paths, job, settings.columns)
+    cache = Cache(paths.cache, int(job.cache_limit_gb * 1e9))
+
+    def check(rows: int) -> None:
+        if job.max_batch_tokens is None:  # otherwise the number of steps is not known yet
+            hyperparameters.check_warmup(job, steps_of(job.batch_size, rows) * job.max_epochs)
+
+    encoded = encoding.encode(settings, channels, cache, job.seed, check)
+    for warning in encoded.warnings:
+        log.warning(warning)
+    for name, split in encoded.splits.items():
+        describe(name, split, encoded.splits["train"])
+    check_splits(encoded.splits, architecture, encoded.preprocessor.labels.classes)
+    return Data(encoded.preprocessor, encoded.splits, channels)
+
+
+def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dict[str, Channel | Part]:
+    """Train, val, and test where the job has it: channels of their own, or parts of train; all faults together."""
+    fractions = {"val": job.val_fraction, "test": job.test_fraction}
+    shares = {name: share for name, share in fractions.items() if share is not None}
+    declared = paths.channels_declared() or {}
+    there = {name for name in fractions if paths.channel(name).exists() or name in declared}
     faults = errors.FaultLog()
-    splits: dict[str, EncodedSplit] = {}
-    for name, channel in channels.items():
+    for name in shares.keys() & there:
+        faults.keep(errors.split_twice(name, paths.channel(name)))
+    opened: dict[str, Channel] = {}
+    for name in sorted({"train", "val", *there} - shares.keys()):
+        also = [job.group_field] if name == "train" and job.group_field is not None else []
         with faults.kept():
-            splits[name] = fitted.encode(channel, name)
+            opened[name] = open_channel(name, paths.channel(name), list(dict.fromkeys([*columns, *also])))
     faults.raise_if_any()
-    for name, split in splits.items():
-        describe(name, split)
-    check_splits(splits, architecture, fitted.labels.classes)
-    return Data(fitted.with_vectors(splits["train"], job.seed), splits, channels)
-
-
-def open_channels(paths: Paths, columns: Sequence[str]) -> dict[str, Channel]:
-    """Train and val, and test where the job has it; faults of all of them together."""
-    names = ["train", "val"]
-    if paths.channel("test").exists() or "test" in (paths.channels_declared() or {}):
-        names.append("test")
-    else:
+    train = opened["train"].with_columns(columns)
+    channels: dict[str, Channel | Part] = {**opened, "train": train}
+    if shares:
+        channels |= splitting.divide(train, shares, job.label_name, job.seed, job.group_field)
+    if "test" not in channels:
         log.warning(errors.no_test_channel(paths.channel("test")))
-    faults = errors.FaultLog()
-    channels: dict[str, Channel] = {}
-    for name in names:
-        with faults.kept():
-            channels[name] = open_channel(name, paths.channel(name), columns)
-    faults.raise_if_any()
-    return channels
+    return {name: channels[name] for name in ("train", *fractions) if name in channels}
 
 
-def describe(name: str, split: EncodedSplit) -> None:
+def describe(name: str, split: EncodedSplit, train: EncodedSplit) -> None:
     """Log a split's size and what a user should know about its rows."""
     log.info("%s: %d rows, %d chunks, %d tokens", name, len(split), len(split.chunk_starts) - 1, len(split.tokens))
     if split.empty_texts:
         log.info("%s: %d rows have no text; they are used with an empty one", name, split.empty_texts)
     if split.dropped_tokens:
         log.warning(errors.tokens_dropped(name, split.dropped_share))
-    if doubled := split.duplicate_ids():
-        log.warning(errors.ids_doubled(name, doubled))
+    if split.doubled_ids:
+        log.warning(errors.ids_doubled(name, split.doubled_ids))
+    if name != "train" and (seen := seen_before(split, train)):
+        log.warning(errors.rows_seen_in_train(name, seen, len(split)))
 
 
 def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture, classes: Sequence[Label]) -> None:
@@ -150,7 +166,9 @@ def rehearse(paths: Paths, model: nn.Module, data: Data) -> None:
 def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> dict[str, Any]:
     """Train to the best checkpoint in `paths.checkpoints`; returns how it went, for metrics.json."""
     job, train_split = architecture.job, data.splits["train"]
-    batches = steps_of(job.batch_size, len(train_split))
+    splits = SplitsModule(train_split, data.splits["val"], job)
+    batches = splits.steps
+    hyperparameters.check_warmup(job, batches * job.max_epochs)
     pretrained = built.text_encoder if architecture.encoder_is_pretrained else None
     own = architecture.model.parameter_groups(built.model, architecture.hyperparameters.model)
     groups = optimizers.parameter_groups(built.model, pretrained, job, own)
@@ -170,6 +188,7 @@ def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> d
         val_check_interval=max(1, round(batches * job.val_check_interval)),
         log_every_n_steps=max(1, min(50, batches)),
         num_sanity_val_steps=0,
+        use_distributed_sampler=False,
         enable_progress_bar=terminal,
         enable_model_summary=False,
         logger=TensorBoardLogger(paths.output_data, name="tensorboard", version=""),
@@ -182,7 +201,7 @@ def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> d
     )
     log.info("Training %s: %d batches per epoch, precision %s", job.model_class, batches, chosen)
     module.train()  # Lightning keeps the mode it finds, and a pretrained encoder comes in evaluation mode
-    trainer.fit(module, datamodule=SplitsModule(train_split, data.splits["val"], job))
+    trainer.fit(module, datamodule=splits)
     return {"precision": chosen, "steps": trainer.global_step, "epochs": trainer.current_epoch}
 
 

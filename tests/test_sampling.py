@@ -1,0 +1,481 @@
+"""Which rows stand together in a batch, on any number of ranks, and what the trainer is fed with."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.data.sampling import RowSizes, TrainingOrder, scoring_batches
+from fusionzoo.nn.schema import Batch
+from fusionzoo.nn.scoring import score
+from fusionzoo.settings import JobSettings
+from fusionzoo.training.datamodule import SplitsModule
+
+
+def one_chunk(longest: Any) -> RowSizes:
+    return RowSizes(np.ones(len(longest), np.int64), np.asarray(longest, np.int64))
+
+
+def lognormal(rows: int) -> RowSizes:
+    return one_chunk(np.random.default_rng(0).lognormal(4, 0.6, rows).clip(3, 512).astype(np.int64))
+
+
+def threads(rows: int) -> RowSizes:
+    """Rows of several chunks, most of which are full."""
+    rng = np.random.default_rng(0)
+    return RowSizes(rng.integers(1, 11, rows), rng.integers(8, 400, rows).clip(max=128))
+
+
+def tokens(sizes: RowSizes, rows: np.ndarray) -> int:
+    """What a batch of these rows computes."""
+    return int(sizes.chunks[rows].sum() * sizes.longest[rows].max(initial=0))
+
+
+def padding(sizes: RowSizes, batches: list[np.ndarray]) -> float:
+    return 1 - sizes.tokens.sum() / sum(tokens(sizes, rows) for rows in batches)
+
+
+def alike(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
+    return len(some) == len(others) and all(map(np.array_equal, some, others))
+
+
+def meeting_again(first: list[np.ndarray], second: list[np.ndarray]) -> float:
+    """Share of the pairs of rows in one batch that stand in one batch of the other epoch, too."""
+    place = {row: number for number, rows in enumerate(second) for row in rows.tolist()}
+    pairs = [(a, b) for rows in first for a, b in itertools.combinations(rows.tolist(), 2)]
+    return sum(place[a] == place[b] for a, b in pairs) / len(pairs)
+
+
+@st.composite
+def row_sizes(draw: st.DrawFn) -> RowSizes:
+    sizes = draw(st.lists(st.tuples(st.integers(1, 12), st.integers(1, 60)), min_size=1, max_size=150))
+    chunks, longest = np.array(sizes).T
+    return RowSizes(np.ones_like(chunks) if draw(st.booleans()) else chunks, longest)
+
+
+JOBS = st.fixed_dictionaries(
+    {
+        "batch_size": st.integers(1, 20),
+        "seed": st.integers(0, 2**32 - 1),
+        "max_tokens": st.none() | st.integers(1, 2000),
+        "group_by_length": st.booleans(),
+    }
+)
+WORLDS = st.integers(1, 9)
+
+
+def on_all_ranks(sizes: RowSizes, job: dict[str, Any], world_size: int, epoch: int) -> list[list[np.ndarray]]:
+    """The ranks' batches [ranks][steps]."""
+    orders = [TrainingOrder(sizes, **job, rank=rank, world_size=world_size) for rank in range(world_size)]
+    batches = [order.batches(epoch) for order in orders]
+    assert {len(own) for own in batches} == {order.steps for order in orders}
+    return batches
+
+
+# --- orders of training
+
+
+@given(row_sizes(), JOBS, WORLDS, st.integers(0, 10_000))
+def test_every_row_stands_once_in_an_epoch_over_all_ranks_which_do_as_many_steps(
+    sizes: RowSizes, job: dict[str, Any], world_size: int, epoch: int
+) -> None:
+    batches = on_all_ranks(sizes, job, world_size, epoch)
+    assert sorted(np.concatenate(list(itertools.chain(*batches)))) == list(range(len(sizes)))
+
+
+@given(row_sizes(), JOBS, WORLDS)
+def test_a_batch_keeps_its_limit_of_rows_or_of_tokens(sizes: RowSizes, job: dict[str, Any], world_size: int) -> None:
+    batches = on_all_ranks(sizes, job, world_size, 0)
+    counts = [len(rows) for rows in itertools.chain(*batches)]
+    if job["max_tokens"] is None:
+        assert max(counts) <= job["batch_size"]
+        assert max(counts) - min(counts) <= 1
+        assert len(batches[0]) == -(-len(sizes) // (job["batch_size"] * world_size))
+    else:
+        for rows in itertools.chain(*batches):
+            assert tokens(sizes, rows) <= job["max_tokens"] or len(rows) == 1
+
+
+@given(row_sizes(), JOBS, WORLDS)
+def test_a_rank_is_idle_only_in_a_step_that_has_fewer_rows_than_ranks(
+    sizes: RowSizes, job: dict[str, Any], world_size: int
+) -> None:
+    steps = list(zip(*on_all_ranks(sizes, job, world_size, 0), strict=True))
+    idle = [rows for rows in steps if min(map(len, rows)) == 0]
+    assert all(0 < sum(map(len, rows)) < world_size for rows in idle)
+    if idle and len(sizes) >= world_size:
+        assert max(len(rows) for rows in itertools.chain(*steps)) == 1
+
+
+@given(row_sizes(), JOBS, WORLDS, st.integers(0, 5))
+def test_seed_and_epoch_decide_the_order_so_that_it_is_drawn_again_for_a_resumed_epoch(
+    sizes: RowSizes, job: dict[str, Any], world_size: int, epoch: int
+) -> None:
+    order = TrainingOrder(sizes, **job, world_size=world_size)
+    drawn = order.batches(epoch)
+    order.batches(epoch + 1)
+    assert alike(order.batches(epoch), drawn)
+    assert alike(TrainingOrder(sizes, **job, world_size=world_size).batches(epoch), drawn)
+
+
+@pytest.mark.parametrize("more", [{}, {"max_tokens": 4096}, {"group_by_length": False}])
+def test_epochs_and_seeds_differ(more: dict[str, Any]) -> None:
+    orders = [TrainingOrder(lognormal(2000), 16, seed, **more) for seed in (1, 2)]
+    drawn = {np.concatenate(order.batches(epoch)).tobytes() for order in orders for epoch in (0, 1)}
+    assert len(drawn) == 4
+
+
+def test_little_is_padded_where_rows_are_grouped_by_length_and_they_meet_others_in_the_next_epoch() -> None:
+    sizes = lognormal(20_000)
+    order = TrainingOrder(sizes, 32, 1)
+    first = order.batches(0)
+    assert padding(sizes, first) < 0.06
+    assert meeting_again(first, order.batches(1)) < 0.08
+    assert padding(sizes, TrainingOrder(sizes, 32, 1, group_by_length=False).batches(0)) > 0.6
+
+
+def test_rows_of_a_small_split_meet_others_in_the_next_epoch() -> None:
+    for rows in (300, 1000):
+        order = TrainingOrder(lognormal(rows), 32, 1)
+        assert meeting_again(order.batches(0), order.batches(1)) < 0.3
+
+
+def test_real_reviews_are_padded_by_less_than_six_percent(real_data: Path) -> None:
+    parts = sorted((real_data / "womens_clothing/train").glob("*.parquet"))
+    table = pa.concat_tables(pq.read_table(part, columns=["title", "review_text"]) for part in parts)
+    texts = zip(*(table[name].to_pylist() for name in table.schema.names), strict=True)
+    sizes = one_chunk([2 + sum(len((text or "").split()) for text in row) for row in texts])
+    assert padding(sizes, TrainingOrder(sizes, 32, 42).batches(0)) < 0.06
+
+
+def test_grouping_looks_at_the_longest_chunk_which_decides_what_is_padded() -> None:
+    sizes = RowSizes(np.tile([8, 1], 320), np.tile([10, 80], 320))  # as many tokens in each row
+    assert padding(sizes, TrainingOrder(sizes, 8, 1).batches(0)) == 0
+
+
+@pytest.mark.parametrize("sizes", [lognormal(20_000), threads(20_000)])
+@pytest.mark.parametrize("max_tokens", [None, 4096])
+def test_ranks_have_as_much_to_do_in_each_step(sizes: RowSizes, max_tokens: int | None) -> None:
+    job = {"batch_size": 32, "seed": 1, "max_tokens": max_tokens}
+    work = np.array([[tokens(sizes, rows) for rows in own] for own in on_all_ranks(sizes, job, 4, 0)])
+    assert work.mean() / work.max(axis=0).mean() > 0.95
+    assert work.sum(axis=1).max() / work.sum(axis=1).min() < 1.02
+
+
+def test_the_longest_batch_of_a_step_is_not_always_the_same_ranks() -> None:
+    sizes = lognormal(2000)
+    batches = on_all_ranks(sizes, {"batch_size": 1, "seed": 1, "group_by_length": False}, 4, 0)
+    longest = np.array([[sizes.longest[rows].max() for rows in own] for own in batches]).argmax(axis=0)
+    assert np.bincount(longest, minlength=4).min() > 80
+    sizes = threads(2000)  # where a bucket's first batches have the most chunks
+    batches = on_all_ranks(sizes, {"batch_size": 4, "seed": 1}, 4, 0)
+    most = np.array([[sizes.chunks[rows].sum() for rows in own] for own in batches]).argmax(axis=0)
+    assert np.bincount(most, minlength=4).min() > 15
+
+
+def test_a_budget_of_tokens_is_used_nearly_whole() -> None:
+    for sizes in (lognormal(20_000), threads(5000)):
+        work = [tokens(sizes, rows) for rows in TrainingOrder(sizes, 32, 1, max_tokens=8192).batches(0)]
+        assert np.mean(work) > 0.85 * 8192
+        assert max(work) <= 8192
+
+
+def test_every_epoch_has_the_same_steps_with_a_budget_too() -> None:
+    order = TrainingOrder(threads(500), 32, 1, max_tokens=5000, world_size=3)
+    assert {len(order.batches(epoch)) for epoch in range(20)} == {order.steps}
+
+
+def test_batches_of_a_budget_are_split_until_every_rank_has_one() -> None:
+    sizes = one_chunk([10] * 40)
+    for orders in (
+        on_all_ranks(sizes, {"batch_size": 8, "seed": 1, "max_tokens": 100}, 3, 0),
+        [scoring_batches(sizes, 8, 100, rank, 3) for rank in range(3)],
+    ):
+        assert sorted(len(rows) for rows in itertools.chain(*orders))[0] >= 5
+
+
+def test_a_row_beyond_the_budget_is_a_batch_of_its_own() -> None:
+    sizes = one_chunk([*range(5, 60), 900])
+    order = TrainingOrder(sizes, 32, 1, max_tokens=200)
+    assert order.beyond_budget == 1
+    assert [55] in [rows.tolist() for rows in order.batches(0)]
+
+
+def test_a_row_of_many_short_chunks_does_not_part_the_rows_that_are_sampled_with_it() -> None:
+    sizes = RowSizes(np.array([*[1] * 200, 160]), np.array([*[100] * 200, 5]))
+    order = TrainingOrder(sizes, 32, 1, max_tokens=1000, group_by_length=False)
+    assert order.beyond_budget == 0
+    assert order.steps == 21
+
+
+def test_an_order_of_no_rows_or_for_a_rank_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 rows"):
+        TrainingOrder(one_chunk([]), 8, 1)
+    with pytest.raises(ValueError, match="rank 2 of 2"):
+        TrainingOrder(one_chunk([1]), 8, 1, rank=2, world_size=2)
+
+
+# --- orders of scoring
+
+
+@given(row_sizes(), st.integers(1, 20), st.none() | st.integers(1, 2000), WORLDS)
+def test_every_row_is_scored_once_over_all_ranks_which_do_as_many_batches(
+    sizes: RowSizes, batch_size: int, max_tokens: int | None, world_size: int
+) -> None:
+    ranks = [scoring_batches(sizes, batch_size, max_tokens, rank, world_size) for rank in range(world_size)]
+    batches = list(itertools.chain(*zip(*ranks, strict=True)))  # in the order of steps
+    assert sorted(np.concatenate(batches)) == list(range(len(sizes)))
+    longest = [sizes.longest[row] for row in np.concatenate(batches)]
+    assert longest == sorted(longest, reverse=True)
+    if max_tokens is None:
+        assert max(map(len, batches)) <= batch_size
+    else:
+        assert all(tokens(sizes, rows) <= max_tokens or len(rows) == 1 for rows in batches if len(rows))
+    if min(map(len, batches)) == 0 and len(sizes) >= world_size:
+        assert max(map(len, batches)) == 1
+
+
+def test_scoring_ranks_have_as_much_to_do_and_no_rows_make_no_batch() -> None:
+    sizes = threads(4000)
+    for max_tokens in (None, 8192):
+        ranks = [scoring_batches(sizes, 32, max_tokens, rank, 4) for rank in range(4)]
+        work = [sum(tokens(sizes, rows) for rows in own) for own in ranks]
+        assert max(work) / min(work) < 1.05
+        assert scoring_batches(one_chunk([]), 32, max_tokens, 0, 4) == []
+
+
+# --- what the trainer is fed with
+
+
+def split(rows: int, seed: int = 0) -> EncodedSplit:
+    """Rows of one to three chunks; their first category is 2 + row, their second one mostly MISSING."""
+    rng = np.random.default_rng(seed)
+    row_starts = np.cumsum([0, *rng.integers(1, 4, rows)])
+    chunk_starts = np.cumsum([0, *rng.integers(1, 30, row_starts[-1])])
+    return EncodedSplit(
+        tokens=rng.integers(1, 50, chunk_starts[-1]).astype(np.int32),
+        chunk_starts=chunk_starts,
+        row_starts=row_starts,
+        categories=np.stack([2 + np.arange(rows), rng.integers(0, 2, rows) * 5], axis=1).astype(np.int32),
+        numbers=rng.normal(size=(rows, 1)).astype(np.float32),
+        numbers_missing=np.zeros((rows, 1), bool),
+        labels=rng.integers(0, 2, rows),
+        ids=pa.array(range(rows)),
+        pad_id=0,
+        dropped_tokens=0,
+        empty_texts=0,
+    )
+
+
+def job(**more: Any) -> JobSettings:
+    given_ = {"model_class": "x", "id_name": "i", "label_name": "l", "text_name": "t", "num_classes": 2, **more}
+    return JobSettings(**given_)
+
+
+def test_the_sizes_of_rows_are_their_chunks_and_the_longest_of_them() -> None:
+    data = split(30)
+    sizes = RowSizes.of(data)
+    lengths = np.diff(data.chunk_starts)
+    own = [lengths[a:b] for a, b in itertools.pairwise(data.row_starts)]
+    assert sizes.chunks.tolist() == [len(some) for some in own]
+    assert sizes.longest.tolist() == [some.max() for some in own]
+
+
+def without_text(rows: int) -> EncodedSplit:
+    nothing = {"tokens": np.zeros(0, np.int32), "chunk_starts": np.zeros(1, np.int64)}
+    return EncodedSplit(**{**vars(split(rows)), **nothing, "row_starts": np.zeros(rows + 1, np.int64)})
+
+
+def test_rows_without_text_are_batched_as_rows_of_one_token() -> None:
+    loader = SplitsModule(without_text(50), without_text(9), job(max_batch_tokens=20)).train_dataloader()
+    assert sorted(batch.rows for batch in loader) == [16, 17, 17]
+
+
+def hidden(module: SplitsModule, epoch: int = 0) -> dict[int, list[bool]]:
+    """By row: which of its fields are shown as UNKNOWN."""
+    loader = module.train_dataloader()
+    loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+    return {
+        row: ids
+        for batch in loader
+        for row, ids in zip(batch.row.tolist(), (batch.categories == 1).tolist(), strict=True)
+    }
+
+
+def test_a_row_shows_the_same_categories_as_unknown_on_any_number_of_ranks_in_any_batch_and_after_a_resume() -> None:
+    data, use = split(400), {"unknown_category_rate": 0.3}
+    alone = hidden(SplitsModule(data, data, job(**use)))
+    ranks = [SplitsModule(data, data, job(**use, batch_size=7), rank, 3) for rank in range(3)]
+    assert functools.reduce(lambda a, b: a | b, map(hidden, ranks)) == alone
+    resumed = SplitsModule(data, data, job(**use))
+    resumed.start_at(0, 5)
+    rest = hidden(resumed)
+    assert 0 < len(rest) < 400
+    assert rest == {row: alone[row] for row in rest}
+    others = [
+        hidden(SplitsModule(data, data, job(**use)), epoch=1),
+        hidden(SplitsModule(data, data, job(**use, seed=1))),
+    ]
+    assert alone not in others
+
+
+def test_as_many_categories_as_asked_are_shown_as_unknown_in_each_field_but_no_missing_one() -> None:
+    data = split(6000)
+    shown = np.array(
+        [fields for _, fields in sorted(hidden(SplitsModule(data, data, job(unknown_category_rate=0.1))).items())]
+    )
+    present = data.categories != 0
+    assert not shown[~present].any()
+    for field in (0, 1):
+        assert shown[present[:, field], field].mean() == pytest.approx(0.1, abs=0.015)
+    both = present.all(axis=1)
+    assert shown[both].all(axis=1).mean() == pytest.approx(0.01, abs=0.006)  # fields are independent
+
+
+def test_ranks_share_the_rows_of_validation_within_the_budget() -> None:
+    data = split(100)
+    ranks = [SplitsModule(data, data, job(max_batch_tokens=200), rank, 3) for rank in range(3)]
+    batches = [batch for module in ranks for batch in module.val_dataloader()]
+    assert sorted(itertools.chain(*(batch.row.tolist() for batch in batches))) == list(range(100))
+    assert max(batch.tokens.numel() for batch in batches) <= 200
+
+
+def test_rows_are_grouped_by_length_unless_the_job_says_no() -> None:
+    data = split(400)
+    modules = [SplitsModule(data, data, job(batch_size=8, group_by_length=choice)) for choice in (True, False)]
+    computed = [sum(batch.tokens.numel() for batch in module.train_dataloader()) for module in modules]
+    assert computed[0] < 0.9 * computed[1]
+
+
+def test_an_epoch_goes_on_from_the_middle_and_the_next_one_is_whole() -> None:
+    data = split(100)
+    whole, resumed = (SplitsModule(data, data, job(batch_size=8)) for _ in range(2))
+    resumed.start_at(2, 4)
+    loaders = whole.train_dataloader(), resumed.train_dataloader()
+    rows: dict[int, list[list[list[int]]]] = {}
+    for epoch in (2, 3):
+        for loader in loaders:
+            loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+            rows.setdefault(epoch, []).append([batch.row.tolist() for batch in loader])
+    assert rows[2][0][4:] == rows[2][1]
+    assert rows[3][0] == rows[3][1]
+    assert len(loaders[0]) == len(loaders[1]) == whole.steps == len(rows[3][0]) == 13
+
+
+class Rows(LightningModule):
+    """Learns nothing, and notes which rows it was trained and validated on, by epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.seen: dict[int, list[list[int]]] = {}
+        self.validated: list[list[int]] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        self.seen.setdefault(self.current_epoch, []).append(batch.row.tolist())
+        return self.layer(batch.numbers).sum()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.validated.append(batch.row.tolist())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+class StopsAt(Callback):
+    """Saves after a step, and ends the training as a lost machine does."""
+
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+            raise KeyboardInterrupt
+
+
+def fit(module: SplitsModule, callbacks: Any = (), **more: Any) -> Rows:
+    rows = Rows()
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    checkpoint = more.pop("ckpt_path", None)
+    trainer = Trainer(
+        **quiet, enable_checkpointing=False, max_epochs=3, num_sanity_val_steps=0, callbacks=list(callbacks), **more
+    )
+    trainer.fit(rows, datamodule=module, ckpt_path=checkpoint)
+    assert trainer.num_training_batches == module.steps
+    return rows
+
+
+@pytest.mark.parametrize("budget", [None, 150])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_trainer_sees_every_row_once_in_each_epoch_and_each_epoch_in_its_own_order(budget: int | None) -> None:
+    data, val = split(60), split(11, 1)
+    module = SplitsModule(data, val, job(batch_size=8, max_batch_tokens=budget))
+    rows = fit(module)
+    for epoch in range(3):
+        assert sorted(itertools.chain(*rows.seen[epoch])) == list(range(60))
+        module.train_dataloader().sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        assert rows.seen[epoch] == [batch.row.tolist() for batch in module.train_dataloader()]
+    assert len({str(order) for order in rows.seen.values()}) == 3
+    assert sorted(itertools.chain(*rows.validated)) == sorted([*range(11)] * 3)
+
+
+@pytest.mark.parametrize("stop", [3, 8, 11, 16])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_training_that_was_cut_off_in_an_epoch_goes_on_with_the_rows_that_were_left(
+    stop: int, tmp_path: Path
+) -> None:
+    data, use, path = split(60), job(batch_size=8), tmp_path / "last.ckpt"
+    whole = fit(SplitsModule(data, split(9, 1), use)).seen
+    with pytest.raises(SystemExit):
+        fit(SplitsModule(data, split(9, 1), use), [StopsAt(stop, path)])
+    resumed = SplitsModule(data, split(9, 1), use)
+    epoch, batch = divmod(stop, resumed.steps)
+    if batch:
+        resumed.start_at(epoch, batch)
+    after = fit(resumed, ckpt_path=path).seen
+    assert after == {e: whole[e][batch if e == epoch else 0 :] for e in range(epoch, 3)}
+
+
+def test_the_user_is_told_once_of_rows_beyond_the_budget(caplog: pytest.LogCaptureFixture) -> None:
+    data, use = split(60), job(max_batch_tokens=50)
+    sizes = RowSizes.of(data).tokens
+    with caplog.at_level(logging.WARNING, "fusionzoo"):
+        for rank in range(2):
+            SplitsModule(data, data, use, rank, 2)
+    (said,) = caplog.messages
+    assert f"{(sizes > 50).sum()} rows" in said
+    assert f"{sizes.max()} tokens" in said
+
+
+def test_a_split_is_scored_the_same_in_batches_of_rows_and_of_tokens() -> None:
+    class Numbers(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 2)
+            self.most = 0
+
+        def forward(self, batch: Batch) -> torch.Tensor:
+            self.most = max(self.most, batch.tokens.numel())
+            return self.layer(batch.numbers)
+
+    data, model = split(80), Numbers()
+    by_rows = score(model, data, 16)
+    model.most = 0
+    assert np.allclose(by_rows, score(model, data, 16, max_tokens=120), atol=1e-6)
+    assert model.most <= 120
+    assert np.allclose(by_rows[[7, 3]], score(model, data, 16, np.array([7, 3])), atol=1e-6)
