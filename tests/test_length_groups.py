@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
+from fusionzoo.data.fitting import fit
+from fusionzoo.data.reading import open_channel
+from fusionzoo.data.sampling import RowSizes, TrainingOrder
+from fusionzoo.data.settings import DataSettings
 from fusionzoo.nn import length_groups
 from fusionzoo.nn.length_groups import encode_in_groups
 from fusionzoo.nn.schema import Batch, InputSpec, TextSpec
@@ -51,6 +57,43 @@ def test_a_small_batch_is_not_cut_up_and_a_large_one_into_four_groups_at_most() 
     assert len(length_groups.length_groups(lengths, length_groups.CPU_GROUP_TOKENS)) == 4
     assert len(length_groups.length_groups(lengths[:4], length_groups.CPU_GROUP_TOKENS)) == 1
     assert length_groups.length_groups(lengths[:0], length_groups.CPU_GROUP_TOKENS) == []
+
+
+def padding(sizes: RowSizes, chunk_lengths: list[np.ndarray], grouped: bool) -> float:
+    """Share of padded tokens that an encoder computes in an epoch at batch 32, in groups of chunks or in one."""
+    computed = 0
+    for rows in TrainingOrder(sizes, 32, seed=0).batches(epoch=0):
+        lengths = np.concatenate([chunk_lengths[row] for row in rows])
+        cut = length_groups.length_groups(lengths, length_groups.CPU_GROUP_TOKENS, most=4 if grouped else 1)
+        computed += cost(lengths, cut, 0)
+    return 1 - sum(lengths.sum() for lengths in chunk_lengths) / computed
+
+
+def test_dialogues_are_padded_by_less_than_twelve_percent_in_groups_and_more_without() -> None:
+    rng = np.random.default_rng(0)
+    counts = np.minimum(1 + rng.geometric(0.4, 3000), 10)  # heavy-tailed, the last chunk of a row half full
+    rows = [np.append(rng.integers(90, 129, count - 1), rng.integers(10, 129)) for count in counts]
+    sizes = RowSizes(counts, np.array([row.max() for row in rows]))
+    assert padding(sizes, rows, grouped=True) < 0.12 < padding(sizes, rows, grouped=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "label", "max_tokens", "most"),
+    [
+        ("womens_clothing", ["title", "review_text"], "recommended", 512, 0.06),
+        ("review_threads", "thread", "unhappy", 128, 0.12),
+    ],
+)
+def test_real_rows_are_padded_by_less_than_was_promised(
+    name: str, text: Any, label: str, max_tokens: int, most: float, real_data: Path, minilm: str
+) -> None:
+    use = DataSettings(
+        id_name="id", text_name=text, label_name=label, num_classes=2, tokenizer=minilm, max_sen_len=max_tokens
+    )
+    channel = open_channel("train", real_data / name / "train", use.columns)
+    split = fit(use, channel).preprocessor.encode(channel, "train")
+    chunk_lengths = np.split(np.diff(split.chunk_starts), split.row_starts[1:-1])
+    assert padding(RowSizes.of(split), chunk_lengths, grouped=True) < most
 
 
 def chunks(lengths: list[int], width: int = 0) -> tuple[Tensor, Tensor]:
