@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from fusionzoo.data import fitting, store, tokenizing
 from fusionzoo.data.cache import Cache
-from fusionzoo.data.digests import seen_before
+from fusionzoo.data.digests import digests, seen_before
 from fusionzoo.data.encoded import EncodedSplit, join
 from fusionzoo.data.encoding import EncodedData, encode
 from fusionzoo.data.preprocessor import Preprocessor
@@ -95,6 +95,16 @@ def test_a_setting_that_decides_the_encoding_makes_it_anew(
     assert tokenized
 
 
+def test_another_seed_makes_other_word_vectors_of_the_same_encoding(data: Path, tokenized: list[str]) -> None:
+    texts = [encoded(data, seed=seed).preprocessor.text for seed in (0, 1, 0)]
+    found = [text.vectors for text in texts if text is not None and text.vectors is not None]
+    assert not np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    first = len(tokenized)
+    encoded(data, seed=2)
+    assert len(tokenized) == first
+
+
 def test_another_val_is_encoded_anew_and_train_is_not(data: Path, tokenized: list[str]) -> None:
     one = encoded(data)
     tokenized.clear()
@@ -105,15 +115,17 @@ def test_another_val_is_encoded_anew_and_train_is_not(data: Path, tokenized: lis
     assert same(one.splits["train"], two.splits["train"])
 
 
-def test_a_part_file_of_train_that_changes_by_one_byte_makes_all_anew(data: Path, tokenized: list[str]) -> None:
+def test_a_part_file_of_train_that_changes_makes_all_anew(data: Path, tokenized: list[str]) -> None:
     frame = shop_rows(60, 0)
-    encoded(data)
+    one = encoded(data)
     tokenized.clear()
     frame.loc[5, "message"] = "order 7 was rude and the box red"
+    frame.loc[5, "price"] = 77.0
     write(frame, data / "train/part-0.parquet")
-    assert "order 7 was rude and the box red" not in tokenized
-    encoded(data)
+    two = encoded(data)
     assert "order 7 was rude and the box red" in tokenized
+    assert one.preprocessor.numbers[0].mean < two.preprocessor.numbers[0].mean
+    assert not np.array_equal(one.splits["val"].numbers, two.splits["val"].numbers)
 
 
 def test_another_tokenizer_in_the_same_folder_is_noticed(data: Path, minilm: str, tokenized: list[str]) -> None:
@@ -301,6 +313,13 @@ def test_a_digest_tells_every_part_of_a_row_apart_and_not_its_id() -> None:
     assert found is not None
     assert len(set(found)) == len(changes)
     assert found[-1] == found[0]
+
+
+def test_a_digest_does_not_take_one_number_column_for_another() -> None:
+    rows = from_records(shop_rows(3).to_dict("records"), SETTINGS.columns)
+    one, two = np.float32([1, 2, 3]), np.float32([3, 2, 1])
+    found = [digests(SETTINGS, rows, numbers) for numbers in ([one, two], [two, one])]
+    assert (found[0] == found[1]).tolist() == [False, True, False]
 
 
 def fitted_mean() -> float:
