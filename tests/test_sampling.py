@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.sampling import RowSizes, TrainingOrder, scoring_batches
+from fusionzoo.nn.length_groups import CPU_GROUP_TOKENS, length_groups
 from fusionzoo.nn.schema import Batch
 from fusionzoo.nn.scoring import score
 from fusionzoo.settings import JobSettings
@@ -46,7 +47,9 @@ def tokens(sizes: RowSizes, rows: np.ndarray) -> int:
 
 
 def padding(sizes: RowSizes, batches: list[np.ndarray]) -> float:
-    return 1 - sizes.tokens.sum() / sum(tokens(sizes, rows) for rows in batches)
+    """Of rows of one chunk each, where an encoder runs a batch in groups of similar length."""
+    groups = [rows[group] for rows in batches for group in length_groups(sizes.longest[rows], CPU_GROUP_TOKENS)]
+    return 1 - sizes.tokens.sum() / sum(tokens(sizes, rows) for rows in groups)
 
 
 def alike(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
@@ -144,14 +147,23 @@ def test_little_is_padded_where_rows_are_grouped_by_length_and_they_meet_others_
     order = TrainingOrder(sizes, 32, 1)
     first = order.batches(0)
     assert padding(sizes, first) < 0.06
-    assert meeting_again(first, order.batches(1)) < 0.08
-    assert padding(sizes, TrainingOrder(sizes, 32, 1, group_by_length=False).batches(0)) > 0.6
+    assert meeting_again(first, order.batches(1)) < 0.02
+    assert padding(sizes, TrainingOrder(sizes, 32, 1, group_by_length=False).batches(0)) > 0.12
+
+
+def test_every_batch_mirrors_the_lengths_of_the_split() -> None:
+    sizes = one_chunk(np.random.default_rng(0).permutation(4000) + 1)
+    quarter = (sizes.longest - 1) // 1000
+    shares = np.array([np.bincount(quarter[rows], minlength=4) for rows in TrainingOrder(sizes, 32, 1).batches(0)])
+    assert np.percentile(np.abs(shares - 8), 95) == 0  # at the borders rows move among their neighbours
+    at_random = TrainingOrder(sizes, 32, 1, group_by_length=False).batches(0)
+    assert max(np.bincount(quarter[rows], minlength=4).max() for rows in at_random) > 13
 
 
 def test_rows_of_a_small_split_meet_others_in_the_next_epoch() -> None:
     for rows in (300, 1000):
         order = TrainingOrder(lognormal(rows), 32, 1)
-        assert meeting_again(order.batches(0), order.batches(1)) < 0.3
+        assert meeting_again(order.batches(0), order.batches(1)) < 0.2
 
 
 def test_real_reviews_are_padded_by_less_than_six_percent(real_data: Path) -> None:
@@ -162,25 +174,29 @@ def test_real_reviews_are_padded_by_less_than_six_percent(real_data: Path) -> No
     assert padding(sizes, TrainingOrder(sizes, 32, 42).batches(0)) < 0.06
 
 
-def test_grouping_looks_at_the_longest_chunk_which_decides_what_is_padded() -> None:
+def test_pieces_look_at_the_longest_chunk_which_decides_what_is_padded() -> None:
     sizes = RowSizes(np.tile([8, 1], 320), np.tile([10, 80], 320))  # as many tokens in each row
-    assert padding(sizes, TrainingOrder(sizes, 8, 1).batches(0)) == 0
+    batches = [sorted(sizes.longest[rows]) for rows in TrainingOrder(sizes, 8, 1).batches(0)]
+    assert batches.count([10] * 4 + [80] * 4) >= 0.8 * len(batches)  # at the border rows move among their neighbours
 
 
 @pytest.mark.parametrize("sizes", [lognormal(20_000), threads(20_000)])
 @pytest.mark.parametrize("max_tokens", [None, 4096])
 def test_ranks_have_as_much_to_do_in_each_step(sizes: RowSizes, max_tokens: int | None) -> None:
     job = {"batch_size": 32, "seed": 1, "max_tokens": max_tokens}
-    work = np.array([[tokens(sizes, rows) for rows in own] for own in on_all_ranks(sizes, job, 4, 0)])
+    computed = tokens if max_tokens is not None else lambda sizes, rows: sizes.tokens[rows].sum()
+    work = np.array([[computed(sizes, rows) for rows in own] for own in on_all_ranks(sizes, job, 4, 0)])
     assert work.mean() / work.max(axis=0).mean() > 0.95
     assert work.sum(axis=1).max() / work.sum(axis=1).min() < 1.02
 
 
 def test_the_longest_batch_of_a_step_is_not_always_the_same_ranks() -> None:
-    sizes = lognormal(2000)
-    batches = on_all_ranks(sizes, {"batch_size": 1, "seed": 1, "group_by_length": False}, 4, 0)
-    longest = np.array([[sizes.longest[rows].max() for rows in own] for own in batches]).argmax(axis=0)
-    assert np.bincount(longest, minlength=4).min() > 80
+    sizes = lognormal(8000)
+    for choice in (True, False):
+        batches = on_all_ranks(sizes, {"batch_size": 8, "seed": 1, "group_by_length": choice}, 4, 0)
+        work = np.array([[sizes.tokens[rows].sum() for rows in own] for own in batches])
+        alone = (work == work.max(axis=0)).sum(axis=0) == 1
+        assert np.bincount(work[:, alone].argmax(axis=0), minlength=4).min() > 0.15 * alone.sum()
     sizes = threads(2000)  # where a bucket's first batches have the most chunks
     batches = on_all_ranks(sizes, {"batch_size": 4, "seed": 1}, 4, 0)
     most = np.array([[sizes.chunks[rows].sum() for rows in own] for own in batches]).argmax(axis=0)
@@ -357,8 +373,9 @@ def test_ranks_share_the_rows_of_validation_within_the_budget() -> None:
 def test_rows_are_grouped_by_length_unless_the_job_says_no() -> None:
     data = split(400)
     modules = [SplitsModule(data, data, job(batch_size=8, group_by_length=choice)) for choice in (True, False)]
-    computed = [sum(batch.tokens.numel() for batch in module.train_dataloader()) for module in modules]
-    assert computed[0] < 0.9 * computed[1]
+    tokens_of = [[int(batch.token_mask.sum()) for batch in module.train_dataloader()] for module in modules]
+    assert sum(tokens_of[0]) == sum(tokens_of[1])
+    assert np.std(tokens_of[0]) < 0.7 * np.std(tokens_of[1])  # each batch mirrors the lengths of the split
 
 
 def test_an_epoch_goes_on_from_the_middle_and_the_next_one_is_whole() -> None:

@@ -219,6 +219,11 @@ def modality_missing(model_class: str, modalities: Sequence[str]) -> Fault:
     return setting_refused("model_class", model_class, f"it needs {named}, and no such column is named", remedy)
 
 
+def chunks_without_room(max_sen_len: int, special: int) -> Fault:
+    problem = f"the tokenizer's {special} special tokens leave no room for text in a chunk"
+    return setting_refused("max_sen_len", max_sen_len, problem, f"give more than {special}")
+
+
 def warmup_too_long(warmup_steps: int, steps: int) -> Fault:
     problem = f"the whole training has only {_count(steps, 'step')}, so the warm-up would never end"
     remedy = f"give fewer than {steps}, or remove it: warmup_fraction then decides"
@@ -402,10 +407,8 @@ class ValuesFault(Fault):
         shown = tuple(examples[:3])
         return cls(where, f"{_count(count, thing)} {wrong}: {_examples(shown)}", remedy, thing, wrong, count, shown)
 
-    def and_then(self, other: Fault) -> ValuesFault | None:
-        """This fault and the same one of a later block as one; None where it is another one."""
-        if not isinstance(other, ValuesFault) or (self.where, self.wrong) != (other.where, other.wrong):
-            return None
+    def and_then(self, other: ValuesFault) -> ValuesFault:
+        """This fault and the same one of a later block as one."""
         examples = self.examples + other.examples
         return self.of(self.where, self.thing, self.wrong, self.count + other.count, examples, self.remedy)
 
@@ -414,7 +417,12 @@ class FaultLog:
     """Gathers the faults of several steps, so that a user sees all of them at once."""
 
     def __init__(self) -> None:
-        self.faults: list[Fault] = []
+        self._faults: dict[object, Fault] = {}
+
+    @property
+    def faults(self) -> list[Fault]:
+        """The faults so far, in the order in which they were found."""
+        return list(self._faults.values())
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -427,16 +435,15 @@ class FaultLog:
 
     def keep(self, fault: Fault) -> None:
         """Keep a fault; of the same values of a file there is one, however many blocks they stand in."""
-        for i, earlier in enumerate(self.faults):
-            joined = earlier.and_then(fault) if isinstance(earlier, ValuesFault) else None
-            if joined is not None or earlier == fault:
-                self.faults[i] = joined or earlier
-                return
-        self.faults.append(fault)
+        key = (fault.where, fault.wrong) if isinstance(fault, ValuesFault) else fault
+        earlier = self._faults.get(key)
+        if isinstance(earlier, ValuesFault) and isinstance(fault, ValuesFault):
+            fault = earlier.and_then(fault)
+        self._faults[key] = fault
 
     def raise_if_any(self) -> None:
         """Raises DataError with all faults kept so far."""
-        if self.faults:
+        if self._faults:
             raise DataError(self.faults)
 
 
@@ -494,6 +501,21 @@ def part_unreadable(name: str, kind: str, cause: Exception) -> Fault:
 
 def part_not_utf8(name: str, cause: Exception) -> Fault:
     return Fault(name, f"it is not UTF-8 text ({_short(cause)})", "write it as UTF-8; or it is not what its name says")
+
+
+def part_changed(path: Path) -> Fault:
+    return Fault(str(path), "it changed while the job read it", "let writers finish, then start the job again")
+
+
+def column_not_utf8(name: str, column: str, cause: Exception) -> Fault:
+    return Fault(
+        f"{name}, column '{column}'", f"it holds text that is not UTF-8 ({_short(cause)})", "write it as UTF-8"
+    )
+
+
+def ids_without_common_type(column: str, kinds: Mapping[str, str]) -> Fault:
+    seen = ", ".join(f"{kind} in {name}" for kind, name in kinds.items())
+    return Fault(f"column '{column}'", f"its part files hold ids of types that do not go together: {seen}", "write one")
 
 
 def column_missing(name: str, column: str, found: Sequence[str]) -> Fault:
@@ -605,6 +627,11 @@ def one_class_only(column: str, counts: Mapping[str, int]) -> Fault:
 def labels_null(name: str, column: str, count: int, rows: Sequence[str]) -> Fault:
     examples = [(row, None) for row in rows]
     return ValuesFault.of(f"{name}, column '{column}'", "label", "null", count, examples, "drop these rows")
+
+
+def labels_infinite(name: str, column: str, count: int, rows: Sequence[str]) -> Fault:
+    examples = [(row, None) for row in rows]
+    return ValuesFault.of(f"{name}, column '{column}'", "label", "infinite", count, examples, "drop these rows")
 
 
 def labels_unseen(

@@ -61,6 +61,10 @@ class Cache:
         self._evict(key)
         return found[0]
 
+    def holds(self, key: str) -> bool:
+        """Whether there is such an entry; it may still turn out to be damaged."""
+        return (self.folder / key / SEAL).exists()
+
     def _load(self, key: str, load: Callable[[Path], T]) -> tuple[T] | None:
         """The loaded entry; None where there is no whole one."""
         entry = self.folder / key
@@ -68,8 +72,10 @@ class Cache:
             if not _is_whole(entry):
                 return None
             found = (load(entry),)
-        except FileNotFoundError:  # another process has just removed it
-            return None
+        except (FileNotFoundError, errors.ModelFolderError) as cause:
+            if isinstance(cause, FileNotFoundError) or isinstance(cause.__cause__, FileNotFoundError):
+                return None  # another process has just removed it
+            raise
         with suppress(OSError):  # a folder that can only be read keeps its times, and removes nothing either
             os.utime(entry / SEAL)
         return found
@@ -135,7 +141,11 @@ def _remove(path: Path) -> None:
     """Remove a folder in such a way that a kill meanwhile leaves nothing that looks like an entry."""
     if path.exists():
         name = path.name.removeprefix(BUILDING).removeprefix(REMOVED)
-        doomed = path if path.name.startswith(REMOVED) else path.rename(path.with_name(f"{REMOVED}{name}"))
+        doomed = path.with_name(f"{REMOVED}{name}")
+        if doomed != path:
+            if doomed.exists():  # of a process that was killed
+                shutil.rmtree(doomed)
+            path.rename(doomed)
         shutil.rmtree(doomed)
 
 
@@ -145,11 +155,18 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as cause:
-        if cause.errno not in errors.WRITE_REMEDIES and not isinstance(cause, FileExistsError | NotADirectoryError):
+        if not _concerns_writing(cause, folder):
             raise
         raise errors.CacheError(folder, cause) from cause
     except NotImplementedError as cause:  # a file system without locks
         raise errors.CacheError(folder, cause) from cause
+
+
+def _concerns_writing(cause: OSError, folder: Path) -> bool:
+    """Whether the disk or a right is in the way, or the folder has gone; numpy's errors have no number."""
+    gone = isinstance(cause, FileNotFoundError) and str(folder) in str(cause)
+    in_the_way = isinstance(cause, FileExistsError | NotADirectoryError)
+    return cause.errno is None or cause.errno in errors.WRITE_REMEDIES or gone or in_the_way
 
 
 # --- seals: the sizes and checksums of an entry's files, and of the seal itself. They also find what was lost with the

@@ -15,7 +15,7 @@ from fusionzoo.data.reading import Rows, as_text
 
 MISSING, UNKNOWN = 0, 1
 MOST_CATEGORIES = 2_000_000  # in one column; counting them takes some 150 bytes each
-WHOLE = r"^(-?[0-9]+)\.0+$"
+FORMS = ((r"^(-?[0-9]+)\.0+$", r"\1"), (r"^-0$", "0"), (r"^(?i:true)$", "True"), (r"^(?i:false)$", "False"))
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,15 @@ class CategoryEncoder:
 def canonical(rows: Rows, column: str) -> pa.Array:
     """A column's values as text, the same from every format: 3, 3.0 and "3.0" are "3"; null and "" are null.
 
+    Truth values are True and False, however a format writes them.
+
     Raises:
         errors.DataError: the values are nested.
     """
-    return pc.replace_substring_regex(as_text(rows, column), WHOLE, r"\1")
+    text = as_text(rows, column)
+    for pattern, form in FORMS:
+        text = pc.replace_substring_regex(text, pattern, form)
+    return text
 
 
 def count(counter: Counter[str], values: pa.Array, column: str) -> None:

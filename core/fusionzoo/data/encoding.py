@@ -20,7 +20,7 @@ from fusionzoo import __version__, errors
 from fusionzoo.data import store, tokenizing, vectors
 from fusionzoo.data.cache import Cache, key_of
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.fitting import Fit, fit
+from fusionzoo.data.fitting import Fit, fit, look_through
 from fusionzoo.data.preprocessor import FORMAT_VERSION, Preprocessor
 from fusionzoo.data.reading import Channel
 from fusionzoo.data.settings import DataSettings
@@ -63,6 +63,7 @@ def encode(
     work = _Work(settings, channels, cache)
     fitted = work.fit()
     check(fitted.rows)
+    work.look_through_others(fitted.preprocessor)
     faults = errors.FaultLog()
     splits: dict[str, EncodedSplit] = {}
     for name in channels:
@@ -78,6 +79,8 @@ class _Work:
     def __init__(self, settings: DataSettings, channels: Mapping[str, Channel | Part], cache: Cache) -> None:
         self.settings, self.channels = settings, channels
         self._cache = cache
+        self._fitted_now = False
+        self._files = {file.path: _signature(file.path) for channel in channels.values() for file in channel.files}
         contents: dict[Path, str] = {}
         self._identities = {name: _identity(channel, contents) for name, channel in channels.items()}
         self._made_by = {
@@ -93,9 +96,18 @@ class _Work:
         others = {name: channel for name, channel in self.channels.items() if name != "train"}
 
         def made() -> Fit:
+            self._fitted_now = True
             return fit(self.settings, self.channels["train"], others)
 
-        return self._fetch({"what": "fit"}, lambda folder: _save_fit(made(), folder), _load_fit, lambda _: made())
+        return self._fetch(
+            {**self._made_by, "what": "fit"}, lambda folder: _save_fit(made(), folder), _load_fit, lambda _: made()
+        )
+
+    def look_through_others(self, fitted: Preprocessor) -> None:
+        """Where the fit came from the cache, look at splits that are not in it: faults come before any cost."""
+        if not self._fitted_now:
+            others = {n: c for n, c in self.channels.items() if not self._cache.holds(key_of(self._step_of(n)))}
+            look_through(fitted, others)
 
     def split(self, name: str, fitted: Preprocessor) -> EncodedSplit:
         channel = self.channels[name]
@@ -107,7 +119,7 @@ class _Work:
             return split
 
         return self._fetch(
-            {"what": "split", "files": self._identities[name]},
+            self._step_of(name),
             lambda folder: store.write(folder, fitted.blocks(channel, name)),
             store.read,
             in_memory,
@@ -123,12 +135,21 @@ class _Work:
             return vectors.word_vectors(self.settings, text.tokenizer, train, seed)
 
         table = self._fetch(
-            {"what": "vectors", "seed": seed, "gensim": version("gensim"), "file": _file_of(self.settings.embeddings)},
+            {
+                **self._made_by,
+                "what": "vectors",
+                "seed": seed,
+                "gensim": version("gensim"),
+                "file": _file_of(self.settings.embeddings),
+            },
             lambda folder: np.save(folder / VECTORS_FILE, made()),
             lambda folder: np.load(folder / VECTORS_FILE),
             lambda _: made(),
         )
         return replace(fitted, text=replace(text, vectors=table, embedding_dim=table.shape[1]))
+
+    def _step_of(self, name: str) -> dict[str, Any]:
+        return {**self._made_by, "what": "split", "files": self._identities[name]}
 
     def _fetch(
         self,
@@ -137,10 +158,22 @@ class _Work:
         load: Callable[[Path], T],
         in_memory: Callable[[errors.CacheError], T],
     ) -> T:
+        def build_and_check(folder: Path) -> None:
+            build(folder)
+            self._check_files()
+
         try:
-            return self._cache.fetch(key_of({**self._made_by, **step}), build, load)
+            return self._cache.fetch(key_of(step), build_and_check, load)
         except errors.CacheError as cause:
-            return in_memory(cause)
+            found = in_memory(cause)
+            self._check_files()
+            return found
+
+    def _check_files(self) -> None:
+        """Raises errors.DataError where a part file is not the one whose content was hashed."""
+        changed = [path for path, signature in self._files.items() if _signature(path) != signature]
+        if changed:
+            raise errors.DataError([errors.part_changed(path) for path in changed])
 
 
 def _save_fit(found: Fit, folder: Path) -> None:
@@ -171,6 +204,12 @@ def content_of(paths: Iterable[Path]) -> str:
         with path.open("rb") as file:
             found.update(hashlib.file_digest(file, "sha256").digest())
     return found.hexdigest()
+
+
+def _signature(path: Path) -> tuple[int, int, int]:
+    """What tells a file from another in its place, or from itself after a change, without reading it."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _file_of(embeddings: str) -> str | None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from fusionzoo import errors
 from fusionzoo.data import categories, labels, tokenizing, vectors
 from fusionzoo.data.guards import Guards
+from fusionzoo.data.ids import common_type_exists
 from fusionzoo.data.numbers import NumberEncoder, NumberStatistics, as_numbers
 from fusionzoo.data.preprocessor import Preprocessor, TextPart, ids_of, row_messages
 from fusionzoo.data.reading import Rows, as_text
@@ -46,10 +47,7 @@ def fit(settings: DataSettings, train: Iterable[Rows], others: Mapping[str, Iter
         passes[name].read(source)
     faults = errors.FaultLog()
     for name, one in passes.items():
-        for fault in one.faults.faults:
-            faults.keep(fault)
-        if not one.rows and not one.faults.faults:
-            faults.keep(errors.no_rows(name))
+        one.tell(name, faults)
     if train_pass.labels.counts and train_pass.complete:
         with faults.kept():
             label_map = train_pass.labels.fit(settings)
@@ -64,6 +62,18 @@ def fit(settings: DataSettings, train: Iterable[Rows], others: Mapping[str, Iter
     return Fit(fitted, train_pass.rows, tuple(train_pass.warnings(label_map)))
 
 
+def look_through(fitted: Preprocessor, others: Mapping[str, Iterable[Rows]]) -> None:
+    """Raises errors.DataError with all that is wrong with the values of splits which are not encoded yet."""
+    faults = errors.FaultLog()
+    for name, source in others.items():
+        one = _Pass(fitted.settings)
+        one.read(source)
+        one.tell(name, faults)
+        with faults.kept():
+            fitted.labels.check(one.labels, name)
+    faults.raise_if_any()
+
+
 def _tokenizer(settings: DataSettings) -> tokenizing.TextTokenizer | None:
     """The pretrained tokenizer; None without text, or where words are to be fitted, whose vectors are looked for."""
     if not settings.text_columns:
@@ -71,7 +81,11 @@ def _tokenizer(settings: DataSettings) -> tokenizing.TextTokenizer | None:
     if settings.tokenizer == tokenizing.WORD:
         vectors.check_source(settings)
         return None
-    return tokenizing.pretrained(settings.tokenizer)
+    tokenizer = tokenizing.pretrained(settings.tokenizer)
+    special = len(tokenizer.prefix) + len(tokenizer.suffix)
+    if settings.max_sen_len <= special:
+        raise errors.HyperparametersError([errors.chunks_without_room(settings.max_sen_len, special)])
+    return tokenizer
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,7 @@ class _Pass:
         self.settings = settings
         self.labels = labels.LabelCounts(settings.label_name)
         self.faults = errors.FaultLog()
+        self.id_types: dict[pa.DataType, str] = {}  # and a part file that has such ids
         self.rows = 0
         self.complete = False  # whether all blocks could be read
 
@@ -101,6 +116,16 @@ class _Pass:
                 self.rows += len(rows)
                 self.use(rows, self._columns(rows))
             self.complete = True
+        if not common_type_exists(set(self.id_types)):
+            kinds = {str(kind): where for kind, where in self.id_types.items()}
+            self.faults.keep(errors.ids_without_common_type(self.settings.id_name, kinds))
+
+    def tell(self, name: str, faults: errors.FaultLog) -> None:
+        """Add what was found in the split of this name."""
+        for fault in self.faults.faults:
+            faults.keep(fault)
+        if not self.rows and not self.faults.faults:
+            faults.keep(errors.no_rows(name))
 
     def use(self, rows: Rows, columns: _Columns) -> None:
         """Learn from a block; here, nothing."""
@@ -121,7 +146,7 @@ class _Pass:
             with kept():
                 texts[name] = as_text(rows, name)
         with kept():
-            ids_of(rows, settings.id_name)
+            self.id_types.setdefault(ids_of(rows, settings.id_name).type, rows.source)
         return _Columns(ids, values, texts, label_texts)
 
 

@@ -18,6 +18,15 @@ def common_type(types: set[pa.DataType]) -> pa.DataType:
     return pa.string()
 
 
+def common_type_exists(types: set[pa.DataType]) -> bool:
+    """Whether `common_type` loses nothing: bytes and durations have no text."""
+    kinds = types - {pa.null()}
+    try:
+        return len(kinds) <= 1 or all(plain_text(pa.array([], kind)) is not None for kind in kinds)
+    except pa.ArrowException:
+        return False
+
+
 def in_type(ids: pa.Array, kind: pa.DataType) -> pa.Array:
     """Ids in their common type."""
     if ids.type == kind:
@@ -33,7 +42,8 @@ class DoubledIds:
 
     def add(self, ids: pa.Array) -> None:
         """Some more ids."""
-        values = (plain_text(ids) if pa.types.is_floating(ids.type) else ids).to_pylist()
+        as_text = pa.types.is_floating(ids.type) or pa.types.is_date(ids.type) or pa.types.is_timestamp(ids.type)
+        values = (plain_text(ids) if as_text else ids).to_pylist()
         hashes = (hash(value if value is None else str(value)) for value in values)
         self._hashes.append(np.fromiter(hashes, np.int64, len(values)))
 

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusionzoo import errors
-from fusionzoo.data.categories import WHOLE, canonical
-from fusionzoo.data.reading import Rows
+from fusionzoo.data.categories import FORMS, canonical
+from fusionzoo.data.reading import Rows, number_text
 from fusionzoo.data.settings import DataSettings
 
 Label = bool | int | float | str
+MOST_LABELS = 100_000  # the largest num_classes
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ class LabelCounts:
         """
         text = canonical(rows, self.name)
         refuse_null(rows, self.name, text)
+        refuse_infinite(rows, self.name)
+        if len(self.counts) > MOST_LABELS:
+            return text  # `fit` refuses them, whatever follows
         self.typed &= rows.typed
         for entry in pc.value_counts(text).to_pylist():
             label, number = entry["values"], entry["counts"]
@@ -81,6 +85,9 @@ class LabelCounts:
     def _as_it_came(self, value: pa.Scalar, text: str) -> Label:
         if pa.types.is_floating(value.type):
             return float(text)  # 0.1 of 32 bits is 0.1, not 0.10000000149
+        if pa.types.is_temporal(value.type):
+            self.typed = False
+            return text
         plain = value.as_py()
         if isinstance(plain, bool | int | float | str):
             return plain
@@ -112,22 +119,25 @@ class LabelCounts:
         return [errors.class_without_rows(self.name, absent)] if absent else []
 
     def _classes(self, values: Mapping[str, Label], num_classes: int) -> list[Label]:
-        indices = range(num_classes)
-        if all(type(v) is int and v in indices for v in values.values()):
-            return list(indices)
+        indices = {str(index): index for index in range(num_classes)}
+        if all(type(value) is not bool and label in indices for label, value in values.items()):
+            kind = type(next(iter(values.values())))
+            return [values.get(label, kind(index)) for label, index in indices.items()]
         if len(values) != num_classes:
             raise errors.DataError(
                 [errors.labels_against_num_classes(self.name, self.counts, self.first_row, num_classes)]
             )
-        numeric = all(not isinstance(value, str) for value in values.values())
-        return sorted(values.values(), key=float if numeric else str)
+        order = _inferred({label: label for label in values})  # "9" stands before "10", in every format
+        numeric = all(not isinstance(place, str) for place in order.values())
+        return sorted(values.values(), key=lambda value: float(order[key(value)]) if numeric else key(value))
 
 
 def key(label: Label) -> str:
     """A label's text, by which it is compared over formats: 1, 1.0, "1" and "1.0" are the same label."""
-    if isinstance(label, float) and label.is_integer():
-        return str(int(label))
-    return re.sub(WHOLE, r"\1", str(label))
+    text = str(number_text(label)) if isinstance(label, float) else str(label)
+    for pattern, form in FORMS:
+        text = re.sub(pattern, form, text)
+    return text
 
 
 def refuse_null(rows: Rows, name: str, text: pa.Array) -> None:
@@ -135,6 +145,17 @@ def refuse_null(rows: Rows, name: str, text: pa.Array) -> None:
     null = np.flatnonzero(text.is_null().to_numpy(zero_copy_only=False))
     if len(null):
         raise errors.DataError([errors.labels_null(rows.source, name, len(null), [rows.row(int(i)) for i in null[:3]])])
+
+
+def refuse_infinite(rows: Rows, name: str) -> None:
+    """Raises errors.DataError where a label is an infinite number."""
+    values = rows.columns[name]
+    if pa.types.is_floating(values.type):
+        bad = np.flatnonzero(np.isinf(values.to_numpy(zero_copy_only=False)))
+        if len(bad):
+            raise errors.DataError(
+                [errors.labels_infinite(rows.source, name, len(bad), [rows.row(int(i)) for i in bad[:3]])]
+            )
 
 
 def _inferred(values: Mapping[str, Label]) -> Mapping[str, Label]:

@@ -37,6 +37,7 @@ SUFFIXES: Mapping[str, Format] = {
 BLOCK_ROWS = 16_384
 BLOCK_LENGTH = 16 * 2**20  # characters or bytes: a block ends with the row that passes it
 PIECE_ROWS, PIECE_LENGTH = 256, 2 * 2**20  # the same for what is decoded from Parquet at once
+LONGEST_FIELD = 2**28  # characters of a CSV value; longer is a quote that never ends
 PARQUET_BUFFER = 2**20  # bytes read at once
 
 
@@ -210,7 +211,7 @@ def _blocks(sized: Iterable[tuple[int, T]]) -> Iterator[list[T]]:
 
 def _delimited_rows(file: PartFile) -> Iterator[tuple[int, list[str]]]:
     """Each row, the header first, with the line where it begins; blank lines are no rows."""
-    csv.field_size_limit(2**31 - 1)  # for the whole process; csv's own limit is 131,072 characters
+    csv.field_size_limit(LONGEST_FIELD)  # for the whole process; csv's own limit is 131,072 characters
     with file.open() as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
         reader = csv.reader(text, delimiter="\t" if file.format == "tsv" else ",", strict=True)
         line = 1
@@ -242,7 +243,7 @@ def _read_delimited(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
                 if wrong <= errors.LISTED_FAULTS:
                     examples.append((line, len(row)))
             elif not wrong:
-                yield sum(map(len, row)), row
+                yield sum(map(len, row)) + 8 * len(row), row
 
     first, places = 1, {column: header.index(column) for column in columns}
     for block in _blocks(right()):
@@ -289,8 +290,21 @@ def _read_parquet(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
         first = 1
         for block in _joined(_pieces(parquet, columns)):
             arrays = {c: pa.concat_arrays([piece.column(i) for piece in block]) for i, c in enumerate(columns)}
+            _refuse_broken_text(file, arrays)
             yield Rows(arrays, file.name, first, typed=True)
             first += sum(map(len, block))
+
+
+def _refuse_broken_text(file: PartFile, columns: Mapping[str, pa.Array]) -> None:
+    """Raises errors.DataError where text is not UTF-8, which Parquet's writers need not look at."""
+    faults = []
+    for name, values in columns.items():
+        try:
+            values.validate(full=pa.types.is_string(values.type) or pa.types.is_large_string(values.type))
+        except pa.ArrowInvalid as cause:
+            faults.append(errors.column_not_utf8(file.name, name, cause))
+    if faults:
+        raise errors.DataError(faults)
 
 
 def _pieces(parquet: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -381,15 +395,18 @@ def _array(values: list[Any]) -> pa.Array:
             return pa.array(values, from_pandas=True)
         except (pa.ArrowException, OverflowError, UnicodeEncodeError):
             pass  # integers beyond 64 bits, or half of a surrogate pair: kept as text below
-    texts = [_float_text(value) if isinstance(value, float) else value for value in values]
+    texts = [number_text(value) if isinstance(value, float) else value for value in values]
     return pa.array([t if t is None else str(t).encode("utf-8", "replace").decode() for t in texts], pa.string())
 
 
-def _float_text(number: float) -> str | None:
-    """A float as every format writes it: a whole number without its point, None for NaN."""
+def number_text(number: float) -> str | None:
+    """A float as every format writes it: a whole number without its point, None for NaN.
+
+    From 1e16 on Python, and with it pandas, writes an exponent.
+    """
     if number != number:  # NaN is the one value that is not equal to itself
         return None
-    return str(int(number) if number.is_integer() else number)
+    return str(int(number) if number.is_integer() and abs(number) < 1e16 else number)
 
 
 _COLUMNS: Mapping[Format, Callable[[PartFile, Sequence[str]], list[str] | None]] = {
@@ -431,7 +448,7 @@ def plain_text(values: pa.Array) -> pa.Array:
     if pa.types.is_boolean(kind):
         return pc.if_else(values, "True", "False")
     if pa.types.is_floating(kind):
-        return pa.array([_float_text(number) for number in values.to_numpy(zero_copy_only=False)], pa.string())
+        return pa.array([number_text(number) for number in values.to_numpy(zero_copy_only=False)], pa.string())
     if pa.types.is_timestamp(kind) or pa.types.is_time(kind):
         return _time_text(values)
     if isinstance(kind, pa.BaseExtensionType):  # a UUID is bytes

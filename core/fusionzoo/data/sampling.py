@@ -1,4 +1,4 @@
-"""Which rows stand together in a batch: rows of similar length, so that little is padded, and still at random."""
+"""Which rows stand together in a batch: little is padded, and the order is still random."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Self
 import numpy as np
 
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.ragged import starts_of
+from fusionzoo.data.ragged import starts_of, sums
 
+PIECES = 4  # of a batch: as many groups of chunks as an encoder makes at most
+JITTER = 3  # pieces by which rows move at random among their neighbours by length, so that they meet others
 FEWEST_STEPS = 4  # in a bucket; within one step alone, the same rows would meet in every epoch
 MOST_BORDERS = 1000  # considered between buckets; choosing among them takes quadratic time
 PRICE_OF_MEETING = 0.5  # in padding as a share of all tokens, of each share of pairs of rows that meets again
@@ -50,17 +52,19 @@ class RowSizes:
 class TrainingOrder:
     """The batches of each epoch on one of several ranks: every row once over all ranks, as (seed, epoch) decides.
 
-    Rows lie in buckets of similar length. In each epoch, a bucket's rows are dealt at random to its batches, which get
-    about as many chunks each, and the steps are shuffled. Every epoch has the same number of `steps` on every rank.
-    The batches of one step are neighbours by length, and which rank gets which is random.
+    A batch mirrors the lengths of the whole split: it joins `PIECES` pieces of neighbours by length, one from each
+    quarter of all rows, so that an encoder which runs chunks in groups of similar length pads little, and yet no batch
+    is one of short rows or of long ones, which would make gradients noisy (`docs/data.md` has the figures). Every epoch
+    has the same number of `steps` on every rank; the batches of one step are neighbours by their tokens, and which rank
+    gets which is random. A rank's batch is empty only in a step with fewer rows than ranks: where the split has no
+    more, or where no batch of the epoch has more than one row.
 
     `batch_size` is the most rows per rank and step; no two batches differ by more than one row. With `max_tokens`,
-    `batch_size` does not count: chunks in a batch x its longest chunk stay within `max_tokens` per rank, but for rows
-    that are longer alone, of which each is a batch: `beyond_budget` of them. A rank's batch is empty only in a step
-    with fewer rows than ranks: where the split has no more, or where no batch of the epoch has more than one row.
+    `batch_size` does not count, and a batch holds rows of similar length, so that the budget is used: chunks in a batch
+    x its longest chunk stay within `max_tokens` per rank, but for rows that are longer alone, of which each is a batch:
+    `beyond_budget` of them.
 
-    Without `group_by_length`, all rows lie in one bucket. Memory: 24 bytes per row, and some 50 more while an epoch is
-    drawn.
+    Without `group_by_length`, the order is random. Memory: 24 bytes per row, and some 60 more while an epoch is drawn.
 
     Raises:
         ValueError: there are no rows, or `rank` is not below `world_size`.
@@ -80,14 +84,62 @@ class TrainingOrder:
         if not len(sizes) or not 0 <= rank < world_size:
             raise ValueError(f"no batches of {len(sizes)} rows for rank {rank} of {world_size}")
         self._seed, self._rank, self._world_size = seed, rank, world_size
-        self.beyond_budget = 0 if max_tokens is None else int((sizes.tokens > max_tokens).sum())
+        self._tokens = sizes.tokens
+        self._plan: _Mirrored | _Bucketed
+        if max_tokens is None:
+            self.beyond_budget = 0
+            self._plan = _Mirrored(sizes.longest, batch_size, world_size, group_by_length)
+        else:
+            self.beyond_budget = int((self._tokens > max_tokens).sum())
+            self._plan = _Bucketed(sizes, max_tokens, seed, world_size, group_by_length)
+        self.steps = self._plan.steps
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """This rank's rows of each step, int64; training goes on after step k with `batches(epoch)[k:]`."""
+        rng = np.random.default_rng((self._seed, epoch))
+        rows, starts = self._plan.draw(rng)
+        alike = np.argsort(sums(self._tokens[rows], starts), kind="stable")  # neighbours make a step
+        steps = rng.permutation(self.steps)
+        ranks = (self._rank + rng.integers(self._world_size, size=self.steps)) % self._world_size
+        return [rows[starts[i] : starts[i + 1]] for i in alike[steps * self._world_size + ranks]]
+
+
+class _Mirrored:
+    """Batches by rows, each of which mirrors the lengths of the split; or at random."""
+
+    def __init__(self, longest: np.ndarray, batch_size: int, world_size: int, by_length: bool) -> None:
+        self.steps = -(-len(longest) // (batch_size * world_size))
+        self._longest, self._by_length = longest, by_length
+        batches = self.steps * world_size
+        self._counts = np.diff(np.arange(batches + 1) * len(longest) // batches)  # rows of each batch
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """All rows, batch after batch, and where each batch begins."""
+        rows = rng.permutation(len(self._longest))
+        if self._by_length:
+            rows = rows[np.argsort(self._longest[rows], kind="stable")]
+            jitter = JITTER * max(1, self._counts.max() / PIECES)
+            rows = rows[np.argsort(np.arange(len(rows)) + rng.random(len(rows)) * jitter, kind="stable")]
+            batches = []
+            for quarter in range(PIECES):
+                pieces = (self._counts + quarter) // PIECES  # over the quarters, they add up to the counts
+                order = rng.permutation(len(pieces))
+                batches.append(np.repeat(order, pieces[order]))
+            rows = rows[np.argsort(np.concatenate(batches), kind="stable")]
+        return rows, starts_of(self._counts)
+
+
+class _Bucketed:
+    """Batches within a budget of tokens: buckets of rows of similar length, dealt at random to the bucket's batches.
+
+    A bucket's batches get about as many chunks each.
+    """
+
+    def __init__(self, sizes: RowSizes, max_tokens: int, seed: int, world_size: int, several: bool) -> None:
         by_length = np.random.default_rng(seed).permutation(len(sizes))  # ties in no particular order
         by_length = by_length[np.argsort(sizes.longest[by_length], kind="stable")]
         ordered = sizes.take(by_length)
-        if max_tokens is None:
-            bucket, batches = _buckets_of_rows(ordered, batch_size, world_size, group_by_length)
-        else:
-            bucket, batches = _buckets_of_tokens(ordered, max_tokens, world_size, group_by_length)
+        bucket, batches = _buckets_of_tokens(ordered, max_tokens, world_size, several)
         self.steps = -(-int(batches.sum()) // world_size)
         rows = np.bincount(bucket)
         rounds = -(-rows // batches)
@@ -99,16 +151,12 @@ class TrainingOrder:
         self._dealt = np.argsort(batch, kind="stable")
         self._starts = starts_of(np.bincount(batch, minlength=self.steps * world_size))
 
-    def batches(self, epoch: int) -> list[np.ndarray]:
-        """This rank's rows of each step, int64; training goes on after step k with `batches(epoch)[k:]`."""
-        rng = np.random.default_rng((self._seed, epoch))
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """All rows, batch after batch, and where each batch begins."""
         rows = rng.permutation(len(self._key))
         rows = rows[np.argsort(self._key[rows], kind="stable")]
         rows = rows[np.argsort(self._round + rng.random(len(rows)), kind="stable")]  # each round of dealing at random
-        rows = rows[self._dealt]
-        steps = rng.permutation(self.steps)
-        ranks = (self._rank + rng.integers(self._world_size, size=self.steps)) % self._world_size
-        return [rows[self._starts[i] : self._starts[i + 1]] for i in steps * self._world_size + ranks]
+        return rows[self._dealt], self._starts
 
 
 def scoring_batches(
@@ -139,18 +187,6 @@ def _cuts_within(sizes: RowSizes, max_tokens: int) -> list[int]:
         room = before[cuts[-1]] + max_tokens // sizes.longest[cuts[-1]]
         cuts.append(max(int(np.searchsorted(before, room, side="right")) - 1, cuts[-1] + 1))
     return cuts
-
-
-def _buckets_of_rows(
-    ordered: RowSizes, batch_size: int, world_size: int, several: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """The bucket of each row, ordered by length, and how many batches each bucket has."""
-    steps = -(-len(ordered) // (batch_size * world_size))
-    parts = _most_buckets(steps) if several else 1
-    borders = np.arange(parts + 1) * steps // parts
-    borders = borders[_cheapest(ordered, borders * len(ordered) // steps, steps)]
-    rows = np.diff(borders * len(ordered) // steps)
-    return np.repeat(np.arange(len(rows)), rows), np.diff(borders) * world_size
 
 
 def _buckets_of_tokens(

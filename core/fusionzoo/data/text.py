@@ -42,6 +42,13 @@ _EMOJI_PARTS = "\ufe0e\ufe0f\u20e3\U000e0020-\U000e007f"  # variation selectors,
 _EMOJI = re.compile(
     f"(?:[{_EMOJI_SIGNS}]|[\u203c-\u2bff]\ufe0f)[{_EMOJI_SIGNS}{_EMOJI_PARTS}\u200d]*|[\ufe0e\ufe0f\u20e3]+"
 )
+# Combining marks, in the blocks that are nothing else; 30 are the limit of Unicode's stream-safe text (UAX 15).
+_MARK = (
+    "[\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u06d6-\u06dc\u06df-\u06e4\u0730-\u074a"
+    "\u0e38-\u0e3a\u0e48-\u0e4b\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\u302a-\u302f\u3099\u309a\ua8e0-\ua8f1"
+    "\ufe20-\ufe2f]"
+)
+_MANY_MARKS = re.compile(f"({_MARK}{{30}}){_MARK}+")
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,12 @@ def _remove_emoji(text: str) -> str:
 
 
 def _normalize_text(text: str) -> str:
-    """Unicode NFC, null bytes and runs of white space become one space."""
+    """Unicode NFC, null bytes and runs of white space become one space.
+
+    Of a run of more than 30 marks on one letter, which no language has, 30 stay: to order them takes quadratic time.
+    """
+    if not text.isascii():
+        text = _MANY_MARKS.sub(r"\1", text)
     return " ".join(unicodedata.normalize("NFC", text).replace("\0", " ").split())
 
 

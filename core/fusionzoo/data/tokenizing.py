@@ -17,6 +17,7 @@ from fusionzoo.data.ragged import Ragged, starts_of
 
 BATCH_LENGTH = 2**20  # characters that are tokenized together: what the library keeps of a token takes 150 bytes
 MOST_WORDS = 1_000_000
+LONGEST_WORD = 100  # characters, as BERT's WordPiece has it; a longer one is unknown
 REMEMBERED_BYTES = 16 * 2**20
 TOKENIZER_FILES = ("*token*.json", "config.json", "vocab*", "merges*", "*.model")  # all that decides one, no weights
 WORD = "word"
@@ -212,7 +213,7 @@ class WordCounter:
         """Count the words of some training texts."""
         for text in texts:
             pieces = self._splitter.pre_tokenize_str(self._normalizer.normalize_str(text))
-            self.counts.update(word for word, _ in pieces)
+            self.counts.update(word for word, _ in pieces if len(word) <= LONGEST_WORD)
             while len(self.counts) > MOST_WORDS:
                 self._forgotten += 1
                 self.counts = Counter({word: n for word, n in self.counts.items() if n > self._forgotten})

@@ -1,0 +1,237 @@
+"""Data as it comes: what once gave a wrong result, a stack trace, or no end."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tokenizers import Tokenizer, models, processors
+
+from fusionzoo.data import encoding, store, tokenizing
+from fusionzoo.data.cache import BUILDING, REMOVED, Cache
+from fusionzoo.data.text import messages
+from fusionzoo.errors import CacheError, DataError, HyperparametersError, ModelFolderError
+from shop import shop_rows
+from test_cache import Work, read
+from test_encoding import encoded
+from test_reading import SETTINGS, write
+
+FORMATS = ("csv", "tsv", "jsonl", "parquet")
+
+
+def labels_of(root: Path, values: Any, num_classes: int) -> list[tuple[list[int], list[str]]]:
+    """The encoded labels, and the texts of the classes, of the same rows in each format."""
+    found = []
+    for suffix in FORMATS:
+        write(shop_rows(len(values)).assign(target=values), root / suffix / f"data/train/part.{suffix}")
+        data = encoded(root / suffix / "data", SETTINGS.model_copy(update={"num_classes": num_classes}))
+        labels = data.splits["train"].labels
+        assert labels is not None
+        found.append((labels.tolist(), [f"{float(c):g}" for c in data.preprocessor.labels.classes]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("values", "num_classes", "classes"),
+    [
+        ([str(i % 11) for i in range(60)], 11, [str(i) for i in range(11)]),
+        (["9", "10"] * 30, 2, ["9", "10"]),
+        (["0", "2"] * 30, 3, ["0", "1", "2"]),
+        (np.arange(60) % 2 * 1.0, 3, ["0", "1", "2"]),
+        ([1e16, 2.0] * 30, 2, ["2", "1e+16"]),
+        ([-0.0, 1.5] * 30, 2, ["0", "1.5"]),
+    ],
+)
+def test_labels_have_the_same_indices_from_every_format(
+    values: Any, num_classes: int, classes: list[str], tmp_path: Path
+) -> None:
+    found = labels_of(tmp_path, values, num_classes)
+    assert found == [found[0]] * len(FORMATS)
+    assert found[0][1] == classes
+
+
+@pytest.mark.parametrize("values", [[-0.0, 0.0, 1.5], [1e16, 2e16, 3.0], [True, False, True]])
+def test_categories_have_the_same_ids_from_every_format_and_beside_each_other(values: Any, tmp_path: Path) -> None:
+    found = []
+    for suffix in FORMATS:
+        frame = shop_rows(60).assign(country=values * 20)
+        write(frame, tmp_path / suffix / f"data/train/part.{suffix}")
+        write(frame, tmp_path / suffix / "data/val/part.parquet")
+        splits = encoded(tmp_path / suffix / "data").splits
+        assert np.array_equal(splits["train"].categories, splits["val"].categories)
+        found.append(splits["train"].categories.tolist())
+    assert found == [found[0]] * len(FORMATS)
+
+
+def test_truth_values_of_any_writer_are_the_same_category(tmp_path: Path) -> None:
+    write(shop_rows(60).assign(country=[True, False] * 30), tmp_path / "data/train/part.parquet")
+    write(shop_rows(60).assign(country=["true", "false"] * 30), tmp_path / "data/val/part.csv")
+    splits = encoded(tmp_path / "data").splits
+    assert np.array_equal(splits["train"].categories, splits["val"].categories)
+    assert splits["val"].categories.min() >= 2
+
+
+@pytest.mark.parametrize("step", ["fit", "write"])
+def test_a_part_file_that_changes_while_the_job_reads_it_is_an_error_and_leaves_no_entry(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tmp_path / "data/train/part-0.parquet"
+    write(shop_rows(60), part)
+    owner: Any = encoding if step == "fit" else store
+    real = getattr(owner, step)
+
+    def slow(*arguments: Any) -> Any:
+        write(shop_rows(60, 7), part)
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, step, slow)
+    with pytest.raises(DataError, match=r"part-0\.parquet: it changed"):
+        encoded(tmp_path / "data")
+    monkeypatch.undo()
+    write(shop_rows(60), part)
+    assert len(encoded(tmp_path / "data").splits["train"]) == 60
+    assert (
+        encoded(tmp_path / "data").preprocessor.numbers
+        == encoded(tmp_path / "data", cache=Cache(tmp_path / "other", 10**9)).preprocessor.numbers
+    )
+
+
+def test_text_that_is_not_utf8_in_parquet_is_named(tmp_path: Path) -> None:
+    table = pa.Table.from_pandas(shop_rows(2), preserve_index=False)
+    broken = pa.Array.from_buffers(pa.string(), 2, [None, pa.py_buffer(np.int32([0, 1, 4])), pa.py_buffer(b"xa\xffb")])
+    table = table.set_column(table.schema.get_field_index("country"), "country", broken)
+    (tmp_path / "data/train").mkdir(parents=True)
+    pq.write_table(table, tmp_path / "data/train/part.parquet")
+    with pytest.raises(DataError, match=r"train/part\.parquet, column 'country': it holds text that is not UTF-8"):
+        encoded(tmp_path / "data")
+
+
+def test_ids_that_cannot_stand_in_one_column_are_named_before_anything_is_tokenized(tmp_path: Path) -> None:
+    write(shop_rows(30), tmp_path / "data/train/part-0.parquet")
+    write(shop_rows(30, 1).assign(id=[b"\xff%d" % i for i in range(30)]), tmp_path / "data/train/part-1.parquet")
+    with pytest.raises(DataError, match=r"string in train/part-0\.parquet, binary in train/part-1\.parquet"):
+        encoded(tmp_path / "data")
+
+
+def test_an_infinite_label_is_named_with_its_row(tmp_path: Path) -> None:
+    write(shop_rows(30).assign(target=[float("inf"), *[0.0, 1.0] * 14, 1.0]), tmp_path / "data/train/part.parquet")
+    with pytest.raises(DataError, match=r"1 label infinite: train/part\.parquet row 1"):
+        encoded(tmp_path / "data")
+
+
+def test_dates_beyond_the_year_9999_are_ids_and_labels(tmp_path: Path) -> None:
+    table = pa.Table.from_pandas(shop_rows(4), preserve_index=False)
+    dates = pa.array(np.int32([10**7, 10**7 + 1] * 2)).cast(pa.date32())
+    for name in ("id", "target"):
+        table = table.set_column(table.schema.get_field_index(name), name, dates)
+    (tmp_path / "data/train").mkdir(parents=True)
+    pq.write_table(table, tmp_path / "data/train/part.parquet")
+    split = encoded(tmp_path / "data").splits["train"]
+    assert split.labels is not None
+    assert split.labels.tolist() == [0, 1, 0, 1]
+    assert split.doubled_ids == 2
+
+
+def test_a_letter_with_a_hundred_thousand_marks_takes_no_quadratic_time() -> None:
+    (text,) = messages(["a" + "\u0301\u0316" * 200_000 + "b"], ["text_normalizer"]).texts
+    assert len(text) <= 32
+    assert text[-1] == "b"
+    assert messages(["e\u0301" * 3], ["text_normalizer"]).texts == ["\u00e9" * 3]
+
+
+def test_a_chunk_that_special_tokens_fill_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {name: i for i, name in enumerate(["[PAD]", "[A]", "[B]", "[C]", "[D]", "a"])}
+    backend = Tokenizer(models.WordLevel(names, unk_token="[PAD]"))
+    backend.add_special_tokens(list(names)[:5])
+    special = [(name, names[name]) for name in ("[A]", "[B]", "[C]", "[D]")]
+    backend.post_processor = processors.TemplateProcessing(single="[A] [B] $A [C] [D]", special_tokens=special)
+    monkeypatch.setattr(tokenizing, "pretrained", lambda name: tokenizing.wrap(name, backend, 0))
+    write(shop_rows(30), tmp_path / "data/train/part.parquet")
+    use = SETTINGS.model_copy(update={"tokenizer": "four", "max_sen_len": 4})
+    with pytest.raises(HyperparametersError, match="max_sen_len"):
+        encoded(tmp_path / "data", use)
+    assert len(encoded(tmp_path / "data", use.model_copy(update={"max_sen_len": 5})).splits["train"]) == 30
+
+
+def test_faults_of_a_new_val_are_found_before_it_is_tokenized_though_the_fit_is_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(shop_rows(60), tmp_path / "data/train/part.parquet")
+    encoded(tmp_path / "data")
+    write(shop_rows(40, 1).assign(price=["1"] * 39 + ["cheap"]), tmp_path / "data/val/part.csv")
+    write(shop_rows(40, 2).assign(target=5), tmp_path / "data/test/part.csv")
+    monkeypatch.setattr(tokenizing.TextTokenizer, "encode", lambda *_: pytest.fail("something was tokenized"))
+    with pytest.raises(DataError) as error:
+        encoded(tmp_path / "data")
+    assert {fault.where for fault in error.value.faults} == {"val/part.csv, column 'price'", "test, column 'target'"}
+
+
+# --- a cache that others are at work on
+
+
+def test_an_error_of_the_disk_without_a_number_is_a_cache_error(tmp_path: Path) -> None:
+    def short(folder: Path) -> None:
+        raise OSError("44800 requested and 10208 written")
+
+    with pytest.raises(CacheError, match="44800 requested"):
+        Cache(tmp_path, 10**9).fetch("k", short, read)
+
+
+@pytest.mark.parametrize("step", ["fit", "write"])
+def test_a_cache_that_is_removed_while_a_job_runs_costs_time_and_nothing_else(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(shop_rows(60), tmp_path / "data/train/part.parquet")
+    owner: Any = encoding if step == "fit" else store
+    real = getattr(owner, step)
+
+    def swept(*arguments: Any) -> Any:
+        shutil.rmtree(tmp_path / "cache")
+        monkeypatch.setattr(owner, step, real)
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, step, swept)
+    assert len(encoded(tmp_path / "data").splits["train"]) == 60
+
+
+def test_what_two_killed_processes_left_stops_no_later_job(tmp_path: Path) -> None:
+    for name in (f"{BUILDING}k", f"{REMOVED}k"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "one.bin").write_text("half")
+    assert Cache(tmp_path, 10**9).fetch("k", Work(), read) == "made"
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["k"]
+
+
+def test_an_entry_that_is_removed_while_it_is_loaded_is_made_anew(tmp_path: Path) -> None:
+    cache, work, times = Cache(tmp_path, 10**9), Work(), 0
+
+    def load(folder: Path) -> str:
+        nonlocal times
+        times += 1
+        if times == 1:
+            shutil.rmtree(folder)
+            with ModelFolderError.reading(folder / "one.bin"):
+                (folder / "one.bin").read_text()
+        return read(folder)
+
+    work(tmp_path)  # so that there is something to count
+    cache.fetch("k", work, read)
+    assert cache.fetch("k", work, load) == "made"
+    assert work.times == 3
+
+
+def test_frames_of_pandas_own_kinds_are_read(tmp_path: Path) -> None:
+    frame = shop_rows(60)
+    frame["country"] = frame["country"].astype("category")
+    frame["visits"] = frame["visits"].astype("Int64")
+    frame["message"] = pd.array(frame["message"], "string")
+    write(frame, tmp_path / "one/data/train/part.parquet")
+    write(shop_rows(60), tmp_path / "two/data/train/part.parquet")
+    one, two = encoded(tmp_path / "one/data").splits["train"], encoded(tmp_path / "two/data").splits["train"]
+    assert all(np.array_equal(getattr(one, name), getattr(two, name)) for name in store.ARRAYS)
