@@ -30,7 +30,7 @@ def chunked(chunker: Chunker, rows: list[list[list[int]]]) -> tuple[list[list[li
     return [[next(flat) for _ in range(count)] for count in found.counts], found.dropped
 
 
-@given(ROWS, st.integers(4, 12), st.none() | st.integers(1, 6), st.sampled_from(SPECIAL), st.sampled_from(["head"]))
+@given(ROWS, st.integers(5, 12), st.none() | st.integers(1, 6), st.sampled_from(SPECIAL), st.sampled_from(["head"]))
 def test_no_token_is_lost_or_doubled_below_the_cap(
     rows: list[list[list[int]]], max_tokens: int, max_chunks: int | None, special: tuple, keep: ChunkKeep
 ) -> None:
@@ -81,6 +81,11 @@ def test_a_row_is_chunked_the_same_alone_and_among_others(
     alone = [chunked(chunker, [row]) for row in rows]
     assert together == [chunks[0] for chunks, _ in alone]
     assert dropped == sum(number for _, number in alone)
+
+
+def test_chunks_without_room_for_text_are_refused() -> None:
+    with pytest.raises(ValueError, match="no room"):
+        Chunker(4, None, (3, 1), (2, 4), 0)
 
 
 def test_an_empty_text_is_one_chunk_with_a_token() -> None:

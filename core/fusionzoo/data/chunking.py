@@ -23,7 +23,11 @@ class Chunks:
 
 @dataclass(frozen=True)
 class Chunker:
-    """How chunks are built: `prefix` and `suffix` are the special tokens around each; all counts include them."""
+    """How chunks are built: `prefix` and `suffix` are the special tokens around each; all counts include them.
+
+    Raises:
+        ValueError: the special tokens leave no room for text.
+    """
 
     max_tokens: int
     max_chunks: int | None
@@ -31,6 +35,10 @@ class Chunker:
     suffix: tuple[int, ...]
     empty: int  # stands for an empty text where there are no special tokens, so that each chunk has a token
     keep: ChunkKeep = "head"
+
+    def __post_init__(self) -> None:
+        if self.room < 1:
+            raise ValueError(f"chunks of {self.max_tokens} tokens have no room for text")
 
     @property
     def room(self) -> int:
