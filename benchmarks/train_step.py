@@ -399,7 +399,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--turns", default=3, type=int)
     parser.add_argument("--auroc", action="store_true", help="compare whole jobs instead")
     parser.add_argument("--train-rows", default=2000, type=int, help="of a job of --auroc")
-    parser.add_argument("--val-rows", default=1000, type=int, help="of a job of --auroc")
+    parser.add_argument("--val-rows", default=2349, type=int, help="of a job of --auroc")
     parser.add_argument("--seeds", nargs="+", default=SEEDS, type=int, help="of --auroc")
     given = parser.parse_args(arguments)
     if unknown := [part for part in given.parts if part not in parts]:

@@ -38,7 +38,7 @@ class JobSettings(DataSettings):
         description="Tokens per training step and rank at most, padding included, in place of batch_size rows.",
     )
     group_by_length: bool = Field(
-        True, description="Put rows of similar length into one batch, so that little is padded; order stays random."
+        True, description="Make each batch of pieces of similar length, so that little is padded; false: random order."
     )
     max_epochs: int = Field(3, ge=1, le=10_000, description="Passes over the training split, at most.")
     seed: int = Field(42, ge=0, lt=2**32, description="Decides weights, order and dropout.")
