@@ -247,7 +247,7 @@ def test_batches_come_in_the_same_order_with_the_features_of_their_rows(
             expected = found.encoder(without)
             with features.in_place_of(found.encoder):
                 given = found.encoder(with_features)
-            from_float += float((given.pooled - found.encoder(without).pooled).abs().mean())
+        from_float += float((given.pooled - found.encoder(without).pooled).abs().mean())
         from_mixed += float((given.pooled - expected.pooled).abs().mean())
         assert given.pooled.dtype == expected.pooled.dtype
         assert torch.allclose(given.pooled, expected.pooled, atol=tolerance)
