@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from fusionzoo import hyperparameters
@@ -73,6 +73,17 @@ class Architecture:
     def encoder_is_pretrained(self) -> bool:
         """Whether the text encoder starts from pretrained weights."""
         return self.hyperparameters.encoder is not None and self.hyperparameters.encoder.pretrained
+
+    def encoder_identity(self, spec: InputSpec) -> dict[str, Any]:
+        """What the text encoder's code and settings are, in plain JSON values; not its weights."""
+        if self.encoder is None or spec.text is None:
+            raise ValueError("there is no text encoder")
+        return {
+            "name": self.encoder.name,
+            "distribution": [self.encoder.distribution, self.encoder.version],
+            "settings": self._encoder_settings.model_dump(mode="json"),
+            "text": {f.name: getattr(spec.text, f.name) for f in fields(spec.text) if f.compare},
+        }
 
     def versions(self) -> dict[str, str]:
         """Distribution and version of each plugin in use."""

@@ -842,6 +842,30 @@ def cache_unused(cause: CacheError, split: str, size: int) -> str:
     )
 
 
+ENCODER_HAS_OTHER_TOKENS = "its features are of other tokens than the batch has"
+ENCODER_IS_UNSTEADY = "it makes other features of a row while training, or among other rows, than of the row alone"
+MODEL_CHANGES_THE_BATCH = "the model gives it another batch than the model was given, or none"
+
+
+def encoder_reads_more(names: Sequence[str]) -> str:
+    return f"it reads more of a batch than the text: {_quoted(names)}"
+
+
+def features_unused(reason: str) -> str:
+    return f"The frozen text encoder runs in each epoch, not once, because {reason}."
+
+
+def features_are_others(folder: Path) -> str:
+    return f"those that {folder} keeps are not what it makes now; remove that folder"
+
+
+def features_uncached(cause: CacheError, split: str, size: int, in_memory: bool) -> str:
+    reason, remedy = cause.parts
+    what = f"The frozen text encoder's features of '{split}' take {size / 2**20:,.1f} MB"
+    then = "they are held in memory, and the next job makes them again" if in_memory else "it runs in each epoch"
+    return f"{reason} {what}: {then}. {remedy}"
+
+
 def val_has_one_class(metric: str) -> Fault:
     return Fault("val", f"it has one class only, which {metric} cannot be computed from", "mend val, or use val_loss")
 

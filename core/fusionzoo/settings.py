@@ -40,6 +40,9 @@ class JobSettings(DataSettings):
     group_by_length: bool = Field(
         True, description="Make each batch of pieces of similar length, so that little is padded; false: random order."
     )
+    encode_once: bool = Field(
+        True, description="Run a frozen text encoder once per row and train from its features, not anew in each epoch."
+    )
     max_epochs: int = Field(3, ge=1, le=10_000, description="Passes over the training split, at most.")
     seed: int = Field(42, ge=0, lt=2**32, description="Decides weights, order and dropout.")
 

