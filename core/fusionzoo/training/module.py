@@ -41,7 +41,7 @@ class Classifier(LightningModule):
         self.model, self.settings = model, settings
         self._groups, self._steps = groups, steps
         self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
-        self._weight = 0.0 * self.class_weights.sum()  # of the rows since the last optimiser step
+        self._batch_weight = self._step_weight = torch.zeros(())  # of a batch's rows, of those that its step joins
         self.scores = SplitScores()
 
     def forward(self, batch: Batch) -> Tensor | ModelOutput:
@@ -58,24 +58,28 @@ class Classifier(LightningModule):
             self._log_figures({f"penalty_{name}": penalty for name, penalty in output.penalties.items()}, batch.rows)
             self._log_figures(output.figures, batch.rows)
         self.log("train_loss", loss, batch_size=batch.rows)
-        if not self._steps_have_parts:
-            return loss
         begins = batch_idx % self.settings.accumulate_grad_batches == 0
-        self._weight = weight if begins else self._weight + weight
-        return loss * (weight / self.settings.batch_size)
+        self._batch_weight = weight
+        self._step_weight = weight if begins else self._step_weight + weight
+        return loss
 
     @property
     def _steps_have_parts(self) -> bool:
         return self.settings.accumulate_grad_batches > 1 or self.trainer.world_size > 1
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """A part of a step adds what its rows ask for, not their mean; `batch_size` only keeps numbers small."""
+        part = self._batch_weight / self.settings.batch_size if self._steps_have_parts else 1
+        super().backward(loss * part, *args, **kwargs)
 
     def on_after_backward(self) -> None:
         """Where a step's last part has been added: from the sum of what its rows ask for to their weighted mean."""
         every, done = self.settings.accumulate_grad_batches, self.trainer.fit_loop.epoch_loop.batch_progress
         if not self._steps_have_parts or not (done.current.ready % every == 0 or done.is_last_batch):
             return
-        total = self.trainer.strategy.reduce(self._weight.clone(), reduce_op="sum")
-        average = self.settings.batch_size * self.trainer.world_size  # the processes' gradients have been averaged
-        factor = average / torch.as_tensor(total).clamp(min=torch.finfo(torch.float32).tiny)
+        total = torch.as_tensor(self.trainer.strategy.reduce(self._step_weight.clone(), reduce_op="sum"))
+        divided = self.settings.batch_size * every * self.trainer.world_size  # by us, by Lightning, by its strategy
+        factor = divided / total.clamp(min=torch.finfo(torch.float32).tiny)
         for parameter in self.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
@@ -98,8 +102,7 @@ class Classifier(LightningModule):
         self.log_dict(figures)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        scaled = self.trainer.precision == "16-mixed"
-        optimizer = optimizers.build(self._groups, self.settings, loss_is_scaled=scaled)
+        optimizer = optimizers.build(self._groups, self.settings)
         schedule = optimizers.scheduler(optimizer, self.settings, self._steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -31,15 +31,20 @@ FUSED_SINCE: Mapping[tuple[str, str], str] = MappingProxyType(  # of torch, by o
 )
 
 
-def build(groups: Sequence[dict[str, Any]], settings: JobSettings, *, loss_is_scaled: bool = False) -> Optimizer:
+def build(groups: Sequence[dict[str, Any]], settings: JobSettings) -> Optimizer:
     """The optimiser over groups with keys `params`, `lr` and `weight_decay`.
 
-    With `fused_optimizer`, the one fused kernel that updates all weights, where this torch has it. With a scaled loss
-    (fp16) there is none: it would see the gradients before they are clipped.
+    With `fused_optimizer`, the one fused kernel that updates all weights, where this torch has it.
     """
     parameters = [parameter for group in groups for parameter in group["params"]]
-    fused = settings.fused_optimizer and not loss_is_scaled and has_fused(settings.optimizer, parameters)
-    kernel: dict[str, Any] = {"fused": True} if fused else {}  # SGD has no such argument before torch 2.3
+    fused = settings.fused_optimizer and has_fused(settings.optimizer, parameters)
+    optimizer = _made(groups, settings, {"fused": True} if fused else {})  # SGD has no such argument before torch 2.3
+    # Otherwise a fused one would divide by fp16's loss scale itself, after clipping, which Lightning refuses.
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    return optimizer
+
+
+def _made(groups: Sequence[dict[str, Any]], settings: JobSettings, kernel: dict[str, Any]) -> Optimizer:
     match settings.optimizer:
         case "sgd":
             return SGD(groups, momentum=settings.momentum, **kernel)
