@@ -44,7 +44,7 @@ def stepped(optimizer: str, fused: bool) -> Tensor:
     net = nn.Linear(7, 5)
     settings = job(optimizer=optimizer, fused_optimizer=fused, lr=0.1)
     made = optimizers.build(optimizers.parameter_groups(net, None, settings, []), settings)
-    assert bool(made.defaults.get("fused")) == fused
+    assert [bool(group.get("fused")) for group in made.param_groups] == [fused] * len(made.param_groups)
     for i in range(10):
         made.zero_grad()
         net(torch.full((3, 7), 0.1 * i)).square().sum().backward()
@@ -68,11 +68,12 @@ def test_fused_kernels_are_taken_where_torch_has_them() -> None:
         True,
     ]
     assert not optimizers.has_fused("adamw", [*one, nn.Parameter(torch.zeros(1, device="meta"))])
-    groups = [{"params": one, "lr": 0.1, "weight_decay": 0.0}]
     for optimizer in ("adamw", "adam", "sgd"):
-        settings = job(optimizer=optimizer)
-        assert bool(optimizers.build(groups, settings).defaults["fused"]) == optimizers.has_fused(optimizer, one)
-        assert not optimizers.build(groups, job(optimizer=optimizer, fused_optimizer=False)).defaults.get("fused")
+        for wanted in (True, False):
+            settings = job(optimizer=optimizer, fused_optimizer=wanted)
+            made = optimizers.build([{"params": one, "lr": 0.1, "weight_decay": 0.0}], settings)
+            fused = [bool(group.get("fused")) for group in made.param_groups]
+            assert fused == [wanted and optimizers.has_fused(optimizer, one)]
 
 
 def test_a_fused_optimizer_follows_a_loss_scale_and_clips_what_it_has_unscaled() -> None:
