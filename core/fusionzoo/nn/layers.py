@@ -16,10 +16,11 @@ def layers_above(encoder: nn.Module) -> dict[str, int] | None:
     if found is None:
         return None
     prefix, backbone, count = found
-    stacks: list[str] = []
-    for name, module in backbone.named_modules(prefix=prefix):
-        if isinstance(module, nn.ModuleList) and len(module) == count and not name.startswith(tuple(stacks)):
-            stacks.append(f"{name}.")
+    stacks = [  # outer ones first: a list of that length inside a layer does not count
+        f"{name}."
+        for name, module in backbone.named_modules(prefix=prefix)
+        if isinstance(module, nn.ModuleList) and len(module) == count
+    ]
     if not stacks:
         return None
     embeddings = {id(module.weight) for module in encoder.modules() if isinstance(module, nn.Embedding)}
