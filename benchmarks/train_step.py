@@ -10,7 +10,8 @@ Parts, by default all; shares of one epoch of the whole training split, times in
 - `packed`: real tokens per second of a step as the product takes it, over those of the same model fed
   [rows, max_chunks, length] in random order; goal 3.5 or more;
 - `data`: share of a step's time that goes into cutting and collating its batch; goal under 3 %;
-- `product`: rows per second of a job's training over those of a bare loop on the same batches.
+- `product`: rows per second of a job's training over those of a bare loop on the same batches;
+- `optimizer`: seconds of a step of AdamW over MiniLM's weights, one by one over fused.
 
 Two sides take turns (A B A B) with `--rows` rows a turn, after a step to warm up; ratios are medians of the turns'.
 `--auroc` trains six whole jobs, with and without `group_by_length`, and compares their val AUROC; a dozen minutes.
@@ -326,6 +327,35 @@ def product_against_bare_loop(rows: int, turns: int) -> None:
     _say(f"  {ratio(speeds['product'], speeds['bare loop'])}")
 
 
+def fused_against_not(turns: int, steps: int = 5) -> None:
+    """Print how many times as long a step of the optimiser takes without its fused kernel."""
+    architecture = choose({**hyperparameters("womens_clothing", "multimodal_bert"), "optimizer": "adamw"})
+    work = Work.load("womens_clothing", "multimodal_bert")
+    built = architecture.build(InputSpec.of(work.preprocessor), pretrained=True)
+    for parameter in built.model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    groups = optimizers.parameter_groups(built.model, built.text_encoder, architecture.job, [])
+    made = {  # an optimiser keeps its choices in its groups: each has its own
+        side: optimizers.build(
+            [dict(group) for group in groups], architecture.job.model_copy(update={"fused_optimizer": side == "fused"})
+        )
+        for side in ("one by one", "fused")
+    }
+    seconds: dict[str, list[float]] = {side: [] for side in made}
+    for turn in range(turns + 1):
+        for side, optimizer in made.items():
+            with timed() as clock:
+                for _ in range(steps):
+                    optimizer.step()
+            if turn:
+                seconds[side].append(clock.seconds / steps)
+    weights = sum(parameter.numel() for parameter in built.model.parameters())
+    _say(f"optimizer: {weights / 1e6:.1f} M weights, {torch.get_num_threads()} threads, {turns} turns of {steps} steps")
+    for side, found in seconds.items():
+        _say(f"  {side:10}{statistics.median(found) * 1e3:8.1f} ms")
+    _say(f"  {ratio(seconds['one by one'], seconds['fused'])}")
+
+
 @dataclass
 class Clock:
     """Seconds so far."""
@@ -392,6 +422,7 @@ def main(arguments: Sequence[str]) -> None:
         "packed": lambda: packed_against_padded("review_threads", given.rows, given.turns),
         "data": lambda: [waiting_for_data(name, given.rows) for name in WORKS],
         "product": lambda: product_against_bare_loop(given.rows, given.turns),
+        "optimizer": lambda: fused_against_not(given.turns),
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}")

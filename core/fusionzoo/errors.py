@@ -208,6 +208,32 @@ def group_is_label(group: str) -> Fault:
     return setting_refused("group_field", group, problem, "name another column, or remove it")
 
 
+def focal_gamma_without_focal(gamma: float, loss: str) -> Fault:
+    return setting_refused(
+        "focal_gamma", gamma, f"it has an effect on focal loss only, and loss is {loss}", "remove it"
+    )
+
+
+def smoothing_with_focal(smoothing: float) -> Fault:
+    problem = "it smooths the labels of cross entropy, and loss is focal"
+    return setting_refused("label_smoothing", smoothing, problem, "remove it, or set loss: cross_entropy")
+
+
+def one_modality_to_drop(share: float, model_class: str, read: Iterable[str]) -> Fault:
+    problem = f"{model_class} reads only the {' and the '.join(read)} of this job, which would leave rows with nothing"
+    return setting_refused("modality_dropout", share, problem, "remove it")
+
+
+def no_layers_to_decay(layer_decay: float) -> SettingFault:
+    problem = "no pretrained text encoder is tuned in this job"
+    return SettingFault("layer_decay", layer_decay, problem, "remove it, or choose a pretrained encoder and tune it")
+
+
+def no_stack_of_layers(layer_decay: float, encoder: str) -> SettingFault:
+    problem = f"{encoder} has no stack of layers with weights of their own"
+    return SettingFault("layer_decay", layer_decay, problem, "remove it, or choose another encoder")
+
+
 def precision_contradicts(fp16: bool, precision: str) -> Fault:
     return setting_refused("fp16", fp16, f"precision is {precision}", "remove one of the two")
 
@@ -341,6 +367,12 @@ def _wanted_list(part: Mapping[str, Any]) -> str:
 def only_values(part: Mapping[str, Any]) -> Sequence[Any]:
     """The only values that a JSON schema allows; empty where it names none."""
     return [part["const"]] if "const" in part else part.get("enum", [])
+
+
+def only_words(schema: Mapping[str, Any]) -> list[Any]:
+    """The texts that a JSON schema allows where it names them, in any of its alternatives."""
+    parts = schema.get("anyOf", [schema])
+    return [word for part in parts if part.get("type") == "string" for word in only_values(part)]
 
 
 def _bounds(part: Mapping[str, Any]) -> str:
@@ -622,6 +654,11 @@ def one_class_only(column: str, counts: Mapping[str, int]) -> Fault:
     return Fault(
         f"train, column '{column}'", f"there is one class only: {seen}", "a classifier needs two; check label_name"
     )
+
+
+def balance_without_rows(column: str, absent: Sequence[object]) -> Fault:
+    problem = f"class_weights: balanced divides by the rows of each class, and there are none of {_quoted(absent)}"
+    return Fault(f"train, column '{column}'", problem, "add such rows, or give class_weights as a list")
 
 
 def labels_null(name: str, column: str, count: int, rows: Sequence[str]) -> Fault:

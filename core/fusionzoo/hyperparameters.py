@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails, PydanticUndefined, from_json
 
 from fusionzoo import errors
 from fusionzoo.legacy import translate
-from fusionzoo.sagemaker import Paths, decoded, kinds_of
+from fusionzoo.sagemaker import Paths, decoded, is_list_or_word, kinds_of
 from fusionzoo.settings import METRICS, JobSettings, ModelSettings
 
 DROPPED_PREFIX, DROPPED = "sagemaker_", "_tuning_objective_metric"
@@ -180,6 +180,9 @@ def _resolved(
     job = job.model_copy(update={"early_stop_metric": _metric(job.early_stop_metric)})
     own = resolve(model)
     found = Hyperparameters(job, own, None if encoder is None else resolve(encoder), tuple(warnings))
+    if job.layer_decay is not None and (found.encoder is None or not found.encoder.pretrained) and not faults:
+        fault = errors.no_layers_to_decay(job.layer_decay)
+        faults.append(errors.setting_refused(fault.key, fault.value, fault.problem, fault.remedy))
     faults += _clashes(found.parts)
     if faults:
         raise errors.HyperparametersError(faults)
@@ -245,7 +248,7 @@ class _Part(Generic[_Settings]):
         try:
             self.made = self.kind.model_validate_json(json.dumps(self._values), strict=True)
         except ValidationError as refused:
-            for error in refused.errors(include_url=False):
+            for error in _telling(refused.errors(include_url=False)):
                 name = str(error["loc"][0]) if error["loc"] else ""
                 if name not in undecoded:
                     self._faults.setdefault(name, []).append(self._refused(name, error))
@@ -264,6 +267,9 @@ class _Part(Generic[_Settings]):
             return errors.setting_nested(name, value)
         if kinds - {"null"} == {"array"} and value is not None and not isinstance(value, list):
             return errors.setting_no_list(name, value, self._schema(name))
+        if is_list_or_word(self._schema(name)) and not isinstance(value, (list, type(None))):
+            words = errors.only_words(self._schema(name))
+            return None if value in words else errors.setting_no_list(name, value, self._schema(name))
         return None
 
     def _refused(self, name: str, error: ErrorDetails) -> errors.Fault:
@@ -279,6 +285,16 @@ class _Part(Generic[_Settings]):
         return errors.setting_invalid(name, value, schema, reason)
 
 
+def _telling(refused: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Without what the other alternatives say of a list, where one says which of its items is wrong."""
+    items = {error["loc"][0] for error in refused if _in_list(error)}
+    return [error for error in refused if _in_list(error) or not error["loc"] or error["loc"][0] not in items]
+
+
+def _in_list(error: ErrorDetails) -> bool:
+    return any(isinstance(place, int) for place in error["loc"][1:])
+
+
 # --- checks of several settings together; a setting with a fault of its own is left out of them
 
 
@@ -292,10 +308,21 @@ def _together(core: _Part[JobSettings]) -> Iterator[errors.Fault]:
     fp16, precision = core.see("fp16"), core.see("precision")
     if fp16 is not None and precision not in (None, "auto") and fp16 != (precision == "fp16"):
         yield errors.precision_contradicts(fp16, precision)
+    yield from _loss(core)
+
+
+def _loss(core: _Part[JobSettings]) -> Iterator[errors.Fault]:
+    loss, gamma, smoothing = (core.see(name) for name in ("loss", "focal_gamma", "label_smoothing"))
+    usual = JobSettings.model_fields["focal_gamma"].get_default()
+    if loss == "cross_entropy" and gamma not in (None, usual):
+        yield errors.focal_gamma_without_focal(gamma, loss)
+    if loss == "focal" and smoothing:
+        yield errors.smoothing_with_focal(smoothing)
 
 
 def _classes(core: _Part[JobSettings]) -> Iterator[errors.Fault]:
     is_binary, weights, classes = core.see("is_binary"), core.see("class_weights"), core.see("classes")
+    weights = weights if isinstance(weights, list) else None
     if weights and (min(weights) < 0 or max(weights) <= 0):
         yield errors.weights_invalid(weights)
     keys = [str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in classes or []]
@@ -356,6 +383,9 @@ def _modalities(core: _Part[JobSettings], model: _Part[ModelSettings]) -> list[e
     absent = [modality for modality in owners if not given[modality] and core.sound(*owners[modality])]
     if lacking := [modality for modality in absent if modality in model.kind.needs]:
         return [errors.modality_missing(model.owner, [modality]) for modality in lacking]
+    share, read = core.see("modality_dropout"), [m for m in owners if m in model.kind.reads and given[m]]
+    if share and len(read) == 1 and core.sound(*(key for keys in owners.values() for key in keys)):
+        return [errors.one_modality_to_drop(share, model.owner, read)]
     nothing = model.kind.reads and model.kind.reads <= set(absent)
     return [errors.modality_missing(model.owner, sorted(model.kind.reads))] if nothing else []
 

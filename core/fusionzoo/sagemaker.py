@@ -120,7 +120,7 @@ def decoded(value: Any, schema: Schema) -> Any:
     and any case of true and false. What cannot be decoded comes back as it is, for validation to refuse.
     """
     kinds = kinds_of(schema)
-    if "string" in kinds and kinds <= {"string", "array", "null"}:
+    if "string" in kinds and kinds <= {"string", "array", "null"} and not is_list_or_word(schema):
         return _decoded_text(unquoted(value), schema, kinds)
     return _fitted(literal(value), schema)
 
@@ -128,6 +128,12 @@ def decoded(value: Any, schema: Schema) -> Any:
 def kinds_of(schema: Schema) -> set[str]:
     """The JSON types that a schema allows; empty where it allows all."""
     return {part["type"] for part in parts_of(schema) if "type" in part}
+
+
+def is_list_or_word(schema: Schema) -> bool:
+    """Whether it takes a list, or one of a few texts in its place, and no other text."""
+    texts = [part for part in parts_of(schema) if part.get("type") == "string"]
+    return "array" in kinds_of(schema) and bool(texts) and all({"const", "enum"} & part.keys() for part in texts)
 
 
 def parts_of(schema: Schema) -> list[Schema]:

@@ -55,20 +55,64 @@ class JobSettings(DataSettings):
     )
     optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="The optimiser.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
+    fused_optimizer: bool = Field(
+        True, description="Update all weights in one pass, where this torch has it for the optimiser and the device."
+    )
     adam_epsilon: float = Field(1e-8, gt=0, le=1, description="Added to adam's and adamw's denominator.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Weight decay; none on biases, norms and embeddings.")
-    schedule: Literal["linear", "constant"] = Field("linear", description="Learning rate after the warm-up.")
+    layer_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Each layer of a pretrained encoder learns at the rate of the one above times this; embeddings at "
+        "the lowest. null: all layers learn at one rate.",
+    )
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        "linear", description="Learning rate after the warm-up: to zero along a line or half a cosine, or as it is."
+    )
     warmup_steps: int | None = Field(None, ge=0, description="Steps of linear warm-up; overrides warmup_fraction.")
     warmup_fraction: float = Field(0.1, ge=0, lt=1, description="Share of all steps spent in linear warm-up.")
     gradient_clip_val: float = Field(1.0, ge=0, description="Largest norm of all gradients together; 0 is no limit.")
-    class_weights: list[float] | None = Field(None, description="Loss weight per class, in the order of the classes.")
+    accumulate_grad_batches: int = Field(
+        1, ge=1, le=65_536, description="Batches per optimiser step, which learns as from one batch of all their rows."
+    )
+    loss: Literal["cross_entropy", "focal"] = Field(
+        "cross_entropy", description="What training minimises; focal counts rows less that are right with confidence."
+    )
+    focal_gamma: float = Field(
+        2.0, ge=0, le=10, description="How much less focal loss counts sure rows (Lin et al. 2017); 0 is cross entropy."
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Share of a label that cross entropy spreads evenly over all classes."
+    )
+    class_weights: list[float] | Literal["balanced"] | None = Field(
+        None,
+        description="Loss weight per class, in the order of the classes; balanced: rows / (classes x the class's rows) "
+        "of train.",
+    )
+    modality_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of training rows that are shown without their text or without their table, half of them "
+        "each; for models that read both.",
+    )
     unknown_category_rate: float = Field(
         0.01, ge=0, lt=1, description="Share of training categories shown as UNKNOWN, so that its embedding is learned."
     )
 
     early_stop_metric: str = Field("val_loss", description="val_loss, or val/ and a metric; also chooses the best.")
     early_stop_patience: int = Field(3, ge=1, description="Validations without improvement before training stops.")
-    val_check_interval: float = Field(1.0, gt=0, le=1, description="Share of an epoch between validations.")
+    val_check_interval: float = Field(
+        1.0, gt=0, le=1, description="Share of an epoch between validations, counted in batches."
+    )
+    average_checkpoints: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="How many of the best checkpoints may be averaged into the model, each only where val's "
+        "early_stop_metric gets no worse (Wortsman et al. 2022); 0 or 1: none.",
+    )
 
     precision: Literal["auto", "32", "bf16", "fp16"] = Field(
         "auto", description="Arithmetic while training; auto takes bf16 where the hardware has it. Scores are float32."

@@ -45,6 +45,11 @@ class Chunker:
         """Tokens of text that a chunk can hold."""
         return self.max_tokens - len(self.prefix) - len(self.suffix)
 
+    @property
+    def empty_text(self) -> np.ndarray:
+        """The tokens [length] int32 of the one chunk of an empty text."""
+        return self.chunk(Ragged(np.zeros(0, np.int32), np.zeros(1, np.int64)), np.zeros(1, np.int64)).tokens.values
+
     def chunk(self, messages: Ragged, counts: np.ndarray) -> Chunks:
         """The chunks of rows.
 

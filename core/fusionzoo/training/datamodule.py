@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from fusionzoo import errors
 from fusionzoo.data.categories import MISSING, UNKNOWN
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.hashing import splitmix64
+from fusionzoo.data.hiding import without_table, without_text
 from fusionzoo.data.sampling import RowSizes, TrainingOrder, scoring_batches
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
@@ -23,10 +25,13 @@ from fusionzoo.training.features import SplitFeatures
 
 log = logging.getLogger(__name__)
 
+MODALITY = 1 << 32  # the chance that decides on a row's modality: its number, far above those of categories
+
 
 class SplitsModule(LightningDataModule):
     """The training and validation splits of a job, as one of several ranks sees them.
 
+    `empty_text` [length] are the tokens of an empty text's chunk, which `modality_dropout` needs.
     Lightning must not put its own sampler in place: with several ranks, `Trainer(use_distributed_sampler=False)`.
     Batches of a split that `features` has come with them, in the same order.
     """
@@ -39,8 +44,12 @@ class SplitsModule(LightningDataModule):
         rank: int = 0,
         world_size: int = 1,
         features: Mapping[str, SplitFeatures] | None = None,
+        empty_text: np.ndarray | None = None,
     ) -> None:
         super().__init__()
+        if settings.modality_dropout and empty_text is None:
+            raise ValueError("modality_dropout hides a text behind the empty one, which is not given")
+        self._empty_text = empty_text
         self.features = features or {}
         self.train, self.val, self.settings, self.rank, self.world_size = train, val, settings, rank, world_size
         sizes, budget = RowSizes.of(train), settings.max_batch_tokens
@@ -67,8 +76,9 @@ class SplitsModule(LightningDataModule):
         self._order.start_at(epoch, batch)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        rate, seed = self.settings.unknown_category_rate, self.settings.seed
-        return _loader(_Batches(self.train, rate, seed, self.features.get("train")), self._order)
+        job = self.settings
+        shown = _Shown(job.seed, job.unknown_category_rate, job.modality_dropout, self._empty_text)
+        return _loader(_Batches(self.train, shown, self.features.get("train")), self._order)
 
     def val_dataloader(self) -> DataLoader[Any]:
         job = self.settings
@@ -80,21 +90,38 @@ class SplitsModule(LightningDataModule):
         return batch.to(device, non_blocking=device.type == "cuda")  # elsewhere it may be read before it has arrived
 
 
-class _Batches(Dataset[Batch]):
-    """A split, indexed by (epoch, rows). While training, a few categories are shown as UNKNOWN."""
+@dataclass(frozen=True)
+class _Shown:
+    """What training shows otherwise than it is: a few categories as UNKNOWN, a few rows without text or table."""
 
-    def __init__(
-        self, split: EncodedSplit, unknown_rate: float = 0.0, seed: int = 0, features: SplitFeatures | None = None
-    ) -> None:
-        self.split, self.unknown_rate, self.seed, self.features = split, unknown_rate, seed, features
+    seed: int
+    unknown_rate: float
+    modality_rate: float
+    empty_text: np.ndarray | None
+
+    def of(self, arrays: dict[str, np.ndarray], epoch: int, pad_id: int) -> dict[str, np.ndarray]:
+        rows, ids = arrays["row"], arrays["categories"]
+        if self.unknown_rate:
+            hidden = (_chances(self.seed, epoch, rows, ids.shape[1]) < self.unknown_rate) & (ids != MISSING)
+            arrays = {**arrays, "categories": np.where(hidden, UNKNOWN, ids)}
+        if self.modality_rate and self.empty_text is not None:
+            chance = _chances(self.seed, epoch, rows, 1, MODALITY)[:, 0]
+            arrays = without_text(arrays, chance < self.modality_rate / 2, self.empty_text, pad_id)
+            arrays = without_table(arrays, (chance >= self.modality_rate / 2) & (chance < self.modality_rate))
+        return arrays
+
+
+class _Batches(Dataset[Batch]):
+    """A split, indexed by (epoch, rows), as it is or as it is `shown`."""
+
+    def __init__(self, split: EncodedSplit, shown: _Shown | None = None, features: SplitFeatures | None = None) -> None:
+        self.split, self.shown, self.features = split, shown, features
 
     def __getitem__(self, index: tuple[int, np.ndarray]) -> Batch:
         epoch, rows = index
         arrays = self.split.batch(rows, text=self.features is None or self.features.text)
-        if self.unknown_rate:
-            ids = arrays["categories"]
-            hidden = (_chances(self.seed, epoch, rows, ids.shape[1]) < self.unknown_rate) & (ids != MISSING)
-            arrays["categories"] = np.where(hidden, UNKNOWN, ids)
+        if self.shown is not None:
+            arrays = self.shown.of(arrays, epoch, self.split.pad_id)
         batch = Batch.of(arrays)
         if self.features is not None:
             batch = self.features.attach(batch)
@@ -127,10 +154,13 @@ def _loader(dataset: _Batches, order: Any) -> DataLoader[Any]:
     return DataLoader(dataset, sampler=order, batch_size=None)
 
 
-def _chances(seed: int, epoch: int, rows: np.ndarray, fields: int) -> np.ndarray:
-    """Random numbers below 1 [rows, fields] float64, which a row has in an epoch whatever batch it stands in."""
+def _chances(seed: int, epoch: int, rows: np.ndarray, fields: int, first: int = 0) -> np.ndarray:
+    """Random numbers below 1 [rows, fields] float64, which a row has in an epoch whatever batch it stands in.
+
+    They are those with the numbers `first`, `first` + 1 and so on, of all that the row has.
+    """
     key = splitmix64(np.array([seed << 32 | epoch], np.uint64))
     keys = splitmix64(key + rows.astype(np.uint64))
-    cells = splitmix64(keys[:, None] + np.arange(fields, dtype=np.uint64))
+    cells = splitmix64(keys[:, None] + np.arange(first, first + fields, dtype=np.uint64))
     chances: np.ndarray = (cells >> np.uint64(11)) * 2.0**-53
     return chances

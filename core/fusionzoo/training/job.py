@@ -35,7 +35,7 @@ from fusionzoo.nn.schema import InputSpec
 from fusionzoo.nn.scoring import score
 from fusionzoo.sagemaker import Paths
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import checkpoints, features, optimizers, precision, progress
+from fusionzoo.training import averaging, checkpoints, features, losses, optimizers, precision, progress
 from fusionzoo.training.datamodule import SplitsModule
 from fusionzoo.training.features import SplitFeatures
 from fusionzoo.training.module import Classifier
@@ -74,6 +74,10 @@ def train(paths: Paths) -> Report:
     summary = fit(paths, architecture, built, data)
     checkpoints.load_best(paths.checkpoints, built.model)
     built.model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
+    if top := summary["top_checkpoints"]:
+        weights = summary["class_weights"]
+        soup = averaging.average(paths.checkpoints, built.model, data.splits["val"], job, top, weights)
+        summary = {**summary, "averaging": soup}
     scores = {
         name: score(built.model, split, job.batch_size, max_tokens=job.max_batch_tokens)
         for name, split in data.splits.items()
@@ -90,7 +94,8 @@ def prepare(paths: Paths, architecture: Architecture) -> Data:
 
     def check(rows: int) -> None:
         if job.max_batch_tokens is None:  # otherwise the number of steps is not known yet
-            hyperparameters.check_warmup(job, steps_of(job.batch_size, rows) * job.max_epochs)
+            steps = optimizers.steps_of(-(-rows // job.batch_size), job)
+            hyperparameters.check_warmup(job, steps * job.max_epochs)
 
     encoded = encoding.encode(settings, channels, cache, job.seed, check)
     for warning in encoded.warnings:
@@ -153,11 +158,6 @@ def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture,
         raise errors.DataError([errors.val_has_one_class(job.early_stop_metric)])
 
 
-def steps_of(batch_size: int, rows: int) -> int:
-    """Training steps of an epoch."""
-    return -(-rows // batch_size)
-
-
 def rehearse(paths: Paths, model: nn.Module, data: Data) -> None:
     """Export the untrained model once, so that one which cannot be shipped fails before it costs anything."""
     with writing(paths.model), tempfile.TemporaryDirectory(dir=paths.model, prefix=".rehearsal-") as folder:
@@ -167,15 +167,19 @@ def rehearse(paths: Paths, model: nn.Module, data: Data) -> None:
 def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> dict[str, Any]:
     """Train to the best checkpoint in `paths.checkpoints`; returns how it went, for metrics.json."""
     job, train_split, chosen = architecture.job, data.splits["train"], precision.choose(architecture.job)
+    text, labels = data.preprocessor.text, data.preprocessor.labels
     encoded = encode_once(paths, architecture, built, data, chosen)
-    splits = SplitsModule(train_split, data.splits["val"], job, features=encoded)
+    empty_text = None if text is None else text.chunker.empty_text
+    splits = SplitsModule(train_split, data.splits["val"], job, features=encoded, empty_text=empty_text)
     batches = splits.steps
-    hyperparameters.check_warmup(job, batches * job.max_epochs)
+    steps = optimizers.steps_of(batches, job) * job.max_epochs
+    hyperparameters.check_warmup(job, steps)
+    weights = losses.class_weights(job, train_split, labels)
     pretrained = built.text_encoder if architecture.encoder_is_pretrained else None
     own = architecture.model.parameter_groups(built.model, architecture.hyperparameters.model)
     groups = optimizers.parameter_groups(built.model, pretrained, job, own)
-    module = Classifier(built.model, job, groups, data.spec.num_classes, batches * job.max_epochs)
-    if stale := checkpoints.clear(paths.checkpoints):
+    module = Classifier(built.model, job, groups, weights, steps)
+    if stale := [*checkpoints.clear(paths.checkpoints), *averaging.clear(paths.checkpoints)]:
         log.warning(errors.stale_checkpoints(paths.checkpoints, stale))
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and device lists
     terminal = sys.stdout.isatty()
@@ -185,6 +189,7 @@ def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> d
         devices=1,
         precision=chosen,
         max_epochs=job.max_epochs,
+        accumulate_grad_batches=job.accumulate_grad_batches,
         gradient_clip_val=job.gradient_clip_val or None,
         val_check_interval=max(1, round(batches * job.val_check_interval)),
         log_every_n_steps=max(1, min(50, batches)),
@@ -196,6 +201,7 @@ def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> d
         plugins=[checkpoints.AtomicCheckpoints()],
         callbacks=[
             *checkpoints.callbacks(paths.checkpoints, job),
+            *averaging.callbacks(paths.checkpoints, job),
             *progress.callbacks(terminal),
             *architecture.model.callbacks(architecture.hyperparameters.model),
         ],
@@ -204,7 +210,13 @@ def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> d
     module.train()  # Lightning keeps the mode it finds, and a pretrained encoder comes in evaluation mode
     with features.in_place_of(built.text_encoder if encoded else None):
         trainer.fit(module, datamodule=splits)
-    return {"precision": chosen, "steps": trainer.global_step, "epochs": trainer.current_epoch}
+    return {
+        "precision": chosen,
+        "steps": trainer.global_step,
+        "epochs": trainer.current_epoch,
+        "class_weights": weights,
+        "top_checkpoints": averaging.kept_by(trainer),
+    }
 
 
 def encode_once(
@@ -214,6 +226,8 @@ def encode_once(
     job, splits = architecture.job, {name: data.splits[name] for name in ("train", "val")}
     if built.text_encoder is None or not job.encode_once or not features.is_frozen(built.text_encoder):
         return {}
+    if job.modality_dropout:
+        return {}  # a text that is hidden has other features than the row's own
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     cache = Cache(paths.cache, int(job.cache_limit_gb * 1e9))
     run = features.Run(built.model, built.text_encoder, chosen, device, job.batch_size, job.max_batch_tokens)

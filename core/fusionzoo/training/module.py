@@ -10,29 +10,38 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fusionzoo import errors
 from fusionzoo.nn.schema import Batch, ModelOutput
 from fusionzoo.nn.scoring import logits_of
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import optimizers, progress
+from fusionzoo.training import losses, optimizers, progress
 from fusionzoo.training.metrics import SplitScores
 
 
 class Classifier(LightningModule):
-    """Trains any module that turns a `Batch` into logits [rows, classes] or a `ModelOutput`."""
+    """Trains any module that turns a `Batch` into logits [rows, classes] or a `ModelOutput`.
+
+    A batch's loss is the mean over its rows, each counting as much as its class. The gradient of an optimiser step is
+    that of one batch of all its rows: on every process, and of every batch that `accumulate_grad_batches` joins,
+    however many rows each has. `val_loss` is cross entropy whatever `loss` and `label_smoothing` say.
+    """
 
     class_weights: Tensor
 
     def __init__(
-        self, model: nn.Module, settings: JobSettings, groups: Sequence[dict[str, Any]], num_classes: int, steps: int
+        self,
+        model: nn.Module,
+        settings: JobSettings,
+        groups: Sequence[dict[str, Any]],
+        class_weights: Sequence[float],
+        steps: int,
     ) -> None:
         super().__init__()
         self.model, self.settings = model, settings
         self._groups, self._steps = groups, steps
-        weights = settings.class_weights or [1.0] * num_classes
-        self.register_buffer("class_weights", torch.tensor(weights, dtype=torch.float32), persistent=False)
+        self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
+        self._batch_weight = self._step_weight = torch.zeros(())  # of a batch's rows, of those that its step joins
         self.scores = SplitScores()
 
     def forward(self, batch: Batch) -> Tensor | ModelOutput:
@@ -40,14 +49,40 @@ class Classifier(LightningModule):
         return output
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        output = self(batch)
-        loss = F.cross_entropy(logits_of(output).float(), _labels(batch), weight=self.class_weights)
+        output, labels = self(batch), _labels(batch)
+        weight = self.class_weights[labels].sum()
+        by_row = losses.row_losses(logits_of(output), labels, self.settings, self.class_weights)
+        loss = by_row.sum() / weight.clamp(min=torch.finfo(torch.float32).tiny)  # no row may count
         if isinstance(output, ModelOutput):
             loss = loss + sum(output.penalties.values())
             self._log_figures({f"penalty_{name}": penalty for name, penalty in output.penalties.items()}, batch.rows)
             self._log_figures(output.figures, batch.rows)
         self.log("train_loss", loss, batch_size=batch.rows)
+        begins = batch_idx % self.settings.accumulate_grad_batches == 0
+        self._batch_weight = weight
+        self._step_weight = weight if begins else self._step_weight + weight
         return loss
+
+    @property
+    def _steps_have_parts(self) -> bool:
+        return self.settings.accumulate_grad_batches > 1 or self.trainer.world_size > 1
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """A part of a step adds what its rows ask for, not their mean; `batch_size` only keeps numbers small."""
+        part = self._batch_weight / self.settings.batch_size if self._steps_have_parts else 1
+        super().backward(loss * part, *args, **kwargs)
+
+    def on_after_backward(self) -> None:
+        """Where a step's last part has been added: from the sum of what its rows ask for to their weighted mean."""
+        every, done = self.settings.accumulate_grad_batches, self.trainer.fit_loop.epoch_loop.batch_progress
+        if not self._steps_have_parts or not (done.current.ready % every == 0 or done.is_last_batch):
+            return
+        total = torch.as_tensor(self.trainer.strategy.reduce(self._step_weight.clone(), reduce_op="sum"))
+        divided = self.settings.batch_size * every * self.trainer.world_size  # by us, by Lightning, by its strategy
+        factor = divided / total.clamp(min=torch.finfo(torch.float32).tiny)
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(factor)
 
     def _log_figures(self, figures: Mapping[str, Tensor], rows: int) -> None:
         """Log means over the epoch of what an architecture tells of itself."""

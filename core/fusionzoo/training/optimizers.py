@@ -2,38 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+import torch
+from packaging.version import Version
 from torch import nn
 from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from fusionzoo import errors
+from fusionzoo.nn.layers import layers_above
 from fusionzoo.settings import JobSettings
 
 PRETRAINED_LR, FRESH_LR = 1e-4, 1e-3
+FUSED_SINCE: Mapping[tuple[str, str], str] = MappingProxyType(  # of torch, by optimiser and device
+    {
+        ("adamw", "cuda"): "2.0",
+        ("adam", "cuda"): "2.0",
+        ("sgd", "cuda"): "2.3",
+        ("adamw", "cpu"): "2.4",
+        ("adam", "cpu"): "2.4",
+        ("sgd", "cpu"): "2.4",
+    }
+)
 
 
 def build(groups: Sequence[dict[str, Any]], settings: JobSettings) -> Optimizer:
-    """The optimiser over groups with keys `params`, `lr` and `weight_decay`."""
+    """The optimiser over groups with keys `params`, `lr` and `weight_decay`.
+
+    With `fused_optimizer`, the one fused kernel that updates all weights, where this torch has it.
+    """
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    fused = settings.fused_optimizer and has_fused(settings.optimizer, parameters)
+    optimizer = _made(groups, settings, {"fused": True} if fused else {})  # SGD has no such argument before torch 2.3
+    # Otherwise a fused one would divide by fp16's loss scale itself, after clipping, which Lightning refuses.
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    return optimizer
+
+
+def _made(groups: Sequence[dict[str, Any]], settings: JobSettings, kernel: dict[str, Any]) -> Optimizer:
     match settings.optimizer:
         case "sgd":
-            return SGD(groups, momentum=settings.momentum)
+            return SGD(groups, momentum=settings.momentum, **kernel)
         case "adam":
-            return Adam(groups, eps=settings.adam_epsilon)
+            return Adam(groups, eps=settings.adam_epsilon, **kernel)
         case "adamw":
-            return AdamW(groups, eps=settings.adam_epsilon)
+            return AdamW(groups, eps=settings.adam_epsilon, **kernel)
+
+
+def has_fused(optimizer: str, parameters: Iterable[Parameter], torch_version: str = torch.__version__) -> bool:
+    """Whether this torch has the fused kernel of an optimiser, for these parameters' devices and types."""
+
+    def has(parameter: Parameter) -> bool:
+        since = FUSED_SINCE.get((optimizer, parameter.device.type))
+        return since is not None and Version(torch_version) >= Version(since) and parameter.is_floating_point()
+
+    return all(has(parameter) for parameter in parameters)
+
+
+def steps_of(batches: int, settings: JobSettings) -> int:
+    """Optimiser steps of an epoch of so many batches; the last step may be of fewer batches than the others."""
+    return -(-batches // settings.accumulate_grad_batches)
 
 
 def scheduler(optimizer: Optimizer, settings: JobSettings, steps: int) -> LambdaLR:
-    """Linear warm-up from near zero, then linear decay to zero or a constant rate; counted in steps."""
+    """Linear warm-up from near zero, then a line or half a cosine to zero, or a constant rate.
+
+    Args:
+        steps: optimiser steps of the whole training.
+    """
     warmup = warmup_steps(settings, steps)
 
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / (warmup + 1)
-        return 1.0 if settings.schedule == "constant" else max(0.0, (steps - step) / max(1, steps - warmup))
+        left = max(0.0, (steps - step) / max(1, steps - warmup))
+        match settings.schedule:
+            case "constant":
+                return 1.0
+            case "linear":
+                return left
+            case "cosine":
+                return (1 - math.cos(math.pi * left)) / 2
 
     return LambdaLR(optimizer, factor)
 
@@ -50,7 +104,11 @@ def parameter_groups(
 
     Args:
         pretrained: the part of the model that starts from pretrained weights, if any.
-        own: the plugin's groups, with `lr_scale` and `weight_decay`; core groups what they leave out.
+        own: the plugin's groups, with `lr_scale` and `weight_decay`; core groups what they leave out. Neither
+            `encoder_lr_scale` nor `layer_decay` changes their rates.
+
+    Raises:
+        errors.SettingFault: there is `layer_decay`, and no pretrained stack of layers that learns.
     """
     tuned = [] if pretrained is None else [p for p in pretrained.parameters() if p.requires_grad]
     rate = settings.lr or (PRETRAINED_LR if tuned else FRESH_LR)
@@ -63,22 +121,31 @@ def parameter_groups(
         }
         for group in own
     ]
-    tuned_ids = {id(p) for p in tuned}
     undecayed = _undecayed(model)
-    for from_pretrained in (True, False):
-        scale = settings.encoder_lr_scale if from_pretrained else settings.head_lr_scale if tuned else 1.0
-        for decayed in (True, False):
-            params = [
-                p
-                for p in _trainable(model.parameters())
-                if id(p) not in taken
-                and (id(p) in tuned_ids) == from_pretrained
-                and (id(p) not in undecayed) == decayed
-            ]
-            if params:
-                decay = settings.weight_decay if decayed else 0.0
-                groups.append({"params": params, "lr": rate * scale, "weight_decay": decay})
+    fresh = settings.head_lr_scale if tuned else 1.0
+    scales = _encoder_scales(pretrained, settings) if pretrained is not None and tuned else {}
+    if settings.layer_decay is not None and not scales:
+        raise errors.no_layers_to_decay(settings.layer_decay)
+    alike: dict[tuple[bool, float, bool], list[Parameter]] = {}
+    for p in _trainable(model.parameters()):
+        if id(p) not in taken:
+            key = (id(p) in scales, scales.get(id(p), fresh), id(p) not in undecayed)
+            alike.setdefault(key, []).append(p)
+    for (_, scale, decayed), params in sorted(alike.items(), key=lambda item: item[0], reverse=True):
+        decay = settings.weight_decay if decayed else 0.0
+        groups.append({"params": params, "lr": rate * scale, "weight_decay": decay})
     return groups
+
+
+def _encoder_scales(pretrained: nn.Module, settings: JobSettings) -> dict[int, float]:
+    """Of each parameter of a pretrained encoder, by id: its rate over `lr`."""
+    if settings.layer_decay is None:
+        return {id(p): settings.encoder_lr_scale for p in pretrained.parameters()}
+    above = layers_above(pretrained)
+    if above is None:
+        raise errors.no_stack_of_layers(settings.layer_decay, type(pretrained).__name__)
+    named = pretrained.named_parameters()
+    return {id(p): settings.encoder_lr_scale * settings.layer_decay ** above[name] for name, p in named}
 
 
 def _trainable(parameters: Iterable[Parameter]) -> list[Parameter]:
