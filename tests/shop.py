@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.ragged import Ragged
 
 TINY_BERT = {
@@ -52,6 +54,22 @@ def shop_rows(rows: int, seed: int = 0, classes: tuple[Any, ...] = (0, 1)) -> pd
 def lists(ragged: Ragged) -> list[list[int]]:
     """Each of its lists as a plain one."""
     return [part.tolist() for part in ragged]
+
+
+def made_split(row_starts: np.ndarray, chunk_starts: np.ndarray, seed: int = 0, **changes: Any) -> EncodedSplit:
+    """An encoded split of two classes, its texts of these chunks; all else is at random, but for the `changes`."""
+    rng = np.random.default_rng(seed)
+    rows = len(row_starts) - 1
+    arrays = {
+        "tokens": rng.integers(1, 50, chunk_starts[-1]).astype(np.int32),
+        "categories": rng.integers(0, 9, (rows, 3)).astype(np.int32),
+        "numbers": rng.normal(size=(rows, 2)).astype(np.float32),
+        "numbers_missing": np.zeros((rows, 2), bool),
+        "labels": rng.integers(0, 2, rows),
+        "ids": pa.array(range(rows)),
+    }
+    counts = {"pad_id": 0, "dropped_tokens": 0, "empty_texts": 0}
+    return EncodedSplit(**{"row_starts": row_starts, "chunk_starts": chunk_starts, **arrays, **counts, **changes})
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -181,6 +182,21 @@ def test_the_least_recently_used_entries_go_where_the_limit_is_reached(tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["b", "c"]
     assert Cache(tmp_path, 0).fetch("d", Work(size=10_000), read) == "made"
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["d"]
+
+
+def test_an_entry_that_is_removed_while_it_is_loaded_is_made_anew(cache: Cache) -> None:
+    work, times = Work(), 0
+
+    def load(folder: Path) -> str:
+        nonlocal times
+        times += 1
+        if times == 1:
+            shutil.rmtree(folder)
+        return read(folder)
+
+    cache.fetch("k", work, read)
+    assert cache.fetch("k", work, load) == "made"
+    assert (work.times, times) == (2, 2)
 
 
 def test_an_entry_that_another_process_is_at_work_on_is_not_removed(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from tokenizers import Tokenizer, models, processors
 
 from fusionzoo.data import encoding, store, tokenizing
 from fusionzoo.data.cache import BUILDING, REMOVED, Cache
+from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.text import messages
-from fusionzoo.errors import CacheError, DataError, HyperparametersError, ModelFolderError
+from fusionzoo.errors import CacheError, DataError, HyperparametersError
 from shop import shop_rows
 from test_cache import Work, read
 from test_encoding import encoded
@@ -208,22 +209,51 @@ def test_what_two_killed_processes_left_stops_no_later_job(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["k"]
 
 
-def test_an_entry_that_is_removed_while_it_is_loaded_is_made_anew(tmp_path: Path) -> None:
-    cache, work, times = Cache(tmp_path, 10**9), Work(), 0
+def test_a_fit_that_is_removed_while_it_is_loaded_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(shop_rows(60), tmp_path / "data/train/part.parquet")
+    one = encoded(tmp_path / "data")
+    real, times = Preprocessor.load, 0
 
-    def load(folder: Path) -> str:
+    def swept(folder: Path) -> Preprocessor:
         nonlocal times
         times += 1
         if times == 1:
             shutil.rmtree(folder)
-            with ModelFolderError.reading(folder / "one.bin"):
-                (folder / "one.bin").read_text()
-        return read(folder)
+        return real(folder)
 
-    work(tmp_path)  # so that there is something to count
-    cache.fetch("k", work, read)
-    assert cache.fetch("k", work, load) == "made"
-    assert work.times == 3
+    monkeypatch.setattr(Preprocessor, "load", swept)
+    assert encoded(tmp_path / "data").preprocessor.numbers == one.preprocessor.numbers
+    assert times == 2
+
+
+@pytest.mark.parametrize("step", ["fit", "write"])
+def test_a_part_file_that_is_removed_while_the_job_runs_is_an_error(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in (0, 1):
+        write(shop_rows(60, part), tmp_path / f"data/train/part-{part}.parquet")
+    owner: Any = encoding if step == "fit" else store
+    real = getattr(owner, step)
+
+    def swept(*arguments: Any) -> Any:
+        found = real(*arguments)
+        (tmp_path / "data/train/part-1.parquet").unlink()
+        return found
+
+    monkeypatch.setattr(owner, step, swept)
+    with pytest.raises(DataError, match=r"part-1\.parquet: it changed"):
+        encoded(tmp_path / "data")
+
+
+def test_numbers_of_32_bits_are_those_that_a_text_file_has(tmp_path: Path) -> None:
+    frame = shop_rows(60)
+    frame["price"] = frame["price"].round(2).astype(np.float32)
+    found = []
+    for suffix in ("csv", "parquet"):
+        write(frame, tmp_path / suffix / f"data/train/part.{suffix}")
+        found.append(encoded(tmp_path / suffix / "data"))
+    assert found[0].preprocessor.numbers == found[1].preprocessor.numbers
+    assert np.array_equal(found[0].splits["train"].numbers, found[1].splits["train"].numbers)
 
 
 def test_frames_of_pandas_own_kinds_are_read(tmp_path: Path) -> None:

@@ -217,6 +217,13 @@ def test_an_encoder_that_learns_is_left_alone(job: JobFolder, empty_cache: Path)
     assert tuned.encode_once() == {}
 
 
+def test_features_are_not_used_where_training_hides_texts(job: JobFolder) -> None:
+    job.fill(**FROZEN, model_class="multimodal_bert", modality_dropout=0.5)
+    assert work(job).encode_once() == {}
+    job.fill(**FROZEN, model_class="multimodal_bert")
+    assert set(work(job).encode_once()) == {"train", "val"}
+
+
 def batches(found: Work, kept: dict[str, features.SplitFeatures]) -> list[tuple[Batch, Batch]]:
     """The training and validation batches with features, each beside the one without."""
     splits = found.data.splits["train"], found.data.splits["val"], found.architecture.job

@@ -25,6 +25,7 @@ from fusionzoo.nn.schema import Batch
 from fusionzoo.nn.scoring import score
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.datamodule import SplitsModule
+from shop import made_split
 
 
 def one_chunk(longest: Any) -> RowSizes:
@@ -282,19 +283,10 @@ def split(rows: int, seed: int = 0) -> EncodedSplit:
     rng = np.random.default_rng(seed)
     row_starts = np.cumsum([0, *rng.integers(1, 4, rows)])
     chunk_starts = np.cumsum([0, *rng.integers(1, 30, row_starts[-1])])
-    return EncodedSplit(
-        tokens=rng.integers(1, 50, chunk_starts[-1]).astype(np.int32),
-        chunk_starts=chunk_starts,
-        row_starts=row_starts,
-        categories=np.stack([2 + np.arange(rows), rng.integers(0, 2, rows) * 5], axis=1).astype(np.int32),
-        numbers=rng.normal(size=(rows, 1)).astype(np.float32),
-        numbers_missing=np.zeros((rows, 1), bool),
-        labels=rng.integers(0, 2, rows),
-        ids=pa.array(range(rows)),
-        pad_id=0,
-        dropped_tokens=0,
-        empty_texts=0,
-    )
+    categories = np.stack([2 + np.arange(rows), rng.integers(0, 2, rows) * 5], axis=1).astype(np.int32)
+    numbers = rng.normal(size=(rows, 1)).astype(np.float32)
+    more = {"categories": categories, "numbers": numbers, "numbers_missing": np.zeros((rows, 1), bool)}
+    return made_split(row_starts, chunk_starts, seed, **more)
 
 
 def job(**more: Any) -> JobSettings:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from torch import nn
@@ -19,6 +18,7 @@ from fusionzoo.settings import METRICS, JobSettings
 from fusionzoo.training import checkpoints, optimizers, precision
 from fusionzoo.training.datamodule import SplitsModule
 from fusionzoo.training.metrics import SplitScores
+from shop import made_split
 
 
 def job(**changes: Any) -> JobSettings:
@@ -26,21 +26,8 @@ def job(**changes: Any) -> JobSettings:
 
 
 def split(rows: int, seed: int = 0) -> EncodedSplit:
-    rng = np.random.default_rng(seed)
-    lengths = rng.integers(1, 20, rows)
-    return EncodedSplit(
-        tokens=np.arange(lengths.sum(), dtype=np.int32),
-        chunk_starts=np.concatenate([[0], np.cumsum(lengths)]),
-        row_starts=np.arange(rows + 1),
-        categories=rng.integers(0, 9, (rows, 3)),
-        numbers=rng.normal(size=(rows, 2)).astype(np.float32),
-        numbers_missing=np.zeros((rows, 2), bool),
-        labels=rng.integers(0, 2, rows),
-        ids=pa.array(range(rows)),
-        pad_id=0,
-        dropped_tokens=0,
-        empty_texts=0,
-    )
+    lengths = np.random.default_rng(seed).integers(1, 20, rows)
+    return made_split(np.arange(rows + 1), np.cumsum([0, *lengths]), seed)
 
 
 class Net(nn.Module):

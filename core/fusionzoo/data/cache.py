@@ -42,8 +42,9 @@ class Cache:
     def fetch(self, key: str, build: Callable[[Path], None], load: Callable[[Path], T]) -> T:
         """What `load` makes of the entry's folder, which `build` fills where no whole one is there.
 
-        One process builds while others wait. Memory that `load` maps stays valid when the entry is removed. An entry
-        in a folder that can only be read is used, too.
+        One process builds while others wait. Where `load` raises FileNotFoundError, another process has removed the
+        entry: it is made anew. Memory that `load` maps stays valid when the entry is removed. An entry in a folder that
+        can only be read is used, too.
 
         Raises:
             errors.CacheError: an entry is not there, and cannot be written: no space, no right, a failing disk.
@@ -72,10 +73,8 @@ class Cache:
             if not _is_whole(entry):
                 return None
             found = (load(entry),)
-        except (FileNotFoundError, errors.ModelFolderError) as cause:
-            if isinstance(cause, FileNotFoundError) or isinstance(cause.__cause__, FileNotFoundError):
-                return None  # another process has just removed it
-            raise
+        except FileNotFoundError:  # another process has just removed it
+            return None
         with suppress(OSError):  # a folder that can only be read keeps its times, and removes nothing either
             os.utime(entry / SEAL)
         return found

@@ -27,7 +27,7 @@ class EncodedSplit:
     pad_id: int
     dropped_tokens: int  # by the cap on chunks
     empty_texts: int  # rows whose text is null or empty
-    digests: np.ndarray | None = None  # [rows] uint64: alike for rows that are the same to a model, label included
+    digests: np.ndarray | None = None  # [rows] uint64: alike for rows of the same texts, fields and label
     doubled_ids: int = 0  # rows whose id stands in an earlier row too; null ids count as one
 
     def __len__(self) -> int:

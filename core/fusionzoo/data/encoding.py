@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -184,7 +184,11 @@ def _save_fit(found: Fit, folder: Path) -> None:
 
 def _load_fit(folder: Path) -> Fit:
     facts = json.loads((folder / FIT_FILE).read_text("utf-8"))
-    return Fit(Preprocessor.load(folder), facts["rows"], tuple(facts["warnings"]))
+    try:
+        preprocessor = Preprocessor.load(folder)
+    except errors.ModelFolderError as cause:  # here it is an entry of the cache, which another process may remove
+        raise (cause.__cause__ if isinstance(cause.__cause__, FileNotFoundError) else cause) from None
+    return Fit(preprocessor, facts["rows"], tuple(facts["warnings"]))
 
 
 def _identity(channel: Channel | Part, contents: dict[Path, str]) -> list[Any]:
@@ -192,25 +196,25 @@ def _identity(channel: Channel | Part, contents: dict[Path, str]) -> list[Any]:
     found: list[Any] = []
     for file in channel.files:
         if file.path not in contents:
-            contents[file.path] = content_of([file.path])
+            contents[file.path] = content_of(file.path)
         found.append([file.format, file.gzipped, contents[file.path]])
     return found if isinstance(channel, Channel) else [found, channel.identity]
 
 
-def content_of(paths: Iterable[Path]) -> str:
-    """A hash of the contents of files, in their order."""
-    found = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            found.update(hashlib.file_digest(file, "sha256").digest())
-    return found.hexdigest()
+def content_of(path: Path) -> str:
+    """A hash of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _signature(path: Path) -> tuple[int, int, int]:
-    """What tells a file from another in its place, or from itself after a change, without reading it."""
-    found = path.stat()
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    """What tells a file from another in its place, or from itself after a change, without reading it; None: gone."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _file_of(embeddings: str) -> str | None:
-    return content_of([Path(embeddings)]) if Path(embeddings).is_file() else None
+    return content_of(Path(embeddings)) if Path(embeddings).is_file() else None

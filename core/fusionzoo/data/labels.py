@@ -13,10 +13,9 @@ import pyarrow.compute as pc
 from fusionzoo import errors
 from fusionzoo.data.categories import FORMS, canonical
 from fusionzoo.data.reading import Rows, number_text
-from fusionzoo.data.settings import DataSettings
+from fusionzoo.data.settings import MOST_CLASSES, DataSettings
 
 Label = bool | int | float | str
-MOST_LABELS = 100_000  # the largest num_classes
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class LabelCounts:
         text = canonical(rows, self.name)
         refuse_null(rows, self.name, text)
         refuse_infinite(rows, self.name)
-        if len(self.counts) > MOST_LABELS:
+        if len(self.counts) > MOST_CLASSES:
             return text  # `fit` refuses them, whatever follows
         self.typed &= rows.typed
         for entry in pc.value_counts(text).to_pylist():

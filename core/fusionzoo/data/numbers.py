@@ -69,8 +69,8 @@ def as_numbers(rows: Rows, column: str) -> np.ndarray:
         numbers = _parse(rows, column, values)
     elif pa.types.is_boolean(kind):
         numbers = values.cast(pa.int8()).cast(pa.float64())
-    elif pa.types.is_decimal(kind):
-        numbers = values.cast(pa.string()).cast(pa.float64())  # Arrow's direct way is not exact
+    elif pa.types.is_decimal(kind) or pa.types.is_float32(kind):
+        numbers = values.cast(pa.string()).cast(pa.float64())  # 0.1 of 32 bits is 0.1, as text files have it
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
         numbers = values.cast(pa.float64(), safe=False)
     else:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 ChunkKeep = Literal["head", "tail", "head_tail"]
 TextStep = Literal["dialogue_splitter", "html_normalizer", "emoji_remover", "text_normalizer"]
+MOST_CLASSES = 100_000
 Column = Annotated[str, Field(min_length=1)]
 
 
@@ -23,7 +24,7 @@ class DataSettings(BaseModel):
     )
     cat_field_list: list[Column] = Field([], description="Category columns.")
     tab_field_list: list[Column] = Field([], description="Number columns.")
-    num_classes: int = Field(ge=2, le=100_000, description="Number of classes.")
+    num_classes: int = Field(ge=2, le=MOST_CLASSES, description="Number of classes.")
     classes: list[bool | int | float | str] | None = Field(
         None, description="The labels in order (the last of two is the positive one); by default sorted."
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from fusionzoo.errors import SettingFault
+from fusionzoo.nn.layers import stacks_of
 
 
 def read_config(name: str) -> dict[str, Any]:
@@ -74,11 +74,11 @@ def last_layers(backbone: PreTrainedModel, count: int) -> tuple[str, ...]:
     if count == 0:
         return ()
     layers = backbone.config.num_hidden_layers
-    stacks = [n for n, m in backbone.named_modules() if isinstance(m, nn.ModuleList) and len(m) == layers]
+    stacks = stacks_of(backbone, layers)
     if not stacks:
         problem = f"the layers of {backbone.config.model_type} share their weights"
         raise SettingFault("reinit_layers", count, problem, "remove it, or choose another encoder")
-    return tuple(f"{stacks[0]}.{i}." for i in range(layers - count, layers))
+    return tuple(f"{stacks[0]}{i}." for i in range(layers - count, layers))
 
 
 def load_weights(backbone: PreTrainedModel, name: str, anew: tuple[str, ...] = ()) -> None:

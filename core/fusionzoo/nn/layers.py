@@ -16,11 +16,7 @@ def layers_above(encoder: nn.Module) -> dict[str, int] | None:
     if found is None:
         return None
     prefix, backbone, count = found
-    stacks = [  # outer ones first: a list of that length inside a layer does not count
-        f"{name}."
-        for name, module in backbone.named_modules(prefix=prefix)
-        if isinstance(module, nn.ModuleList) and len(module) == count
-    ]
+    stacks = stacks_of(backbone, count, prefix)
     if not stacks:
         return None
     embeddings = {id(module.weight) for module in encoder.modules() if isinstance(module, nn.Embedding)}
@@ -34,6 +30,15 @@ def layers_above(encoder: nn.Module) -> dict[str, int] | None:
         else:
             above[name] = count if before or id(parameter) in embeddings else 0
     return above
+
+
+def stacks_of(backbone: nn.Module, count: int, prefix: str = "") -> list[str]:
+    """The prefixes of the stacks of `count` layers; outer ones first: such a list inside a layer does not count."""
+    return [
+        f"{name}."
+        for name, module in backbone.named_modules(prefix=prefix)
+        if isinstance(module, nn.ModuleList) and len(module) == count
+    ]
 
 
 def _backbone(encoder: nn.Module) -> tuple[str, nn.Module, int] | None:

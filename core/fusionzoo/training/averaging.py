@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor, nn
 
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.evaluation.metrics import GREATER_IS_BETTER, classification_metrics
+from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.nn.scoring import score
 from fusionzoo.settings import JobSettings
+from fusionzoo.training.checkpoints import mode_of, weights
 
 log = logging.getLogger(__name__)
 
 TOP_FILES = "top-*.ckpt"
-PREFIX = "model."
 SMALLEST = np.finfo(np.float64).eps  # of a probability, as in `classification_metrics`
 
 
@@ -49,7 +48,7 @@ def callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
             filename="top-{step}",
             auto_insert_metric_name=False,
             monitor=settings.early_stop_metric,
-            mode="max" if _greater_is_better(settings.early_stop_metric) else "min",
+            mode=mode_of(settings.early_stop_metric),
             save_top_k=settings.average_checkpoints,
             save_weights_only=True,
         )
@@ -88,18 +87,18 @@ def average(
         class_weights: [classes], for `val_loss`.
     """
     metric = settings.early_stop_metric
-    sign = 1 if _greater_is_better(metric) else -1
+    sign = 1 if mode_of(metric) == "max" else -1
     files = [str(candidate["file"]) for candidate in candidates]
 
-    def measured(weights: Mapping[str, Tensor]) -> float:
-        model.load_state_dict(weights)
+    def measured(state: Mapping[str, Tensor]) -> float:
+        model.load_state_dict(state)
         scores = score(model, val, settings.batch_size, max_tokens=settings.max_batch_tokens)
         return value_of(metric, scores, val, class_weights)
 
-    soup, made_of = _weights(folder / files[0]), files[:1]
+    soup, made_of = weights(folder / files[0]), files[:1]
     best = alone = measured(soup)
     for file in files[1:]:
-        tried = mixed(soup, _weights(folder / file), len(made_of))
+        tried = mixed(soup, weights(folder / file), len(made_of))
         value = measured(tried)
         if sign * value >= sign * best:
             soup, best, made_of = tried, value, [*made_of, file]
@@ -131,12 +130,3 @@ def value_of(metric: str, scores: np.ndarray, val: EncodedSplit, class_weights: 
         return found
     true = scores[np.arange(len(scores)), val.labels].astype(np.float64)
     return float(np.average(-np.log(true.clip(SMALLEST)), weights=np.asarray(class_weights)[val.labels]))
-
-
-def _weights(file: Path) -> dict[str, Tensor]:
-    saved: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
-    return {name.removeprefix(PREFIX): value for name, value in saved.items() if name.startswith(PREFIX)}
-
-
-def _greater_is_better(metric: str) -> bool:
-    return GREATER_IS_BETTER.get(metric.removeprefix("val/"), False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
@@ -15,6 +15,7 @@ from fusionzoo.evaluation.metrics import GREATER_IS_BETTER
 from fusionzoo.settings import JobSettings
 
 BEST, LAST = "best.ckpt", "last.ckpt"
+PREFIX = "model."  # `Classifier` holds the model under this name
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -27,7 +28,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 def callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
     """Keep the best by `early_stop_metric`, and the last; stop when patience has run out."""
     metric = settings.early_stop_metric
-    mode = "max" if GREATER_IS_BETTER.get(metric.removeprefix("val/"), False) else "min"
+    mode = mode_of(metric)
     return [
         ModelCheckpoint(
             dirpath=folder,
@@ -41,6 +42,11 @@ def callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
     ]
 
 
+def mode_of(metric: str) -> Literal["max", "min"]:
+    """Which way an `early_stop_metric` gets better."""
+    return "max" if GREATER_IS_BETTER.get(metric.removeprefix("val/"), False) else "min"
+
+
 def clear(folder: Path) -> list[str]:
     """Remove the best and last checkpoint of an earlier run; returns the names of those that were there."""
     present = [name for name in (BEST, LAST) if (folder / name).exists()]
@@ -51,6 +57,10 @@ def clear(folder: Path) -> list[str]:
 
 def load_best(folder: Path, model: nn.Module) -> None:
     """Put the best checkpoint's weights into the model that was trained."""
-    saved: dict[str, Tensor] = torch.load(folder / BEST, map_location="cpu", weights_only=True)["state_dict"]
-    prefix = "model."
-    model.load_state_dict({k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)})
+    model.load_state_dict(weights(folder / BEST))
+
+
+def weights(file: Path) -> dict[str, Tensor]:
+    """The model's weights in a checkpoint, under the names that the model itself has for them."""
+    saved: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
+    return {name.removeprefix(PREFIX): value for name, value in saved.items() if name.startswith(PREFIX)}

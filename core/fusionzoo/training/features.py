@@ -192,7 +192,7 @@ def _circumstances(run: Run, identity: Mapping[str, Any]) -> dict[str, Any]:
         "libraries": [str(torch.__version__), version("transformers"), np.__version__],
         "run": [run.precision, run.device.type],
         "encoder": dict(identity),
-        "source": encoding.content_of([Path(source)]) if source else None,  # an author does not count versions up
+        "source": encoding.content_of(Path(source)) if source else None,  # an author does not count versions up
         "weights": _fingerprint(run.encoder),
     }
 

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,20 +90,24 @@ def prepare(paths: Paths, architecture: Architecture) -> Data:
     """Open the channels, fit on train alone, encode every split, and check what only the data can tell."""
     settings, job = architecture.data_settings, architecture.job
     channels = open_channels(paths, job, settings.columns)
-    cache = Cache(paths.cache, int(job.cache_limit_gb * 1e9))
 
     def check(rows: int) -> None:
         if job.max_batch_tokens is None:  # otherwise the number of steps is not known yet
             steps = optimizers.steps_of(-(-rows // job.batch_size), job)
             hyperparameters.check_warmup(job, steps * job.max_epochs)
 
-    encoded = encoding.encode(settings, channels, cache, job.seed, check)
+    encoded = encoding.encode(settings, channels, cache_of(paths, job), job.seed, check)
     for warning in encoded.warnings:
         log.warning(warning)
     for name, split in encoded.splits.items():
         describe(name, split, encoded.splits["train"])
     check_splits(encoded.splits, architecture, encoded.preprocessor.labels.classes)
     return Data(encoded.preprocessor, encoded.splits, channels)
+
+
+def cache_of(paths: Paths, job: JobSettings) -> Cache:
+    """Where encoded data and features are kept."""
+    return Cache(paths.cache, int(job.cache_limit_gb * 1e9))
 
 
 def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dict[str, Channel | Part]:
@@ -113,7 +117,7 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
     declared = paths.channels_declared() or {}
     there = {name for name in fractions if paths.channel(name).exists() or name in declared}
     faults = errors.FaultLog()
-    for name in shares.keys() & there:
+    for name in [name for name in shares if name in there]:
         faults.keep(errors.split_twice(name, paths.channel(name)))
     opened: dict[str, Channel] = {}
     for name in sorted({"train", "val", *there} - shares.keys()):
@@ -121,7 +125,7 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
         with faults.kept():
             opened[name] = open_channel(name, paths.channel(name), list(dict.fromkeys([*columns, *also])))
     faults.raise_if_any()
-    train = opened["train"].with_columns(columns)
+    train = replace(opened["train"], columns=tuple(columns))
     channels: dict[str, Channel | Part] = {**opened, "train": train}
     if shares:
         channels |= splitting.divide(train, shares, job.label_name, job.seed, job.group_field)
@@ -229,9 +233,8 @@ def encode_once(
     if job.modality_dropout:
         return {}  # a text that is hidden has other features than the row's own
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    cache = Cache(paths.cache, int(job.cache_limit_gb * 1e9))
     run = features.Run(built.model, built.text_encoder, chosen, device, job.batch_size, job.max_batch_tokens)
-    return features.prepare(run, splits, cache, architecture.encoder_identity(data.spec))
+    return features.prepare(run, splits, cache_of(paths, job), architecture.encoder_identity(data.spec))
 
 
 def write(
