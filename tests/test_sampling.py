@@ -106,9 +106,11 @@ def test_a_batch_keeps_its_limit_of_rows_or_of_tokens(sizes: RowSizes, job: dict
     batches = on_all_ranks(sizes, job, world_size, 0)
     counts = [len(rows) for rows in itertools.chain(*batches)]
     if job["max_tokens"] is None:
-        assert max(counts) <= job["batch_size"]
-        assert max(counts) - min(counts) <= 1
-        assert len(batches[0]) == -(-len(sizes) // (job["batch_size"] * world_size))
+        steps = [sum(map(len, step)) for step in zip(*batches, strict=True)]
+        assert max(steps) <= job["batch_size"]
+        assert max(steps) - min(steps) <= 1
+        assert all(max(map(len, step)) - min(map(len, step)) <= 1 for step in zip(*batches, strict=True))
+        assert len(batches[0]) == -(-len(sizes) // job["batch_size"])
     else:
         for rows in itertools.chain(*batches):
             assert tokens(sizes, rows) <= job["max_tokens"] or len(rows) == 1
@@ -123,6 +125,16 @@ def test_a_rank_is_idle_only_in_a_step_that_has_fewer_rows_than_ranks(
     assert all(0 < sum(map(len, rows)) < world_size for rows in idle)
     if idle and len(sizes) >= world_size:
         assert max(len(rows) for rows in itertools.chain(*steps)) == 1
+
+
+@given(row_sizes(), JOBS, WORLDS)
+def test_a_step_has_the_same_rows_on_any_number_of_ranks(
+    sizes: RowSizes, job: dict[str, Any], world_size: int
+) -> None:
+    job = {**job, "max_tokens": None}
+    alone = on_all_ranks(sizes, job, 1, 3)[0]
+    steps = zip(*on_all_ranks(sizes, job, world_size, 3), strict=True)
+    assert [sorted(np.concatenate(step)) for step in steps] == [sorted(rows) for rows in alone]
 
 
 @given(row_sizes(), JOBS, WORLDS, st.integers(0, 5))
@@ -184,7 +196,7 @@ def test_pieces_look_at_the_longest_chunk_which_decides_what_is_padded() -> None
 @pytest.mark.parametrize("sizes", [lognormal(20_000), threads(20_000)])
 @pytest.mark.parametrize("max_tokens", [None, 4096])
 def test_ranks_have_as_much_to_do_in_each_step(sizes: RowSizes, max_tokens: int | None) -> None:
-    job = {"batch_size": 32, "seed": 1, "max_tokens": max_tokens}
+    job = {"batch_size": 128, "seed": 1, "max_tokens": max_tokens}
     computed = tokens if max_tokens is not None else lambda sizes, rows: sizes.tokens[rows].sum()
     work = np.array([[computed(sizes, rows) for rows in own] for own in on_all_ranks(sizes, job, 4, 0)])
     assert work.mean() / work.max(axis=0).mean() > 0.95
@@ -194,12 +206,12 @@ def test_ranks_have_as_much_to_do_in_each_step(sizes: RowSizes, max_tokens: int 
 def test_the_longest_batch_of_a_step_is_not_always_the_same_ranks() -> None:
     sizes = lognormal(8000)
     for choice in (True, False):
-        batches = on_all_ranks(sizes, {"batch_size": 8, "seed": 1, "group_by_length": choice}, 4, 0)
+        batches = on_all_ranks(sizes, {"batch_size": 32, "seed": 1, "group_by_length": choice}, 4, 0)
         work = np.array([[sizes.tokens[rows].sum() for rows in own] for own in batches])
         alone = (work == work.max(axis=0)).sum(axis=0) == 1
         assert np.bincount(work[:, alone].argmax(axis=0), minlength=4).min() > 0.15 * alone.sum()
     sizes = threads(2000)  # where a bucket's first batches have the most chunks
-    batches = on_all_ranks(sizes, {"batch_size": 4, "seed": 1}, 4, 0)
+    batches = on_all_ranks(sizes, {"batch_size": 16, "seed": 1}, 4, 0)
     most = np.array([[sizes.chunks[rows].sum() for rows in own] for own in batches]).argmax(axis=0)
     assert np.bincount(most, minlength=4).min() > 15
 

@@ -31,11 +31,13 @@ class JobSettings(DataSettings):
         50.0, ge=0, description="Size of the cache of encoded data, above which its oldest entries are removed."
     )
 
-    batch_size: int = Field(32, ge=1, le=65_536, description="Rows per training step.")
+    batch_size: int = Field(
+        32, ge=1, le=65_536, description="Rows per training step, over all processes together."
+    )
     max_batch_tokens: int | None = Field(
         None,
         ge=1,
-        description="Tokens per training step and rank at most, padding included, in place of batch_size rows.",
+        description="Tokens per training step and process at most, padding included, in place of batch_size rows.",
     )
     group_by_length: bool = Field(
         True, description="Make each batch of pieces of similar length, so that little is padded; false: random order."

@@ -55,14 +55,14 @@ class TrainingOrder:
     A batch mirrors the lengths of the whole split: it joins `PIECES` pieces of neighbours by length, one from each
     quarter of all rows, so that an encoder which runs chunks in groups of similar length pads little, and yet no batch
     is one of short rows or of long ones, which would make gradients noisy (`docs/data.md` has the figures). Every epoch
-    has the same number of `steps` on every rank; the batches of one step are neighbours by their tokens, and which rank
-    gets which is random. A rank's batch is empty only in a step with fewer rows than ranks: where the split has no
-    more, or where no batch of the epoch has more than one row.
+    has the same number of `steps` on every rank.
 
-    `batch_size` is the most rows per rank and step; no two batches differ by more than one row. With `max_tokens`,
-    `batch_size` does not count, and a batch holds rows of similar length, so that the budget is used: chunks in a batch
-    x its longest chunk stay within `max_tokens` per rank, but for rows that are longer alone, of which each is a batch:
-    `beyond_budget` of them.
+    `batch_size` is the most rows of a step, over all ranks: a step has the same rows on any number of them, who share
+    it evenly, each with rows of all lengths. No two steps differ by more than one row. With `max_tokens`, `batch_size`
+    does not count, and a rank's batch holds rows of similar length, so that the budget is used: chunks in a batch x its
+    longest chunk stay within `max_tokens` per rank, but for rows that are longer alone, of which each is a batch:
+    `beyond_budget` of them. The batches of one step are then neighbours by their tokens. Which rank gets which share is
+    random. A rank's share is empty only in a step with fewer rows than ranks.
 
     Without `group_by_length`, the order is random. Memory: 24 bytes per row, and some 60 more while an epoch is drawn.
 
@@ -88,7 +88,7 @@ class TrainingOrder:
         self._plan: _Mirrored | _Bucketed
         if max_tokens is None:
             self.beyond_budget = 0
-            self._plan = _Mirrored(sizes.longest, batch_size, world_size, group_by_length)
+            self._plan = _Mirrored(sizes.longest, batch_size, group_by_length)
         else:
             self.beyond_budget = int((self._tokens > max_tokens).sum())
             self._plan = _Bucketed(sizes, max_tokens, seed, world_size, group_by_length)
@@ -99,22 +99,34 @@ class TrainingOrder:
         rng = np.random.default_rng((self._seed, epoch))
         rows, starts = self._plan.draw(rng)
         alike = np.argsort(sums(self._tokens[rows], starts), kind="stable")  # neighbours make a step
-        steps = rng.permutation(self.steps)
+        chosen = rng.permutation(self.steps)
         ranks = (self._rank + rng.integers(self._world_size, size=self.steps)) % self._world_size
-        return [rows[starts[i] : starts[i + 1]] for i in alike[steps * self._world_size + ranks]]
+        if self._plan.per_rank:
+            return [rows[starts[i] : starts[i + 1]] for i in alike[chosen * self._world_size + ranks]]
+        steps = [rows[starts[i] : starts[i + 1]] for i in alike[chosen]]
+        return [self._share(step, rank) for step, rank in zip(steps, ranks, strict=True)]
+
+    def _share(self, rows: np.ndarray, rank: int) -> np.ndarray:
+        """A rank's part of a step's rows: dealt by their tokens, to and fro, so that all have as much to do."""
+        if self._world_size == 1:
+            return rows
+        to_and_fro = np.concatenate([np.arange(self._world_size), np.arange(self._world_size)[::-1]])
+        dealt = np.resize(to_and_fro, len(rows))[np.argsort(np.argsort(-self._tokens[rows], kind="stable"))]
+        return rows[dealt == rank]
 
 
 class _Mirrored:
-    """Batches by rows, each of which mirrors the lengths of the split; or at random."""
+    """Batches by rows, for all ranks together, each of which mirrors the lengths of the split; or at random."""
 
-    def __init__(self, longest: np.ndarray, batch_size: int, world_size: int, by_length: bool) -> None:
-        self.steps = -(-len(longest) // (batch_size * world_size))
+    per_rank = False
+
+    def __init__(self, longest: np.ndarray, batch_size: int, by_length: bool) -> None:
+        self.steps = -(-len(longest) // batch_size)
         self._longest, self._by_length = longest, by_length
-        batches = self.steps * world_size
-        self._counts = np.diff(np.arange(batches + 1) * len(longest) // batches)  # rows of each batch
+        self._counts = np.diff(np.arange(self.steps + 1) * len(longest) // self.steps)  # rows of each batch
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """All rows, batch after batch, and where each batch begins."""
+        """All rows, batch after batch, within a batch shorter ones first, and where each batch begins."""
         rows = rng.permutation(len(self._longest))
         if self._by_length:
             rows = rows[np.argsort(self._longest[rows], kind="stable")]
@@ -134,6 +146,8 @@ class _Bucketed:
 
     A bucket's batches get about as many chunks each.
     """
+
+    per_rank = True
 
     def __init__(self, sizes: RowSizes, max_tokens: int, seed: int, world_size: int, several: bool) -> None:
         by_length = np.random.default_rng(seed).permutation(len(sizes))  # ties in no particular order
