@@ -9,9 +9,9 @@ from fusionzoo.sagemaker import Paths, run_job
 
 
 def job(paths: Paths) -> None:
-    from fusionzoo.training.job import train
+    from fusionzoo.training.launching import run
 
-    train(paths)
+    run(paths)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ from zoo_results import Size
 from fusionzoo.architecture import choose
 from fusionzoo.nn.scoring import score
 from fusionzoo.sagemaker import Paths
-from fusionzoo.training import checkpoints, job, precision
+from fusionzoo.training import checkpoints, fitting, precision, preparing
+from fusionzoo.training.resuming import LastCheckpoint
 
 DATA, BATCH_SIZE = "womens_clothing", 32
 MODELS = ("multimodal_bert", "multimodal_cross_attn")
@@ -70,7 +71,7 @@ class Side:
     scores: np.ndarray
 
 
-def run(model_class: str, once: bool, paths: Paths, data: job.Data, epochs: int, changes: dict[str, Any]) -> Side:
+def run(model_class: str, once: bool, paths: Paths, data: preparing.Data, epochs: int, changes: dict[str, Any]) -> Side:
     """Train, and score val with the best checkpoint."""
     architecture = choose(hyperparameters(model_class, max_epochs=epochs, encode_once=once, **changes))
     watch = Epochs()
@@ -78,9 +79,9 @@ def run(model_class: str, once: bool, paths: Paths, data: job.Data, epochs: int,
     seed_everything(0, verbose=False)
     built = architecture.build(data.spec, pretrained=True)
     began = time.monotonic()
-    job.encode_once(paths, architecture, built, data, precision.choose(architecture.job))
+    fitting.encode_once(paths, architecture, built, data, precision.choose(architecture.job))
     seconds = time.monotonic() - began
-    job.fit(paths, architecture, built, data)
+    fitting.fit(paths, architecture, built, data, LastCheckpoint(paths.checkpoints, architecture.job))
     checkpoints.load_best(paths.checkpoints, built.model)
     scores = score(built.model, data.splits["val"], BATCH_SIZE)
     whole, steps = (statistics.median(times[1:] or times) for times in (watch.whole, watch.steps))
@@ -104,7 +105,7 @@ def compare(model_class: str, size: Size, epochs: tuple[int, int], changes: dict
         paths = Paths(Path(folder), Path(folder) / "checkpoints", Path(folder) / "cache")
         DataSet.load(DATA).write(paths, 0, size)
         architecture = choose(hyperparameters(model_class, **changes))
-        data = job.prepare(paths, architecture)
+        data = preparing.prepare(paths, architecture)
         each = run(model_class, False, paths, data, epochs[0], changes)
         once = run(model_class, True, paths, data, epochs[1], changes)
         same = run(model_class, True, paths, data, epochs[0], changes)

@@ -62,7 +62,8 @@ from fusionzoo.nn.scoring import score
 from fusionzoo.registry import MODELS, Plugin, Registry
 from fusionzoo.sagemaker import Paths
 from fusionzoo.settings import ModelSettings
-from fusionzoo.training import checkpoints, job
+from fusionzoo.training import checkpoints, fitting, preparing
+from fusionzoo.training.resuming import LastCheckpoint
 
 ROOT = Path(__file__).parents[1]
 
@@ -170,10 +171,10 @@ def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 
     with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
         paths = Paths(Path(folder), Path(folder) / "checkpoints", Path(folder) / "cache")
         data.write(paths, seed, size)
-        prepared = job.prepare(paths, architecture)
+        prepared = preparing.prepare(paths, architecture)
         seed_everything(seed, verbose=False)
         built = architecture.build(prepared.spec, pretrained=True)
-        summary = job.fit(paths, architecture, built, prepared)
+        summary = fitting.fit(paths, architecture, built, prepared, LastCheckpoint(paths.checkpoints, architecture.job))
         checkpoints.load_best(paths.checkpoints, built.model)
     built.model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
     val = prepared.splits["val"]

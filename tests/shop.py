@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ class JobFolder:
         return self.settings(num_classes=len(classes), **settings)
 
     def settings(self, **changes: Any) -> JobFolder:
-        """Write hyperparameters.json, each value as the SDK's version 2 does; None leaves a key out."""
+        """Write hyperparameters.json of a new job, each value as the SDK's version 2 does; None leaves a key out."""
+        shutil.rmtree(self.root / "checkpoints", ignore_errors=True)
         values = {
             "model_class": "multimodal_cnn",
             "id_name": "id",
@@ -123,13 +125,10 @@ class JobFolder:
 
     def run(self) -> int:
         """Run the job in this process; returns its exit status."""
-        from fusionzoo.sagemaker import Paths, run_job
-        from fusionzoo.training.job import train
+        from fusionzoo.sagemaker import run_job
+        from fusionzoo.training.launching import run
 
-        def job(paths: Paths) -> None:
-            train(paths)
-
-        return run_job(job, {"SAGEMAKER_BASE_DIR": str(self.root), "FUSIONZOO_CACHE": os.environ["FUSIONZOO_CACHE"]})
+        return run_job(run, {"SAGEMAKER_BASE_DIR": str(self.root), "FUSIONZOO_CACHE": os.environ["FUSIONZOO_CACHE"]})
 
     @property
     def model(self) -> Path:

@@ -25,8 +25,9 @@ from fusionzoo.nn.schema import Batch, TextFeatures
 from fusionzoo.nn.scoring import score
 from fusionzoo.sagemaker import Paths
 from fusionzoo.settings import TextSettings
-from fusionzoo.training import checkpoints, features, job, precision, probe
+from fusionzoo.training import checkpoints, features, fitting, precision, preparing, probe
 from fusionzoo.training.datamodule import SplitsModule
+from fusionzoo.training.resuming import LastCheckpoint
 from shop import TINY_BERT, JobFolder, shop_rows
 
 FROZEN: dict[str, Any] = {
@@ -54,7 +55,7 @@ class Work:
 
     paths: Paths
     architecture: Architecture
-    data: job.Data
+    data: preparing.Data
     built: Built
 
     @property
@@ -63,12 +64,13 @@ class Work:
         return self.built.text_encoder
 
     def encode_once(self, chosen: precision.Precision = "32-true") -> dict[str, features.SplitFeatures]:
-        return job.encode_once(self.paths, self.architecture, self.built, self.data, chosen)
+        return fitting.encode_once(self.paths, self.architecture, self.built, self.data, chosen)
 
     def fit(self) -> int:
         """Train; returns how many rows the encoder was run on."""
         with counted(self.encoder) as rows:
-            job.fit(self.paths, self.architecture, self.built, self.data)
+            last = LastCheckpoint(self.paths.checkpoints, self.architecture.job)
+            fitting.fit(self.paths, self.architecture, self.built, self.data, last)
         return sum(rows)
 
 
@@ -92,7 +94,7 @@ def counted(encoder: nn.Module) -> Iterator[list[int]]:
 def work(folder: JobFolder) -> Work:
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(folder.root), **os.environ})
     architecture = choose(read(paths))
-    data = job.prepare(paths, architecture)
+    data = preparing.prepare(paths, architecture)
     seed_everything(architecture.job.seed, verbose=False)
     return Work(paths, architecture, data, architecture.build(data.spec, pretrained=True))
 

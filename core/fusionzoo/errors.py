@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 LISTED_FAULTS = 20
 
@@ -911,6 +911,140 @@ def stale_checkpoints(folder: Path, names: Sequence[str]) -> str:
     return f"Removed {_quoted(names)} of an earlier run from {folder}: this training starts from the beginning."
 
 
+def resumed(file: Path, epoch: int, step: int) -> str:
+    return f"The job goes on from {file}: epoch {epoch}, after step {step}."
+
+
+def training_finished(file: Path) -> str:
+    return f"{file} says that this job's training has come to its end; what follows is evaluated and written again."
+
+
+def checkpoint_damaged(file: Path, cause: Exception) -> str:
+    return f"{file} is damaged ({_short(cause)}) and is not used."
+
+
+def checkpoint_before_last(file: Path, last: Path, epoch: int, step: int) -> str:
+    return f"{last.name} cannot be used, so the job goes on from the one before it, {file}: epoch {epoch}, step {step}."
+
+
+def no_whole_checkpoint(folder: Path) -> str:
+    return f"No checkpoint in {folder} is whole: this training starts from the beginning."
+
+
+def other_processes(then: int, now: int) -> str:
+    return (
+        f"The checkpoint is of {then} processes and the job now has {now}: rows and order are the same, but dropout "
+        "draws other random numbers than it would have."
+    )
+
+
+class ForeignCheckpointError(ZooError):
+    """A checkpoint in the job's folder was written by something else, or by another version."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(
+            f"{file} is no checkpoint that this version of fusionzoo can go on from: it does not say whose it is.\n"
+            f"Fix: move it away to train from the beginning, or set SM_CHECKPOINT_DIR to another folder."
+        )
+
+
+class AnotherJobError(ZooError):
+    """The checkpoint in the job's folder is of a job with other settings, code or data."""
+
+    SHOWN = 5
+
+    def __init__(self, file: Path, differences: Mapping[str, tuple[str | None, str]]) -> None:
+        shown = [f"{name}: {then or 'nothing'} then, {now} now" for name, (then, now) in differences.items()]
+        shown = [line if len(line) <= 200 else f"{line[:197]}..." for line in shown]
+        more = [f"and {len(shown) - self.SHOWN} more"] if len(shown) > self.SHOWN else []
+        listed = "".join(f"\n- {line}" for line in [*shown[: self.SHOWN], *more])
+        super().__init__(
+            f"{file} is a checkpoint of another job, which this one cannot go on from. What differs:{listed}\n"
+            f"Fix: set it as it was to go on; to train from the beginning, empty {file.parent} or set "
+            "SM_CHECKPOINT_DIR to another folder."
+        )
+
+
+class TerminatedError(ZooError):
+    """SIGTERM: whoever runs the job wants it to stop."""
+
+    def __init__(self, saved: Path | None, epoch: int = 0, step: int = 0) -> None:
+        state = "" if saved is None else f" Its state after step {step} of epoch {epoch} is in {saved}."
+        super().__init__(
+            f"The job was told to stop (SIGTERM).{state}\n"
+            "Fix: start it again with the same checkpoint folder; it goes on from its last checkpoint, if it has one."
+        )
+
+
+class ProcessesError(ZooError):
+    """The job cannot have as many processes as it is to have."""
+
+    @classmethod
+    def too_few_gpus(cls, wanted: int, found: int) -> Self:
+        return cls(
+            f"devices is {wanted}, but this machine has {found} GPU{'s' if found > 1 else ''}.\n"
+            f"Fix: set devices: {found}, or leave it out."
+        )
+
+    @classmethod
+    def too_few_rows(cls, rows: int, processes: int) -> Self:
+        return cls(
+            f"batch_size is {rows}: a step of so many rows cannot be shared by {processes} processes.\n"
+            f"Fix: set batch_size to {processes} or, better, some {16 * processes}; or lower devices."
+        )
+
+    @classmethod
+    def host_unknown(cls, name: str, seconds: float) -> Self:
+        return cls(
+            f"The name of host '{name}', which resourceconfig.json has, is not known here after {seconds:.0f} s.\n"
+            "Fix: see whether that host has started, and that both stand in one network."
+        )
+
+    @classmethod
+    def sharded(cls, channel: str, hosts: int) -> Self:
+        return cls(
+            f"Channel '{channel}' is ShardedByS3Key: each of {hosts} hosts sees other rows, and the job needs all of "
+            "them on each host.\nFix: set S3DataDistributionType: FullyReplicated."
+        )
+
+    @classmethod
+    def other_data(cls, differences: Mapping[str, tuple[str | None, str]], rank: int) -> Self:
+        shown = "; ".join(f"{name}: {first}, {here} here" for name, (first, here) in differences.items())
+        return cls(
+            f"Process {rank} does not see what process 0 sees: {shown}.\n"
+            "Fix: give every host the same files, settings and packages."
+        )
+
+
+def rows_per_process(rows: int, processes: int) -> str:
+    return (
+        f"batch_size {rows} is shared by {processes} processes: {rows / processes:.0f} rows each per step. A GPU is "
+        "better used with more: raise batch_size, and lr with it."
+    )
+
+
+def process_gone(names: Sequence[str], sign: str) -> str:
+    who = " and ".join(names) if names else "another process of the job"
+    seen = f" ({_short(sign)})" if sign else ""
+    return (
+        f"The job lost {who}{seen}: it was killed, perhaps for want of memory, or its machine failed.\n"
+        "Fix: see that process's own log; start the job again to go on from its last checkpoint."
+    )
+
+
+class ProcessLostError(ZooError):
+    """Another process of the job failed, so that this one cannot go on."""
+
+    @classmethod
+    def ended(cls, rank: int, processes: int, status: int, signal: str | None) -> Self:
+        how = f"was killed by {signal}" if signal else f"ended with status {status}"
+        hint = ", perhaps for want of memory" if signal == "SIGKILL" else ""
+        return cls(
+            f"Process {rank} of {processes} {how}{hint}.\n"
+            "Fix: see its own log; start the job again to go on from its last checkpoint."
+        )
+
+
 class DemoFolderError(ZooError):
     """A channel that the demo's data should fill holds something else; nothing was changed."""
 
@@ -929,7 +1063,7 @@ def _examples(examples: Sequence[tuple[str, object]]) -> str:
     return ", ".join(where if value is None else f"{where} {str(value)[:40]!r}" for where, value in examples)
 
 
-def _short(cause: Exception) -> str:
+def _short(cause: Exception | str) -> str:
     return " ".join(str(cause).split())[:200]
 
 

@@ -95,19 +95,48 @@ class Paths:
         Raises:
             errors.ContainerError: the file is there, but is not a JSON object.
         """
-        try:
-            text = self.input_data_config.read_text("utf-8-sig")
-        except FileNotFoundError:
+        return _read_object(self.input_data_config)
+
+    def hosts(self) -> Hosts | None:
+        """The machines that resourceconfig.json names; None where there is no file.
+
+        Raises:
+            errors.ContainerError: the file is there, but does not say which machines there are, and which is this one.
+        """
+        found = _read_object(self.resource_config)
+        if found is None:
             return None
-        except (OSError, ValueError) as cause:
-            raise errors.ContainerError(self.input_data_config, cause) from cause
-        try:
-            found = json.loads(text)
-            if not isinstance(found, dict):
-                raise ValueError("it is not an object")
-        except (ValueError, RecursionError) as cause:
-            raise errors.ContainerError(self.input_data_config, cause) from cause
-        return found
+        names, current, interface = (found.get(key) for key in ("hosts", "current_host", "network_interface_name"))
+        listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if not isinstance(names, list) or not listed or not isinstance(current, str) or current not in names:
+            cause = ValueError("it needs hosts, a list of names, and current_host, one of them")
+            raise errors.ContainerError(self.resource_config, cause)
+        return Hosts(tuple(sorted(names)), current, interface if isinstance(interface, str) else None)
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The machines of a job, which one this is, and the network interface between them where it is known."""
+
+    names: tuple[str, ...]
+    current: str
+    interface: str | None
+
+
+def _read_object(path: Path) -> dict[str, Any] | None:
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as cause:
+        raise errors.ContainerError(path, cause) from cause
+    try:
+        found = json.loads(text)
+        if not isinstance(found, dict):
+            raise ValueError("it is not an object")
+    except (ValueError, RecursionError) as cause:
+        raise errors.ContainerError(path, cause) from cause
+    return found
 
 
 # --- settings as SageMaker writes them: the SDK's version 2 encodes each value as JSON, version 3 leaves texts bare
@@ -226,21 +255,23 @@ def _choices(schema: Schema) -> list[str]:
 def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
     """Run a job and return its exit status, 0 or 1; of a failed one, the failure file holds the cause.
 
-    Whatever the job raises is logged and kept there, an interrupt too; a ZooError without its stack trace.
+    Whatever the job raises is logged and kept there, an interrupt too; a ZooError without its stack trace. Of several
+    processes, whose numbers torchrun's variables hold, the first one logs for all; others only log errors.
     """
     paths = Paths.from_environment(environ)
-    with _logging_to_stdout():
-        _remove_stale(paths.failure)
+    with _logging_to_stdout(int(environ.get("RANK") or 0)):
+        if environ.get("LOCAL_RANK", "0") == "0":
+            _remove_stale(paths.failure)
         try:
             job(paths)
         except errors.ZooError as error:
             log.error("%s", error)
-            _write_failure(paths.failure, str(error))
+            write_failure(paths.failure, str(error))
             return 1
         except BaseException as error:  # an interrupted job has failed too, and has to say so
             log.critical("%s", _cause(error), exc_info=error)
             trace = "".join(traceback.format_exception(error))
-            _write_failure(paths.failure, _cause(error)[:CAUSE_LENGTH], trace)
+            write_failure(paths.failure, _cause(error)[:CAUSE_LENGTH], trace)
             return 1
     return 0
 
@@ -261,7 +292,7 @@ def _remove_stale(failure: Path) -> None:
         log.warning("%s", errors.failure_not_removed(failure, cause))
 
 
-def _write_failure(path: Path, cause: str, trace: str = "") -> None:
+def write_failure(path: Path, cause: str, trace: str = "") -> None:
     """Write the cause and as much of the trace's end as fits; the first process that writes wins."""
     head = cause.encode("utf-8", "backslashreplace")[:FAILURE_BYTES]
     tail = trace.encode("utf-8", "backslashreplace")[-(FAILURE_BYTES - len(head)) :] if trace else b""
@@ -278,14 +309,15 @@ def _write_failure(path: Path, cause: str, trace: str = "") -> None:
 
 
 @contextmanager
-def _logging_to_stdout() -> Iterator[None]:
+def _logging_to_stdout(rank: int) -> Iterator[None]:
     """Logs of `fusionzoo` as plain lines on stdout, each flushed, and nowhere else; as before afterwards."""
     logger = logging.getLogger("fusionzoo")
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    by = f"[process {rank}] " if rank else ""
+    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {by}%(message)s"))
     before = logger.level, logger.propagate
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.ERROR if rank else logging.INFO)
     logger.propagate = False
     try:
         yield

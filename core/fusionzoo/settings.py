@@ -31,9 +31,7 @@ class JobSettings(DataSettings):
         50.0, ge=0, description="Size of the cache of encoded data, above which its oldest entries are removed."
     )
 
-    batch_size: int = Field(
-        32, ge=1, le=65_536, description="Rows per training step, over all processes together."
-    )
+    batch_size: int = Field(32, ge=1, le=65_536, description="Rows per training step, over all processes together.")
     max_batch_tokens: int | None = Field(
         None,
         ge=1,
@@ -114,6 +112,16 @@ class JobSettings(DataSettings):
         le=100,
         description="How many of the best checkpoints may be averaged into the model, each only where val's "
         "early_stop_metric gets no worse (Wortsman et al. 2022); 0 or 1: none.",
+    )
+
+    checkpoint_every_n_steps: int | None = Field(
+        None, ge=1, description="Optimiser steps after which the training's state is saved, so that a kill loses less."
+    )
+    checkpoint_every_n_minutes: float | None = Field(
+        10.0, gt=0, description="Minutes after which it is saved, beside after each validation; null: not by minutes."
+    )
+    devices: int | None = Field(
+        None, ge=1, le=1024, description="Processes on each host; by default one per GPU, or one where there is none."
     )
 
     precision: Literal["auto", "32", "bf16", "fp16"] = Field(

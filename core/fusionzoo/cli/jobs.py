@@ -54,9 +54,9 @@ def _run(root: Path) -> int:
 
 
 def _train(paths: Paths) -> None:
-    from fusionzoo.training.job import train as train_job
+    from fusionzoo.training.launching import run
 
-    train_job(paths)
+    run(paths)
 
 
 def _show(root: Path, bayes_auroc: Mapping[str, float]) -> None:

@@ -34,11 +34,15 @@ FIT_FILE, VECTORS_FILE = "fit.json", "vectors.npy"
 
 @dataclass(frozen=True)
 class EncodedData:
-    """The splits of a job, `train` among them, and the preprocessor that encoded them."""
+    """The splits of a job, `train` among them, and the preprocessor that encoded them.
+
+    `contents` tells data from other data: a hash of what each split, and the tokenizer, was read from.
+    """
 
     preprocessor: Preprocessor
     splits: Mapping[str, EncodedSplit]
     warnings: tuple[str, ...]
+    contents: Mapping[str, str]
 
 
 def encode(
@@ -70,7 +74,8 @@ def encode(
         with faults.kept():
             splits[name] = work.split(name, fitted.preprocessor)
     faults.raise_if_any()
-    return EncodedData(work.with_vectors(fitted.preprocessor, splits["train"], seed), splits, fitted.warnings)
+    preprocessor = work.with_vectors(fitted.preprocessor, splits["train"], seed)
+    return EncodedData(preprocessor, splits, fitted.warnings, work.contents())
 
 
 class _Work:
@@ -91,6 +96,12 @@ class _Work:
             "tokenizer": tokenizing.identity(settings.tokenizer) if settings.text_columns else None,
             "train": self._identities["train"],
         }
+
+    def contents(self) -> dict[str, str]:
+        """A hash of what each split, and the tokenizer with its vectors, is read from."""
+        tokenizer = [self._made_by["tokenizer"], _file_of(self.settings.embeddings)]
+        found = {name: key_of({"files": files}) for name, files in self._identities.items()}
+        return {**found, "tokenizer": key_of({"tokenizer": tokenizer})}
 
     def fit(self) -> Fit:
         others = {name: channel for name, channel in self.channels.items() if name != "train"}

@@ -112,7 +112,8 @@ class TrainingOrder:
             return rows
         to_and_fro = np.concatenate([np.arange(self._world_size), np.arange(self._world_size)[::-1]])
         dealt = np.resize(to_and_fro, len(rows))[np.argsort(np.argsort(-self._tokens[rows], kind="stable"))]
-        return rows[dealt == rank]
+        share: np.ndarray = rows[dealt == rank]
+        return share
 
 
 class _Mirrored:
@@ -176,21 +177,21 @@ class _Bucketed:
 def scoring_batches(
     sizes: RowSizes, batch_size: int, max_tokens: int | None = None, rank: int = 0, world_size: int = 1
 ) -> list[np.ndarray]:
-    """This rank's share of all rows, longest first, int64: over the ranks, every row stands in one batch.
+    """This rank's share of the batches, int64, that one rank alone has: all rows, longest first.
 
-    The limits are those of `TrainingOrder`. Every rank has as many batches; some are empty only where a step has fewer
-    rows than ranks.
+    The limits are those of `TrainingOrder`, but that a batch has at most `batch_size` rows on any number of ranks.
+    Every rank has as many batches: the last of some are empty.
     """
     order = np.lexsort((-sizes.chunks, -sizes.longest))
     if max_tokens is None:
-        count = -(-len(order) // (batch_size * world_size)) * world_size
+        count = -(-len(order) // batch_size)
         cuts = [i * len(order) // max(count, 1) for i in range(count + 1)]
     else:
         cuts = _cuts_within(sizes.take(order), max_tokens)
-        while (len(cuts) - 1) % world_size:
-            largest = int(np.diff(cuts).argmax())
-            cuts.insert(largest + 1, -(-(cuts[largest] + cuts[largest + 1]) // 2))
-    return [order[begin:end] for begin, end in pairwise(cuts)][rank::world_size]
+    batches = [order[begin:end] for begin, end in pairwise(cuts)]
+    batches += [order[:0]] * (-len(batches) % world_size)
+    rounds = [batches[first : first + world_size] for first in range(0, len(batches), world_size)]
+    return [dealt[rank if number % 2 else -1 - rank] for number, dealt in enumerate(rounds)]  # to and fro
 
 
 def _cuts_within(sizes: RowSizes, max_tokens: int) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -28,17 +30,23 @@ def score(
     With `max_tokens`, a batch has as many rows as stay within it, whatever `batch_size` is.
     """
     rows = np.arange(len(split)) if rows is None else rows
+    order = scoring_batches(RowSizes.of(split).take(rows), batch_size, max_tokens)
+    parts = score_batches(model, split, [rows[chosen] for chosen in order])
+    values = np.concatenate([part for _, part in parts])
+    scores = np.empty_like(values)
+    scores[np.concatenate(order)] = values
+    return scores
+
+
+def score_batches(
+    model: nn.Module, split: EncodedSplit, batches: Sequence[np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The rows of each batch, and their probabilities [rows, classes] float32, as `score` has them."""
     was_training = model.training
     model.eval()
-    parts: list[np.ndarray] = []
-    order: list[np.ndarray] = []
     device = next(model.parameters()).device
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-        for chosen in scoring_batches(RowSizes.of(split).take(rows), batch_size, max_tokens):
-            batch = Batch.of(split.batch(rows[chosen])).to(device)
-            parts.append(logits_of(model(batch)).float().softmax(dim=-1).cpu().numpy())
-            order.append(chosen)
+        for rows in batches:
+            batch = Batch.of(split.batch(rows)).to(device)
+            yield rows, logits_of(model(batch)).float().softmax(dim=-1).cpu().numpy()
     model.train(was_training)
-    scores = np.empty((len(rows), parts[0].shape[1]), np.float32)
-    scores[np.concatenate(order)] = np.concatenate(parts)
-    return scores

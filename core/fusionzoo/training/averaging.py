@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.nn.scoring import score
 from fusionzoo.settings import JobSettings
-from fusionzoo.training.checkpoints import mode_of, weights
+from fusionzoo.training.checkpoints import Kept, mode_of, weights
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ TOP_FILES = "top-*.ckpt"
 SMALLEST = np.finfo(np.float64).eps  # of a probability, as in `classification_metrics`
 
 
-class TopCheckpoints(ModelCheckpoint):
+class TopCheckpoints(Kept):
     """Keeps the weights of the best `average_checkpoints` validations, beside the checkpoint that is the best."""
 
     @property
@@ -50,7 +50,6 @@ def callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
             monitor=settings.early_stop_metric,
             mode=mode_of(settings.early_stop_metric),
             save_top_k=settings.average_checkpoints,
-            save_weights_only=True,
         )
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +25,15 @@ from fusionzoo.training.features import SplitFeatures
 
 log = logging.getLogger(__name__)
 
+NOT_COUNTED = -1  # the label of a row that is there only so that a rank has one
 MODALITY = 1 << 32  # the chance that decides on a row's modality: its number, far above those of categories
+
+
+class Position(NamedTuple):
+    """How far a training is: batches given in this epoch, on each rank; both count from 0."""
+
+    epoch: int
+    batches: int
 
 
 class SplitsModule(LightningDataModule):
@@ -68,23 +76,19 @@ class SplitsModule(LightningDataModule):
 
     @property
     def steps(self) -> int:
-        """Training steps of an epoch, the same in every epoch and on every rank."""
+        """Batches of an epoch on each rank, the same in every epoch."""
         return len(self._order)
-
-    def start_at(self, epoch: int, batch: int) -> None:
-        """Let this epoch begin with its batch number `batch`, from 0; other epochs are whole."""
-        self._order.start_at(epoch, batch)
 
     def train_dataloader(self) -> DataLoader[Any]:
         job = self.settings
         shown = _Shown(job.seed, job.unknown_category_rate, job.modality_dropout, self._empty_text)
-        return _loader(_Batches(self.train, shown, self.features.get("train")), self._order)
+        return _Resumable(_Batches(self.train, shown, self.features.get("train")), self._order)
 
     def val_dataloader(self) -> DataLoader[Any]:
         job = self.settings
         sizes = RowSizes.of(self.val)
         batches = scoring_batches(sizes, job.batch_size, job.max_batch_tokens, self.rank, self.world_size)
-        return _loader(_Batches(self.val, features=self.features.get("val")), [(0, rows) for rows in batches])
+        return _Loader(_Batches(self.val, features=self.features.get("val")), [(0, rows) for rows in batches])
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch.to(device, non_blocking=device.type == "cuda")  # elsewhere it may be read before it has arrived
@@ -112,14 +116,21 @@ class _Shown:
 
 
 class _Batches(Dataset[Batch]):
-    """A split, indexed by (epoch, rows), as it is or as it is `shown`."""
+    """A split, indexed by (epoch, rows), as it is or as it is `shown`.
+
+    A rank that has no rows in a step gets one that does not count, so that it does what the others do.
+    """
 
     def __init__(self, split: EncodedSplit, shown: _Shown | None = None, features: SplitFeatures | None = None) -> None:
         self.split, self.shown, self.features = split, shown, features
 
     def __getitem__(self, index: tuple[int, np.ndarray]) -> Batch:
         epoch, rows = index
+        idle = len(rows) == 0
+        rows = np.zeros(1, np.int64) if idle else rows
         arrays = self.split.batch(rows, text=self.features is None or self.features.text)
+        if idle:
+            arrays["labels"] = np.full(1, NOT_COUNTED)
         if self.shown is not None:
             arrays = self.shown.of(arrays, epoch, self.split.pad_id)
         batch = Batch.of(arrays)
@@ -129,29 +140,47 @@ class _Batches(Dataset[Batch]):
 
 
 class _Epochs(Sampler[tuple[int, np.ndarray]]):
-    """The batches of an epoch; the trainer sets the epoch."""
+    """The batches of an epoch, which the trainer sets; that of `position` begins after the batches given before."""
 
     def __init__(self, order: TrainingOrder) -> None:
-        self._order, self._epoch, self._start = order, 0, (0, 0)
+        self._order, self._epoch = order, 0
+        self._start = self.position = Position(0, 0)
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
 
-    def start_at(self, epoch: int, batch: int) -> None:
-        self._epoch, self._start = epoch, (epoch, batch)
+    def start_at(self, position: Position) -> None:
+        self._epoch, self._start, self.position = position.epoch, position, position
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         # A generator: Lightning asks for the iterator first and sets the epoch then.
-        epoch, (start_epoch, start) = self._epoch, self._start
-        for rows in self._order.batches(epoch)[start if epoch == start_epoch else 0 :]:
+        epoch = self._epoch
+        start = self._start.batches if epoch == self._start.epoch else 0
+        for number, rows in enumerate(self._order.batches(epoch)[start:], start + 1):
+            self.position = Position(epoch, number)
             yield epoch, rows
 
     def __len__(self) -> int:
         return self._order.steps  # of a whole epoch: Lightning counts the batches before the start as done
 
 
-def _loader(dataset: _Batches, order: Any) -> DataLoader[Any]:
-    return DataLoader(dataset, sampler=order, batch_size=None)
+class _Loader(DataLoader[Any]):
+    """Gives a split's batches one after the other, and draws nothing from the random numbers that a model uses."""
+
+    def __init__(self, dataset: _Batches, order: Any) -> None:
+        super().__init__(dataset, sampler=order, batch_size=None, generator=torch.Generator())
+
+
+class _Resumable(_Loader):
+    """Goes on, from a checkpoint, with the batch after the last that it gave."""
+
+    sampler: _Epochs
+
+    def state_dict(self) -> dict[str, int]:
+        return self.sampler.position._asdict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.sampler.start_at(Position(**state))
 
 
 def _chances(seed: int, epoch: int, rows: np.ndarray, fields: int, first: int = 0) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,11 +18,14 @@ from fusionzoo.settings import JobSettings
 from fusionzoo.training import losses, optimizers, progress
 from fusionzoo.training.metrics import SplitScores
 
+STEPS_BETWEEN_LOOKS = 8  # at what other processes want, on a GPU
+
 
 class Classifier(LightningModule):
     """Trains any module that turns a `Batch` into logits [rows, classes] or a `ModelOutput`.
 
-    A batch's loss is the mean over its rows, each counting as much as its class. The gradient of an optimiser step is
+    A batch's loss is the mean over its rows, each counting as much as its class; a row whose label is below 0 does not
+    count. The gradient of an optimiser step is
     that of one batch of all its rows: on every process, and of every batch that `accumulate_grad_batches` joins,
     however many rows each has. `val_loss` is cross entropy whatever `loss` and `label_smoothing` say.
     """
@@ -36,12 +39,15 @@ class Classifier(LightningModule):
         groups: Sequence[dict[str, Any]],
         class_weights: Sequence[float],
         steps: int,
+        wishes: Callable[[], tuple[bool, bool]] = lambda: (False, False),
     ) -> None:
+        """`wishes` tells whether this process wants to stop, and whether to save, after the step."""
         super().__init__()
         self.model, self.settings = model, settings
         self._groups, self._steps = groups, steps
         self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
         self._batch_weight = self._step_weight = torch.zeros(())  # of a batch's rows, of those that its step joins
+        self._wishes, self._agreed = wishes, torch.zeros(3)
         self.scores = SplitScores()
 
     def forward(self, batch: Batch) -> Tensor | ModelOutput:
@@ -49,9 +55,9 @@ class Classifier(LightningModule):
         return output
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        output, labels = self(batch), _labels(batch)
-        weight = self.class_weights[labels].sum()
-        by_row = losses.row_losses(logits_of(output), labels, self.settings, self.class_weights)
+        output, (labels, counts) = self(batch), _labels(batch)
+        weight = (self.class_weights[labels] * counts).sum()
+        by_row = losses.row_losses(logits_of(output), labels, self.settings, self.class_weights) * counts
         loss = by_row.sum() / weight.clamp(min=torch.finfo(torch.float32).tiny)  # no row may count
         if isinstance(output, ModelOutput):
             loss = loss + sum(output.penalties.values())
@@ -77,12 +83,27 @@ class Classifier(LightningModule):
         every, done = self.settings.accumulate_grad_batches, self.trainer.fit_loop.epoch_loop.batch_progress
         if not self._steps_have_parts or not (done.current.ready % every == 0 or done.is_last_batch):
             return
-        total = torch.as_tensor(self.trainer.strategy.reduce(self._step_weight.clone(), reduce_op="sum"))
+        mine = torch.tensor(self._wishes(), dtype=torch.float32, device=self.device)
+        own = torch.cat([self._step_weight.reshape(1), mine])
+        self._agreed = torch.as_tensor(self.trainer.strategy.reduce(own, reduce_op="sum"))
+        total = self._agreed[0]
         divided = self.settings.batch_size * every * self.trainer.world_size  # by us, by Lightning, by its strategy
         factor = divided / total.clamp(min=torch.finfo(torch.float32).tiny)
         for parameter in self.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
+
+    def agreed_wishes(self) -> tuple[bool, bool]:
+        """At the end of a step, the same on all processes: whether any wants to stop, and whether any wants to save.
+
+        GPUs run ahead of Python; they are not waited for in every step.
+        """
+        if self.trainer.world_size == 1:
+            return self._wishes()
+        if self.device.type != "cpu" and self.global_step % STEPS_BETWEEN_LOOKS:
+            return False, False
+        _, stop, save = self._agreed.tolist()
+        return stop > 0, save > 0
 
     def _log_figures(self, figures: Mapping[str, Tensor], rows: int) -> None:
         """Log means over the epoch of what an architecture tells of itself."""
@@ -90,7 +111,8 @@ class Classifier(LightningModule):
         self.log_dict(named, batch_size=rows, on_step=False, on_epoch=True)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.scores.update(logits_of(self(batch)), _labels(batch), self.class_weights)
+        logits, (labels, counts) = logits_of(self(batch)), _labels(batch)
+        self.scores.update(logits[counts], labels[counts], self.class_weights)
 
     def on_validation_epoch_end(self) -> None:
         if not all(bool(torch.isfinite(p).all()) for p in self.scores.probabilities):
@@ -107,7 +129,8 @@ class Classifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def _labels(batch: Batch) -> Tensor:
+def _labels(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The labels [rows], and which rows count [rows]; one that does not has the label 0 here."""
     if batch.labels is None:
         raise ValueError("a batch without labels cannot be trained on")
-    return batch.labels
+    return batch.labels.clamp(min=0), batch.labels >= 0

@@ -1,0 +1,121 @@
+"""Training itself: from a model that was built to the best checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+
+from fusionzoo import errors, hyperparameters
+from fusionzoo.architecture import Architecture, Built
+from fusionzoo.sagemaker import Paths
+from fusionzoo.training import averaging, checkpoints, features, losses, optimizers, precision, processes, progress
+from fusionzoo.training.datamodule import SplitsModule
+from fusionzoo.training.features import SplitFeatures
+from fusionzoo.training.module import Classifier
+from fusionzoo.training.preparing import Data, cache_of
+from fusionzoo.training.processes import ALONE, World
+from fusionzoo.training.resuming import Earlier, LastCheckpoint, RandomStates
+
+log = logging.getLogger(__name__)
+
+
+def fit(
+    paths: Paths,
+    architecture: Architecture,
+    built: Built,
+    data: Data,
+    last: LastCheckpoint,
+    world: World = ALONE,
+    earlier: Earlier | None = None,
+) -> dict[str, Any]:
+    """Train to the best checkpoint in `paths.checkpoints`, from `earlier` on; returns how it went, for metrics.json."""
+    job, train_split, chosen = architecture.job, data.splits["train"], precision.choose(architecture.job)
+    text, labels = data.preprocessor.text, data.preprocessor.labels
+    encoded = encode_once(paths, architecture, built, data, chosen)
+    empty_text = None if text is None else text.chunker.empty_text
+    splits = SplitsModule(train_split, data.splits["val"], job, world.rank, world.size, encoded, empty_text)
+    batches = splits.steps
+    steps = optimizers.steps_of(batches, job) * job.max_epochs
+    hyperparameters.check_warmup(job, steps)
+    weights = losses.class_weights(job, train_split, labels)
+    pretrained = built.text_encoder if architecture.encoder_is_pretrained else None
+    own = architecture.model.parameter_groups(built.model, architecture.hyperparameters.model)
+    groups = optimizers.parameter_groups(built.model, pretrained, job, own)
+    module = Classifier(built.model, job, groups, weights, steps, last.wishes)
+    if earlier is None:
+        make_room(paths)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and device lists
+    terminal = sys.stdout.isatty()
+    trainer = Trainer(
+        default_root_dir=paths.output_data,
+        accelerator="auto",
+        devices=world.local_size,
+        num_nodes=world.hosts,
+        strategy=strategy_of(world),
+        precision=chosen,
+        max_epochs=job.max_epochs,
+        accumulate_grad_batches=job.accumulate_grad_batches,
+        gradient_clip_val=job.gradient_clip_val or None,
+        val_check_interval=max(1, round(batches * job.val_check_interval)),
+        log_every_n_steps=max(1, min(50, batches)),
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=terminal,
+        enable_model_summary=False,
+        logger=TensorBoardLogger(paths.output_data, name="tensorboard", version=""),
+        plugins=[checkpoints.AtomicCheckpoints()],
+        callbacks=[
+            RandomStates(),
+            *checkpoints.callbacks(paths.checkpoints, job),
+            *averaging.callbacks(paths.checkpoints, job),
+            *progress.callbacks(terminal),
+            *architecture.model.callbacks(architecture.hyperparameters.model),
+            last,
+        ],
+    )
+    log.info("Training %s: %d batches per epoch, precision %s", job.model_class, batches, chosen)
+    module.train()  # Lightning keeps the mode it finds, and a pretrained encoder comes in evaluation mode
+    with features.in_place_of(built.text_encoder if encoded else None), last.termination.waits():
+        trainer.fit(module, datamodule=splits, ckpt_path=None if earlier is None else earlier.file)
+    summary = {
+        "precision": chosen,
+        "steps": trainer.global_step,
+        "epochs": trainer.current_epoch,
+        "class_weights": weights,
+        "top_checkpoints": averaging.kept_by(trainer),
+    }
+    last.finish(trainer, summary)
+    return summary
+
+
+def make_room(paths: Paths) -> None:
+    """Remove checkpoints that a training from the beginning cannot use."""
+    if not processes.is_first():
+        return
+    if stale := [*checkpoints.clear(paths.checkpoints), *averaging.clear(paths.checkpoints)]:
+        log.warning(errors.stale_checkpoints(paths.checkpoints, stale))
+
+
+def strategy_of(world: World) -> str | DDPStrategy:
+    """How Lightning shares the work; an architecture may leave parameters out of a step, such as an idle expert's."""
+    return "auto" if world.size == 1 else DDPStrategy(find_unused_parameters=True, timeout=processes.PATIENCE)
+
+
+def encode_once(
+    paths: Paths, architecture: Architecture, built: Built, data: Data, chosen: precision.Precision
+) -> dict[str, SplitFeatures]:
+    """Where the text encoder is frozen, the features of train and val, from the cache or made now; otherwise none."""
+    job, splits = architecture.job, {name: data.splits[name] for name in ("train", "val")}
+    if built.text_encoder is None or not job.encode_once or not features.is_frozen(built.text_encoder):
+        return {}
+    if job.modality_dropout:
+        return {}  # a text that is hidden has other features than the row's own
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run = features.Run(built.model, built.text_encoder, chosen, device, job.batch_size, job.max_batch_tokens)
+    return features.prepare(run, splits, cache_of(paths, job), architecture.encoder_identity(data.spec))

@@ -1,0 +1,240 @@
+"""The processes of a job: how they find each other, what they share, and how one that dies takes the others with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import distributed as dist
+from torch import nn
+from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
+
+from fusionzoo import errors
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # of torchrun
+PATIENCE = timedelta(hours=2)  # in which a rank waits for others, who may be at work; dead ones are found sooner
+SECONDS_BETWEEN_BEATS = 1.0
+SECONDS_OF_SILENCE = 30.0  # after which a process counts as dead
+SECONDS_TO_SPEAK = 5.0  # for the process that failed to say so, before another guesses
+CAUSE = "cause"
+
+
+@dataclass(frozen=True)
+class World:
+    """Which of a job's processes this one is; by default the only one."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self | None:
+        """As torchrun's variables say; None where they are not all there: nobody has started this process as one."""
+        if not all(environ.get(name) for name in VARIABLES):
+            return None
+        rank, size, local_rank, local_size = (int(environ[name]) for name in VARIABLES[:4])
+        return cls(rank, size, local_rank, local_size)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes and logs for all."""
+        return self.rank == 0
+
+    @property
+    def hosts(self) -> int:
+        return self.size // self.local_size
+
+
+ALONE = World()
+
+
+@contextmanager
+def joined(world: World, interface: str | None, fail: Callable[[str], None]) -> Iterator[None]:
+    """In the block, the processes of the job can speak with each other; all of them leave it together.
+
+    Where one fails, or is killed, the others end within a minute, with its cause.
+
+    Args:
+        interface: the network interface between hosts, where it is known.
+        fail: keeps a cause for the user; called before this process ends without unwinding.
+
+    Raises:
+        errors.ProcessLostError: another process failed or has gone; says which, and why where that is known.
+    """
+    if world.size == 1:
+        yield
+        return
+    gpu = torch.cuda.is_available()
+    if gpu:
+        torch.cuda.set_device(world.local_rank)
+    _name_interface(interface)
+    dist.init_process_group("nccl" if gpu else "gloo", timeout=PATIENCE)
+    watch = _Watch(world, fail)
+    try:
+        watch.start()
+        yield
+        dist.barrier()
+    except BaseException as error:
+        raise watch.explained(error) from error
+    finally:
+        watch.stop()
+    dist.destroy_process_group()
+
+
+def _name_interface(interface: str | None) -> None:
+    """Tell the libraries which network the hosts share, where this machine has it and nobody has said otherwise."""
+    if interface is not None and interface in {name for _, name in socket.if_nameindex()}:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", interface)
+
+
+# --- what processes share; of a job with one process, its own
+
+
+def several() -> bool:
+    """Whether the job has more than one process."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and logs for all."""
+    return not several() or dist.get_rank() == 0
+
+
+def gathered(value: T) -> list[T]:
+    """The value that each process has, in their order."""
+    if not several():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def any_of(wish: bool) -> bool:
+    """Whether any of the processes has this wish."""
+    return any(gathered(wish))
+
+
+def from_first(made: Callable[[], T]) -> T:
+    """What the first process makes, for all."""
+    if not several():
+        return made()
+    values = [made() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(values)
+    found: Any = values[0]
+    return found  # type: ignore[no-any-return]
+
+
+def share_weights(model: nn.Module) -> None:
+    """Give every process the first one's parameters and buffers."""
+    if several():
+        for tensor in model.state_dict().values():
+            dist.broadcast(tensor, src=0)
+
+
+# --- how a process that dies takes the others with it
+
+
+class _Watch:
+    """A thread of each process: it says that the process lives, and looks whether the others do.
+
+    It has a connection of its own to the store of the job: the main thread's may be blocked for as long as it likes.
+    """
+
+    def __init__(self, world: World, fail: Callable[[str], None]) -> None:
+        self._world, self._fail = world, fail
+        self._name = f"process {world.rank} of {world.size} (host {socket.gethostname()}, pid {os.getpid()})"
+        store, _, _ = next(rendezvous("env://", timeout=timedelta(minutes=1)))
+        self._store = PrefixStore("fusionzoo", store)
+        self._store.set(self._key("name"), self._name)
+        self._store.add(self._key("beat"), 1)
+        dist.barrier()  # from here on, every process has a name and a beat
+        self._left = threading.Event()
+        self._seen: dict[int, tuple[bytes, float]] = {}
+        self._thread = threading.Thread(target=self._run, name="fusionzoo-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._left.set()
+        self._thread.join(2 * SECONDS_BETWEEN_BEATS)
+
+    def explained(self, error: BaseException) -> BaseException:
+        """The error that ends this process: its own, which the others are told, or what befell another before."""
+        if not _is_lost_connection(error):
+            told = self._store.compare_set(CAUSE, "", f"{self._name}: {_text(error)}").decode()
+            mine = told.startswith(f"{self._name}: ")
+            return error if mine else errors.ProcessLostError(told)
+        until = time.monotonic() + SECONDS_TO_SPEAK
+        while time.monotonic() < until:
+            try:
+                if self._store.check([CAUSE]):
+                    return errors.ProcessLostError(self._store.get(CAUSE).decode())
+            except RuntimeError:
+                break  # the store has gone with the process that held it
+            time.sleep(SECONDS_BETWEEN_BEATS / 4)
+        silent = self._silent(SECONDS_TO_SPEAK - SECONDS_BETWEEN_BEATS)
+        return errors.ProcessLostError(errors.process_gone(silent, _text(error)))
+
+    def _run(self) -> None:
+        while not self._left.wait(SECONDS_BETWEEN_BEATS):
+            try:
+                self._store.add(self._key("beat"), 1)
+                self._look()
+                cause = self._store.get(CAUSE).decode() if self._store.check([CAUSE]) else None
+            except RuntimeError as lost:
+                cause = errors.process_gone([f"process 0 of {self._world.size}"], _text(lost))
+            if cause is None and (silent := self._silent(SECONDS_OF_SILENCE)):
+                cause = errors.process_gone(silent, "")
+            if cause is not None:
+                self._end(cause)
+
+    def _look(self) -> None:
+        ranks = [rank for rank in range(self._world.size) if rank != self._world.rank]
+        beats = self._store.multi_get([self._key("beat", rank) for rank in ranks])
+        for rank, beat in zip(ranks, beats, strict=True):
+            if rank not in self._seen or self._seen[rank][0] != beat:
+                self._seen[rank] = beat, time.monotonic()
+
+    def _silent(self, seconds: float) -> list[str]:
+        """The processes that have not been heard of for so long."""
+        now = time.monotonic()
+        silent = [rank for rank, (_, heard) in self._seen.items() if now - heard >= seconds]
+        return [self._store.get(self._key("name", rank)).decode() for rank in silent]
+
+    def _end(self, cause: str) -> None:
+        """End the process from this thread, unless the main thread is about to."""
+        if self._left.wait(2 * SECONDS_TO_SPEAK):
+            return
+        self._fail(str(errors.ProcessLostError(cause)))
+        sys.stdout.flush()
+        os._exit(1)
+
+    def _key(self, what: str, rank: int | None = None) -> str:
+        return f"{what}/{self._world.rank if rank is None else rank}"
+
+
+def _is_lost_connection(error: BaseException) -> bool:
+    """Whether an error may only tell that another process has gone."""
+    connection = isinstance(error, RuntimeError) and any(sign in str(error) for sign in ("gloo", "NCCL", "TCPStore"))
+    return isinstance(error, dist.DistError) or connection
+
+
+def _text(error: BaseException) -> str:
+    text = str(error) if isinstance(error, errors.ZooError) else f"{type(error).__name__}: {error}"
+    return text[:2000]

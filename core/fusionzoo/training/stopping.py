@@ -1,0 +1,59 @@
+"""SIGTERM: a container that is to stop gets it, and has a little time before it is killed."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from fusionzoo import errors
+
+log = logging.getLogger(__name__)
+
+
+class Termination:
+    """Ends the job at once where nothing would be lost; in a training, `asked` tells it to save its state first."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._waits = False
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Listen to the signal; as before afterwards. Only a process's main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.getsignal(signal.SIGTERM)
+        self._listen()
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    @contextmanager
+    def waits(self) -> Iterator[None]:
+        """In the block, the signal only sets `asked`: what runs there looks at it, and ends itself."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+
+    def listen_again(self) -> None:
+        """Take the place of a handler that a library has put there meanwhile."""
+        if threading.current_thread() is threading.main_thread():
+            self._listen()
+
+    def _listen(self) -> None:
+        signal.signal(signal.SIGTERM, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self._waits:
+            raise errors.TerminatedError(None)
+        if not self.asked:
+            log.warning("SIGTERM: the job saves its state at the end of this step, and stops")
+        self.asked = True

@@ -1,0 +1,12 @@
+"""One of the processes that a job starts on its host: python -m fusionzoo.training.worker."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from fusionzoo.sagemaker import run_job
+from fusionzoo.training.launching import run
+
+if __name__ == "__main__":
+    sys.exit(run_job(run, os.environ))
