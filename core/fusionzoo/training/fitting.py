@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -81,7 +84,7 @@ def fit(
     )
     log.info("Training %s: %d batches per epoch, precision %s", job.model_class, batches, chosen)
     module.train()  # Lightning keeps the mode it finds, and a pretrained encoder comes in evaluation mode
-    with features.in_place_of(built.text_encoder if encoded else None), last.termination.waits():
+    with features.in_place_of(built.text_encoder if encoded else None), last.termination.waits(), quiet():
         trainer.fit(module, datamodule=splits, ckpt_path=None if earlier is None else earlier.file)
     summary = {
         "precision": chosen,
@@ -92,6 +95,16 @@ def fit(
     }
     last.finish(trainer, summary)
     return summary
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without warnings of libraries about what is meant to be so."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # each process computes the figures of all of them
+        warnings.filterwarnings("ignore", ".*LeafSpec.*")  # within Lightning
+        warnings.filterwarnings("ignore", ".*module.s. in eval mode at the start of training.*")  # a frozen encoder
+        yield
 
 
 def make_room(paths: Paths) -> None:

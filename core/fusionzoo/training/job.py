@@ -35,8 +35,8 @@ CHANNELS = ("train", "val", "test")
 FEW_ROWS = 8  # per step and GPU
 
 
-def train(paths: Paths, world: World = ALONE) -> Report | None:
-    """Run the job whose folders are `paths`, as one of its processes.
+def train(paths: Paths, world: World = ALONE, termination: Termination | None = None) -> Report | None:
+    """Run the job whose folders are `paths`, as one of its processes; `termination` may ask it to stop.
 
     Returns:
         The evaluation of the best checkpoint; None but in the first process, which writes it.
@@ -44,31 +44,30 @@ def train(paths: Paths, world: World = ALONE) -> Report | None:
     Raises:
         errors.ZooError: something a user can mend; nothing half-written is left.
     """
-    with (termination := Termination()).watched():
-        architecture = choose(hyperparameters.read(paths))
-        job = architecture.job
-        check_processes(paths, job, world)
-        whose = identity.of_settings(architecture, precision.choose(job))
-        earlier = processes.from_first(lambda: earlier_run(paths, whose))
-        data = prepare(paths, architecture)
-        seed_everything(job.seed, verbose=False)
-        built = architecture.build(data.spec, pretrained=True)
-        whose |= {**identity.of_data(data.contents, data.splits), **identity.of_code(built.model)}
-        check_alike(whose, world)
-        resuming.check(earlier, whose)
-        if world.is_first:
-            rehearse(paths, built.model, data)
-        if earlier is None or earlier.finished is None:
-            last = LastCheckpoint(paths.checkpoints, job, whose, termination)
-            summary = fit(paths, architecture, built, data, last, world, earlier)
-        else:
-            log.warning(errors.training_finished(earlier.file))
-            summary = dict(earlier.finished)
-        summary = choose_weights(paths, job, built.model, data, summary)
-        scores = {
-            name: scoring.score(built.model, data.splits[name], job, world) for name in data.splits.keys() - {"train"}
-        }
-        return write(paths, architecture, built.model, data, scores, summary) if world.is_first else None
+    architecture = choose(hyperparameters.read(paths))
+    job = architecture.job
+    check_processes(paths, job, world)
+    whose = identity.of_settings(architecture, precision.choose(job))
+    earlier = processes.from_first(lambda: earlier_run(paths, whose))
+    data = prepare(paths, architecture)
+    seed_everything(job.seed, verbose=False)
+    built = architecture.build(data.spec, pretrained=True)
+    whose |= {**identity.of_data(data.contents, data.splits), **identity.of_code(built.model)}
+    check_alike(whose, world)
+    resuming.check(earlier, whose)
+    if world.is_first:
+        rehearse(paths, built.model, data)
+    torch.manual_seed(job.seed + world.rank)  # dropout differs between processes, weights do not
+    if earlier is None or earlier.finished is None:
+        last = LastCheckpoint(paths.checkpoints, job, whose, termination)
+        summary = fit(paths, architecture, built, data, last, world, earlier)
+    else:
+        log.warning(errors.training_finished(earlier.file))
+        summary = dict(earlier.finished)
+    summary = choose_weights(paths, job, built.model, data, summary)
+    scored = [name for name in data.splits if name != "train"]  # every process in the same order
+    scores = {name: scoring.score(built.model, data.splits[name], job, world) for name in scored}
+    return write(paths, architecture, built.model, data, scores, summary) if world.is_first else None
 
 
 def check_processes(paths: Paths, job: JobSettings, world: World) -> None:

@@ -21,7 +21,8 @@ from fusionzoo.architecture import choose
 from fusionzoo.sagemaker import Hosts, Paths, write_failure
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.job import train
-from fusionzoo.training.processes import World, joined
+from fusionzoo.training.processes import ALONE, World, joined
+from fusionzoo.training.stopping import Termination
 
 log = logging.getLogger(__name__)
 
@@ -49,16 +50,16 @@ def run(paths: Paths) -> None:
         errors.ZooError: something a user can mend.
     """
     world, hosts = World.from_environment(os.environ), paths.hosts()
-    if world is not None:
-        interface = None if hosts is None else hosts.interface
-        with joined(world, interface, lambda cause: write_failure(paths.failure, cause)):
-            train(paths, world)
-        return
-    chosen = plan(choose(hyperparameters.read(paths)).job, hosts, os.environ)
-    if chosen.processes == 1:
-        train(paths)
-    else:
-        start(chosen, paths)
+    if world is None:
+        chosen = plan(choose(hyperparameters.read(paths)).job, hosts, os.environ)
+        if chosen.processes > 1:
+            start(chosen, paths)
+            return
+    interface = None if hosts is None else hosts.interface
+    world = world or ALONE
+    termination = Termination()
+    with termination.watched(), joined(world, interface, termination, lambda why: write_failure(paths.failure, why)):
+        train(paths, world, termination)
 
 
 def plan(job: JobSettings, hosts: Hosts | None, environ: Mapping[str, str]) -> Plan:
@@ -113,6 +114,7 @@ def environment(chosen: Plan, paths: Paths) -> Iterator[None]:
         "SM_CHECKPOINT_DIR": str(paths.checkpoints),
         "FUSIONZOO_CACHE": str(paths.cache),
     }
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns, in each process, of what is meant to be so
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // chosen.per_host)))
     try:
         yield

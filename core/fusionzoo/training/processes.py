@@ -20,6 +20,7 @@ from torch import nn
 from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
 from fusionzoo import errors
+from fusionzoo.training.stopping import Termination
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,9 @@ ALONE = World()
 
 
 @contextmanager
-def joined(world: World, interface: str | None, fail: Callable[[str], None]) -> Iterator[None]:
+def joined(
+    world: World, interface: str | None, termination: Termination, fail: Callable[[str], None]
+) -> Iterator[None]:
     """In the block, the processes of the job can speak with each other; all of them leave it together.
 
     Where one fails, or is killed, the others end within a minute, with its cause.
@@ -89,6 +92,7 @@ def joined(world: World, interface: str | None, fail: Callable[[str], None]) -> 
         yield
         dist.barrier()
     except BaseException as error:
+        termination.job_ends()  # torchrun sends SIGTERM as soon as it knows of another's end
         raise watch.explained(error) from error
     finally:
         watch.stop()

@@ -19,7 +19,7 @@ def score(model: nn.Module, split: EncodedSplit, settings: JobSettings, world: W
     batches = scoring_batches(sizes, settings.batch_size, budget, world.rank, world.size)
     own = [rows for rows in batches if len(rows)]
     parts = [part for parts in processes.gathered(list(score_batches(model, split, own))) for part in parts]
-    scores = np.empty((len(split), parts[0][1].shape[1]), np.float32)
+    scores = np.full((len(split), parts[0][1].shape[1]), np.nan, np.float32)
     for rows, values in parts:
         scores[rows] = values
     return scores

@@ -19,7 +19,7 @@ class Termination:
 
     def __init__(self) -> None:
         self.asked = False
-        self._waits = False
+        self._waits = self._ends = False
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -43,6 +43,10 @@ class Termination:
         finally:
             self._waits = False
 
+    def job_ends(self) -> None:
+        """From here on the signal changes nothing: the job is about to say why it ends."""
+        self._ends = True
+
     def listen_again(self) -> None:
         """Take the place of a handler that a library has put there meanwhile."""
         if threading.current_thread() is threading.main_thread():
@@ -52,6 +56,8 @@ class Termination:
         signal.signal(signal.SIGTERM, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._ends:
+            return
         if not self._waits:
             raise errors.TerminatedError(None)
         if not self.asked:
