@@ -154,9 +154,10 @@ def share_weights(model: nn.Module) -> None:
 
 
 class _Watch:
-    """A thread of each process: it says that the process lives, and looks whether the others do.
+    """Two threads of each process. One says in the job's store that the process lives, and reads what others say; it
+    may wait for an answer for as long as it likes. The other judges by what has been heard, and by that alone.
 
-    It has a connection of its own to the store of the job: the main thread's may be blocked for as long as it likes.
+    The connection to the store is their own: the main thread's may be blocked, too.
     """
 
     def __init__(self, world: World, fail: Callable[[str], None]) -> None:
@@ -164,73 +165,68 @@ class _Watch:
         self._name = f"process {world.rank} of {world.size} (host {socket.gethostname()}, pid {os.getpid()})"
         store, _, _ = next(rendezvous("env://", timeout=timedelta(minutes=1)))
         self._store = PrefixStore("fusionzoo", store)
-        self._store.set(self._key("name"), self._name)
-        self._store.add(self._key("beat"), 1)
+        self._store.set(f"name/{world.rank}", self._name)
+        self._store.add(f"beat/{world.rank}", 1)
         dist.barrier()  # from here on, every process has a name and a beat
+        self._others = [rank for rank in range(world.size) if rank != world.rank]
+        names = self._store.multi_get([f"name/{rank}" for rank in self._others])
+        self._names = dict(zip(self._others, (name.decode() for name in names), strict=True))
         self._left = threading.Event()
-        self._seen: dict[int, tuple[bytes, float]] = {}
-        self._thread = threading.Thread(target=self._run, name="fusionzoo-watch", daemon=True)
+        self._told: str | None = None  # the cause that the process which failed has told
+        self._beats: dict[int, bytes] = {}
+        self._heard = dict.fromkeys(self._others, time.monotonic())  # when each of them was last known to live
+        self._answered = time.monotonic()  # when the store was
+        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._talk, self._judge)]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._left.set()
-        self._thread.join(2 * SECONDS_BETWEEN_BEATS)
 
     def explained(self, error: BaseException) -> BaseException:
         """The error that ends this process: its own, which the others are told, or what befell another before."""
         if not _is_lost_connection(error):
             told = self._store.compare_set(CAUSE, "", f"{self._name}: {_text(error)}").decode()
-            mine = told.startswith(f"{self._name}: ")
-            return error if mine else errors.ProcessLostError(told)
+            return error if told.startswith(f"{self._name}: ") else errors.ProcessLostError(told)
         until = time.monotonic() + SECONDS_TO_SPEAK
-        while time.monotonic() < until:
-            try:
-                if self._store.check([CAUSE]):
-                    return errors.ProcessLostError(self._store.get(CAUSE).decode())
-            except RuntimeError:
-                break  # the store has gone with the process that held it
+        while self._told is None and time.monotonic() < until:
             time.sleep(SECONDS_BETWEEN_BEATS / 4)
-        silent = self._silent(SECONDS_TO_SPEAK - SECONDS_BETWEEN_BEATS)
-        return errors.ProcessLostError(errors.process_gone(silent, _text(error)))
+        lost = self._lost(SECONDS_TO_SPEAK - SECONDS_BETWEEN_BEATS)
+        return errors.ProcessLostError(self._told or errors.process_gone(lost, _text(error)))
 
-    def _run(self) -> None:
+    def _talk(self) -> None:
+        beats = [f"beat/{rank}" for rank in self._others]
         while not self._left.wait(SECONDS_BETWEEN_BEATS):
             try:
-                self._store.add(self._key("beat"), 1)
-                self._look()
-                cause = self._store.get(CAUSE).decode() if self._store.check([CAUSE]) else None
-            except RuntimeError as lost:
-                cause = errors.process_gone([f"process 0 of {self._world.size}"], _text(lost))
-            if cause is None and (silent := self._silent(SECONDS_OF_SILENCE)):
-                cause = errors.process_gone(silent, "")
-            if cause is not None:
-                self._end(cause)
+                self._store.add(f"beat/{self._world.rank}", 1)
+                for rank, beat in zip(self._others, self._store.multi_get(beats), strict=True):
+                    if self._beats.get(rank) != beat:
+                        self._beats[rank], self._heard[rank] = beat, time.monotonic()
+                if self._store.check([CAUSE]):
+                    self._told = self._store.get(CAUSE).decode()
+            except RuntimeError as gone:
+                log.debug("the store of the job does not answer: %s", gone)  # `_judge` will see that
+                continue
+            self._answered = time.monotonic()
 
-    def _look(self) -> None:
-        ranks = [rank for rank in range(self._world.size) if rank != self._world.rank]
-        beats = self._store.multi_get([self._key("beat", rank) for rank in ranks])
-        for rank, beat in zip(ranks, beats, strict=True):
-            if rank not in self._seen or self._seen[rank][0] != beat:
-                self._seen[rank] = beat, time.monotonic()
+    def _judge(self) -> None:
+        while not self._left.wait(SECONDS_BETWEEN_BEATS):
+            lost = self._lost(SECONDS_OF_SILENCE)
+            cause = self._told or (errors.process_gone(lost, "") if lost else None)
+            # The main thread may be about to tell it.
+            if cause is not None and not self._left.wait(2 * SECONDS_TO_SPEAK):
+                self._fail(str(errors.ProcessLostError(cause)))
+                sys.stdout.flush()
+                os._exit(1)
 
-    def _silent(self, seconds: float) -> list[str]:
-        """The processes that have not been heard of for so long."""
+    def _lost(self, seconds: float) -> list[str]:
+        """The processes that have been silent for so long; where the store has, only the one that is nearest to it."""
         now = time.monotonic()
-        silent = [rank for rank, (_, heard) in self._seen.items() if now - heard >= seconds]
-        return [self._store.get(self._key("name", rank)).decode() for rank in silent]
-
-    def _end(self, cause: str) -> None:
-        """End the process from this thread, unless the main thread is about to."""
-        if self._left.wait(2 * SECONDS_TO_SPEAK):
-            return
-        self._fail(str(errors.ProcessLostError(cause)))
-        sys.stdout.flush()
-        os._exit(1)
-
-    def _key(self, what: str, rank: int | None = None) -> str:
-        return f"{what}/{self._world.rank if rank is None else rank}"
+        if now - self._answered >= seconds:
+            return [self._names.get(0, f"the store of {self._name}")]
+        return [self._names[rank] for rank, heard in self._heard.items() if now - heard >= seconds]
 
 
 def _is_lost_connection(error: BaseException) -> bool:
