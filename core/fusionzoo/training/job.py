@@ -35,7 +35,7 @@ from fusionzoo.nn.schema import InputSpec
 from fusionzoo.nn.scoring import score
 from fusionzoo.sagemaker import Paths
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import averaging, checkpoints, features, losses, optimizers, precision, progress
+from fusionzoo.training import averaging, checkpoints, compiling, features, losses, optimizers, precision, progress
 from fusionzoo.training.datamodule import SplitsModule
 from fusionzoo.training.features import SplitFeatures
 from fusionzoo.training.module import Classifier
@@ -65,6 +65,7 @@ def train(paths: Paths) -> Report:
     """
     architecture = choose(hyperparameters.read(paths))
     job = architecture.job
+    compiling.check(job)
     for folder in (paths.model, paths.output_data, paths.checkpoints):
         check_writable(folder)
     data = prepare(paths, architecture)
@@ -212,7 +213,8 @@ def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> d
     )
     log.info("Training %s: %d batches per epoch, precision %s", job.model_class, batches, chosen)
     module.train()  # Lightning keeps the mode it finds, and a pretrained encoder comes in evaluation mode
-    with features.in_place_of(built.text_encoder if encoded else None):
+    running = None if encoded else built.text_encoder
+    with features.in_place_of(built.text_encoder if encoded else None), compiling.compiled(built.model, running, job):
         trainer.fit(module, datamodule=splits)
     return {
         "precision": chosen,
