@@ -119,8 +119,8 @@ class JobSettings(DataSettings):
     )
     torch_compile: bool = Field(
         False,
-        description="Compile the model for training (torch.compile), anew in each job, which takes about a minute; for "
-        "long trainings on a GPU: on a CPU, MiniLM and cnn train no faster. Needs a C++ compiler, on a GPU Triton too.",
+        description="Compile the model for training (torch.compile), anew in each job, which takes about a minute. For "
+        "long trainings on a GPU: on a CPU, MiniLM trains slower. Needs a C++ compiler, on a GPU Triton too.",
     )
     fp16: bool | None = Field(None, description="True: mixed precision (fp16 on a GPU); false: float32.")
 
