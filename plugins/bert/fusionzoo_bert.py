@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
 from fusionzoo.errors import SettingFault
-from fusionzoo.nn.hugging_face import check_encoder, last_layers, load_weights, make_config, read_config
+from fusionzoo.nn.hugging_face import (
+    check_encoder,
+    drops_attention,
+    last_layers,
+    load_weights,
+    make_config,
+    read_config,
+    use_attention,
+)
 from fusionzoo.nn.length_groups import encode_in_groups
 from fusionzoo.nn.pooling import first_token, mean_by_row, token_mean
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
@@ -109,6 +117,7 @@ class BertEncoder(nn.Module):
             self.backbone.gradient_checkpointing_enable({"use_reentrant": False})
         if self.frozen:
             self.backbone.requires_grad_(False)
+        self._drops_attention = drops_attention(self.backbone)
         self.dim = int(config.hidden_size)
 
     def train(self, mode: bool = True) -> Self:
@@ -125,6 +134,8 @@ class BertEncoder(nn.Module):
         return TextFeatures(tokens, batch.token_mask, batch.chunk_row, self._pool(tokens, pooler, batch))
 
     def _encode(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        if self._drops_attention:
+            use_attention(self.backbone, tokens.device)
         output = self.backbone(input_ids=tokens, attention_mask=mask.long())
         return (output.last_hidden_state, *([output.pooler_output] if self.pooling == "pooler" else []))
 

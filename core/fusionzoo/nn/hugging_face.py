@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import torch
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from fusionzoo.errors import SettingFault
 from fusionzoo.nn.layers import stacks_of
+
+DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")  # of attention's weights, as configurations name it
 
 
 def read_config(name: str) -> dict[str, Any]:
@@ -63,6 +66,24 @@ def _positions(config: PretrainedConfig) -> int | None:
         return None
     offset = config.pad_token_id + 1 if "roberta" in config.model_type or config.model_type == "camembert" else 0
     return int(limit) - offset
+
+
+def drops_attention(backbone: PreTrainedModel) -> bool:
+    """Whether `use_attention` can pay: torch's own attention with dropout, which this transformers can exchange."""
+    config = backbone.config
+    exchangeable = hasattr(backbone, "set_attn_implementation")  # since transformers 4.52
+    return exchangeable and config._attn_implementation == "sdpa" and any(getattr(config, n, 0) for n in DROPOUTS)
+
+
+def use_attention(backbone: PreTrainedModel, device: torch.device) -> None:
+    """Exchange torch's attention for plain operations where those are faster: with dropout, on a CPU.
+
+    There, torch has no fused kernel with dropout, and what it does instead takes longer. Both are the same function
+    and draw the same numbers: results differ by rounding.
+    """
+    wanted = "eager" if backbone.training and device.type == "cpu" else "sdpa"
+    if backbone.config._attn_implementation != wanted:
+        backbone.set_attn_implementation(wanted)
 
 
 def last_layers(backbone: PreTrainedModel, count: int) -> tuple[str, ...]:

@@ -32,6 +32,16 @@ def layers_above(encoder: nn.Module) -> dict[str, int] | None:
     return above
 
 
+def layers_of(encoder: nn.Module) -> list[nn.Module]:
+    """The layers of the stack that `layers_above` means, in their order; of several stacks, all; none without one."""
+    found = _backbone(encoder)
+    if found is None:
+        return []
+    prefix, backbone, count = found
+    stacks = [encoder.get_submodule(stack.removesuffix(".")) for stack in stacks_of(backbone, count, prefix)]
+    return [layer for stack in stacks for layer in stack.children()]
+
+
 def stacks_of(backbone: nn.Module, count: int, prefix: str = "") -> list[str]:
     """The prefixes of the stacks of `count` layers; outer ones first: such a list inside a layer does not count."""
     return [

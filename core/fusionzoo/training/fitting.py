@@ -6,7 +6,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -17,7 +17,17 @@ from lightning.pytorch.strategies import DDPStrategy
 from fusionzoo import errors, hyperparameters
 from fusionzoo.architecture import Architecture, Built
 from fusionzoo.sagemaker import Paths
-from fusionzoo.training import averaging, checkpoints, features, losses, optimizers, precision, processes, progress
+from fusionzoo.training import (
+    averaging,
+    checkpoints,
+    compiling,
+    features,
+    losses,
+    optimizers,
+    precision,
+    processes,
+    progress,
+)
 from fusionzoo.training.datamodule import SplitsModule
 from fusionzoo.training.features import SplitFeatures
 from fusionzoo.training.module import Classifier
@@ -84,7 +94,12 @@ def fit(
     )
     log.info("Training %s: %d batches per epoch, precision %s", job.model_class, batches, chosen)
     module.train()  # Lightning keeps the mode it finds, and a pretrained encoder comes in evaluation mode
-    with features.in_place_of(built.text_encoder if encoded else None), last.termination.waits(), quiet():
+    replaced, running = (built.text_encoder, None) if encoded else (None, built.text_encoder)
+    with ExitStack() as stack:
+        stack.enter_context(features.in_place_of(replaced))
+        stack.enter_context(compiling.compiled(built.model, running, job))
+        stack.enter_context(last.termination.waits())
+        stack.enter_context(quiet())
         trainer.fit(module, datamodule=splits, ckpt_path=None if earlier is None else earlier.file)
     summary = {
         "precision": chosen,

@@ -22,7 +22,7 @@ from fusionzoo.artifacts.names import ONNX_FILE, PREDICT_RESULTS_FILE
 from fusionzoo.evaluation.report import Report, Scored, evaluate
 from fusionzoo.sagemaker import Paths
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import averaging, checkpoints, identity, precision, processes, resuming, scoring
+from fusionzoo.training import averaging, checkpoints, compiling, identity, precision, processes, resuming, scoring
 from fusionzoo.training.fitting import fit
 from fusionzoo.training.preparing import Data, prepare
 from fusionzoo.training.processes import ALONE, World
@@ -46,6 +46,7 @@ def train(paths: Paths, world: World = ALONE, termination: Termination | None = 
     """
     architecture = choose(hyperparameters.read(paths))
     job = architecture.job
+    compiling.check(job)
     check_processes(paths, job, world)
     whose = identity.of_settings(architecture, precision.choose(job))
     earlier = processes.from_first(lambda: earlier_run(paths, whose))

@@ -38,7 +38,7 @@ def sample(split: EncodedSplit) -> np.ndarray:
 
 
 @contextmanager
-def forward_is(module: nn.Module, forward: Callable[[Batch], TextFeatures]) -> Iterator[None]:
+def forward_is(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Another forward in the place of a module's own; its parameters, buffers and names stay as they are."""
     module.forward = forward
     try:

@@ -1,0 +1,286 @@
+"""A job's training steps beside those of a bare loop and of Hugging Face's Trainer, on the same real reviews."""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import seed_everything
+from reviews import minilm
+from steps import (
+    BATCH_SIZE,
+    BareLoop,
+    device,
+    encoder_name,
+    hyperparameters,
+    paths_in,
+    ratio,
+    say,
+    synchronise,
+    timed,
+)
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import (
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from zoo import DataSet, Stopwatch, Timed
+from zoo_results import Size
+
+from fusionzoo.architecture import Architecture, choose
+from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.sagemaker import Paths
+from fusionzoo.training import precision, preparing
+from fusionzoo.training.datamodule import SplitsModule
+from fusionzoo.training.fitting import fit
+from fusionzoo.training.resuming import LastCheckpoint
+
+DATA = "womens_clothing"
+JOB, BARE, HUGGING_FACE = "job", "bare loop", "Hugging Face"  # the systems
+BARE_GOAL, HUGGING_FACE_GOAL = 0.93, 2.5
+MATRIX, PRODUCTS = {"cpu": 2048, "cuda": 8192}, 10  # rows of a square matrix, and how often it is multiplied
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The encoded rows of a turn, the architecture, and the folders of its jobs."""
+
+    architecture: Architecture
+    paths: Paths
+    data: preparing.Data
+
+    @classmethod
+    def load(cls, model_class: str, rows: int, folder: Path) -> Rows:
+        """So many rows, and one batch more to warm up with."""
+        architecture, paths = choose(hyperparameters(DATA, model_class)), paths_in(folder)
+        DataSet.load(DATA).write(paths, 0, Size(rows + BATCH_SIZE, BATCH_SIZE, 1))
+        return cls(architecture, paths, preparing.prepare(paths, architecture))
+
+    @property
+    def train(self) -> EncodedSplit:
+        return self.data.splits["train"]
+
+    @property
+    def tokens_per_row(self) -> float:
+        return len(self.train.tokens) / len(self.train)
+
+
+# --- the systems: rows per second of their steps, after one that warms up
+
+
+def of_job(given: Rows) -> float:
+    watch = Stopwatch(warmup_steps=1)
+    architecture = replace(given.architecture, model=Timed(given.architecture.model, watch))
+    seed_everything(0, verbose=False)
+    built = architecture.build(given.data.spec, pretrained=True)
+    fit(given.paths, architecture, built, given.data, LastCheckpoint(given.paths.checkpoints, architecture.job))
+    return watch.rows_per_second
+
+
+def of_bare_loop(given: Rows) -> float:
+    loop = BareLoop(given.architecture, given.data.spec)
+    splits = SplitsModule(given.train, given.data.splits["val"], given.architecture.job)
+    first, *batches = splits.train_dataloader()
+    loop.step(first)
+    with timed() as clock:
+        for batch in batches:
+            loop.step(batch)
+    return sum(batch.rows for batch in batches) / clock.seconds
+
+
+def of_hugging_face(given: Rows) -> float:
+    """Its defaults: random order, padded to the longest of a batch, AdamW, clipping at 1.0; float32 on a CPU."""
+    seed_everything(0, verbose=False)
+    built = given.architecture.build(given.data.spec, pretrained=True)
+    if built.text_encoder is None:
+        raise ValueError("the model has a text encoder")
+    model = MeanClassifier(built.text_encoder.backbone, built.text_encoder.dim, given.data.spec.num_classes)
+    clock = StepClock()
+    with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
+        arguments = TrainingArguments(
+            folder,
+            per_device_train_batch_size=BATCH_SIZE,
+            num_train_epochs=1,
+            logging_strategy="no",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=device().type == "cuda",
+            bf16=device().type == "cuda",
+        )
+        rows = list_of_rows(given.train)
+        collator = DataCollatorWithPadding(AutoTokenizer.from_pretrained(minilm()))
+        trainer = Trainer(model, arguments, collator, train_dataset=rows, callbacks=[clock])  # type: ignore[arg-type]
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return (clock.steps - 1) * BATCH_SIZE / clock.seconds
+
+
+class MeanClassifier(nn.Module):
+    """A linear layer on the mean of an encoder's real tokens."""
+
+    def __init__(self, encoder: nn.Module, dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.encoder, self.classify = encoder, nn.Linear(dim, num_classes)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        features = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        real = attention_mask.unsqueeze(-1)
+        logits = self.classify((features * real).sum(dim=1) / real.sum(dim=1))
+        return {"loss": F.cross_entropy(logits, labels), "logits": logits}
+
+
+class StepClock(TrainerCallback):
+    """The seconds from the end of the first step to the end of the last, batches made in between included."""
+
+    def __init__(self) -> None:
+        self.steps, self.seconds, self._began = 0, 0.0, 0.0
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: object
+    ) -> None:
+        synchronise()
+        now = time.perf_counter()
+        if not self.steps:
+            self._began = now
+        self.steps, self.seconds = self.steps + 1, now - self._began
+
+
+def list_of_rows(split: EncodedSplit) -> list[dict[str, Any]]:
+    """The same tokens and labels as a job is given, row by row."""
+    if len(split.chunk_starts) != len(split.row_starts) or split.labels is None:
+        raise ValueError("each row has a label and one chunk")
+    tokens = [split.tokens[a:b].tolist() for a, b in zip(split.chunk_starts[:-1], split.chunk_starts[1:], strict=True)]
+    return [
+        {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": int(label)}
+        for ids, label in zip(tokens, split.labels, strict=True)
+    ]
+
+
+SYSTEMS = {JOB: of_job, BARE: of_bare_loop, HUGGING_FACE: of_hugging_face}
+
+
+# --- two systems by turns
+
+
+def compare(part: str, model_class: str, other: str, goal: float, rows: int, turns: int) -> None:
+    """Print rows per second of a job's steps and of another system's, and the ratio of the two."""
+    speeds: dict[str, list[float]] = {JOB: [], other: []}
+    with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
+        given = Rows.load(model_class, rows, Path(folder))
+        for _ in range(turns):
+            for side, found in speeds.items():
+                found.append(SYSTEMS[side](given))
+    say(f"{part}, {DATA}, {model_class} over {encoder_name()}: rows per second, {turns} turns of {rows} rows")
+    for side, found in speeds.items():
+        say(f"  {side:14}{statistics.median(found):8.1f}")
+    say(f"  {ratio(speeds[JOB], speeds[other])}; goal {goal} or more")
+
+
+def product_against_bare_loop(rows: int, turns: int) -> None:
+    compare("product", "multimodal_bert", BARE, BARE_GOAL, rows, turns)
+
+
+def product_against_hugging_face(rows: int, turns: int) -> None:
+    compare("huggingface", "bert", HUGGING_FACE, HUGGING_FACE_GOAL, rows, turns)
+
+
+# --- how much of the machine is used, each system in processes of its own
+
+
+@dataclass(frozen=True)
+class Use:
+    """What one system's process measured; memory in bytes, rates in floating-point operations per second."""
+
+    precision: str
+    tokens_per_second: float
+    parameters: int  # of the encoder, without its embeddings
+    matrix_rate: float
+    memory: int
+    gpu_memory: int
+
+    @property
+    def utilisation(self) -> float:
+        """6 x non-embedding parameters x real tokens per second, over what a matrix product reaches."""
+        return 6 * self.parameters * self.tokens_per_second / self.matrix_rate
+
+
+def utilisation(script: Path, rows: int, turns: int) -> None:
+    """Print what each system makes of the machine; `script` is what runs `child`."""
+    uses: Mapping[str, list[Use]] = {side: [] for side in SYSTEMS}
+    for _ in range(turns):
+        for side, found in uses.items():
+            command = [sys.executable, str(script), "--child", side, "--rows", str(rows)]
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            found.append(Use(**json.loads(output.splitlines()[-1])))
+    say(f"utilisation, {DATA}, bert over {encoder_name()}: medians of {turns} processes of {rows} rows each")
+    say("                  precision   tokens/s   of the matrix rate   peak memory   of the GPU's")
+    for side, found in uses.items():
+        tokens, used, memory, of_gpu = (
+            statistics.median(values)
+            for values in zip(
+                *((u.tokens_per_second, u.utilisation, u.memory, u.gpu_memory) for u in found), strict=True
+            )
+        )
+        shown = f"{tokens:11,.0f}{used:21.1%}{memory / 2**20:10,.0f} MiB{of_gpu / 2**20:11,.0f} MiB"
+        say(f"  {side:14}{found[0].precision:>11}{shown}")
+    rates = {u.precision: u.matrix_rate for found in uses.values() for u in found}
+    say(f"  matrix products: {', '.join(f'{kind} {rate / 1e9:,.0f} GFLOP/s' for kind, rate in rates.items())}")
+
+
+def child(side: str, rows: int) -> None:
+    """Measure one system in this process; prints a `Use` as JSON."""
+    with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
+        given = Rows.load("bert", rows, Path(folder))
+        rows_per_second = SYSTEMS[side](given)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+        gpu_memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+        chosen = precision.choose(given.architecture.job)
+        if side == HUGGING_FACE:
+            chosen = "bf16-mixed" if device().type == "cuda" else "32-true"
+        encoder = given.architecture.build(given.data.spec).text_encoder
+        if encoder is None:
+            raise ValueError("the model has a text encoder")
+        use = Use(
+            chosen,
+            rows_per_second * given.tokens_per_row,
+            non_embedding(encoder),
+            matrix_rate(precision.ARITHMETIC[chosen]),
+            memory,
+            gpu_memory,
+        )
+    say(json.dumps(asdict(use)))
+
+
+def non_embedding(encoder: nn.Module) -> int:
+    """Parameters outside embedding tables."""
+    tables = sum(m.weight.numel() for m in encoder.modules() if isinstance(m, nn.Embedding))
+    return sum(p.numel() for p in encoder.parameters()) - tables
+
+
+def matrix_rate(kind: torch.dtype) -> float:
+    """Floating-point operations per second of the product of two large square matrices."""
+    size = MATRIX[device().type]
+    one = torch.randn(size, size, device=device()).to(kind)
+    one @ one
+    with timed() as clock:
+        for _ in range(PRODUCTS):
+            one @ one
+    return 2 * size**3 * PRODUCTS / clock.seconds

@@ -1,0 +1,61 @@
+"""Attention with dropout on a CPU: plain operations, which are faster there and give the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fusionzoo.nn.hugging_face import drops_attention
+from fusionzoo.nn.schema import Batch, InputSpec, TextSpec
+from fusionzoo_bert import BertEncoder, BertEncoderSettings
+from shop import TINY_BERT
+from test_training import split
+
+DISTILBERT = {"model_type": "distilbert", "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}
+KINDS: dict[str, dict[str, Any]] = {
+    "bert": TINY_BERT,
+    "distilbert": DISTILBERT,
+    **{kind: {**TINY_BERT, "model_type": kind} for kind in ("roberta", "electra", "mpnet")},
+}
+
+
+def encoder(config: dict[str, Any]) -> BertEncoder:
+    torch.manual_seed(0)
+    spec = InputSpec(TextSpec(50, 0, 32, None, "word"), (), (), 2)
+    return BertEncoder(spec, BertEncoderSettings(encoder_config=config))
+
+
+def trained_once(model: BertEncoder) -> tuple[Tensor, list[Tensor]]:
+    """The features of a batch in training, and the gradients of the weights."""
+    torch.manual_seed(1)
+    features = model.train()(Batch.of(split(9).batch(torch.arange(9).numpy()))).pooled
+    features.square().sum().backward()
+    return features.detach(), [p.grad for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_encoder_learns_the_same_with_torchs_attention_and_with_plain_operations(kind: str) -> None:
+    config = {**KINDS[kind], "attention_probs_dropout_prob": 0.3, "attention_dropout": 0.3}
+    plain, torchs = encoder(config), encoder(config)
+    assert plain._drops_attention == (torchs.backbone.config._attn_implementation == "sdpa")
+    torchs._drops_attention = False
+    (features, gradients), (expected, expected_gradients) = trained_once(plain), trained_once(torchs)
+    assert plain.backbone.config._attn_implementation == "eager"
+    assert torch.allclose(features, expected, atol=1e-5)
+    assert len(gradients) == len(expected_gradients)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(gradients, expected_gradients, strict=True))
+
+
+def test_scoring_and_training_without_dropout_keep_torchs_attention() -> None:
+    model = encoder(TINY_BERT)
+    trained_once(model)
+    assert model.backbone.config._attn_implementation == "eager"
+    model.eval()(Batch.of(split(3).batch(torch.arange(3).numpy())))
+    assert model.backbone.config._attn_implementation == "sdpa"
+    model.train().backbone.eval()  # as a frozen one is
+    model(Batch.of(split(3).batch(torch.arange(3).numpy())))
+    assert model.backbone.config._attn_implementation == "sdpa"
+    assert not drops_attention(encoder({**TINY_BERT, "attention_probs_dropout_prob": 0.0}).backbone)
