@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,7 +28,7 @@ from fusionzoo.training import launching
 from fusionzoo.training.job import check_processes
 from fusionzoo.training.launching import Plan, plan
 from fusionzoo.training.processes import World
-from shop import JobFolder, shop_rows
+from shop import TINY_BERT, JobFolder, shop_rows
 
 TRAIN_PY = Path(__file__).parents[1] / "train.py"
 STEADY = {"dropout": 0.0, "encoder_dropout": 0.0, "precision": "32"}  # nothing that processes draw for themselves
@@ -138,6 +139,18 @@ def test_devices_starts_the_processes_of_a_host_itself(tmp_path: Path) -> None:
     assert_same(one, two)
 
 
+SHARDED = {
+    **STEADY,
+    "model_class": "dying",
+    "text_encoder": "bert",
+    "encoder_config": {**TINY_BERT, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    "num_channels": None,
+    "encoder_dropout": None,
+    "strategy": "fsdp",
+    "checkpoint_every_n_steps": 2,
+}
+
+
 # --- processes that die
 
 DYING = """
@@ -220,6 +233,18 @@ def test_a_job_of_two_processes_goes_on_with_one(job: JobFolder, install: Instal
     assert run(job, 1, PYTHONPATH=site, DYING_RANK="none") == 0
     assert "The checkpoint is of 2 processes and the job now has 1" in log_of(job)
     assert_same(whole, job)
+
+
+def test_a_model_in_parts_learns_as_a_whole_one_and_goes_on_after_a_kill(job: JobFolder, install: Installer) -> None:
+    parts = dying(job, install, KILLED).settings(**SHARDED)
+    one, site = like(parts, job.root / "one"), str(install.folder)
+    assert run(one, 1, PYTHONPATH=site, DYING_RANK="none") == 0
+    assert run(parts, 2, PYTHONPATH=site, DYING_RANK="1") == 1
+    assert run(parts, 2, PYTHONPATH=site, DYING_RANK="none") == 0, log_of(parts)
+    assert "goes on from" in log_of(parts)
+    held, weights = re.findall(r"FSDP: this process holds ([\d,]+) of the model's ([\d,]+) weights", log_of(parts))[-1]
+    assert int(held.replace(",", "")) == pytest.approx(int(weights.replace(",", "")) / 2, rel=0.2)
+    assert_same(one, parts)
 
 
 def test_sigterm_saves_the_state_of_a_job_of_several_processes(job: JobFolder, install: Installer) -> None:

@@ -245,6 +245,15 @@ def compile_needs_torch(found: str, since: str) -> SettingFault:
     return SettingFault("torch_compile", True, problem, f"install torch {since} or newer, or remove the setting")
 
 
+def sharding_needs_torch(found: str, since: str) -> SettingFault:
+    problem = f"this torch is {found}"
+    return SettingFault("strategy", "fsdp", problem, f"install torch {since} or newer, or set strategy: ddp")
+
+
+def sharding_without(setting: str, value: Any) -> SettingFault:
+    return SettingFault(setting, value, "strategy: fsdp cannot have it", f"remove {setting}, or set strategy: ddp")
+
+
 def precision_contradicts(fp16: bool, precision: str) -> Fault:
     return setting_refused("fp16", fp16, f"precision is {precision}", "remove one of the two")
 

@@ -120,6 +120,11 @@ class JobSettings(DataSettings):
     checkpoint_every_n_minutes: float | None = Field(
         10.0, gt=0, description="Minutes after which it is saved, beside after each validation; null: not by minutes."
     )
+    strategy: Literal["ddp", "fsdp"] = Field(
+        "ddp",
+        description="How several processes share the model: each has a whole one, or a part of it (FSDP), for encoders "
+        "that do not fit.",
+    )
     devices: int | None = Field(
         None, ge=1, le=1024, description="Processes on each host; by default one per GPU, or one where there is none."
     )

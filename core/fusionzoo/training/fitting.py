@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from fusionzoo import errors, hyperparameters
 from fusionzoo.architecture import Architecture, Built
 from fusionzoo.sagemaker import Paths
+from fusionzoo.settings import JobSettings
 from fusionzoo.training import (
     averaging,
     checkpoints,
@@ -27,6 +28,7 @@ from fusionzoo.training import (
     precision,
     processes,
     progress,
+    sharding,
 )
 from fusionzoo.training.datamodule import SplitsModule
 from fusionzoo.training.features import SplitFeatures
@@ -34,6 +36,7 @@ from fusionzoo.training.module import Classifier
 from fusionzoo.training.preparing import Data, cache_of
 from fusionzoo.training.processes import ALONE, World
 from fusionzoo.training.resuming import Earlier, LastCheckpoint, RandomStates
+from fusionzoo.training.sharding import ShardedClassifier, ShardedStrategy
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +63,8 @@ def fit(
     pretrained = built.text_encoder if architecture.encoder_is_pretrained else None
     own = architecture.model.parameter_groups(built.model, architecture.hyperparameters.model)
     groups = optimizers.parameter_groups(built.model, pretrained, job, own)
-    module = Classifier(built.model, job, groups, weights, steps, last.wishes)
+    kind = ShardedClassifier if sharding.is_sharded(job, world) else Classifier
+    module = kind(built.model, job, groups, weights, steps, last.wishes)
     if earlier is None:
         make_room(paths)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and device lists
@@ -70,7 +74,7 @@ def fit(
         accelerator="auto",
         devices=world.local_size,
         num_nodes=world.hosts,
-        strategy=strategy_of(world),
+        strategy=strategy_of(job, world),
         precision=chosen,
         max_epochs=job.max_epochs,
         accumulate_grad_batches=job.accumulate_grad_batches,
@@ -130,9 +134,13 @@ def make_room(paths: Paths) -> None:
         log.warning(errors.stale_checkpoints(paths.checkpoints, stale))
 
 
-def strategy_of(world: World) -> str | DDPStrategy:
+def strategy_of(job: JobSettings, world: World) -> str | Strategy:
     """How Lightning shares the work; an architecture may leave parameters out of a step, such as an idle expert's."""
-    return "auto" if world.size == 1 else DDPStrategy(find_unused_parameters=True, timeout=processes.PATIENCE)
+    if world.size == 1:
+        return "auto"
+    if sharding.is_sharded(job, world):
+        return ShardedStrategy(world)
+    return DDPStrategy(find_unused_parameters=True, timeout=processes.PATIENCE)
 
 
 def encode_once(

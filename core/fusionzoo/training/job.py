@@ -22,7 +22,17 @@ from fusionzoo.artifacts.names import ONNX_FILE, PREDICT_RESULTS_FILE
 from fusionzoo.evaluation.report import Report, Scored, evaluate
 from fusionzoo.sagemaker import Paths
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import averaging, checkpoints, compiling, identity, precision, processes, resuming, scoring
+from fusionzoo.training import (
+    averaging,
+    checkpoints,
+    compiling,
+    identity,
+    precision,
+    processes,
+    resuming,
+    scoring,
+    sharding,
+)
 from fusionzoo.training.fitting import fit
 from fusionzoo.training.preparing import Data, prepare
 from fusionzoo.training.processes import ALONE, World
@@ -47,6 +57,7 @@ def train(paths: Paths, world: World = ALONE, termination: Termination | None = 
     architecture = choose(hyperparameters.read(paths))
     job = architecture.job
     compiling.check(job)
+    sharding.check(job)
     check_processes(paths, job, world)
     whose = identity.of_settings(architecture, precision.choose(job))
     earlier = processes.from_first(lambda: earlier_run(paths, whose))
@@ -65,6 +76,8 @@ def train(paths: Paths, world: World = ALONE, termination: Termination | None = 
     else:
         log.warning(errors.training_finished(earlier.file))
         summary = dict(earlier.finished)
+    if sharding.is_sharded(job, world):
+        built = architecture.build(data.spec)  # whole again
     summary = choose_weights(paths, job, built.model, data, summary)
     scored = [name for name in data.splits if name != "train"]  # every process in the same order
     scores = {name: scoring.score(built.model, data.splits[name], job, world) for name in scored}

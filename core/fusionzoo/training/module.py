@@ -91,7 +91,8 @@ class Classifier(LightningModule):
         factor = divided / total.clamp(min=torch.finfo(torch.float32).tiny)
         for parameter in self.parameters():
             if parameter.grad is not None:
-                parameter.grad.mul_(factor)
+                own_part = getattr(parameter.grad, "to_local", lambda whole=parameter.grad: whole)  # FSDP has parts
+                own_part().mul_(factor)
 
     def agreed_wishes(self) -> tuple[bool, bool]:
         """At the end of a step, the same on all processes: whether any wants to stop, and whether any wants to save.
