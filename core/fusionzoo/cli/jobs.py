@@ -41,6 +41,8 @@ def demo(
     with reported():
         made = demo_data.generate(root, rows)
         demo_data.write_hyperparameters(root, made, model_class, pairs(setting))
+    for checkpoint in (root / "checkpoints").glob("*.ckpt"):
+        checkpoint.unlink()  # each demo starts from the beginning
     status = _run(root)
     if status == 0:
         _show(root, made.bayes_auroc)

