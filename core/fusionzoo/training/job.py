@@ -35,7 +35,18 @@ from fusionzoo.nn.schema import InputSpec
 from fusionzoo.nn.scoring import score
 from fusionzoo.sagemaker import Paths
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import averaging, checkpoints, features, losses, optimizers, precision, progress
+from fusionzoo.training import (
+    averaging,
+    checkpoints,
+    features,
+    guards,
+    learning,
+    losses,
+    memory,
+    optimizers,
+    precision,
+    progress,
+)
 from fusionzoo.training.datamodule import SplitsModule
 from fusionzoo.training.features import SplitFeatures
 from fusionzoo.training.module import Classifier
@@ -67,6 +78,8 @@ def train(paths: Paths) -> Report:
     job = architecture.job
     for folder in (paths.model, paths.output_data, paths.checkpoints):
         check_writable(folder)
+    if warning := learning.rate_warning(job, architecture.encoder_is_tuned):
+        log.warning(warning)
     data = prepare(paths, architecture)
     seed_everything(job.seed, verbose=False)
     built = architecture.build(data.spec, pretrained=True)
@@ -78,11 +91,12 @@ def train(paths: Paths) -> Report:
         weights = summary["class_weights"]
         soup = averaging.average(paths.checkpoints, built.model, data.splits["val"], job, top, weights)
         summary = {**summary, "averaging": soup}
-    scores = {
-        name: score(built.model, split, job.batch_size, max_tokens=job.max_batch_tokens)
-        for name, split in data.splits.items()
-        if name != "train"
-    }
+    scored = {name: split for name, split in data.splits.items() if name != "train"}
+    with memory.scoring_advice(scored.values(), job, next(built.model.parameters()).device):
+        scores = {
+            name: score(built.model, split, job.batch_size, max_tokens=job.max_batch_tokens)
+            for name, split in scored.items()
+        }
     return write(paths, architecture, built.model, data, scores, summary)
 
 
@@ -204,6 +218,7 @@ def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> d
         logger=TensorBoardLogger(paths.output_data, name="tensorboard", version=""),
         plugins=[checkpoints.AtomicCheckpoints()],
         callbacks=[
+            *guards.callbacks(job, splits),
             *checkpoints.callbacks(paths.checkpoints, job),
             *averaging.callbacks(paths.checkpoints, job),
             *progress.callbacks(terminal),
@@ -212,10 +227,10 @@ def fit(paths: Paths, architecture: Architecture, built: Built, data: Data) -> d
     )
     log.info("Training %s: %d batches per epoch, precision %s", job.model_class, batches, chosen)
     module.train()  # Lightning keeps the mode it finds, and a pretrained encoder comes in evaluation mode
-    with features.in_place_of(built.text_encoder if encoded else None):
+    with features.in_place_of(built.text_encoder if encoded else None), memory.advice(trainer, job, splits):
         trainer.fit(module, datamodule=splits)
     return {
-        "precision": chosen,
+        **precision.decide(job).told(),
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
         "class_weights": weights,
