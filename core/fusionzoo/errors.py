@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 LISTED_FAULTS = 20
+LISTED_IDS = 5
 
 
 class ZooError(Exception):
@@ -783,12 +784,13 @@ class TrainingDivergedError(ZooError):
 
     @classmethod
     def weights(cls, step: int, names: Sequence[str], rates: Sequence[float], remedy: str) -> TrainingDivergedError:
-        problem = f"weights are NaN or infinite: {_some(names, 300)}"
-        return cls._at(f"step {step}", f"{problem}. They were not saved.", [], rates, remedy)
+        problem = f"weights are NaN or infinite, and were not saved: {_some(names, 300)}."
+        return cls._at(f"step {step}", problem, [], rates, remedy)
 
     @classmethod
     def outputs(cls, step: int, rows: str, rates: Sequence[float], remedy: str) -> TrainingDivergedError:
-        return cls._at(f"step {step}", f"the model's outputs for val are NaN or infinite. {rows}", [], rates, remedy)
+        problem = f"the model's outputs for val after it are NaN or infinite. {rows}"
+        return cls._at(f"step {step}", problem, [], rates, remedy)
 
     @classmethod
     def _at(
@@ -801,7 +803,7 @@ class TrainingDivergedError(ZooError):
 
 def rows_not_finite(ids: Sequence[object], rows: int) -> str:
     """`ids` are those of the rows at fault, of `rows` that the batch has."""
-    return f"So is that of {_count(len(ids), 'row')} of its {rows}: {_ids(ids)}."
+    return f"At fault: {len(ids)} of the batch's {_count(rows, 'row')}: {_ids(ids)}."
 
 
 def rows_finite_loss_not(ids: Sequence[object]) -> str:
@@ -813,7 +815,7 @@ def rows_of_step(ids: Sequence[object]) -> str:
 
 
 def rows_of_val(ids: Sequence[object], rows: int) -> str:
-    return f"Rows: {_count(len(ids), 'row')} of val's {rows}: {_ids(ids)}."
+    return f"These are {len(ids)} of val's {_count(rows, 'row')}: {_ids(ids)}."
 
 
 def gradients_not_finite(names: Sequence[str], count: int) -> str:
@@ -880,7 +882,7 @@ def nothing_learned(
     return (
         f"The first epoch taught the model nothing that shows: val_loss is {val_loss:.4f}, and {constant:.4f} for one "
         f"who always says the class shares of train; the training loss was {first:.4f} per row in its first "
-        f"{_count(steps, 'step')} and {last:.4f} in its last. "
+        f"{_count(steps, 'step')} and {last:.4f} in its last {steps}. "
         f"Fix: raise lr (largest rates {shown}), check that label_name belongs to the text and the table, or give "
         "more rows or epochs."
     )
@@ -970,7 +972,8 @@ def precision_missed(asked: str, why: str, chosen: str) -> str:
 
 def _ids(ids: Sequence[object]) -> str:
     """The first few ids, and how many more there are."""
-    return _some([_cut(repr(found), 40) for found in ids], 160)
+    shown = ", ".join(_cut(repr(found), 40) for found in ids[:LISTED_IDS])
+    return shown if len(ids) <= LISTED_IDS else f"{shown} and {len(ids) - LISTED_IDS} more"
 
 
 class ExportError(ZooError):

@@ -92,7 +92,7 @@ class FirstEpoch(Callback):
         val_loss = float(trainer.callback_metrics["val_loss"])
         (first, first_variance), (last, last_variance) = _mean(self._first), _mean(self._last)
         fell = first - last > ERRORS * math.sqrt(first_variance + last_variance)
-        if not fell and val_loss > (1 - SMALLEST_GAIN) * constant:
+        if not fell and val_loss > (1 - SMALLEST_GAIN) * constant > 0:  # 0: only one class counts
             log.warning(errors.nothing_learned(val_loss, constant, first, last, len(self._first), self._rates))
 
 
