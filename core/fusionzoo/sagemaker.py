@@ -279,7 +279,7 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
 def _cause(error: BaseException) -> str:
     """One line that says what was raised; for want of memory, which torch raises too, also what to do."""
     name = type(error).__name__
-    hint = f"\n{errors.OUT_OF_MEMORY}" if name in ("MemoryError", "OutOfMemoryError") else ""
+    hint = f"\n{errors.OUT_OF_MEMORY}" if errors.lacks_memory(error) else ""
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))  # for example which plugin's hook it was
     end = (notes + hint)[-CAUSE_LENGTH // 2 :]
     return f"{name}: {error}"[: CAUSE_LENGTH - len(end)] + end

@@ -62,6 +62,10 @@ class BertEncoderSettings(ModelSettings):
     def pretrained(self) -> bool:
         return self.encoder_name is not None
 
+    @property
+    def frozen_weights(self) -> bool:
+        return self.freeze_text_encoder
+
     def resolve(self, job: JobSettings) -> Self:
         """The settings with the encoder's name and configuration filled in, and checked against the job."""
         name = self.encoder_name

@@ -70,7 +70,7 @@ class SplitsModule(LightningDataModule):
             rank=rank,
             world_size=world_size,
         )
-        self._order = _Epochs(order)
+        self.order, self._order = order, _Epochs(order)
         if budget is not None and order.beyond_budget and rank == 0:
             log.warning(errors.rows_beyond_budget(order.beyond_budget, int(sizes.tokens.max()), budget))
 

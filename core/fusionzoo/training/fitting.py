@@ -23,7 +23,9 @@ from fusionzoo.training import (
     checkpoints,
     compiling,
     features,
+    guards,
     losses,
+    memory,
     optimizers,
     precision,
     processes,
@@ -89,6 +91,7 @@ def fit(
         plugins=[checkpoints.AtomicCheckpoints()],
         callbacks=[
             RandomStates(),
+            *guards.callbacks(job, splits),
             *checkpoints.callbacks(paths.checkpoints, job),
             *averaging.callbacks(paths.checkpoints, job),
             *progress.callbacks(terminal),
@@ -104,9 +107,10 @@ def fit(
         stack.enter_context(compiling.compiled(built.model, running, job))
         stack.enter_context(last.termination.waits())
         stack.enter_context(quiet())
+        stack.enter_context(memory.advice(trainer, job, splits))
         trainer.fit(module, datamodule=splits, ckpt_path=None if earlier is None else earlier.file)
     summary = {
-        "precision": chosen,
+        **precision.decide(job).told(),
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
         "class_weights": weights,

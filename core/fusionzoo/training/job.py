@@ -27,6 +27,8 @@ from fusionzoo.training import (
     checkpoints,
     compiling,
     identity,
+    learning,
+    memory,
     precision,
     processes,
     resuming,
@@ -59,6 +61,8 @@ def train(paths: Paths, world: World = ALONE, termination: Termination | None = 
     compiling.check(job)
     sharding.check(job)
     check_processes(paths, job, world)
+    if warning := learning.rate_warning(job, architecture.encoder_is_tuned):
+        log.warning(warning)
     whose = identity.of_settings(architecture, precision.choose(job))
     earlier = processes.from_first(lambda: earlier_run(paths, whose))
     data = prepare(paths, architecture)
@@ -80,7 +84,8 @@ def train(paths: Paths, world: World = ALONE, termination: Termination | None = 
         built = architecture.build(data.spec)  # whole again
     summary = choose_weights(paths, job, built.model, data, summary)
     scored = [name for name in data.splits if name != "train"]  # every process in the same order
-    scores = {name: scoring.score(built.model, data.splits[name], job, world) for name in scored}
+    with memory.scoring_advice([data.splits[name] for name in scored], job, next(built.model.parameters()).device):
+        scores = {name: scoring.score(built.model, data.splits[name], job, world) for name in scored}
     return write(paths, architecture, built.model, data, scores, summary) if world.is_first else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,6 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from fusionzoo import errors
 from fusionzoo.nn.schema import Batch, ModelOutput
 from fusionzoo.nn.scoring import logits_of
 from fusionzoo.settings import JobSettings
@@ -54,7 +52,8 @@ class Classifier(LightningModule):
         output: Tensor | ModelOutput = self.model(batch)
         return output
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """The batch's `loss`, and `row_losses` [rows] for callbacks, each weighted by its row's class."""
         output, (labels, counts) = self(batch), _labels(batch)
         weight = (self.class_weights[labels] * counts).sum()
         by_row = losses.row_losses(logits_of(output), labels, self.settings, self.class_weights) * counts
@@ -67,7 +66,7 @@ class Classifier(LightningModule):
         begins = batch_idx % self.settings.accumulate_grad_batches == 0
         self._batch_weight = weight
         self._step_weight = weight if begins else self._step_weight + weight
-        return loss
+        return {"loss": loss, "row_losses": by_row.detach()}
 
     @property
     def _steps_have_parts(self) -> bool:
@@ -110,18 +109,15 @@ class Classifier(LightningModule):
         named = {f"{progress.FIGURES}{name}": figure.float() for name, figure in figures.items()}
         self.log_dict(named, batch_size=rows, on_step=False, on_epoch=True)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Which rows have finite logits [rows] bool."""
         logits, (labels, counts) = logits_of(self(batch)), _labels(batch)
         self.scores.update(logits[counts], labels[counts], self.class_weights)
+        return logits.isfinite().all(dim=-1)
 
     def on_validation_epoch_end(self) -> None:
-        if not all(bool(torch.isfinite(p).all()) for p in self.scores.probabilities):
-            raise errors.TrainingDivergedError(self.global_step, [g["lr"] for g in self._groups])
-        figures = self.scores.compute()
+        self.log_dict(self.scores.compute())
         self.scores.reset()
-        if not math.isfinite(figures["val_loss"]):
-            raise errors.TrainingDivergedError(self.global_step, [g["lr"] for g in self._groups])
-        self.log_dict(figures)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = optimizers.build(self._groups, self.settings)

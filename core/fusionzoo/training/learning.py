@@ -1,0 +1,118 @@
+"""Whether a training learns: rates that are usual for a pretrained encoder, and what the first epoch has brought."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from fusionzoo import errors
+from fusionzoo.nn.schema import Batch
+from fusionzoo.settings import JobSettings
+from fusionzoo.training.optimizers import PRETRAINED_LR
+
+log = logging.getLogger(__name__)
+
+USUAL: Mapping[str, tuple[float, float]] = MappingProxyType(  # rates of a pretrained encoder, by optimiser
+    {"adamw": (2e-5, 1e-4), "adam": (2e-5, 1e-4), "sgd": (1e-3, 1e-1)}
+)
+TOLERATED: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"adamw": (1e-7, 1e-3), "adam": (1e-7, 1e-3), "sgd": (1e-6, 1.0)}
+)
+MOST_STEPS = 100  # at either end of the first epoch whose losses are compared
+FEWEST_STEPS = 4  # of an epoch that can be judged
+SMALLEST_GAIN = 0.02  # of val_loss over the constant prediction, as a share of its loss (McFadden's R2)
+ERRORS = 2.0  # standard errors by which the training loss must fall to have fallen
+
+
+def rate_warning(settings: JobSettings, tuned: bool) -> str | None:
+    """What to say where a `tuned` pretrained encoder learns at a rate that can hardly be meant; None otherwise.
+
+    Adaptive optimisers are used at 2e-5 to 1e-4; SGD, whose step is as long as the gradient, at 1e-3 to 1e-1.
+    """
+    rate = (settings.lr or PRETRAINED_LR) * settings.encoder_lr_scale
+    lowest, highest = TOLERATED[settings.optimizer]
+    if not tuned or lowest <= rate <= highest:
+        return None
+    lowest, highest = USUAL[settings.optimizer]
+    return errors.encoder_rate_unusual(rate, settings.optimizer, lowest, highest, settings.encoder_lr_scale)
+
+
+class FirstEpoch(Callback):
+    """Warns after the first epoch where nothing points to learning. Both must hold:
+
+    - `val_loss` is not 2 % below that of the constant prediction that suits train best, its (weighted) class shares;
+    - the mean training loss of a row in the epoch's last quarter (100 steps at most) is not below that of its first
+      by two standard errors.
+
+    An epoch of fewer than four steps, or one that was not trained from its beginning, is not judged.
+
+    Args:
+        train, val: class indices [rows]; where there are none, nothing is judged.
+    """
+
+    def __init__(self, train: np.ndarray | None, val: np.ndarray | None) -> None:
+        self._train, self._val = train, val
+        self._first: list[Tensor] = []
+        self._last: deque[Tensor] = deque()
+        self._rates: list[float] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        steps = int(trainer.num_training_batches)
+        self._last = deque(maxlen=min(MOST_STEPS, max(1, steps // 4)))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        if trainer.current_epoch or (batch_idx and not self._first):
+            return  # the second epoch, or a training that goes on amid the first
+        losses = outputs["row_losses"]
+        sums = torch.stack([torch.full_like(losses.sum(), len(losses)), losses.sum(), losses.square().sum()])
+        if len(self._first) < (self._last.maxlen or 0):
+            self._first.append(sums)
+        self._last.append(sums)
+        rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        self._rates = [max(pair) for pair in zip(rates, self._rates or rates, strict=True)]
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.current_epoch or not trainer.is_global_zero or not self._first:
+            return
+        if trainer.num_training_batches < FEWEST_STEPS or self._train is None or self._val is None:
+            return
+        constant = constant_loss(self._train, self._val, pl_module.class_weights.cpu().numpy())
+        val_loss = float(trainer.callback_metrics["val_loss"])
+        (first, first_variance), (last, last_variance) = _mean(self._first), _mean(self._last)
+        fell = first - last > ERRORS * math.sqrt(first_variance + last_variance)
+        if not fell and val_loss > (1 - SMALLEST_GAIN) * constant > 0:  # 0: only one class counts
+            log.warning(errors.nothing_learned(val_loss, constant, first, last, len(self._first), self._rates))
+
+
+def constant_loss(train: np.ndarray, val: np.ndarray, class_weights: np.ndarray) -> float:
+    """`val_loss` of one who always says the class shares of train, classes counting as their weights say.
+
+    Args:
+        train, val: class indices [rows]; at least one row of val is of a class with a weight above 0.
+        class_weights: [classes].
+    """
+    shares = np.bincount(train, minlength=len(class_weights)) * class_weights
+    with np.errstate(divide="ignore"):
+        losses = -np.log(shares / shares.sum())
+    counts = np.bincount(val, minlength=len(class_weights)) * class_weights
+    counted = counts > 0
+    return float((losses[counted] * counts[counted]).sum() / counts.sum())
+
+
+def _mean(sums: Sequence[Tensor] | deque[Tensor]) -> tuple[float, float]:
+    """The mean loss of a row over some steps, and that mean's variance; each step gives rows, sum, sum of squares."""
+    rows, total, squares = torch.stack(list(sums)).double().sum(dim=0).tolist()
+    mean = total / rows
+    return mean, max(0.0, squares / rows - mean**2) / rows
