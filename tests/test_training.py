@@ -136,6 +136,52 @@ def test_precision_is_what_was_asked_for_or_the_next_best_with_a_warning(
     assert bool(caplog.records) == missed
 
 
+@pytest.mark.parametrize(
+    ("capability", "changes", "chosen", "why"),
+    [
+        ((9, 0), {}, "bf16-mixed", "NVIDIA X has bf16"),
+        ((8, 0), {"precision": "bf16"}, "bf16-mixed", "it was asked for"),
+        ((7, 5), {}, "32-true", "NVIDIA X has no bf16"),
+        ((7, 5), {"precision": "bf16"}, "32-true", "NVIDIA X has no bf16"),
+        ((7, 5), {"fp16": True}, "16-mixed", "it was asked for"),
+        ((9, 0), {"fp16": False}, "32-true", "it was asked for"),
+    ],
+)
+def test_a_gpu_has_bf16_from_ampere_on_whatever_torch_emulates(
+    capability: tuple[int, int], changes: dict[str, Any], chosen: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA X")
+    choice = precision.decide(job(**changes), frozenset())
+    assert (choice.precision, choice.why) == (chosen, why)
+    assert choice.missed == (changes == {"precision": "bf16"} and capability < (8, 0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "flags", "told"),
+    [
+        ({}, set(), ("32-true", "auto", "this CPU has no bf16")),
+        ({}, {"amx_bf16"}, ("bf16-mixed", "auto", "this CPU has bf16")),
+        ({"precision": "32"}, {"amx_bf16"}, ("32-true", "32", "it was asked for")),
+        ({"precision": "bf16"}, set(), ("32-true", "bf16", "this CPU has no bf16")),
+        ({"fp16": True}, {"amx_bf16"}, ("bf16-mixed", "fp16", "this CPU has no fp16, but bf16")),
+        ({"fp16": True}, set(), ("32-true", "fp16", "this CPU has no fp16 and no bf16")),
+    ],
+)
+def test_what_was_asked_for_and_why_it_is_this_precision_is_kept_and_logged(
+    changes: dict[str, Any], flags: set[str], told: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found = precision.decide(job(**changes), frozenset(flags)).told()
+    assert found == dict(zip(("precision", "precision_asked", "precision_why"), told, strict=True))
+    with caplog.at_level("INFO", "fusionzoo"):
+        precision.choose(job(**changes), frozenset(flags))
+    assert told[2] in caplog.text
+    assert told[0] in caplog.text
+
+
 def test_validation_figures_are_those_of_the_final_evaluation_however_rows_are_batched() -> None:
     torch.manual_seed(0)
     logits, labels, weights = torch.randn(57, 3), torch.randint(0, 3, (57,)), torch.tensor([1.0, 2.0, 5.0])

@@ -1,11 +1,13 @@
-"""Guards of a training: what diverges, learns nothing, needs too much memory or has no metric says so, and what to do."""
+"""Guards of a training: what diverges, learns nothing, or needs too much memory says so, and what to do."""
 
 from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,22 +20,22 @@ import pyarrow as pa
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from fusionzoo.errors import (
     BatchMemoryError,
-    DataError,
     MetricUndefinedError,
     TrainingDivergedError,
-    encoder_rate_unusual,
     lacks_memory,
 )
 from fusionzoo.nn.schema import Batch, ModelOutput
 from fusionzoo.settings import METRICS
-from fusionzoo.training import checkpoints, guards, learning, memory, optimizers, precision
+from fusionzoo.training import checkpoints, guards, learning, memory, optimizers
 from fusionzoo.training.datamodule import SplitsModule
 from fusionzoo.training.module import Classifier
-from shop import JobFolder, made_split, shop_rows
+from shop import JobFolder, shop_rows
 from test_training import job, split
 
 Change = Callable[["Scripted", Batch, Tensor], Tensor | ModelOutput]
@@ -246,3 +248,309 @@ def test_under_fp16_gradients_may_overflow_but_not_for_ever() -> None:
             guards.DivergenceGuard(job(), split(60).ids)._judge(trainer, look((0, 1), 1))
     finally:
         scaled.undo()
+
+
+def worker(rank: int, store: str, folder: Path, told: Any) -> None:
+    """One of two processes that train together; the second one's batch 3 has a row without a finite loss."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=store, LOCAL_RANK=str(rank), WORLD_SIZE="2")
+    os.environ.update(NODE_RANK="0", RANK=str(rank))
+    torch.set_num_threads(1)
+    data = replace(split(60), ids=pa.array([f"a{i}" for i in range(60)]))
+    settings = job(batch_size=8, lr=0.01, unknown_category_rate=0)
+
+    def change(model: Scripted, batch: Batch, logits: Tensor) -> Tensor:
+        bad = torch.ones(batch.rows, 1)
+        if rank == 1 and model.training and model.batches == 3:
+            bad[2] = torch.nan
+        return logits * bad + 0 * model.spare.sum()
+
+    splits = SplitsModule(data, data, settings, rank=rank, world_size=2)
+    model = Scripted(change)
+    trainer = Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        devices=2,
+        strategy=DDPStrategy(process_group_backend="gloo"),
+        plugins=[LightningEnvironment()],
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[*guards.callbacks(settings, splits), *checkpoints.callbacks(folder, settings)],
+    )
+    groups = optimizers.parameter_groups(model, None, settings, [])
+    try:
+        trainer.fit(Classifier(model, settings, groups, [1.0, 1.0], 8), datamodule=splits)
+    except TrainingDivergedError as error:
+        told.put((str(error), splits.order.batches(0)[2].tolist()))
+
+
+def test_of_several_processes_each_ends_and_names_the_row_whichever_had_it(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    told = context.SimpleQueue()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    processes = [context.Process(target=worker, args=(rank, port, tmp_path, told)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    (first, rows), (second, others) = told.get(), told.get()
+    assert first == second
+    assert "in step 3 (epoch 1, batch 3 of 4)" in first
+    assert f"At fault: 1 of the batch's {len(rows) + len(others)} rows: " in first
+    assert f"'a{rows[2]}'" in first or f"'a{others[2]}'" in first
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- what learns nothing
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "scale", "words"),
+    [
+        ("adamw", 2e-3, 1.0, "above the 2e-05 to 1e-04 that are usual with adamw"),
+        ("adam", 1e-7, 0.5, "below the 2e-05 to 1e-04"),
+        ("adamw", 1e-2, 0.05, None),
+        ("adamw", None, 1.0, None),
+        ("adamw", None, 1e-4, "below"),
+        ("sgd", 0.1, 1.0, None),
+        ("sgd", 2e-3, 1.0, None),
+        ("sgd", 5.0, 1.0, "above the 1e-03 to 1e-01 that are usual with sgd"),
+        ("sgd", 1e-7, 1.0, "below"),
+    ],
+)
+def test_a_rate_that_no_pretrained_encoder_learns_at_is_told_with_the_usual_ones(
+    optimizer: str, lr: float | None, scale: float, words: str | None
+) -> None:
+    settings = job(optimizer=optimizer, lr=lr, encoder_lr_scale=scale)
+    assert learning.rate_warning(settings, tuned=False) is None
+    told = learning.rate_warning(settings, tuned=True)
+    assert (told is None) if words is None else (told is not None and words in told and "Fix: set lr" in told)
+
+
+def test_the_rate_is_told_before_data_are_read_and_only_where_pretrained_weights_learn(
+    job: JobFolder, minilm: str, capsys: Any
+) -> None:
+    cases = [({"freeze_text_encoder": False}, True), ({"freeze_text_encoder": True}, False)]
+    for changes, warned in cases:
+        job.settings(model_class="multimodal_bert", tokenizer=minilm, embedding_dim=None, num_channels=None, lr=0.05)
+        values = json.loads((path := job.root / "input/config/hyperparameters.json").read_text())
+        path.write_text(json.dumps({**values, **{key: json.dumps(value) for key, value in changes.items()}}))
+        assert job.run() == 1, "there are no data"
+        assert ("The pretrained text encoder learns at 5.0e-02" in capsys.readouterr().out) == warned
+
+
+def test_an_epoch_that_taught_nothing_says_so_with_figures_and_one_that_did_does_not(
+    tmp_path: Path, capsys: Any
+) -> None:
+    for lr, warned in ((1e-12, True), (1e-2, False)):
+        folder = JobFolder(tmp_path / str(lr)).fill(max_epochs=2, lr=lr)
+        assert folder.run() == 0
+        out = capsys.readouterr().out
+        assert out.count("The first epoch taught the model nothing that shows") == warned
+    assert json.loads((folder.output / "metrics.json").read_text())["training"]["epochs"] == 2
+
+
+def test_the_warning_compares_val_loss_with_the_shares_of_train_and_the_losses_of_both_ends(
+    tmp_path: Path, caplog: Any
+) -> None:
+    def change(model: Scripted, batch: Batch, logits: Tensor) -> Tensor:
+        return 0 * logits  # every row's loss is ln 2
+
+    with caplog.at_level(logging.WARNING, "fusionzoo"):
+        _, splits, _ = fit(change, tmp_path, epochs=1)
+    labels = splits.val.labels
+    assert labels is not None
+    share = labels.mean()
+    entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    assert f"val_loss is 0.6931, and {entropy:.4f} for one who says val's class shares" in caplog.text
+    assert "0.6931 per row in its first 2 steps and 0.6931 in its last 2" in caplog.text
+    assert "largest rates 1.0e-02" in caplog.text
+
+
+def test_either_sign_of_learning_keeps_the_warning_away(tmp_path: Path, caplog: Any) -> None:
+    def right(batch: Batch) -> Tensor:
+        assert batch.labels is not None
+        return nn.functional.one_hot(batch.labels, 2).float()
+
+    def falls(model: Scripted, batch: Batch, logits: Tensor) -> Tensor:
+        return 0 * logits + right(batch) * (model.batches - 8 if model.training else 0)
+
+    def knows_val(model: Scripted, batch: Batch, logits: Tensor) -> Tensor:
+        return 0 * logits + right(batch) * (0.0 if model.training else 0.1)
+
+    for number, change in enumerate((falls, knows_val)):
+        with caplog.at_level(logging.WARNING, "fusionzoo"):
+            fit(change, tmp_path / str(number), epochs=1)
+    assert caplog.text == ""
+
+
+def test_the_best_constant_prediction_is_the_weighted_shares_of_the_classes() -> None:
+    labels = np.array([0, 0, 0, 1])
+    assert learning.constant_loss(labels, np.ones(2)) == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
+    assert learning.constant_loss(labels, np.array([1.0, 3.0])) == pytest.approx(np.log(2))
+    assert learning.constant_loss(labels, np.array([1.0, 0.0])) == 0
+    assert learning.constant_loss(labels, np.ones(3)) == learning.constant_loss(labels, np.ones(2))
+
+
+# --- what needs too much memory
+
+OUT_OF_MEMORY = [
+    MemoryError("x"),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+]
+
+
+@pytest.mark.parametrize("raised", OUT_OF_MEMORY)
+@pytest.mark.parametrize("while_training", [True, False])
+def test_a_batch_that_the_memory_does_not_hold_is_told_with_settings_that_need_half(
+    raised: Exception, while_training: bool, tmp_path: Path
+) -> None:
+    def change(model: Scripted, batch: Batch, logits: Tensor) -> Tensor:
+        if model.training == while_training and (not while_training or model.batches == 3):
+            raise raised
+        return logits
+
+    with pytest.raises(BatchMemoryError) as caught:
+        fit(change, tmp_path, accumulate_grad_batches=2)
+    told, fix = caught.value.parts
+    splits = SplitsModule(split(60), split(60), job(batch_size=8))
+    lengths = splits.train.row_tokens()
+    costs = [len(rows) * int(lengths[rows].max()) for rows in splits.order.batches(0)]
+    if while_training:
+        rows = splits.order.batches(0)[2]
+        assert "in training step 2 (epoch 1): " in told
+        assert f"{len(rows)} rows, {len(rows)} chunks of {lengths[rows].max()} tokens, {costs[2]} tokens padded" in told
+        assert (f"{max(costs)} tokens padded" in told) == (max(costs) > costs[2] or max(costs) == costs[2])
+    else:
+        assert "in batch 1 of the validation after step 4: " in told
+    assert "Precision 32-true, on the CPU with " in told
+    assert " GiB free" in told
+    assert "set batch_size: 4 with accumulate_grad_batches: 4 (a step of the same rows)" in fix
+    assert re.search(r"max_batch_tokens: \d+ with accumulate_grad_batches: 4", fix)
+    assert caught.value.__cause__ is raised
+    assert len(str(caught.value)) < 1024
+
+
+def test_any_other_exception_of_a_training_stays_what_it_is(tmp_path: Path) -> None:
+    def change(model: Scripted, batch: Batch, logits: Tensor) -> Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match=r"^mat1 and mat2"):
+        fit(change, tmp_path)
+    assert not lacks_memory(ValueError("can't allocate memory"))
+
+
+def test_the_advice_halves_what_the_batch_has_and_never_names_what_would_not_help() -> None:
+    def advice(size: memory.BatchSize, chosen: str = "bf16-mixed", **changes: Any) -> list[str]:
+        return [told.split(" with ")[0] for told in memory.smaller(job(**changes), size, chosen)]
+
+    long = memory.BatchSize(32, 320, 512)
+    assert advice(long, batch_size=32) == [
+        "set batch_size: 16",
+        "max_batch_tokens: 81920",
+        "max_sen_len: 256",
+        "max_total_chunks: 5",
+    ]
+    assert advice(long, max_batch_tokens=200_000)[0] == "max_batch_tokens: 81920"
+    assert advice(memory.BatchSize(1, 10, 512), batch_size=32) == ["max_sen_len: 256", "max_total_chunks: 5"]
+    assert advice(memory.BatchSize(8, 0, 0), batch_size=8) == ["set batch_size: 4"]
+    assert advice(memory.BatchSize(1, 0, 0)) == []
+
+
+def test_scoring_that_runs_out_of_memory_names_the_largest_batch_of_its_splits() -> None:
+    data = split(60)
+    with (
+        pytest.raises(BatchMemoryError) as caught,
+        memory.scoring_advice([split(7), data], job(batch_size=20), torch.device("cpu")),
+    ):
+        raise MemoryError
+    longest = int(data.row_tokens().max())
+    assert "while the trained model was scoring: 20 rows, 20 chunks of " in str(caught.value)
+    assert f"{20 * longest} tokens padded" in str(caught.value)
+    assert "set batch_size: 10" in str(caught.value)
+
+
+HUNGRY = """
+import resource, sys
+from pathlib import Path
+from shop import JobFolder
+folder = JobFolder(Path(sys.argv[1])).fill(max_epochs=1)
+import torch
+import fusionzoo.training.module as module
+forward = module.Classifier.forward
+def hungry(self, batch):
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    return forward(self, batch) + torch.ones(2**28).sum() * 0
+module.Classifier.forward = hungry
+sys.exit(folder.run())
+"""
+
+
+def test_a_job_that_really_has_too_little_memory_leaves_the_advice_as_its_cause(tmp_path: Path) -> None:
+    run = [sys.executable, "-c", HUNGRY, str(tmp_path / "ml")]
+    done = subprocess.run(run, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    cause = (tmp_path / "ml/output/failure").read_text()
+    assert done.returncode == 1
+    assert cause.startswith("Out of memory in training step 1 (epoch 1): 16 rows, 16 chunks of ")
+    assert "(ulimit -v)" in cause
+    assert "set batch_size: 8 with accumulate_grad_batches: 2" in cause
+    assert "Traceback" not in done.stdout
+
+
+# --- the metric that chooses
+
+
+@pytest.mark.parametrize("metric", ["val_loss", *(f"val/{name}" for name in METRICS)])
+def test_every_metric_chooses_the_best_validation_of_a_whole_job(metric: str, job: JobFolder, capsys: Any) -> None:
+    job.fill(rows=100, early_stop_metric=metric, max_epochs=4, early_stop_patience=9, lr=0.02)
+    assert job.run() == 0, job.failure
+    name = metric.replace("/", "_")
+    out = capsys.readouterr().out
+    seen = [float(value) for value in re.findall(rf"#metric {name}=([\d.]+);", out)]
+    best = (min if metric in ("val_loss", "val/log_loss", "val/brier_score") else max)(seen)
+    saved = torch.load(job.root / "checkpoints/best.ckpt", weights_only=True)["callbacks"]
+    (kept,) = [state for key, state in saved.items() if key.startswith("ModelCheckpoint")]
+    assert len(seen) == 4
+    assert kept["monitor"] == metric
+    assert float(kept["best_model_score"]) == pytest.approx(best, abs=1e-6)
+    if metric.startswith("val/"):
+        final = json.loads((job.output / "metrics.json").read_text())["splits"]["val"]["metrics"]
+        assert final[metric.removeprefix("val/")] == pytest.approx(best, abs=0.03), "training may be in bf16"
+
+
+@pytest.mark.parametrize("metric", [f"val/{name}" for name in METRICS])
+def test_a_val_of_one_class_is_refused_for_every_metric_before_training(metric: str, job: JobFolder) -> None:
+    job.fill(early_stop_metric=metric)
+    job.channel("val", shop_rows(30, 1).assign(target=1))
+    assert job.run() == 1
+    assert f"it has one class only, which {metric} cannot be computed from" in job.failure
+    assert not (job.root / "checkpoints/best.ckpt").exists()
+
+
+def test_a_val_whose_classes_all_have_weight_0_is_refused_before_the_first_step(job: JobFolder) -> None:
+    job.fill(class_weights=[0.0, 1.0])
+    job.channel("val", shop_rows(30, 1).assign(target=0))
+    assert job.run() == 1
+    assert "all of its rows are of classes with weight 0 (class_weights 0, 1), so val_loss is 0 / 0" in job.failure
+    assert not (job.root / "checkpoints/best.ckpt").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), None])
+def test_a_metric_without_a_value_is_an_error_and_no_silent_stop(value: float | None) -> None:
+    guard = guards.ValidationGuard(job(early_stop_metric="val/auroc"), split(9))
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    with pytest.MonkeyPatch.context() as patched:
+        found = {} if value is None else {"val/auroc": torch.tensor(value)}
+        patched.setattr(Trainer, "callback_metrics", found)
+        with pytest.raises(MetricUndefinedError, match="early_stop_metric val/auroc is"):
+            guard.on_validation_end(trainer, None)  # type: ignore[arg-type]
+        patched.setattr(Trainer, "callback_metrics", {"val/auroc": torch.tensor(0.5)})
+        guard.on_validation_end(trainer, None)  # type: ignore[arg-type]

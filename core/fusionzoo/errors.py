@@ -911,7 +911,7 @@ def nothing_learned(
     shown = ", ".join(f"{rate:.1e}" for rate in sorted(set(rates)))
     return (
         f"The first epoch taught the model nothing that shows: val_loss is {val_loss:.4f}, and {constant:.4f} for one "
-        f"who always says the class shares of train; the training loss was {first:.4f} per row in its first "
+        f"who says val's class shares of every row; the training loss was {first:.4f} per row in its first "
         f"{_count(steps, 'step')} and {last:.4f} in its last {steps}. "
         f"Fix: raise lr (largest rates {shown}), check that label_name belongs to the text and the table, or give "
         "more rows or epochs."

@@ -32,7 +32,7 @@ def callbacks(settings: JobSettings, splits: SplitsModule) -> list[Callback]:
     return [
         DivergenceGuard(settings, splits.train.ids),
         ValidationGuard(settings, splits.val),
-        FirstEpoch(splits.train.labels, splits.val.labels),
+        FirstEpoch(splits.val.labels),
         BatchWatch(),
     ]
 

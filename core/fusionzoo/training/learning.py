@@ -50,18 +50,18 @@ def rate_warning(settings: JobSettings, tuned: bool) -> str | None:
 class FirstEpoch(Callback):
     """Warns after the first epoch where nothing points to learning. Both must hold:
 
-    - `val_loss` is not 2 % below that of the constant prediction that suits train best, its (weighted) class shares;
+    - `val_loss` is not 2 % below that of the constant prediction that suits val best, its (weighted) class shares;
     - the mean training loss of a row in the epoch's last quarter (100 steps at most) is not below that of its first
       by two standard errors.
 
     An epoch of fewer than four steps, or one that was not trained from its beginning, is not judged.
 
     Args:
-        train, val: class indices [rows]; where there are none, nothing is judged.
+        val: class indices [rows]; where there are none, nothing is judged.
     """
 
-    def __init__(self, train: np.ndarray | None, val: np.ndarray | None) -> None:
-        self._train, self._val = train, val
+    def __init__(self, val: np.ndarray | None) -> None:
+        self._val = val
         self._first: list[Tensor] = []
         self._last: deque[Tensor] = deque()
         self._rates: list[float] = []
@@ -69,6 +69,10 @@ class FirstEpoch(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         steps = int(trainer.num_training_batches)
         self._last = deque(maxlen=min(MOST_STEPS, max(1, steps // 4)))
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        self._rates = [max(pair) for pair in zip(rates, self._rates or rates, strict=True)]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -80,15 +84,13 @@ class FirstEpoch(Callback):
         if len(self._first) < (self._last.maxlen or 0):
             self._first.append(sums)
         self._last.append(sums)
-        rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
-        self._rates = [max(pair) for pair in zip(rates, self._rates or rates, strict=True)]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.current_epoch or not trainer.is_global_zero or not self._first:
             return
-        if trainer.num_training_batches < FEWEST_STEPS or self._train is None or self._val is None:
+        if trainer.num_training_batches < FEWEST_STEPS or self._val is None:
             return
-        constant = constant_loss(self._train, self._val, pl_module.class_weights.cpu().numpy())
+        constant = constant_loss(self._val, pl_module.class_weights.cpu().numpy())
         val_loss = float(trainer.callback_metrics["val_loss"])
         (first, first_variance), (last, last_variance) = _mean(self._first), _mean(self._last)
         fell = first - last > ERRORS * math.sqrt(first_variance + last_variance)
@@ -96,19 +98,16 @@ class FirstEpoch(Callback):
             log.warning(errors.nothing_learned(val_loss, constant, first, last, len(self._first), self._rates))
 
 
-def constant_loss(train: np.ndarray, val: np.ndarray, class_weights: np.ndarray) -> float:
-    """`val_loss` of one who always says the class shares of train, classes counting as their weights say.
+def constant_loss(labels: np.ndarray, class_weights: np.ndarray) -> float:
+    """The lowest `val_loss` that one and the same prediction for all rows can have: the entropy of the class shares.
 
     Args:
-        train, val: class indices [rows]; at least one row of val is of a class with a weight above 0.
-        class_weights: [classes].
+        labels: class indices [rows]; at least one is of a class with a weight above 0.
+        class_weights: [classes]; how much a row of each class counts.
     """
-    shares = np.bincount(train, minlength=len(class_weights)) * class_weights
-    with np.errstate(divide="ignore"):
-        losses = -np.log(shares / shares.sum())
-    counts = np.bincount(val, minlength=len(class_weights)) * class_weights
-    counted = counts > 0
-    return float((losses[counted] * counts[counted]).sum() / counts.sum())
+    counts = np.bincount(labels, minlength=len(class_weights)) * class_weights
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
 
 
 def _mean(sums: Sequence[Tensor] | deque[Tensor]) -> tuple[float, float]:

@@ -43,6 +43,8 @@ def choose(settings: JobSettings, cpu_flags: frozenset[str] | None = None) -> Pr
     choice = decide(settings, cpu_flags)
     if choice.missed:
         log.warning(errors.precision_missed(choice.asked, choice.why, choice.precision))
+    else:
+        log.info("Precision %s, where %s was asked for: %s", choice.precision, choice.asked, choice.why)
     return choice.precision
 
 
