@@ -16,7 +16,6 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from fusionzoo.training.progress import Pace, batches_done, batches_in_all, figures_of
 from fusionzoo.training.throughput import Reading, Throughput
-from fusionzoo.training.usage import duration
 
 SECONDS_BETWEEN_FIGURES = 1.0
 
@@ -33,7 +32,10 @@ class Bar(Callback):
         self._throughput, self._pace = throughput, Pace()
         self._before, self._since, self._figures = Reading(), 0.0, ""
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}% {task.fields[figures]}")
+            TextColumn("{task.description}"),
+            BarColumn(20),
+            TextColumn("{task.percentage:>3.0f}% {task.fields[figures]}"),
+            transient=True,
         )
         self._task = self._progress.add_task("", total=None, figures="", visible=False)
 
@@ -55,8 +57,7 @@ class Bar(Callback):
         if time.monotonic() - self._since >= SECONDS_BETWEEN_FIGURES:
             reading = self._throughput.read()
             left = self._pace.seconds_left(trainer, batches_done(trainer))
-            shown = figures_of(reading - self._before, trainer.world_size)
-            self._figures = ", ".join([*shown, *([] if left is None else [f"{duration(left)} left"])])
+            self._figures = "  ".join(figures_of(reading - self._before, trainer.world_size, left, short=True))
             self._before, self._since = reading, time.monotonic()
         self._show(trainer)
 

@@ -52,14 +52,16 @@ def batches_done(trainer: Trainer) -> int:
     return int(trainer.current_epoch * trainer.num_training_batches + trainer.fit_loop.epoch_loop.batch_idx + 1)
 
 
-def figures_of(done: Reading, processes: int) -> list[str]:
-    """Loss, rows and tokens per second, and padding; with several processes, as if all of them were as fast."""
+def figures_of(done: Reading, processes: int, seconds_left: float | None, short: bool = False) -> list[str]:
+    """Loss, speed, padding and time left; the speed of several processes as if all of them were as fast as this one."""
     shown = [f"train_loss {done.mean_loss:.4f}"] if done.mean_loss is not None else []
     shown.append(f"{done.rows_per_second * processes:,.0f} rows/s")
-    if done.encoded:
+    if done.encoded and not short:
         shown.append(f"{done.tokens_per_second * processes:,.0f} tokens/s")
     if done.padding is not None:
         shown.append(f"padding {done.padding:.1%}")
+    if seconds_left is not None:
+        shown.append(f"{duration(seconds_left)} left")
     return shown
 
 
@@ -79,10 +81,8 @@ class IntervalLines(Callback):
         if time.monotonic() - self._since < SECONDS_BETWEEN_LINES:
             return
         reading = self._throughput.read()
-        shown = figures_of(reading - self._before, trainer.world_size)
         left = self._pace.seconds_left(trainer, batches_done(trainer))
-        if left is not None:
-            shown.append(f"{duration(left)} left")
+        shown = figures_of(reading - self._before, trainer.world_size, left)
         log.info(
             "Epoch %d of %s, batch %d of %d, step %d: %s",
             *(trainer.current_epoch + 1, trainer.max_epochs, batch_idx + 1, trainer.num_training_batches),

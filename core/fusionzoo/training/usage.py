@@ -74,8 +74,10 @@ def lines(run: Mapping[str, Any]) -> Iterator[str]:
 
 def duration(seconds: float) -> str:
     """A time as a reader wants it: 3.2 s, 4 min 5 s, 3 h 12 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"
