@@ -105,7 +105,7 @@ def test_the_log_begins_with_what_is_trained_and_ends_with_what_came_out(done: t
     size = re.search(r"Model multimodal_bert: ([\d,]+) parameters, of which ([\d,]+) learn", log)
     assert size
     assert 0 < int(size[2].replace(",", "")) <= int(size[1].replace(",", "")) <= learning
-    assert re.search(r"160 training rows: 0 \d\d\.\d%, 1 \d\d\.\d%\n", log)
+    assert re.search(r"160 training rows: 0: \d\d\.\d%, 1: \d\d\.\d%\n", log)
     assert "Training on 1 process, CPU, precision" in log
     assert "up to 2 epochs of 10 batches" in log
     best = report(folder)["training"]["best"]
@@ -282,6 +282,11 @@ def test_padding_is_counted_in_what_the_text_encoder_computes() -> None:
     assert reading.computed == 3 * (3 * 4 + 2 * 30), "embeddings are not watched any more, and the batch stands"
     assert reading.encoded == 3 * len(data.tokens)
     assert reading.mean_loss == 2.0
+    with throughput.watching(encoder, in_one_graph=True):
+        throughput.on_train_batch_start(trainer, module, batch, 0)
+        encoder(torch.zeros(2, 3, dtype=torch.long))
+        throughput.on_train_batch_end(trainer, module, loss, batch, 0)
+    assert throughput.read().computed == reading.computed
 
 
 def batches(data: Any) -> Any:

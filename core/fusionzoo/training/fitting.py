@@ -112,7 +112,7 @@ def fit(
         stack.enter_context(compiling.compiled(built.model, running, job))
         stack.enter_context(last.termination.waits())
         stack.enter_context(quiet())
-        stack.enter_context(throughput.watching(running))
+        stack.enter_context(throughput.watching(running, compiling.in_one_graph(built.model, running, job)))
         if shown is not None:
             stack.enter_context(shown.shown())
         trainer.fit(module, datamodule=splits, ckpt_path=None if earlier is None else earlier.file)

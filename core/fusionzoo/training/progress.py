@@ -140,7 +140,7 @@ def announce(
     )
     if train.labels is not None:
         rows = np.bincount(train.labels, minlength=len(classes))
-        named = [f"{label} {count / len(train):.1%}" for label, count in zip(classes, rows, strict=True)]
+        named = [f"{label}: {count / len(train):.1%}" for label, count in zip(classes, rows, strict=True)]
         more = f" and {len(named) - SHOWN_CLASSES} more classes" if len(named) > SHOWN_CLASSES else ""
         log.info("%d training rows: %s%s", len(train), ", ".join(named[:SHOWN_CLASSES]), more)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"

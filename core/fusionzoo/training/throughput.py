@@ -78,11 +78,11 @@ class Throughput(Callback):
         self._total, self._batches, self._computed = Reading(), 0, 0
 
     @contextmanager
-    def watching(self, text_encoder: nn.Module | None) -> Iterator[None]:
-        """For a while, sees how many tokens this text encoder computes, if one runs."""
+    def watching(self, text_encoder: nn.Module | None, in_one_graph: bool = False) -> Iterator[None]:
+        """For a while, sees how many tokens this text encoder computes, if one runs; not within a compiled graph."""
         self._encodes = text_encoder is not None
         with ExitStack() as stack:
-            for module in () if text_encoder is None else text_encoder.modules():
+            for module in () if text_encoder is None or in_one_graph else text_encoder.modules():
                 if isinstance(module, nn.Embedding):
                     stack.callback(module.register_forward_pre_hook(self._see).remove)
             yield
