@@ -85,6 +85,20 @@ def callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
     ]
 
 
+def best(trainer: Trainer) -> dict[str, Any]:
+    """Which validation the best weights come from: `metric`, `value`, `epoch`, which counts from 1, and `step`."""
+    kept = next(callback for callback in trainer.checkpoint_callbacks if type(callback) is Kept)
+    if kept.best_model_score is None:
+        raise ValueError("no validation has been judged yet")
+    content = processes.from_first(lambda: _place(Path(kept.best_model_path)))
+    return {"metric": kept.monitor, "value": float(kept.best_model_score), **content}
+
+
+def _place(file: Path) -> dict[str, int]:
+    content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    return {"epoch": content["epoch"] + 1, "step": content["global_step"]}
+
+
 def kept_files(states: Iterable[Mapping[str, Any]]) -> list[str]:
     """The files of best weights that the states of a checkpoint's callbacks speak of."""
     return sorted({Path(path).name for state in states for path in state.get("best_k_models", ())})

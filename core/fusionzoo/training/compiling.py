@@ -79,6 +79,11 @@ def parts(model: nn.Module, text_encoder: nn.Module | None) -> list[nn.Module]:
     return layers or [model]
 
 
+def in_one_graph(model: nn.Module, text_encoder: nn.Module | None, settings: JobSettings) -> bool:
+    """Whether the whole model is compiled, so that what goes on inside it cannot be watched."""
+    return settings.torch_compile and parts(model, text_encoder) == [model]
+
+
 def _in_training(model: nn.Module, part: nn.Module) -> Callable[..., Any]:
     """The part's forward, compiled while the model is in training mode; a frozen part never is itself."""
     eager = part.forward

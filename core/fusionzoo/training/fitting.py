@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,8 +19,10 @@ from fusionzoo.sagemaker import Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import (
     averaging,
+    bar,
     checkpoints,
     compiling,
+    curves,
     features,
     guards,
     losses,
@@ -35,10 +36,12 @@ from fusionzoo.training import (
 from fusionzoo.training.datamodule import SplitsModule
 from fusionzoo.training.features import SplitFeatures
 from fusionzoo.training.module import Classifier
+from fusionzoo.training.phases import Phases
 from fusionzoo.training.preparing import Data, cache_of
 from fusionzoo.training.processes import ALONE, World
 from fusionzoo.training.resuming import Earlier, LastCheckpoint, RandomStates
 from fusionzoo.training.sharding import ShardedClassifier, ShardedStrategy
+from fusionzoo.training.throughput import Throughput
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +54,12 @@ def fit(
     last: LastCheckpoint,
     world: World = ALONE,
     earlier: Earlier | None = None,
+    throughput: Throughput | None = None,
 ) -> dict[str, Any]:
-    """Train to the best checkpoint in `paths.checkpoints`, from `earlier` on; returns how it went, for metrics.json."""
+    """Train to the best checkpoint in `paths.checkpoints`, from `earlier` on; returns how it went, for metrics.json.
+
+    What it costs in this run stands in `throughput` afterwards.
+    """
     job, train_split, chosen = architecture.job, data.splits["train"], precision.choose(architecture.job)
     text, labels = data.preprocessor.text, data.preprocessor.labels
     encoded = encode_once(paths, architecture, built, data, chosen)
@@ -70,7 +77,8 @@ def fit(
     if earlier is None:
         make_room(paths)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and device lists
-    terminal = sys.stdout.isatty()
+    throughput = throughput or Throughput(Phases())
+    shown = bar.Bar(throughput) if world.is_first and bar.can_show() else None
     trainer = Trainer(
         default_root_dir=paths.output_data,
         accelerator="auto",
@@ -82,24 +90,28 @@ def fit(
         accumulate_grad_batches=job.accumulate_grad_batches,
         gradient_clip_val=job.gradient_clip_val or None,
         val_check_interval=max(1, round(batches * job.val_check_interval)),
-        log_every_n_steps=max(1, min(50, batches)),
+        log_every_n_steps=max(1, min(50, batches // 20)),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        enable_progress_bar=terminal,
+        enable_progress_bar=False,
         enable_model_summary=False,
         logger=TensorBoardLogger(paths.output_data, name="tensorboard", version=""),
         plugins=[checkpoints.AtomicCheckpoints()],
+        profiler=throughput.wait,
         callbacks=[
             RandomStates(),
             *guards.callbacks(job, splits),
             *checkpoints.callbacks(paths.checkpoints, job),
             *averaging.callbacks(paths.checkpoints, job),
-            *progress.callbacks(terminal),
+            throughput,
+            curves.Curves(throughput),
+            progress.ValidationLines(throughput),
+            shown or progress.IntervalLines(throughput),
             *architecture.model.callbacks(architecture.hyperparameters.model),
             last,
         ],
     )
-    log.info("Training %s: %d batches per epoch, precision %s", job.model_class, batches, chosen)
+    progress.announce(job, built.model, train_split, labels.classes, batches, chosen, world.size)
     module.train()  # Lightning keeps the mode it finds, and a pretrained encoder comes in evaluation mode
     replaced, running = (built.text_encoder, None) if encoded else (None, built.text_encoder)
     with ExitStack() as stack:
@@ -108,12 +120,16 @@ def fit(
         stack.enter_context(last.termination.waits())
         stack.enter_context(quiet())
         stack.enter_context(memory.advice(trainer, job, splits))
+        stack.enter_context(throughput.watching(running, compiling.in_one_graph(built.model, running, job)))
+        if shown is not None:
+            stack.enter_context(shown.shown())
         trainer.fit(module, datamodule=splits, ckpt_path=None if earlier is None else earlier.file)
     summary = {
         **precision.decide(job).told(),
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
         "class_weights": weights,
+        "best": checkpoints.best(trainer),
         "top_checkpoints": averaging.kept_by(trainer),
     }
     last.finish(trainer, summary)

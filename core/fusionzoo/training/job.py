@@ -31,15 +31,19 @@ from fusionzoo.training import (
     memory,
     precision,
     processes,
+    progress,
     resuming,
     scoring,
     sharding,
+    usage,
 )
 from fusionzoo.training.fitting import fit
+from fusionzoo.training.phases import BUILD, EVALUATE, PREPARE, Phases
 from fusionzoo.training.preparing import Data, prepare
 from fusionzoo.training.processes import ALONE, World
 from fusionzoo.training.resuming import Earlier, LastCheckpoint
 from fusionzoo.training.stopping import Termination
+from fusionzoo.training.throughput import Throughput
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +60,8 @@ def train(paths: Paths, world: World = ALONE, termination: Termination | None = 
     Raises:
         errors.ZooError: something a user can mend; nothing half-written is left.
     """
+    phases = Phases()
+    phases.begin(PREPARE)
     architecture = choose(hyperparameters.read(paths))
     job = architecture.job
     compiling.check(job)
@@ -63,9 +69,10 @@ def train(paths: Paths, world: World = ALONE, termination: Termination | None = 
     check_processes(paths, job, world)
     if warning := learning.rate_warning(job, architecture.encoder_is_tuned):
         log.warning(warning)
-    whose = identity.of_settings(architecture, precision.choose(job))
+    whose = identity.of_settings(architecture, precision.decide(job).precision)
     earlier = processes.from_first(lambda: earlier_run(paths, whose))
     data = prepare(paths, architecture)
+    phases.begin(BUILD)
     seed_everything(job.seed, verbose=False)
     built = architecture.build(data.spec, pretrained=True)
     whose |= {**identity.of_data(data.contents, data.splits), **identity.of_code(built.model)}
@@ -74,19 +81,26 @@ def train(paths: Paths, world: World = ALONE, termination: Termination | None = 
     if world.is_first and earlier is None:
         rehearse(paths, built.model, data)
     torch.manual_seed(job.seed + world.rank)  # dropout differs between processes, weights do not
+    throughput = Throughput(phases)
     if earlier is None or earlier.finished is None:
         last = LastCheckpoint(paths.checkpoints, job, whose, termination)
-        summary = fit(paths, architecture, built, data, last, world, earlier)
+        summary = fit(paths, architecture, built, data, last, world, earlier, throughput)
     else:
         log.warning(errors.training_finished(earlier.file))
         summary = dict(earlier.finished)
+    phases.begin(EVALUATE)
     if sharding.is_sharded(job, world):
         built = architecture.build(data.spec)  # whole again
     summary = choose_weights(paths, job, built.model, data, summary)
     scored = [name for name in data.splits if name != "train"]  # every process in the same order
     with memory.scoring_advice([data.splits[name] for name in scored], job, next(built.model.parameters()).device):
         scores = {name: scoring.score(built.model, data.splits[name], job, world) for name in scored}
-    return write(paths, architecture, built.model, data, scores, summary) if world.is_first else None
+    usages = processes.gathered(usage.measured(throughput.read()))
+    if not world.is_first:
+        return None
+    report = write(paths, architecture, built.model, data, scores, summary, usage.joined(usages, phases.seconds))
+    describe(summary, usage.joined(usages, phases.seconds))
+    return report
 
 
 def check_processes(paths: Paths, job: JobSettings, world: World) -> None:
@@ -154,8 +168,12 @@ def write(
     data: Data,
     scores: Mapping[str, np.ndarray],
     summary: Mapping[str, Any],
+    run: Mapping[str, Any],
 ) -> Report:
-    """Evaluate, and leave the contract's artifacts, each proven by reading it back."""
+    """Evaluate, and leave the contract's artifacts, each proven by reading it back.
+
+    `summary` is how the training went, `run` what this run of the job has taken up to now.
+    """
     classes = data.preprocessor.labels.classes
     truth = {name: labels for name in scores if (labels := data.splits[name].labels) is not None}
     report = evaluate({name: Scored(truth[name], values) for name, values in scores.items()}, classes)
@@ -178,12 +196,24 @@ def write(
         predictions.write_predict_results(
             folder / PREDICT_RESULTS_FILE, ids, truth[shipped], scores[shipped], classes, shipped
         )
-        report.write(folder, {"training": dict(summary)})
+        report.write(folder, {"training": dict(summary), "run": dict(run)})
         bundle.write(paths.model, architecture, data.preprocessor, model, data.splits["val"], scores["val"])
     remove_stale_predictions(paths.output_data, {f"{name}_predictions.{data.channels[name].format}" for name in scores})
     for path in sorted([*paths.model.iterdir(), *paths.output_data.iterdir()]):
         log.info("Wrote %s%s", path, os.sep if path.is_dir() else "")
+    for name in scores:
+        progress.log_metrics({f"{name}_{key}": v for key, v in report.metrics(name).items() if v is not None})
     return report
+
+
+def describe(summary: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    """Log how the training went, and what the run of the job took."""
+    log.info(
+        "%d epochs, %d steps; the best validation: %s",
+        *(summary["epochs"], summary["steps"], progress.best_line(summary["best"])),
+    )
+    for line in usage.lines(run):
+        log.info(line)
 
 
 def remove_stale_predictions(folder: Path, written: Collection[str]) -> None:

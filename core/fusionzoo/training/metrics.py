@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -39,3 +41,27 @@ class SplitScores(Metric):
         figures = classification_metrics(dim_zero_cat(self.labels).cpu().numpy(), scores)
         loss = float((losses * weights).sum() / weights.sum())
         return {"val_loss": loss, **{f"val/{name}": value for name, value in figures.items() if value is not None}}
+
+
+class Means:
+    """Means over rows of named scalars that batches come with; sums stay on their device until they are taken.
+
+    They are of this process, and since it started: a resumed job has those of the rest of its epoch.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._rows: dict[str, int] = {}
+
+    def add(self, figures: Mapping[str, Tensor], rows: int) -> None:
+        """Add a batch's means over its rows, scalars []."""
+        for name, figure in figures.items():
+            part = figure.detach().float() * rows
+            self._sums[name] = self._sums[name] + part if name in self._sums else part
+            self._rows[name] = self._rows.get(name, 0) + rows
+
+    def take(self) -> dict[str, Tensor]:
+        """The means of what was added since the last time."""
+        means = {name: total / self._rows[name] for name, total in self._sums.items()}
+        self._sums, self._rows = {}, {}
+        return means

@@ -14,7 +14,7 @@ from fusionzoo.nn.schema import Batch, ModelOutput
 from fusionzoo.nn.scoring import logits_of
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import losses, optimizers, progress
-from fusionzoo.training.metrics import SplitScores
+from fusionzoo.training.metrics import Means, SplitScores
 
 STEPS_BETWEEN_LOOKS = 8  # at what other processes want, on a GPU
 
@@ -46,7 +46,7 @@ class Classifier(LightningModule):
         self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
         self._batch_weight = self._step_weight = torch.zeros(())  # of a batch's rows, of those that its step joins
         self._wishes, self._agreed = wishes, torch.zeros(3)
-        self.scores = SplitScores()
+        self.scores, self._means = SplitScores(), Means()
 
     def forward(self, batch: Batch) -> Tensor | ModelOutput:
         output: Tensor | ModelOutput = self.model(batch)
@@ -60,9 +60,8 @@ class Classifier(LightningModule):
         loss = by_row.sum() / weight.clamp(min=torch.finfo(torch.float32).tiny)  # no row may count
         if isinstance(output, ModelOutput):
             loss = loss + sum(output.penalties.values())
-            self._log_figures({f"penalty_{name}": penalty for name, penalty in output.penalties.items()}, batch.rows)
-            self._log_figures(output.figures, batch.rows)
-        self.log("train_loss", loss, batch_size=batch.rows)
+            penalties = {f"penalty_{name}": penalty for name, penalty in output.penalties.items()}
+            self._log_figures({**penalties, **output.figures}, batch.rows)
         begins = batch_idx % self.settings.accumulate_grad_batches == 0
         self._batch_weight = weight
         self._step_weight = weight if begins else self._step_weight + weight
@@ -105,9 +104,11 @@ class Classifier(LightningModule):
         return stop > 0, save > 0
 
     def _log_figures(self, figures: Mapping[str, Tensor], rows: int) -> None:
-        """Log means over the epoch of what an architecture tells of itself."""
-        named = {f"{progress.FIGURES}{name}": figure.float() for name, figure in figures.items()}
-        self.log_dict(named, batch_size=rows, on_step=False, on_epoch=True)
+        """Log means over the epoch's rows of what an architecture tells of itself, at its end: Lightning is slow."""
+        self._means.add(figures, rows)
+        if self.trainer.is_last_batch:
+            named = {f"{progress.FIGURES}{name}": mean for name, mean in self._means.take().items()}
+            self.log_dict(named, batch_size=1, on_step=False, on_epoch=True)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Which rows have finite logits [rows] bool."""

@@ -100,7 +100,10 @@ def warmup_steps(settings: JobSettings, steps: int) -> int:
 def parameter_groups(
     model: nn.Module, pretrained: nn.Module | None, settings: JobSettings, own: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Groups with `params`, `lr` and `weight_decay`, each trainable parameter in exactly one.
+    """Groups with `params`, `lr`, `weight_decay` and `name`, each trainable parameter in exactly one.
+
+    Groups of one name learn at one rate: `encoder`, with `layer_decay` one for each rate, and `head`; `model` where no
+    pretrained part learns; and the plugin's.
 
     Args:
         pretrained: the part of the model that starts from pretrained weights, if any.
@@ -118,8 +121,9 @@ def parameter_groups(
             "params": list(group["params"]),
             "lr": rate * group.get("lr_scale", 1.0),
             "weight_decay": group.get("weight_decay", settings.weight_decay),
+            "name": group.get("name", f"plugin_{number}"),
         }
-        for group in own
+        for number, group in enumerate(own)
     ]
     undecayed = _undecayed(model)
     fresh = settings.head_lr_scale if tuned else 1.0
@@ -131,10 +135,17 @@ def parameter_groups(
         if id(p) not in taken:
             key = (id(p) in scales, scales.get(id(p), fresh), id(p) not in undecayed)
             alike.setdefault(key, []).append(p)
-    for (_, scale, decayed), params in sorted(alike.items(), key=lambda item: item[0], reverse=True):
+    for (tuned_part, scale, decayed), params in sorted(alike.items(), key=lambda item: item[0], reverse=True):
         decay = settings.weight_decay if decayed else 0.0
-        groups.append({"params": params, "lr": rate * scale, "weight_decay": decay})
+        name = _name(tuned_part, scale, settings) if tuned else "model"
+        groups.append({"params": params, "lr": rate * scale, "weight_decay": decay, "name": name})
     return groups
+
+
+def _name(pretrained: bool, scale: float, settings: JobSettings) -> str:
+    if not pretrained:
+        return "head"
+    return "encoder" if settings.layer_decay is None else f"encoder_x{scale:.3g}"
 
 
 def _encoder_scales(pretrained: nn.Module, settings: JobSettings) -> dict[int, float]:
