@@ -888,7 +888,7 @@ def nothing_learned(
     return (
         f"The first {batches} batches taught the model nothing that shows: val_loss is {val_loss:.4f}, and "
         f"{constant:.4f} for one who says val's class shares of every row; the training "
-        f"loss was {first:.4f} per row in the first {'batch' if at_ends == 1 else 'batches'} "
+        f"loss was {first:.4f} per row in the first {at_ends} {'batch' if at_ends == 1 else 'batches'} "
         f"and {last:.4f} in the last {at_ends}. "
         f"Fix: raise lr (largest rates {shown}), check that label_name belongs to the text and the table, or give "
         "more rows or epochs."
