@@ -351,7 +351,7 @@ def test_an_epoch_that_taught_nothing_says_so_with_figures_and_one_that_did_does
         folder = JobFolder(tmp_path / str(lr)).fill(max_epochs=2, lr=lr)
         assert folder.run() == 0
         out = capsys.readouterr().out
-        assert out.count("The first epoch taught the model nothing that shows") == warned
+        assert out.count("taught the model nothing that shows") == warned
     assert json.loads((folder.output / "metrics.json").read_text())["training"]["epochs"] == 2
 
 
@@ -368,8 +368,16 @@ def test_the_warning_compares_val_loss_with_the_shares_of_train_and_the_losses_o
     share = labels.mean()
     entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
     assert f"val_loss is 0.6931, and {entropy:.4f} for one who says val's class shares" in caplog.text
-    assert "0.6931 per row in its first 2 steps and 0.6931 in its last 2" in caplog.text
+    assert "0.6931 per row in the first 2 batches and 0.6931 in the last 2" in caplog.text
     assert "largest rates 1.0e-02" in caplog.text
+    assert caplog.text.count("The first 8 batches taught") == 1
+
+
+def test_an_epoch_of_few_batches_is_judged_with_those_after_it(tmp_path: Path, caplog: Any) -> None:
+    with caplog.at_level(logging.WARNING, "fusionzoo"):
+        fit(lambda model, batch, logits: 0 * logits, tmp_path, epochs=5, early_stop_patience=9)
+    assert caplog.text.count("taught") == 1
+    assert "The first 32 batches taught" in caplog.text
 
 
 def test_either_sign_of_learning_keeps_the_warning_away(tmp_path: Path, caplog: Any) -> None:

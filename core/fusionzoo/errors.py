@@ -905,14 +905,21 @@ def encoder_rate_unusual(rate: float, optimizer: str, lowest: float, highest: fl
 
 
 def nothing_learned(
-    val_loss: float, constant: float, first: float, last: float, steps: int, rates: Sequence[float]
+    batches: int,
+    val_loss: float,
+    constant: float,
+    first: float,
+    last: float,
+    at_ends: int,
+    rates: Sequence[float],
 ) -> str:
-    """`first` and `last` are mean losses of a row in so many steps at either end of the first epoch."""
+    """`first` and `last` are mean losses of a row in so many batches at either end of those trained so far."""
     shown = ", ".join(f"{rate:.1e}" for rate in sorted(set(rates)))
     return (
-        f"The first epoch taught the model nothing that shows: val_loss is {val_loss:.4f}, and {constant:.4f} for one "
-        f"who says val's class shares of every row; the training loss was {first:.4f} per row in its first "
-        f"{_count(steps, 'step')} and {last:.4f} in its last {steps}. "
+        f"The first {batches} batches taught the model nothing that shows: val_loss is {val_loss:.4f}, and "
+        f"{constant:.4f} for one who says val's class shares of every row; the training "
+        f"loss was {first:.4f} per row in the first {at_ends} {'batch' if at_ends == 1 else 'batches'} "
+        f"and {last:.4f} in the last {at_ends}. "
         f"Fix: raise lr (largest rates {shown}), check that label_name belongs to the text and the table, or give "
         "more rows or epochs."
     )

@@ -29,7 +29,8 @@ TOLERATED: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"adamw": (1e-7, 1e-3), "adam": (1e-7, 1e-3), "sgd": (1e-6, 1.0)}
 )
 MOST_STEPS = 100  # at either end of the first epoch whose losses are compared
-FEWEST_STEPS = 4  # of an epoch that can be judged
+ENOUGH_BATCHES = 30  # to be judged at the end of an epoch
+FEWEST_BATCHES = 4  # to be judged at all
 SMALLEST_GAIN = 0.02  # of val_loss over the constant prediction, as a share of its loss (McFadden's R2)
 ERRORS = 2.0  # standard errors by which the training loss must fall to have fallen
 
@@ -51,51 +52,63 @@ class FirstEpoch(Callback):
     """Warns after the first epoch where nothing points to learning. Both must hold:
 
     - `val_loss` is not 2 % below that of the constant prediction that suits val best, its (weighted) class shares;
-    - the mean training loss of a row in the epoch's last quarter (100 steps at most) is not below that of its first
-      by two standard errors.
+    - the mean training loss of a row in the latest steps (a quarter of an epoch, 100 at most) is not below that in as
+      many first ones by two standard errors.
 
-    An epoch of fewer than four steps, or one that was not trained from its beginning, is not judged.
+    With fewer than 30 batches in an epoch, it waits for more epochs, or for the end. A training of fewer than four
+    batches, or one that goes on from a checkpoint, is not judged.
 
     Args:
         val: class indices [rows]; where there are none, nothing is judged.
     """
 
     def __init__(self, val: np.ndarray | None) -> None:
-        self._val = val
+        self._val, self._watching, self._batches = val, False, 0
         self._first: list[Tensor] = []
         self._last: deque[Tensor] = deque()
         self._rates: list[float] = []
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        steps = int(trainer.num_training_batches)
-        self._last = deque(maxlen=min(MOST_STEPS, max(1, steps // 4)))
-
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
-        self._rates = [max(pair) for pair in zip(rates, self._rates or rates, strict=True)]
+        if trainer.current_epoch == batch_idx == 0:
+            self._watching = self._val is not None
+            self._last = deque(maxlen=min(MOST_STEPS, max(1, int(trainer.num_training_batches) // 4)))
+        if self._watching:
+            rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
+            self._rates = [max(pair) for pair in zip(rates, self._rates or rates, strict=True)]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        if trainer.current_epoch or (batch_idx and not self._first):
-            return  # the second epoch, or a training that goes on amid the first
+        if not self._watching:
+            return
         losses = outputs["row_losses"]
         sums = torch.stack([torch.full_like(losses.sum(), len(losses)), losses.sum(), losses.square().sum()])
         if len(self._first) < (self._last.maxlen or 0):
             self._first.append(sums)
         self._last.append(sums)
+        self._batches += 1
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.current_epoch or not trainer.is_global_zero or not self._first:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._batches >= ENOUGH_BATCHES:
+            self._judge(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._judge(trainer, pl_module)
+
+    def _judge(self, trainer: Trainer, pl_module: Any) -> None:
+        """Once, and only by the first rank, whose training losses stand for all."""
+        if not self._watching:
             return
-        if trainer.num_training_batches < FEWEST_STEPS or self._val is None:
+        self._watching = False
+        if not trainer.is_global_zero or self._val is None or self._batches < FEWEST_BATCHES:
             return
         constant = constant_loss(self._val, pl_module.class_weights.cpu().numpy())
         val_loss = float(trainer.callback_metrics["val_loss"])
         (first, first_variance), (last, last_variance) = _mean(self._first), _mean(self._last)
         fell = first - last > ERRORS * math.sqrt(first_variance + last_variance)
         if not fell and val_loss > (1 - SMALLEST_GAIN) * constant > 0:  # 0: only one class counts
-            log.warning(errors.nothing_learned(val_loss, constant, first, last, len(self._first), self._rates))
+            steps = len(self._first)
+            log.warning(errors.nothing_learned(self._batches, val_loss, constant, first, last, steps, self._rates))
 
 
 def constant_loss(labels: np.ndarray, class_weights: np.ndarray) -> float:
