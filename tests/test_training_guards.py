@@ -300,7 +300,7 @@ def test_of_several_processes_each_ends_and_names_the_row_whichever_had_it(tmp_p
     assert [process.exitcode for process in processes] == [0, 0]
     (first, rows), (second, others) = told.get(), told.get()
     assert first == second
-    assert "in step 3 (epoch 1, batch 3 of 4)" in first
+    assert "in step 3 (epoch 1, batch 3 of 8)" in first
     assert f"At fault: 1 of the batch's {len(rows) + len(others)} rows: " in first
     assert f"'a{rows[2]}'" in first or f"'a{others[2]}'" in first
     assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.optim import Optimizer
 
+from fusionzoo.training.gradients import norms_of
 from fusionzoo.training.throughput import Reading, Throughput
 
 
@@ -28,9 +29,10 @@ class Curves(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         step = trainer.global_step + 1
-        if trainer.is_global_zero and step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._rates = {f"lr/{group['name']}": float(group["lr"]) for group in optimizer.param_groups}
-            self._norm = gradient_norm(optimizer)
+            gradients = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+            self._norm = torch.linalg.vector_norm(norms_of(gradients)) if gradients else torch.zeros(())
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -49,10 +51,3 @@ class Curves(Callback):
             figures["throughput/padding"] = done.padding
         trainer.logger.log_metrics(figures, step=trainer.global_step - 1)  # as Lightning counts
         self._norm = None
-
-
-def gradient_norm(optimizer: Optimizer) -> Tensor:
-    """The Euclidean norm [] of all gradients together, on their device."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    norms = [torch.linalg.vector_norm(p.grad.float()) for p in parameters if p.grad is not None]
-    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())

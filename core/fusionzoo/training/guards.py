@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.checkpoints import PREFIX
 from fusionzoo.training.datamodule import SplitsModule
+from fusionzoo.training.gradients import norms_of
 from fusionzoo.training.learning import FirstEpoch
 from fusionzoo.training.memory import BatchWatch
 
@@ -238,11 +239,6 @@ class ValidationGuard(Callback):
         value = None if found is None else float(found)
         if value is None or not math.isfinite(value):
             raise errors.MetricUndefinedError(metric, value)
-
-
-def norms_of(tensors: Sequence[Tensor]) -> Tensor:
-    """The norm of each tensor [tensors] float32, in a few kernels; not finite where one of its numbers is not."""
-    return torch.stack([norm.float() for norm in torch._foreach_norm(list(tensors))])
 
 
 def ids_of(ids: pa.Array | pa.ChunkedArray, rows: Iterable[int]) -> list[Any]:

@@ -14,6 +14,7 @@ from fusionzoo.nn.schema import Batch, ModelOutput
 from fusionzoo.nn.scoring import logits_of
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import losses, optimizers, progress
+from fusionzoo.training.gradients import own_part
 from fusionzoo.training.metrics import Means, SplitScores
 
 STEPS_BETWEEN_LOOKS = 8  # at what other processes want, on a GPU
@@ -89,7 +90,7 @@ class Classifier(LightningModule):
         factor = divided / total.clamp(min=torch.finfo(torch.float32).tiny)
         for parameter in self.parameters():
             if parameter.grad is not None:
-                _own_part(parameter.grad).mul_(factor)
+                own_part(parameter.grad).mul_(factor)
 
     def agreed_wishes(self) -> tuple[bool, bool]:
         """At the end of a step, the same on all processes: whether any wants to stop, and whether any wants to save.
@@ -124,12 +125,6 @@ class Classifier(LightningModule):
         optimizer = optimizers.build(self._groups, self.settings)
         schedule = optimizers.scheduler(optimizer, self.settings, self._steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def _own_part(gradient: Tensor) -> Tensor:
-    """What this process has of a gradient: all of it, but under FSDP."""
-    part: Tensor = gradient.to_local() if hasattr(gradient, "to_local") else gradient
-    return part
 
 
 def _labels(batch: Batch) -> tuple[Tensor, Tensor]:
