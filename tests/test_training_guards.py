@@ -504,7 +504,8 @@ sys.exit(folder.run())
 
 def test_a_job_that_really_has_too_little_memory_leaves_the_advice_as_its_cause(tmp_path: Path) -> None:
     run = [sys.executable, "-c", HUNGRY, str(tmp_path / "ml")]
-    done = subprocess.run(run, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(run, capture_output=True, text=True, env=environ)
     cause = (tmp_path / "ml/output/failure").read_text()
     assert done.returncode == 1
     assert cause.startswith("Out of memory in training step 1 (epoch 1): 16 rows, 16 chunks of ")
