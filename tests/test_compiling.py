@@ -44,9 +44,9 @@ def trained(root: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tup
     step = Classifier.training_step
 
     def recorded(self: Classifier, batch: Any, batch_idx: int) -> Tensor:
-        loss = step(self, batch, batch_idx)
-        losses.append(loss.item())
-        return loss
+        output = step(self, batch, batch_idx)
+        losses.append(output["loss"].item())
+        return output
 
     monkeypatch.setattr(Classifier, "training_step", recorded)
     counters.clear()

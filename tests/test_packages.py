@@ -376,6 +376,7 @@ def test_a_strangers_plugin_trains_by_its_model_class_and_is_missed_when_it_is_u
     assert json.loads((root / "model/hyperparameters.json").read_text("utf-8"))["num_layers"] == 1
 
     environment.pip_install("fusionzoo-cnn", wheels)
+    shutil.rmtree(root / "checkpoints")
     status, log = environment.train(root, "multimodal_film", text_encoder="cnn", **SMALL_CNN)
     assert status == 0, log
     assert_scores_as_in_training(root)

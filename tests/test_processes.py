@@ -137,7 +137,7 @@ def test_devices_starts_the_processes_of_a_host_itself(tmp_path: Path) -> None:
     assert one.run() == 0
     assert run(two, program=[str(TRAIN_PY)]) == 0, log_of(two)
     assert "Starting 2 of 2 processes on this host" in log_of(two)
-    assert log_of(two).count("Training multimodal_cnn") == 1
+    assert log_of(two).count("Model multimodal_cnn") == 1
     assert_same(one, two)
 
 

@@ -74,12 +74,6 @@ class Architecture:
         """Whether the text encoder starts from pretrained weights."""
         return self.hyperparameters.encoder is not None and self.hyperparameters.encoder.pretrained
 
-    @property
-    def encoder_is_tuned(self) -> bool:
-        """Whether the text encoder starts from pretrained weights and learns on."""
-        encoder = self.hyperparameters.encoder
-        return encoder is not None and encoder.pretrained and not encoder.frozen_weights
-
     def encoder_identity(self, spec: InputSpec) -> dict[str, Any]:
         """What the text encoder's code and settings are, in plain JSON values; not its weights."""
         if self.encoder is None or spec.text is None:

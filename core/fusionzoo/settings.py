@@ -174,11 +174,6 @@ class ModelSettings(BaseModel):
         """Whether `load_pretrained` will put weights in place: decides learning rates."""
         return False
 
-    @property
-    def frozen_weights(self) -> bool:
-        """Whether pretrained weights stay as they are, so that no learning rate acts on them."""
-        return False
-
 
 class TextSettings(ModelSettings):
     """Base of the settings of a model that reads text alone, through any text encoder."""

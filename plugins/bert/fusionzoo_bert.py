@@ -8,18 +8,10 @@ from typing import Any, Literal, Self
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 
 from fusionzoo.errors import SettingFault
-from fusionzoo.nn.hugging_face import (
-    check_encoder,
-    drops_attention,
-    last_layers,
-    load_weights,
-    make_config,
-    read_config,
-    use_attention,
-)
+from fusionzoo.nn.hugging_face import check_encoder, last_layers, load_weights, make_config, new_encoder, read_config
 from fusionzoo.nn.length_groups import encode_in_groups
 from fusionzoo.nn.pooling import first_token, mean_by_row, token_mean
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
@@ -61,10 +53,6 @@ class BertEncoderSettings(ModelSettings):
     @property
     def pretrained(self) -> bool:
         return self.encoder_name is not None
-
-    @property
-    def frozen_weights(self) -> bool:
-        return self.freeze_text_encoder
 
     def resolve(self, job: JobSettings) -> Self:
         """The settings with the encoder's name and configuration filled in, and checked against the job."""
@@ -114,14 +102,13 @@ class BertEncoder(nn.Module):
         if text.vocab_size > config.vocab_size:
             problem = f"it has {text.vocab_size} tokens, the encoder {settings.encoder_name} only {config.vocab_size}"
             raise SettingFault("tokenizer", text.tokenizer, problem, "use the encoder's own tokenizer")
-        self.backbone: PreTrainedModel = AutoModel.from_config(config).float()  # type: ignore[no-untyped-call]
+        self.backbone: PreTrainedModel = new_encoder(config)
         if self.pooling != "pooler" and getattr(self.backbone, "pooler", None) is not None:
-            self.backbone.pooler = None  # it would get no gradient
+            self.backbone.pooler = None  # type: ignore[assignment] # it would get no gradient
         if settings.use_gradient_checkpointing:
-            self.backbone.gradient_checkpointing_enable({"use_reentrant": False})
+            self.backbone.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
         if self.frozen:
             self.backbone.requires_grad_(False)
-        self._drops_attention = drops_attention(self.backbone)
         self.dim = int(config.hidden_size)
 
     def train(self, mode: bool = True) -> Self:
@@ -138,8 +125,6 @@ class BertEncoder(nn.Module):
         return TextFeatures(tokens, batch.token_mask, batch.chunk_row, self._pool(tokens, pooler, batch))
 
     def _encode(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        if self._drops_attention:
-            use_attention(self.backbone, tokens.device)
         output = self.backbone(input_ids=tokens, attention_mask=mask.long())
         return (output.last_hidden_state, *([output.pooler_output] if self.pooling == "pooler" else []))
 

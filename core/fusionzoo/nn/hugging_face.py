@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import torch
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
@@ -68,20 +67,26 @@ def _positions(config: PretrainedConfig) -> int | None:
     return int(limit) - offset
 
 
-def drops_attention(backbone: PreTrainedModel) -> bool:
-    """Whether `use_attention` can pay: torch's own attention with dropout, which this transformers can exchange."""
-    config = backbone.config
-    exchangeable = hasattr(backbone, "set_attn_implementation")  # since transformers 4.52
-    return exchangeable and config._attn_implementation == "sdpa" and any(getattr(config, n, 0) for n in DROPOUTS)
+def new_encoder(config: PretrainedConfig) -> PreTrainedModel:
+    """An encoder with random weights in float32.
 
-
-def use_attention(backbone: PreTrainedModel, device: torch.device) -> None:
-    """Exchange torch's attention for plain operations where those are faster: with dropout, on a CPU.
-
-    There, torch has no fused kernel with dropout, and what it does instead takes longer. Both are the same function
-    and draw the same numbers: results differ by rounding.
+    With dropout on a CPU, it runs plain operations in the place of torch's attention: torch has no fused kernel there,
+    and what it does instead takes longer. Both are the same function and draw the same numbers: results differ by
+    rounding.
     """
-    wanted = "eager" if backbone.training and device.type == "cpu" else "sdpa"
+    backbone: PreTrainedModel = AutoModel.from_config(config).float()  # type: ignore[no-untyped-call]
+    exchangeable = hasattr(backbone, "set_attn_implementation")  # since transformers 4.52
+    if (
+        exchangeable
+        and backbone.config._attn_implementation == "sdpa"
+        and any(getattr(backbone.config, n, 0) for n in DROPOUTS)
+    ):
+        backbone.register_forward_pre_hook(_use_attention)
+    return backbone
+
+
+def _use_attention(backbone: PreTrainedModel, arguments: tuple[Any, ...]) -> None:
+    wanted = "eager" if backbone.training and backbone.device.type == "cpu" else "sdpa"
     if backbone.config._attn_implementation != wanted:
         backbone.set_attn_implementation(wanted)
 

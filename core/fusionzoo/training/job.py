@@ -26,6 +26,7 @@ from fusionzoo.training import (
     averaging,
     checkpoints,
     compiling,
+    features,
     identity,
     learning,
     memory,
@@ -67,14 +68,15 @@ def train(paths: Paths, world: World = ALONE, termination: Termination | None = 
     compiling.check(job)
     sharding.check(job)
     check_processes(paths, job, world)
-    if warning := learning.rate_warning(job, architecture.encoder_is_tuned):
-        log.warning(warning)
     whose = identity.of_settings(architecture, precision.decide(job).precision)
     earlier = processes.from_first(lambda: earlier_run(paths, whose))
     data = prepare(paths, architecture)
     phases.begin(BUILD)
     seed_everything(job.seed, verbose=False)
     built = architecture.build(data.spec, pretrained=True)
+    encoder = built.text_encoder if architecture.encoder_is_pretrained else None
+    if warning := learning.rate_warning(job, tuned=encoder is not None and not features.is_frozen(encoder)):
+        log.warning(warning)
     whose |= {**identity.of_data(data.contents, data.splits), **identity.of_code(built.model)}
     check_alike(whose, world)
     resuming.check(earlier, whose)
