@@ -141,7 +141,7 @@ def test_on_a_terminal_there_is_one_bar_and_log_lines_stand_above_it(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(bar, "SECONDS_BETWEEN_FIGURES", 0.0)
-    job.fill(rows=80)
+    job.fill(rows=1600)
     terminal, stdout = pty.openpty()
     seen: list[bytes] = []
 
