@@ -23,7 +23,7 @@ demo: install
 	$(BIN)/fusionzoo demo --root $(DEMO_ROOT) $(DEMO_ARGS)
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: install
 	$(BIN)/ruff check .

@@ -190,8 +190,7 @@ def dying(job: JobFolder, install: Installer, how: str) -> JobFolder:
     return job.fill(**STEADY, model_class="dying", checkpoint_every_n_steps=2)
 
 
-@pytest.mark.parametrize("rank", ["0", "1"])
-@pytest.mark.parametrize("program", [None, [str(TRAIN_PY)]])
+@pytest.mark.parametrize(("rank", "program"), [("0", [str(TRAIN_PY)]), ("1", None), ("1", [str(TRAIN_PY)])])
 def test_a_process_that_fails_ends_the_job_with_its_own_cause(
     rank: str, program: list[str] | None, job: JobFolder, install: Installer
 ) -> None:
