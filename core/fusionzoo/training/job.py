@@ -146,8 +146,8 @@ def choose_weights(
     paths: Paths, job: JobSettings, model: nn.Module, data: Data, summary: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Put the best weights into the model, in every process; returns the summary with what they are made of."""
-    checkpoints.load_best(paths.checkpoints, model)
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
+    checkpoints.load_best(paths.checkpoints, model)
     top, weights = summary["top_checkpoints"], summary["class_weights"]
     if not top:
         return dict(summary)
