@@ -447,3 +447,9 @@ def test_a_sharded_channel_is_refused_where_there_are_several_hosts(tmp_path: Pa
     check_processes(paths, settings(), World(0, 2, 0, 2))
     with pytest.raises(errors.ProcessesError, match="'train' is ShardedByS3Key: each of 2 hosts sees other rows"):
         check_processes(paths, settings(), World(1, 2, 0, 1))
+
+
+def test_a_warning_about_the_settings_is_logged_once(job: JobFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    job.fill(max_epochs=1, model_class="cnn", hidden_common_dim=16)
+    assert job.run() == 0
+    assert capsys.readouterr().out.count("does not read these columns") == 1

@@ -227,6 +227,7 @@ def test_the_gradient_norm_is_what_clipping_measures() -> None:
     norm = torch.linalg.vector_norm(gradients.norms_of(found))
     assert norm == pytest.approx(float(nn.utils.clip_grad_norm_(net.parameters(), 0.1)))
     assert norm > 0.1
+    assert gradients.norms_of([]).tolist() == []
 
 
 # --- what a run took

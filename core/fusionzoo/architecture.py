@@ -91,7 +91,7 @@ class Architecture:
 
 
 def choose(raw: Mapping[str, Any]) -> Architecture:
-    """The architecture that flat hyperparameters ask for; warnings about them are logged.
+    """The architecture that flat hyperparameters ask for; `hyperparameters.warnings` are for the caller to tell.
 
     Raises:
         fusionzoo.errors.ZooError: a plugin cannot be used, or settings are wrong; all faults of them together.
@@ -107,6 +107,4 @@ def choose(raw: Mapping[str, Any]) -> Architecture:
         lambda name: settings_of(MODELS, name),
         lambda name: settings_of(TEXT_ENCODERS, name),
     )
-    for warning in parsed.warnings:
-        log.warning(warning)
     return Architecture(loaded[MODELS], loaded.get(TEXT_ENCODERS), parsed)

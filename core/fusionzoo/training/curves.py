@@ -32,7 +32,7 @@ class Curves(Callback):
         if step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._rates = {f"lr/{group['name']}": float(group["lr"]) for group in optimizer.param_groups}
             gradients = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
-            self._norm = torch.linalg.vector_norm(norms_of(gradients)) if gradients else torch.zeros(())
+            self._norm = torch.linalg.vector_norm(norms_of(gradients))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

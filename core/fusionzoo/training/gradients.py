@@ -21,6 +21,8 @@ def norms_of(tensors: Iterable[Tensor]) -> Tensor:
     Of tensors in parts, that of the whole: then every process must ask.
     """
     whole = list(tensors)
+    if not whole:
+        return torch.zeros(0)
     parts = [own_part(tensor) for tensor in whole]
     found = torch.stack([norm.float() for norm in torch._foreach_norm(parts)])
     if any(part is not tensor for part, tensor in zip(parts, whole, strict=True)):

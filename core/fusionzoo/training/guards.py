@@ -18,6 +18,7 @@ from fusionzoo import errors
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
+from fusionzoo.training import optimizers, processes
 from fusionzoo.training.checkpoints import PREFIX
 from fusionzoo.training.datamodule import SplitsModule
 from fusionzoo.training.gradients import norms_of
@@ -87,7 +88,7 @@ class DivergenceGuard(Callback):
         self._overflows = 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        self._rates = rates_of(trainer)
+        self._rates = optimizers.rates_of(trainer.optimizers)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         named = [(n, p.grad) for n, p in pl_module.named_parameters() if p.grad is not None]
@@ -133,7 +134,7 @@ class DivergenceGuard(Callback):
         if not all(finite):
             broken = [name for (name, _), good in zip(learned, finite, strict=True) if not good]
             raise errors.TrainingDivergedError.weights(
-                trainer.global_step, broken, rates_of(trainer), remedy(self._settings, trainer)
+                trainer.global_step, broken, optimizers.rates_of(trainer.optimizers), remedy(self._settings, trainer)
             )
 
     def _settle(self, trainer: Trainer, wait_for_last: bool) -> None:
@@ -155,17 +156,17 @@ class DivergenceGuard(Callback):
         self._overflows += 1
         scaled = trainer.precision == "16-mixed"
         if not scaled or self._overflows >= OVERFLOWS:
-            ids = _gathered(trainer, self._named(torch.cat(look.rows_of_step)))
+            ids = _gathered(self._named(torch.cat(look.rows_of_step)))
             rows = errors.rows_of_step(ids) + (f" {errors.gradient_overflows(OVERFLOWS)}" if scaled else "")
             raise errors.TrainingDivergedError.gradient(
                 look.place, rows, self._gradients(look), look.rates, remedy(self._settings, trainer)
             )
 
     def _diverged_loss(self, trainer: Trainer, look: _Look) -> errors.TrainingDivergedError:
-        broken = _gathered(trainer, self._named(look.rows[~look.row_losses.isfinite()]))
-        every = _gathered(trainer, self._named(look.rows))
+        broken = _gathered(self._named(look.rows[~look.row_losses.isfinite()]))
+        every = _gathered(self._named(look.rows))
         rows = errors.rows_not_finite(broken, len(every)) if broken else errors.rows_finite_loss_not(every)
-        values = _gathered(trainer, [float(look.loss)])
+        values = _gathered([float(look.loss)])
         value = next(value for value in values if not math.isfinite(value))
         return errors.TrainingDivergedError.loss(
             look.place, value, rows, self._gradients(look), look.rates, remedy(self._settings, trainer)
@@ -226,11 +227,11 @@ class ValidationGuard(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         finite = torch.cat([finite for _, finite in self._seen])
-        broken = _gathered(trainer, torch.cat([rows for rows, _ in self._seen])[~finite].tolist())
+        broken = _gathered(torch.cat([rows for rows, _ in self._seen])[~finite].tolist())
         if broken:
             rows = errors.rows_of_val(ids_of(self._ids, sorted(broken)), len(self._ids))
             raise errors.TrainingDivergedError.outputs(
-                trainer.global_step, rows, rates_of(trainer), remedy(self._settings, trainer)
+                trainer.global_step, rows, optimizers.rates_of(trainer.optimizers), remedy(self._settings, trainer)
             )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -246,20 +247,11 @@ def ids_of(ids: pa.Array | pa.ChunkedArray, rows: Iterable[int]) -> list[Any]:
     return [ids[row].as_py() for row in rows]
 
 
-def rates_of(trainer: Trainer) -> list[float]:
-    """The learning rates of the step that comes next, one per group of parameters."""
-    return [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
-
-
 def remedy(settings: JobSettings, trainer: Trainer) -> str:
     """What to change in the settings of a training that diverged."""
     return errors.divergence_remedy(settings.lr, settings.gradient_clip_val, str(trainer.precision))
 
 
-def _gathered(trainer: Trainer, found: list[Any]) -> list[Any]:
+def _gathered(found: list[Any]) -> list[Any]:
     """What all ranks have found, in the order of the ranks. All of them must ask."""
-    if trainer.world_size == 1:
-        return found
-    parts: list[list[Any]] = [[] for _ in range(trainer.world_size)]
-    torch.distributed.all_gather_object(parts, found)
-    return [entry for part in parts for entry in part]
+    return [entry for part in processes.gathered(found) for entry in part]

@@ -64,6 +64,8 @@ def train(paths: Paths, world: World = ALONE, termination: Termination | None = 
     phases = Phases()
     phases.begin(PREPARE)
     architecture = choose(hyperparameters.read(paths))
+    for told in architecture.hyperparameters.warnings:
+        log.warning(told)
     job = architecture.job
     compiling.check(job)
     sharding.check(job)

@@ -18,7 +18,7 @@ from torch import Tensor
 from fusionzoo import errors
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
-from fusionzoo.training.optimizers import PRETRAINED_LR
+from fusionzoo.training.optimizers import PRETRAINED_LR, rates_of
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class FirstEpoch(Callback):
             self._watching = self._val is not None
             self._last = deque(maxlen=min(MOST_STEPS, max(1, int(trainer.num_training_batches) // 4)))
         if self._watching:
-            rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
+            rates = rates_of(trainer.optimizers)
             self._rates = [max(pair) for pair in zip(rates, self._rates or rates, strict=True)]
 
     def on_train_batch_end(

@@ -64,6 +64,11 @@ def has_fused(optimizer: str, parameters: Iterable[Parameter], torch_version: st
     return all(has(parameter) for parameter in parameters)
 
 
+def rates_of(optimizers: Iterable[Optimizer]) -> list[float]:
+    """The learning rates of the step that comes next, one per group of parameters."""
+    return [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+
+
 def steps_of(batches: int, settings: JobSettings) -> int:
     """Optimiser steps of an epoch of so many batches; the last step may be of fewer batches than the others."""
     return -(-batches // settings.accumulate_grad_batches)
