@@ -8,8 +8,8 @@ import random
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from fusionzoo.training import job as contents
 from fusionzoo.training import resuming
 from fusionzoo.training.checkpoints import AtomicCheckpoints
 from fusionzoo.training.module import Classifier
@@ -332,15 +333,69 @@ def test_sigterm_saves_the_state_at_the_end_of_the_step_and_ends_the_job(
     assert results(job) == wanted
 
 
-def test_sigterm_outside_of_a_training_ends_the_job_at_once(tmp_path: Path) -> None:
-    job = JobFolder(tmp_path / "ml").fill(rows=400_00, tokenizer="word")
-    pid = os.fork()
-    if not pid:
-        os._exit(job.run())
-    time.sleep(1.0)
-    os.kill(pid, signal.SIGTERM)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+def sigterm() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def sigterm_among_errors_that_do_not_matter() -> None:
+    with suppress(Exception):
+        sigterm()
+
+
+def sigterm_in_a_finalizer() -> None:
+    class Dying:
+        def __del__(self) -> None:
+            sigterm()  # Python prints what it raises, and goes on
+
+    Dying()
+
+
+def stopped_in(job: JobFolder, place: str, come: Callable[[], None]) -> str:
+    """The log of a job that SIGTERM has ended: it comes just before this function of the job's table of contents."""
+
+    def work() -> int:
+        original = getattr(contents, place)
+
+        def terminated(*arguments: Any, **more: Any) -> Any:
+            come()
+            print("went on")
+            return original(*arguments, **more)
+
+        setattr(contents, place, terminated)
+        return job.run()
+
+    assert in_child(work, job.root / "log.txt") == 1
     assert "told to stop (SIGTERM)" in job.failure
+    return (job.root / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("place", ["prepare", "rehearse", "choose_weights", "write"])
+@pytest.mark.parametrize("come", [sigterm, sigterm_among_errors_that_do_not_matter])
+def test_sigterm_outside_of_a_training_ends_the_job_at_once(
+    place: str, come: Callable[[], None], tmp_path: Path
+) -> None:
+    job = JobFolder(tmp_path / "ml").fill(max_epochs=1)
+    assert "went on" not in stopped_in(job, place, come)
+    assert not job.output.exists() or not list(job.output.glob("*_predictions.*"))
+
+
+def test_sigterm_that_a_finalizer_loses_ends_the_job_before_it_trains(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path / "ml").fill()
+    assert "went on" in stopped_in(job, "prepare", sigterm_in_a_finalizer)
+    assert not (job.root / "checkpoints/last.ckpt").exists()
+
+
+def test_sigterm_after_the_last_step_ends_the_job_before_it_evaluates(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path / "ml").fill(max_epochs=1)
+
+    def terminated() -> int:
+        Classifier.on_fit_end = lambda self: sigterm()  # type: ignore[method-assign]
+        return job.run()
+
+    assert in_child(terminated, job.root / "log.txt") == 1
+    assert "told to stop (SIGTERM)" in job.failure
+    assert not list(job.output.glob("*_predictions.*"))
+    assert "goes on from" in goes_on(job)
 
 
 # --- random numbers

@@ -58,7 +58,11 @@ def run(paths: Paths) -> None:
     interface = None if hosts is None else hosts.interface
     world = world or ALONE
     termination = Termination()
-    with termination.watched(), joined(world, interface, termination, lambda why: write_failure(paths.failure, why)):
+    with (
+        termination.watched(),
+        joined(world, interface, termination, lambda why: write_failure(paths.failure, why)),
+        termination.told(),  # before the other processes are
+    ):
         train(paths, world, termination)
 
 

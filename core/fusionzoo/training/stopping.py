@@ -14,6 +14,10 @@ from fusionzoo import errors
 log = logging.getLogger(__name__)
 
 
+class _AskedToStop(BaseException):
+    """Raised wherever the signal finds the main thread: no library's `except Exception` may take it for its own."""
+
+
 class Termination:
     """Ends the job at once where nothing would be lost; in a training, `asked` tells it to save its state first."""
 
@@ -23,25 +27,49 @@ class Termination:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Listen to the signal; as before afterwards. Only a process's main thread can."""
+        """Listen to the signal; as before afterwards. Only a process's main thread can.
+
+        Raises:
+            errors.TerminatedError: the signal came, and nothing had to be saved.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         before = signal.getsignal(signal.SIGTERM)
         self._listen()
         try:
-            yield
+            with self.told():
+                yield
         finally:
             signal.signal(signal.SIGTERM, before)
 
     @contextmanager
+    def told(self) -> Iterator[None]:
+        """Where the signal ends what runs in the block, it leaves as an error for the user."""
+        try:
+            yield
+        except _AskedToStop:
+            raise errors.TerminatedError(None) from None
+
+    def check(self) -> None:
+        """Raises errors.TerminatedError where the signal has come: a finalizer may have lost what it raised."""
+        if self.asked:
+            raise errors.TerminatedError(None)
+
+    @contextmanager
     def waits(self) -> Iterator[None]:
-        """In the block, the signal only sets `asked`: what runs there looks at it, and ends itself."""
+        """In the block, the signal only sets `asked`: what runs there looks at it, and ends itself.
+
+        Raises:
+            errors.TerminatedError: the signal came before the block, or too late in it to be looked at.
+        """
         self._waits = True
         try:
+            self.check()
             yield
         finally:
             self._waits = False
+        self.check()
 
     def job_ends(self) -> None:
         """From here on the signal changes nothing: the job is about to say why it ends."""
@@ -58,8 +86,8 @@ class Termination:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._ends:
             return
+        first, self.asked = not self.asked, True
         if not self._waits:
-            raise errors.TerminatedError(None)
-        if not self.asked:
+            raise _AskedToStop
+        if first:
             log.warning("SIGTERM: the job saves its state at the end of this step, and stops")
-        self.asked = True
