@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, field_validator
 
-from fusionzoo.errors import WITHOUT_MEANING, HyperparametersError, SettingFault, ZooError
+from fusionzoo.errors import NAMES_ELSEWHERE, WITHOUT_MEANING, HyperparametersError, SettingFault, ZooError
 from fusionzoo.hyperparameters import Hyperparameters, check_warmup, parse, read
 from fusionzoo.sagemaker import Paths
 from fusionzoo.settings import FusionSettings, JobSettings, ModelSettings
@@ -84,6 +84,11 @@ def refused(model: type[ModelSettings] = Fusion, /, **changes: Any) -> str:
     with pytest.raises(HyperparametersError) as error:
         parsed(model, **changes)
     return str(error.value)
+
+
+def test_names_of_other_trainers_lead_to_settings_that_there_are() -> None:
+    assert set(NAMES_ELSEWHERE.values()) <= JobSettings.model_fields.keys()
+    assert not NAMES_ELSEWHERE.keys() & JobSettings.model_fields.keys()
 
 
 @pytest.mark.parametrize("encode", [v2, v3, dict, lambda values: v2(v2(values))])
@@ -239,6 +244,8 @@ def test_the_encoder_brings_its_tokenizer_where_none_is_given() -> None:
     ("changes", "says"),
     [
         ({"btach_size": 3}, ["btach_size", "write batch_size"]),
+        ({"learning_rate": 1e-4}, ["learning_rate", "write lr,"]),
+        ({"lerning_rate": 1e-4}, ["lerning_rate", "write lr,"]),
         ({"reinit_layer": 3}, ["reinit_layer", "write reinit_layers"]),
         ({"batch_size": 0}, ["batch_size = 0", "whole number from 1 to 65536"]),
         ({"batch_size": "many"}, ['batch_size = "many"', "whole number"]),

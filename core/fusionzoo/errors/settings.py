@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,38 @@ def setting_not_plain(key: str, value: object) -> Fault:
     return setting_refused(key, value, "it holds half of a surrogate pair, or is nested too deeply", "write it again")
 
 
-def setting_unknown(key: str, value: object, known: Iterable[str]) -> Fault:
-    close = nearest(key, known)
+NAMES_ELSEWHERE = {
+    "learning_rate": "lr",
+    "epochs": "max_epochs",
+    "num_epochs": "max_epochs",
+    "num_train_epochs": "max_epochs",
+    "train_batch_size": "batch_size",
+    "per_device_train_batch_size": "batch_size",
+    "gradient_accumulation_steps": "accumulate_grad_batches",
+    "max_grad_norm": "gradient_clip_val",
+    "warmup_ratio": "warmup_fraction",
+    "lr_scheduler_type": "schedule",
+    "scheduler": "schedule",
+    "label_smoothing_factor": "label_smoothing",
+    "class_weight": "class_weights",
+    "llrd": "layer_decay",
+    "early_stopping_patience": "early_stop_patience",
+    "patience": "early_stop_patience",
+    "metric_for_best_model": "early_stop_metric",
+    "max_length": "max_sen_len",
+    "max_seq_length": "max_sen_len",
+    "random_state": "seed",
+    "bf16": "precision",
+    "num_labels": "num_classes",
+    "num_gpus": "devices",
+    "save_steps": "checkpoint_every_n_steps",
+}
+"""What users of other trainers (Hugging Face's, Lightning, scikit-learn) are likely to write, and its name here."""
+
+
+def setting_unknown(key: str, value: object, known: Collection[str]) -> Fault:
+    names = {**{theirs: ours for theirs, ours in NAMES_ELSEWHERE.items() if ours in known}, **{n: n for n in known}}
+    close = [names[name] for name in nearest(key, names)]
     remedy = f"write {close[0]}, or remove it" if close else "remove it"
     if isinstance(value, dict):
         remedy = "write its keys at the top level of the file"
