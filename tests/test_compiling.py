@@ -32,6 +32,7 @@ BERT = {
 @pytest.fixture(autouse=True)
 def _compile_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    torch.compiler.reset()  # what an earlier test compiled
 
 
 def trained(root: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tuple[list[float], dict[str, Any], int]:
@@ -106,6 +107,15 @@ def test_the_layers_of_an_encoder_are_compiled_one_by_one_and_what_has_none_as_a
     assert compiling.parts(model, backbone) == list(backbone.encoder.layer)
     assert compiling.parts(model, nn.Linear(2, 2)) == [model]
     assert compiling.parts(model, None) == [model]
+
+
+@needs_compiler
+@pytest.mark.skipif(torch.cuda.is_available(), reason="compiling pays on a GPU")
+def test_who_compiles_on_a_cpu_is_told_that_it_hardly_pays(caplog: pytest.LogCaptureFixture) -> None:
+    compiling.check(job(torch_compile=False))
+    assert not caplog.records
+    compiling.check(job(torch_compile=True))
+    assert "torch_compile is on, and there is no GPU" in caplog.text
 
 
 def test_a_machine_without_a_compiler_is_told_before_data_are_read(tmp_path: Path) -> None:

@@ -104,6 +104,13 @@ class MetricUndefinedError(ZooError):
         )
 
 
+def compiled_on_cpu() -> str:
+    return (
+        "torch_compile is on, and there is no GPU: on a CPU, MiniLM trained at 0.8 times its speed, after 50 s of "
+        "compiling. Leave it out here unless rows per second say otherwise."
+    )
+
+
 class CompileError(ZooError):
     """The model cannot be compiled for training."""
 

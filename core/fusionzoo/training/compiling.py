@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
@@ -16,11 +17,15 @@ from fusionzoo.nn.layers import layers_of
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.probe import forward_is
 
+log = logging.getLogger(__name__)
+
 COMPILES_SINCE = "2.5"  # of torch: earlier ones compile each layer of a stack anew
 
 
 def check(settings: JobSettings, torch_version: str = torch.__version__) -> None:
     """Compile something tiny where `torch_compile` is on, so that a missing compiler is found before data are read.
+
+    Warns where compiling hardly pays.
 
     Raises:
         errors.SettingFault: this machine or this torch cannot compile; names what is missing.
@@ -37,6 +42,8 @@ def check(settings: JobSettings, torch_version: str = torch.__version__) -> None
             torch.compile(_tiny)(torch.ones(2, device=device, requires_grad=True)).backward()  # type: ignore[no-untyped-call]
     except RuntimeError as cause:
         raise errors.compiler_missing(device, cause) from cause
+    if device == "cpu":
+        log.warning(errors.compiled_on_cpu())
 
 
 def _tiny(values: Tensor) -> Tensor:
