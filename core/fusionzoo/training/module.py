@@ -24,9 +24,9 @@ class Classifier(LightningModule):
     """Trains any module that turns a `Batch` into logits [rows, classes] or a `ModelOutput`.
 
     A batch's loss is the mean over its rows, each counting as much as its class; a row whose label is below 0 does not
-    count. The gradient of an optimiser step is
-    that of one batch of all its rows: on every process, and of every batch that `accumulate_grad_batches` joins,
-    however many rows each has. `val_loss` is cross entropy whatever `loss` and `label_smoothing` say.
+    count. The gradient of an optimiser step is that of one batch of all its rows: on every process, and of every batch
+    that `accumulate_grad_batches` joins, however many rows each has. `val_loss` is cross entropy whatever `loss` and
+    `label_smoothing` say.
     """
 
     class_weights: Tensor
