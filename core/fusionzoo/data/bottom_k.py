@@ -56,7 +56,8 @@ class BottomK:
         self._batches, self._priorities, self._held = [batch], [priorities], len(batch)
 
     def _joined(self) -> tuple[pa.RecordBatch, np.ndarray]:
-        return pa.concat_batches(self._batches), np.concatenate(self._priorities)
+        whole = pa.Table.from_batches(self._batches).combine_chunks()  # `concat_batches` came with Arrow 19
+        return whole.to_batches()[0], np.concatenate(self._priorities)
 
 
 def _priorities(first: int, count: int) -> np.ndarray:

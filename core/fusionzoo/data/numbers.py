@@ -118,7 +118,7 @@ class NumberStatistics:
     def add(self, values: np.ndarray) -> None:
         """A block's values, float64 [rows], NaN where missing."""
         present = values[~np.isnan(values)]
-        self._sample.add(len(present), lambda taken: pa.record_batch({"value": present[taken]}))
+        self._sample.add(len(present), lambda taken: pa.RecordBatch.from_pydict({"value": present[taken]}))
         while len(present):
             end = min(PIECE, self._filled + len(present))
             some, present = np.split(present, [end - self._filled])

@@ -216,9 +216,9 @@ def compile_needs_torch(found: str, since: str) -> SettingFault:
     return SettingFault("torch_compile", True, problem, f"install torch {since} or newer, or remove the setting")
 
 
-def sharding_needs_torch(found: str, since: str) -> SettingFault:
-    problem = f"this torch is {found}"
-    return SettingFault("strategy", "fsdp", problem, f"install torch {since} or newer, or set strategy: ddp")
+def sharding_needs(library: str, found: str, since: str) -> SettingFault:
+    problem = f"this {library} is {found}"
+    return SettingFault("strategy", "fsdp", problem, f"install {library} {since} or newer, or set strategy: ddp")
 
 
 def sharding_without(setting: str, value: Any) -> SettingFault:

@@ -95,7 +95,7 @@ def best(trainer: Trainer) -> dict[str, Any]:
 
 
 def _place(file: Path) -> dict[str, int]:
-    content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    content = torch.load(str(file), map_location="cpu", weights_only=True, mmap=True)
     return {"epoch": content["epoch"] + 1, "step": content["global_step"]}
 
 

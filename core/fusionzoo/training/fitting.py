@@ -40,7 +40,6 @@ from fusionzoo.training.phases import Phases
 from fusionzoo.training.preparing import Data, cache_of
 from fusionzoo.training.processes import ALONE, World
 from fusionzoo.training.resuming import Earlier, LastCheckpoint, RandomStates
-from fusionzoo.training.sharding import ShardedClassifier, ShardedStrategy
 from fusionzoo.training.throughput import Throughput
 
 log = logging.getLogger(__name__)
@@ -72,7 +71,7 @@ def fit(
     pretrained = built.text_encoder if architecture.encoder_is_pretrained else None
     own = architecture.model.parameter_groups(built.model, architecture.hyperparameters.model)
     groups = optimizers.parameter_groups(built.model, pretrained, job, own)
-    kind = ShardedClassifier if sharding.is_sharded(job, world) else Classifier
+    kind, strategy = shared_by(job, world)
     module = kind(built.model, job, groups, weights, steps, last.wishes)
     if earlier is None:
         make_room(paths)
@@ -84,7 +83,7 @@ def fit(
         accelerator="auto",
         devices=world.local_size,
         num_nodes=world.hosts,
-        strategy=strategy_of(job, world),
+        strategy=strategy,
         precision=chosen,
         max_epochs=job.max_epochs,
         accumulate_grad_batches=job.accumulate_grad_batches,
@@ -154,13 +153,16 @@ def make_room(paths: Paths) -> None:
         log.warning(errors.stale_checkpoints(paths.checkpoints, stale))
 
 
-def strategy_of(job: JobSettings, world: World) -> str | Strategy:
-    """How Lightning shares the work; an architecture may leave parameters out of a step, such as an idle expert's."""
+def shared_by(job: JobSettings, world: World) -> tuple[type[Classifier], str | Strategy]:
+    """What trains, and how Lightning shares its work among processes."""
     if world.size == 1:
-        return "auto"
+        return Classifier, "auto"
     if sharding.is_sharded(job, world):
-        return ShardedStrategy(world)
-    return DDPStrategy(find_unused_parameters=True, timeout=processes.PATIENCE)
+        from fusionzoo.training.sharded import ShardedClassifier, ShardedStrategy  # wants newer libraries than core
+
+        return ShardedClassifier, ShardedStrategy(world)
+    # An architecture may leave parameters out of a step, such as an idle expert's.
+    return Classifier, DDPStrategy(find_unused_parameters=True, timeout=processes.PATIENCE)
 
 
 def encode_once(

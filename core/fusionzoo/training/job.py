@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import seed_everything
 from torch import nn
 
 from fusionzoo import errors, hyperparameters
@@ -74,7 +73,7 @@ def train(paths: Paths, world: World = ALONE, termination: Termination | None = 
     earlier = processes.from_first(lambda: earlier_run(paths, whose))
     data = prepare(paths, architecture)
     phases.begin(BUILD)
-    seed_everything(job.seed, verbose=False)
+    resuming.seed_random_numbers(job.seed)
     built = architecture.build(data.spec, pretrained=True)
     encoder = built.text_encoder if architecture.encoder_is_pretrained else None
     if warning := learning.rate_warning(job, tuned=encoder is not None and not features.is_frozen(encoder)):

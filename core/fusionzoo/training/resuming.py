@@ -66,7 +66,7 @@ def find(folder: Path) -> Earlier | None:
 def _read(file: Path) -> Earlier:
     """A checkpoint, if it is whole, and so are those of best weights that it speaks of."""
     check_whole(file)
-    content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    content = torch.load(str(file), map_location="cpu", weights_only=True, mmap=True)
     if KEY not in content:
         raise errors.ForeignCheckpointError(file)
     for name in kept_files(content["callbacks"].values()):
@@ -195,6 +195,13 @@ class RandomStates(Callback):
         if self._saved is not None:
             restore_random_states(self._saved)
             self._saved = None
+
+
+def seed_random_numbers(seed: int) -> None:
+    """Start all generators of this process that a training draws from."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)  # of GPUs, too
 
 
 def random_states() -> dict[str, Any]:
