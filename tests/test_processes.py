@@ -26,7 +26,7 @@ from conftest import Installer
 from fusionzoo import errors
 from fusionzoo.sagemaker import Hosts, Paths
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import launching
+from fusionzoo.training import launching, sharding
 from fusionzoo.training.job import check_processes
 from fusionzoo.training.launching import Plan, plan
 from fusionzoo.training.processes import World
@@ -299,6 +299,27 @@ def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(errors.ProcessesError, match="this machine has 2 GPUs"):
         plan(settings(devices=3), None, {})
+
+
+@pytest.mark.parametrize(
+    ("installed", "told"),
+    [
+        ({"torch": "2.1.2", "lightning": "2.6.6"}, "this torch is 2.1.2.\nFix: install torch 2.6 or newer"),
+        ({"torch": "2.6.0", "lightning": "2.1.3"}, "this lightning is 2.1.3.\nFix: install lightning 2.4 or newer"),
+    ],
+)
+def test_libraries_too_old_to_shard_a_model_are_told(installed: dict[str, str], told: str) -> None:
+    with pytest.raises(errors.SettingFault) as caught:
+        sharding.check(settings(strategy="fsdp"), installed)
+    assert told in str(caught.value)
+    sharding.check(settings(strategy="ddp"), installed)
+
+
+@pytest.mark.parametrize("setting", [{"torch_compile": True}, {"fp16": True}, {"precision": "fp16"}])
+def test_what_a_model_in_parts_cannot_do_is_told(setting: dict[str, Any]) -> None:
+    with pytest.raises(errors.SettingFault, match="fsdp"):
+        sharding.check(settings(strategy="fsdp", **setting), {"torch": "2.6.0", "lightning": "2.4.0"})
+    sharding.check(settings(strategy="fsdp"), {"torch": "2.6.0", "lightning": "2.4.0"})
 
 
 def test_torchruns_variables_say_which_process_this_is() -> None:
