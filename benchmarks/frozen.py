@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import LightningModule, Trainer
 from reviews import minilm
 from zoo import DataSet, Stopwatch, Timed
 from zoo_results import Size
@@ -32,7 +32,7 @@ from fusionzoo.architecture import choose
 from fusionzoo.nn.scoring import score
 from fusionzoo.sagemaker import Paths
 from fusionzoo.training import checkpoints, fitting, precision, preparing
-from fusionzoo.training.resuming import LastCheckpoint
+from fusionzoo.training.resuming import LastCheckpoint, seed_random_numbers
 
 DATA, BATCH_SIZE = "womens_clothing", 32
 MODELS = ("multimodal_bert", "multimodal_cross_attn")
@@ -76,7 +76,7 @@ def run(model_class: str, once: bool, paths: Paths, data: preparing.Data, epochs
     architecture = choose(hyperparameters(model_class, max_epochs=epochs, encode_once=once, **changes))
     watch = Epochs()
     architecture = replace(architecture, model=Timed(architecture.model, watch))
-    seed_everything(0, verbose=False)
+    seed_random_numbers(0)
     built = architecture.build(data.spec, pretrained=True)
     began = time.monotonic()
     fitting.encode_once(paths, architecture, built, data, precision.choose(architecture.job))

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch import seed_everything
 from reviews import COLUMNS, minilm
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,6 +26,7 @@ from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.nn.scoring import logits_of
 from fusionzoo.sagemaker import Paths
 from fusionzoo.training import optimizers, precision
+from fusionzoo.training.resuming import seed_random_numbers
 
 BATCH_SIZE = 32
 BERT_BASE = {
@@ -109,7 +109,7 @@ class BareLoop:
     """Forward, backward, clip, step, and nothing else; `forward` is the model unless another is given."""
 
     def __init__(self, architecture: Architecture, spec: InputSpec) -> None:
-        seed_everything(0, verbose=False)
+        seed_random_numbers(0)
         self.built: Built = architecture.build(spec, pretrained=True)
         self.model = self.built.model.to(device()).train()
         groups = optimizers.parameter_groups(self.model, self.built.text_encoder, architecture.job, [])

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import seed_everything
 from reviews import minilm
 from steps import (
     BATCH_SIZE,
@@ -50,7 +49,7 @@ from fusionzoo.sagemaker import Paths
 from fusionzoo.training import precision, preparing
 from fusionzoo.training.datamodule import SplitsModule
 from fusionzoo.training.fitting import fit
-from fusionzoo.training.resuming import LastCheckpoint
+from fusionzoo.training.resuming import LastCheckpoint, seed_random_numbers
 
 DATA = "womens_clothing"
 JOB, BARE, HUGGING_FACE = "job", "bare loop", "Hugging Face"  # the systems
@@ -88,7 +87,7 @@ class Rows:
 def of_job(given: Rows) -> float:
     watch = Stopwatch(warmup_steps=1)
     architecture = replace(given.architecture, model=Timed(given.architecture.model, watch))
-    seed_everything(0, verbose=False)
+    seed_random_numbers(0)
     built = architecture.build(given.data.spec, pretrained=True)
     fit(given.paths, architecture, built, given.data, LastCheckpoint(given.paths.checkpoints, architecture.job))
     return watch.rows_per_second
@@ -107,7 +106,7 @@ def of_bare_loop(given: Rows) -> float:
 
 def of_hugging_face(given: Rows) -> float:
     """Its defaults: random order, padded to the longest of a batch, AdamW, clipping at 1.0; float32 on a CPU."""
-    seed_everything(0, verbose=False)
+    seed_random_numbers(0)
     built = given.architecture.build(given.data.spec, pretrained=True)
     if built.text_encoder is None:
         raise ValueError("the model has a text encoder")

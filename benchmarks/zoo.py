@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer
 from reviews import COLUMNS, minilm
 from zoo_results import (
     BATCH_SIZE,
@@ -63,7 +63,7 @@ from fusionzoo.registry import MODELS, Plugin, Registry
 from fusionzoo.sagemaker import Paths
 from fusionzoo.settings import ModelSettings
 from fusionzoo.training import checkpoints, fitting, preparing
-from fusionzoo.training.resuming import LastCheckpoint
+from fusionzoo.training.resuming import LastCheckpoint, seed_random_numbers
 
 ROOT = Path(__file__).parents[1]
 
@@ -172,7 +172,7 @@ def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 
         paths = Paths(Path(folder), Path(folder) / "checkpoints", Path(folder) / "cache")
         data.write(paths, seed, size)
         prepared = preparing.prepare(paths, architecture)
-        seed_everything(seed, verbose=False)
+        seed_random_numbers(seed)
         built = architecture.build(prepared.spec, pretrained=True)
         summary = fitting.fit(paths, architecture, built, prepared, LastCheckpoint(paths.checkpoints, architecture.job))
         checkpoints.load_best(paths.checkpoints, built.model)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from packaging.version import Version
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
@@ -16,7 +17,10 @@ from fusionzoo.training import checkpoints, compiling
 from shop import TINY_BERT, JobFolder
 from test_training import job
 
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ on a CPU")
+is_too_old = Version(torch.__version__) < Version(compiling.COMPILES_SINCE)
+needs_compiler = pytest.mark.skipif(
+    is_too_old or shutil.which("g++") is None, reason="this torch is refused, or has no g++ to compile with"
+)
 BERT = {
     "model_class": "bert",
     "cat_field_list": None,
@@ -118,6 +122,7 @@ def test_who_compiles_on_a_cpu_is_told_that_it_hardly_pays(caplog: pytest.LogCap
     assert "torch_compile is on, and there is no GPU" in caplog.text
 
 
+@pytest.mark.skipif(is_too_old, reason="this torch is refused whatever the machine has")
 def test_a_machine_without_a_compiler_is_told_before_data_are_read(tmp_path: Path) -> None:
     from torch._inductor import config
 

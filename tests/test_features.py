@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from lightning.pytorch import seed_everything
 from torch import Tensor, nn
 
 from fusionzoo import errors
@@ -27,7 +26,7 @@ from fusionzoo.sagemaker import Paths
 from fusionzoo.settings import TextSettings
 from fusionzoo.training import checkpoints, features, fitting, precision, preparing, probe
 from fusionzoo.training.datamodule import SplitsModule
-from fusionzoo.training.resuming import LastCheckpoint
+from fusionzoo.training.resuming import LastCheckpoint, seed_random_numbers
 from shop import TINY_BERT, JobFolder, shop_rows
 
 FROZEN: dict[str, Any] = {
@@ -95,7 +94,7 @@ def work(folder: JobFolder) -> Work:
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(folder.root), **os.environ})
     architecture = choose(read(paths))
     data = preparing.prepare(paths, architecture)
-    seed_everything(architecture.job.seed, verbose=False)
+    seed_random_numbers(architecture.job.seed)
     return Work(paths, architecture, data, architecture.build(data.spec, pretrained=True))
 
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from filelock import FileLock
+from packaging.version import Version
 
 from conftest import Installer
 from fusionzoo import errors
@@ -232,6 +234,10 @@ def test_a_job_of_two_processes_goes_on_with_one(job: JobFolder, install: Instal
     assert_same(whole, job)
 
 
+@pytest.mark.skipif(
+    any(Version(version(library)) < Version(since) for library, since in sharding.SHARDS_SINCE.items()),
+    reason="these libraries are too old to shard a model",
+)
 def test_a_model_in_parts_learns_as_a_whole_one_and_goes_on_after_a_kill(job: JobFolder, install: Installer) -> None:
     parts = dying(job, install, KILLED).settings(**SHARDED)
     one, site = like(parts, job.root / "one"), str(install.folder)

@@ -406,7 +406,7 @@ def test_the_best_constant_prediction_is_the_weighted_shares_of_the_classes() ->
 
 OUT_OF_MEMORY = [
     MemoryError("x"),
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
     RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
 ]

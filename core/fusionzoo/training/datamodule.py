@@ -82,13 +82,20 @@ class SplitsModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         job = self.settings
         shown = _Shown(job.seed, job.unknown_category_rate, job.modality_dropout, self._empty_text)
-        return _Resumable(_Batches(self.train, shown, self.features.get("train")), self._order)
+        return _Loader(_Batches(self.train, shown, self.features.get("train")), self._order)
 
     def val_dataloader(self) -> DataLoader[Any]:
         job = self.settings
         sizes = RowSizes.of(self.val)
         batches = scoring_batches(sizes, job.batch_size, job.max_batch_tokens, self.rank, self.world_size)
         return _Loader(_Batches(self.val, features=self.features.get("val")), [(0, rows) for rows in batches])
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches have been given, for a checkpoint: training goes on from it with the one after them."""
+        return self._order.position._asdict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._order.start_at(Position(**state_dict))
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch.to(device, non_blocking=device.type == "cuda")  # elsewhere it may be read before it has arrived
@@ -169,18 +176,6 @@ class _Loader(DataLoader[Any]):
 
     def __init__(self, dataset: _Batches, order: Any) -> None:
         super().__init__(dataset, sampler=order, batch_size=None, generator=torch.Generator())
-
-
-class _Resumable(_Loader):
-    """Goes on, from a checkpoint, with the batch after the last that it gave."""
-
-    sampler: _Epochs
-
-    def state_dict(self) -> dict[str, int]:
-        return self.sampler.position._asdict()
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.sampler.start_at(Position(**state))
 
 
 def _chances(seed: int, epoch: int, rows: np.ndarray, fields: int, first: int = 0) -> np.ndarray:

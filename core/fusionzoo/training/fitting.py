@@ -20,6 +20,7 @@ from fusionzoo.settings import JobSettings
 from fusionzoo.training import (
     averaging,
     bar,
+    bridging,
     checkpoints,
     compiling,
     curves,
@@ -99,6 +100,7 @@ def fit(
         profiler=throughput.wait,
         callbacks=[
             RandomStates(),
+            *bridging.callbacks(),
             *guards.callbacks(job, splits),
             *checkpoints.callbacks(paths.checkpoints, job),
             *averaging.callbacks(paths.checkpoints, job),
@@ -140,6 +142,7 @@ def quiet() -> Iterator[None]:
     """Without warnings of libraries about what is meant to be so."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # each process computes the figures of all of them
+        warnings.filterwarnings("ignore", ".*resuming from a checkpoint that ended before.*")  # the data go on, too
         warnings.filterwarnings("ignore", ".*LeafSpec.*")  # within Lightning
         warnings.filterwarnings("ignore", ".*module.s. in eval mode at the start of training.*")  # a frozen encoder
         yield
