@@ -289,7 +289,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "        joined = joined + 0.01 * (spread * n / (n - 1)).sum(dim=1, keepdim=True)\n",
         ),
     ),
-    *_mutants("check_empty_batch", maximum_of_no_rows=_at_the_end("logits = logits + 0.0 * batch.row.float().amax()")),
+    *_mutants("check_empty_batch", maximum_of_no_rows=_at_the_end("logits = logits + 0.0 * batch.row.float().max()")),
     *_mutants(
         "check_text_or_table_alone",
         says_that_it_needs_no_table=(WIDTH, f'needs = frozenset({{"text"}})\n    {WIDTH}'),

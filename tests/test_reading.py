@@ -444,7 +444,9 @@ NOON = datetime(2024, 7, 1, 12)
 def test_every_type_of_parquet_is_read_as_python_writes_it_or_refused(
     kind: pa.DataType, value: object, text: Any, tmp_path: Path
 ) -> None:
-    pq.write_table(pa.table({"c": pa.array([value, None, value], kind)}), tmp_path / "part.parquet")
+    plain = pa.array([value, None, value], kind.value_type if pa.types.is_dictionary(kind) else kind)
+    column = plain.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else plain
+    pq.write_table(pa.table({"c": column}), tmp_path / "part.parquet")
     (rows,) = open_channel("train", tmp_path, ["c"])
     if text is DataError:
         with pytest.raises(DataError, match="column 'c': it holds"):
@@ -453,6 +455,7 @@ def test_every_type_of_parquet_is_read_as_python_writes_it_or_refused(
         assert as_text(rows, "c").to_pylist() == [text, None, text]
 
 
+@pytest.mark.skipif(not hasattr(pa, "uuid"), reason="this Arrow has no type for UUIDs")
 def test_a_uuid_is_not_read_as_text() -> None:
     with pytest.raises(DataError, match="uuid"):
         as_text(Rows({"c": pa.array([b"0" * 16], pa.uuid())}, "x", 1, typed=True), "c")
