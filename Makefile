@@ -1,7 +1,9 @@
 # make install | demo | test | lint | clean. The environment is made once, and again when what it is made of changes.
 PYTHON ?= python3.11
-BIN := .venv/bin
-STAMP := .venv/installed
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := -e 'core[dev]' $(patsubst %/pyproject.toml,-e %,$(PLUGINS))
 DEMO_ROOT ?= demo
@@ -12,10 +14,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 install: $(STAMP)
 
 # torch first and by itself: pip then takes the CPU build where one lies at hand, and nothing later replaces it.
-$(STAMP): core/pyproject.toml $(PLUGINS) constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -c constraints.txt torch
-	$(BIN)/python -m pip install -q -c constraints.txt $(EDITABLE)
+$(STAMP): core/pyproject.toml $(PLUGINS) $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) $(EDITABLE)
 	$(BIN)/python -m compileall -q core/fusionzoo plugins  # pip does not do it for editable code; starts faster
 	touch $@
 
@@ -32,4 +34,4 @@ lint: install
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv $(DEMO_ROOT)
+	rm -rf $(VENV) $(DEMO_ROOT)
