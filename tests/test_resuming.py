@@ -308,29 +308,65 @@ def test_the_state_is_saved_by_minutes(monkeypatch: pytest.MonkeyPatch, job: Job
     assert never == [10, 10]
 
 
-@pytest.mark.parametrize("call", [3, 13])
-def test_sigterm_saves_the_state_at_the_end_of_the_step_and_ends_the_job(
-    call: int, tmp_path: Path, uninterrupted: dict[str, tuple[JobFolder, dict[str, Any]]]
-) -> None:
-    whole, wanted = uninterrupted["several settings"]
-    job = again(whole, tmp_path)
+def signalled(job: JobFolder, call: int, *numbers: int) -> int:
+    """The exit status of the job whose process gets these signals in this training step, from 0."""
 
-    def terminated() -> int:
+    def work() -> int:
         left, original = [call], Classifier.training_step
 
-        def terminating(self: Classifier, *arguments: Any) -> Any:
+        def step(self: Classifier, *arguments: Any) -> Any:
             if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGTERM)
+                for number in numbers:
+                    os.kill(os.getpid(), number)
             left[0] -= 1
             return original(self, *arguments)
 
-        Classifier.training_step = terminating  # type: ignore[method-assign]
+        Classifier.training_step = step  # type: ignore[method-assign]
         return job.run()
 
-    assert in_child(terminated, job.root / "log.txt") == 1
-    assert "told to stop (SIGTERM). Its state after step" in job.failure
+    return in_child(work, job.root / "log.txt")
+
+
+@pytest.mark.parametrize(("call", "number"), [(3, signal.SIGTERM), (13, signal.SIGTERM), (8, signal.SIGINT)])
+def test_sigterm_or_ctrl_c_saves_the_state_at_the_end_of_the_step_and_ends_the_job(
+    call: int, number: int, tmp_path: Path, uninterrupted: dict[str, tuple[JobFolder, dict[str, Any]]]
+) -> None:
+    whole, wanted = uninterrupted["several settings"]
+    job = again(whole, tmp_path)
+    assert signalled(job, call, number) == 1
+    assert "told to stop (SIGTERM, or Ctrl-C). Its state after step" in job.failure
     assert "goes on from" in goes_on(job)
     assert results(job) == wanted
+
+
+def test_ctrl_c_once_more_ends_the_job_at_once(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path / "ml").fill()
+    assert signalled(job, 3, signal.SIGINT, signal.SIGINT) == 1
+    assert "once more, and it stops at once" in (job.root / "log.txt").read_text()
+    assert "told to stop" in job.failure
+    assert "Its state after step" not in job.failure
+    assert not (job.root / "checkpoints/last.ckpt").exists()
+
+
+def test_an_interrupted_training_is_not_a_finished_one(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path / "ml").fill(checkpoint_every_n_steps=2)
+
+    def interrupted() -> int:
+        Classifier.on_train_epoch_end = lambda self: signal.default_int_handler(signal.SIGINT, None)  # type: ignore[method-assign]
+        return job.run()
+
+    assert in_child(interrupted, job.root / "log.txt") == 1
+    assert not list(job.output.glob("*_predictions.*"))
+    assert "goes on from" in goes_on(job)
+
+
+def test_a_job_in_the_background_does_not_listen_to_ctrl_c(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path / "ml").fill()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert signalled(job, 3, signal.SIGINT) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def sigterm() -> None:
@@ -365,7 +401,7 @@ def stopped_in(job: JobFolder, place: str, come: Callable[[], None]) -> str:
         return job.run()
 
     assert in_child(work, job.root / "log.txt") == 1
-    assert "told to stop (SIGTERM)" in job.failure
+    assert "told to stop (SIGTERM, or Ctrl-C)" in job.failure
     return (job.root / "log.txt").read_text()
 
 
@@ -393,7 +429,7 @@ def test_sigterm_after_the_last_step_ends_the_job_before_it_evaluates(tmp_path: 
         return job.run()
 
     assert in_child(terminated, job.root / "log.txt") == 1
-    assert "told to stop (SIGTERM)" in job.failure
+    assert "told to stop (SIGTERM, or Ctrl-C)" in job.failure
     assert not list(job.output.glob("*_predictions.*"))
     assert "goes on from" in goes_on(job)
 

@@ -68,11 +68,11 @@ class AnotherJobError(ZooError):
 
 
 class TerminatedError(ZooError):
-    """SIGTERM: whoever runs the job wants it to stop."""
+    """SIGTERM or Ctrl-C: whoever runs the job wants it to stop."""
 
     def __init__(self, saved: Path | None, epoch: int = 0, step: int = 0) -> None:
         state = "" if saved is None else f" Its state after step {step} of epoch {epoch} is in {saved}."
         super().__init__(
-            f"The job was told to stop (SIGTERM).{state}\n"
+            f"The job was told to stop (SIGTERM, or Ctrl-C).{state}\n"
             "Fix: start it again with the same checkpoint folder; it goes on from its last checkpoint, if it has one."
         )

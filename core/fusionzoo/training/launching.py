@@ -57,7 +57,7 @@ def run(paths: Paths) -> None:
             return
     interface = None if hosts is None else hosts.interface
     world = world or ALONE
-    termination = Termination()
+    termination = Termination(several=world.size > 1)
     with (
         termination.watched(),
         joined(world, interface, termination, lambda why: write_failure(paths.failure, why)),
@@ -86,7 +86,7 @@ def start(chosen: Plan, paths: Paths) -> None:
 
     Raises:
         errors.ProcessLostError: one of them failed; it has written its cause itself if it could.
-        errors.TerminatedError: SIGTERM, which the processes have been sent, too.
+        errors.TerminatedError: SIGTERM or Ctrl-C, which the processes have been sent, too.
     """
     arguments = ["--nproc-per-node", str(chosen.per_host)]
     if chosen.hosts is None:

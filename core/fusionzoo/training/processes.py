@@ -30,7 +30,7 @@ PATIENCE = timedelta(hours=2)  # in which a rank waits for others, who may be at
 SECONDS_BETWEEN_BEATS = 1.0
 SECONDS_OF_SILENCE = 30.0  # after which a process counts as dead
 SECONDS_TO_SPEAK = 5.0  # for the process that failed to say so, before another guesses
-CAUSE = "cause"
+CAUSE = "cause"  # why the job ends; empty while it does not
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,7 @@ class _Watch:
         self._store = PrefixStore("fusionzoo", store)
         self._store.set(f"name/{world.rank}", self._name)
         self._store.add(f"beat/{world.rank}", 1)
+        self._store.compare_set(CAUSE, "", "")
         dist.barrier()  # from here on, every process has a name and a beat
         self._others = [rank for rank in range(world.size) if rank != world.rank]
         names = self._store.multi_get([f"name/{rank}" for rank in self._others])
@@ -197,15 +198,15 @@ class _Watch:
         return errors.ProcessLostError(self._told or errors.process_gone(lost, _text(error)))
 
     def _talk(self) -> None:
-        beats = [f"beat/{rank}" for rank in self._others]
+        names = [CAUSE, *(f"beat/{rank}" for rank in self._others)]
         while not self._left.wait(SECONDS_BETWEEN_BEATS):
             try:
                 self._store.add(f"beat/{self._world.rank}", 1)
-                for rank, beat in zip(self._others, self._store.multi_get(beats), strict=True):
+                told, *beats = self._store.multi_get(names)
+                for rank, beat in zip(self._others, beats, strict=True):
                     if self._beats.get(rank) != beat:
                         self._beats[rank], self._heard[rank] = beat, time.monotonic()
-                if self._store.check([CAUSE]):
-                    self._told = self._store.get(CAUSE).decode()
+                self._told = told.decode() or None
             except RuntimeError as gone:
                 log.debug("the store of the job does not answer: %s", gone)  # `_judge` will see that
                 continue

@@ -1,4 +1,4 @@
-"""SIGTERM: a container that is to stop gets it, and has a little time before it is killed."""
+"""SIGTERM, which a container gets that is to stop, some time before it is killed; and Ctrl-C on a terminal."""
 
 from __future__ import annotations
 
@@ -19,15 +19,20 @@ class _AskedToStop(BaseException):
 
 
 class Termination:
-    """Ends the job at once where nothing would be lost; in a training, `asked` tells it to save its state first."""
+    """Ends the job at once where nothing would be lost; in a training, `asked` tells it to save its state first.
 
-    def __init__(self) -> None:
+    A second Ctrl-C does not wait, unless the process is one of `several`: torchrun passes the signal on, too.
+    """
+
+    def __init__(self, several: bool = False) -> None:
         self.asked = False
-        self._waits = self._ends = False
+        self._several, self._waits, self._ends = several, False, False
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Listen to the signal; as before afterwards. Only a process's main thread can.
+        """Listen to the signals; as before afterwards. Only a process's main thread can.
+
+        Ctrl-C is left alone where it means something else than an interrupt: a job in the background ignores it.
 
         Raises:
             errors.TerminatedError: the signal came, and nothing had to be saved.
@@ -35,13 +40,14 @@ class Termination:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.getsignal(signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         self._listen()
         try:
             with self.told():
                 yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler or signal.SIG_DFL)  # None: it was not Python's
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -82,12 +88,20 @@ class Termination:
 
     def _listen(self) -> None:
         signal.signal(signal.SIGTERM, self._handle)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._ends:
             return
-        first, self.asked = not self.asked, True
-        if not self._waits:
+        again, self.asked = self.asked, True
+        impatient = again and number == signal.SIGINT and not self._several
+        if impatient or not self._waits:
             raise _AskedToStop
-        if first:
-            log.warning("SIGTERM: the job saves its state at the end of this step, and stops")
+        if not again:
+            more = "; once more, and it stops at once" if number == signal.SIGINT and not self._several else ""
+            log.warning("%s: the job saves its state at the end of this step, and stops%s", _name(number), more)
+
+
+def _name(number: int) -> str:
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
