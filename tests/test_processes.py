@@ -42,7 +42,7 @@ def start(
     job: JobFolder, processes: int = 2, program: list[str] | None = None, **environ: str
 ) -> subprocess.Popen[str]:
     """Start a job under torchrun, or with a program of its own; its log goes to log.txt."""
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), str(TRAIN_PY)]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), str(TRAIN_PY)]
     log = (job.root / "log.txt").open("a")
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", *(program or torchrun)],
