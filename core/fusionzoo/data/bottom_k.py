@@ -56,8 +56,9 @@ class BottomK:
         self._batches, self._priorities, self._held = [batch], [priorities], len(batch)
 
     def _joined(self) -> tuple[pa.RecordBatch, np.ndarray]:
-        whole = pa.Table.from_batches(self._batches).combine_chunks()  # `concat_batches` came with Arrow 19
-        return whole.to_batches()[0], np.concatenate(self._priorities)
+        schema = self._batches[0].schema  # `pa.concat_batches` came with Arrow 19
+        columns = [pa.concat_arrays([batch.column(i) for batch in self._batches]) for i in range(len(schema))]
+        return pa.RecordBatch.from_arrays(columns, schema=schema), np.concatenate(self._priorities)
 
 
 def _priorities(first: int, count: int) -> np.ndarray:

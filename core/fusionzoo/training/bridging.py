@@ -19,10 +19,10 @@ def callbacks(lightning_version: str = lightning.__version__) -> list[Callback]:
 
 
 class GoesOnWithinEpoch(Callback):
-    """Has the batch whose end was saved count as done, and a validation that came before the save not come again.
+    """Has the batch at whose end was saved count as done, and the validation that came before a save not come again.
 
-    Lightning saves its counters before it counts that batch, and before 2.5 counts it neither when it goes on. And it
-    began again with a validation wherever one is due after the batches done; ours are always saved behind it.
+    At a batch's end Lightning saves counters that lack this batch, and before 2.5 it does not add it when it goes on.
+    Nor does it know that a validation due there is over: ours are always saved after it.
     """
 
     def __init__(self) -> None:

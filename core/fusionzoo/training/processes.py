@@ -238,7 +238,7 @@ def _is_lost_connection(error: BaseException) -> bool:
     """Whether an error may only tell that another process has gone."""
     if not isinstance(error, RuntimeError):
         return False
-    of_torch = type(error).__name__.startswith("Dist")  # DistError, the base of all, came with torch 2.2
+    of_torch = type(error).__module__.startswith("torch.distributed")  # their base, DistError, came with torch 2.2
     return of_torch or any(sign in str(error) for sign in ("gloo", "NCCL", "TCPStore"))
 
 
