@@ -308,10 +308,11 @@ def test_the_state_is_saved_by_minutes(monkeypatch: pytest.MonkeyPatch, job: Job
     assert never == [10, 10]
 
 
-def signalled(job: JobFolder, call: int, *numbers: int) -> int:
+def signalled(job: JobFolder, call: int, *numbers: int, ctrl_c: Any = signal.default_int_handler) -> int:
     """The exit status of the job whose process gets these signals in this training step, from 0."""
 
     def work() -> int:
+        signal.signal(signal.SIGINT, ctrl_c)  # these tests may run in the background themselves
         left, original = [call], Classifier.training_step
 
         def step(self: Classifier, *arguments: Any) -> Any:
@@ -361,12 +362,7 @@ def test_an_interrupted_training_is_not_a_finished_one(tmp_path: Path) -> None:
 
 
 def test_a_job_in_the_background_does_not_listen_to_ctrl_c(tmp_path: Path) -> None:
-    job = JobFolder(tmp_path / "ml").fill()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        assert signalled(job, 3, signal.SIGINT) == 0
-    finally:
-        signal.signal(signal.SIGINT, before)
+    assert signalled(JobFolder(tmp_path / "ml").fill(), 3, signal.SIGINT, ctrl_c=signal.SIG_IGN) == 0
 
 
 def sigterm() -> None:
