@@ -125,7 +125,7 @@ def fit(
         if shown is not None:
             stack.enter_context(shown.shown())
         trainer.fit(module, datamodule=splits, ckpt_path=None if earlier is None else earlier.file)
-    if trainer.interrupted:  # before 2.5, Lightning takes an interrupt for an end
+    if trainer.interrupted:  # before 2.3, Lightning takes an interrupt for an end
         raise KeyboardInterrupt
     summary = {
         **precision.decide(job).told(),

@@ -15,7 +15,7 @@ from fusionzoo.training.processes import World
 SHARDS_SINCE: Mapping[str, str] = MappingProxyType(
     {
         "torch": "2.6",  # earlier ones have `fully_shard` elsewhere, and not for every optimiser
-        "lightning": "2.4",  # has `ModelParallelStrategy`
+        "lightning": "2.4",  # the oldest that was tried
     }
 )
 
