@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
-from fusionzoo.sagemaker import Paths, run_job
+from fusionzoo.sagemaker.paths import Paths, run_job
 
 
 def job(paths: Paths) -> None:
-    from fusionzoo.training.launching import run
+    from fusionzoo.training.launch import run_training
 
-    run(paths)
+    run_training(paths)
 
 
 if __name__ == "__main__":

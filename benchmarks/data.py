@@ -27,13 +27,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fusionzoo.data import store
+from fusionzoo.data import array_store
 from fusionzoo.data.cache import Cache
-from fusionzoo.data.encoding import encode
-from fusionzoo.data.fitting import fit
+from fusionzoo.data.data_settings import DataSettings
+from fusionzoo.data.encoding import encode_channels
+from fusionzoo.data.fit_preprocessor import fit_preprocessor
 from fusionzoo.data.preprocessor import Preprocessor, row_messages
-from fusionzoo.data.reading import Channel, open_channel
-from fusionzoo.data.settings import DataSettings
+from fusionzoo.data.reading.channel import Channel, open_channel
 
 
 def minilm() -> str:
@@ -66,7 +66,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def encode_into(cache: Path, channel: Channel) -> None:
     """The way of a job's data, from its channel to memory-mapped arrays."""
-    encode(settings(), {"train": channel}, Cache(cache, 10**10), 0, lambda rows: None)
+    encode_channels(settings(), {"train": channel}, Cache(cache, 10**10), 0, lambda rows: None)
 
 
 def strings(fitted: Preprocessor, channel: Channel) -> list[str]:
@@ -82,7 +82,7 @@ def strings(fitted: Preprocessor, channel: Channel) -> list[str]:
 def speed(channel: Channel, runs: int) -> None:
     """Print how fast the data is encoded, against `tokenizers` alone."""
     use = settings()
-    fitted = fit(use, channel).preprocessor
+    fitted = fit_preprocessor(use, channel).preprocessor
     assert fitted.text is not None
     backend, texts = fitted.text.tokenizer.backend, strings(fitted, channel)
     times: dict[str, list[float]] = {"alone": [], "encode": [], "whole": [], "second": []}
@@ -90,7 +90,7 @@ def speed(channel: Channel, runs: int) -> None:
         times["alone"].append(seconds(lambda: backend.encode_batch(texts, add_special_tokens=False)))
         with tempfile.TemporaryDirectory() as folder:
             into = Path(folder)
-            times["encode"].append(seconds(lambda into=into: store.write(into, fitted.blocks(channel, "train"))))
+            times["encode"].append(seconds(lambda into=into: array_store.write(into, fitted.blocks(channel, "train"))))
         with tempfile.TemporaryDirectory() as folder:
             into = Path(folder)
             for name in ("whole", "second"):
@@ -126,7 +126,7 @@ def encode_once(folder: Path) -> None:
     """Encode a channel into a new cache, and print this process's largest resident set in KB."""
     use = settings()
     with tempfile.TemporaryDirectory() as cache:
-        encode(
+        encode_channels(
             use, {"train": open_channel("train", folder, use.columns)}, Cache(Path(cache), 10**10), 0, lambda _: None
         )
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -28,11 +28,12 @@ from reviews import minilm
 from zoo import DataSet, Stopwatch, Timed
 from zoo_results import Size
 
-from fusionzoo.architecture import choose
-from fusionzoo.nn.scoring import score
-from fusionzoo.sagemaker import Paths
-from fusionzoo.training import checkpoints, fitting, precision, preparing
-from fusionzoo.training.resuming import LastCheckpoint, seed_random_numbers
+from fusionzoo.architecture import choose_architecture
+from fusionzoo.nn.inference import predict_proba
+from fusionzoo.sagemaker.paths import Paths
+from fusionzoo.training import fit, precision, prepare_data
+from fusionzoo.training.checkpointing import best_checkpoints
+from fusionzoo.training.checkpointing.resume_point import LastCheckpoint, seed_everything
 
 DATA, BATCH_SIZE = "womens_clothing", 32
 MODELS = ("multimodal_bert", "multimodal_cross_attn")
@@ -71,19 +72,21 @@ class Side:
     scores: np.ndarray
 
 
-def run(model_class: str, once: bool, paths: Paths, data: preparing.Data, epochs: int, changes: dict[str, Any]) -> Side:
+def run(
+    model_class: str, once: bool, paths: Paths, data: prepare_data.TrainingData, epochs: int, changes: dict[str, Any]
+) -> Side:
     """Train, and score val with the best checkpoint."""
-    architecture = choose(hyperparameters(model_class, max_epochs=epochs, encode_once=once, **changes))
+    architecture = choose_architecture(hyperparameters(model_class, max_epochs=epochs, encode_once=once, **changes))
     watch = Epochs()
     architecture = replace(architecture, model=Timed(architecture.model, watch))
-    seed_random_numbers(0)
+    seed_everything(0)
     built = architecture.build(data.spec, pretrained=True)
     began = time.monotonic()
-    fitting.encode_once(paths, architecture, built, data, precision.choose(architecture.job))
+    fit.encode_frozen_text(paths, architecture, built, data, precision.choose_precision(architecture.job))
     seconds = time.monotonic() - began
-    fitting.fit(paths, architecture, built, data, LastCheckpoint(paths.checkpoints, architecture.job))
-    checkpoints.load_best(paths.checkpoints, built.model)
-    scores = score(built.model, data.splits["val"], BATCH_SIZE)
+    fit.fit(paths, architecture, built, data, LastCheckpoint(paths.checkpoints, architecture.job))
+    best_checkpoints.load_best(paths.checkpoints, built.model)
+    scores = predict_proba(built.model, data.splits["val"], BATCH_SIZE)
     whole, steps = (statistics.median(times[1:] or times) for times in (watch.whole, watch.steps))
     return Side(whole, steps, seconds, scores)
 
@@ -104,12 +107,12 @@ def compare(model_class: str, size: Size, epochs: tuple[int, int], changes: dict
     with tempfile.TemporaryDirectory(prefix="frozen-") as folder:
         paths = Paths(Path(folder), Path(folder) / "checkpoints", Path(folder) / "cache")
         DataSet.load(DATA).write(paths, 0, size)
-        architecture = choose(hyperparameters(model_class, **changes))
-        data = preparing.prepare(paths, architecture)
+        architecture = choose_architecture(hyperparameters(model_class, **changes))
+        data = prepare_data.prepare_data(paths, architecture)
         each = run(model_class, False, paths, data, epochs[0], changes)
         once = run(model_class, True, paths, data, epochs[1], changes)
         same = run(model_class, True, paths, data, epochs[0], changes)
-    kind, threads = precision.choose(architecture.job), torch.get_num_threads()
+    kind, threads = precision.choose_precision(architecture.job), torch.get_num_threads()
     print(f"{model_class}, {size.train_rows} + {size.val_rows} rows, batch {BATCH_SIZE}, {kind}, {threads} threads")
     print(f"  epoch: {each.epoch:.2f} s, with features {once.epoch:.3f} s: {each.epoch / once.epoch:.1f} times faster")
     print(f"  steps: {each.steps:.2f} s, with features {once.steps:.3f} s: {each.steps / once.steps:.1f} times faster")

@@ -29,7 +29,7 @@ DATA, STEPS, GOAL = "womens_clothing", 6, 5.0
 
 def child(stop_before: int, checkpoints: Path, root: Path) -> None:
     """Run the job until a step begins; prints the seconds, without imports."""
-    from fusionzoo.sagemaker import Paths
+    from fusionzoo.sagemaker.paths import Paths
     from fusionzoo.training.job import train
     from fusionzoo.training.module import Classifier
 

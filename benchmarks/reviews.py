@@ -65,8 +65,8 @@ def main(models: list[str]) -> None:
             started = time.monotonic()
             environment = {**os.environ, "SAGEMAKER_BASE_DIR": folder, "HF_HUB_OFFLINE": "1"}
             subprocess.run([sys.executable, str(TRAIN_PY)], env=environment, check=True)
-            figures = json.loads((root / "output/data/metrics.json").read_text())["splits"]["val"]["metrics"]
-            shown = " ".join(f"{name}={value:.4f}" for name, value in figures.items())
+            metrics = json.loads((root / "output/data/metrics.json").read_text())["splits"]["val"]["metrics"]
+            shown = " ".join(f"{name}={value:.4f}" for name, value in metrics.items())
             print(f"{values['model_class']}: val {shown}; {time.monotonic() - started:.0f} s", flush=True)
 
 

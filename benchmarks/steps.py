@@ -16,17 +16,17 @@ from reviews import COLUMNS, minilm
 from torch import Tensor
 from torch.nn import functional as F
 
-from fusionzoo.architecture import Architecture, Built, choose
+from fusionzoo.architecture import Architecture, BuiltModel, choose_architecture
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.fitting import fit
+from fusionzoo.data.fit_preprocessor import fit_preprocessor
 from fusionzoo.data.preprocessor import Preprocessor
-from fusionzoo.data.reading import open_channel
+from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.data.sampling import RowSizes, TrainingOrder
+from fusionzoo.nn.inference import get_logits
 from fusionzoo.nn.schema import Batch, InputSpec
-from fusionzoo.nn.scoring import logits_of
-from fusionzoo.sagemaker import Paths
+from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training import optimizers, precision
-from fusionzoo.training.resuming import seed_random_numbers
+from fusionzoo.training.checkpointing.resume_point import seed_everything
 
 BATCH_SIZE = 32
 BERT_BASE = {
@@ -91,10 +91,10 @@ class Work:
 
     @classmethod
     def load(cls, name: str, model_class: str) -> Work:
-        architecture = choose(hyperparameters(name, model_class))
+        architecture = choose_architecture(hyperparameters(name, model_class))
         settings = architecture.data_settings
         channel = open_channel("train", data_folder() / name / "train", settings.columns)
-        preprocessor = fit(settings, channel).preprocessor
+        preprocessor = fit_preprocessor(settings, channel).preprocessor
         return cls(name, architecture, preprocessor, preprocessor.encode(channel, "train"))
 
     def order(self, grouped: bool) -> TrainingOrder:
@@ -109,19 +109,19 @@ class BareLoop:
     """Forward, backward, clip, step, and nothing else; `forward` is the model unless another is given."""
 
     def __init__(self, architecture: Architecture, spec: InputSpec) -> None:
-        seed_random_numbers(0)
-        self.built: Built = architecture.build(spec, pretrained=True)
+        seed_everything(0)
+        self.built: BuiltModel = architecture.build(spec, pretrained=True)
         self.model = self.built.model.to(device()).train()
         groups = optimizers.parameter_groups(self.model, self.built.text_encoder, architecture.job, [])
-        self._optimizer = optimizers.build(groups, architecture.job)
+        self._optimizer = optimizers.build_optimizer(groups, architecture.job)
         self._clip = architecture.job.gradient_clip_val
-        self._precision = precision.choose(architecture.job)
+        self._precision = precision.choose_precision(architecture.job)
 
     def step(self, batch: Batch, forward: Callable[[Batch], Tensor] | None = None) -> None:
         batch = batch.to(device(), non_blocking=True)
-        mixed, kind = self._precision != "32-true", precision.ARITHMETIC[self._precision]
+        mixed, kind = self._precision != "32-true", precision.DTYPES[self._precision]
         with torch.autocast(device().type, kind if mixed else None, enabled=mixed):
-            logits = logits_of((forward or self.model)(batch))
+            logits = get_logits((forward or self.model)(batch))
         F.cross_entropy(logits.float(), labels_of(batch)).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
         self._optimizer.step()

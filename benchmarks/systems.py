@@ -43,13 +43,13 @@ from transformers import (
 from zoo import DataSet, Stopwatch, Timed
 from zoo_results import Size
 
-from fusionzoo.architecture import Architecture, choose
+from fusionzoo.architecture import Architecture, choose_architecture
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.sagemaker import Paths
-from fusionzoo.training import precision, preparing
-from fusionzoo.training.datamodule import SplitsModule
-from fusionzoo.training.fitting import fit
-from fusionzoo.training.resuming import LastCheckpoint, seed_random_numbers
+from fusionzoo.sagemaker.paths import Paths
+from fusionzoo.training import precision, prepare_data
+from fusionzoo.training.checkpointing.resume_point import LastCheckpoint, seed_everything
+from fusionzoo.training.datamodule import SplitsDataModule
+from fusionzoo.training.fit import fit
 
 DATA = "womens_clothing"
 JOB, BARE, HUGGING_FACE = "job", "bare loop", "Hugging Face"  # the systems
@@ -63,14 +63,14 @@ class Rows:
 
     architecture: Architecture
     paths: Paths
-    data: preparing.Data
+    data: prepare_data.TrainingData
 
     @classmethod
     def load(cls, model_class: str, rows: int, folder: Path) -> Rows:
         """So many rows, and one batch more to warm up with."""
-        architecture, paths = choose(hyperparameters(DATA, model_class)), paths_in(folder)
+        architecture, paths = choose_architecture(hyperparameters(DATA, model_class)), paths_in(folder)
         DataSet.load(DATA).write(paths, 0, Size(rows + BATCH_SIZE, BATCH_SIZE, 1))
-        return cls(architecture, paths, preparing.prepare(paths, architecture))
+        return cls(architecture, paths, prepare_data.prepare_data(paths, architecture))
 
     @property
     def train(self) -> EncodedSplit:
@@ -87,7 +87,7 @@ class Rows:
 def of_job(given: Rows) -> float:
     watch = Stopwatch(warmup_steps=1)
     architecture = replace(given.architecture, model=Timed(given.architecture.model, watch))
-    seed_random_numbers(0)
+    seed_everything(0)
     built = architecture.build(given.data.spec, pretrained=True)
     fit(given.paths, architecture, built, given.data, LastCheckpoint(given.paths.checkpoints, architecture.job))
     return watch.rows_per_second
@@ -95,7 +95,7 @@ def of_job(given: Rows) -> float:
 
 def of_bare_loop(given: Rows) -> float:
     loop = BareLoop(given.architecture, given.data.spec)
-    splits = SplitsModule(given.train, given.data.splits["val"], given.architecture.job)
+    splits = SplitsDataModule(given.train, given.data.splits["val"], given.architecture.job)
     first, *batches = splits.train_dataloader()
     loop.step(first)
     with timed() as clock:
@@ -106,7 +106,7 @@ def of_bare_loop(given: Rows) -> float:
 
 def of_hugging_face(given: Rows) -> float:
     """Its defaults: random order, padded to the longest of a batch, AdamW, clipping at 1.0; float32 on a CPU."""
-    seed_random_numbers(0)
+    seed_everything(0)
     built = given.architecture.build(given.data.spec, pretrained=True)
     if built.text_encoder is None:
         raise ValueError("the model has a text encoder")
@@ -251,7 +251,7 @@ def child(side: str, rows: int) -> None:
         rows_per_second = SYSTEMS[side](given)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
         gpu_memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-        chosen = precision.choose(given.architecture.job)
+        chosen = precision.choose_precision(given.architecture.job)
         if side == HUGGING_FACE:
             chosen = "bf16-mixed" if device().type == "cuda" else "32-true"
         encoder = given.architecture.build(given.data.spec).text_encoder
@@ -261,7 +261,7 @@ def child(side: str, rows: int) -> None:
             chosen,
             rows_per_second * given.tokens_per_row,
             non_embedding(encoder),
-            matrix_rate(precision.ARITHMETIC[chosen]),
+            matrix_rate(precision.DTYPES[chosen]),
             memory,
             gpu_memory,
         )

@@ -57,14 +57,14 @@ from torch import Tensor
 from zoo import DataSet
 from zoo_results import Size
 
-from fusionzoo.architecture import Built, choose
+from fusionzoo.architecture import BuiltModel, choose_architecture
 from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.nn.inference import get_logits
 from fusionzoo.nn.length_groups import CPU_GROUP_TOKENS, length_groups
 from fusionzoo.nn.pooling import token_mean
 from fusionzoo.nn.schema import Batch, InputSpec
-from fusionzoo.nn.scoring import logits_of
 from fusionzoo.training import job, optimizers
-from fusionzoo.training.datamodule import SplitsModule
+from fusionzoo.training.datamodule import SplitsDataModule
 
 EPOCHS_COMPARED, SEEDS = 4, (0, 1, 2)
 Batches = Sequence[np.ndarray]
@@ -122,8 +122,8 @@ def order(name: str) -> None:
     for title, grouped in (("grouped", True), ("random", False)):
         epochs = [work.order(grouped).batches(epoch) for epoch in range(EPOCHS_COMPARED)]
         pairs_of_epochs = itertools.pairwise(epochs)
-        figures = [[*correlations(now, then, tokens), pairs_met_again(now, then)] for now, then in pairs_of_epochs]
-        rows, batches, lengths, pairs = (statistics.mean(values) for values in zip(*figures, strict=True))
+        metrics = [[*correlations(now, then, tokens), pairs_met_again(now, then)] for now, then in pairs_of_epochs]
+        rows, batches, lengths, pairs = (statistics.mean(values) for values in zip(*metrics, strict=True))
         say(f"  {title:10}{rows:20.4f}{batches:31.4f}{lengths:27.4f}{pairs:18.2%}")
 
 
@@ -182,7 +182,7 @@ def packed_against_padded(name: str, rows: int, turns: int) -> None:
 class PaddedModel:
     """The logits of a text-only model over [rows, max_chunks, length] tokens; chunks of padding are computed too."""
 
-    def __init__(self, built: Built) -> None:
+    def __init__(self, built: BuiltModel) -> None:
         if built.text_encoder is None:
             raise ValueError("the model has a text encoder")
         self._backbone, self._classify = built.text_encoder.backbone, built.model.classify
@@ -207,7 +207,7 @@ def check_alike(loop: BareLoop, block: PaddedModel, batch: Batch) -> None:
     """The two sides must be the same model."""
     loop.model.eval()
     with torch.no_grad():
-        difference = float((logits_of(loop.model(batch)) - block(batch)).abs().max())
+        difference = float((get_logits(loop.model(batch)) - block(batch)).abs().max())
     loop.model.train()
     if difference > 1e-4:
         raise SystemExit(f"The padded model's logits are others, by {difference:.1e}: the comparison means nothing.")
@@ -217,7 +217,7 @@ def waiting_for_data(name: str, rows: int) -> None:
     """Print the share of its time that a training loop waits for the product's own loader."""
     work = Work.load(name, "multimodal_bert")
     loop = BareLoop(work.architecture, InputSpec.of(work.preprocessor))
-    loader = iter(SplitsModule(work.train, work.train, work.architecture.job).train_dataloader())
+    loader = iter(SplitsDataModule(work.train, work.train, work.architecture.job).train_dataloader())
     loop.step(next(loader))
     waited, worked = Clock(), Clock()
     steps = max(1, rows // BATCH_SIZE)
@@ -233,14 +233,14 @@ def waiting_for_data(name: str, rows: int) -> None:
 
 def fused_against_not(turns: int, steps: int = 5) -> None:
     """Print how many times as long a step of the optimiser takes without its fused kernel."""
-    architecture = choose({**hyperparameters("womens_clothing", "multimodal_bert"), "optimizer": "adamw"})
+    architecture = choose_architecture({**hyperparameters("womens_clothing", "multimodal_bert"), "optimizer": "adamw"})
     work = Work.load("womens_clothing", "multimodal_bert")
     built = architecture.build(InputSpec.of(work.preprocessor), pretrained=True)
     for parameter in built.model.to(device()).parameters():
         parameter.grad = torch.randn_like(parameter)
     groups = optimizers.parameter_groups(built.model, built.text_encoder, architecture.job, [])
     made = {  # an optimiser keeps its choices in its groups: each has its own
-        side: optimizers.build(
+        side: optimizers.build_optimizer(
             [dict(group) for group in groups], architecture.job.model_copy(update={"fused_optimizer": side == "fused"})
         )
         for side in ("one by one", "fused")

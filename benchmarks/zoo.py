@@ -55,15 +55,17 @@ from zoo_results import (
     read,
 )
 
-from fusionzoo import demo, errors
-from fusionzoo.architecture import choose
+from fusionzoo import errors
+from fusionzoo.architecture import choose_architecture
+from fusionzoo.demo import shop
 from fusionzoo.evaluation.metrics import classification_metrics
-from fusionzoo.nn.scoring import score
-from fusionzoo.registry import MODELS, Plugin, Registry
-from fusionzoo.sagemaker import Paths
+from fusionzoo.nn.inference import predict_proba
+from fusionzoo.registry.discovery import MODELS_GROUP, Plugin, Registry
+from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import ModelSettings
-from fusionzoo.training import checkpoints, fitting, preparing
-from fusionzoo.training.resuming import LastCheckpoint, seed_random_numbers
+from fusionzoo.training import fit, prepare_data
+from fusionzoo.training.checkpointing import best_checkpoints
+from fusionzoo.training.checkpointing.resume_point import LastCheckpoint, seed_everything
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,13 +83,13 @@ class DataSet:
     @classmethod
     def load(cls, name: str) -> DataSet:
         if name == "demo":
-            drawn, counts = demo.draw_rows(DEMO_ROWS, DEMO_SEED), demo.split_rows(DEMO_ROWS)
+            drawn, counts = shop.draw_rows(DEMO_ROWS, DEMO_SEED), shop.split_rows(DEMO_ROWS)
             columns = {
-                "id_name": demo.ID,
-                "text_name": demo.TEXT,
-                "label_name": demo.LABEL,
-                "cat_field_list": list(demo.CATEGORIES),
-                "tab_field_list": list(demo.NUMBERS),
+                "id_name": shop.ID,
+                "text_name": shop.TEXT,
+                "label_name": shop.LABEL,
+                "cat_field_list": list(shop.CATEGORIES),
+                "tab_field_list": list(shop.NUMBERS),
                 "num_classes": 2,
             }
             train, val = (drawn.table.slice(first, counts[s]) for s, first in (("train", 0), ("val", counts["train"])))
@@ -155,7 +157,7 @@ class Timed(Plugin):
 def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 0) -> Record:
     """Train as a job does and score val with the checkpoint that a job would ship; nothing is written that stays."""
     started, watch = time.monotonic(), Stopwatch(warmup_steps)
-    architecture = choose(
+    architecture = choose_architecture(
         {
             **data.columns,
             "model_class": model.name,
@@ -171,22 +173,22 @@ def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 
     with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
         paths = Paths(Path(folder), Path(folder) / "checkpoints", Path(folder) / "cache")
         data.write(paths, seed, size)
-        prepared = preparing.prepare(paths, architecture)
-        seed_random_numbers(seed)
+        prepared = prepare_data.prepare_data(paths, architecture)
+        seed_everything(seed)
         built = architecture.build(prepared.spec, pretrained=True)
-        summary = fitting.fit(paths, architecture, built, prepared, LastCheckpoint(paths.checkpoints, architecture.job))
-        checkpoints.load_best(paths.checkpoints, built.model)
+        summary = fit.fit(paths, architecture, built, prepared, LastCheckpoint(paths.checkpoints, architecture.job))
+        best_checkpoints.load_best(paths.checkpoints, built.model)
     built.model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
     val = prepared.splits["val"]
     if val.labels is None:
         raise ValueError("val is read with its labels")
-    figures = classification_metrics(val.labels, score(built.model, val, BATCH_SIZE))
+    metrics = classification_metrics(val.labels, predict_proba(built.model, val, BATCH_SIZE))
     weights = list(built.model.parameters())
     return {
         "kind": "run",
         **_key(model, data.name, seed, size),
         "reads": list(model.reads),
-        **{name: figures[name] for name in FIGURES},
+        **{name: metrics[name] for name in FIGURES},
         "best_auroc": data.best_auroc(size.val_rows),
         "parameters": sum(p.numel() for p in weights),
         "trainable": sum(p.numel() for p in weights if p.requires_grad),
@@ -212,7 +214,7 @@ def installed(only: Sequence[str], text_encoder: str) -> tuple[list[Model], int]
 
     Over another encoder than `bert`, which stands for all defaults, only those that take it.
     """
-    registry, models, broken = Registry.discover(MODELS), [], 0
+    registry, models, broken = Registry.discover(MODELS_GROUP), [], 0
     for name in dict.fromkeys(only or registry):
         try:
             models.append(Model.of(name, registry.load(name).settings_class, text_encoder))
@@ -298,7 +300,7 @@ def main(arguments: Sequence[str]) -> int:
             Results.of(read(given.results), given.seeds, Size(given.train_rows, given.val_rows, epochs), encoder)
             for encoder, epochs in EPOCHS.items()
         )
-        given.page.write_text(page(main_results, others, Registry.discover(MODELS)), encoding="utf-8")
+        given.page.write_text(page(main_results, others, Registry.discover(MODELS_GROUP)), encoding="utf-8")
         return 0
     size = Size(given.train_rows, given.val_rows, given.epochs or EPOCHS[given.text_encoder])
     logging.getLogger("fusionzoo").setLevel(logging.ERROR)  # each run has a line of its own

@@ -137,7 +137,7 @@ class Results:
         """All runs on a data set."""
         return [run for found in self.runs[data].values() for run in found.values()]
 
-    def figures(self, data: str, model: str, name: str) -> list[float | None]:
+    def metrics(self, data: str, model: str, name: str) -> list[float | None]:
         """A figure of the runs that are there, in the order of the seeds; None where val does not define it."""
         found = self.runs[data].get(model, {})
         return [found[seed][name] for seed in self.seeds if seed in found]
@@ -215,13 +215,13 @@ def _figures_table(data: str, results: Results) -> str:
 
 
 def _figures_row(data: str, model: str, results: Results) -> Iterator[str]:
-    aurocs = results.figures(data, model, "auroc")
+    aurocs = results.metrics(data, model, "auroc")
     known = [auroc for auroc in aurocs if auroc is not None]
     spread = f" ({four_decimals(min(known))} to {four_decimals(max(known))})" if len(known) > 1 else ""
     missing = "" if len(aurocs) == len(results.seeds) else f"; **{len(aurocs)} of {len(results.seeds)} seeds**"
     yield f"{_mean(aurocs)}{spread}{missing}"
-    yield _mean(results.figures(data, model, "average_precision"))
-    yield _mean(results.figures(data, model, "log_loss"))
+    yield _mean(results.metrics(data, model, "average_precision"))
+    yield _mean(results.metrics(data, model, "log_loss"))
     yield _parameters(list(results.runs[data].get(model, {}).values()))
     speed, ratio = results.speeds[data].get(model, (None, None))
     yield "not measured" if speed is None else f"{speed:.0f}"
@@ -276,11 +276,11 @@ def _noise_factor(count: int) -> float:
     return float(student.ppf(CONFIDENCE, count - 1) / math.sqrt(count))
 
 
-def _mean(figures: Sequence[float | None]) -> str:
-    known = [figure for figure in figures if figure is not None]
-    if not figures:
+def _mean(metrics: Sequence[float | None]) -> str:
+    known = [figure for figure in metrics if figure is not None]
+    if not metrics:
         return "not run"
-    return four_decimals(statistics.mean(known) if len(known) == len(figures) else None)
+    return four_decimals(statistics.mean(known) if len(known) == len(metrics) else None)
 
 
 def four_decimals(figure: float | None) -> str:

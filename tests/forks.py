@@ -14,7 +14,7 @@ from typing import Any
 SERVER = """
 import json, os, signal, sys
 import torch, torch._dynamo
-import fusionzoo.artifacts.onnx, fusionzoo.conformance.child, fusionzoo.conformance.checks
+import fusionzoo.artifacts.onnx_export, fusionzoo.conformance.child_process, fusionzoo.conformance.checks
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
@@ -29,7 +29,7 @@ for line in sys.stdin:
         os.dup2(log, 1)
         os.dup2(log, 2)
         sys.path[:] = order["job"]["path"]
-        fusionzoo.conformance.child.main(order["job"])
+        fusionzoo.conformance.child_process.main(order["job"])
     print(worker, flush=True)
     _, status = os.waitpid(worker, 0)
     with open(order["log"] + ".writing", "w") as ended:
@@ -59,7 +59,7 @@ class Fork:
 
 
 class Forks:
-    """Starts a process for a job, in place of `fusionzoo.conformance.processes._start`."""
+    """Starts a process for a job, in place of `fusionzoo.conformance.check_processes._start`."""
 
     def __init__(self) -> None:
         self._server = subprocess.Popen(

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import nn
 
 from fusionzoo import hookimpl
-from fusionzoo.nn.pooling import sum_by_row, token_mean
+from fusionzoo.nn.pooling import sum_per_row, token_mean
 from fusionzoo.nn.schema import ModelOutput
 from fusionzoo.settings import FusionSettings
 
@@ -69,7 +69,7 @@ from torch import nn
 from fusionzoo.nn.pooling import token_mean
 from fusionzoo.nn.recipes import Encoder
 from fusionzoo.nn.schema import TextFeatures
-from fusionzoo.nn.text import WordEmbedding
+from fusionzoo.nn.word_embedding import WordEmbedding
 from fusionzoo.settings import ModelSettings
 
 

@@ -125,10 +125,12 @@ class JobFolder:
 
     def run(self) -> int:
         """Run the job in this process; returns its exit status."""
-        from fusionzoo.sagemaker import run_job
-        from fusionzoo.training.launching import run
+        from fusionzoo.sagemaker.paths import run_job
+        from fusionzoo.training.launch import run_training
 
-        return run_job(run, {"SAGEMAKER_BASE_DIR": str(self.root), "FUSIONZOO_CACHE": os.environ["FUSIONZOO_CACHE"]})
+        return run_job(
+            run_training, {"SAGEMAKER_BASE_DIR": str(self.root), "FUSIONZOO_CACHE": os.environ["FUSIONZOO_CACHE"]}
+        )
 
     @property
     def model(self) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fusionzoo.training.checkpoints import check_whole
+from fusionzoo.training.checkpointing.best_checkpoints import check_intact
 from shop import JobFolder, shop_rows
 
 
@@ -155,7 +155,7 @@ def test_a_disk_that_fills_up_is_named_and_leaves_nothing_half_written(place: st
         assert job.run() == 1
         left = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "tensorboard"]
         for whole in [path for path in left if path.name == "best.ckpt"]:  # the best weights fit, the whole state not
-            check_whole(whole)
+            check_intact(whole)
             left.remove(whole)
     finally:
         subprocess.run(["umount", str(folder)], check=True)

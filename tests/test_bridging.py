@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fusionzoo.training.bridging import GoesOnWithinEpoch, callbacks
+from fusionzoo.training.lightning_compat import ResumeWithinEpoch, compat_callbacks
 
 
 def saved(epochs_processed: int) -> dict[str, Any]:
@@ -32,12 +32,12 @@ def saved(epochs_processed: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("version", "helped"), [("2.1.3", 1), ("2.4.0", 1), ("2.5.0", 0), ("2.6.6", 0)])
 def test_only_lightning_that_needs_help_is_given_it(version: str, helped: int) -> None:
-    assert len(callbacks(version)) == helped
+    assert len(compat_callbacks(version)) == helped
 
 
 def test_the_batch_at_whose_end_was_saved_counts_as_done() -> None:
     checkpoint = saved(epochs_processed=1)
-    GoesOnWithinEpoch().on_load_checkpoint(Any, Any, checkpoint)  # type: ignore[arg-type]
+    ResumeWithinEpoch().on_load_checkpoint(Any, Any, checkpoint)  # type: ignore[arg-type]
     loops = checkpoint["loops"]["fit_loop"]
     assert loops["epoch_loop.batch_progress"]["total"]["completed"] == 7
     assert loops["epoch_loop.batch_progress"]["current"]["completed"] == 3
@@ -46,14 +46,14 @@ def test_the_batch_at_whose_end_was_saved_counts_as_done() -> None:
 
 def test_a_checkpoint_between_two_epochs_is_left_as_it_is() -> None:
     checkpoint = saved(epochs_processed=2)
-    GoesOnWithinEpoch().on_load_checkpoint(Any, Any, checkpoint)  # type: ignore[arg-type]
+    ResumeWithinEpoch().on_load_checkpoint(Any, Any, checkpoint)  # type: ignore[arg-type]
     assert checkpoint == saved(epochs_processed=2)
 
 
 @pytest.mark.parametrize("within_epoch", [True, False])
 def test_validation_is_held_back_until_the_first_batch_after_going_on_within_an_epoch(within_epoch: bool) -> None:
     trainer: Any = SimpleNamespace(val_check_batch=3)
-    bridge = GoesOnWithinEpoch()
+    bridge = ResumeWithinEpoch()
     bridge.on_load_checkpoint(trainer, Any, saved(1 if within_epoch else 2))  # type: ignore[arg-type]
     bridge.on_train_start(trainer, Any)  # type: ignore[arg-type]
     assert (3 % trainer.val_check_batch == 0) != within_epoch

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from fusionzoo.data.cache import BUILDING, REMOVED, SEAL, Cache, key_of
-from fusionzoo.errors import CacheError, DataError, Fault
+from fusionzoo.data.cache import BUILDING, REMOVED, SEAL, Cache, cache_key
+from fusionzoo.errors import CacheError, DataError, Problem
 
 
 class Work:
@@ -56,8 +56,8 @@ def test_an_entry_is_built_once_and_used_by_every_later_job(cache: Cache) -> Non
 
 
 def test_keys_tell_contents_apart_and_not_the_order_of_their_names() -> None:
-    assert key_of({"a": 1, "b": [1, "é"]}) == key_of({"b": [1, "é"], "a": 1})
-    assert len({key_of({"a": a}) for a in (1, "1", None, [1], 1.5, {"a": 1})}) == 6
+    assert cache_key({"a": 1, "b": [1, "é"]}) == cache_key({"b": [1, "é"], "a": 1})
+    assert len({cache_key({"a": a}) for a in (1, "1", None, [1], 1.5, {"a": 1})}) == 6
 
 
 def flip(path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_file_that_is_longer_than_it_was_is_damage(cache: Cache) -> None:
 def test_a_build_that_fails_leaves_nothing_and_its_own_error(cache: Cache) -> None:
     def fails(folder: Path) -> None:
         (folder / "one.bin").write_text("half")
-        raise DataError([Fault("train", "it is bad", "mend it")])
+        raise DataError([Problem("train", "it is bad", "mend it")])
 
     with pytest.raises(DataError, match="it is bad"):
         cache.fetch("k", fails, read)

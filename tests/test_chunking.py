@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionzoo.data.chunking import Chunker
-from fusionzoo.data.ragged import Ragged, ranges, starts_of, sums
-from fusionzoo.data.settings import ChunkKeep
+from fusionzoo.data.data_settings import ChunkKeep
+from fusionzoo.data.ragged import Ragged, concatenated_ranges, segment_sums, starts_of
+from fusionzoo.data.text.chunking import Chunker
 from shop import lists
 
 SPECIAL = ((), ()), ((1,), (2,)), ((), (2,)), ((3, 1), (2, 4))
@@ -113,5 +113,5 @@ def test_ragged_lists_come_out_as_they_went_in(parts: list[list[int]]) -> None:
     made = ragged(parts)
     assert lists(made) == parts
     assert len(made) == len(parts)
-    assert sums(made.values, made.starts).tolist() == [sum(part) for part in parts]
-    assert made.values[ranges(made.starts[:-1], made.lengths)].tolist() == made.values.tolist()
+    assert segment_sums(made.values, made.starts).tolist() == [sum(part) for part in parts]
+    assert made.values[concatenated_ranges(made.starts[:-1], made.lengths)].tolist() == made.values.tolist()

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from conftest import Installer
 from fusionzoo.cli import app
-from fusionzoo.conformance import checks, outputs, package
+from fusionzoo.conformance import check_outputs, check_package, checks
 from fusionzoo.settings import JobSettings
 
 CLI = [sys.executable, "-m", "fusionzoo.cli"]
@@ -350,9 +350,9 @@ def test_a_command_used_wrongly_ends_with_status_2(arguments: tuple[str, ...]) -
 @pytest.fixture
 def few_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only two checks, since these tests are about the command."""
-    monkeypatch.setattr(checks, "PLUGIN_CHECKS", (package.check_metadata,))
+    monkeypatch.setattr(checks, "PLUGIN_CHECKS", (check_package.check_metadata,))
     monkeypatch.setattr(checks, "ENCODER_CHECKS", ())
-    monkeypatch.setattr(checks, "MODEL_CHECKS", (outputs.check_logits,))
+    monkeypatch.setattr(checks, "MODEL_CHECKS", (check_outputs.check_logits,))
 
 
 @pytest.mark.usefixtures("few_checks")

@@ -18,7 +18,7 @@ import torch
 from conftest import Installer
 from forks import Forks
 from fusionzoo import errors
-from fusionzoo.conformance import CheckResult, check_plugin, inputs, processes
+from fusionzoo.conformance import CheckResult, check_plugin, check_processes, inputs
 from fusionzoo.conformance.checks import ENCODER_CHECKS, MODEL_CHECKS, PLUGIN_CHECKS
 from fusionzoo.conformance.run import plan
 from fusionzoo.nn.schema import Batch
@@ -40,7 +40,7 @@ def forks() -> Iterator[Forks]:
 
 @pytest.fixture
 def quick(forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_start", forks.start)
+    monkeypatch.setattr(check_processes, "_start", forks.start)
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ TABLE_ONLY = """
 OWN_WORDS = """
     from fusionzoo import hookimpl
     from fusionzoo.nn.pooling import token_mean
-    from fusionzoo.nn.text import WordEmbedding
+    from fusionzoo.nn.word_embedding import WordEmbedding
     from fusionzoo.settings import ModelSettings
     from torch import nn
 
@@ -221,7 +221,7 @@ def test_a_plugin_is_not_blamed_for_what_a_library_does_while_it_is_imported(ins
 
 @pytest.mark.usefixtures("quick")
 def test_a_plugin_is_blamed_for_what_it_asks_a_library_to_do(install: Installer) -> None:
-    table = "from fusionzoo.nn.text import WordEmbedding\nfrom fusionzoo.nn.schema import TextSpec\n"
+    table = "from fusionzoo.nn.word_embedding import WordEmbedding\nfrom fusionzoo.nn.schema import TextSpec\n"
     made = f"{table}SHARED = WordEmbedding(TextSpec(9, 0, 4, None, 'word'), 4)\n"
     install_model(install, MODEL, ("import torch\n", f"import torch\n{made}"))
     result = only("mutant", "check_import_is_quiet")
@@ -282,12 +282,12 @@ def test_a_broken_setting_fails_every_check_of_the_model_but_none_of_the_package
 
 HUB_ONLY = """
     def resolve(self, job):
-        raise SettingFault("width", self.width, "the hub cannot be reached", "try again")
+        raise SettingError("width", self.width, "the hub cannot be reached", "try again")
 """
 
 
 def test_settings_that_need_more_than_small_ones_are_told_of_small(install: Installer) -> None:
-    imported = ("import torch\n", "import torch\nfrom fusionzoo.errors import SettingFault\n")
+    imported = ("import torch\n", "import torch\nfrom fusionzoo.errors import SettingError\n")
     width = 'width: int = Field(16, ge=1, description="Width of both sides.")\n'
     install_model(install, MODEL, imported, (width, width + HUB_ONLY))
     result = only("mutant", "check_a_row_alone")
@@ -303,14 +303,14 @@ VECTORS_ONLY = (
 REFUSES_OTHERS = """
     def resolve(self, job):
         if job.tokenizer != "word":
-            raise SettingFault("tokenizer", job.tokenizer, "there are no word vectors", "tokenizer word")
+            raise SettingError("tokenizer", job.tokenizer, "there are no word vectors", "tokenizer word")
         return self
 """
 
 
 def test_an_encoder_that_wants_word_vectors_has_to_refuse_other_tokenizers(install: Installer) -> None:
     """It is built without vectors too, unless its `resolve` says that it cannot be."""
-    imported = ("import torch\n", "import torch\nfrom fusionzoo.errors import SettingFault\n")
+    imported = ("import torch\n", "import torch\nfrom fusionzoo.errors import SettingError\n")
     width = 'width: int = Field(16, ge=1, description="Width of the features.")\n'
     for name, changes in (
         ("bare", [VECTORS_ONLY]),

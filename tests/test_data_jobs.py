@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fusionzoo.data.tokenizing import TextTokenizer
+from fusionzoo.data.text.text_tokenizer import TextTokenizer
 from shop import JobFolder, shop_rows
 
 

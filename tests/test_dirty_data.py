@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer, models, processors
 
-from fusionzoo.data import encoding, store, tokenizing
+from fusionzoo.data import array_store, encoding
 from fusionzoo.data.cache import BUILDING, REMOVED, Cache
 from fusionzoo.data.preprocessor import Preprocessor
-from fusionzoo.data.text import messages
+from fusionzoo.data.text import text_tokenizer
+from fusionzoo.data.text.cleaning import clean_messages
 from fusionzoo.errors import CacheError, DataError, HyperparametersError
 from shop import shop_rows
 from test_cache import Work, read
@@ -84,7 +85,7 @@ def test_a_part_file_that_changes_while_the_job_reads_it_is_an_error_and_leaves_
 ) -> None:
     part = tmp_path / "data/train/part-0.parquet"
     write(shop_rows(60), part)
-    owner: Any = encoding if step == "fit" else store
+    owner: Any = encoding if step == "fit" else array_store
     real = getattr(owner, step)
 
     def slow(*arguments: Any) -> Any:
@@ -136,14 +137,14 @@ def test_dates_beyond_the_year_9999_are_ids_and_labels(tmp_path: Path) -> None:
     split = encoded(tmp_path / "data").splits["train"]
     assert split.labels is not None
     assert split.labels.tolist() == [0, 1, 0, 1]
-    assert split.doubled_ids == 2
+    assert split.duplicate_ids == 2
 
 
 def test_a_letter_with_a_hundred_thousand_marks_takes_no_quadratic_time() -> None:
-    (text,) = messages(["a" + "\u0301\u0316" * 200_000 + "b"], ["text_normalizer"]).texts
+    (text,) = clean_messages(["a" + "\u0301\u0316" * 200_000 + "b"], ["text_normalizer"]).texts
     assert len(text) <= 32
     assert text[-1] == "b"
-    assert messages(["e\u0301" * 3], ["text_normalizer"]).texts == ["\u00e9" * 3]
+    assert clean_messages(["e\u0301" * 3], ["text_normalizer"]).texts == ["\u00e9" * 3]
 
 
 def test_a_chunk_that_special_tokens_fill_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +153,7 @@ def test_a_chunk_that_special_tokens_fill_is_refused(tmp_path: Path, monkeypatch
     backend.add_special_tokens(list(names)[:5])
     special = [(name, names[name]) for name in ("[A]", "[B]", "[C]", "[D]")]
     backend.post_processor = processors.TemplateProcessing(single="[A] [B] $A [C] [D]", special_tokens=special)
-    monkeypatch.setattr(tokenizing, "pretrained", lambda name: tokenizing.wrap(name, backend, 0))
+    monkeypatch.setattr(text_tokenizer, "load_tokenizer", lambda name: text_tokenizer.wrap(name, backend, 0))
     write(shop_rows(30), tmp_path / "data/train/part.parquet")
     use = SETTINGS.model_copy(update={"tokenizer": "four", "max_sen_len": 4})
     with pytest.raises(HyperparametersError, match="max_sen_len"):
@@ -167,10 +168,10 @@ def test_faults_of_a_new_val_are_found_before_it_is_tokenized_though_the_fit_is_
     encoded(tmp_path / "data")
     write(shop_rows(40, 1).assign(price=["1"] * 39 + ["cheap"]), tmp_path / "data/val/part.csv")
     write(shop_rows(40, 2).assign(target=5), tmp_path / "data/test/part.csv")
-    monkeypatch.setattr(tokenizing.TextTokenizer, "encode", lambda *_: pytest.fail("something was tokenized"))
+    monkeypatch.setattr(text_tokenizer.TextTokenizer, "encode", lambda *_: pytest.fail("something was tokenized"))
     with pytest.raises(DataError) as error:
         encoded(tmp_path / "data")
-    assert {fault.where for fault in error.value.faults} == {"val/part.csv, column 'price'", "test, column 'target'"}
+    assert {fault.where for fault in error.value.problems} == {"val/part.csv, column 'price'", "test, column 'target'"}
 
 
 # --- a cache that others are at work on
@@ -189,7 +190,7 @@ def test_a_cache_that_is_removed_while_a_job_runs_costs_time_and_nothing_else(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(shop_rows(60), tmp_path / "data/train/part.parquet")
-    owner: Any = encoding if step == "fit" else store
+    owner: Any = encoding if step == "fit" else array_store
     real = getattr(owner, step)
 
     def swept(*arguments: Any) -> Any:
@@ -232,7 +233,7 @@ def test_a_part_file_that_is_removed_while_the_job_runs_is_an_error(
 ) -> None:
     for part in (0, 1):
         write(shop_rows(60, part), tmp_path / f"data/train/part-{part}.parquet")
-    owner: Any = encoding if step == "fit" else store
+    owner: Any = encoding if step == "fit" else array_store
     real = getattr(owner, step)
 
     def swept(*arguments: Any) -> Any:
@@ -264,4 +265,4 @@ def test_frames_of_pandas_own_kinds_are_read(tmp_path: Path) -> None:
     write(frame, tmp_path / "one/data/train/part.parquet")
     write(shop_rows(60), tmp_path / "two/data/train/part.parquet")
     one, two = encoded(tmp_path / "one/data").splits["train"], encoded(tmp_path / "two/data").splits["train"]
-    assert all(np.array_equal(getattr(one, name), getattr(two, name)) for name in store.ARRAYS)
+    assert all(np.array_equal(getattr(one, name), getattr(two, name)) for name in array_store.ARRAYS)

@@ -22,10 +22,10 @@ from conftest import Installer
 from fusionzoo import conformance, errors, hookspecs
 from fusionzoo.cli import app
 from fusionzoo.conformance import checks
-from fusionzoo.hyperparameters import parse
+from fusionzoo.hyperparameters.parsing import parse_hyperparameters
 from fusionzoo.nn import schema
 from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextSpec
-from fusionzoo.registry import HOOKS, MODELS, TEXT_ENCODERS, Registry
+from fusionzoo.registry.discovery import HOOKS, MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
 from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings
 
 ROOT = Path(__file__).parents[1]
@@ -185,8 +185,8 @@ def test_every_fusionzoo_command_on_the_page_exists_with_its_options() -> None:
 def test_the_settings_file_on_the_page_is_accepted(install: Installer) -> None:
     (shown,) = blocks("json")
     install_film(install)
-    film = Registry.discover(MODELS, [str(install.folder)]).load("multimodal_film")
-    parsed = parse(json.loads(shown), lambda name: film.settings_class, lambda name: ModelSettings)
+    film = Registry.discover(MODELS_GROUP, [str(install.folder)]).load("multimodal_film")
+    parsed = parse_hyperparameters(json.loads(shown), lambda name: film.settings_class, lambda name: ModelSettings)
     assert parsed.model.model_dump()["num_layers"] == 2
     assert parsed.warnings == ()
 
@@ -199,7 +199,11 @@ def install_word_set(install: Installer) -> None:
     (points,) = [tomllib.loads(body)["project"] for body in blocks("toml") if "word_set" in body]
     points = points["entry-points"]
     install(
-        "fusionzoo-word-set", source=source, models=points[MODELS], text_encoders=points[TEXT_ENCODERS], requires=CORE
+        "fusionzoo-word-set",
+        source=source,
+        models=points[MODELS_GROUP],
+        text_encoders=points[TEXT_ENCODERS_GROUP],
+        requires=CORE,
     )
 
 
@@ -210,7 +214,7 @@ def test_the_settings_on_the_page_say_what_is_said_of_them(install: Installer) -
     given = {"model_class": "x", "id_name": "id", "label_name": "y", "num_classes": 2}
 
     def accept(kind: type[ModelSettings], **columns: Any) -> None:
-        parse({**given, **columns}, lambda name: kind, lambda name: ModelSettings)
+        parse_hyperparameters({**given, **columns}, lambda name: kind, lambda name: ModelSettings)
 
     def refusal(kind: type[ModelSettings], **columns: Any) -> str:
         with pytest.raises(errors.HyperparametersError) as refused:
@@ -221,7 +225,7 @@ def test_the_settings_on_the_page_say_what_is_said_of_them(install: Installer) -
     assert "text" in refusal(made.TableIfThereSettings, cat_field_list=["c"])
     accept(made.TableIfThereSettings, text_name="t")
     assert "no pair of numbers" in refusal(made.PairSettings, text_name="t", tab_field_list=["n"])
-    parse(
+    parse_hyperparameters(
         {**given, "text_name": "t", "tab_field_list": ["n", "m"]}, lambda _: made.PairSettings, lambda _: ModelSettings
     )
 
@@ -255,10 +259,10 @@ def batch(padding: int = 0) -> Batch:
 
 def test_the_text_encoder_on_the_page_works_with_its_two_models(install: Installer) -> None:
     install_word_set(install)
-    encoder = Registry.discover(TEXT_ENCODERS, [str(install.folder)]).load("word_set")
-    for name, models in Registry.discover(MODELS, [str(install.folder)]).items():
+    encoder = Registry.discover(TEXT_ENCODERS_GROUP, [str(install.folder)]).load("word_set")
+    for name, models in Registry.discover(MODELS_GROUP, [str(install.folder)]).items():
         assert [model.distribution for model in models] == ["fusionzoo-word-set"]
-        plugin = Registry.discover(MODELS, [str(install.folder)]).load(name)
+        plugin = Registry.discover(MODELS_GROUP, [str(install.folder)]).load(name)
         assert plugin.settings_class().model_dump()["text_encoder"] == "word_set"
         text_encoder = encoder.build_text_encoder(SPEC, encoder.settings_class())
         model = plugin.build_model(SPEC, plugin.settings_class(), text_encoder).eval()
@@ -310,7 +314,7 @@ def test_the_message_of_a_clash_is_on_the_page(install: Installer) -> None:
 
 def test_the_note_on_a_failing_hook_is_on_the_page(install: Installer) -> None:
     install_film(install, **film_with("return Film(spec", "raise RuntimeError(spec"))
-    plugin = Registry.discover(MODELS, [str(install.folder)]).load("multimodal_film")
+    plugin = Registry.discover(MODELS_GROUP, [str(install.folder)]).load("multimodal_film")
     with pytest.raises(RuntimeError) as raised:
         plugin.build_model(SPEC, plugin.settings_class(), None)
     assert raised.value.__notes__ == [_shown("This happened in").splitlines()[-1]]
@@ -323,7 +327,7 @@ def test_no_message_on_the_page_goes_unproven() -> None:
 
 def _refusal(install: Installer, name: str) -> errors.ZooError:
     with pytest.raises(errors.ZooError) as refused:
-        _ = Registry.discover(MODELS, [str(install.folder)]).load(name).settings_class
+        _ = Registry.discover(MODELS_GROUP, [str(install.folder)]).load(name).settings_class
     return refused.value
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from conftest import Installer
 from fusionzoo import __version__
-from fusionzoo.doctor import Finding, examine
+from fusionzoo.registry.doctor import Finding, examine_environment
 
 CORE = ["fusionzoo>=0.1,<0.2"]
 SOUND = """
@@ -44,7 +44,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 def findings(install: Installer, seconds: float = 120) -> list[Finding]:
     """What is found among the test's own plugins."""
-    return [one for report in examine(seconds, [str(install.folder)]) for one in report.findings]
+    return [one for report in examine_environment(seconds, [str(install.folder)]) for one in report.findings]
 
 
 def the_finding(install: Installer, seconds: float = 120) -> Finding:
@@ -90,7 +90,7 @@ def test_one_broken_plugin_among_sound_ones_is_the_only_finding_and_the_status_i
 
 def test_a_sound_plugin_has_no_finding(install: Installer) -> None:
     install("acme-film", models=["film"], text_encoders=["film"], source=SOUND, requires=CORE)
-    (report,) = examine(120, [str(install.folder)])
+    (report,) = examine_environment(120, [str(install.folder)])
     assert report.subject == "acme-film 1.0: model_class film, text_encoder film"
     assert report.findings == ()
 

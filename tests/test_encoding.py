@@ -17,20 +17,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusionzoo.data import fitting, store, tokenizing
+from fusionzoo.data import array_store, fit_preprocessor
 from fusionzoo.data.cache import Cache
-from fusionzoo.data.digests import digests, seen_before
+from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit, join
-from fusionzoo.data.encoding import EncodedData, encode
+from fusionzoo.data.encoding import EncodedData, encode_channels
 from fusionzoo.data.preprocessor import Preprocessor
-from fusionzoo.data.reading import from_records, open_channel
-from fusionzoo.data.settings import DataSettings
-from fusionzoo.data.tokenizing import TextTokenizer
+from fusionzoo.data.reading.channel import from_records, open_channel
+from fusionzoo.data.row_digests import compute_row_digests, count_rows_seen_in_train
+from fusionzoo.data.text import text_tokenizer
+from fusionzoo.data.text.text_tokenizer import TextTokenizer
 from fusionzoo.errors import DataError
 from shop import lists, shop_rows
 from test_reading import SETTINGS, hard_rows, write
 
-ARRAYS = (*store.ARRAYS, "dropped_tokens", "empty_texts", "doubled_ids", "pad_id")
+ARRAYS = (*array_store.ARRAYS, "dropped_tokens", "empty_texts", "doubled_ids", "pad_id")
 
 
 def same(one: EncodedSplit, two: EncodedSplit) -> bool:
@@ -41,7 +42,7 @@ def same(one: EncodedSplit, two: EncodedSplit) -> bool:
 
 def encoded(root: Path, use: DataSettings = SETTINGS, cache: Cache | None = None, seed: int = 0) -> EncodedData:
     channels = {path.name: open_channel(path.name, path, use.columns) for path in sorted(root.iterdir())}
-    return encode(use, channels, cache or Cache(root.parent / "cache", 10**9), seed, lambda rows: None)
+    return encode_channels(use, channels, cache or Cache(root.parent / "cache", 10**9), seed, lambda rows: None)
 
 
 @pytest.fixture
@@ -153,11 +154,11 @@ def test_identical_texts_are_tokenized_once(data: Path, tokenized: list[str]) ->
 
 
 def test_only_the_last_texts_are_remembered_and_ids_stay_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    counter = tokenizing.WordCounter()
+    counter = text_tokenizer.WordCounter()
     counter.add(["a b c d e f"])
     tokenizer = counter.fit(100, 1)
-    monkeypatch.setattr(tokenizing, "REMEMBERED_BYTES", 400)
-    memory = tokenizing.Memory(tokenizer)
+    monkeypatch.setattr(text_tokenizer, "REMEMBERED_BYTES", 400)
+    memory = text_tokenizer.Memory(tokenizer)
     rng = np.random.default_rng(0)
     for _ in range(40):
         texts = [" ".join(rng.choice(list("abcdef"), rng.integers(0, 4))) for _ in range(5)]
@@ -186,13 +187,13 @@ def test_a_disk_that_fills_up_while_a_split_is_written_loses_nothing(
     data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = encoded(data)
-    real = store._ArrayFile.add
+    real = array_store._ArrayFile.add
 
     def full(self: Any, piece: np.ndarray) -> None:
         real(self, piece)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store._ArrayFile, "add", full)
+    monkeypatch.setattr(array_store._ArrayFile, "add", full)
     two = encoded(data, cache=Cache(data.parent / "other", 10**9))
     assert all(same(one.splits[name], two.splits[name]) for name in ("train", "val", "test"))
     assert "No space left on device" in caplog.text
@@ -251,7 +252,7 @@ def test_all_faults_of_all_splits_are_reported_together_before_anything_is_token
     with pytest.raises(DataError) as error:
         encoded(data)
     text = str(error.value)
-    assert [fault.where for fault in error.value.faults] == [
+    assert [fault.where for fault in error.value.problems] == [
         "train/part-0.csv, column 'price'",
         "val/part-0.csv, column 'visits'",
         "test, column 'target'",
@@ -265,13 +266,13 @@ def test_all_faults_of_all_splits_are_reported_together_before_anything_is_token
 def test_a_fault_that_stands_in_many_blocks_is_one_fault_with_its_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fusionzoo.data import reading
+    from fusionzoo.data.reading import channel
 
-    monkeypatch.setattr(reading, "BLOCK_ROWS", 10)
+    monkeypatch.setattr(channel, "BLOCK_ROWS", 10)
     write(shop_rows(60).assign(price="cheap"), tmp_path / "data/train/part-0.csv")
     with pytest.raises(DataError) as error:
         encoded(tmp_path / "data")
-    assert len(error.value.faults) == 1
+    assert len(error.value.problems) == 1
     assert "60 values" in str(error.value)
     assert "row 1 'cheap'" in str(error.value)
 
@@ -286,9 +287,9 @@ def test_rows_of_val_that_stand_in_train_are_counted_whatever_their_id(data: Pat
     val.iloc[1, val.columns.get_loc("message")] = "order 1 was rude"
     write(val, data / "val/part-0.parquet")
     splits = encoded(data).splits
-    assert seen_before(splits["val"], splits["train"]) == 2
-    assert seen_before(splits["test"], splits["train"]) == 0
-    assert seen_before(splits["train"], splits["train"]) == 60
+    assert count_rows_seen_in_train(splits["val"], splits["train"]) == 2
+    assert count_rows_seen_in_train(splits["test"], splits["train"]) == 0
+    assert count_rows_seen_in_train(splits["train"], splits["train"]) == 60
 
 
 def test_a_digest_tells_every_part_of_a_row_apart_and_not_its_id() -> None:
@@ -307,7 +308,9 @@ def test_a_digest_tells_every_part_of_a_row_apart_and_not_its_id() -> None:
         {"price": fitted_mean()},
         {"target": 0},
     ]
-    fitted = fitting.fit(SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]).preprocessor
+    fitted = fit_preprocessor.fit_preprocessor(
+        SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
+    ).preprocessor
     rows = from_records([{**base, **change} for change in [*changes, {"id": "other"}]], SETTINGS.columns)
     found = fitted.encode([rows], "x").digests
     assert found is not None
@@ -318,13 +321,15 @@ def test_a_digest_tells_every_part_of_a_row_apart_and_not_its_id() -> None:
 def test_a_digest_does_not_take_one_number_column_for_another() -> None:
     rows = from_records(shop_rows(3).to_dict("records"), SETTINGS.columns)
     one, two = np.float32([1, 2, 3]), np.float32([3, 2, 1])
-    found = [digests(SETTINGS, rows, numbers) for numbers in ([one, two], [two, one])]
+    found = [compute_row_digests(SETTINGS, rows, numbers) for numbers in ([one, two], [two, one])]
     assert (found[0] == found[1]).tolist() == [False, True, False]
 
 
 def fitted_mean() -> float:
     """What a missing price is filled with: the same number to a model, but for the missing flag."""
-    fitted = fitting.fit(SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]).preprocessor
+    fitted = fit_preprocessor.fit_preprocessor(
+        SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
+    ).preprocessor
     return fitted.numbers[0].mean
 
 
@@ -346,23 +351,25 @@ def test_a_split_comes_out_of_its_files_as_it_is_in_memory(
     ids: list[list[Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("split")
-    fitted = fitting.fit(SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]).preprocessor
+    fitted = fit_preprocessor.fit_preprocessor(
+        SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
+    ).preprocessor
     rows = shop_rows(5, 1).to_dict("records")
     sources = [
         from_records([{**row, "id": value} for row, value in zip(rows, some, strict=False)], SETTINGS.columns)
         for some in ids
     ]
-    store.write(folder, fitted.blocks(sources, "train"))
-    assert same(store.read(folder), fitted.encode(sources, "train"))
-    assert store.read(folder).ids.type == fitted.encode(sources, "train").ids.type
+    array_store.write(folder, fitted.blocks(sources, "train"))
+    assert same(array_store.read(folder), fitted.encode(sources, "train"))
+    assert array_store.read(folder).ids.type == fitted.encode(sources, "train").ids.type
 
 
 def test_a_split_without_text_fields_or_labels_goes_through_files_too(tmp_path: Path) -> None:
     use = SETTINGS.model_copy(update={"text_name": None, "cat_field_list": [], "tab_field_list": ["price"]})
     rows = [from_records(shop_rows(20).to_dict("records"), use.columns)]
-    fitted = fitting.fit(use, rows).preprocessor
-    store.write(tmp_path, fitted.blocks(rows, "x", labelled=False))
-    found = store.read(tmp_path)
+    fitted = fit_preprocessor.fit_preprocessor(use, rows).preprocessor
+    array_store.write(tmp_path, fitted.blocks(rows, "x", labelled=False))
+    found = array_store.read(tmp_path)
     assert same(found, fitted.encode(rows, "x", labelled=False))
     assert found.labels is None
     assert found.batch(np.array([3, 1]))["tokens"].shape == (0, 0)
@@ -370,7 +377,9 @@ def test_a_split_without_text_fields_or_labels_goes_through_files_too(tmp_path: 
 
 def test_blocks_are_let_go_one_after_the_other(tmp_path: Path) -> None:
     """Memory does not grow with the rows: when a block is written, at most the one before it is still there."""
-    fitted = fitting.fit(SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]).preprocessor
+    fitted = fit_preprocessor.fit_preprocessor(
+        SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
+    ).preprocessor
     alive: list[weakref.ref[Any]] = []
     most = 0
 
@@ -390,8 +399,8 @@ def test_blocks_are_let_go_one_after_the_other(tmp_path: Path) -> None:
             yield block
             del block
 
-    store.write(tmp_path, blocks())
-    assert len(store.read(tmp_path)) == 360
+    array_store.write(tmp_path, blocks())
+    assert len(array_store.read(tmp_path)) == 360
     assert most <= 4  # the block that is read, the one before it, and the encoded forms of either
 
 
@@ -418,7 +427,7 @@ def test_a_text_of_any_kind_and_length_passes(name: str, text: str, minilm: str)
     use = SETTINGS.model_copy(update={"tokenizer": minilm if name == "minilm" else "word", "word_min_count": 1})
     frame = shop_rows(20)
     rows = [from_records([*frame.to_dict("records")[:-1], {**frame.iloc[-1], "message": text}], use.columns)]
-    fitted = fitting.fit(use, rows).preprocessor
+    fitted = fit_preprocessor.fit_preprocessor(use, rows).preprocessor
     split = fitted.encode(rows, "train")
     assert len(split) == 20
     assert fitted.text is not None
@@ -428,7 +437,9 @@ def test_a_text_of_any_kind_and_length_passes(name: str, text: str, minilm: str)
 
 
 def test_splits_of_blocks_join_as_one(tmp_path: Path) -> None:
-    fitted = fitting.fit(SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]).preprocessor
+    fitted = fit_preprocessor.fit_preprocessor(
+        SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
+    ).preprocessor
     records = shop_rows(31, 3).to_dict("records")
     whole = fitted.encode([from_records(records, SETTINGS.columns)], "x")
     parts = [from_records(records[i : i + 7], SETTINGS.columns) for i in range(0, 31, 7)]

@@ -29,21 +29,21 @@ from fusionzoo.evaluation.metrics import (
     confusion_matrix,
     per_class_metrics,
 )
-from fusionzoo.evaluation.report import Report, Scored, evaluate, strict_json
-from fusionzoo.evaluation.split import evaluate_split
+from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate, strict_json
+from fusionzoo.evaluation.split_evaluation import evaluate_split
 from fusionzoo.settings import METRICS
 
 FOUR_ROWS = np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.65, 0.35], [0.2, 0.8]])
 
 
-def draw(rows: int, classes: int, seed: int = 0, present: list[int] | None = None) -> Scored:
+def draw(rows: int, classes: int, seed: int = 0, present: list[int] | None = None) -> ScoredSplit:
     """Rows of random classes, float32 probabilities that lean towards the true class."""
     rng = np.random.default_rng(seed)
     y_true = rng.choice(range(classes) if present is None else present, size=rows)
     logits = rng.normal(size=(rows, classes)).astype(np.float32)
     logits[np.arange(rows), y_true] += 1.5
     odds = np.exp(logits)
-    return Scored(y_true, odds / odds.sum(axis=1, keepdims=True))
+    return ScoredSplit(y_true, odds / odds.sum(axis=1, keepdims=True))
 
 
 # --- figures
@@ -316,7 +316,7 @@ CASES = {
         draw(2000, 40, present=list(range(30))),
         [f"class {k} of some length" for k in range(40)],
     ),
-    "no rows": (Scored(np.zeros(0, int), np.zeros((0, 3), np.float32)), ["a", "b", "c"]),
+    "no rows": (ScoredSplit(np.zeros(0, int), np.zeros((0, 3), np.float32)), ["a", "b", "c"]),
 }
 
 
@@ -365,7 +365,7 @@ def test_importing_and_plotting_touch_neither_torch_nor_pyplot_nor_the_backend()
     code = (
         "import sys, numpy as np, matplotlib\n"
         "matplotlib.use('svg')\n"
-        "from fusionzoo.evaluation import plots, report, split\n"
+        "from fusionzoo.evaluation import plots, report, split_evaluation\n"
         "scored = split.Scored(np.array([0, 1]), np.array([[0.9, 0.1], [0.3, 0.7]]))\n"
         "assert plots.draw(split.evaluate_split('val', scored, [0, 1]))\n"
         "assert matplotlib.get_backend() == 'svg'\n"

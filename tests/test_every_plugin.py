@@ -9,18 +9,20 @@ import pandas as pd
 import pytest
 
 from forks import Forks
-from fusionzoo.conformance import processes, reference
+from fusionzoo.conformance import check_processes, reference_encoder
 from fusionzoo.conformance.checks import MODEL_CHECKS
 from fusionzoo.conformance.run import Case, cases_of
 from fusionzoo.conformance.subject import Request, Subject
-from fusionzoo.registry import MODELS, TEXT_ENCODERS, Registry
+from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
 from shop import JobFolder, shop_rows
 
-ENCODERS = list(Registry.discover(TEXT_ENCODERS))
-SUBJECTS = [Subject(Request(group, name)) for group in (MODELS, TEXT_ENCODERS) for name in Registry.discover(group)]
+ENCODERS = list(Registry.discover(TEXT_ENCODERS_GROUP))
+SUBJECTS = [
+    Subject(Request(group, name)) for group in (MODELS_GROUP, TEXT_ENCODERS_GROUP) for name in Registry.discover(group)
+]
 MODEL_SUBJECTS = [subject for subject in SUBJECTS if not subject.is_encoder]
-FREE = [subject for subject in MODEL_SUBJECTS if subject.encoder and subject.encoder.name == reference.NAME]
-OVER_EACH = [Subject(Request(MODELS, free.request.name, text_encoder=name)) for free in FREE for name in ENCODERS]
+FREE = [subject for subject in MODEL_SUBJECTS if subject.encoder and subject.encoder.name == reference_encoder.NAME]
+OVER_EACH = [Subject(Request(MODELS_GROUP, free.request.name, text_encoder=name)) for free in FREE for name in ENCODERS]
 CASES = [
     *(case for subject in SUBJECTS for case in cases_of(subject)),
     *(Case(check, (subject,), subject.title) for subject in OVER_EACH for check in MODEL_CHECKS),
@@ -43,7 +45,7 @@ def _forks() -> Iterator[None]:
     """The kit's processes in a fraction of their time; test_conformance.py has them fresh."""
     started = Forks()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "_start", started.start)
+        patch.setattr(check_processes, "_start", started.start)
         yield
     started.close()
 
@@ -56,7 +58,7 @@ def test_conformance(case: Case) -> None:
 
 def test_the_zoo_is_there() -> None:
     late = {(s.encoder.name, "late") for s in MODEL_SUBJECTS if s.encoder and "table" in s.settings.reads} - {
-        (reference.NAME, "late")
+        (reference_encoder.NAME, "late")
     }
     pairs = late | {(str(s.request.text_encoder), s.request.name) for s in OVER_EACH}
     assert {"bert", "cnn", "lstm"} <= set(ENCODERS)
@@ -71,7 +73,7 @@ def test_the_zoo_is_there() -> None:
 def _settings_of(subject: Subject) -> dict[str, Any]:
     """The plugin's small settings as a job has them; a fusion over any encoder stands over the smallest."""
     flat = subject.settings.model_dump(mode="json")
-    if subject.encoder is not None and subject.encoder.name == reference.NAME:
+    if subject.encoder is not None and subject.encoder.name == reference_encoder.NAME:
         flat["text_encoder"] = "cnn"
     elif subject.encoder_settings is not None:
         flat |= subject.encoder_settings.model_dump(mode="json")

@@ -16,17 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo import errors
-from fusionzoo.architecture import Architecture, Built, choose
-from fusionzoo.artifacts import bundle
-from fusionzoo.hyperparameters import read
+from fusionzoo.architecture import Architecture, BuiltModel, choose_architecture
+from fusionzoo.artifacts import model_folder
+from fusionzoo.hyperparameters.parsing import read_hyperparameters
+from fusionzoo.nn.inference import predict_proba
 from fusionzoo.nn.recipes import TextClassifier
 from fusionzoo.nn.schema import Batch, TextFeatures
-from fusionzoo.nn.scoring import score
-from fusionzoo.sagemaker import Paths
+from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import TextSettings
-from fusionzoo.training import checkpoints, features, fitting, precision, preparing, probe
-from fusionzoo.training.datamodule import SplitsModule
-from fusionzoo.training.resuming import LastCheckpoint, seed_random_numbers
+from fusionzoo.training import fit, precision, prepare_data
+from fusionzoo.training.checkpointing import best_checkpoints
+from fusionzoo.training.checkpointing.resume_point import LastCheckpoint, seed_everything
+from fusionzoo.training.datamodule import SplitsDataModule
+from fusionzoo.training.frozen import features, probe
 from shop import TINY_BERT, JobFolder, shop_rows
 
 FROZEN: dict[str, Any] = {
@@ -54,8 +56,8 @@ class Work:
 
     paths: Paths
     architecture: Architecture
-    data: preparing.Data
-    built: Built
+    data: prepare_data.TrainingData
+    built: BuiltModel
 
     @property
     def encoder(self) -> nn.Module:
@@ -63,13 +65,13 @@ class Work:
         return self.built.text_encoder
 
     def encode_once(self, chosen: precision.Precision = "32-true") -> dict[str, features.SplitFeatures]:
-        return fitting.encode_once(self.paths, self.architecture, self.built, self.data, chosen)
+        return fit.encode_frozen_text(self.paths, self.architecture, self.built, self.data, chosen)
 
     def fit(self) -> int:
         """Train; returns how many rows the encoder was run on."""
         with counted(self.encoder) as rows:
             last = LastCheckpoint(self.paths.checkpoints, self.architecture.job)
-            fitting.fit(self.paths, self.architecture, self.built, self.data, last)
+            fit.fit(self.paths, self.architecture, self.built, self.data, last)
         return sum(rows)
 
 
@@ -92,9 +94,9 @@ def counted(encoder: nn.Module) -> Iterator[list[int]]:
 
 def work(folder: JobFolder) -> Work:
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(folder.root), **os.environ})
-    architecture = choose(read(paths))
-    data = preparing.prepare(paths, architecture)
-    seed_random_numbers(architecture.job.seed)
+    architecture = choose_architecture(read_hyperparameters(paths))
+    data = prepare_data.prepare_data(paths, architecture)
+    seed_everything(architecture.job.seed)
     return Work(paths, architecture, data, architecture.build(data.spec, pretrained=True))
 
 
@@ -116,8 +118,8 @@ def run_both_ways(folder: JobFolder, **settings: Any) -> list[tuple[np.ndarray, 
         trained = work(folder)
         trained.fit()
         weights = torch.load(trained.paths.checkpoints / "best.ckpt", weights_only=True)["state_dict"]
-        checkpoints.load_best(trained.paths.checkpoints, trained.built.model)
-        found.append((score(trained.built.model, trained.data.splits["val"], 16), weights))
+        best_checkpoints.load_best(trained.paths.checkpoints, trained.built.model)
+        found.append((predict_proba(trained.built.model, trained.data.splits["val"], 16), weights))
     return found
 
 
@@ -147,11 +149,11 @@ def test_in_bfloat16_scores_are_the_same_within_its_precision(job: JobFolder) ->
 def test_the_artifacts_hold_the_encoder_and_score_as_the_trained_model(job: JobFolder) -> None:
     job.fill(**FROZEN, model_class="multimodal_bert")
     assert job.run() == 0
-    model, _ = bundle.load(job.model)
+    model, _ = model_folder.load_model(job.model)
     found = work(job)
     assert model.state_dict().keys() == found.built.model.state_dict().keys()
     assert "forward" not in vars(model.get_submodule("towers.text_encoder"))
-    assert np.abs(score(model, found.data.splits["val"], 7) - scores(job, "val")).max() < 1e-6
+    assert np.abs(predict_proba(model, found.data.splits["val"], 7) - scores(job, "val")).max() < 1e-6
 
 
 def test_the_encoder_runs_once_per_row_and_in_a_second_job_only_on_a_few(job: JobFolder) -> None:
@@ -228,7 +230,7 @@ def test_features_are_not_used_where_training_hides_texts(job: JobFolder) -> Non
 def batches(found: Work, kept: dict[str, features.SplitFeatures]) -> list[tuple[Batch, Batch]]:
     """The training and validation batches with features, each beside the one without."""
     splits = found.data.splits["train"], found.data.splits["val"], found.architecture.job
-    modules = SplitsModule(*splits, features=kept), SplitsModule(*splits)
+    modules = SplitsDataModule(*splits, features=kept), SplitsDataModule(*splits)
     loaders = [[*module.train_dataloader(), *module.val_dataloader()] for module in modules]
     return list(zip(*loaders, strict=True))
 
@@ -253,7 +255,7 @@ def test_batches_come_in_the_same_order_with_the_features_of_their_rows(
         assert torch.equal(with_features.categories, without.categories)
         with torch.no_grad(), precision.autocast(chosen, torch.device("cpu")):
             expected = found.encoder(without)
-            with features.in_place_of(found.encoder):
+            with features.replaced_encoder(found.encoder):
                 given = found.encoder(with_features)
         from_float += float((given.pooled - found.encoder(without).pooled).abs().mean())
         from_mixed += float((given.pooled - expected.pooled).abs().mean())
@@ -311,7 +313,7 @@ class Rewriter(TextClassifier):
 def bag(folder: JobFolder, encoder: nn.Module, kind: type[TextClassifier] = TextClassifier) -> Work:
     """The job's work with another encoder in it."""
     found = work(folder.fill(**FROZEN, model_class="bert"))
-    return replace(found, built=Built(kind(found.data.spec, TextSettings(), encoder), encoder))
+    return replace(found, built=BuiltModel(kind(found.data.spec, TextSettings(), encoder), encoder))
 
 
 @pytest.mark.parametrize(
@@ -348,7 +350,7 @@ def test_a_model_that_reads_the_batchs_tokens_itself_is_given_them(job: JobFolde
     assert kept["train"].tokens is None
     for with_features, without in batches(found, kept):
         assert torch.equal(with_features.tokens, without.tokens)
-        with features.in_place_of(found.encoder):
+        with features.replaced_encoder(found.encoder):
             given = found.built.model.eval()(with_features)
         assert torch.allclose(given, found.built.model(without), atol=1e-6)
 
@@ -364,7 +366,7 @@ def test_features_in_bfloat16_are_kept_to_the_bit(job: JobFolder) -> None:
     assert kept["train"].tokens is not None
     assert kept["train"].tokens.itemsize == 2
     for with_features, without in batches(found, kept):
-        with features.in_place_of(found.encoder):
+        with features.replaced_encoder(found.encoder):
             given = found.encoder(with_features).tokens
         assert given.dtype == torch.bfloat16
         assert torch.equal(given, found.encoder(without).tokens)

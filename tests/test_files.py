@@ -1,4 +1,4 @@
-"""artifacts/files.py: files that are whole or not there, and errors that say what to do."""
+"""atomic_files.py: files that are whole or not there, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import BinaryIO
 import pytest
 import torch
 
-from fusionzoo.artifacts.files import check_writable, staged, write_atomically, writing
+from fusionzoo.atomic_files import check_writable, staged_folder, translate_write_errors, write_atomically
 from fusionzoo.errors import OutputError
 
 MEGABYTE = 2**20
@@ -39,13 +39,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def save_by_path(path: Path) -> None:
-    with writing(path):
+    with translate_write_errors(path):
         torch.save({"w": torch.zeros(MEGABYTE)}, path.with_name("other.pth"))
 
 
 def stage(folder: Path, new: dict[str, bytes], error: Exception | None = None) -> None:
     """Stage these files; then fail, if told to."""
-    with staged(folder) as staging:
+    with staged_folder(folder) as staging:
         for name, content in new.items():
             write_atomically(staging / name, put(content))
         if error is not None:
@@ -159,7 +159,7 @@ import resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 import torch
-from fusionzoo.artifacts.files import write_atomically
+from fusionzoo.atomic_files import write_atomically
 from fusionzoo.errors import OutputError
 folder = Path(sys.argv[1])
 for name, write in {
@@ -202,14 +202,14 @@ def test_a_limit_on_file_size_is_an_error_that_names_it(tmp_path: Path) -> None:
     ids=repr,
 )
 def test_an_error_that_is_no_failure_to_write_passes_untouched(tmp_path: Path, error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught, writing(tmp_path / "model.pth"):
+    with pytest.raises(type(error)) as caught, translate_write_errors(tmp_path / "model.pth"):
         raise error
     assert caught.value is error
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO, errno.EDQUOT])
 def test_every_failure_to_write_names_its_cause_and_a_remedy(tmp_path: Path, number: int) -> None:
-    with pytest.raises(OutputError) as caught, writing(tmp_path):
+    with pytest.raises(OutputError) as caught, translate_write_errors(tmp_path):
         raise OSError(number, os.strerror(number), str(tmp_path / "plots" / "roc.png"))
     assert os.strerror(number) in str(caught.value)
     assert errno.errorcode[number] in str(caught.value)
@@ -217,7 +217,7 @@ def test_every_failure_to_write_names_its_cause_and_a_remedy(tmp_path: Path, num
 
 
 def test_torch_save_into_a_place_that_is_a_folder_is_a_failure_to_write(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"torch\.save broke off"), writing(tmp_path):
+    with pytest.raises(OutputError, match=r"torch\.save broke off"), translate_write_errors(tmp_path):
         torch.save({}, tmp_path)
 
 
@@ -228,7 +228,7 @@ def test_staged_files_appear_together_and_other_files_stay(tmp_path: Path) -> No
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "old.png").write_bytes(b"old")
     (tmp_path / "plots" / "roc.png").write_bytes(b"old")
-    with staged(tmp_path) as folder:
+    with staged_folder(tmp_path) as folder:
         (folder / "plots").mkdir()
         (folder / "plots" / "roc.png").write_bytes(b"new")
         (folder / "deep" / "er").mkdir(parents=True)
@@ -260,11 +260,11 @@ def test_a_failure_while_files_are_put_in_place_undoes_those_already_there(tmp_p
 
 
 def test_what_a_killed_run_left_behind_is_removed(tmp_path: Path) -> None:
-    killed = "import os, sys; from pathlib import Path; from fusionzoo.artifacts.files import staged\n"
+    killed = "import os, sys; from pathlib import Path; from fusionzoo.atomic_files import staged\n"
     killed += "with staged(Path(sys.argv[1])) as f:\n    (f / 'half').write_bytes(b'x'); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", killed, tmp_path], check=False)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["half"]
-    with staged(tmp_path) as folder:
+    with staged_folder(tmp_path) as folder:
         assert list(tmp_path.iterdir()) == [folder]
         (folder / "whole").write_bytes(b"x")
     assert contents(tmp_path) == {"whole": b"x"}
@@ -279,7 +279,7 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path, name: str) -> No
     with pytest.raises(OutputError, match="out of the way") as caught:
         check_writable(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
-    with pytest.raises(OutputError), staged(tmp_path / name):
+    with pytest.raises(OutputError), staged_folder(tmp_path / name):
         pass
     assert contents(tmp_path) == {"file": b"in the way"}
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, field_validator
 
-from fusionzoo.errors import NAMES_ELSEWHERE, WITHOUT_MEANING, HyperparametersError, SettingFault, ZooError
-from fusionzoo.hyperparameters import Hyperparameters, check_warmup, parse, read
-from fusionzoo.sagemaker import Paths
+from fusionzoo.errors import NAMES_ELSEWHERE, WITHOUT_MEANING, HyperparametersError, SettingError, ZooError
+from fusionzoo.hyperparameters.parsing import Hyperparameters, check_warmup, parse_hyperparameters, read_hyperparameters
+from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import FusionSettings, JobSettings, ModelSettings
 
 
@@ -77,7 +77,7 @@ def v3(values: dict[str, Any]) -> dict[str, str]:
 
 def parsed(model: type[ModelSettings] = Fusion, /, **changes: Any) -> Hyperparameters:
     raw = {key: value for key, value in {**REQUIRED, **changes}.items() if value is not ...}
-    return parse(raw, lambda name: model, lambda name: Encoder)
+    return parse_hyperparameters(raw, lambda name: model, lambda name: Encoder)
 
 
 def refused(model: type[ModelSettings] = Fusion, /, **changes: Any) -> str:
@@ -93,7 +93,7 @@ def test_names_of_other_trainers_lead_to_settings_that_there_are() -> None:
 
 @pytest.mark.parametrize("encode", [v2, v3, dict, lambda values: v2(v2(values))])
 def test_every_key_of_the_contract_means_what_it_says_in_every_encoding(encode: Any) -> None:
-    found = parse(encode(CONTRACT), lambda name: Fusion, lambda name: Encoder).as_flat_dict()
+    found = parse_hyperparameters(encode(CONTRACT), lambda name: Fusion, lambda name: Encoder).as_flat_dict()
     assert {key: found[key] for key in CONTRACT} == CONTRACT
 
 
@@ -116,11 +116,11 @@ def test_both_encodings_and_native_json_give_the_same_settings_and_so_does_a_rou
     whole = {**REQUIRED, **values, "class_weights": weights, "lr": lr, "text_name": "a text", "tab_field_list": ["t 1"]}
     if len({whole["id_name"], whole["label_name"], "a text", "t 1"}) < 4:
         return
-    found = [parse(e, lambda name: Fusion, lambda name: Encoder) for e in (v2(whole), v3(whole), whole)]
+    found = [parse_hyperparameters(e, lambda name: Fusion, lambda name: Encoder) for e in (v2(whole), v3(whole), whole)]
     assert found[0] == found[1] == found[2]
     assert found[0].job.id_name == whole["id_name"]
     assert found[0].job.label_name == whole["label_name"]
-    again = parse(found[0].as_flat_dict(), lambda name: Fusion, lambda name: Encoder)
+    again = parse_hyperparameters(found[0].as_flat_dict(), lambda name: Fusion, lambda name: Encoder)
     assert (again.job, again.model, again.encoder) == (found[0].job, found[0].model, found[0].encoder)
 
 
@@ -156,10 +156,10 @@ def test_any_settings_come_through_every_encoding_and_the_saved_file(values: dic
     columns = [text] if isinstance(text, str) else text
     if set(columns) & set(whole.get("cat_field_list", [])):
         return
-    native = parse(whole, lambda name: Fusion, lambda name: Encoder)
+    native = parse_hyperparameters(whole, lambda name: Fusion, lambda name: Encoder)
     written = json.loads(json.dumps(native.as_flat_dict()))
     for again in (v2(whole), v3(whole), written, v2(written), v3(written)):
-        assert parse(again, lambda name: Fusion, lambda name: Encoder) == native
+        assert parse_hyperparameters(again, lambda name: Fusion, lambda name: Encoder) == native
     for key, value in values.items():
         assert written[key] == value
 
@@ -337,16 +337,16 @@ def test_without_a_usable_model_class_the_other_settings_of_core_are_checked_all
 
 
 def test_what_the_registry_raises_passes_through() -> None:
-    class UnknownModel(ZooError):
+    class UnknownModelError(ZooError):
         pass
 
     def unknown(name: str) -> type[ModelSettings]:
-        raise UnknownModel(name)
+        raise UnknownModelError(name)
 
-    with pytest.raises(UnknownModel, match="multimodal_bert"):
-        parse(REQUIRED, unknown, lambda name: Encoder)
-    with pytest.raises(UnknownModel, match="bert"):
-        parse(REQUIRED, lambda name: Fusion, unknown)
+    with pytest.raises(UnknownModelError, match="multimodal_bert"):
+        parse_hyperparameters(REQUIRED, unknown, lambda name: Encoder)
+    with pytest.raises(UnknownModelError, match="bert"):
+        parse_hyperparameters(REQUIRED, lambda name: Fusion, unknown)
 
 
 def test_a_text_only_model_warns_of_columns_that_it_does_not_read() -> None:
@@ -357,7 +357,7 @@ def test_a_text_only_model_warns_of_columns_that_it_does_not_read() -> None:
 def test_what_resolve_refuses_is_reported_like_any_other_fault() -> None:
     class Choosy(Fusion):
         def resolve(self, job: JobSettings) -> Choosy:
-            raise SettingFault("gate", self.gate, "it cannot work here", "choose another")
+            raise SettingError("gate", self.gate, "it cannot work here", "choose another")
 
     assert "gate = 0.5: it cannot work here. Fix: choose another." in refused(Choosy)
 
@@ -412,7 +412,9 @@ def test_dropout_keep_and_bimodal_names_are_translated() -> None:
         asked.append(name)
         return Fusion
 
-    found = parse({**REQUIRED, "model_class": "bimodal_bert", "dropout_keep": "0.3"}, load, lambda name: Encoder)
+    found = parse_hyperparameters(
+        {**REQUIRED, "model_class": "bimodal_bert", "dropout_keep": "0.3"}, load, lambda name: Encoder
+    )
     assert asked == ["multimodal_bert"]
     assert found.model.dropout == 0.3  # type: ignore[attr-defined]
     assert len(found.warnings) == 2
@@ -478,10 +480,12 @@ def test_a_text_encoder_that_the_model_cannot_take_is_a_fault_and_not_looked_for
         return Encoder
 
     with pytest.raises(HyperparametersError, match=r'text_encoder = "cnn".*give "bert"') as error:
-        parse({**REQUIRED, "text_encoder": "cnn", "reinit_layers": 99}, lambda name: OnlyBert, load)
+        parse_hyperparameters({**REQUIRED, "text_encoder": "cnn", "reinit_layers": 99}, lambda name: OnlyBert, load)
     assert asked == ["bert"]
     assert "reinit_layers = 99" in str(error.value)
-    assert parse({**REQUIRED, "text_encoder": '"BERT"'}, lambda name: OnlyBert, load).model == OnlyBert()
+    assert (
+        parse_hyperparameters({**REQUIRED, "text_encoder": '"BERT"'}, lambda name: OnlyBert, load).model == OnlyBert()
+    )
 
 
 def test_a_model_without_a_text_encoder_asks_for_none() -> None:
@@ -495,10 +499,10 @@ def test_a_model_without_a_text_encoder_asks_for_none() -> None:
         raise AssertionError(name)
 
     for model in (Alone, Optional):
-        found = parse(REQUIRED, lambda name, model=model: model, load)  # type: ignore[misc]
+        found = parse_hyperparameters(REQUIRED, lambda name, model=model: model, load)  # type: ignore[misc]
         assert found.encoder is None
         with pytest.raises(HyperparametersError, match="widht"):
-            parse({**REQUIRED, "widht": 1}, lambda name, model=model: model, load)  # type: ignore[misc]
+            parse_hyperparameters({**REQUIRED, "widht": 1}, lambda name, model=model: model, load)  # type: ignore[misc]
 
 
 def test_a_model_that_needs_nothing_must_still_be_given_something() -> None:
@@ -537,7 +541,7 @@ def test_a_name_that_two_classes_declare_keeps_each_ones_default_through_a_round
 
     apart, given = parsed(Shared), parsed(Shared, warm="true")
     for found in (apart, given):
-        again = parse(found.as_flat_dict(), lambda name: Shared, lambda name: Encoder)
+        again = parse_hyperparameters(found.as_flat_dict(), lambda name: Shared, lambda name: Encoder)
         assert (again.job, again.model, again.encoder) == (found.job, found.model, found.encoder)
     assert apart.encoder != given.encoder
 
@@ -563,17 +567,17 @@ def write(path: Path, content: str) -> None:
 def test_the_main_file_goes_before_the_channel_and_the_code_counts_only_without_both(tmp_path: Path) -> None:
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
     write(paths.code_hyperparameters, '{"lr": 3}')
-    assert read(paths) == {"lr": 3}
+    assert read_hyperparameters(paths) == {"lr": 3}
     write(paths.channel_hyperparameters, '{"lr": 2, "seed": 5}')
-    assert read(paths) == {"lr": 2, "seed": 5}
+    assert read_hyperparameters(paths) == {"lr": 2, "seed": 5}
     write(paths.hyperparameters, '{"lr": "1", "sagemaker_program": "x", "_tuning_objective_metric": "y"}')
-    assert read(paths) == {"lr": "1", "seed": 5}
+    assert read_hyperparameters(paths) == {"lr": "1", "seed": 5}
 
 
 def test_without_any_file_the_three_places_are_named(tmp_path: Path) -> None:
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
     with pytest.raises(HyperparametersError) as error:
-        read(paths)
+        read_hyperparameters(paths)
     for path in (paths.hyperparameters, paths.channel_hyperparameters, paths.code_hyperparameters):
         assert str(path) in str(error.value)
 
@@ -582,25 +586,25 @@ def test_a_main_file_that_holds_nothing_but_sagemakers_own_keys_is_empty(tmp_pat
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
     write(paths.hyperparameters, '{"sagemaker_program": "train.py", "_tuning_objective_metric": "x"}')
     with pytest.raises(HyperparametersError):
-        read(paths)
+        read_hyperparameters(paths)
     write(paths.code_hyperparameters, '{"lr": 3}')
-    assert read(paths) == {"lr": 3}
+    assert read_hyperparameters(paths) == {"lr": 3}
 
 
 def test_a_byte_order_mark_is_no_part_of_the_file_and_another_encoding_is_named(tmp_path: Path) -> None:
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
     write(paths.hyperparameters, '\ufeff{"id_name": "é"}')
-    assert read(paths) == {"id_name": "é"}
+    assert read_hyperparameters(paths) == {"id_name": "é"}
     paths.hyperparameters.write_bytes('{"lr": 1}'.encode("utf-16"))
     with pytest.raises(HyperparametersError, match="UTF-8"):
-        read(paths)
+        read_hyperparameters(paths)
 
 
 def test_a_folder_in_the_files_place_is_named(tmp_path: Path) -> None:
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
     paths.hyperparameters.mkdir(parents=True)
     with pytest.raises(HyperparametersError, match=r"hyperparameters\.json: it cannot be read"):
-        read(paths)
+        read_hyperparameters(paths)
 
 
 @pytest.mark.parametrize(
@@ -621,6 +625,6 @@ def test_a_file_that_is_no_flat_json_object_is_named(tmp_path: Path, content: st
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
     write(paths.hyperparameters, content)
     with pytest.raises(HyperparametersError) as error:
-        read(paths)
+        read_hyperparameters(paths)
     assert says in str(error.value)
     assert str(paths.hyperparameters) in str(error.value)

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from fusionzoo.artifacts import bundle
-from fusionzoo.data.reading import open_channel
-from fusionzoo.nn.scoring import score
+from fusionzoo.artifacts import model_folder
+from fusionzoo.data.reading.channel import open_channel
+from fusionzoo.nn.inference import predict_proba
 from fusionzoo.serving.predictor import Predictor
 from shop import TINY_BERT, JobFolder, shop_rows
 
@@ -126,7 +126,7 @@ def refuse(*a, **k): raise OSError("no network")
 socket.socket.connect = refuse
 import numpy as np
 from pathlib import Path
-from fusionzoo.data.reading import open_channel
+from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.serving.predictor import Predictor
 predictor = Predictor.load(Path(sys.argv[1]))
 channel = open_channel("val", Path(sys.argv[2]), predictor.columns)
@@ -148,9 +148,9 @@ def test_the_model_folder_alone_scores_raw_rows_offline_in_a_new_process_without
 
 
 def test_the_model_loaded_into_torch_scores_raw_rows_as_the_job_wrote(trained: JobFolder) -> None:
-    model, preprocessor = bundle.load(trained.model)
+    model, preprocessor = model_folder.load_model(trained.model)
     channel = open_channel("val", trained.root / "input/data/val", preprocessor.settings.columns)
-    again = score(model, preprocessor.encode(channel, "val"), 7)
+    again = predict_proba(model, preprocessor.encode(channel, "val"), 7)
     written = probabilities(pq.read_table(trained.output / "val_predictions.parquet").to_pandas())
     assert np.abs(again - written).max() <= 1e-5
 

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
-from fusionzoo.data.fitting import fit
-from fusionzoo.data.reading import open_channel
+from fusionzoo.data.data_settings import DataSettings
+from fusionzoo.data.fit_preprocessor import fit_preprocessor
+from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.data.sampling import RowSizes, TrainingOrder
-from fusionzoo.data.settings import DataSettings
 from fusionzoo.nn import length_groups
 from fusionzoo.nn.length_groups import encode_in_groups
 from fusionzoo.nn.schema import Batch, InputSpec, TextSpec
-from fusionzoo.registry import TEXT_ENCODERS, Registry
+from fusionzoo.registry.discovery import TEXT_ENCODERS_GROUP, Registry
 from shop import TINY_BERT
 
 Encode = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
@@ -91,7 +91,7 @@ def test_real_rows_are_padded_by_less_than_was_promised(
         id_name="id", text_name=text, label_name=label, num_classes=2, tokenizer=minilm, max_sen_len=max_tokens
     )
     channel = open_channel("train", real_data / name / "train", use.columns)
-    split = fit(use, channel).preprocessor.encode(channel, "train")
+    split = fit_preprocessor(use, channel).preprocessor.encode(channel, "train")
     chunk_lengths = np.split(np.diff(split.chunk_starts), split.row_starts[1:-1])
     assert padding(RowSizes.of(split), chunk_lengths, grouped=True) < most
 
@@ -172,7 +172,7 @@ def test_chunks_of_one_length_and_a_single_chunk_are_one_call(backbone: nn.Modul
 
 @pytest.mark.usefixtures("several_groups")
 def test_the_text_encoder_bert_runs_its_chunks_in_groups() -> None:
-    plugin = Registry.discover(TEXT_ENCODERS).load("bert")
+    plugin = Registry.discover(TEXT_ENCODERS_GROUP).load("bert")
     spec = InputSpec(TextSpec(40, 0, 64, None, "word"), (), (), 2)
     encoder = plugin.build_text_encoder(spec, plugin.settings_class(encoder_config=TINY_BERT))
     seen: list[tuple[int, ...]] = []

@@ -14,8 +14,8 @@ from packaging.requirements import Requirement
 
 from conftest import Installer
 from fusionzoo import __version__
-from fusionzoo.registry import bounds_on_core
-from fusionzoo.scaffold import LONGEST, Written, write
+from fusionzoo.registry.discovery import core_version_bounds
+from fusionzoo.registry.scaffold import LONGEST, Written, write_plugin
 
 ROOT = Path(__file__).parents[1]
 EITHER = pytest.mark.parametrize("is_encoder", [False, True], ids=["fusion", "encoder"])
@@ -73,7 +73,7 @@ def test_a_new_plugin_is_installed_by_pip_and_passes_every_check(
 
 @EITHER
 def test_its_own_test_file_is_the_kit(tmp_path: Path, install: Installer, is_encoder: bool) -> None:
-    made = write("tiny", tmp_path, is_encoder)
+    made = write_plugin("tiny", tmp_path, is_encoder)
     points = project(made)["entry-points"]
     assert isinstance(points, dict)
     install(
@@ -100,7 +100,7 @@ def test_its_own_test_file_is_the_kit(tmp_path: Path, install: Installer, is_enc
 def test_what_is_written_is_formatted_whatever_the_name_and_the_width(
     tmp_path: Path, name: str, is_encoder: bool, width: int
 ) -> None:
-    made = write(name, tmp_path, is_encoder)
+    made = write_plugin(name, tmp_path, is_encoder)
     ruff = [sys.executable, "-m", "ruff"]
     options = ["--isolated", "--no-cache", "--line-length", str(width), str(made.folder)]
     done = subprocess.run([*ruff, "format", "--diff", *options], capture_output=True, text=True)
@@ -111,7 +111,7 @@ def test_what_is_written_is_formatted_whatever_the_name_and_the_width(
 
 def test_what_is_written_satisfies_mypy_strict(tmp_path: Path) -> None:
     modules = [
-        next((write(name, tmp_path, is_encoder).folder).glob("fusionzoo_*.py"))
+        next((write_plugin(name, tmp_path, is_encoder).folder).glob("fusionzoo_*.py"))
         for name, is_encoder in (("fusion", False), ("model", True))
     ]
     done = subprocess.run(
@@ -125,23 +125,23 @@ def test_what_is_written_satisfies_mypy_strict(tmp_path: Path) -> None:
 
 @EITHER
 def test_its_requirements_are_bounded_and_as_low_as_cores_own(tmp_path: Path, is_encoder: bool) -> None:
-    needed = project(write("tiny", tmp_path, is_encoder))["dependencies"]
+    needed = project(write_plugin("tiny", tmp_path, is_encoder))["dependencies"]
     assert isinstance(needed, list)
     core = tomllib.loads((ROOT / "core/pyproject.toml").read_text("utf-8"))
     same = {Requirement(line).name: line for line in core["project"]["dependencies"]}
     own = {Requirement(line).name: line for line in needed}
-    assert own.pop("fusionzoo") == bounds_on_core()
+    assert own.pop("fusionzoo") == core_version_bounds()
     if not is_encoder:
-        assert own.pop("fusionzoo-bert") == bounds_on_core().replace("fusionzoo", "fusionzoo-bert")
+        assert own.pop("fusionzoo-bert") == core_version_bounds().replace("fusionzoo", "fusionzoo-bert")
     assert own == {name: same[name] for name in ("torch", "pydantic")}
-    assert Requirement(bounds_on_core()).specifier.contains(__version__)
+    assert Requirement(core_version_bounds()).specifier.contains(__version__)
 
 
 @EITHER
 def test_the_readme_has_a_row_for_each_setting_with_its_default(
     tmp_path: Path, install: Installer, is_encoder: bool
 ) -> None:
-    made = write("tiny", tmp_path, is_encoder)
+    made = write_plugin("tiny", tmp_path, is_encoder)
     points = project(made)["entry-points"]
     assert isinstance(points, dict)
     install(
@@ -168,7 +168,7 @@ def test_the_readme_has_a_row_for_each_setting_with_its_default(
 
 
 def test_a_fusion_may_be_named_with_its_prefix(tmp_path: Path) -> None:
-    made = write("multimodal_tiny", tmp_path, is_encoder=False)
+    made = write_plugin("multimodal_tiny", tmp_path, is_encoder=False)
     assert made.names == ("multimodal_tiny",)
     assert made.folder.name == "fusionzoo-tiny"
 

@@ -12,15 +12,15 @@ from fusionzoo.nn.pooling import (
     AttentionPooling,
     first_token,
     first_tokens,
-    mean_by_row,
-    softmax_by_row,
-    sum_by_row,
+    mean_per_row,
+    softmax_per_row,
+    sum_per_row,
     token_max,
     token_mean,
 )
 from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextFeatures, TextSpec
 from fusionzoo.nn.tabular import FieldEmbedding, NumericEmbedding, TabularEncoder
-from fusionzoo.nn.text import WordEmbedding
+from fusionzoo.nn.word_embedding import WordEmbedding
 
 
 def spec(numbers: int = 2, categories: int = 2) -> InputSpec:
@@ -65,8 +65,8 @@ def test_what_stands_under_a_false_mask_changes_no_pooling() -> None:
 
 def test_chunks_are_summed_into_their_own_rows_and_a_row_without_chunks_is_zero() -> None:
     values = torch.tensor([[1.0], [2.0], [4.0]])
-    assert sum_by_row(values, torch.tensor([0, 0, 2]), 3).tolist() == [[3.0], [0.0], [4.0]]
-    assert mean_by_row(values, torch.tensor([0, 0, 2]), 3).tolist() == [[1.5], [0.0], [4.0]]
+    assert sum_per_row(values, torch.tensor([0, 0, 2]), 3).tolist() == [[3.0], [0.0], [4.0]]
+    assert mean_per_row(values, torch.tensor([0, 0, 2]), 3).tolist() == [[1.5], [0.0], [4.0]]
 
 
 def test_pooling_counts_exactly_under_bf16_autocast() -> None:
@@ -82,7 +82,7 @@ CHUNK_ROW = torch.tensor([0, 0, 1])
 
 def test_attention_weights_are_one_softmax_over_all_chunks_of_a_row() -> None:
     scores = torch.randn(3, 5, 4) * 30
-    weights = softmax_by_row(scores, MASK, CHUNK_ROW, 2)
+    weights = softmax_per_row(scores, MASK, CHUNK_ROW, 2)
     by_hand = torch.cat([scores[0, :, :2], scores[1, :, :1]], dim=1).softmax(dim=1)
     assert torch.allclose(torch.cat([weights[0, :, :2], weights[1, :, :1]], dim=1), by_hand, atol=1e-6)
     assert torch.allclose(weights[2], scores[2].softmax(dim=-1), atol=1e-6)
@@ -92,13 +92,13 @@ def test_attention_weights_are_one_softmax_over_all_chunks_of_a_row() -> None:
 def test_attention_weights_are_finite_for_huge_scores_a_row_without_tokens_and_no_chunks_at_all() -> None:
     scores = torch.full((3, 1, 4), 1e30)
     scores.requires_grad_()
-    weights = softmax_by_row(scores, MASK & torch.tensor([[True], [True], [False]]), CHUNK_ROW, 3)
+    weights = softmax_per_row(scores, MASK & torch.tensor([[True], [True], [False]]), CHUNK_ROW, 3)
     weights.sum().backward()
     assert weights[:2].sum().item() == pytest.approx(1.0)
     assert (weights[2] == 0).all()
     assert scores.grad is not None
     assert scores.grad.isfinite().all()
-    assert softmax_by_row(torch.zeros(0, 2, 4), MASK[:0], CHUNK_ROW[:0], 0).shape == (0, 2, 4)
+    assert softmax_per_row(torch.zeros(0, 2, 4), MASK[:0], CHUNK_ROW[:0], 0).shape == (0, 2, 4)
 
 
 def test_attention_pooling_is_a_weighted_mean_of_a_rows_real_tokens() -> None:

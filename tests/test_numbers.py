@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from fusionzoo.data import numbers
 from fusionzoo.data.bottom_k import MOST_BATCHES, BottomK
-from fusionzoo.data.numbers import NumberEncoder, NumberStatistics, as_numbers
-from fusionzoo.data.reading import Rows, open_channel
+from fusionzoo.data.reading.channel import Rows, open_channel
+from fusionzoo.data.table import numbers
+from fusionzoo.data.table.numbers import NumberEncoder, NumberStatistics, as_numbers
 from fusionzoo.errors import DataError
 
 NAN = float("nan")
@@ -232,7 +232,7 @@ def test_a_column_of_another_type_is_named_with_what_to_do(
 ) -> None:
     with pytest.raises(DataError) as error:
         read(tmp_path, pa.array([value, None], kind))
-    (fault,) = error.value.faults
+    (fault,) = error.value.problems
     assert fault.where == "train/part-0.parquet, column 'price'"
     assert "not numbers" in fault.problem
     assert "convert it to numbers" in fault.remedy

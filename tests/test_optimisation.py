@@ -18,19 +18,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel
 
-from fusionzoo.data.chunking import Chunker
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.labels import LabelMap
-from fusionzoo.errors import DataError, HyperparametersError, SettingFault
-from fusionzoo.hyperparameters import parse
-from fusionzoo.nn.layers import layers_above
+from fusionzoo.data.text.chunking import Chunker
+from fusionzoo.errors import DataError, HyperparametersError, SettingError
+from fusionzoo.hyperparameters.parsing import parse_hyperparameters
 from fusionzoo.nn.schema import Batch, ModelOutput
+from fusionzoo.nn.transformer_layers import count_layers_above
 from fusionzoo.settings import FusionSettings, JobSettings, ModelSettings
-from fusionzoo.training import averaging, losses, optimizers
-from fusionzoo.training.datamodule import SplitsModule
+from fusionzoo.training import losses, optimizers
+from fusionzoo.training.checkpointing import greedy_soup
+from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.module import Classifier
-from fusionzoo.training.phases import Phases
-from fusionzoo.training.throughput import Throughput
+from fusionzoo.training.monitoring.phases import Phases
+from fusionzoo.training.monitoring.throughput import Throughput
 from shop import TINY_BERT, JobFolder
 from test_training import job, split
 
@@ -45,7 +46,7 @@ def stepped(optimizer: str, fused: bool) -> Tensor:
     torch.manual_seed(0)
     net = nn.Linear(7, 5)
     settings = job(optimizer=optimizer, fused_optimizer=fused, lr=0.1)
-    made = optimizers.build(optimizers.parameter_groups(net, None, settings, []), settings)
+    made = optimizers.build_optimizer(optimizers.parameter_groups(net, None, settings, []), settings)
     assert [bool(group.get("fused")) for group in made.param_groups] == [fused] * len(made.param_groups)
     for i in range(10):
         made.zero_grad()
@@ -56,26 +57,26 @@ def stepped(optimizer: str, fused: bool) -> Tensor:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 def test_the_fused_kernel_gives_the_same_weights(optimizer: str) -> None:
-    if not optimizers.has_fused(optimizer, [nn.Parameter(torch.zeros(1))]):
+    if not optimizers.supports_fused(optimizer, [nn.Parameter(torch.zeros(1))]):
         pytest.skip("this torch has no fused kernels on the CPU")
     assert torch.allclose(stepped(optimizer, fused=True), stepped(optimizer, fused=False), rtol=1e-5, atol=1e-7)
 
 
 def test_fused_kernels_are_taken_where_torch_has_them() -> None:
     one = [nn.Parameter(torch.zeros(1))]
-    assert [optimizers.has_fused("adamw", one, v) for v in ("2.1.0", "2.3.1+cpu", "2.4.0", "2.13.0+cpu")] == [
+    assert [optimizers.supports_fused("adamw", one, v) for v in ("2.1.0", "2.3.1+cpu", "2.4.0", "2.13.0+cpu")] == [
         False,
         False,
         True,
         True,
     ]
-    assert not optimizers.has_fused("adamw", [*one, nn.Parameter(torch.zeros(1, device="meta"))])
+    assert not optimizers.supports_fused("adamw", [*one, nn.Parameter(torch.zeros(1, device="meta"))])
     for optimizer in ("adamw", "adam", "sgd"):
         for wanted in (True, False):
             settings = job(optimizer=optimizer, fused_optimizer=wanted)
-            made = optimizers.build([{"params": one, "lr": 0.1, "weight_decay": 0.0}], settings)
+            made = optimizers.build_optimizer([{"params": one, "lr": 0.1, "weight_decay": 0.0}], settings)
             fused = [bool(group.get("fused")) for group in made.param_groups]
-            assert fused == [wanted and optimizers.has_fused(optimizer, one)]
+            assert fused == [wanted and optimizers.supports_fused(optimizer, one)]
 
 
 @pytest.mark.skipif(not hasattr(torch.amp, "GradScaler"), reason="torch before 2.3 scales a loss on GPUs only")
@@ -85,7 +86,7 @@ def test_a_fused_optimizer_follows_a_loss_scale_and_clips_what_it_has_unscaled()
         net = nn.Linear(3, 1, bias=False)
         nn.init.ones_(net.weight)
         settings = job(optimizer="sgd", momentum=0)
-        optimizer = optimizers.build(optimizers.parameter_groups(net, None, settings, []), settings)
+        optimizer = optimizers.build_optimizer(optimizers.parameter_groups(net, None, settings, []), settings)
         scaler = torch.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=scale is not None)
         scaler.scale(100 * net(torch.ones(1, 3)).sum()).backward()
         scaler.unscale_(optimizer)
@@ -104,8 +105,8 @@ def test_a_fused_optimizer_trains_under_autocast_with_clipping() -> None:
 
 def test_a_cosine_schedule_falls_along_half_a_cosine_after_the_warm_up() -> None:
     settings = job(schedule="cosine", warmup_steps=4)
-    optimizer = optimizers.build([{"params": [nn.Parameter(torch.zeros(1))], "lr": 1.0}], settings)
-    schedule = optimizers.scheduler(optimizer, settings, 24)
+    optimizer = optimizers.build_optimizer([{"params": [nn.Parameter(torch.zeros(1))], "lr": 1.0}], settings)
+    schedule = optimizers.build_scheduler(optimizer, settings, 24)
     factor = schedule.lr_lambdas[0]
     assert [factor(step) for step in (4, 9, 14, 19, 24)] == pytest.approx([1, 0.853553, 0.5, 0.146447, 0], abs=1e-6)
     assert [factor(step) for step in range(4)] == pytest.approx([0.2, 0.4, 0.6, 0.8])
@@ -132,7 +133,7 @@ def encoder(kind: str, **changes: Any) -> nn.Module:
 @pytest.mark.parametrize("kind", [kind for kind in ENCODERS if kind in CONFIG_MAPPING])  # of this transformers
 def test_the_layers_of_any_hugging_face_encoder_are_found(kind: str) -> None:
     backbone = encoder(kind)
-    above = layers_above(nn.ModuleDict({"backbone": backbone}))
+    above = count_layers_above(nn.ModuleDict({"backbone": backbone}))
     assert above is not None
     assert above.keys() == {f"backbone.{name}" for name, _ in backbone.named_parameters()}
     embedded = [
@@ -188,7 +189,7 @@ def test_layer_decay_is_refused_where_no_layer_of_a_pretrained_encoder_learns() 
     frozen = WithEncoder()
     frozen.encoder.requires_grad_(False)
     for model, words in ((shared, "no stack of layers"), (frozen, "no pretrained text encoder is tuned")):
-        with pytest.raises(SettingFault, match=words):
+        with pytest.raises(SettingError, match=words):
             optimizers.parameter_groups(model, model.encoder, job(layer_decay=0.9), [])
 
 
@@ -218,9 +219,9 @@ def trained(
 ) -> tuple[Linear, Trainer]:
     torch.manual_seed(3)
     model = Linear()
-    splits = SplitsModule(data, data, settings)
+    splits = SplitsDataModule(data, data, settings)
     groups = optimizers.parameter_groups(model, None, settings, [])
-    steps = optimizers.steps_of(splits.steps, settings) * epochs
+    steps = optimizers.steps_per_epoch(splits.steps, settings) * epochs
     trainer = Trainer(
         max_epochs=epochs,
         accelerator="cpu",
@@ -243,9 +244,11 @@ def by_hand(settings: JobSettings, data: EncodedSplit, weights: Sequence[float],
     """The same training, each step from one batch of all rows that it joins."""
     torch.manual_seed(3)
     model, every = Linear(), settings.accumulate_grad_batches
-    splits = SplitsModule(data, data, settings)
-    optimizer = optimizers.build(optimizers.parameter_groups(model, None, settings, []), settings)
-    schedule = optimizers.scheduler(optimizer, settings, optimizers.steps_of(splits.steps, settings) * epochs)
+    splits = SplitsDataModule(data, data, settings)
+    optimizer = optimizers.build_optimizer(optimizers.parameter_groups(model, None, settings, []), settings)
+    schedule = optimizers.build_scheduler(
+        optimizer, settings, optimizers.steps_per_epoch(splits.steps, settings) * epochs
+    )
     loader = splits.train_dataloader()
     for epoch in range(epochs):
         loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
@@ -269,11 +272,11 @@ def by_hand(settings: JobSettings, data: EncodedSplit, weights: Sequence[float],
 def test_accumulated_batches_learn_as_one_batch_of_their_rows(use: dict[str, Any], every: int) -> None:
     data = split(60)
     settings = job(lr=0.5, optimizer="sgd", unknown_category_rate=0, accumulate_grad_batches=every, **use)
-    sizes = {batch.rows for batch in SplitsModule(data, data, settings).train_dataloader()}
+    sizes = {batch.rows for batch in SplitsDataModule(data, data, settings).train_dataloader()}
     model, trainer = trained(settings, data, [1.0, 1.0])
     expected = by_hand(settings, data, [1.0, 1.0])
     assert torch.allclose(model.classify.weight, expected.classify.weight, atol=1e-6)
-    batches = len(SplitsModule(data, data, settings).train_dataloader())
+    batches = len(SplitsDataModule(data, data, settings).train_dataloader())
     assert trainer.global_step == 2 * -(-batches // every)
     assert len(sizes) > 1, "the batches must differ in size"
     assert every == 1 or batches % every, "the last step of an epoch must have fewer batches"
@@ -400,7 +403,7 @@ def long_rows(rows: int = 400) -> EncodedSplit:
 def shown(data: EncodedSplit, epoch: int = 0, **changes: Any) -> dict[int, tuple[bool, bool]]:
     """Of each training row in an epoch: whether it has its text, and its table; nothing else may be hidden."""
     settings = job(unknown_category_rate=0, modality_dropout=0.4, **{"batch_size": 16, **changes})
-    loader = SplitsModule(data, data, settings, empty_text=EMPTY).train_dataloader()
+    loader = SplitsDataModule(data, data, settings, empty_text=EMPTY).train_dataloader()
     loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
     found = {}
     for batch in loader:
@@ -436,7 +439,7 @@ def test_seed_epoch_and_row_decide_what_is_hidden_and_the_batch_does_not() -> No
 
 def test_validation_rows_are_shown_whole() -> None:
     data = long_rows(60)
-    for batch in SplitsModule(data, data, job(modality_dropout=0.9), empty_text=EMPTY).val_dataloader():
+    for batch in SplitsDataModule(data, data, job(modality_dropout=0.9), empty_text=EMPTY).val_dataloader():
         true = Batch.of(data.batch(batch.row.numpy()))
         assert torch.equal(batch.tokens, true.tokens)
         assert torch.equal(batch.numbers_missing, true.numbers_missing)
@@ -471,7 +474,7 @@ class Pretrained(Encoder):
 def parsed(model: type[ModelSettings] = Fusion, encoder: type[ModelSettings] = Encoder, **changes: Any) -> JobSettings:
     given = {"model_class": "m", "id_name": "i", "text_name": "t", "label_name": "y", "num_classes": 2}
     raw = {**given, "tab_field_list": ["a"], **changes}
-    return parse(raw, lambda name: model, lambda name: encoder).job
+    return parse_hyperparameters(raw, lambda name: model, lambda name: encoder).job
 
 
 @pytest.mark.parametrize(
@@ -537,7 +540,7 @@ LEFT, RIGHT = torch.tensor([[0.0, 0.0], [3.0, 0.0]]), torch.tensor([[0.0, 0.0], 
 def test_a_checkpoint_joins_the_average_only_where_val_gets_no_worse(tmp_path: Path, metric: str) -> None:
     data, model, settings = rows_along([1.0, 1.0]), Linear(), job(early_stop_metric=metric, average_checkpoints=3)
     candidates = kept(tmp_path, LEFT, -5 * RIGHT, RIGHT)
-    told = averaging.average(tmp_path, model, data, settings, candidates, [1.0, 1.0])
+    told = greedy_soup.cook_greedy_soup(tmp_path, model, data, settings, candidates, [1.0, 1.0])
     assert told["averaged"] == ["top-0.ckpt", "top-2.ckpt"]
     assert torch.allclose(model.classify.weight, (LEFT + RIGHT) / 2)
     assert told["gain"] > 0.01
@@ -548,21 +551,23 @@ def test_a_checkpoint_joins_the_average_only_where_val_gets_no_worse(tmp_path: P
 def test_where_nothing_helps_the_best_checkpoint_ships_as_it_is(tmp_path: Path) -> None:
     data, model = rows_along([1.0, 0.0]), Linear()
     candidates = kept(tmp_path, LEFT, -RIGHT)
-    told = averaging.average(tmp_path, model, data, job(early_stop_metric="val/auroc"), candidates, [1.0, 1.0])
+    told = greedy_soup.cook_greedy_soup(
+        tmp_path, model, data, job(early_stop_metric="val/auroc"), candidates, [1.0, 1.0]
+    )
     assert (told["averaged"], told["gain"]) == (["top-0.ckpt"], 0.0)
     assert torch.equal(model.classify.weight, LEFT)
 
 
 def test_the_average_is_the_plain_mean_and_whole_numbers_stay() -> None:
     states = [{"w": torch.tensor([float(i)]), "n": torch.tensor(i)} for i in (1, 2, 6)]
-    mean = averaging.mixed(averaging.mixed(states[0], states[1], 1), states[2], 2)
+    mean = greedy_soup.average_weights(greedy_soup.average_weights(states[0], states[1], 1), states[2], 2)
     assert (mean["w"].item(), mean["n"].item()) == (3.0, 1)
 
 
 def test_val_loss_of_probabilities_is_that_of_logits() -> None:
     data, logits = split(60), torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
     labels, weights = torch.from_numpy(data.labels), torch.tensor([1.0, 3.0])
-    found = averaging.value_of("val_loss", logits.softmax(-1).numpy(), data, [1.0, 3.0])
+    found = greedy_soup.compute_metric("val_loss", logits.softmax(-1).numpy(), data, [1.0, 3.0])
     assert found == pytest.approx(F.cross_entropy(logits, labels, weights).item(), rel=1e-5)
 
 
@@ -629,7 +634,7 @@ def test_a_job_ships_the_average_of_its_best_checkpoints_and_says_so(plain: JobF
     assert all(torch.equal(value, states[0][name]) for name, value in best.items())
     assert summary(plain)["top_checkpoints"] == []
     assert "averaging" not in summary(plain)
-    assert averaging.clear(job.root / "checkpoints") == sorted(names)
+    assert greedy_soup.delete_top_checkpoints(job.root / "checkpoints") == sorted(names)
     assert {path.name for path in (job.root / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 

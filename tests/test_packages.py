@@ -30,8 +30,9 @@ from packaging.utils import canonicalize_name
 from pydantic.fields import FieldInfo
 from pyproject_hooks import quiet_subprocess_runner
 
-from fusionzoo import __version__, demo
-from fusionzoo.registry import MODELS, TEXT_ENCODERS
+from fusionzoo import __version__
+from fusionzoo.demo import shop
+from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.settings import ModelSettings
 
@@ -68,7 +69,7 @@ def entry_points(source: Path) -> list[EntryPoint]:
 def provider(text_encoder: str) -> str:
     """The one of our distributions that has this text encoder."""
     points = [(project(source)["name"], point) for source in OURS for point in entry_points(source)]
-    (name,) = [name for name, point in points if (point.group, point.name) == (TEXT_ENCODERS, text_encoder)]
+    (name,) = [name for name, point in points if (point.group, point.name) == (TEXT_ENCODERS_GROUP, text_encoder)]
     return str(name)
 
 
@@ -145,7 +146,7 @@ def test_a_wheels_entry_points_are_those_of_its_project_and_their_names_are_snak
     points = metadata(wheels[source]).entry_points
     assert sorted(points) == sorted(entry_points(source)) != []
     for point in points:
-        assert point.group in (MODELS, TEXT_ENCODERS)
+        assert point.group in (MODELS_GROUP, TEXT_ENCODERS_GROUP)
         assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", point.name)
         assert point.module == f"fusionzoo_{source.name}"
 
@@ -314,7 +315,7 @@ class Environment:
 
     def train(self, root: Path, model_class: str, **settings: Any) -> tuple[int, str]:
         """Run train.py on a small demo job in `root`; its exit status, and the failure file's text or the log."""
-        demo.write_hyperparameters(root, demo.generate(root, 400), model_class, {**SMALL_JOB, **settings})
+        shop.write_hyperparameters(root, shop.generate_demo_data(root, 400), model_class, {**SMALL_JOB, **settings})
         shutil.copy(ROOT / "train.py", self.folder)
         done = self("python", "train.py", SAGEMAKER_BASE_DIR=str(root))
         failure = root / "output/failure"
@@ -324,7 +325,9 @@ class Environment:
 def _is_ours(entry: Path) -> bool:
     """Whether an entry of site-packages belongs to core, or to a plugin of anybody's."""
     points = entry / "entry_points.txt"
-    provides = points.is_file() and any(group in points.read_text("utf-8") for group in (MODELS, TEXT_ENCODERS))
+    provides = points.is_file() and any(
+        group in points.read_text("utf-8") for group in (MODELS_GROUP, TEXT_ENCODERS_GROUP)
+    )
     return provides or re.match(r"_*(editable_+)?(impl_)?fusionzoo", entry.name) is not None
 
 
@@ -394,6 +397,6 @@ def assert_scores_as_in_training(root: Path) -> None:
     assert all((root / "model" / name).exists() for name in names)
     rows = pq.read_table(root / "input/data/test").slice(0, 20).to_pylist()
     written = pq.read_table(root / "output/data/test_predictions.parquet").slice(0, 20)
-    assert written[demo.ID].to_pylist() == [row[demo.ID] for row in rows]
+    assert written[shop.ID].to_pylist() == [row[shop.ID] for row in rows]
     scored = Predictor.load(root / "model").predict_records(rows)
     np.testing.assert_allclose(scored[:, 1], written["prob_1"].to_numpy(), atol=1e-5)

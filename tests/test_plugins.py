@@ -14,12 +14,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from fusionzoo import demo
-from fusionzoo.artifacts import bundle
-from fusionzoo.data.reading import open_channel
-from fusionzoo.errors import SettingFault
+from fusionzoo.artifacts import model_folder
+from fusionzoo.data.reading.channel import open_channel
+from fusionzoo.demo import shop
+from fusionzoo.errors import SettingError
 from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextFeatures, TextSpec
-from fusionzoo.registry import MODELS, TEXT_ENCODERS, Registry
+from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
 from fusionzoo.settings import JobSettings, ModelSettings
 from shop import TINY_BERT, JobFolder
 
@@ -42,21 +42,24 @@ def job(**changes: Any) -> JobSettings:
 
 
 def encoder_settings(name: str, **changes: Any) -> ModelSettings:
-    made = Registry.discover(TEXT_ENCODERS).load(name).settings_class(**{**ENCODER_SETTINGS[name], **changes})
+    made = Registry.discover(TEXT_ENCODERS_GROUP).load(name).settings_class(**{**ENCODER_SETTINGS[name], **changes})
     return made.resolve(job())
 
 
 def build_encoder(name: str, spec: InputSpec = SPEC, **changes: Any) -> Any:
     torch.manual_seed(0)
     return (
-        Registry.discover(TEXT_ENCODERS).load(name).build_text_encoder(spec, encoder_settings(name, **changes)).eval()
+        Registry.discover(TEXT_ENCODERS_GROUP)
+        .load(name)
+        .build_text_encoder(spec, encoder_settings(name, **changes))
+        .eval()
     )
 
 
 def build(model_class: str, encoder: str = "cnn", spec: InputSpec = SPEC, **changes: Any) -> Any:
     """A model over an encoder with its test settings; `changes` are the model's own settings."""
     text_encoder = build_encoder(encoder, spec)
-    plugin = Registry.discover(MODELS).load(model_class)
+    plugin = Registry.discover(MODELS_GROUP).load(model_class)
     settings = plugin.settings_class(**{"hidden_common_dim": 8, **changes})
     return plugin.build_model(spec, settings, text_encoder).eval()
 
@@ -86,7 +89,7 @@ MIXED = [[12, 3], [1], [12, 12, 12, 5], [7]]
 
 
 def test_pretrained_weights_are_loaded_and_dropout_is_on_in_them(minilm: str) -> None:
-    plugin = Registry.discover(TEXT_ENCODERS).load("bert")
+    plugin = Registry.discover(TEXT_ENCODERS_GROUP).load("bert")
     settings = plugin.settings_class().resolve(job(tokenizer=minilm))
     spec = replace(SPEC, text=TextSpec(30522, 0, 12, 4, minilm))
     encoder: Any = plugin.build_text_encoder(spec, settings)
@@ -102,7 +105,7 @@ def test_pretrained_weights_are_loaded_and_dropout_is_on_in_them(minilm: str) ->
 
 @pytest.mark.parametrize("reinit", [0, 1, 6])
 def test_reinit_layers_leaves_that_many_of_the_last_layers_as_they_were_drawn(minilm: str, reinit: int) -> None:
-    plugin = Registry.discover(TEXT_ENCODERS).load("bert")
+    plugin = Registry.discover(TEXT_ENCODERS_GROUP).load("bert")
     settings = plugin.settings_class(reinit_layers=reinit, reinit_pooler=True, pooling="pooler").resolve(
         job(tokenizer=minilm)
     )
@@ -140,7 +143,7 @@ def test_an_encoder_whose_layers_share_their_weights_is_loaded_and_none_of_them_
     assert encoder.load_pretrained(settings)
     word = "embeddings.word_embeddings.weight"
     assert torch.equal(encoder.backbone.state_dict()[word], theirs.state_dict()[word])
-    with pytest.raises(SettingFault, match="share") as refused:
+    with pytest.raises(SettingError, match="share") as refused:
         encoder.load_pretrained(settings.model_copy(update={"reinit_layers": 1}))
     assert refused.value.key == "reinit_layers"
 
@@ -186,17 +189,19 @@ def test_each_pooling_ignores_padding(pooling: str) -> None:
 def test_a_bert_setting_that_cannot_work_is_refused_before_data_is_read(
     changes: dict[str, Any], job_changes: dict[str, Any], key: str
 ) -> None:
-    settings = Registry.discover(TEXT_ENCODERS).load("bert").settings_class(**{**ENCODER_SETTINGS["bert"], **changes})
-    with pytest.raises(SettingFault) as refused:
+    settings = (
+        Registry.discover(TEXT_ENCODERS_GROUP).load("bert").settings_class(**{**ENCODER_SETTINGS["bert"], **changes})
+    )
+    with pytest.raises(SettingError) as refused:
         settings.resolve(job(**job_changes))
     assert refused.value.key == key
 
 
 def test_a_tokenizer_with_more_tokens_than_the_encoder_knows_is_refused(minilm: str) -> None:
-    plugin = Registry.discover(TEXT_ENCODERS).load("bert")
+    plugin = Registry.discover(TEXT_ENCODERS_GROUP).load("bert")
     settings = plugin.settings_class().resolve(job(tokenizer=minilm))
     spec = replace(SPEC, text=TextSpec(40_000, 0, 12, 4, "another"))
-    with pytest.raises(SettingFault, match="40000 tokens"):
+    with pytest.raises(SettingError, match="40000 tokens"):
         plugin.build_text_encoder(spec, settings)
 
 
@@ -245,11 +250,11 @@ def test_a_gate_that_is_open_for_one_modality_lets_nothing_of_the_other_through(
         model.gate[0].weight.zero_()
         model.gate[0].bias.fill_(1e4)
         assert torch.equal(model(whole).logits, model(other).logits)
-        assert model(whole).figures == {"gate_text": 1.0, "gate_table": 0.0}
+        assert model(whole).metrics == {"gate_text": 1.0, "gate_table": 0.0}
         model.gate[0].bias.fill_(-1e4)
         assert not torch.equal(model(whole).logits, model(other).logits)
         assert torch.equal(model(whole).logits, model(replace(whole, tokens=(whole.tokens + 1) % 40)).logits)
-        assert model(whole).figures == {"gate_text": 0.0, "gate_table": 1.0}
+        assert model(whole).metrics == {"gate_text": 0.0, "gate_table": 1.0}
 
 
 def test_the_gate_is_one_number_per_row_and_dimension() -> None:
@@ -258,7 +263,7 @@ def test_the_gate_is_one_number_per_row_and_dimension() -> None:
     assert gate.shape == (4, 8)
     assert gate.std(dim=0).min() > 0
     assert gate.std(dim=1).min() > 0
-    assert model(whole).figures["gate_text"].item() == pytest.approx(gate.mean().item())
+    assert model(whole).metrics["gate_text"].item() == pytest.approx(gate.mean().item())
 
 
 # --- moe
@@ -275,7 +280,7 @@ def test_each_row_goes_to_its_top_k_experts_and_to_no_other(top_k: int) -> None:
     )
     total = probabilities.amax(dim=1) if top_k == 1 else torch.ones(4)
     assert torch.allclose(weights.sum(dim=1), total)
-    load = model(whole).figures
+    load = model(whole).metrics
     assert list(load) == [f"expert_load_{name}" for name in ("text", "table", "joint_0", "joint_1", "joint_2")]
     assert sum(load.values()).item() == pytest.approx(top_k)
 
@@ -386,7 +391,7 @@ def test_a_table_of_one_field_is_refused_before_the_data_is_read(job: JobFolder)
     job.settings(model_class="multimodal_cross_attn", text_encoder="cnn", tab_field_list=None)
     assert job.run() == 1
     assert "attention over a single key is always 1" in job.failure
-    with pytest.raises(SettingFault, match="single key"):
+    with pytest.raises(SettingError, match="single key"):
         build("multimodal_cross_attn", spec=replace(SPEC, numbers=()))
 
 
@@ -432,7 +437,7 @@ def test_the_settings_of_a_fusion_change_its_layers(model_class: str, name: str,
 
 
 def test_no_expert_starves_on_the_demo_data_and_the_load_is_logged(tmp_path: Path) -> None:
-    made = demo.generate(tmp_path, 1400)
+    made = shop.generate_demo_data(tmp_path, 1400)
     others = {
         "text_encoder": "cnn",
         "num_channels": [16],
@@ -440,12 +445,12 @@ def test_no_expert_starves_on_the_demo_data_and_the_load_is_logged(tmp_path: Pat
         "embedding_dim": 16,
         "max_epochs": 4,
     }
-    demo.write_hyperparameters(tmp_path, made, "multimodal_moe", others)
+    shop.write_hyperparameters(tmp_path, made, "multimodal_moe", others)
     assert JobFolder(tmp_path).run() == 0
-    model, preprocessor = bundle.load(tmp_path / "model")
+    model, preprocessor = model_folder.load_model(tmp_path / "model")
     val = preprocessor.encode(open_channel("val", tmp_path / "input/data/val", preprocessor.settings.columns), "val")
     with torch.no_grad():
-        load = model(Batch.of(val.batch(np.arange(len(val))))).figures
+        load = model(Batch.of(val.batch(np.arange(len(val))))).metrics
     assert len(load) == 6
     assert min(load.values()) > 0.02, load
     logged = EventAccumulator(str(tmp_path / "output/data/tensorboard")).Reload()

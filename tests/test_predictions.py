@@ -1,4 +1,4 @@
-"""artifacts/predictions.py: what leaves the job row by row."""
+"""artifacts/prediction_files.py: what leaves the job row by row."""
 
 from __future__ import annotations
 
@@ -19,13 +19,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fusionzoo.artifacts import predictions as module
-from fusionzoo.artifacts.predictions import (
-    plain_ids,
-    prediction_columns,
-    write_predict_results,
-    write_predictions,
-)
+from fusionzoo.artifacts import prediction_files as module
+from fusionzoo.artifacts.prediction_files import plain_ids, prediction_columns, write_predict_results, write_predictions
 from fusionzoo.errors import OutputError, PredictionColumnsError, ScoresError
 
 FORMATS = ("csv", "tsv", "parquet", "jsonl")

@@ -26,12 +26,13 @@ from packaging.version import Version
 
 from conftest import Installer
 from fusionzoo import errors
-from fusionzoo.sagemaker import Hosts, Paths
+from fusionzoo.sagemaker.paths import Hosts, Paths
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import launching, sharding
+from fusionzoo.training import launch
+from fusionzoo.training.distributed import fsdp_support
+from fusionzoo.training.distributed.process_group import World
 from fusionzoo.training.job import check_processes
-from fusionzoo.training.launching import Plan, plan
-from fusionzoo.training.processes import World
+from fusionzoo.training.launch import ProcessPlan, plan_processes
 from shop import TINY_BERT, JobFolder, shop_rows
 
 TRAIN_PY = Path(__file__).parents[1] / "train.py"
@@ -99,8 +100,8 @@ def assert_same(one: JobFolder, other: JobFolder) -> None:
     """Losses, metrics, predictions and weights are the same, but for the order in which sums are rounded."""
     assert report(one)["training"]["steps"] == report(other)["training"]["steps"]
     for split in ("val", "test"):
-        figures = [report(job)["splits"][split]["metrics"] for job in (one, other)]
-        assert figures[0] == pytest.approx(figures[1], abs=1e-6)
+        metrics = [report(job)["splits"][split]["metrics"] for job in (one, other)]
+        assert metrics[0] == pytest.approx(metrics[1], abs=1e-6)
         rows = [predictions(job, split) for job in (one, other)]
         assert rows[0]["id"].tolist() == rows[1]["id"].tolist()
         assert rows[0]["target"].tolist() == rows[1]["target"].tolist()
@@ -235,7 +236,7 @@ def test_a_job_of_two_processes_goes_on_with_one(job: JobFolder, install: Instal
 
 
 @pytest.mark.skipif(
-    any(Version(version(library)) < Version(since) for library, since in sharding.SHARDS_SINCE.items()),
+    any(Version(version(library)) < Version(since) for library, since in fsdp_support.MIN_VERSIONS.items()),
     reason="these libraries are too old to shard a model",
 )
 def test_a_model_in_parts_learns_as_a_whole_one_and_goes_on_after_a_kill(job: JobFolder, install: Installer) -> None:
@@ -277,14 +278,14 @@ HOSTS = Hosts(("algo-1", "algo-2"), "algo-2", "eth0")
 @pytest.mark.parametrize(
     ("changes", "hosts", "environ", "gpus", "wanted"),
     [
-        ({}, None, {}, 0, Plan(1, None)),
-        ({}, None, {}, 4, Plan(4, None)),
-        ({}, None, {"SM_NUM_GPUS": "2"}, 4, Plan(2, None)),
-        ({}, None, {"SM_NUM_GPUS": "0"}, 0, Plan(1, None)),
-        ({"devices": 3}, None, {"SM_NUM_GPUS": "0"}, 0, Plan(3, None)),
-        ({"devices": 1}, None, {}, 8, Plan(1, None)),
-        ({}, HOSTS, {}, 8, Plan(8, HOSTS)),
-        ({}, Hosts(("algo-1",), "algo-1", None), {}, 0, Plan(1, None)),
+        ({}, None, {}, 0, ProcessPlan(1, None)),
+        ({}, None, {}, 4, ProcessPlan(4, None)),
+        ({}, None, {"SM_NUM_GPUS": "2"}, 4, ProcessPlan(2, None)),
+        ({}, None, {"SM_NUM_GPUS": "0"}, 0, ProcessPlan(1, None)),
+        ({"devices": 3}, None, {"SM_NUM_GPUS": "0"}, 0, ProcessPlan(3, None)),
+        ({"devices": 1}, None, {}, 8, ProcessPlan(1, None)),
+        ({}, HOSTS, {}, 8, ProcessPlan(8, HOSTS)),
+        ({}, Hosts(("algo-1",), "algo-1", None), {}, 0, ProcessPlan(1, None)),
     ],
 )
 def test_the_machine_and_the_settings_decide_how_many_processes_there_are(
@@ -292,11 +293,11 @@ def test_the_machine_and_the_settings_decide_how_many_processes_there_are(
     hosts: Hosts | None,
     environ: dict[str, str],
     gpus: int,
-    wanted: Plan,
+    wanted: ProcessPlan,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    found = plan(settings(**changes), hosts, environ)
+    found = plan_processes(settings(**changes), hosts, environ)
     assert found == wanted
     assert found.processes == wanted.per_host * (2 if wanted.hosts else 1)
 
@@ -304,7 +305,7 @@ def test_the_machine_and_the_settings_decide_how_many_processes_there_are(
 def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(errors.ProcessesError, match="this machine has 2 GPUs"):
-        plan(settings(devices=3), None, {})
+        plan_processes(settings(devices=3), None, {})
 
 
 @pytest.mark.parametrize(
@@ -315,17 +316,17 @@ def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_libraries_too_old_to_shard_a_model_are_told(installed: dict[str, str], told: str) -> None:
-    with pytest.raises(errors.SettingFault) as caught:
-        sharding.check(settings(strategy="fsdp"), installed)
+    with pytest.raises(errors.SettingError) as caught:
+        fsdp_support.check_fsdp(settings(strategy="fsdp"), installed)
     assert told in str(caught.value)
-    sharding.check(settings(strategy="ddp"), installed)
+    fsdp_support.check_fsdp(settings(strategy="ddp"), installed)
 
 
 @pytest.mark.parametrize("setting", [{"torch_compile": True}, {"fp16": True}, {"precision": "fp16"}])
 def test_what_a_model_in_parts_cannot_do_is_told(setting: dict[str, Any]) -> None:
-    with pytest.raises(errors.SettingFault, match="fsdp"):
-        sharding.check(settings(strategy="fsdp", **setting), {"torch": "2.6.0", "lightning": "2.4.0"})
-    sharding.check(settings(strategy="fsdp"), {"torch": "2.6.0", "lightning": "2.4.0"})
+    with pytest.raises(errors.SettingError, match="fsdp"):
+        fsdp_support.check_fsdp(settings(strategy="fsdp", **setting), {"torch": "2.6.0", "lightning": "2.4.0"})
+    fsdp_support.check_fsdp(settings(strategy="fsdp"), {"torch": "2.6.0", "lightning": "2.4.0"})
 
 
 def test_torchruns_variables_say_which_process_this_is() -> None:
@@ -358,9 +359,9 @@ def test_the_hosts_are_those_of_resourceconfig(tmp_path: Path) -> None:
 
 
 def test_a_name_that_stays_unknown_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launching, "SECONDS_FOR_NAMES", 1.0)
+    monkeypatch.setattr(launch, "MAX_HOST_WAIT_SECONDS", 1.0)
     with pytest.raises(errors.ProcessesError, match="'no-such-host'"):
-        launching.wait_for_names(Hosts(("localhost", "no-such-host"), "localhost", None))
+        launch.wait_for_hosts(Hosts(("localhost", "no-such-host"), "localhost", None))
 
 
 # --- several hosts: network namespaces stand for them

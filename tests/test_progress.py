@@ -21,11 +21,12 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from fusionzoo.registry import Plugin
-from fusionzoo.training import bar, gradients, optimizers, progress, usage
-from fusionzoo.training.metrics import Means
-from fusionzoo.training.phases import Phases
-from fusionzoo.training.throughput import Reading, Throughput
+from fusionzoo.registry.discovery import Plugin
+from fusionzoo.training import gradient_norms, optimizers
+from fusionzoo.training.monitoring import log_lines, progress_bar, resource_usage
+from fusionzoo.training.monitoring.phases import Phases
+from fusionzoo.training.monitoring.throughput import Throughput, ThroughputReading
+from fusionzoo.training.monitoring.validation_metrics import WeightedMeans
 from shop import TINY_BERT, JobFolder
 from test_optimisation import trained
 from test_training import Net, job, split
@@ -55,7 +56,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[JobFolder, str]:
         rows=ROWS, max_epochs=EPOCHS, model_class="multimodal_bert", encoder_config=TINY_BERT, num_channels=None
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+        patch.setattr(log_lines, "SECONDS_BETWEEN_LINES", 0.0)
         patch.setattr(Plugin, "callbacks", lambda self, settings: [Tells()])
         return folder, run(folder)
 
@@ -124,12 +125,12 @@ def test_the_best_validation_is_that_of_the_checkpoint(done: tuple[JobFolder, st
 
 def test_a_validation_is_judged_by_what_came_before() -> None:
     stopping = EarlyStopping("val_loss", patience=2)
-    assert progress.verdict(stopping, 0.5) == "val_loss 0.5000, the best so far"
+    assert log_lines.format_verdict(stopping, 0.5) == "val_loss 0.5000, the best so far"
     stopping.best_score, stopping.wait_count = torch.tensor(0.4), 1
-    assert "best 0.4000; 1 of 2 validations without a better one" in progress.verdict(stopping, 0.5)
-    assert not progress.verdict(stopping, 0.5).endswith("the training stops")
+    assert "best 0.4000; 1 of 2 validations without a better one" in log_lines.format_verdict(stopping, 0.5)
+    assert not log_lines.format_verdict(stopping, 0.5).endswith("the training stops")
     stopping.wait_count = 2
-    assert progress.verdict(stopping, 0.5).endswith("the training stops")
+    assert log_lines.format_verdict(stopping, 0.5).endswith("the training stops")
 
 
 # --- a bar
@@ -140,7 +141,7 @@ def test_on_a_terminal_there_is_one_bar_and_log_lines_stand_above_it(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr(bar, "SECONDS_BETWEEN_FIGURES", 0.0)
+    monkeypatch.setattr(progress_bar, "SECONDS_BETWEEN_FIGURES", 0.0)
     job.fill(rows=1600)
     terminal, stdout = pty.openpty()
     seen: list[bytes] = []
@@ -178,7 +179,7 @@ def test_a_bar_is_shown_only_where_it_can_be_drawn(
     monkeypatch.setattr(sys, "stdout", stream)
     monkeypatch.setenv("TERM", term)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert bar.can_show() == wanted
+    assert progress_bar.can_show_progress_bar() == wanted
 
 
 # --- TensorBoard
@@ -224,10 +225,10 @@ def test_the_gradient_norm_is_what_clipping_measures() -> None:
     net = Net()
     net.head(torch.ones(3, 4)).sum().backward()
     found = [p.grad for p in net.parameters() if p.grad is not None]
-    norm = torch.linalg.vector_norm(gradients.norms_of(found))
+    norm = torch.linalg.vector_norm(gradient_norms.compute_norms(found))
     assert norm == pytest.approx(float(nn.utils.clip_grad_norm_(net.parameters(), 0.1)))
     assert norm > 0.1
-    assert gradients.norms_of([]).tolist() == []
+    assert gradient_norms.compute_norms([]).tolist() == []
 
 
 # --- what a run took
@@ -291,9 +292,9 @@ def test_padding_is_counted_in_what_the_text_encoder_computes() -> None:
 
 
 def batches(data: Any) -> Any:
-    from fusionzoo.training.datamodule import SplitsModule
+    from fusionzoo.training.datamodule import SplitsDataModule
 
-    return SplitsModule(data, data, job(batch_size=5)).val_dataloader()
+    return SplitsDataModule(data, data, job(batch_size=5)).val_dataloader()
 
 
 def test_a_reading_counts_each_row_once_and_the_loss_is_that_of_whole_batches() -> None:
@@ -310,11 +311,11 @@ def test_a_reading_counts_each_row_once_and_the_loss_is_that_of_whole_batches() 
 
 
 def test_figures_of_several_processes_are_joined() -> None:
-    one = Reading(rows=60, batches=2, encoded=900, computed=1000, seconds=2.0, waited=0.5)
-    found = usage.joined(
+    one = ThroughputReading(rows=60, batches=2, encoded=900, computed=1000, seconds=2.0, waited=0.5)
+    found = resource_usage.merge_usage(
         [
-            usage.Usage(one, 10, 7),
-            usage.Usage(replace(one, rows=40, encoded=500, seconds=4.0), 30, None),
+            resource_usage.Usage(one, 10, 7),
+            resource_usage.Usage(replace(one, rows=40, encoded=500, seconds=4.0), 30, None),
         ],
         {"train": 4.0},
     )
@@ -326,11 +327,14 @@ def test_figures_of_several_processes_are_joined() -> None:
 
 
 def test_a_run_that_trains_nothing_has_no_rates() -> None:
-    found = usage.joined([usage.Usage(Reading(), 2**20, None)], {"prepare": 1.0})
+    found = resource_usage.merge_usage([resource_usage.Usage(ThroughputReading(), 2**20, None)], {"prepare": 1.0})
     assert [found[name] for name in ("rows_per_second", "tokens_per_second", "padding", "waiting_for_data")] == [
         None
     ] * 4
-    assert list(usage.lines(found)) == ["Time: prepare 1.0 s; together 1.0 s", "Peak memory of a process: 1 MiB"]
+    assert list(resource_usage.format_usage(found)) == [
+        "Time: prepare 1.0 s; together 1.0 s",
+        "Peak memory of a process: 1 MiB",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -338,11 +342,11 @@ def test_a_run_that_trains_nothing_has_no_rates() -> None:
     [(0.04, "0.0 s"), (9.96, "10 s"), (59.7, "60 s"), (61, "1 min 1 s"), (3599.8, "1 h 0 min"), (11520, "3 h 12 min")],
 )
 def test_a_time_is_shown_as_a_reader_wants_it(seconds: float, shown: str) -> None:
-    assert usage.duration(seconds) == shown
+    assert resource_usage.format_duration(seconds) == shown
 
 
 def test_an_architectures_figures_are_means_over_rows() -> None:
-    means = Means()
+    means = WeightedMeans()
     means.add({"gate": torch.tensor(1.0)}, 30)
     means.add({"gate": torch.tensor(4.0), "load": torch.tensor(2.0)}, 10)
     assert {name: float(value) for name, value in means.take().items()} == {"gate": 1.75, "load": 2.0}

@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fusionzoo.data import fitting
-from fusionzoo.data.categories import canonical
+from fusionzoo.data import fit_preprocessor
+from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.numbers import as_numbers
-from fusionzoo.data.reading import Rows, as_text, open_channel
-from fusionzoo.data.settings import DataSettings
+from fusionzoo.data.reading.channel import Rows, as_text, open_channel
+from fusionzoo.data.table.categories import canonical_category
+from fusionzoo.data.table.numbers import as_numbers
 from fusionzoo.errors import DataError
 from shop import shop_rows
 
@@ -66,7 +66,7 @@ def hard_rows() -> pd.DataFrame:
 
 def encode(folder: Path) -> EncodedSplit:
     channel = open_channel("train", folder, SETTINGS.columns)
-    fitted = fitting.fit(SETTINGS, channel).preprocessor
+    fitted = fit_preprocessor.fit_preprocessor(SETTINGS, channel).preprocessor
     return fitted.encode(channel, "train")
 
 
@@ -268,7 +268,7 @@ def test_a_header_without_a_line_end_and_folders_named_like_parts_are_no_faults(
 
 
 def test_a_fault_names_the_row_by_its_number_in_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fusionzoo.data.reading.BLOCK_ROWS", 8)
+    monkeypatch.setattr("fusionzoo.data.reading.channel.BLOCK_ROWS", 8)
     for i, suffix in enumerate(("csv", "parquet", "jsonl")):
         frame = shop_rows(40, i)
         frame["price"] = [*map(str, range(29)), "cheap", *map(str, range(10))]
@@ -282,7 +282,7 @@ def test_blocks_end_where_rows_are_long_and_no_row_is_lost(tmp_path: Path, monke
     for suffix in ("csv", "jsonl"):
         write(frame, tmp_path / suffix / f"part.{suffix}")
         whole = encode(tmp_path / suffix)
-        monkeypatch.setattr("fusionzoo.data.reading.BLOCK_LENGTH", 100)
+        monkeypatch.setattr("fusionzoo.data.reading.channel.BLOCK_LENGTH", 100)
         blocks = list(open_channel("train", tmp_path / suffix, SETTINGS.columns))
         assert max(map(len, blocks)) <= 3
         assert [rows.first_row for rows in blocks[1:]] == np.cumsum([1, *map(len, blocks)])[1:-1].tolist()
@@ -354,7 +354,7 @@ def values_of(folder: Path, columns: list[str], numbers: list[str]) -> dict[str,
     for rows in open_channel("train", folder, columns):
         for column in columns:
             found.setdefault(f"text {column}", []).extend(as_text(rows, column).to_pylist())
-            found.setdefault(f"canonical {column}", []).extend(canonical(rows, column).to_pylist())
+            found.setdefault(f"canonical {column}", []).extend(canonical_category(rows, column).to_pylist())
         for column in numbers:
             found.setdefault(f"number {column}", []).extend(map(repr, as_numbers(rows, column).tolist()))
     return found
@@ -389,7 +389,7 @@ def test_the_same_rows_give_the_same_values_in_any_format_and_number_of_files(
     ]
     for i, some in enumerate(np.array_split(np.arange(31), parts)):
         (tmp_path / f"part-{i}.{suffix}").write_bytes(written([records[j] for j in some], suffix))
-    monkeypatch.setattr("fusionzoo.data.reading.BLOCK_ROWS", 7)
+    monkeypatch.setattr("fusionzoo.data.reading.channel.BLOCK_ROWS", 7)
     found = values_of(tmp_path, list(records[0]), ["whole", "real", "flag", "empty"])
     for name in records[0]:
         plain = [None if r[name] in (None, "") else str(r[name]) for r in records]
@@ -477,8 +477,8 @@ def test_blocks_of_parquet_end_where_texts_are_long_and_no_row_is_lost(
         texts = ["short"] * 600 + texts
     column = pa.array(texts).dictionary_encode() if how == "dictionary" else pa.array(texts)
     pq.write_table(pa.table({"id": range(len(texts)), "t": column}), tmp_path / "part.parquet")
-    monkeypatch.setattr("fusionzoo.data.reading.BLOCK_LENGTH", 50_000)
-    monkeypatch.setattr("fusionzoo.data.reading.PIECE_LENGTH", 20_000)
+    monkeypatch.setattr("fusionzoo.data.reading.channel.BLOCK_LENGTH", 50_000)
+    monkeypatch.setattr("fusionzoo.data.reading.channel.PIECE_LENGTH", 20_000)
     blocks = blocks_of(tmp_path / "part.parquet", ["id", "t"])
     assert max(rows.columns["t"].nbytes for rows in blocks) < 50_000 + 2 * 20_000
     assert [t for rows in blocks for t in rows.columns["t"].to_pylist()] == texts
@@ -507,9 +507,9 @@ def test_a_large_file_is_never_held_whole(suffix: str, tmp_path: Path, monkeypat
     else:
         path.write_bytes(written(table.to_pylist(), suffix))
     del table, noise
-    monkeypatch.setattr("fusionzoo.data.reading.BLOCK_LENGTH", 2**20)
-    monkeypatch.setattr("fusionzoo.data.reading.PIECE_LENGTH", 2**18)
-    monkeypatch.setattr("fusionzoo.data.reading.PARQUET_BUFFER", 2**16)
+    monkeypatch.setattr("fusionzoo.data.reading.channel.BLOCK_LENGTH", 2**20)
+    monkeypatch.setattr("fusionzoo.data.reading.channel.PIECE_LENGTH", 2**18)
+    monkeypatch.setattr("fusionzoo.data.reading.channel.PARQUET_BUFFER", 2**16)
     before, rows_read, most = pa.total_allocated_bytes(), 0, 0
     tracemalloc.start()
     try:

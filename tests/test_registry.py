@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fusionzoo import __version__
-from fusionzoo.errors import AmbiguousModel, BrokenPlugin, IncompatiblePlugin, SettingFault, UnknownModel, ZooError
-from fusionzoo.registry import MODELS, TEXT_ENCODERS, Registry
+from fusionzoo.errors import (
+    AmbiguousModelError,
+    BrokenPluginError,
+    IncompatiblePluginError,
+    SettingError,
+    UnknownModelError,
+    ZooError,
+)
+from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
 
 if TYPE_CHECKING:
     from conftest import Installer
@@ -49,7 +56,7 @@ GOOD = HEAD + SETTINGS_HOOK + MODEL_HOOK
 NEVER = "raise RuntimeError('this module must not be imported')"
 
 
-def refusal(name: str, error: type[ZooError], group: str = MODELS, path: list[str] | None = None) -> ZooError:
+def refusal(name: str, error: type[ZooError], group: str = MODELS_GROUP, path: list[str] | None = None) -> ZooError:
     """The error that loading `name` raises: of exactly this type, and short enough for a FailureReason."""
     with pytest.raises(error) as caught:
         Registry.discover(group, path).load(name)
@@ -63,7 +70,7 @@ def refusal(name: str, error: type[ZooError], group: str = MODELS, path: list[st
 
 def test_a_plugin_is_found_by_its_entry_point_and_builds_what_it_says(install: Installer) -> None:
     install("acme-gate", "2.3", models=["gate"], source=GOOD)
-    plugin = Registry.discover(MODELS).load("gate")
+    plugin = Registry.discover(MODELS_GROUP).load("gate")
     assert (plugin.name, plugin.distribution, plugin.version) == ("gate", "acme-gate", "2.3")
     assert plugin.settings_class.__name__ == "Settings"
     settings = plugin.settings_class()
@@ -73,21 +80,21 @@ def test_a_plugin_is_found_by_its_entry_point_and_builds_what_it_says(install: I
 
 def test_models_and_text_encoders_are_two_lists(install: Installer) -> None:
     install("acme-both", models=["gate"], text_encoders=["glove"], source=GOOD + ENCODER_HOOK)
-    assert list(Registry.discover(MODELS, [str(install.folder)])) == ["gate"]
-    assert list(Registry.discover(TEXT_ENCODERS, [str(install.folder)])) == ["glove"]
-    encoder = Registry.discover(TEXT_ENCODERS).load("glove")
+    assert list(Registry.discover(MODELS_GROUP, [str(install.folder)])) == ["gate"]
+    assert list(Registry.discover(TEXT_ENCODERS_GROUP, [str(install.folder)])) == ["glove"]
+    encoder = Registry.discover(TEXT_ENCODERS_GROUP).load("glove")
     assert encoder.build_text_encoder("spec", encoder.settings_class())[0] == "encoder"  # type: ignore[arg-type, index]
 
 
 def test_names_are_listed_in_order_whatever_the_order_on_disk(install: Installer) -> None:
     install("acme-b", models=["zebra", "beta"])
     install("acme-a", models=["alpha"])
-    assert list(Registry.discover(MODELS, [str(install.folder)])) == ["alpha", "beta", "zebra"]
+    assert list(Registry.discover(MODELS_GROUP, [str(install.folder)])) == ["alpha", "beta", "zebra"]
 
 
 def test_a_misspelled_installed_name_is_answered_with_the_right_one(install: Installer) -> None:
     install("acme-gate", models=["gated_sum"], source=NEVER)
-    assert str(refusal("gated_smu", UnknownModel, path=[str(install.folder)])) == (
+    assert str(refusal("gated_smu", UnknownModelError, path=[str(install.folder)])) == (
         "No installed plugin provides model_class 'gated_smu'.\n"
         "Did you mean 'gated_sum'?   Fix: set model_class to 'gated_sum'\n"
         "Installed: gated_sum."
@@ -96,14 +103,14 @@ def test_a_misspelled_installed_name_is_answered_with_the_right_one(install: Ins
 
 def test_a_misspelled_name_of_ours_that_is_installed_is_not_offered_for_installing(install: Installer) -> None:
     install("fusionzoo-bert", models=["bert", "multimodal_bert"], source=NEVER)
-    message = str(refusal("mutlimodal_bert", UnknownModel, path=[str(install.folder)]))
+    message = str(refusal("mutlimodal_bert", UnknownModelError, path=[str(install.folder)]))
     assert "Did you mean 'multimodal_bert'?   Fix: set model_class to 'multimodal_bert'\n" in message
     assert "pip install" not in message
 
 
 def test_a_misspelled_name_of_ours_that_is_not_installed_is_answered_with_its_package(install: Installer) -> None:
     install("fusionzoo-bert", models=["bert", "multimodal_bert"], source=NEVER)
-    assert str(refusal("multimodal_gate_fuson", UnknownModel, path=[str(install.folder)])) == (
+    assert str(refusal("multimodal_gate_fuson", UnknownModelError, path=[str(install.folder)])) == (
         "No installed plugin provides model_class 'multimodal_gate_fuson'.\n"
         "Did you mean 'multimodal_gate_fusion'?   Fix: pip install fusionzoo-gate-fusion\n"
         "Installed: bert, multimodal_bert."
@@ -122,27 +129,27 @@ def test_a_misspelled_name_of_ours_that_is_not_installed_is_answered_with_its_pa
 def test_a_name_of_ours_that_is_not_installed_is_answered_with_pip_install_alone(
     install: Installer, name: str, package: str
 ) -> None:
-    assert str(refusal(name, UnknownModel, path=[str(install.folder)])) == (
+    assert str(refusal(name, UnknownModelError, path=[str(install.folder)])) == (
         f"No installed plugin provides model_class '{name}'.\nFix: pip install {package}\nInstalled: none."
     )
 
 
 @pytest.mark.parametrize("name", ["moe", "gate_fusion", "cross_attn"])
 def test_a_fusion_named_without_multimodal_is_understood(install: Installer, name: str) -> None:
-    message = str(refusal(name, UnknownModel, path=[str(install.folder)]))
+    message = str(refusal(name, UnknownModelError, path=[str(install.folder)]))
     assert f"Did you mean 'multimodal_{name}'?   Fix: pip install fusionzoo-{name.replace('_', '-')}\n" in message
 
 
 def test_the_beginning_that_all_fusions_share_makes_no_two_names_alike(install: Installer) -> None:
     install("fusionzoo-bert", models=["bert", "multimodal_bert"], source=NEVER)
-    message = str(refusal("multimodal_film", UnknownModel, path=[str(install.folder)]))
+    message = str(refusal("multimodal_film", UnknownModelError, path=[str(install.folder)]))
     assert message.startswith("No installed plugin provides model_class 'multimodal_film'.\nFix: install the plugin")
     assert "Did you mean" not in message
 
 
 def test_an_unlike_name_gets_no_suggestion_but_the_list(install: Installer) -> None:
     install("acme-gate", models=["gate", "tower"])
-    message = str(refusal("xyzzy", UnknownModel, path=[str(install.folder)]))
+    message = str(refusal("xyzzy", UnknownModelError, path=[str(install.folder)]))
     assert message.startswith("No installed plugin provides model_class 'xyzzy'.\nFix: ")
     assert "Did you mean" not in message
     assert message.endswith("Installed: gate, tower.")
@@ -150,9 +157,9 @@ def test_an_unlike_name_gets_no_suggestion_but_the_list(install: Installer) -> N
 
 def test_a_text_encoder_is_called_so_and_no_fusion_is_offered_for_one(install: Installer) -> None:
     folder = [str(install.folder)]
-    message = str(refusal("lsmt", UnknownModel, TEXT_ENCODERS, folder))
+    message = str(refusal("lsmt", UnknownModelError, TEXT_ENCODERS_GROUP, folder))
     assert message.startswith("No installed plugin provides text_encoder 'lsmt'.\nDid you mean 'lstm'?   Fix: pip ")
-    assert "pip install" not in str(refusal("multimodal_moe", UnknownModel, TEXT_ENCODERS, folder))
+    assert "pip install" not in str(refusal("multimodal_moe", UnknownModelError, TEXT_ENCODERS_GROUP, folder))
 
 
 # --- clashes
@@ -161,29 +168,29 @@ def test_a_text_encoder_is_called_so_and_no_fusion_is_offered_for_one(install: I
 def test_two_distributions_of_one_name_are_an_error_and_the_longer_name_chooses(install: Installer) -> None:
     install("acme-one", "1.1", models=["gate"], source=GOOD)
     install("Acme.Two", "2.2", models=["gate"], source=GOOD)
-    message = str(refusal("gate", AmbiguousModel))
+    message = str(refusal("gate", AmbiguousModelError))
     assert message.startswith("model_class 'gate' is provided by 2 installed distributions: ")
     assert "acme-one 1.1 (acme_one)" in message
     assert "Acme.Two 2.2 (Acme_Two)" in message
     for name, distribution in (("acme-one:gate", "acme-one"), ("acme_two:gate", "Acme.Two")):
-        plugin = Registry.discover(MODELS).load(name)
+        plugin = Registry.discover(MODELS_GROUP).load(name)
         assert (plugin.name, plugin.distribution) == ("gate", distribution)
 
 
 def test_the_fix_that_a_clash_offers_works(install: Installer) -> None:
     install("acme-one", models=["gate"], source=GOOD)
     install("acme-two", models=["gate"], source=GOOD)
-    offered = str(refusal("gate", AmbiguousModel)).split("for example '")[1].split("'")[0]
-    assert Registry.discover(MODELS).load(offered).distribution == offered.split(":")[0]
+    offered = str(refusal("gate", AmbiguousModelError)).split("for example '")[1].split("'")[0]
+    assert Registry.discover(MODELS_GROUP).load(offered).distribution == offered.split(":")[0]
 
 
 def test_a_distribution_that_does_not_provide_the_name_is_answered_with_one_that_does(install: Installer) -> None:
     install("acme-two", models=["gate"], source=GOOD)
-    message = str(refusal("acme-tow:gate", UnknownModel))
+    message = str(refusal("acme-tow:gate", UnknownModelError))
     assert message.startswith(
         "No installed plugin provides model_class 'acme-tow:gate'.\nDid you mean 'acme-two:gate'?"
     )
-    assert "Did you mean 'acme-two:gate'?" in str(refusal("zzz:gate", UnknownModel))
+    assert "Did you mean 'acme-two:gate'?" in str(refusal("zzz:gate", UnknownModelError))
 
 
 def test_a_distribution_that_stands_on_the_path_twice_is_no_clash_and_the_first_counts(
@@ -193,7 +200,7 @@ def test_a_distribution_that_stands_on_the_path_twice_is_no_clash_and_the_first_
     install("acme_gate", "1.0", models=["gate", "dropped"], source=NEVER, folder=older)
     install("acme-gate", "2.0", models=["gate"], source=GOOD)
     monkeypatch.setattr(sys, "path", [*sys.path, str(older), str(install.folder)])
-    registry = Registry.discover(MODELS)
+    registry = Registry.discover(MODELS_GROUP)
     assert [provider.version for provider in registry["gate"]] == ["2.0"]
     assert registry.load("gate").version == "2.0"
     assert "dropped" not in registry
@@ -203,7 +210,7 @@ def test_a_clash_that_was_not_asked_for_changes_nothing(install: Installer) -> N
     install("acme-one", models=["gate"], source=NEVER)
     install("acme-two", models=["gate"], source=NEVER)
     install("acme-good", models=["good"], source=GOOD)
-    assert Registry.discover(MODELS).load("good").distribution == "acme-good"
+    assert Registry.discover(MODELS_GROUP).load("good").distribution == "acme-good"
 
 
 # --- requirements
@@ -224,7 +231,7 @@ def test_an_unmet_requirement_is_named_before_anything_is_imported(
 ) -> None:
     install("acme-old", "1.5")
     install("acme-bad", models=["bad"], source=NEVER, requires=requires)
-    message = str(refusal("bad", IncompatiblePlugin))
+    message = str(refusal("bad", IncompatiblePluginError))
     assert message.startswith("model_class 'bad' comes from acme-bad 1.0 (acme_bad), whose requirements do not hold: ")
     assert says in message
     assert fix in message
@@ -232,7 +239,7 @@ def test_an_unmet_requirement_is_named_before_anything_is_imported(
 
 def test_a_plugin_for_another_core_says_so_before_its_other_requirements(install: Installer) -> None:
     install("acme-new", models=["new"], source=NEVER, requires=["einopsy", "FusionZoo>=9,<10"])
-    assert str(refusal("new", IncompatiblePlugin)) == (
+    assert str(refusal("new", IncompatiblePluginError)) == (
         "model_class 'new' comes from acme-new 1.0 (acme_new), which was built for FusionZoo<10,>=9; "
         f"this is fusionzoo {__version__}.\nFix: pip install --upgrade acme-new fusionzoo"
     )
@@ -248,12 +255,12 @@ def test_requirements_that_hold_or_do_not_apply_are_no_obstacle(install: Install
         "acme-dep[no-such-extra]",
     ]
     install("acme-good", models=["good"], source=GOOD, requires=requires)
-    assert Registry.discover(MODELS).load("good").name == "good"
+    assert Registry.discover(MODELS_GROUP).load("good").name == "good"
 
 
 def test_a_requirement_that_cannot_be_read_is_the_plugins_fault(install: Installer) -> None:
     install("acme-bad", models=["bad"], source=NEVER, requires=["???"])
-    error = refusal("bad", BrokenPlugin)
+    error = refusal("bad", BrokenPluginError)
     assert "acme-bad 1.0 (acme_bad), whose metadata cannot be read: " in str(error)
     assert isinstance(error.__cause__, ValueError)
 
@@ -276,7 +283,7 @@ def test_a_failed_import_names_the_distribution_and_keeps_its_cause(
     install: Installer, source: str, cause: type[BaseException], says: str
 ) -> None:
     install("acme-bad", models=["bad"], source=source)
-    error = refusal("bad", BrokenPlugin)
+    error = refusal("bad", BrokenPluginError)
     assert str(error).startswith("model_class 'bad' comes from acme-bad 1.0 (acme_bad), and importing it failed: ")
     assert says in str(error)
     assert "Fix: " in str(error)
@@ -289,7 +296,7 @@ def test_a_failed_import_names_the_distribution_and_keeps_its_cause(
 )
 def test_an_entry_point_that_points_nowhere_is_a_broken_plugin(install: Installer, value: str, says: str) -> None:
     install("acme-bad", models={"bad": value}, source=GOOD)
-    error = refusal("bad", BrokenPlugin)
+    error = refusal("bad", BrokenPluginError)
     assert f"acme-bad 1.0 ({value})" in str(error)
     assert says in str(error)
 
@@ -297,7 +304,7 @@ def test_an_entry_point_that_points_nowhere_is_a_broken_plugin(install: Installe
 def test_ctrl_c_during_an_import_is_not_taken_for_a_fault(install: Installer) -> None:
     install("acme-slow", models=["slow"], source="raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
-        Registry.discover(MODELS).load("slow")
+        Registry.discover(MODELS_GROUP).load("slow")
 
 
 # --- hooks
@@ -333,7 +340,7 @@ def test_ctrl_c_during_an_import_is_not_taken_for_a_fault(install: Installer) ->
 )
 def test_a_wrong_hook_is_named_with_what_is_right(install: Installer, source: str, says: list[str]) -> None:
     install("acme-bad", models=["bad"], source=source)
-    message = str(refusal("bad", BrokenPlugin))
+    message = str(refusal("bad", BrokenPluginError))
     assert message.startswith("model_class 'bad' comes from acme-bad 1.0 (acme_bad), and ")
     assert "\nFix: in acme-bad 1.0, " in message
     for words in says:
@@ -342,7 +349,7 @@ def test_a_wrong_hook_is_named_with_what_is_right(install: Installer, source: st
 
 def test_a_text_encoder_needs_its_own_hook(install: Installer) -> None:
     install("acme-bad", text_encoders=["bad"], source=GOOD)
-    message = str(refusal("bad", BrokenPlugin, TEXT_ENCODERS))
+    message = str(refusal("bad", BrokenPluginError, TEXT_ENCODERS_GROUP))
     assert message.startswith(
         "text_encoder 'bad' comes from acme-bad 1.0 (acme_bad), and it lacks build_text_encoder()"
     )
@@ -353,7 +360,7 @@ def test_a_class_in_place_of_its_instance_is_named(install: Installer) -> None:
         f"    {line}\n" for line in MODEL_HOOK.replace("(spec", "(self, spec").splitlines()
     )
     install("acme-bad", models={"bad": "acme_bad:Gate"}, source=HEAD + body)
-    message = str(refusal("bad", BrokenPlugin))
+    message = str(refusal("bad", BrokenPluginError))
     assert "core does not pass: self." in message
     assert "name an instance, not the class" in message
 
@@ -376,14 +383,14 @@ def test_any_object_with_hooks_can_be_a_plugin_and_a_hook_may_take_fewer_argumen
     install: Installer, plugin: str
 ) -> None:
     install("acme-good", models={"good": "acme_good:plugin"}, source=GOOD + plugin)
-    loaded = Registry.discover(MODELS).load("good")
+    loaded = Registry.discover(MODELS_GROUP).load("good")
     built: Any = loaded.build_model("spec", loaded.settings_class(), None)  # type: ignore[arg-type]
     assert built[:2] == ("model", "spec")
 
 
 def test_optional_hooks_that_a_plugin_lacks_do_nothing(install: Installer) -> None:
     install("acme-good", models=["good"], source=GOOD)
-    plugin: Any = Registry.discover(MODELS).load("good")
+    plugin: Any = Registry.discover(MODELS_GROUP).load("good")
     assert plugin.load_pretrained("encoder", "settings") is False
     assert plugin.parameter_groups("model", "settings") == []
     assert plugin.callbacks("settings") == []
@@ -399,7 +406,7 @@ def parameter_groups(model, settings): return ({"params": [model], "lr_scale": 0
 def callbacks(): return ("log",)
 """
     install("acme-good", models=["good"], source=GOOD + more)
-    plugin: Any = Registry.discover(MODELS).load("good")
+    plugin: Any = Registry.discover(MODELS_GROUP).load("good")
     assert plugin.load_pretrained("encoder", "settings") is True
     assert plugin.parameter_groups("model", "settings") == [{"params": ["model"], "lr_scale": 0.1}]
     assert plugin.callbacks("settings") == ["log"]
@@ -407,14 +414,14 @@ def callbacks(): return ("log",)
 
 def test_a_builder_that_forgets_to_return_is_named(install: Installer) -> None:
     install("acme-bad", models=["bad"], source=GOOD.replace('return ("model"', 'unused = ("model"'))
-    plugin: Any = Registry.discover(MODELS).load("bad")
-    with pytest.raises(BrokenPlugin, match=r"acme-bad 1\.0 .*build_model\(\) returned None"):
+    plugin: Any = Registry.discover(MODELS_GROUP).load("bad")
+    with pytest.raises(BrokenPluginError, match=r"acme-bad 1\.0 .*build_model\(\) returned None"):
         plugin.build_model(None, None, None)
 
 
 def test_an_error_raised_in_a_hook_stays_itself_and_says_whose_hook_it_was(install: Installer) -> None:
     install("acme-bad", models=["bad"], source=GOOD.replace('return ("model"', 'spec.missing, ("model"'))
-    plugin: Any = Registry.discover(MODELS).load("bad")
+    plugin: Any = Registry.discover(MODELS_GROUP).load("bad")
     with pytest.raises(AttributeError) as caught:
         plugin.build_model(None, None, None)
     note = "This happened in build_model() of acme-bad 1.0, which provides model_class 'bad'."
@@ -422,10 +429,10 @@ def test_an_error_raised_in_a_hook_stays_itself_and_says_whose_hook_it_was(insta
 
 
 def test_a_setting_that_a_plugin_refuses_is_reported_as_the_plugin_wrote_it(install: Installer) -> None:
-    refuse = "raise fusionzoo.errors.SettingFault('width', 8, 'odd', 'give 7')"
+    refuse = "raise fusionzoo.errors.SettingError('width', 8, 'odd', 'give 7')"
     install("acme-good", models=["good"], source=GOOD.replace('return ("model"', f'{refuse}; ("model"'))
-    plugin: Any = Registry.discover(MODELS).load("good")
-    with pytest.raises(SettingFault) as caught:
+    plugin: Any = Registry.discover(MODELS_GROUP).load("good")
+    with pytest.raises(SettingError) as caught:
         plugin.build_model(None, None, None)
     assert str(caught.value) == "width = '8': odd.\nFix: give 7."
     assert not hasattr(caught.value, "__notes__")
@@ -440,8 +447,8 @@ def test_a_setting_that_a_plugin_refuses_is_reported_as_the_plugin_wrote_it(inst
 )
 def test_settings_that_are_no_model_settings_are_named(install: Installer, found: str, shown: str) -> None:
     install("acme-bad", models=["bad"], source=GOOD.replace("return Settings", f"return {found}"))
-    plugin = Registry.discover(MODELS).load("bad")
-    with pytest.raises(BrokenPlugin) as caught:
+    plugin = Registry.discover(MODELS_GROUP).load("bad")
+    with pytest.raises(BrokenPluginError) as caught:
         plugin.settings_class  # noqa: B018 - a property that checks
     assert "comes from acme-bad 1.0 (acme_bad), and its settings_class() returned " + shown in str(caught.value)
     assert "fusionzoo.settings.ModelSettings" in str(caught.value)
@@ -454,8 +461,8 @@ def test_settings_that_are_no_model_settings_are_named(install: Installer, found
 def test_settings_that_core_has_already_are_named(install: Installer, fields: str) -> None:
     source = "from pydantic import Field" + GOOD.replace("width: int = 8", f"width: int = 8; {fields}")
     install("acme-bad", models=["bad"], source=source)
-    plugin = Registry.discover(MODELS).load("bad")
-    with pytest.raises(BrokenPlugin) as caught:
+    plugin = Registry.discover(MODELS_GROUP).load("bad")
+    with pytest.raises(BrokenPluginError) as caught:
         plugin.settings_class  # noqa: B018 - a property that checks
     message = str(caught.value)
     assert "acme-bad 1.0 (acme_bad), and its settings have names that belong to core: label_name, lr." in message
@@ -509,27 +516,27 @@ BREAKAGES = [
 def test_a_bystander_with_broken_metadata_changes_nothing(install: Installer, break_it: Any) -> None:
     break_it(install("acme-bad", models=["bad"], source=NEVER))
     install("acme-good", models=["good"], source=GOOD, requires=["fusionzoo>=0.1"])
-    assert Registry.discover(MODELS).load("good").distribution == "acme-good"
+    assert Registry.discover(MODELS_GROUP).load("good").distribution == "acme-good"
 
 
 def test_a_bystander_that_cannot_be_imported_changes_nothing(install: Installer) -> None:
     install("acme-bad", models=["bad"], source="raise SystemExit", requires=["einopsy", "fusionzoo>=9"])
     install("acme-good", models=["good"], source=GOOD)
-    assert Registry.discover(MODELS).load("good").distribution == "acme-good"
+    assert Registry.discover(MODELS_GROUP).load("good").distribution == "acme-good"
 
 
 @pytest.mark.parametrize("break_it", BREAKAGES[:4])
 def test_a_plugin_without_readable_metadata_is_refused_when_it_is_asked_for(install: Installer, break_it: Any) -> None:
     break_it(install("acme-bad", models=["bad"], source=NEVER))
-    message = str(refusal("bad", BrokenPlugin))
+    message = str(refusal("bad", BrokenPluginError))
     assert message.startswith("model_class 'bad' comes from acme_bad-1.0.dist-info (acme_bad), whose metadata cannot")
 
 
 @pytest.mark.parametrize("break_it", BREAKAGES[4:6])
 def test_an_unknown_name_may_stand_in_entry_points_that_cannot_be_read(install: Installer, break_it: Any) -> None:
     break_it(install("acme-bad", models=["bad"], source=NEVER))
-    assert Registry.discover(MODELS).unreadable == ("acme_bad-1.0.dist-info",)
-    message = str(refusal("bad", UnknownModel))
+    assert Registry.discover(MODELS_GROUP).unreadable == ("acme_bad-1.0.dist-info",)
+    message = str(refusal("bad", UnknownModelError))
     assert message.endswith("Could not be read, and may hold it: acme_bad-1.0.dist-info.")
 
 
@@ -538,7 +545,7 @@ def test_what_a_failed_uninstall_left_behind_is_no_clash(install: Installer, tmp
     _without_metadata(install("acme-good", "1.0", models=["good"], source=GOOD))
     renamed = install("acme-good", "0.9", models=["good"], source=GOOD)
     renamed.rename(renamed.with_name("~cme_good-0.9.dist-info"))
-    assert Registry.discover(MODELS).load("good").version == "2.0"
+    assert Registry.discover(MODELS_GROUP).load("good").version == "2.0"
 
 
 # --- costs
@@ -549,12 +556,12 @@ def test_discovering_and_failing_to_find_imports_no_plugin_and_nothing_heavy(ins
     code = """
 import json, sys
 import fusionzoo
-from fusionzoo.registry import MODELS, TEXT_ENCODERS, Registry
-from fusionzoo.errors import UnknownModel
-found = [name for group in (MODELS, TEXT_ENCODERS) for name in Registry.discover(group)]
+from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
+from fusionzoo.errors import UnknownModelError
+found = [name for group in (MODELS_GROUP, TEXT_ENCODERS_GROUP) for name in Registry.discover(group)]
 try:
-    Registry.discover(MODELS).load("bomo")
-except UnknownModel as error:
+    Registry.discover(MODELS_GROUP).load("bomo")
+except UnknownModelError as error:
     found.append(str(error))
 print(json.dumps([found, sorted(sys.modules)]))
 """
@@ -574,10 +581,10 @@ LONG = "x" * 3000
 def test_messages_stay_short_and_begin_with_the_cause_however_much_is_installed(install: Installer) -> None:
     for number in range(200):
         install(f"acme-plugin-number-{number}", models=[f"a_long_name_of_a_model_{number}", "shared"])
-    unknown = str(refusal("zzz", UnknownModel))
+    unknown = str(refusal("zzz", UnknownModelError))
     assert unknown.startswith("No installed plugin provides model_class 'zzz'.")
     assert " more." in unknown
-    clash = str(refusal("shared", AmbiguousModel))
+    clash = str(refusal("shared", AmbiguousModelError))
     assert clash.startswith("model_class 'shared' is provided by 200 installed distributions: acme-plugin-number-")
     assert "Fix: " in clash
 
@@ -585,13 +592,13 @@ def test_messages_stay_short_and_begin_with_the_cause_however_much_is_installed(
 @pytest.mark.parametrize(
     ("source", "requires", "error"),
     [
-        (f"raise RuntimeError('{LONG}')", [], BrokenPlugin),
-        (GOOD, [f"einopsy-{number}>=1" for number in range(200)], IncompatiblePlugin),
-        (GOOD, [f"einopsy-{LONG}"], IncompatiblePlugin),
-        (GOOD, [f"?{LONG}"], BrokenPlugin),
-        (GOOD, ["fusionzoo!=" + ",!=".join(f"{number}" for number in range(9, 500)) + ",>9"], IncompatiblePlugin),
-        (HEAD + f"@hookimpl\ndef {LONG}(): ...", [], BrokenPlugin),
-        (GOOD.replace("spec,", ", ".join(f"cfg_{number}" for number in range(250)) + ",", 1), [], BrokenPlugin),
+        (f"raise RuntimeError('{LONG}')", [], BrokenPluginError),
+        (GOOD, [f"einopsy-{number}>=1" for number in range(200)], IncompatiblePluginError),
+        (GOOD, [f"einopsy-{LONG}"], IncompatiblePluginError),
+        (GOOD, [f"?{LONG}"], BrokenPluginError),
+        (GOOD, ["fusionzoo!=" + ",!=".join(f"{number}" for number in range(9, 500)) + ",>9"], IncompatiblePluginError),
+        (HEAD + f"@hookimpl\ndef {LONG}(): ...", [], BrokenPluginError),
+        (GOOD.replace("spec,", ", ".join(f"cfg_{number}" for number in range(250)) + ",", 1), [], BrokenPluginError),
     ],
 )
 def test_messages_stay_short_and_say_how_to_mend_however_long_the_cause(
@@ -604,4 +611,4 @@ def test_messages_stay_short_and_say_how_to_mend_however_long_the_cause(
     assert message.startswith("model_class 'a_model_class_with_a_long_name_")
     assert "comes from acme-zzz" in message
     assert "\nFix: " in message
-    assert len(str(refusal(LONG, UnknownModel))) < 1024
+    assert len(str(refusal(LONG, UnknownModelError))) < 1024

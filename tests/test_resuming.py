@@ -19,8 +19,8 @@ import pytest
 import torch
 
 from fusionzoo.training import job as contents
-from fusionzoo.training import resuming
-from fusionzoo.training.checkpoints import AtomicCheckpoints
+from fusionzoo.training.checkpointing import resume_point
+from fusionzoo.training.checkpointing.best_checkpoints import AtomicCheckpoints
 from fusionzoo.training.module import Classifier
 from shop import JobFolder, shop_rows
 
@@ -301,7 +301,7 @@ def test_the_state_is_saved_after_each_validation_and_by_steps(monkeypatch: pyte
 
 def test_the_state_is_saved_by_minutes(monkeypatch: pytest.MonkeyPatch, job: JobFolder) -> None:
     clock = iter(range(0, 10_000, 20))  # 20 s pass at every look at it
-    monkeypatch.setattr(resuming, "time", type("Clock", (), {"monotonic": lambda: float(next(clock))}))
+    monkeypatch.setattr(resume_point, "time", type("Clock", (), {"monotonic": lambda: float(next(clock))}))
     by_minute = saved_steps(monkeypatch, job.fill(checkpoint_every_n_minutes=1.0, max_epochs=1))
     never = saved_steps(monkeypatch, job.settings(checkpoint_every_n_minutes=None, max_epochs=1))
     assert len(by_minute) > 4
@@ -438,12 +438,12 @@ def test_random_numbers_go_on_where_they_stood() -> None:
     np.random.seed(2)
     random.seed(3)
     np.random.standard_normal(), random.gauss(0, 1)  # each keeps a second number for later
-    states = resuming.random_states()
+    states = resume_point.get_random_state()
 
     def drawn() -> list[Any]:
         return [torch.rand(3).tolist(), np.random.standard_normal(3).tolist(), random.gauss(0, 1), random.random()]
 
     first = drawn()
     assert drawn() != first
-    resuming.restore_random_states(states)
+    resume_point.set_random_state(states)
     assert drawn() == first

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fusionzoo.errors import ContainerError, ZooError
-from fusionzoo.sagemaker import Paths, run_job
+from fusionzoo.sagemaker.paths import Paths, run_job
 
 
 def fail(error: BaseException) -> Callable[[Paths], None]:

@@ -20,11 +20,11 @@ from lightning.pytorch.callbacks import Callback
 
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.sampling import RowSizes, TrainingOrder, scoring_batches
+from fusionzoo.nn.inference import predict_proba
 from fusionzoo.nn.length_groups import CPU_GROUP_TOKENS, length_groups
 from fusionzoo.nn.schema import Batch
-from fusionzoo.nn.scoring import score
 from fusionzoo.settings import JobSettings
-from fusionzoo.training.datamodule import Position, SplitsModule
+from fusionzoo.training.datamodule import Position, SplitsDataModule
 from shop import made_split
 
 
@@ -315,11 +315,11 @@ def without_text(rows: int) -> EncodedSplit:
 
 
 def test_rows_without_text_are_batched_as_rows_of_one_token() -> None:
-    loader = SplitsModule(without_text(50), without_text(9), job(max_batch_tokens=20)).train_dataloader()
+    loader = SplitsDataModule(without_text(50), without_text(9), job(max_batch_tokens=20)).train_dataloader()
     assert sorted(batch.rows for batch in loader) == [16, 17, 17]
 
 
-def hidden(module: SplitsModule, epoch: int = 0) -> dict[int, list[bool]]:
+def hidden(module: SplitsDataModule, epoch: int = 0) -> dict[int, list[bool]]:
     """By row: which of its fields are shown as UNKNOWN."""
     loader = module.train_dataloader()
     loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
@@ -332,17 +332,17 @@ def hidden(module: SplitsModule, epoch: int = 0) -> dict[int, list[bool]]:
 
 def test_a_row_shows_the_same_categories_as_unknown_on_any_number_of_ranks_in_any_batch_and_after_a_resume() -> None:
     data, use = split(400), {"unknown_category_rate": 0.3}
-    alone = hidden(SplitsModule(data, data, job(**use)))
-    ranks = [SplitsModule(data, data, job(**use, batch_size=7), rank, 3) for rank in range(3)]
+    alone = hidden(SplitsDataModule(data, data, job(**use)))
+    ranks = [SplitsDataModule(data, data, job(**use, batch_size=7), rank, 3) for rank in range(3)]
     assert functools.reduce(lambda a, b: a | b, map(hidden, ranks)) == alone
-    resumed = SplitsModule(data, data, job(**use))
+    resumed = SplitsDataModule(data, data, job(**use))
     resumed._order.start_at(Position(0, 5))
     rest = hidden(resumed)
     assert 0 < len(rest) < 400
     assert rest == {row: alone[row] for row in rest}
     others = [
-        hidden(SplitsModule(data, data, job(**use)), epoch=1),
-        hidden(SplitsModule(data, data, job(**use, seed=1))),
+        hidden(SplitsDataModule(data, data, job(**use)), epoch=1),
+        hidden(SplitsDataModule(data, data, job(**use, seed=1))),
     ]
     assert alone not in others
 
@@ -350,7 +350,7 @@ def test_a_row_shows_the_same_categories_as_unknown_on_any_number_of_ranks_in_an
 def test_as_many_categories_as_asked_are_shown_as_unknown_in_each_field_but_no_missing_one() -> None:
     data = split(6000)
     shown = np.array(
-        [fields for _, fields in sorted(hidden(SplitsModule(data, data, job(unknown_category_rate=0.1))).items())]
+        [fields for _, fields in sorted(hidden(SplitsDataModule(data, data, job(unknown_category_rate=0.1))).items())]
     )
     present = data.categories != 0
     assert not shown[~present].any()
@@ -362,7 +362,7 @@ def test_as_many_categories_as_asked_are_shown_as_unknown_in_each_field_but_no_m
 
 def test_ranks_share_the_rows_of_validation_within_the_budget() -> None:
     data = split(100)
-    ranks = [SplitsModule(data, data, job(max_batch_tokens=200), rank, 3) for rank in range(3)]
+    ranks = [SplitsDataModule(data, data, job(max_batch_tokens=200), rank, 3) for rank in range(3)]
     batches = [batch for module in ranks for batch in module.val_dataloader() if batch.labels.min() >= 0]
     assert sorted(itertools.chain(*(batch.row.tolist() for batch in batches))) == list(range(100))
     assert max(batch.tokens.numel() for batch in batches) <= 200
@@ -370,7 +370,7 @@ def test_ranks_share_the_rows_of_validation_within_the_budget() -> None:
 
 def test_rows_are_grouped_by_length_unless_the_job_says_no() -> None:
     data = split(400)
-    modules = [SplitsModule(data, data, job(batch_size=8, group_by_length=choice)) for choice in (True, False)]
+    modules = [SplitsDataModule(data, data, job(batch_size=8, group_by_length=choice)) for choice in (True, False)]
     tokens_of = [[int(batch.token_mask.sum()) for batch in module.train_dataloader()] for module in modules]
     assert sum(tokens_of[0]) == sum(tokens_of[1])
     assert np.std(tokens_of[0]) < 0.7 * np.std(tokens_of[1])  # each batch mirrors the lengths of the split
@@ -378,7 +378,7 @@ def test_rows_are_grouped_by_length_unless_the_job_says_no() -> None:
 
 def test_an_epoch_goes_on_from_the_middle_and_the_next_one_is_whole() -> None:
     data = split(100)
-    whole, resumed = (SplitsModule(data, data, job(batch_size=8)) for _ in range(2))
+    whole, resumed = (SplitsDataModule(data, data, job(batch_size=8)) for _ in range(2))
     resumed._order.start_at(Position(2, 4))
     loaders = whole.train_dataloader(), resumed.train_dataloader()
     rows: dict[int, list[list[list[int]]]] = {}
@@ -423,7 +423,7 @@ class StopsAt(Callback):
             raise ConnectionAbortedError
 
 
-def fit(module: SplitsModule, callbacks: Any = (), **more: Any) -> Rows:
+def fit(module: SplitsDataModule, callbacks: Any = (), **more: Any) -> Rows:
     rows = Rows()
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     checkpoint = more.pop("ckpt_path", None)
@@ -439,7 +439,7 @@ def fit(module: SplitsModule, callbacks: Any = (), **more: Any) -> Rows:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_trainer_sees_every_row_once_in_each_epoch_and_each_epoch_in_its_own_order(budget: int | None) -> None:
     data, val = split(60), split(11, 1)
-    module = SplitsModule(data, val, job(batch_size=8, max_batch_tokens=budget))
+    module = SplitsDataModule(data, val, job(batch_size=8, max_batch_tokens=budget))
     rows = fit(module)
     for epoch in range(3):
         assert sorted(itertools.chain(*rows.seen[epoch])) == list(range(60))
@@ -455,10 +455,10 @@ def test_a_training_that_was_cut_off_in_an_epoch_goes_on_with_the_rows_that_were
     stop: int, tmp_path: Path
 ) -> None:
     data, use, path = split(60), job(batch_size=8), tmp_path / "last.ckpt"
-    whole = fit(SplitsModule(data, split(9, 1), use)).seen
+    whole = fit(SplitsDataModule(data, split(9, 1), use)).seen
     with pytest.raises(ConnectionAbortedError):
-        fit(SplitsModule(data, split(9, 1), use), [StopsAt(stop, path)])
-    resumed = SplitsModule(data, split(9, 1), use)
+        fit(SplitsDataModule(data, split(9, 1), use), [StopsAt(stop, path)])
+    resumed = SplitsDataModule(data, split(9, 1), use)
     epoch, batch = divmod(stop, resumed.steps)
     after = fit(resumed, ckpt_path=path).seen
     assert after == {e: whole[e][batch if e == epoch else 0 :] for e in range(epoch, 3)}
@@ -469,7 +469,7 @@ def test_the_user_is_told_once_of_rows_beyond_the_budget(caplog: pytest.LogCaptu
     sizes = RowSizes.of(data).tokens
     with caplog.at_level(logging.WARNING, "fusionzoo"):
         for rank in range(2):
-            SplitsModule(data, data, use, rank, 2)
+            SplitsDataModule(data, data, use, rank, 2)
     (said,) = caplog.messages
     assert f"{(sizes > 50).sum()} rows" in said
     assert f"{sizes.max()} tokens" in said
@@ -487,8 +487,8 @@ def test_a_split_is_scored_the_same_in_batches_of_rows_and_of_tokens() -> None:
             return self.layer(batch.numbers)
 
     data, model = split(80), Numbers()
-    by_rows = score(model, data, 16)
+    by_rows = predict_proba(model, data, 16)
     model.most = 0
-    assert np.allclose(by_rows, score(model, data, 16, max_tokens=120), atol=1e-6)
+    assert np.allclose(by_rows, predict_proba(model, data, 16, max_tokens=120), atol=1e-6)
     assert model.most <= 120
-    assert np.allclose(by_rows[[7, 3]], score(model, data, 16, np.array([7, 3])), atol=1e-6)
+    assert np.allclose(by_rows[[7, 3]], predict_proba(model, data, 16, np.array([7, 3])), atol=1e-6)

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusionzoo.data.reading import Channel, Rows, open_channel
-from fusionzoo.data.splitting import Part, divide
+from fusionzoo.data.reading.channel import Channel, Rows, open_channel
+from fusionzoo.data.splitting import SplitPart, split_channel
 from fusionzoo.errors import DataError
 
 
@@ -50,7 +50,7 @@ def table(labels: Sequence[Any], groups: Sequence[Any] | None = None) -> pd.Data
     return pd.DataFrame(columns)
 
 
-def ids(parts: Mapping[str, Part]) -> dict[str, list[int]]:
+def ids(parts: Mapping[str, SplitPart]) -> dict[str, list[int]]:
     return {name: [int(i) for rows in part for i in rows.columns["id"].to_pylist()] for name, part in parts.items()}
 
 
@@ -60,7 +60,7 @@ def split(
     """The ids of each part."""
     with tempfile.TemporaryDirectory() as folder:
         channel = write(Path(folder), frame, cuts, suffix)
-        return ids(divide(channel, shares, "y", seed, "who" if "who" in frame else None))
+        return ids(split_channel(channel, shares, "y", seed, "who" if "who" in frame else None))
 
 
 def refused(frame: pd.DataFrame, shares: Mapping[str, float]) -> str:
@@ -129,7 +129,7 @@ def test_the_same_rows_are_chosen_whatever_the_files_the_blocks_and_the_format(
     assert split(frame.astype({"y": str}), shares) == whole
     if group:
         assert split(frame.astype({"who": float}), shares) == whole
-    monkeypatch.setattr("fusionzoo.data.reading.BLOCK_ROWS", 4)
+    monkeypatch.setattr("fusionzoo.data.reading.channel.BLOCK_ROWS", 4)
     assert split(frame, shares, 0, [41], "csv") == split(frame, shares) == whole
 
 
@@ -236,7 +236,7 @@ def test_null_labels_of_every_file_are_named_together_with_files_that_cannot_be_
     channel = write(tmp_path, table(["a", None, "b"] * 20, range(60)), [20, 40], "csv")
     (tmp_path / "part-1.csv").write_text("id,y,who\n1,a,b\n1,2\n")
     with pytest.raises(DataError) as error:
-        divide(channel, {"val": 0.1}, "y", 0, "who")
+        split_channel(channel, {"val": 0.1}, "y", 0, "who")
     message = str(error.value)
     assert "train/part-0.csv, column 'y': 7 labels null: train/part-0.csv row 2" in message
     assert "train/part-2.csv, column 'y'" in message
@@ -247,27 +247,27 @@ def test_a_label_or_group_column_that_a_file_lacks_is_named_and_need_not_be_amon
     tmp_path: Path,
 ) -> None:
     channel = write(tmp_path, table(["a", "b"] * 30, range(60)), [30], "csv")
-    parts = divide(channel, {"val": 0.1}, "y", 0, "who")
+    parts = split_channel(channel, {"val": 0.1}, "y", 0, "who")
     assert parts["val"].columns == ("id",)
     text = (tmp_path / "part-1.csv").read_text()
     (tmp_path / "part-1.csv").write_text(text.replace("who", "whom"))
     with pytest.raises(DataError, match=r"train/part-1\.csv: there is no column 'who'"):
-        divide(channel, {"val": 0.1}, "y", 0, "who")
+        split_channel(channel, {"val": 0.1}, "y", 0, "who")
 
 
 def test_a_nested_group_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": [1, 2], "y": [0, 1], "who": [[1], [2]]}), tmp_path / "part.parquet")
     with pytest.raises(DataError, match="column 'who'"):
-        divide(open_channel("train", tmp_path, ["id"]), {"val": 0.5}, "y", 0, "who")
+        split_channel(open_channel("train", tmp_path, ["id"]), {"val": 0.5}, "y", 0, "who")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
 def test_a_row_of_a_part_is_named_by_its_number_in_its_file(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fusionzoo.data.reading.BLOCK_ROWS", 8)
+    monkeypatch.setattr("fusionzoo.data.reading.channel.BLOCK_ROWS", 8)
     channel = write(tmp_path, table(["a", "b"] * 50), [37], suffix)
-    for part in divide(channel, {"val": 0.3}, "y", 0).values():
+    for part in split_channel(channel, {"val": 0.3}, "y", 0).values():
         for rows in part:
             for i, value in enumerate(rows.columns["id"].to_pylist()):
                 file, row = (0, int(value) + 1) if int(value) < 37 else (1, int(value) - 36)
@@ -285,7 +285,7 @@ def test_rows_left_out_twice_keep_their_numbers_and_their_values() -> None:
 
 def test_a_part_reads_like_a_channel_as_often_as_wanted(tmp_path: Path) -> None:
     channel = write(tmp_path, table(["a", "b"] * 50), [50])
-    parts = divide(channel, {"val": 0.2, "test": 0.2}, "y", 0)
+    parts = split_channel(channel, {"val": 0.2, "test": 0.2}, "y", 0)
     assert ids(parts) == ids(parts)
     for name, part in parts.items():
         assert (part.name, part.files, part.format, part.columns) == (name, channel.files, "parquet", ("id",))
@@ -295,14 +295,14 @@ def test_a_part_reads_like_a_channel_as_often_as_wanted(tmp_path: Path) -> None:
 
 def test_a_parts_identity_is_that_of_its_rows(tmp_path: Path) -> None:
     channel = write(tmp_path, table(["a", "b"] * 50))
-    first, again, other = (divide(channel, {"val": 0.2, "test": 0.2}, "y", seed) for seed in (0, 0, 1))
+    first, again, other = (split_channel(channel, {"val": 0.2, "test": 0.2}, "y", seed) for seed in (0, 0, 1))
     assert [part.identity for part in first.values()] == [part.identity for part in again.values()]
     assert len({part.identity for parts in (first, other) for part in parts.values()}) == 6
 
 
 @pytest.mark.parametrize("rows", [99, 101, 130])
 def test_files_that_change_after_the_division_are_noticed(rows: int, tmp_path: Path) -> None:
-    parts = divide(write(tmp_path, table(["a", "b"] * 50)), {"val": 0.2}, "y", 0)
+    parts = split_channel(write(tmp_path, table(["a", "b"] * 50)), {"val": 0.2}, "y", 0)
     write(tmp_path, table(["a"] * rows))
     with pytest.raises(DataError, match="its rows changed"):
         ids(parts)

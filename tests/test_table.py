@@ -16,14 +16,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fusionzoo.data import fitting, numbers
-from fusionzoo.data.categories import canonical
+from fusionzoo.data import fit_preprocessor
+from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.labels import LabelCounts, key
+from fusionzoo.data.labels import LabelCounts, label_key
 from fusionzoo.data.preprocessor import Preprocessor
-from fusionzoo.data.reading import Rows, from_records, open_channel
-from fusionzoo.data.settings import DataSettings
-from fusionzoo.errors import DataError, Fault, ModelFolderError, ZooError
+from fusionzoo.data.reading.channel import Rows, from_records, open_channel
+from fusionzoo.data.table import numbers
+from fusionzoo.data.table.categories import canonical_category
+from fusionzoo.errors import DataError, ModelFolderError, Problem, ZooError
 from shop import shop_rows
 from test_reading import SETTINGS
 
@@ -101,7 +102,7 @@ def test_numbers_are_the_same_from_every_type(values: pa.Array) -> None:
 
 
 def fitted(frame: pd.DataFrame, **changes: Any) -> Preprocessor:
-    return fitting.fit(SETTINGS.model_copy(update=changes), [rows(frame)]).preprocessor
+    return fit_preprocessor.fit_preprocessor(SETTINGS.model_copy(update=changes), [rows(frame)]).preprocessor
 
 
 def test_missing_and_unknown_and_rare_categories_are_told_apart() -> None:
@@ -192,10 +193,10 @@ def test_whole_numbers_below_num_classes_are_their_own_indices_even_if_one_is_ab
 
 
 def test_a_class_without_rows_is_a_warning_that_names_it() -> None:
-    found = fitting.fit(SETTINGS.model_copy(update={"num_classes": 3}), [rows(shop_rows(40))])
+    found = fit_preprocessor.fit_preprocessor(SETTINGS.model_copy(update={"num_classes": 3}), [rows(shop_rows(40))])
     assert found.preprocessor.labels.classes == (0, 1, 2)
     assert any("target = '2'" in warning for warning in found.warnings)
-    assert not fitting.fit(SETTINGS, [rows(shop_rows(40))]).warnings
+    assert not fit_preprocessor.fit_preprocessor(SETTINGS, [rows(shop_rows(40))]).warnings
 
 
 # --- the whole preprocessor
@@ -218,7 +219,7 @@ def test_a_tokenizer_or_vectors_that_are_nowhere_are_found_before_any_row_is_rea
         yield
 
     with pytest.raises(ZooError, match="/no/"):
-        fitting.fit(SETTINGS.model_copy(update=changes), unread())
+        fit_preprocessor.fit_preprocessor(SETTINGS.model_copy(update=changes), unread())
 
 
 def test_data_does_not_need_torch(tmp_path: Path) -> None:
@@ -226,7 +227,8 @@ def test_data_does_not_need_torch(tmp_path: Path) -> None:
     code = (
         "import sys, socket\nfrom pathlib import Path\n"
         "socket.socket.connect = None\n"
-        "from fusionzoo.data.preprocessor import Preprocessor\nfrom fusionzoo.data.reading import from_records\n"
+        "from fusionzoo.data.preprocessor import Preprocessor\n"
+        "from fusionzoo.data.reading.channel import from_records\n"
         "p = Preprocessor.load(Path(sys.argv[1]))\n"
         "s = p.encode([from_records([{'message': 'late'}], ['message', 'country', 'price', 'visits'])], 'x', False)\n"
         "assert len(s) == 1\nassert 'torch' not in sys.modules\nassert 'transformers' not in sys.modules"
@@ -241,7 +243,7 @@ def test_faults_of_several_columns_are_reported_together() -> None:
     frame["target"] = [5, *frame["target"][1:]]
     with pytest.raises(DataError) as error:
         fit.encode([rows(frame)], "val")
-    assert len(error.value.faults) == 3
+    assert len(error.value.problems) == 3
 
 
 def test_ids_keep_their_type_and_doubled_ones_are_counted() -> None:
@@ -249,7 +251,7 @@ def test_ids_keep_their_type_and_doubled_ones_are_counted() -> None:
     for ids in (["007", "1e5", "x,y", "007"], [3, 1, 2, 3], [2**62, 1, 2, 2**62]):
         split = fit.encode([rows(shop_rows(4, 1).assign(id=ids))], "val")
         assert split.ids.to_pylist() == ids
-        assert split.doubled_ids == 1
+        assert split.duplicate_ids == 1
 
 
 def test_blocks_of_other_id_types_are_joined_without_loss() -> None:
@@ -329,7 +331,7 @@ LABELS = [st.integers(-(2**40), 2**40), st.floats(-1e6, 1e6), st.text(st.charact
 
 @given(st.one_of(st.sets(kind, min_size=2, max_size=7) for kind in LABELS), st.randoms())
 def test_labels_make_a_round_trip(labels: set[Any], random: Any) -> None:
-    distinct = list({key(label): label for label in labels}.values())
+    distinct = list({label_key(label): label for label in labels}.values())
     assume(len(distinct) >= 2)
     values = distinct + [random.choice(distinct) for _ in range(9)]
     found = fit_labels(values, num_classes=len(distinct))
@@ -354,8 +356,8 @@ def test_classes_may_name_one_that_train_lacks() -> None:
 def test_large_whole_numbers_are_one_category_from_every_type() -> None:
     large = 12_345_678_901
     made = [pa.array([large]), pa.array([float(large)]), pa.array([str(large)]), pa.array([f"{large}.0"])]
-    assert {canonical(column(values), "c")[0].as_py() for values in made} == {str(large)}
-    assert canonical(column([0.1, float("nan"), None, -0.0]), "c").to_pylist() == ["0.1", None, None, "0"]
+    assert {canonical_category(column(values), "c")[0].as_py() for values in made} == {str(large)}
+    assert canonical_category(column([0.1, float("nan"), None, -0.0]), "c").to_pylist() == ["0.1", None, None, "0"]
 
 
 def test_true_and_false_are_numbers_from_every_format() -> None:
@@ -374,8 +376,8 @@ VALUES = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() 
 
 @given(st.lists(VALUES, min_size=1, max_size=6))
 def test_a_record_reads_the_same_alone_and_among_others(values: list[Any]) -> None:
-    together = canonical(from_records([{"c": value} for value in values], ["c"]), "c").to_pylist()
-    assert together == [canonical(from_records([{"c": value}], ["c"]), "c")[0].as_py() for value in values]
+    together = canonical_category(from_records([{"c": value} for value in values], ["c"]), "c").to_pylist()
+    assert together == [canonical_category(from_records([{"c": value}], ["c"]), "c")[0].as_py() for value in values]
 
 
 # --- numbers at the limits
@@ -431,18 +433,21 @@ def test_no_rows_are_encoded_as_none() -> None:
 def test_faults_of_reading_and_of_values_are_reported_together() -> None:
     def source() -> Any:
         yield rows(shop_rows(20).assign(price="cheap"))
-        raise DataError([Fault("train/part-1", "it is cut", "write it again")])
+        raise DataError([Problem("train/part-1", "it is cut", "write it again")])
 
-    for read in (lambda: fitting.fit(SETTINGS, source()), lambda: fitted(shop_rows(40)).encode(source(), "val")):
+    for read in (
+        lambda: fit_preprocessor.fit_preprocessor(SETTINGS, source()),
+        lambda: fitted(shop_rows(40)).encode(source(), "val"),
+    ):
         with pytest.raises(DataError) as error:
             read()
-        assert [fault.where for fault in error.value.faults] == ["train/part-0, column 'price'", "train/part-1"]
+        assert [fault.where for fault in error.value.problems] == ["train/part-0, column 'price'", "train/part-1"]
 
 
 def test_one_class_and_no_text_are_reported_together() -> None:
     with pytest.raises(DataError) as error:
         fitted(shop_rows(20).assign(target=1, message=None))
-    assert len(error.value.faults) == 2
+    assert len(error.value.problems) == 2
 
 
 def test_several_text_columns_are_all_used_and_all_their_faults_reported() -> None:
@@ -456,7 +461,7 @@ def test_several_text_columns_are_all_used_and_all_their_faults_reported() -> No
     nested = rows(frame).columns | dict.fromkeys(("message", "country"), pa.array([["a"]] * 40))
     with pytest.raises(DataError) as error:
         fit.encode([Rows(nested, "x", 1, typed=True)], "x")
-    assert [fault.where for fault in error.value.faults] == ["x, column 'message'", "x, column 'country'"]
+    assert [fault.where for fault in error.value.problems] == ["x, column 'message'", "x, column 'country'"]
 
 
 @pytest.mark.parametrize(
@@ -479,7 +484,7 @@ def test_ids_of_several_part_files_lose_nothing(parts: list[Any], joined: list[A
         sources.append(Rows({**plain.columns, "id": ids if isinstance(ids, pa.Array) else pa.array(ids)}, "x", 1, True))
     split = fit.encode(sources, "x", labelled=False)
     assert split.ids.to_pylist() == joined
-    assert split.doubled_ids == len(joined) - len(set(joined))
+    assert split.duplicate_ids == len(joined) - len(set(joined))
 
 
 @pytest.mark.parametrize("file", ["preprocessor.json", "tokenizer.json"])
@@ -501,7 +506,7 @@ def test_real_reviews_are_encoded_the_same_from_parquet_and_csv(real_data: Path,
     splits = []
     for name in ("a", "b"):
         channel = open_channel("train", tmp_path / name, use.columns)
-        splits.append(fitting.fit(use, channel).preprocessor.encode(channel, "train"))
+        splits.append(fit_preprocessor.fit_preprocessor(use, channel).preprocessor.encode(channel, "train"))
     assert np.array_equal(splits[0].tokens, splits[1].tokens)
     assert len(splits[0].tokens) > 300 * 3
     assert [str(i) for i in splits[0].ids.to_pylist()] == splits[1].ids.to_pylist()

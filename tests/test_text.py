@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from fusionzoo.data import tokenizing, vectors
-from fusionzoo.data.settings import DataSettings, TextStep
-from fusionzoo.data.text import Messages, join_columns, messages
+from fusionzoo.data.data_settings import DataSettings, TextStep
+from fusionzoo.data.text import text_tokenizer, word_vectors
+from fusionzoo.data.text.cleaning import Messages, clean_messages, join_columns
 from fusionzoo.errors import DataError, EmbeddingsError, TokenizerError
 from shop import lists
 from test_reading import SETTINGS
@@ -21,7 +21,7 @@ STEPS: list[TextStep] = ["dialogue_splitter", "html_normalizer", "emoji_remover"
 
 
 def clean(text: str, steps: list[TextStep] = STEPS) -> list[str]:
-    return messages([text], steps).texts
+    return clean_messages([text], steps).texts
 
 
 @pytest.mark.parametrize(
@@ -68,16 +68,16 @@ def test_several_text_columns_are_headed_by_their_names() -> None:
 
 
 def test_messages_are_counted_row_by_row() -> None:
-    found = messages([None, "[bom]a[eom][bom]b[eom]", "", "c", "<p>"], STEPS)
+    found = clean_messages([None, "[bom]a[eom][bom]b[eom]", "", "c", "<p>"], STEPS)
     assert (found.texts, found.counts.tolist()) == (["a", "b", "c"], [0, 2, 0, 1, 0])
-    assert messages([], STEPS).counts.tolist() == []
+    assert clean_messages([], STEPS).counts.tolist() == []
 
 
 # --- tokenizers
 
 
-def words(texts: list[str], **changes: int) -> tokenizing.TextTokenizer:
-    counter = tokenizing.WordCounter()
+def words(texts: list[str], **changes: int) -> text_tokenizer.TextTokenizer:
+    counter = text_tokenizer.WordCounter()
     counter.add(texts)
     return counter.fit(**{"vocab_size": 100, "min_count": 1, **changes})
 
@@ -92,7 +92,7 @@ def test_words_are_lower_cased_counted_and_capped_and_rare_ones_are_unknown() ->
 
 
 def test_minilm_brings_its_special_tokens_and_takes_none_from_a_text(minilm: str) -> None:
-    tokenizer = tokenizing.pretrained(minilm)
+    tokenizer = text_tokenizer.load_tokenizer(minilm)
     assert (tokenizer.prefix, tokenizer.suffix, tokenizer.pad_id) == ((101,), (102,), 0)
     assert tokenizer.vocab_size == 30_522
     assert not {101, 102} & set(tokenizer.encode(["a [SEP] b [CLS]"]).values.tolist())
@@ -111,30 +111,30 @@ def test_special_tokens_are_found_whatever_the_template(
     if template:
         specials = [(t, i) for t, i in (("<s>", 1), ("</s>", 2)) if t in template]
         backend.post_processor = processors.TemplateProcessing(single=template, special_tokens=specials)
-    tokenizer = tokenizing.wrap("tiny", backend, 0)
+    tokenizer = text_tokenizer.wrap("tiny", backend, 0)
     assert (tokenizer.prefix, tokenizer.suffix) == (prefix, suffix)
     assert lists(tokenizer.encode(["a zzz"])) == [[4, 3]]
 
 
 def test_a_tokenizer_that_is_nowhere_is_an_error_that_names_it() -> None:
     with pytest.raises(TokenizerError, match="/no/such/folder"):
-        tokenizing.pretrained("/no/such/folder")
+        text_tokenizer.load_tokenizer("/no/such/folder")
 
 
 # --- word vectors
 
 
 @pytest.fixture
-def encoded() -> tuple[tokenizing.TextTokenizer, vectors.EncodedSplit]:
+def encoded() -> tuple[text_tokenizer.TextTokenizer, word_vectors.EncodedSplit]:
     import pyarrow as pa
 
-    from fusionzoo.data.fitting import fit
-    from fusionzoo.data.reading import Rows
+    from fusionzoo.data.fit_preprocessor import fit_preprocessor
+    from fusionzoo.data.reading.channel import Rows
     from shop import shop_rows
 
     table = pa.Table.from_pandas(shop_rows(50), preserve_index=False).combine_chunks()
     rows = Rows({n: table[n].chunk(0) for n in table.column_names}, "train", 1, typed=True)
-    fitted = fit(SETTINGS, [rows]).preprocessor
+    fitted = fit_preprocessor(SETTINGS, [rows]).preprocessor
     assert fitted.text is not None
     return fitted.text.tokenizer, fitted.encode([rows], "train")
 
@@ -143,7 +143,7 @@ def encoded() -> tuple[tokenizing.TextTokenizer, vectors.EncodedSplit]:
 def test_vectors_are_decided_by_the_seed_and_padding_is_zero(method: str, encoded: tuple) -> None:  # type: ignore[type-arg]
     tokenizer, split = encoded
     settings = SETTINGS.model_copy(update={"embeddings": method})
-    one, two, other = (vectors.word_vectors(settings, tokenizer, split, seed) for seed in (1, 1, 2))
+    one, two, other = (word_vectors.build_word_vectors(settings, tokenizer, split, seed) for seed in (1, 1, 2))
     assert one.shape == (tokenizer.vocab_size, 4)
     assert one.dtype == np.float32
     assert np.array_equal(one, two)
@@ -168,7 +168,7 @@ def test_vectors_are_read_from_a_file(name: str, tmp_path, encoded: tuple) -> No
     else:
         made.save_word2vec_format(str(path), binary=name == "v.bin", write_header=name != "glove.txt")
     settings: DataSettings = SETTINGS.model_copy(update={"embeddings": str(path)})
-    table = vectors.word_vectors(settings, tokenizer, split, 0)
+    table = word_vectors.build_word_vectors(settings, tokenizer, split, 0)
     assert table[tokenizer.backend.token_to_id("late")].tolist() == [1, 2, 3]
     assert table.shape[1] == 3
 
@@ -176,12 +176,12 @@ def test_vectors_are_read_from_a_file(name: str, tmp_path, encoded: tuple) -> No
 def test_vectors_that_cannot_be_had_are_an_error_that_says_why(tmp_path, encoded: tuple) -> None:  # type: ignore[type-arg, no-untyped-def]
     tokenizer, split = encoded
     with pytest.raises(EmbeddingsError, match="neither a file nor"):
-        vectors.check_source(SETTINGS.model_copy(update={"embeddings": "word3vec"}))
+        word_vectors.check_source(SETTINGS.model_copy(update={"embeddings": "word3vec"}))
     (tmp_path / "junk.txt").write_text("not vectors at all\nx")
     settings = SETTINGS.model_copy(update={"embeddings": str(tmp_path / "junk.txt")})
-    vectors.check_source(settings)
+    word_vectors.check_source(settings)
     with pytest.raises(EmbeddingsError, match=r"junk\.txt"):
-        vectors.word_vectors(settings, tokenizer, split, 0)
+        word_vectors.build_word_vectors(settings, tokenizer, split, 0)
 
 
 # --- what was lost, or took time that grew with the square of the length
@@ -237,12 +237,12 @@ def byte_level(**special: int) -> Tokenizer:
 def test_a_tokenizer_like_robertas_or_gpt2s_takes_no_special_token_from_a_text() -> None:
     roberta = byte_level(**{"<s>": 0, "<pad>": 1, "</s>": 2})
     roberta.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
-    tokenizer = tokenizing.wrap("roberta", roberta, 1)
+    tokenizer = text_tokenizer.wrap("roberta", roberta, 1)
     assert (tokenizer.prefix, tokenizer.suffix) == ((0,), (2,))
     assert len(tokenizer.encode(["<s>a</s>"]).values) == 8
-    again = tokenizing.restore("roberta", tokenizer.backend.to_str(), 1)
+    again = text_tokenizer.restore_tokenizer("roberta", tokenizer.backend.to_str(), 1)
     assert lists(again.encode(["<s>a</s>"])) == lists(tokenizer.encode(["<s>a</s>"]))
-    gpt2 = tokenizing.wrap("gpt2", byte_level(**{"<|endoftext|>": 0}), None)
+    gpt2 = text_tokenizer.wrap("gpt2", byte_level(**{"<|endoftext|>": 0}), None)
     assert (gpt2.prefix, gpt2.suffix, gpt2.pad_id) == ((), (), 0)
     assert len(gpt2.encode(["<|endoftext|>"]).values) == 13
 
@@ -253,7 +253,7 @@ def test_a_tokenizer_like_t5s_whose_model_knows_its_special_tokens_takes_none_fr
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
     backend.add_special_tokens(["<pad>", "</s>", "<unk>"])
     backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    tokenizer = tokenizing.wrap("t5", backend, 0)
+    tokenizer = text_tokenizer.wrap("t5", backend, 0)
     assert (tokenizer.prefix, tokenizer.suffix) == ((), (1,))
     plain, marked = lists(tokenizer.encode(["ab", "a</s>b"]))
     assert 1 not in marked
@@ -264,7 +264,7 @@ def test_a_tokenizer_like_t5s_whose_model_knows_its_special_tokens_takes_none_fr
 def test_a_folder_without_a_vocabulary_is_no_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(TokenizerError):
-        tokenizing.pretrained(str(tmp_path))
+        text_tokenizer.load_tokenizer(str(tmp_path))
     (tmp_path / "tokenizer.json").write_text('{"version":')
     with pytest.raises(TokenizerError):
-        tokenizing.pretrained(str(tmp_path))
+        text_tokenizer.load_tokenizer(str(tmp_path))

@@ -15,9 +15,10 @@ from torch import nn
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.settings import METRICS, JobSettings
-from fusionzoo.training import checkpoints, optimizers, precision
-from fusionzoo.training.datamodule import SplitsModule
-from fusionzoo.training.metrics import SplitScores
+from fusionzoo.training import optimizers, precision
+from fusionzoo.training.checkpointing import best_checkpoints
+from fusionzoo.training.datamodule import SplitsDataModule
+from fusionzoo.training.monitoring.validation_metrics import ValidationMetrics
 from shop import made_split
 
 
@@ -81,7 +82,7 @@ def test_a_plugins_own_groups_are_kept_and_core_groups_the_rest() -> None:
 def test_optimizer_chooses_the_optimizer(name: str, kind: str) -> None:
     net = Net()
     settings = job(optimizer=name, momentum=0.7, adam_epsilon=1e-5)
-    made = optimizers.build(optimizers.parameter_groups(net, None, settings, []), settings)
+    made = optimizers.build_optimizer(optimizers.parameter_groups(net, None, settings, []), settings)
     assert type(made).__name__ == kind
     assert made.defaults.get("momentum", 0.7) == 0.7
     assert made.defaults.get("eps", 1e-5) == 1e-5
@@ -89,8 +90,8 @@ def test_optimizer_chooses_the_optimizer(name: str, kind: str) -> None:
 
 def learning_rates(steps: int, **changes: Any) -> list[float]:
     settings = job(lr=1.0, optimizer="sgd", **changes)
-    optimizer = optimizers.build([{"params": [nn.Parameter(torch.zeros(1))], "lr": 1.0}], settings)
-    schedule = optimizers.scheduler(optimizer, settings, steps)
+    optimizer = optimizers.build_optimizer([{"params": [nn.Parameter(torch.zeros(1))], "lr": 1.0}], settings)
+    schedule = optimizers.build_scheduler(optimizer, settings, steps)
     seen = []
     for _ in range(steps):
         seen.append(optimizer.param_groups[0]["lr"])
@@ -131,7 +132,7 @@ def test_precision_is_what_was_asked_for_or_the_next_best_with_a_warning(
     changes: dict[str, Any], flags: set[str], chosen: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert precision.choose(job(**changes), frozenset(flags)) == chosen
+    assert precision.choose_precision(job(**changes), frozenset(flags)) == chosen
     missed = changes in ({"precision": "bf16"}, {"fp16": True}, {"precision": "fp16"})
     assert bool(caplog.records) == missed
 
@@ -154,7 +155,7 @@ def test_a_gpu_has_bf16_from_ampere_on_whatever_torch_emulates(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA X")
-    choice = precision.decide(job(**changes), frozenset())
+    choice = precision.decide_precision(job(**changes), frozenset())
     assert (choice.precision, choice.why) == (chosen, why)
     assert choice.missed == (changes == {"precision": "bf16"} and capability < (8, 0))
 
@@ -174,10 +175,10 @@ def test_what_was_asked_for_and_why_it_is_this_precision_is_kept_and_logged(
     changes: dict[str, Any], flags: set[str], told: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    found = precision.decide(job(**changes), frozenset(flags)).told()
+    found = precision.decide_precision(job(**changes), frozenset(flags)).told()
     assert found == dict(zip(("precision", "precision_asked", "precision_why"), told, strict=True))
     with caplog.at_level("INFO", "fusionzoo"):
-        precision.choose(job(**changes), frozenset(flags))
+        precision.choose_precision(job(**changes), frozenset(flags))
     assert told[2] in caplog.text
     assert told[0] in caplog.text
 
@@ -185,7 +186,7 @@ def test_what_was_asked_for_and_why_it_is_this_precision_is_kept_and_logged(
 def test_validation_figures_are_those_of_the_final_evaluation_however_rows_are_batched() -> None:
     torch.manual_seed(0)
     logits, labels, weights = torch.randn(57, 3), torch.randint(0, 3, (57,)), torch.tensor([1.0, 2.0, 5.0])
-    scores = SplitScores()
+    scores = ValidationMetrics()
     for start in range(0, 57, 10):
         scores.update(logits[start : start + 10], labels[start : start + 10], weights)
     found = scores.compute()
@@ -195,14 +196,14 @@ def test_validation_figures_are_those_of_the_final_evaluation_however_rows_are_b
 
 
 def test_a_figure_that_the_rows_do_not_define_is_left_out_and_never_made_up() -> None:
-    scores = SplitScores()
+    scores = ValidationMetrics()
     scores.update(torch.randn(4, 2), torch.zeros(4, dtype=torch.long), torch.ones(2))
     assert "val/auroc" not in scores.compute()
     assert "val/accuracy" in scores.compute()
 
 
 def test_an_epoch_has_every_row_once_and_another_order_than_the_next() -> None:
-    loader = SplitsModule(split(103), split(11), job(batch_size=8)).train_dataloader()
+    loader = SplitsDataModule(split(103), split(11), job(batch_size=8)).train_dataloader()
     orders = []
     for epoch in (0, 1, 0):
         loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
@@ -214,7 +215,7 @@ def test_an_epoch_has_every_row_once_and_another_order_than_the_next() -> None:
 
 def test_some_training_categories_are_shown_as_unknown_and_validation_ones_never() -> None:
     data, settings = split(400), job(batch_size=50, unknown_category_rate=0.2)
-    module = SplitsModule(data, data, settings)
+    module = SplitsDataModule(data, data, settings)
     shown = torch.cat([b.categories[b.row.argsort()] for b in module.train_dataloader()])
     rows = torch.cat([b.row.sort().values for b in module.train_dataloader()])
     true = torch.from_numpy(data.categories)[rows]
@@ -229,5 +230,5 @@ def test_some_training_categories_are_shown_as_unknown_and_validation_ones_never
 def test_checkpoints_of_an_earlier_run_are_cleared_and_other_files_are_not(tmp_path: Path) -> None:
     for name in ("best.ckpt", "last.ckpt", "mine.txt"):
         (tmp_path / name).write_text("x")
-    assert checkpoints.clear(tmp_path) == ["best.ckpt", "last.ckpt"]
+    assert best_checkpoints.delete_checkpoints(tmp_path) == ["best.ckpt", "last.ckpt"]
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -32,8 +32,10 @@ from fusionzoo.errors import (
 )
 from fusionzoo.nn.schema import Batch, ModelOutput
 from fusionzoo.settings import METRICS
-from fusionzoo.training import checkpoints, guards, learning, memory, optimizers
-from fusionzoo.training.datamodule import SplitsModule
+from fusionzoo.training import optimizers
+from fusionzoo.training.checkpointing import best_checkpoints
+from fusionzoo.training.datamodule import SplitsDataModule
+from fusionzoo.training.guards import convergence, divergence, memory
 from fusionzoo.training.module import Classifier
 from shop import JobFolder, shop_rows
 from test_training import job, split
@@ -56,14 +58,14 @@ class Scripted(nn.Module):
 
 def fit(
     change: Change, folder: Path, arithmetic: Any = 32, epochs: int = 2, weights: Any = (1.0, 1.0), **changes: Any
-) -> tuple[Scripted, SplitsModule, Trainer]:
+) -> tuple[Scripted, SplitsDataModule, Trainer]:
     """Train on 60 rows, 8 to a batch, named 'a0' to 'a59', with all guards and checkpoints."""
     torch.manual_seed(0)
     rows = split(60)
     data = replace(rows, ids=pa.array([f"a{i}" for i in range(60)]))
     settings = job(batch_size=8, lr=0.01, unknown_category_rate=0, **changes)
-    model, splits = Scripted(change), SplitsModule(data, data, settings)
-    steps = optimizers.steps_of(splits.steps, settings) * epochs
+    model, splits = Scripted(change), SplitsDataModule(data, data, settings)
+    steps = optimizers.steps_per_epoch(splits.steps, settings) * epochs
     trainer = Trainer(
         max_epochs=epochs,
         accelerator="cpu",
@@ -74,17 +76,20 @@ def fit(
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[*guards.callbacks(settings, splits), *checkpoints.callbacks(folder, settings)],
+        callbacks=[
+            *divergence.guard_callbacks(settings, splits),
+            *best_checkpoints.checkpoint_callbacks(folder, settings),
+        ],
     )
     module = Classifier(model, settings, optimizers.parameter_groups(model, None, settings, []), list(weights), steps)
-    with memory.advice(trainer, settings, splits):
+    with memory.explain_training_memory(trainer, settings, splits):
         trainer.fit(module, datamodule=splits)
     return model, splits, trainer
 
 
 def rows_of_batch(number: int, **changes: Any) -> list[str]:
     """Ids of the rows of a training batch, counted from 1 over the epochs."""
-    splits = SplitsModule(split(60), split(60), job(batch_size=8, **changes))
+    splits = SplitsDataModule(split(60), split(60), job(batch_size=8, **changes))
     epoch, batch = divmod(number - 1, splits.steps)
     return [f"a{row}" for row in splits.order.batches(epoch)[batch]]
 
@@ -182,7 +187,7 @@ def test_what_has_diverged_is_never_a_checkpoint(tmp_path: Path) -> None:
         fit(change, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt"}
     for path in tmp_path.iterdir():
-        assert all(bool(value.isfinite().all()) for value in checkpoints.weights(path).values())
+        assert all(bool(value.isfinite().all()) for value in best_checkpoints.load_weights(path).values())
 
 
 def test_a_weight_that_is_no_number_is_named_and_not_saved(tmp_path: Path) -> None:
@@ -215,19 +220,21 @@ def test_a_sound_training_is_left_alone_and_gives_the_same_weights_as_without_gu
     found = []
     for watched in (True, False):
         if not watched:
-            monkeypatch.setattr(guards, "callbacks", lambda settings, splits: [])
+            monkeypatch.setattr(divergence, "guard_callbacks", lambda settings, splits: [])
             monkeypatch.setattr("test_training_guards.memory.advice", lambda *_: pytest.MonkeyPatch.context())
         model, _, _ = fit(lambda model, batch, logits: logits, tmp_path / str(watched))
         found.append(model.classify.weight.detach())
     assert torch.equal(*found)
 
 
-def look(unfinite: tuple[float, float], step: int) -> Any:
+def look(nonfinite: tuple[float, float], step: int) -> Any:
     """What is kept of a batch of which a rank's loss, or a gradient, is not finite."""
-    rows, norms = torch.tensor([5, 6]), guards.Norms(step, ["w"], torch.tensor([torch.inf]))
+    rows, norms = torch.tensor([5, 6]), divergence.GradientNorms(step, ["w"], torch.tensor([torch.inf]))
     place = f"step {step}"
-    flags = torch.tensor(unfinite)
-    return guards._Look(step, place, torch.tensor(1.0), torch.ones(2), rows, [rows], [0.1], norms, flags, None)
+    flags = torch.tensor(nonfinite)
+    return divergence._PendingCheck(
+        step, place, torch.tensor(1.0), torch.ones(2), rows, [rows], [0.1], norms, flags, None
+    )
 
 
 def test_under_fp16_gradients_may_overflow_but_not_for_ever() -> None:
@@ -235,17 +242,17 @@ def test_under_fp16_gradients_may_overflow_but_not_for_ever() -> None:
     scaled = pytest.MonkeyPatch()
     scaled.setattr(Trainer, "precision", "16-mixed")
     try:
-        guard = guards.DivergenceGuard(job(), split(60).ids)
-        for step in range(1, guards.OVERFLOWS):
+        guard = divergence.DivergenceGuard(job(), split(60).ids)
+        for step in range(1, divergence.MAX_OVERFLOWS):
             guard._judge(trainer, look((0, 1), step))
-        guard._judge(trainer, look((0, 0), guards.OVERFLOWS))
-        for step in range(1, guards.OVERFLOWS):
+        guard._judge(trainer, look((0, 0), divergence.MAX_OVERFLOWS))
+        for step in range(1, divergence.MAX_OVERFLOWS):
             guard._judge(trainer, look((0, 1), step))
-        with pytest.raises(TrainingDivergedError, match=f"in {guards.OVERFLOWS} steps in a row"):
-            guard._judge(trainer, look((0, 1), guards.OVERFLOWS))
+        with pytest.raises(TrainingDivergedError, match=f"in {divergence.MAX_OVERFLOWS} steps in a row"):
+            guard._judge(trainer, look((0, 1), divergence.MAX_OVERFLOWS))
         scaled.setattr(Trainer, "precision", "bf16-mixed")
         with pytest.raises(TrainingDivergedError, match='precision: "32"'):
-            guards.DivergenceGuard(job(), split(60).ids)._judge(trainer, look((0, 1), 1))
+            divergence.DivergenceGuard(job(), split(60).ids)._judge(trainer, look((0, 1), 1))
     finally:
         scaled.undo()
 
@@ -264,7 +271,7 @@ def worker(rank: int, store: str, folder: Path, told: Any) -> None:
             bad[2] = torch.nan
         return logits * bad + 0 * model.spare.sum()
 
-    splits = SplitsModule(data, data, settings, rank=rank, world_size=2)
+    splits = SplitsDataModule(data, data, settings, rank=rank, world_size=2)
     model = Scripted(change)
     trainer = Trainer(
         max_epochs=2,
@@ -277,7 +284,10 @@ def worker(rank: int, store: str, folder: Path, told: Any) -> None:
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[*guards.callbacks(settings, splits), *checkpoints.callbacks(folder, settings)],
+        callbacks=[
+            *divergence.guard_callbacks(settings, splits),
+            *best_checkpoints.checkpoint_callbacks(folder, settings),
+        ],
     )
     groups = optimizers.parameter_groups(model, None, settings, [])
     try:
@@ -327,8 +337,8 @@ def test_a_rate_that_no_pretrained_encoder_learns_at_is_told_with_the_usual_ones
     optimizer: str, lr: float | None, scale: float, words: str | None
 ) -> None:
     settings = job(optimizer=optimizer, lr=lr, encoder_lr_scale=scale)
-    assert learning.rate_warning(settings, tuned=False) is None
-    told = learning.rate_warning(settings, tuned=True)
+    assert convergence.check_learning_rate(settings, tuned=False) is None
+    told = convergence.check_learning_rate(settings, tuned=True)
     assert (told is None) if words is None else (told is not None and words in told and "Fix: set lr" in told)
 
 
@@ -396,10 +406,10 @@ def test_either_sign_of_learning_keeps_the_warning_away(tmp_path: Path, caplog: 
 
 def test_the_best_constant_prediction_is_the_weighted_shares_of_the_classes() -> None:
     labels = np.array([0, 0, 0, 1])
-    assert learning.constant_loss(labels, np.ones(2)) == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
-    assert learning.constant_loss(labels, np.array([1.0, 3.0])) == pytest.approx(np.log(2))
-    assert learning.constant_loss(labels, np.array([1.0, 0.0])) == 0
-    assert learning.constant_loss(labels, np.ones(3)) == learning.constant_loss(labels, np.ones(2))
+    assert convergence.constant_loss(labels, np.ones(2)) == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
+    assert convergence.constant_loss(labels, np.array([1.0, 3.0])) == pytest.approx(np.log(2))
+    assert convergence.constant_loss(labels, np.array([1.0, 0.0])) == 0
+    assert convergence.constant_loss(labels, np.ones(3)) == convergence.constant_loss(labels, np.ones(2))
 
 
 # --- what needs too much memory
@@ -425,7 +435,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_told_with_settings_that_need_h
     with pytest.raises(BatchMemoryError) as caught:
         fit(change, tmp_path, accumulate_grad_batches=2)
     told, fix = caught.value.parts
-    splits = SplitsModule(split(60), split(60), job(batch_size=8))
+    splits = SplitsDataModule(split(60), split(60), job(batch_size=8))
     lengths = splits.train.row_tokens()
     costs = [len(rows) * int(lengths[rows].max()) for rows in splits.order.batches(0)]
     if while_training:
@@ -454,7 +464,7 @@ def test_any_other_exception_of_a_training_stays_what_it_is(tmp_path: Path) -> N
 
 def test_the_advice_halves_what_the_batch_has_and_never_names_what_would_not_help() -> None:
     def advice(size: memory.BatchSize, chosen: str = "bf16-mixed", **changes: Any) -> list[str]:
-        return [told.split(" with ")[0] for told in memory.smaller(job(**changes), size, chosen)]
+        return [told.split(" with ")[0] for told in memory.smaller_settings(job(**changes), size, chosen)]
 
     long = memory.BatchSize(32, 320, 512)
     assert advice(long, batch_size=32) == [
@@ -473,7 +483,7 @@ def test_scoring_that_runs_out_of_memory_names_the_largest_batch_of_its_splits()
     data = split(60)
     with (
         pytest.raises(BatchMemoryError) as caught,
-        memory.scoring_advice([split(7), data], job(batch_size=20), torch.device("cpu")),
+        memory.explain_scoring_memory([split(7), data], job(batch_size=20), torch.device("cpu")),
     ):
         raise MemoryError
     longest = int(data.row_tokens().max())
@@ -551,7 +561,7 @@ def test_a_val_whose_classes_all_have_weight_0_is_refused_before_the_first_step(
 
 @pytest.mark.parametrize("value", [float("nan"), None])
 def test_a_metric_without_a_value_is_an_error_and_no_silent_stop(value: float | None) -> None:
-    guard = guards.ValidationGuard(job(early_stop_metric="val/auroc"), split(9))
+    guard = divergence.ValidationGuard(job(early_stop_metric="val/auroc"), split(9))
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     with pytest.MonkeyPatch.context() as patched:
         found = {} if value is None else {"val/auroc": torch.tensor(value)}

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import Installer
-from fusionzoo.sagemaker import Paths
+from fusionzoo.sagemaker.paths import Paths
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 LATE, GATE, CROSS = "multimodal_bert", "multimodal_gate_fusion", "multimodal_cross_attn"

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from fusionzoo import hyperparameters
-from fusionzoo.data.settings import DataSettings
-from fusionzoo.hyperparameters import Hyperparameters
-from fusionzoo.registry import MODELS, TEXT_ENCODERS, Plugin, Registry
+from fusionzoo.data.data_settings import DataSettings
+from fusionzoo.hyperparameters import parsing
+from fusionzoo.hyperparameters.parsing import Hyperparameters
+from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
 from fusionzoo.settings import JobSettings, ModelSettings
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltModel:
     """A module, and the text encoder inside it where core injected one."""
 
     model: nn.Module
@@ -53,7 +53,7 @@ class Architecture:
             unread |= {"text_name": None}
         return data.model_copy(update=unread)
 
-    def build(self, spec: InputSpec, pretrained: bool = False) -> Built:
+    def build(self, spec: InputSpec, pretrained: bool = False) -> BuiltModel:
         """The module with fresh weights, or with pretrained ones in its text encoder; the torch seed decides."""
         text_encoder = None
         if self.encoder is not None:
@@ -61,7 +61,7 @@ class Architecture:
             text_encoder = self.encoder.build_text_encoder(spec, settings)
             if pretrained and self.encoder.load_pretrained(text_encoder, settings):
                 log.info("Text encoder '%s' starts from pretrained weights.", self.encoder.name)
-        return Built(self.model.build_model(spec, self.hyperparameters.model, text_encoder), text_encoder)
+        return BuiltModel(self.model.build_model(spec, self.hyperparameters.model, text_encoder), text_encoder)
 
     @property
     def _encoder_settings(self) -> ModelSettings:
@@ -90,7 +90,7 @@ class Architecture:
         return {p.distribution: p.version for p in (self.model, self.encoder) if p is not None}
 
 
-def choose(raw: Mapping[str, Any]) -> Architecture:
+def choose_architecture(raw: Mapping[str, Any]) -> Architecture:
     """The architecture that flat hyperparameters ask for; `hyperparameters.warnings` are for the caller to tell.
 
     Raises:
@@ -102,9 +102,9 @@ def choose(raw: Mapping[str, Any]) -> Architecture:
         loaded[group] = Registry.discover(group).load(name)
         return loaded[group].settings_class
 
-    parsed = hyperparameters.parse(
+    parsed = parsing.parse_hyperparameters(
         raw,
-        lambda name: settings_of(MODELS, name),
-        lambda name: settings_of(TEXT_ENCODERS, name),
+        lambda name: settings_of(MODELS_GROUP, name),
+        lambda name: settings_of(TEXT_ENCODERS_GROUP, name),
     )
-    return Architecture(loaded[MODELS], loaded.get(TEXT_ENCODERS), parsed)
+    return Architecture(loaded[MODELS_GROUP], loaded.get(TEXT_ENCODERS_GROUP), parsed)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fusionzoo.data.settings import Column, DataSettings
+from fusionzoo.data.data_settings import Column, DataSettings
 
 Modality = Literal["text", "table"]
 METRICS = ("auroc", "average_precision", "f1_score", "accuracy", "log_loss", "brier_score")
@@ -165,7 +165,7 @@ class ModelSettings(BaseModel):
         Called once per training, before any data is read. May read local files or a model hub.
 
         Raises:
-            fusionzoo.errors.SettingFault: a value cannot work in this job; names the key.
+            fusionzoo.errors.SettingError: a value cannot work in this job; names the key.
         """
         return self
 

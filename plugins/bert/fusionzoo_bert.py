@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from fusionzoo.errors import SettingFault
+from fusionzoo.errors import SettingError
 from fusionzoo.nn.hugging_face import check_encoder, last_layers, load_weights, make_config, new_encoder, read_config
 from fusionzoo.nn.length_groups import encode_in_groups
-from fusionzoo.nn.pooling import first_token, mean_by_row, token_mean
+from fusionzoo.nn.pooling import first_token, mean_per_row, token_mean
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
 from fusionzoo.settings import FusionSettings, JobSettings, ModelSettings, TextSettings
@@ -61,14 +61,14 @@ class BertEncoderSettings(ModelSettings):
             if job.tokenizer == "word":
                 problem = "the text encoder 'bert' was not told which weights to load"
                 remedy = "give a Hugging Face tokenizer, or set encoder_config to train one from random weights"
-                raise SettingFault("tokenizer", "word", problem, remedy)
+                raise SettingError("tokenizer", "word", problem, remedy)
             name = job.tokenizer
         values = self.encoder_config or read_config(str(name))
         config = make_config(values)
         check_encoder(config, name, job.max_sen_len)
         if self.reinit_layers > config.num_hidden_layers:
             problem = f"the encoder has {config.num_hidden_layers} layers"
-            raise SettingFault("reinit_layers", self.reinit_layers, problem, f"0 to {config.num_hidden_layers}")
+            raise SettingError("reinit_layers", self.reinit_layers, problem, f"0 to {config.num_hidden_layers}")
         if self.reinit_pooler and self.pooling != "pooler":
             log.warning("reinit_pooler has no effect: with pooling '%s', the pooler is not used.", self.pooling)
         return self.model_copy(update={"encoder_name": name, "encoder_config": values})
@@ -101,7 +101,7 @@ class BertEncoder(nn.Module):
             config.vocab_size, config.pad_token_id = text.vocab_size, text.pad_id
         if text.vocab_size > config.vocab_size:
             problem = f"it has {text.vocab_size} tokens, the encoder {settings.encoder_name} only {config.vocab_size}"
-            raise SettingFault("tokenizer", text.tokenizer, problem, "use the encoder's own tokenizer")
+            raise SettingError("tokenizer", text.tokenizer, problem, "use the encoder's own tokenizer")
         self.backbone: PreTrainedModel = new_encoder(config)
         if self.pooling != "pooler" and getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = None  # type: ignore[assignment] # it would get no gradient
@@ -133,7 +133,7 @@ class BertEncoder(nn.Module):
             return token_mean(tokens, batch.token_mask, batch.chunk_row, batch.rows)
         if self.pooling == "first":
             return first_token(tokens, batch.chunk_row, batch.rows)
-        return mean_by_row(pooler[0], batch.chunk_row, batch.rows)
+        return mean_per_row(pooler[0], batch.chunk_row, batch.rows)
 
     def load_pretrained(self, settings: BertEncoderSettings) -> bool:
         """Put the pretrained weights in place, except where a layer or the pooler is to start anew."""

@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusionzoo.nn.pooling import mean_by_row, token_max
+from fusionzoo.nn.pooling import mean_per_row, token_max
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
-from fusionzoo.nn.text import WordEmbedding
+from fusionzoo.nn.word_embedding import WordEmbedding
 from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings
 
 PAPER = "Kim 2014, arXiv 1408.5882"
@@ -69,7 +69,7 @@ class CnnEncoder(nn.Module):
         mask = batch.token_mask
         words = self.dropout(self.words(batch.tokens, mask)).transpose(1, 2)  # [chunks, dim, length]
         tokens = torch.cat([self._tower(tower, words, mask) for tower in self.towers], dim=1).transpose(1, 2)
-        pooled = mean_by_row(token_max(tokens, mask), batch.chunk_row, batch.rows)
+        pooled = mean_per_row(token_max(tokens, mask), batch.chunk_row, batch.rows)
         return TextFeatures(tokens, mask, batch.chunk_row, pooled)
 
     @staticmethod

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusionzoo import hookimpl
-from fusionzoo.errors import SettingFault
+from fusionzoo.errors import SettingError
 from fusionzoo.nn.heads import ClassifierHead
-from fusionzoo.nn.pooling import first_tokens, softmax_by_row, sum_by_row, token_mean
+from fusionzoo.nn.pooling import first_tokens, softmax_per_row, sum_per_row, token_mean
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
 from fusionzoo.nn.tabular import TabularEncoder
-from fusionzoo.nn.text import width_of
+from fusionzoo.nn.word_embedding import encoder_width
 from fusionzoo.settings import FusionSettings, JobSettings
 
 
@@ -49,7 +49,7 @@ def _refuse_one_key(fields: int) -> None:
     if fields < 2:
         problem = f"the table has {fields} field, and attention over a single key is always 1"
         remedy = "name two fields or more in cat_field_list and tab_field_list, or take another fusion"
-        raise SettingFault("model_class", "multimodal_cross_attn", problem, remedy)
+        raise SettingError("model_class", "multimodal_cross_attn", problem, remedy)
 
 
 class Attention(nn.Module):
@@ -92,9 +92,9 @@ class CrossLayer(nn.Module):
 
         query, key, value = self.to_tokens.split(fields, tokens)
         scores = query[chunk_row] @ key.transpose(2, 3) / query.shape[-1] ** 0.5  # [chunks, heads, fields, length]
-        weights = softmax_by_row(scores.flatten(1, 2), text.mask, chunk_row, rows).view(scores.shape)
+        weights = softmax_per_row(scores.flatten(1, 2), text.mask, chunk_row, rows).view(scores.shape)
         read = weights.to(value.dtype) @ value  # [chunks, heads, fields, d]
-        seen = sum_by_row(read.flatten(1), chunk_row, rows).view(rows, *read.shape[1:])
+        seen = sum_per_row(read.flatten(1), chunk_row, rows).view(rows, *read.shape[1:])
         new_fields = self.to_tokens.join(fields, seen)
 
         new_tokens, new_fields = new_tokens + self.text(new_tokens), new_fields + self.table(new_fields)
@@ -117,7 +117,7 @@ class CrossAttention(nn.Module):
         self.text_encoder, self.max_tokens = text_encoder, settings.max_text_tokens
         self.table = TabularEncoder(spec, width, field_dim, settings.dropout, settings.numeric_embedding)
         self.pooled, self.token, self.field = (
-            nn.Linear(w, width) for w in (width_of(text_encoder), width_of(text_encoder), field_dim)
+            nn.Linear(w, width) for w in (encoder_width(text_encoder), encoder_width(text_encoder), field_dim)
         )
         self.layers = nn.ModuleList(
             CrossLayer(width, settings.num_heads, settings.dropout) for _ in range(settings.num_layers)

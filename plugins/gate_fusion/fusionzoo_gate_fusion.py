@@ -33,7 +33,7 @@ class GateFusion(nn.Module):
         gate = self.gate(torch.cat([text, table], dim=-1))  # [rows, width]; 1 is text alone
         fused = gate * text.tanh() + (1 - gate) * table.tanh()
         share = gate.detach().float().mean()
-        return ModelOutput(self.classify(fused), figures={"gate_text": share, "gate_table": 1 - share})
+        return ModelOutput(self.classify(fused), metrics={"gate_text": share, "gate_table": 1 - share})
 
 
 @hookimpl

@@ -8,10 +8,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from fusionzoo.nn.pooling import AttentionPooling, mean_by_row, token_max, token_mean
+from fusionzoo.nn.pooling import AttentionPooling, mean_per_row, token_max, token_mean
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
-from fusionzoo.nn.text import WordEmbedding
+from fusionzoo.nn.word_embedding import WordEmbedding
 from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings
 
 PAPER = "Graves and Schmidhuber 2005, doi 10.1016/j.neunet.2005.06.042"
@@ -83,7 +83,7 @@ class LstmEncoder(nn.Module):
             return self.attention(tokens, mask, chunk_row, rows)  # type: ignore[no-any-return]
         if self.pooling == "mean":
             return token_mean(tokens, mask, chunk_row, rows)
-        return mean_by_row(token_max(tokens, mask), chunk_row, rows)
+        return mean_per_row(token_max(tokens, mask), chunk_row, rows)
 
 
 encoder = Encoder(LstmEncoderSettings, LstmEncoder)

@@ -102,9 +102,9 @@ class MixtureOfExperts(nn.Module):
         logits = torch.stack([expert(x) for expert, x in zip(self.experts, seen, strict=True)], dim=1)
         mixed = self.shared(joint) + (weights.unsqueeze(-1) * logits).sum(dim=1)
         load = _mean(chosen)  # [experts], the share of rows that each is given
-        figures = {f"expert_load_{name}": share for name, share in zip(self.names, load.unbind(), strict=True)}
+        metrics = {f"expert_load_{name}": share for name, share in zip(self.names, load.unbind(), strict=True)}
         balance = len(self.names) / self.router.top_k * (load * _mean(probabilities)).sum()  # 1 where all are equal
-        return ModelOutput(mixed, {"load_balance": self.load_balance * balance}, figures)
+        return ModelOutput(mixed, {"load_balance": self.load_balance * balance}, metrics)
 
 
 def _mean(values: Tensor) -> Tensor:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import typer
 
-from fusionzoo.cli.checking import check
-from fusionzoo.cli.creating import new
-from fusionzoo.cli.diagnosing import doctor
-from fusionzoo.cli.jobs import demo, train
-from fusionzoo.cli.listing import list_plugins
-from fusionzoo.cli.showing import show
+from fusionzoo.cli.check_command import check
+from fusionzoo.cli.doctor_command import doctor
+from fusionzoo.cli.job_commands import demo, train
+from fusionzoo.cli.list_command import list_plugins
+from fusionzoo.cli.new_command import new
+from fusionzoo.cli.show_command import show
 
 app = typer.Typer(
     help="Train, trust and ship classifiers over text and a table side by side.",

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusionzoo.conformance.inputs import batch_of, make_rows
-from fusionzoo.conformance.results import ConformanceFailure
+from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput
 
@@ -19,14 +19,14 @@ def output_of(model: nn.Module, batch: Batch) -> tuple[Tensor, ModelOutput]:
     """The logits [rows, classes], and all that the module returned.
 
     Raises:
-        ConformanceFailure: forward returned something else than a tensor or a `ModelOutput`.
+        ConformanceError: forward returned something else than a tensor or a `ModelOutput`.
     """
     found: object = model(batch)
     if isinstance(found, Tensor):
         return found, ModelOutput(found)
     if isinstance(found, ModelOutput):
         return found.logits, found
-    raise ConformanceFailure(f"forward returned {type(found).__name__}, not logits [rows, classes] or a ModelOutput")
+    raise ConformanceError(f"forward returned {type(found).__name__}, not logits [rows, classes] or a ModelOutput")
 
 
 def logits(model: nn.Module, batch: Batch) -> Tensor:
@@ -70,7 +70,7 @@ def difference(found: Tensor, expected: Tensor) -> float:
     Not a number differs from everything.
     """
     if found.shape != expected.shape:
-        raise ConformanceFailure(f"logits have shape {list(found.shape)}, where {list(expected.shape)} were expected")
+        raise ConformanceError(f"logits have shape {list(found.shape)}, where {list(expected.shape)} were expected")
     if torch.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE):
         return 0.0
     return float((found - expected).abs().max())

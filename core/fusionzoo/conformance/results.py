@@ -9,7 +9,7 @@ from typing import Literal
 Status = Literal["passed", "failed", "excused", "stale"]
 
 
-class ConformanceFailure(AssertionError):
+class ConformanceError(AssertionError):
     """A plugin does not keep a promise: what was seen, and what usually causes it."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fusionzoo.conformance.results import CheckResult, ConformanceFailure, Status, describe
+from fusionzoo.conformance.results import CheckResult, ConformanceError, Status, describe
 
 if TYPE_CHECKING:
     from fusionzoo.conformance.subject import Subject
@@ -36,10 +36,10 @@ class Case:
     def run(self) -> CheckResult:
         """Run the check; whatever the plugin does, the answer is a result."""
         begun = time.perf_counter()
-        faults = [fault for subject in self.subjects if (fault := fault_of(self.check, subject))]
-        status: Status = "failed" if faults else "passed"
-        detail = "\n".join(faults)
-        if self.excuse is not None and faults:
+        problems = [fault for subject in self.subjects if (fault := fault_of(self.check, subject))]
+        status: Status = "failed" if problems else "passed"
+        detail = "\n".join(problems)
+        if self.excuse is not None and problems:
             status, detail = "excused", f"{self.excuse} ({detail})"
         elif self.excuse is not None:
             status = "stale"
@@ -133,7 +133,7 @@ def fault_of(check: Check, subject: Subject) -> str | None:
     with torch.random.fork_rng(devices=[]):
         try:
             check(subject)
-        except ConformanceFailure as failure:
+        except ConformanceError as failure:
             return str(failure)
         except (Exception, SystemExit) as fault:  # noqa: BLE001 - a plugin may raise anything
             return describe(fault, subject.module)

@@ -14,11 +14,11 @@ from torch import nn
 
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture
-from fusionzoo.conformance import reference
+from fusionzoo.conformance import reference_encoder
 from fusionzoo.conformance.inputs import MAX_CHUNKS, MAX_TOKENS, SUBWORDS, WORD, standard_spec
-from fusionzoo.hyperparameters import Hyperparameters
+from fusionzoo.hyperparameters.parsing import Hyperparameters
 from fusionzoo.nn.schema import InputSpec
-from fusionzoo.registry import KINDS, MODELS, TEXT_ENCODERS, Plugin, Registry
+from fusionzoo.registry.discovery import GROUP_KINDS, MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
 from fusionzoo.settings import JobSettings, ModelSettings
 
 
@@ -52,20 +52,20 @@ class Subject:
         self.provider = registry.provider(request.name)
         self.plugin = registry.load(request.name)
         self.encoder: Plugin | None = None
-        self.is_encoder = request.group == TEXT_ENCODERS
-        self.plugin_title = f"{KINDS[request.group]} '{request.name}'"
+        self.is_encoder = request.group == TEXT_ENCODERS_GROUP
+        self.plugin_title = f"{GROUP_KINDS[request.group]} '{request.name}'"
         if self.is_encoder:
-            self.model, self.encoder = reference.text_classifier(), self.plugin
+            self.model, self.encoder = reference_encoder.text_classifier(), self.plugin
             self.title = f"{self.plugin_title} in core's text classifier"
             return
         self.model = self.plugin
         name = self._encoder_name()
         if name is None:
             over = ""
-        elif name == reference.NAME:
-            self.encoder, over = reference.text_encoder(), " over the kit's own text encoder"
+        elif name == reference_encoder.NAME:
+            self.encoder, over = reference_encoder.text_encoder(), " over the kit's own text encoder"
         else:
-            self.encoder, over = Registry.discover(TEXT_ENCODERS).load(name), f" over text encoder '{name}'"
+            self.encoder, over = Registry.discover(TEXT_ENCODERS_GROUP).load(name), f" over text encoder '{name}'"
         self.title = self.plugin_title + over
 
     @property
@@ -79,16 +79,16 @@ class Subject:
         if setting is None:
             if asked is not None:
                 problem = f"{self.plugin_title} has no text encoder to choose"
-                raise errors.SettingFault("text_encoder", asked, problem, "leave it out")
+                raise errors.SettingError("text_encoder", asked, problem, "leave it out")
             return None
         accepted = TypeAdapter[Any](setting.annotation or str)
         if asked is not None:
             if not _accepts(accepted, asked):
                 problem = f"{self.plugin_title} fixes its text encoder"
-                raise errors.SettingFault("text_encoder", asked, problem, "leave it out")
+                raise errors.SettingError("text_encoder", asked, problem, "leave it out")
             return asked
-        if _accepts(accepted, reference.NAME):
-            return reference.NAME
+        if _accepts(accepted, reference_encoder.NAME):
+            return reference_encoder.NAME
         default = setting.get_default(call_default_factory=True)
         return next(iter(get_args(setting.annotation)), None) if default in (None, PydanticUndefined) else str(default)
 
@@ -116,7 +116,7 @@ class Subject:
             return _settings(self.encoder, given)
         if given:
             problem = f"{self.plugin_title} has no text encoder"
-            raise errors.SettingFault(next(iter(given)), next(iter(given.values())), problem, "leave it out")
+            raise errors.SettingError(next(iter(given)), next(iter(given.values())), problem, "leave it out")
         return None
 
     @cached_property
@@ -130,7 +130,7 @@ class Subject:
         other = standard_spec(self.settings.reads, SUBWORDS if self._tokenizer == WORD else WORD)
         try:
             self.architecture(other)
-        except errors.SettingFault:
+        except errors.SettingError:
             return self.spec
         return other
 
@@ -142,7 +142,7 @@ class Subject:
         """The plugins with their settings resolved for a job of such inputs.
 
         Raises:
-            fusionzoo.errors.SettingFault: a plugin refuses the job.
+            fusionzoo.errors.SettingError: a plugin refuses the job.
         """
         values = {
             "model_class": self.model.name,
@@ -160,7 +160,7 @@ class Subject:
         try:
             encoder = None if self.encoder_settings is None else self.encoder_settings.resolve(job)
             return Architecture(self.model, self.encoder, Hyperparameters(job, self.settings.resolve(job), encoder))
-        except errors.SettingFault as fault:
+        except errors.SettingError as fault:
             fault.add_note("A check takes the settings that `small()` returns: they need no files and no network.")
             raise
 
@@ -178,24 +178,24 @@ def requests_of(
     """What a name stands for: a model class, a text encoder, or both. `settings` are the model's where it is both.
 
     Raises:
-        fusionzoo.errors.UnknownModel: nothing installed has the name.
-        fusionzoo.errors.SettingFault: what is given is of no use to a text encoder.
+        fusionzoo.errors.UnknownModelError: nothing installed has the name.
+        fusionzoo.errors.SettingError: what is given is of no use to a text encoder.
     """
-    model = Request(MODELS, name, text_encoder, settings, encoder_settings)
-    if not _is_provided(TEXT_ENCODERS, name):
+    model = Request(MODELS_GROUP, name, text_encoder, settings, encoder_settings)
+    if not _is_provided(TEXT_ENCODERS_GROUP, name):
         return [model]
-    if _is_provided(MODELS, name):
-        return [model, Request(TEXT_ENCODERS, name, settings=encoder_settings)]
+    if _is_provided(MODELS_GROUP, name):
+        return [model, Request(TEXT_ENCODERS_GROUP, name, settings=encoder_settings)]
     if text_encoder is not None:
         problem = f"'{name}' is a text encoder itself"
-        raise errors.SettingFault("text_encoder", text_encoder, problem, "leave it out")
-    return [Request(TEXT_ENCODERS, name, settings={**encoder_settings, **settings})]
+        raise errors.SettingError("text_encoder", text_encoder, problem, "leave it out")
+    return [Request(TEXT_ENCODERS_GROUP, name, settings={**encoder_settings, **settings})]
 
 
 def _is_provided(group: str, name: str) -> bool:
     try:
         Registry.discover(group).provider(name)
-    except errors.UnknownModel:
+    except errors.UnknownModelError:
         return False
     return True
 
@@ -217,7 +217,7 @@ def _settings(plugin: Plugin, changes: Mapping[str, Any]) -> ModelSettings:
     try:
         return kind.model_validate({**values, **changes})
     except ValidationError as refused:
-        faults = [
+        problems = [
             errors.setting_refused(
                 ".".join(str(place) for place in error["loc"]) or plugin.name,
                 error["input"],
@@ -226,4 +226,4 @@ def _settings(plugin: Plugin, changes: Mapping[str, Any]) -> ModelSettings:
             )
             for error in refused.errors(include_url=False)
         ]
-        raise errors.HyperparametersError(faults) from refused
+        raise errors.HyperparametersError(problems) from refused

@@ -26,7 +26,7 @@ BUILDING, REMOVED = ".building-", ".removed-"
 PIECE = 2**20
 
 
-def key_of(content: Mapping[str, Any]) -> str:
+def cache_key(content: Mapping[str, Any]) -> str:
     """The name of an entry that this content, plain JSON values, decides."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

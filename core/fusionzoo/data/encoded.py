@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from fusionzoo.data.ids import DoubledIds, common_type, in_type
-from fusionzoo.data.ragged import ranges
+from fusionzoo.data.ids import DuplicateIds, common_type, in_type
+from fusionzoo.data.ragged import concatenated_ranges
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class EncodedSplit:
     dropped_tokens: int  # by the cap on chunks
     empty_texts: int  # rows whose text is null or empty
     digests: np.ndarray | None = None  # [rows] uint64: alike for rows of the same texts, fields and label
-    doubled_ids: int = 0  # rows whose id stands in an earlier row too; null ids count as one
+    duplicate_ids: int = 0  # rows whose id stands in an earlier row too; null ids count as one
 
     def __len__(self) -> int:
         return len(self.categories)
@@ -55,12 +55,12 @@ class EncodedSplit:
         """
         first, counts = self.row_starts[rows], self.row_starts[rows + 1] - self.row_starts[rows]
         counts = counts if text else np.zeros_like(counts)
-        chunks = ranges(first, counts)
+        chunks = concatenated_ranges(first, counts)
         begins = self.chunk_starts[chunks]
         lengths = self.chunk_starts[chunks + 1] - begins
         mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
         tokens = np.full(mask.shape, self.pad_id, np.int64)
-        tokens[mask] = self.tokens[ranges(begins, lengths)]
+        tokens[mask] = self.tokens[concatenated_ranges(begins, lengths)]
         arrays = {
             "tokens": tokens,
             "token_mask": mask,
@@ -79,7 +79,7 @@ def join(blocks: Iterable[EncodedSplit]) -> EncodedSplit:
     labels = [block.labels for block in parts if block.labels is not None]
     digests = [block.digests for block in parts if block.digests is not None]
     ids = [block.ids for block in parts]
-    doubled = DoubledIds()
+    doubled = DuplicateIds()
     for some in ids:
         doubled.add(some)
     return EncodedSplit(
@@ -95,7 +95,7 @@ def join(blocks: Iterable[EncodedSplit]) -> EncodedSplit:
         dropped_tokens=sum(block.dropped_tokens for block in parts),
         empty_texts=sum(block.empty_texts for block in parts),
         digests=np.concatenate(digests) if digests else None,
-        doubled_ids=doubled.count(),
+        duplicate_ids=doubled.count(),
     )
 
 

@@ -17,14 +17,15 @@ import pyarrow as pa
 import tokenizers
 
 from fusionzoo import __version__, errors
-from fusionzoo.data import store, tokenizing, vectors
-from fusionzoo.data.cache import Cache, key_of
+from fusionzoo.data import array_store
+from fusionzoo.data.cache import Cache, cache_key
+from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.fitting import Fit, fit, look_through
+from fusionzoo.data.fit_preprocessor import Fit, check_other_splits, fit_preprocessor
 from fusionzoo.data.preprocessor import FORMAT_VERSION, Preprocessor
-from fusionzoo.data.reading import Channel
-from fusionzoo.data.settings import DataSettings
-from fusionzoo.data.splitting import Part
+from fusionzoo.data.reading.channel import Channel
+from fusionzoo.data.splitting import SplitPart
+from fusionzoo.data.text import text_tokenizer, word_vectors
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,9 @@ class EncodedData:
     contents: Mapping[str, str]
 
 
-def encode(
+def encode_channels(
     settings: DataSettings,
-    channels: Mapping[str, Channel | Part],
+    channels: Mapping[str, Channel | SplitPart],
     cache: Cache,
     seed: int,
     check: Callable[[int], None],
@@ -68,12 +69,12 @@ def encode(
     fitted = work.fit()
     check(fitted.rows)
     work.look_through_others(fitted.preprocessor)
-    faults = errors.FaultLog()
+    problems = errors.ProblemLog()
     splits: dict[str, EncodedSplit] = {}
     for name in channels:
-        with faults.kept():
+        with problems.kept():
             splits[name] = work.split(name, fitted.preprocessor)
-    faults.raise_if_any()
+    problems.raise_if_any()
     preprocessor = work.with_vectors(fitted.preprocessor, splits["train"], seed)
     return EncodedData(preprocessor, splits, fitted.warnings, work.contents())
 
@@ -81,7 +82,7 @@ def encode(
 class _Work:
     """The steps of one job, each with the key under which the cache has its result."""
 
-    def __init__(self, settings: DataSettings, channels: Mapping[str, Channel | Part], cache: Cache) -> None:
+    def __init__(self, settings: DataSettings, channels: Mapping[str, Channel | SplitPart], cache: Cache) -> None:
         self.settings, self.channels = settings, channels
         self._cache = cache
         self._fitted_now = False
@@ -93,22 +94,22 @@ class _Work:
             "libraries": [tokenizers.__version__, version("transformers"), np.__version__, pa.__version__],
             "unicode": unicodedata.unidata_version,
             "settings": settings.model_dump(mode="json", include=set(DataSettings.model_fields)),
-            "tokenizer": tokenizing.identity(settings.tokenizer) if settings.text_columns else None,
+            "tokenizer": text_tokenizer.tokenizer_fingerprint(settings.tokenizer) if settings.text_columns else None,
             "train": self._identities["train"],
         }
 
     def contents(self) -> dict[str, str]:
         """A hash of what each split, and the tokenizer with its vectors, is read from."""
         tokenizer = [self._made_by["tokenizer"], _file_of(self.settings.embeddings)]
-        found = {name: key_of({"files": files}) for name, files in self._identities.items()}
-        return {**found, "tokenizer": key_of({"tokenizer": tokenizer})}
+        found = {name: cache_key({"files": files}) for name, files in self._identities.items()}
+        return {**found, "tokenizer": cache_key({"tokenizer": tokenizer})}
 
     def fit(self) -> Fit:
         others = {name: channel for name, channel in self.channels.items() if name != "train"}
 
         def made() -> Fit:
             self._fitted_now = True
-            return fit(self.settings, self.channels["train"], others)
+            return fit_preprocessor(self.settings, self.channels["train"], others)
 
         return self._fetch(
             {**self._made_by, "what": "fit"}, lambda folder: _save_fit(made(), folder), _load_fit, lambda _: made()
@@ -117,33 +118,33 @@ class _Work:
     def look_through_others(self, fitted: Preprocessor) -> None:
         """Where the fit came from the cache, look at splits that are not in it: faults come before any cost."""
         if not self._fitted_now:
-            others = {n: c for n, c in self.channels.items() if not self._cache.holds(key_of(self._step_of(n)))}
-            look_through(fitted, others)
+            others = {n: c for n, c in self.channels.items() if not self._cache.holds(cache_key(self._step_of(n)))}
+            check_other_splits(fitted, others)
 
     def split(self, name: str, fitted: Preprocessor) -> EncodedSplit:
         channel = self.channels[name]
 
         def in_memory(cause: errors.CacheError) -> EncodedSplit:
             split = fitted.encode(channel, name)
-            size = sum(array.nbytes for field in store.ARRAYS if (array := getattr(split, field)) is not None)
+            size = sum(array.nbytes for field in array_store.ARRAYS if (array := getattr(split, field)) is not None)
             log.warning(errors.cache_unused(cause, name, size))
             return split
 
         return self._fetch(
             self._step_of(name),
-            lambda folder: store.write(folder, fitted.blocks(channel, name)),
-            store.read,
+            lambda folder: array_store.write(folder, fitted.blocks(channel, name)),
+            array_store.read,
             in_memory,
         )
 
     def with_vectors(self, fitted: Preprocessor, train: EncodedSplit, seed: int) -> Preprocessor:
         """The preprocessor with word vectors; itself for other tokenizers than `word`."""
         text = fitted.text
-        if text is None or text.tokenizer.name != tokenizing.WORD:
+        if text is None or text.tokenizer.name != text_tokenizer.WORD:
             return fitted
 
         def made() -> np.ndarray:
-            return vectors.word_vectors(self.settings, text.tokenizer, train, seed)
+            return word_vectors.build_word_vectors(self.settings, text.tokenizer, train, seed)
 
         table = self._fetch(
             {
@@ -174,7 +175,7 @@ class _Work:
             self._check_files()
 
         try:
-            return self._cache.fetch(key_of(step), build_and_check, load)
+            return self._cache.fetch(cache_key(step), build_and_check, load)
         except errors.CacheError as cause:
             found = in_memory(cause)
             self._check_files()
@@ -202,17 +203,17 @@ def _load_fit(folder: Path) -> Fit:
     return Fit(preprocessor, facts["rows"], tuple(facts["warnings"]))
 
 
-def _identity(channel: Channel | Part, contents: dict[Path, str]) -> list[Any]:
+def _identity(channel: Channel | SplitPart, contents: dict[Path, str]) -> list[Any]:
     """What a channel's rows depend on: the contents of its files, and which of the rows are its own."""
     found: list[Any] = []
     for file in channel.files:
         if file.path not in contents:
-            contents[file.path] = content_of(file.path)
+            contents[file.path] = file_sha256(file.path)
         found.append([file.format, file.gzipped, contents[file.path]])
     return found if isinstance(channel, Channel) else [found, channel.identity]
 
 
-def content_of(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """A hash of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -228,4 +229,4 @@ def _signature(path: Path) -> tuple[int, int, int] | None:
 
 
 def _file_of(embeddings: str) -> str | None:
-    return content_of(Path(embeddings)) if Path(embeddings).is_file() else None
+    return file_sha256(Path(embeddings)) if Path(embeddings).is_file() else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from fusionzoo.data.reading import plain_text
+from fusionzoo.data.reading.channel import plain_text
 
 
 def common_type(types: set[pa.DataType]) -> pa.DataType:
@@ -34,7 +34,7 @@ def in_type(ids: pa.Array, kind: pa.DataType) -> pa.Array:
     return plain_text(ids) if kind == pa.string() else ids.cast(kind)
 
 
-class DoubledIds:
+class DuplicateIds:
     """Counts ids that came before, by 64-bit hashes of their text: 8 bytes per row."""
 
     def __init__(self) -> None:

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusionzoo import errors
-from fusionzoo.data.categories import FORMS, canonical
-from fusionzoo.data.reading import Rows, number_text
-from fusionzoo.data.settings import MOST_CLASSES, DataSettings
+from fusionzoo.data.data_settings import MAX_CLASSES, DataSettings
+from fusionzoo.data.reading.channel import Rows, number_text
+from fusionzoo.data.table.categories import FORMS, canonical_category
 
 Label = bool | int | float | str
 
@@ -31,9 +31,9 @@ class LabelMap:
         Raises:
             errors.DataError: a label is null or was never seen in train; names rows.
         """
-        text = canonical(rows, self.name)
+        text = canonical_category(rows, self.name)
         refuse_null(rows, self.name, text)
-        index = pc.index_in(text, value_set=pa.array([key(label) for label in self.classes], pa.string()))
+        index = pc.index_in(text, value_set=pa.array([label_key(label) for label in self.classes], pa.string()))
         unseen = np.flatnonzero(index.is_null().to_numpy(zero_copy_only=False))
         if len(unseen):
             examples = [(rows.row(int(i)), text[int(i)].as_py()) for i in unseen[:3]]
@@ -43,7 +43,7 @@ class LabelMap:
 
     def check(self, counts: LabelCounts, split: str) -> None:
         """Raises errors.DataError where the labels counted in a split were never seen in train; names rows."""
-        unseen = counts.counts.keys() - {key(label) for label in self.classes}
+        unseen = counts.counts.keys() - {label_key(label) for label in self.classes}
         if unseen:
             examples = [(row, label) for label, row in counts.first_row.items() if label in unseen]
             number = sum(counts.counts[label] for label in unseen)
@@ -66,10 +66,10 @@ class LabelCounts:
         Raises:
             errors.DataError: a label is null; names rows.
         """
-        text = canonical(rows, self.name)
+        text = canonical_category(rows, self.name)
         refuse_null(rows, self.name, text)
         refuse_infinite(rows, self.name)
-        if len(self.counts) > MOST_CLASSES:
+        if len(self.counts) > MAX_CLASSES:
             return text  # `fit` refuses them, whatever follows
         self.typed &= rows.typed
         for entry in pc.value_counts(text).to_pylist():
@@ -103,8 +103,8 @@ class LabelCounts:
         if len(values) < 2:
             raise errors.DataError([errors.one_class_only(self.name, self.counts)])
         if settings.classes is not None:
-            classes: Sequence[Label] = [values.get(key(label), label) for label in settings.classes]
-            if extra := [label for label in self.counts if label not in {key(c) for c in classes}]:
+            classes: Sequence[Label] = [values.get(label_key(label), label) for label in settings.classes]
+            if extra := [label for label in self.counts if label not in {label_key(c) for c in classes}]:
                 raise errors.DataError(
                     [errors.labels_outside_classes(self.name, extra, self.first_row, settings.classes)]
                 )
@@ -114,7 +114,7 @@ class LabelCounts:
 
     def warnings(self, fitted: LabelMap) -> list[str]:
         """What a user should know of the classes."""
-        absent = [label for label in fitted.classes if key(label) not in self.counts]
+        absent = [label for label in fitted.classes if label_key(label) not in self.counts]
         return [errors.class_without_rows(self.name, absent)] if absent else []
 
     def _classes(self, values: Mapping[str, Label], num_classes: int) -> list[Label]:
@@ -128,10 +128,12 @@ class LabelCounts:
             )
         order = _inferred({label: label for label in values})  # "9" stands before "10", in every format
         numeric = all(not isinstance(place, str) for place in order.values())
-        return sorted(values.values(), key=lambda value: float(order[key(value)]) if numeric else key(value))
+        return sorted(
+            values.values(), key=lambda value: float(order[label_key(value)]) if numeric else label_key(value)
+        )
 
 
-def key(label: Label) -> str:
+def label_key(label: Label) -> str:
     """A label's text, by which it is compared over formats: 1, 1.0, "1" and "1.0" are the same label."""
     text = str(number_text(label)) if isinstance(label, float) else str(label)
     for pattern, form in FORMS:
@@ -164,7 +166,7 @@ def _inferred(values: Mapping[str, Label]) -> Mapping[str, Label]:
             read = {label: kind(label) for label in values}
         except ValueError:
             continue
-        if all(key(value) == label and np.isfinite(value) for label, value in read.items()):
+        if all(label_key(value) == label and np.isfinite(value) for label, value in read.items()):
             return read
     return values
 
@@ -174,4 +176,4 @@ def _of_one_type(classes: Sequence[Label]) -> Sequence[Label]:
     kinds = {type(label) for label in classes}
     if kinds == {int, float}:
         return [float(label) for label in classes]
-    return classes if len(kinds) == 1 else [key(label) for label in classes]
+    return classes if len(kinds) == 1 else [label_key(label) for label in classes]

@@ -12,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from fusionzoo import errors
-from fusionzoo.data import categories, labels, numbers, text, tokenizing
-from fusionzoo.data.chunking import Chunker
-from fusionzoo.data.digests import digests
+from fusionzoo.data import labels
+from fusionzoo.data.data_settings import ChunkKeep, DataSettings
 from fusionzoo.data.encoded import EncodedSplit, join
 from fusionzoo.data.ragged import starts_of
-from fusionzoo.data.reading import Rows, as_text
-from fusionzoo.data.settings import ChunkKeep, DataSettings
+from fusionzoo.data.reading.channel import Rows, as_text
+from fusionzoo.data.row_digests import compute_row_digests
+from fusionzoo.data.table import categories, numbers
+from fusionzoo.data.text import cleaning, text_tokenizer
+from fusionzoo.data.text.chunking import Chunker
 
 PREPROCESSOR_FILE = "preprocessor.json"
 TOKENIZER_FILE = "tokenizer.json"
@@ -29,7 +31,7 @@ FORMAT_VERSION = 2
 class TextPart:
     """The fitted text side. `vectors` [vocab_size, embedding_dim] exist at training only, for tokenizer `word`."""
 
-    tokenizer: tokenizing.TextTokenizer
+    tokenizer: text_tokenizer.TextTokenizer
     max_tokens: int
     max_chunks: int | None
     chunk_keep: ChunkKeep = "head"
@@ -67,43 +69,43 @@ class Preprocessor:
         Raises:
             errors.DataError: as `encode` does, after the last block: until then the blocks must not be relied on.
         """
-        faults = errors.FaultLog()
-        memory = None if self.text is None else tokenizing.Memory(self.text.tokenizer)
+        problems = errors.ProblemLog()
+        memory = None if self.text is None else text_tokenizer.Memory(self.text.tokenizer)
         any_block = False
-        for rows in kept(source, faults):
-            with faults.kept():
+        for rows in kept(source, problems):
+            with problems.kept():
                 block = self._encode_table(rows, labelled)
             if self.text is not None and memory is not None:
-                with faults.kept():
+                with problems.kept():
                     messages = row_messages(self.settings, rows)
-                if not faults.faults:  # otherwise only the other faults are looked for
+                if not problems.problems:  # otherwise only the other faults are looked for
                     block = _with_text(block, messages, self.text.chunker, memory)
-            if not faults.faults:
+            if not problems.problems:
                 any_block = True
                 yield block
-        faults.raise_if_any()
+        problems.raise_if_any()
         if not any_block:
             raise errors.DataError([errors.no_rows(name)])
 
     def _encode_table(self, rows: Rows, labelled: bool) -> EncodedSplit:
         """A block of rows without its text."""
-        faults = errors.FaultLog()
+        problems = errors.ProblemLog()
         n = len(rows)
         ids, values, missing = [], [], []
         encoded_labels: np.ndarray | None = None
         for category in self.categories:
-            with faults.kept():
+            with problems.kept():
                 ids.append(category.encode(rows))
         for number in self.numbers:
-            with faults.kept():
+            with problems.kept():
                 value, flag = number.encode(rows)
                 values.append(value)
                 missing.append(flag)
-        with faults.kept():
+        with problems.kept():
             encoded_labels = self.labels.encode(rows) if labelled else None
-        with faults.kept():
+        with problems.kept():
             row_ids = ids_of(rows, self.settings.id_name)
-        faults.raise_if_any()
+        problems.raise_if_any()
         return EncodedSplit(
             tokens=np.zeros(0, np.int32),
             chunk_starts=np.zeros(1, np.int64),
@@ -116,7 +118,7 @@ class Preprocessor:
             pad_id=0 if self.text is None else self.text.tokenizer.pad_id,
             dropped_tokens=0,
             empty_texts=0,
-            digests=digests(self.settings, rows, [*values, *missing]) if labelled else None,
+            digests=compute_row_digests(self.settings, rows, [*values, *missing]) if labelled else None,
         )
 
     def save(self, folder: Path) -> None:
@@ -161,7 +163,7 @@ class Preprocessor:
             t = saved["text"]
             with errors.ModelFolderError.reading(folder / TOKENIZER_FILE):
                 saved_tokenizer = (folder / TOKENIZER_FILE).read_text("utf-8")
-                tokenizer = tokenizing.restore(t["tokenizer"], saved_tokenizer, t["pad_id"])
+                tokenizer = text_tokenizer.restore_tokenizer(t["tokenizer"], saved_tokenizer, t["pad_id"])
             part = TextPart(tokenizer, t["max_tokens"], t["max_chunks"], t["chunk_keep"], t["embedding_dim"])
         return cls(
             settings=DataSettings(**saved["settings"]),
@@ -172,20 +174,20 @@ class Preprocessor:
         )
 
 
-def kept(source: Iterable[Rows], faults: errors.FaultLog) -> Iterator[Rows]:
+def kept(source: Iterable[Rows], problems: errors.ProblemLog) -> Iterator[Rows]:
     """The blocks of `source`; what cannot be read is kept as a fault, to be reported with those of the values."""
-    with faults.kept():
+    with problems.kept():
         yield from source
 
 
-def row_messages(settings: DataSettings, rows: Rows) -> text.Messages:
+def row_messages(settings: DataSettings, rows: Rows) -> cleaning.Messages:
     """The cleaned messages of each row's text columns."""
-    columns, faults = {}, errors.FaultLog()
+    columns, problems = {}, errors.ProblemLog()
     for name in settings.text_columns:
-        with faults.kept():
-            columns[name] = text.messages(as_text(rows, name).to_pylist(), settings.text_processing_steps)
-    faults.raise_if_any()
-    return text.join_columns(columns)
+        with problems.kept():
+            columns[name] = cleaning.clean_messages(as_text(rows, name).to_pylist(), settings.text_processing_steps)
+    problems.raise_if_any()
+    return cleaning.join_columns(columns)
 
 
 def ids_of(rows: Rows, name: str) -> pa.Array:
@@ -201,7 +203,7 @@ def ids_of(rows: Rows, name: str) -> pa.Array:
 
 
 def _with_text(
-    block: EncodedSplit, messages: text.Messages, chunker: Chunker, tokenizer: tokenizing.Memory
+    block: EncodedSplit, messages: cleaning.Messages, chunker: Chunker, tokenizer: text_tokenizer.Memory
 ) -> EncodedSplit:
     chunks = chunker.chunk(tokenizer.encode(messages.texts), messages.counts)
     return replace(

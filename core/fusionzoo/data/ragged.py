@@ -35,7 +35,7 @@ def starts_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
     return starts
 
 
-def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def concatenated_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """The numbers start, start + 1, ... of each range, one range after the other, int64."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
@@ -43,7 +43,7 @@ def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+def segment_sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Sum of each of the lists that `starts` [lists + 1] cuts the values into; 0 for an empty list."""
     running = np.zeros(len(values) + 1, values.dtype)
     np.cumsum(values, out=running[1:])

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.ragged import starts_of, sums
+from fusionzoo.data.ragged import segment_sums, starts_of
 
 PIECES = 4  # of a batch: as many groups of chunks as an encoder makes at most
 JITTER = 3  # pieces by which rows move at random among their neighbours by length, so that they meet others
@@ -98,7 +98,7 @@ class TrainingOrder:
         """This rank's rows of each step, int64; training goes on after step k with `batches(epoch)[k:]`."""
         rng = np.random.default_rng((self._seed, epoch))
         rows, starts = self._plan.draw(rng)
-        alike = np.argsort(sums(self._tokens[rows], starts), kind="stable")  # neighbours make a step
+        alike = np.argsort(segment_sums(self._tokens[rows], starts), kind="stable")  # neighbours make a step
         chosen = rng.permutation(self.steps)
         ranks = (self._rank + rng.integers(self._world_size, size=self.steps)) % self._world_size
         if self._plan.per_rank:

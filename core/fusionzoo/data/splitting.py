@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from fusionzoo import errors
-from fusionzoo.data.categories import canonical
 from fusionzoo.data.labels import refuse_null
-from fusionzoo.data.reading import Channel, Format, PartFile, Rows
+from fusionzoo.data.reading.channel import Channel, Format, PartFile, Rows
+from fusionzoo.data.table.categories import canonical_category
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ MOST_MISSED = 0.2  # of a share that was asked for, before a user is warned
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitPart:
     """The rows of a channel that belong to one split. Iterating it reads them, as often as wanted."""
 
     channel: Channel
@@ -70,9 +70,9 @@ class Part:
             raise errors.DataError([errors.channel_changed(self.channel.name)])
 
 
-def divide(
+def split_channel(
     channel: Channel, shares: Mapping[str, float], label: str, seed: int, group: str | None = None
-) -> dict[str, Part]:
+) -> dict[str, SplitPart]:
     """`channel` as the parts "train", which gets the rest, and one for each of `shares`, such as {"val": 0.1}.
 
     Only the columns `label` and `group` are read, once. That takes up to 40 bytes per row and an entry per class and
@@ -95,7 +95,7 @@ def divide(
     else:
         sides = _by_group(labels, groups, list(shares.values()), random)
     _check(channel.name, sides, shares, group, groups)
-    return {name: Part(channel, name, side, sides) for side, name in enumerate(names)}
+    return {name: SplitPart(channel, name, side, sides) for side, name in enumerate(names)}
 
 
 # --- reading
@@ -129,17 +129,17 @@ class _Codes:
 def _read(channel: Channel, label: str, group: str | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Each row's class, and its group where there is one, as numbers [rows] int32."""
     columns = dict.fromkeys([label] if group is None else [label, group])
-    labels, groups, faults = _Codes(), _Codes(), errors.FaultLog()
-    with faults.kept():
+    labels, groups, problems = _Codes(), _Codes(), errors.ProblemLog()
+    with problems.kept():
         for rows in channel.with_columns(list(columns)):
-            with faults.kept():
-                text = canonical(rows, label)
+            with problems.kept():
+                text = canonical_category(rows, label)
                 refuse_null(rows, label, text)
                 labels.add(text)
             if group is not None:
-                with faults.kept():
-                    groups.add(canonical(rows, group))
-    faults.raise_if_any()
+                with problems.kept():
+                    groups.add(canonical_category(rows, group))
+    problems.raise_if_any()
     found = labels.all()
     if not len(found):
         raise errors.DataError([errors.no_rows(channel.name)])
@@ -239,15 +239,15 @@ def _check(
 ) -> None:
     """Refuse a part without rows, and warn of one that is much larger or smaller than was asked for."""
     found = np.bincount(sides, minlength=len(shares) + 1).tolist()
-    faults: list[errors.Fault] = []
+    problems: list[errors.Problem] = []
     for (part, share), rows in zip(shares.items(), found[1:], strict=True):
         if rows:
             if abs(rows - share * len(sides)) > MOST_MISSED * share * len(sides):
                 log.warning(errors.share_missed(part, share, rows, len(sides), group))
         elif group is None or groups is None:
-            faults.append(errors.no_row_for_part(name, part, share, len(sides)))
+            problems.append(errors.no_row_for_part(name, part, share, len(sides)))
         else:
             sizes = np.unique(groups, return_counts=True)[1].tolist()
-            faults.append(errors.no_group_for_part(name, part, share, len(sides), group, sizes))
-    if faults:
-        raise errors.DataError(faults)
+            problems.append(errors.no_group_for_part(name, part, share, len(sides), group, sizes))
+    if problems:
+        raise errors.DataError(problems)

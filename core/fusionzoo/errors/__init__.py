@@ -5,11 +5,11 @@ SageMaker job's FailureReason, so the cause comes first.
 """
 
 from fusionzoo.errors.base import *
-from fusionzoo.errors.data import *
-from fusionzoo.errors.outputs import *
-from fusionzoo.errors.plugins import *
-from fusionzoo.errors.processes import *
-from fusionzoo.errors.resuming import *
-from fusionzoo.errors.settings import *
-from fusionzoo.errors.training import *
-from fusionzoo.errors.wording import nearest as nearest
+from fusionzoo.errors.checkpoint_errors import *
+from fusionzoo.errors.data_errors import *
+from fusionzoo.errors.output_errors import *
+from fusionzoo.errors.plugin_errors import *
+from fusionzoo.errors.process_errors import *
+from fusionzoo.errors.setting_errors import *
+from fusionzoo.errors.training_errors import *
+from fusionzoo.errors.wording import nearest_names as nearest_names

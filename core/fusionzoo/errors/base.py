@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fusionzoo.errors.wording import counted
+from fusionzoo.errors.wording import pluralize
 
 LISTED_FAULTS = 20
 
@@ -21,7 +21,7 @@ class ZooError(Exception):
 
 
 @dataclass(frozen=True)
-class Fault:
+class Problem:
     """One thing that is wrong: where it stands, what is wrong, and what to do about it."""
 
     where: str
@@ -32,15 +32,15 @@ class Fault:
         return f"{self.where}: {self.problem}. Fix: {self.remedy}."
 
 
-class FaultsError(ZooError):
+class ProblemsError(ZooError):
     """Several faults of one input, reported together; `faults` holds all of them."""
 
     heading = "{count} found"
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(faults)
-        lines = [self.heading.format(count=counted(len(self.faults), "fault"))]
-        lines += [f"- {fault}" for fault in self.faults[:LISTED_FAULTS]]
-        if len(self.faults) > LISTED_FAULTS:
-            lines.append(f"- and {len(self.faults) - LISTED_FAULTS} more")
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        lines = [self.heading.format(count=pluralize(len(self.problems), "fault"))]
+        lines += [f"- {fault}" for fault in self.problems[:LISTED_FAULTS]]
+        if len(self.problems) > LISTED_FAULTS:
+            lines.append(f"- and {len(self.problems) - LISTED_FAULTS} more")
         super().__init__("\n".join(lines))

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
-def nearest(name: str, known: Iterable[str], how_many: int = 1) -> list[str]:
+def nearest_names(name: str, known: Iterable[str], how_many: int = 1) -> list[str]:
     """The known names that are most like `name`, best first; compared without regard to case."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     return [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=how_many)]
 
 
-def counted(number: int, thing: str) -> str:
+def pluralize(number: int, thing: str) -> str:
     return f"{number} {thing}" + ("" if number == 1 else "s")
 
 

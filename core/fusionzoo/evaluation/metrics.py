@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fusionzoo import errors
-from fusionzoo.data.labels import Label, key
+from fusionzoo.data.labels import Label, label_key
 
-Figures = dict[str, float | None]
+Metrics = dict[str, float | None]
 
 GREATER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
     {
@@ -30,7 +30,7 @@ GREATER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
 SUM_TOLERANCE = 1e-3
 
 
-def classification_metrics(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Figures:
+def classification_metrics(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Metrics:
     """The six figures named in `fusionzoo.settings.METRICS`.
 
     - `auroc`, `average_precision`: of class 1 where there are two classes; otherwise one-vs-rest, the plain mean
@@ -60,7 +60,7 @@ def classification_metrics(y_true: NDArray[np.integer], probabilities: NDArray[n
     else:
         present = np.flatnonzero(support)
         rankings = [_ranking(y_true == k, probabilities[:, k]) for k in present]
-        auroc, average_precision = (_mean(figures) for figures in zip(*rankings, strict=True))
+        auroc, average_precision = (_mean(metrics) for metrics in zip(*rankings, strict=True))
         f1_score = _mean([_ratio(2 * hits[k], support[k] + predicted[k]) for k in present])
     log_loss, brier_score = _proper_scores(y_true, probabilities)
     return {
@@ -84,7 +84,7 @@ def per_class_metrics(
     Args:
         y_true: class indices [rows], integers.
         probabilities: [rows, classes].
-        classes: the labels in the order of the indices; they become keys by `fusionzoo.data.labels.key`.
+        classes: the labels in the order of the indices; they become keys by `fusionzoo.data.labels.label_key`.
 
     Raises:
         errors.ScoresError: as `classification_metrics`, or `classes` are not as many, or two have one text.
@@ -92,10 +92,10 @@ def per_class_metrics(
     check_scores(y_true, probabilities)
     names = class_names(classes, probabilities.shape[1])
     support, predicted, hits = _counts(y_true, probabilities)
-    figures: dict[str, dict[str, int | float | None]] = {}
+    metrics: dict[str, dict[str, int | float | None]] = {}
     for k, name in enumerate(names):
         auroc, average_precision = _ranking(y_true == k, probabilities[:, k]) if support[k] else (None, None)
-        figures[name] = {
+        metrics[name] = {
             "support": int(support[k]),
             "precision": _ratio(hits[k], predicted[k]),
             "recall": _ratio(hits[k], support[k]),
@@ -103,7 +103,7 @@ def per_class_metrics(
             "auroc": auroc,
             "average_precision": average_precision,
         }
-    return figures
+    return metrics
 
 
 def confusion_matrix(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -125,7 +125,7 @@ def class_names(classes: Sequence[Label], count: int) -> list[str]:
     Raises:
         errors.ScoresError: they are not `count`, or two of them have one text.
     """
-    names = [key(label) for label in classes]
+    names = [label_key(label) for label in classes]
     if len(names) != count:
         raise errors.ScoresError.other_class_count(len(names), count)
     if len(set(names)) < count:
@@ -145,9 +145,9 @@ def check_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floating
     outside = np.flatnonzero((y_true < 0) | (y_true >= probabilities.shape[1]))
     if len(outside):
         raise errors.ScoresError.no_such_class(int(outside[0]), int(y_true[outside[0]]), probabilities.shape[1])
-    unfinite = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
-    if len(unfinite):
-        raise errors.ScoresError.not_finite(int(unfinite[0]), len(unfinite))
+    nonfinite = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+    if len(nonfinite):
+        raise errors.ScoresError.not_finite(int(nonfinite[0]), len(nonfinite))
     total = probabilities.sum(axis=1, dtype=np.float64)
     wrong = np.flatnonzero((np.abs(total - 1) > SUM_TOLERANCE) | (probabilities < 0).any(axis=1))
     if len(wrong):
@@ -191,6 +191,6 @@ def _ratio(part: int, whole: int) -> float | None:
     return float(part / whole) if whole else None
 
 
-def _mean(figures: Sequence[float | None]) -> float | None:
-    known = [figure for figure in figures if figure is not None]
-    return float(np.mean(known)) if len(known) == len(figures) else None
+def _mean(metrics: Sequence[float | None]) -> float | None:
+    known = [figure for figure in metrics if figure is not None]
+    return float(np.mean(known)) if len(known) == len(metrics) else None

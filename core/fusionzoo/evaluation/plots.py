@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from fusionzoo.evaluation.calibration import Reliability
-from fusionzoo.evaluation.split import SplitEvaluation
+from fusionzoo.evaluation.split_evaluation import SplitEvaluation
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
 """Okabe and Ito's palette, its yellow darkened: told apart by colour-blind readers too."""
@@ -35,15 +35,15 @@ def draw(split: SplitEvaluation) -> dict[str, bytes]:
     Without rows, or with one class only, the axes say why they are empty. No confusion matrix where the split's
     evaluation has none.
     """
-    figures = {
+    metrics = {
         "roc": roc(split),
         "precision_recall": precision_recall(split),
         "reliability": reliability(split),
         "probabilities": probabilities(split),
     }
     if split.confusion is not None:
-        figures["confusion_matrix"] = confusion_matrix(split, split.confusion)
-    return {name: png(figure) for name, figure in figures.items()}
+        metrics["confusion_matrix"] = confusion_matrix(split, split.confusion)
+    return {name: png(figure) for name, figure in metrics.items()}
 
 
 def png(figure: Figure) -> bytes:

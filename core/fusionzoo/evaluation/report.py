@@ -11,10 +11,10 @@ from typing import Any
 from fusionzoo import errors
 from fusionzoo.data.labels import Label
 from fusionzoo.evaluation.plots import draw
-from fusionzoo.evaluation.split import Scored, SplitEvaluation, evaluate_split
-from fusionzoo.evaluation.tensorboard import write_events
+from fusionzoo.evaluation.split_evaluation import ScoredSplit, SplitEvaluation, evaluate_split
+from fusionzoo.evaluation.tensorboard_events import write_events
 
-__all__ = ["Report", "Scored", "evaluate"]
+__all__ = ["Report", "ScoredSplit", "evaluate"]
 
 METRICS_FILE = "metrics.json"
 PLOTS_FOLDER = "plots"
@@ -49,7 +49,7 @@ class Report:
     def write(self, folder: Path, extra: Mapping[str, Any] | None = None) -> None:
         """Write metrics.json, plots/<split>_<plot>.png and tensorboard_eval/ into `folder`.
 
-        To have all of it or nothing, give the folder that `fusionzoo.artifacts.files.staged` yields.
+        To have all of it or nothing, give the folder that `fusionzoo.atomic_files.staged_folder` yields.
 
         Args:
             folder: created where it is not there.
@@ -70,7 +70,7 @@ class Report:
         (folder / METRICS_FILE).write_text(text, encoding="utf-8")
 
 
-def evaluate(splits: Mapping[str, Scored], classes: Sequence[Label]) -> Report:
+def evaluate(splits: Mapping[str, ScoredSplit], classes: Sequence[Label]) -> Report:
     """Evaluate each split once.
 
     Args:

@@ -8,8 +8,8 @@ from typing import Any
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
-from fusionzoo.errors import SettingFault
-from fusionzoo.nn.layers import stacks_of
+from fusionzoo.errors import SettingError
+from fusionzoo.nn.transformer_layers import stacks_of
 
 DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")  # of attention's weights, as configurations name it
 
@@ -18,20 +18,20 @@ def read_config(name: str) -> dict[str, Any]:
     """The configuration that a name on the hub or a folder has, as plain values.
 
     Raises:
-        SettingFault: there is none; names `encoder_name`.
+        SettingError: there is none; names `encoder_name`.
     """
     try:
         return dict(AutoConfig.from_pretrained(name).to_dict())
     except (OSError, ValueError, KeyError) as cause:
         problem = f"no Hugging Face model could be loaded from it ({' '.join(str(cause).split())[:200]})"
-        raise SettingFault("encoder_name", name, problem, "give a name on the hub, or a local folder") from cause
+        raise SettingError("encoder_name", name, problem, "give a name on the hub, or a local folder") from cause
 
 
 def make_config(values: dict[str, Any]) -> PretrainedConfig:
     """The configuration object of plain values.
 
     Raises:
-        SettingFault: they do not say which kind of model; names `encoder_config`.
+        SettingError: they do not say which kind of model; names `encoder_config`.
     """
     rest = dict(values)
     kind = rest.pop("model_type", None)
@@ -41,21 +41,21 @@ def make_config(values: dict[str, Any]) -> PretrainedConfig:
         problem = (
             "it has no model_type" if kind is None else f"it cannot be used ({' '.join(str(cause).split())[:200]})"
         )
-        raise SettingFault("encoder_config", values, problem, 'give for example "model_type": "bert"') from cause
+        raise SettingError("encoder_config", values, problem, 'give for example "model_type": "bert"') from cause
 
 
 def check_encoder(config: PretrainedConfig, name: str | None, max_tokens: int) -> None:
     """Refuse what is no encoder alone, or has no positions for chunks of `max_tokens` tokens.
 
     Raises:
-        SettingFault: names `encoder_name` or `max_sen_len`.
+        SettingError: names `encoder_name` or `max_sen_len`.
     """
     if config.is_encoder_decoder:
-        raise SettingFault("encoder_name", name, f"{config.model_type} is no encoder alone", "choose an encoder")
+        raise SettingError("encoder_name", name, f"{config.model_type} is no encoder alone", "choose an encoder")
     limit = _positions(config)
     if limit is not None and max_tokens > limit:
         problem = f"the encoder has positions for {limit} tokens"
-        raise SettingFault("max_sen_len", max_tokens, problem, f"give {limit} or less; longer texts are chunked")
+        raise SettingError("max_sen_len", max_tokens, problem, f"give {limit} or less; longer texts are chunked")
 
 
 def _positions(config: PretrainedConfig) -> int | None:
@@ -95,7 +95,7 @@ def last_layers(backbone: PreTrainedModel, count: int) -> tuple[str, ...]:
     """The prefixes of the parameters of the last `count` layers.
 
     Raises:
-        SettingFault: its layers share their weights, so that none is the last; names `reinit_layers`.
+        SettingError: its layers share their weights, so that none is the last; names `reinit_layers`.
     """
     if count == 0:
         return ()
@@ -103,7 +103,7 @@ def last_layers(backbone: PreTrainedModel, count: int) -> tuple[str, ...]:
     stacks = stacks_of(backbone, layers)
     if not stacks:
         problem = f"the layers of {backbone.config.model_type} share their weights"
-        raise SettingFault("reinit_layers", count, problem, "remove it, or choose another encoder")
+        raise SettingError("reinit_layers", count, problem, "remove it, or choose another encoder")
     return tuple(f"{stacks[0]}{i}." for i in range(layers - count, layers))
 
 
@@ -111,7 +111,7 @@ def load_weights(backbone: PreTrainedModel, name: str, anew: tuple[str, ...] = (
     """Put the pretrained weights of a name or folder in place, in float32, except under the prefixes `anew`.
 
     Raises:
-        SettingFault: weights are missing there; names `encoder_name`.
+        SettingError: weights are missing there; names `encoder_name`.
     """
     if not sys.stderr.isatty():
         disable_progress_bar()  # type: ignore[no-untyped-call]  # it would be one huge line of a log
@@ -120,4 +120,4 @@ def load_weights(backbone: PreTrainedModel, name: str, anew: tuple[str, ...] = (
         {k: v for k, v in source.items() if k in own and not k.startswith(anew)}, strict=False
     )
     if missing := [key for key in left.missing_keys if not key.startswith(anew)]:
-        raise SettingFault("encoder_name", name, f"its weights lack {missing[:3]}", "choose another, or mend it")
+        raise SettingError("encoder_name", name, f"its weights lack {missing[:3]}", "choose another, or mend it")

@@ -15,7 +15,7 @@ def membership(chunk_row: Tensor, rows: int) -> Tensor:
     return torch.arange(rows, device=chunk_row.device)[:, None] == chunk_row[None, :]
 
 
-def sum_by_row(values: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
+def sum_per_row(values: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
     """Sum of each row's chunks: [chunks, dim] to [rows, dim], in float32 whatever the autocast.
 
     A product with the [rows, chunks] membership matrix: deterministic on every device, and exported to ONNX
@@ -25,17 +25,17 @@ def sum_by_row(values: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
         return membership(chunk_row, rows).float() @ values.float()
 
 
-def mean_by_row(values: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
+def mean_per_row(values: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
     """Mean of each row's chunks: [chunks, dim] to [rows, dim]; zero for a row without chunks."""
     ones = torch.ones_like(values[:, :1])
-    return sum_by_row(values, chunk_row, rows) / sum_by_row(ones, chunk_row, rows).clamp_min(1.0)
+    return sum_per_row(values, chunk_row, rows) / sum_per_row(ones, chunk_row, rows).clamp_min(1.0)
 
 
 def token_mean(tokens: Tensor, mask: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
     """Mean over all real tokens of a row: [chunks, length, dim] to [rows, dim]; each token weighs the same."""
     real = mask.unsqueeze(-1).float()
-    total = sum_by_row((tokens.float() * real).sum(dim=1), chunk_row, rows)
-    return total / sum_by_row(real.sum(dim=1), chunk_row, rows).clamp_min(1.0)
+    total = sum_per_row((tokens.float() * real).sum(dim=1), chunk_row, rows)
+    return total / sum_per_row(real.sum(dim=1), chunk_row, rows).clamp_min(1.0)
 
 
 def token_max(tokens: Tensor, mask: Tensor) -> Tensor:
@@ -45,10 +45,10 @@ def token_max(tokens: Tensor, mask: Tensor) -> Tensor:
 
 def first_token(tokens: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
     """Mean over a row's chunks of their first token (BERT's [CLS]): [chunks, length, dim] to [rows, dim]."""
-    return mean_by_row(tokens[:, 0], chunk_row, rows)
+    return mean_per_row(tokens[:, 0], chunk_row, rows)
 
 
-def softmax_by_row(scores: Tensor, mask: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
+def softmax_per_row(scores: Tensor, mask: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
     """Attention weights over all real tokens of a row together, however many chunks it has; float32.
 
     Args:
@@ -66,7 +66,7 @@ def softmax_by_row(scores: Tensor, mask: Tensor, chunk_row: Tensor, rows: int) -
     nothing = torch.full_like(spread.sum(dim=1, keepdim=True), lowest)  # so that a batch without chunks has a maximum
     of_row = torch.cat([spread, nothing], dim=1).amax(dim=1)  # [rows, queries]
     powers = (scores - of_row[chunk_row].unsqueeze(-1)).exp() * real
-    total = sum_by_row(powers.sum(dim=2), chunk_row, rows)[chunk_row]
+    total = sum_per_row(powers.sum(dim=2), chunk_row, rows)[chunk_row]
     return powers / total.unsqueeze(-1).clamp_min(torch.finfo(torch.float32).tiny)
 
 
@@ -76,7 +76,7 @@ def first_tokens(text: TextFeatures, limit: int) -> TextFeatures:
     `pooled` stays as it is. Tokens are counted over all chunks of a row, in their order.
     """
     counts = text.mask.sum(dim=1)  # [chunks]
-    of_row = sum_by_row(counts.unsqueeze(1), text.chunk_row, text.pooled.shape[0]).squeeze(1).long()
+    of_row = sum_per_row(counts.unsqueeze(1), text.chunk_row, text.pooled.shape[0]).squeeze(1).long()
     before_row = of_row.cumsum(0) - of_row
     before = counts.cumsum(0) - counts - before_row[text.chunk_row]  # tokens of the same row in earlier chunks
     kept = torch.nonzero(before < limit).squeeze(1)
@@ -96,5 +96,5 @@ class AttentionPooling(nn.Module):
     def forward(self, tokens: Tensor, mask: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
         """[chunks, length, dim] to [rows, dim] float32."""
         scores = self.score(tokens).transpose(1, 2)  # [chunks, 1, length]
-        weights = softmax_by_row(scores, mask, chunk_row, rows)
-        return sum_by_row((weights.transpose(1, 2) * tokens.float()).sum(dim=1), chunk_row, rows)
+        weights = softmax_per_row(scores, mask, chunk_row, rows)
+        return sum_per_row((weights.transpose(1, 2) * tokens.float()).sum(dim=1), chunk_row, rows)

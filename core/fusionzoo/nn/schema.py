@@ -144,4 +144,4 @@ class ModelOutput:
 
     logits: Tensor  # [rows, classes]
     penalties: dict[str, Tensor] = field(default_factory=dict)
-    figures: dict[str, Tensor] = field(default_factory=dict)
+    metrics: dict[str, Tensor] = field(default_factory=dict)

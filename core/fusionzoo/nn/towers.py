@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from fusionzoo.nn.heads import Projection
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.nn.tabular import TabularEncoder
-from fusionzoo.nn.text import width_of
+from fusionzoo.nn.word_embedding import encoder_width
 from fusionzoo.settings import FusionSettings
 
 
@@ -18,7 +18,7 @@ class Towers(nn.Module):
         super().__init__()
         self.dim = settings.hidden_common_dim
         self.text_encoder = text_encoder
-        self.text = Projection(width_of(text_encoder), self.dim)
+        self.text = Projection(encoder_width(text_encoder), self.dim)
         encoder = TabularEncoder(spec, self.dim, settings.field_dim, settings.dropout, settings.numeric_embedding)
         self.table = nn.Sequential(encoder, nn.LayerNorm(self.dim))
 

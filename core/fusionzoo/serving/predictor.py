@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fusionzoo.artifacts.names import ONNX_FILE
-from fusionzoo.data import reading
+from fusionzoo.artifacts.file_names import ONNX_FILE
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.preprocessor import Preprocessor
+from fusionzoo.data.reading import channel
 from fusionzoo.data.sampling import RowSizes, scoring_batches
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ class Predictor:
 
     def predict_records(self, records: Sequence[Mapping[str, Any]], batch_size: int = 64) -> np.ndarray:
         """Probabilities [rows, classes] float32 of rows given as mappings of plain values; an absent key is missing."""
-        return self.predict([reading.from_records(records, self.columns)], batch_size)
+        return self.predict([channel.from_records(records, self.columns)], batch_size)
 
-    def predict(self, rows: Iterable[reading.Rows], batch_size: int = 64) -> np.ndarray:
+    def predict(self, rows: Iterable[channel.Rows], batch_size: int = 64) -> np.ndarray:
         """Probabilities [rows, classes] float32 of raw rows, such as an open channel, in their order.
 
         Raises:

@@ -14,18 +14,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fusionzoo import errors
-from fusionzoo.data.categories import MISSING, UNKNOWN
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.hashing import splitmix64
-from fusionzoo.data.hiding import without_table, without_text
+from fusionzoo.data.modality_dropout import drop_table, drop_text
 from fusionzoo.data.sampling import RowSizes, TrainingOrder, scoring_batches
+from fusionzoo.data.table.categories import MISSING, UNKNOWN
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
-from fusionzoo.training.features import SplitFeatures
+from fusionzoo.training.frozen.features import SplitFeatures
 
 log = logging.getLogger(__name__)
 
-NOT_COUNTED = -1  # the label of a row that is there only so that a rank has one
+IGNORE_INDEX = -1  # the label of a row that is there only so that a rank has one
 MODALITY = 1 << 32  # the chance that decides on a row's modality: its number, far above those of categories
 
 
@@ -36,7 +36,7 @@ class Position(NamedTuple):
     batches: int
 
 
-class SplitsModule(LightningDataModule):
+class SplitsDataModule(LightningDataModule):
     """The training and validation splits of a job, as one of several ranks sees them.
 
     `empty_text` [length] are the tokens of an empty text's chunk, which `modality_dropout` needs.
@@ -117,8 +117,8 @@ class _Shown:
             arrays = {**arrays, "categories": np.where(hidden, UNKNOWN, ids)}
         if self.modality_rate and self.empty_text is not None:
             chance = _chances(self.seed, epoch, rows, 1, MODALITY)[:, 0]
-            arrays = without_text(arrays, chance < self.modality_rate / 2, self.empty_text, pad_id)
-            arrays = without_table(arrays, (chance >= self.modality_rate / 2) & (chance < self.modality_rate))
+            arrays = drop_text(arrays, chance < self.modality_rate / 2, self.empty_text, pad_id)
+            arrays = drop_table(arrays, (chance >= self.modality_rate / 2) & (chance < self.modality_rate))
         return arrays
 
 
@@ -137,7 +137,7 @@ class _Batches(Dataset[Batch]):
         rows = np.zeros(1, np.int64) if idle else rows
         arrays = self.split.batch(rows, text=self.features is None or self.features.text)
         if idle:
-            arrays["labels"] = np.full(1, NOT_COUNTED)
+            arrays["labels"] = np.full(1, IGNORE_INDEX)
         if self.shown is not None:
             arrays = self.shown.of(arrays, epoch, self.split.pad_id)
         batch = Batch.of(arrays)

@@ -13,45 +13,36 @@ import numpy as np
 import torch
 from torch import nn
 
-from fusionzoo import errors, hyperparameters
-from fusionzoo.architecture import Architecture, choose
-from fusionzoo.artifacts import bundle, onnx, predictions
-from fusionzoo.artifacts.files import check_writable, staged, writing
-from fusionzoo.artifacts.names import ONNX_FILE, PREDICT_RESULTS_FILE
-from fusionzoo.evaluation.report import Report, Scored, evaluate
-from fusionzoo.sagemaker import Paths
+from fusionzoo import errors
+from fusionzoo.architecture import Architecture, choose_architecture
+from fusionzoo.artifacts import model_folder, onnx_export, prediction_files
+from fusionzoo.artifacts.file_names import ONNX_FILE, PREDICT_RESULTS_FILE
+from fusionzoo.atomic_files import check_writable, staged_folder, translate_write_errors
+from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
+from fusionzoo.hyperparameters import parsing
+from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import (
-    averaging,
-    checkpoints,
-    compiling,
-    features,
-    identity,
-    learning,
-    memory,
-    precision,
-    processes,
-    progress,
-    resuming,
-    scoring,
-    sharding,
-    usage,
-)
-from fusionzoo.training.fitting import fit
-from fusionzoo.training.phases import BUILD, EVALUATE, PREPARE, Phases
-from fusionzoo.training.preparing import Data, prepare
-from fusionzoo.training.processes import ALONE, World
-from fusionzoo.training.resuming import Earlier, LastCheckpoint
-from fusionzoo.training.stopping import Termination
-from fusionzoo.training.throughput import Throughput
+from fusionzoo.training import precision, torch_compile
+from fusionzoo.training.checkpointing import best_checkpoints, fingerprint, greedy_soup, resume_point
+from fusionzoo.training.checkpointing.resume_point import LastCheckpoint, ResumePoint
+from fusionzoo.training.distributed import fsdp_support, process_group, split_scoring
+from fusionzoo.training.distributed.process_group import SINGLE_PROCESS, World
+from fusionzoo.training.fit import fit
+from fusionzoo.training.frozen import features
+from fusionzoo.training.guards import convergence, memory
+from fusionzoo.training.monitoring import log_lines, resource_usage
+from fusionzoo.training.monitoring.phases import BUILD, EVALUATE, PREPARE, Phases
+from fusionzoo.training.monitoring.throughput import Throughput
+from fusionzoo.training.prepare_data import TrainingData, prepare_data
+from fusionzoo.training.termination import Termination
 
 log = logging.getLogger(__name__)
 
 CHANNELS = ("train", "val", "test")
-FEW_ROWS = 8  # per step and GPU
+MIN_ROWS_PER_GPU = 8  # per step and GPU
 
 
-def train(paths: Paths, world: World = ALONE, termination: Termination | None = None) -> Report | None:
+def train(paths: Paths, world: World = SINGLE_PROCESS, termination: Termination | None = None) -> Report | None:
     """Run the job whose folders are `paths`, as one of its processes; `termination` may ask it to stop.
 
     Returns:
@@ -62,27 +53,27 @@ def train(paths: Paths, world: World = ALONE, termination: Termination | None = 
     """
     phases = Phases()
     phases.begin(PREPARE)
-    architecture = choose(hyperparameters.read(paths))
+    architecture = choose_architecture(parsing.read_hyperparameters(paths))
     for told in architecture.hyperparameters.warnings:
         log.warning(told)
     job = architecture.job
-    compiling.check(job)
-    sharding.check(job)
+    torch_compile.check_torch_compile(job)
+    fsdp_support.check_fsdp(job)
     check_processes(paths, job, world)
-    whose = identity.of_settings(architecture, precision.decide(job).precision)
-    earlier = processes.from_first(lambda: earlier_run(paths, whose))
-    data = prepare(paths, architecture)
+    whose = fingerprint.fingerprint_settings(architecture, precision.decide_precision(job).precision)
+    earlier = process_group.broadcast_from_first(lambda: find_earlier_run(paths, whose))
+    data = prepare_data(paths, architecture)
     phases.begin(BUILD)
-    resuming.seed_random_numbers(job.seed)
+    resume_point.seed_everything(job.seed)
     built = architecture.build(data.spec, pretrained=True)
     encoder = built.text_encoder if architecture.encoder_is_pretrained else None
-    if warning := learning.rate_warning(job, tuned=encoder is not None and not features.is_frozen(encoder)):
+    if warning := convergence.check_learning_rate(job, tuned=encoder is not None and not features.is_frozen(encoder)):
         log.warning(warning)
-    whose |= {**identity.of_data(data.contents, data.splits), **identity.of_code(built.model)}
-    check_alike(whose, world)
-    resuming.check(earlier, whose)
+    whose |= {**fingerprint.fingerprint_data(data.contents, data.splits), **fingerprint.fingerprint_code(built.model)}
+    check_same_job(whose, world)
+    resume_point.check_same_fingerprint(earlier, whose)
     if world.is_first and earlier is None:
-        rehearse(paths, built.model, data)
+        check_export(paths, built.model, data)
     torch.manual_seed(job.seed + world.rank)  # dropout differs between processes, weights do not
     throughput = Throughput(phases)
     if earlier is None or earlier.finished is None:
@@ -92,17 +83,21 @@ def train(paths: Paths, world: World = ALONE, termination: Termination | None = 
         log.warning(errors.training_finished(earlier.file))
         summary = dict(earlier.finished)
     phases.begin(EVALUATE)
-    if sharding.is_sharded(job, world):
+    if fsdp_support.uses_fsdp(job, world):
         built = architecture.build(data.spec)  # whole again
     summary = choose_weights(paths, job, built.model, data, summary)
     scored = [name for name in data.splits if name != "train"]  # every process in the same order
-    with memory.scoring_advice([data.splits[name] for name in scored], job, next(built.model.parameters()).device):
-        scores = {name: scoring.score(built.model, data.splits[name], job, world) for name in scored}
-    usages = processes.gathered(usage.measured(throughput.read()))
+    with memory.explain_scoring_memory(
+        [data.splits[name] for name in scored], job, next(built.model.parameters()).device
+    ):
+        scores = {name: split_scoring.score_split(built.model, data.splits[name], job, world) for name in scored}
+    usages = process_group.all_gather(resource_usage.measure_usage(throughput.read()))
     if not world.is_first:
         return None
-    report = write(paths, architecture, built.model, data, scores, summary, usage.joined(usages, phases.seconds))
-    describe(summary, usage.joined(usages, phases.seconds))
+    report = write_artifacts(
+        paths, architecture, built.model, data, scores, summary, resource_usage.merge_usage(usages, phases.seconds)
+    )
+    log_summary(summary, resource_usage.merge_usage(usages, phases.seconds))
     return report
 
 
@@ -119,7 +114,7 @@ def check_processes(paths: Paths, job: JobSettings, world: World) -> None:
     if world.size > 1 and job.max_batch_tokens is None:
         if job.batch_size < world.size:
             raise errors.ProcessesError.too_few_rows(job.batch_size, world.size)
-        if torch.cuda.is_available() and job.batch_size < FEW_ROWS * world.size:
+        if torch.cuda.is_available() and job.batch_size < MIN_ROWS_PER_GPU * world.size:
             log.warning(errors.rows_per_process(job.batch_size, world.size))
     for name, channel in (paths.channels_declared() or {}).items():
         sharded = isinstance(channel, dict) and channel.get("S3DistributionType") == "ShardedByS3Key"
@@ -127,48 +122,53 @@ def check_processes(paths: Paths, job: JobSettings, world: World) -> None:
             raise errors.ProcessesError.sharded(name, world.hosts)
 
 
-def earlier_run(paths: Paths, whose: Mapping[str, str]) -> Earlier | None:
+def find_earlier_run(paths: Paths, whose: Mapping[str, str]) -> ResumePoint | None:
     """The checkpoint that the job goes on from, if there is one; it must be this job's."""
-    earlier = resuming.find(paths.checkpoints)
-    resuming.check(earlier, whose)
+    earlier = resume_point.find_resume_point(paths.checkpoints)
+    resume_point.check_same_fingerprint(earlier, whose)
     if earlier is not None and earlier.finished is None:
         log.warning(errors.resumed(earlier.file, earlier.epoch + 1, earlier.step))
     return earlier
 
 
-def check_alike(whose: Mapping[str, str], world: World) -> None:
+def check_same_job(whose: Mapping[str, str], world: World) -> None:
     """Raises errors.ProcessesError where this process has other settings, code or data than the first one."""
-    first = processes.from_first(lambda: whose)
-    if differing := identity.differences(first, whose):
+    first = process_group.broadcast_from_first(lambda: whose)
+    if differing := fingerprint.fingerprint_differences(first, whose):
         raise errors.ProcessesError.other_data(differing, world.rank)
 
 
 def choose_weights(
-    paths: Paths, job: JobSettings, model: nn.Module, data: Data, summary: Mapping[str, Any]
+    paths: Paths, job: JobSettings, model: nn.Module, data: TrainingData, summary: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Put the best weights into the model, in every process; returns the summary with what they are made of."""
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
-    checkpoints.load_best(paths.checkpoints, model)
+    best_checkpoints.load_best(paths.checkpoints, model)
     top, weights = summary["top_checkpoints"], summary["class_weights"]
     if not top:
         return dict(summary)
     val = data.splits["val"]
-    soup = processes.from_first(lambda: averaging.average(paths.checkpoints, model, val, job, top, weights))
-    processes.share_weights(model)
+    soup = process_group.broadcast_from_first(
+        lambda: greedy_soup.cook_greedy_soup(paths.checkpoints, model, val, job, top, weights)
+    )
+    process_group.broadcast_weights(model)
     return {**summary, "averaging": soup}
 
 
-def rehearse(paths: Paths, model: nn.Module, data: Data) -> None:
+def check_export(paths: Paths, model: nn.Module, data: TrainingData) -> None:
     """Export the untrained model once, so that one which cannot be shipped fails before it costs anything."""
-    with writing(paths.model), tempfile.TemporaryDirectory(dir=paths.model, prefix=".rehearsal-") as folder:
-        onnx.export(model, data.splits["val"], Path(folder) / ONNX_FILE)
+    with (
+        translate_write_errors(paths.model),
+        tempfile.TemporaryDirectory(dir=paths.model, prefix=".rehearsal-") as folder,
+    ):
+        onnx_export.export_onnx(model, data.splits["val"], Path(folder) / ONNX_FILE)
 
 
-def write(
+def write_artifacts(
     paths: Paths,
     architecture: Architecture,
     model: nn.Module,
-    data: Data,
+    data: TrainingData,
     scores: Mapping[str, np.ndarray],
     summary: Mapping[str, Any],
     run: Mapping[str, Any],
@@ -179,13 +179,13 @@ def write(
     """
     classes = data.preprocessor.labels.classes
     truth = {name: labels for name in scores if (labels := data.splits[name].labels) is not None}
-    report = evaluate({name: Scored(truth[name], values) for name, values in scores.items()}, classes)
+    report = evaluate({name: ScoredSplit(truth[name], values) for name, values in scores.items()}, classes)
     settings = architecture.data_settings
     shipped = "test" if "test" in scores else "val"
-    with staged(paths.output_data) as folder:
+    with staged_folder(paths.output_data) as folder:
         for name, values in scores.items():
             kind, split = data.channels[name].format, data.splits[name]
-            predictions.write_predictions(
+            prediction_files.write_predictions(
                 folder / f"{name}_predictions.{kind}",
                 kind,
                 split.ids,
@@ -196,26 +196,28 @@ def write(
                 values,
             )
         ids = data.splits[shipped].ids
-        predictions.write_predict_results(
+        prediction_files.write_predict_results(
             folder / PREDICT_RESULTS_FILE, ids, truth[shipped], scores[shipped], classes, shipped
         )
         report.write(folder, {"training": dict(summary), "run": dict(run)})
-        bundle.write(paths.model, architecture, data.preprocessor, model, data.splits["val"], scores["val"])
+        model_folder.write_model_folder(
+            paths.model, architecture, data.preprocessor, model, data.splits["val"], scores["val"]
+        )
     remove_stale_predictions(paths.output_data, {f"{name}_predictions.{data.channels[name].format}" for name in scores})
     for path in sorted([*paths.model.iterdir(), *paths.output_data.iterdir()]):
         log.info("Wrote %s%s", path, os.sep if path.is_dir() else "")
     for name in scores:
-        progress.log_metrics({f"{name}_{key}": v for key, v in report.metrics(name).items() if v is not None})
+        log_lines.log_metrics({f"{name}_{key}": v for key, v in report.metrics(name).items() if v is not None})
     return report
 
 
-def describe(summary: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+def log_summary(summary: Mapping[str, Any], run: Mapping[str, Any]) -> None:
     """Log how the training went, and what the run of the job took."""
     log.info(
         "%d epochs, %d steps; the best validation: %s",
-        *(summary["epochs"], summary["steps"], progress.best_line(summary["best"])),
+        *(summary["epochs"], summary["steps"], log_lines.format_best(summary["best"])),
     )
-    for line in usage.lines(run):
+    for line in resource_usage.format_usage(run):
         log.info(line)
 
 

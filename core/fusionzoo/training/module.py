@@ -10,12 +10,13 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from fusionzoo.nn.inference import get_logits
 from fusionzoo.nn.schema import Batch, ModelOutput
-from fusionzoo.nn.scoring import logits_of
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import losses, optimizers, progress
-from fusionzoo.training.gradients import own_part
-from fusionzoo.training.metrics import Means, SplitScores
+from fusionzoo.training import losses, optimizers
+from fusionzoo.training.gradient_norms import local_shard
+from fusionzoo.training.monitoring import log_lines
+from fusionzoo.training.monitoring.validation_metrics import ValidationMetrics, WeightedMeans
 
 STEPS_BETWEEN_LOOKS = 8  # at what other processes want, on a GPU
 
@@ -38,7 +39,7 @@ class Classifier(LightningModule):
         groups: Sequence[dict[str, Any]],
         class_weights: Sequence[float],
         steps: int,
-        wishes: Callable[[], tuple[bool, bool]] = lambda: (False, False),
+        local_requests: Callable[[], tuple[bool, bool]] = lambda: (False, False),
     ) -> None:
         """`wishes` tells whether this process wants to stop, and whether to save, after the step."""
         super().__init__()
@@ -46,8 +47,8 @@ class Classifier(LightningModule):
         self._groups, self._steps = groups, steps
         self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
         self._batch_weight = self._step_weight = torch.zeros(())  # of a batch's rows, of those that its step joins
-        self._wishes, self._agreed = wishes, torch.zeros(3)
-        self.scores, self._means = SplitScores(), Means()
+        self._wishes, self._agreed = local_requests, torch.zeros(3)
+        self.scores, self._means = ValidationMetrics(), WeightedMeans()
 
     def forward(self, batch: Batch) -> Tensor | ModelOutput:
         output: Tensor | ModelOutput = self.model(batch)
@@ -57,12 +58,12 @@ class Classifier(LightningModule):
         """The batch's `loss`, and `row_losses` [rows] for callbacks, each weighted by its row's class."""
         output, (labels, counts) = self(batch), _labels(batch)
         weight = (self.class_weights[labels] * counts).sum()
-        by_row = losses.row_losses(logits_of(output), labels, self.settings, self.class_weights) * counts
+        by_row = losses.row_losses(get_logits(output), labels, self.settings, self.class_weights) * counts
         loss = by_row.sum() / weight.clamp(min=torch.finfo(torch.float32).tiny)  # no row may count
         if isinstance(output, ModelOutput):
             loss = loss + sum(output.penalties.values())
             penalties = {f"penalty_{name}": penalty for name, penalty in output.penalties.items()}
-            self._log_figures({**penalties, **output.figures}, batch.rows)
+            self._log_figures({**penalties, **output.metrics}, batch.rows)
         begins = batch_idx % self.settings.accumulate_grad_batches == 0
         self._batch_weight = weight
         self._step_weight = weight if begins else self._step_weight + weight
@@ -90,9 +91,9 @@ class Classifier(LightningModule):
         factor = divided / total.clamp(min=torch.finfo(torch.float32).tiny)
         for parameter in self.parameters():
             if parameter.grad is not None:
-                own_part(parameter.grad).mul_(factor)
+                local_shard(parameter.grad).mul_(factor)
 
-    def agreed_wishes(self) -> tuple[bool, bool]:
+    def synced_requests(self) -> tuple[bool, bool]:
         """At the end of a step, the same on all processes: whether any wants to stop, and whether any wants to save.
 
         GPUs run ahead of Python; they are not waited for in every step.
@@ -104,16 +105,16 @@ class Classifier(LightningModule):
         _, stop, save = self._agreed.tolist()
         return stop > 0, save > 0
 
-    def _log_figures(self, figures: Mapping[str, Tensor], rows: int) -> None:
+    def _log_figures(self, metrics: Mapping[str, Tensor], rows: int) -> None:
         """Log means over the epoch's rows of what an architecture tells of itself, at its end: Lightning is slow."""
-        self._means.add(figures, rows)
+        self._means.add(metrics, rows)
         if self.trainer.is_last_batch:
-            named = {f"{progress.FIGURES}{name}": mean for name, mean in self._means.take().items()}
+            named = {f"{log_lines.TRAIN_METRIC_PREFIX}{name}": mean for name, mean in self._means.take().items()}
             self.log_dict(named, batch_size=1, on_step=False, on_epoch=True)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Which rows have finite logits [rows] bool."""
-        logits, (labels, counts) = logits_of(self(batch)), _labels(batch)
+        logits, (labels, counts) = get_logits(self(batch)), _labels(batch)
         self.scores.update(logits[counts], labels[counts], self.class_weights)
         return logits.isfinite().all(dim=-1)
 
@@ -122,8 +123,8 @@ class Classifier(LightningModule):
         self.scores.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = optimizers.build(self._groups, self.settings)
-        schedule = optimizers.scheduler(optimizer, self.settings, self._steps)
+        optimizer = optimizers.build_optimizer(self._groups, self.settings)
+        schedule = optimizers.build_scheduler(optimizer, self.settings, self._steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -15,7 +15,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from fusionzoo import errors
-from fusionzoo.nn.layers import layers_above
+from fusionzoo.nn.transformer_layers import count_layers_above
 from fusionzoo.settings import JobSettings
 
 PRETRAINED_LR, FRESH_LR = 1e-4, 1e-3
@@ -31,13 +31,13 @@ FUSED_SINCE: Mapping[tuple[str, str], str] = MappingProxyType(  # of torch, by o
 )
 
 
-def build(groups: Sequence[dict[str, Any]], settings: JobSettings) -> Optimizer:
+def build_optimizer(groups: Sequence[dict[str, Any]], settings: JobSettings) -> Optimizer:
     """The optimiser over groups with keys `params`, `lr` and `weight_decay`.
 
     With `fused_optimizer`, the one fused kernel that updates all weights, where this torch has it.
     """
     parameters = [parameter for group in groups for parameter in group["params"]]
-    fused = settings.fused_optimizer and has_fused(settings.optimizer, parameters)
+    fused = settings.fused_optimizer and supports_fused(settings.optimizer, parameters)
     optimizer = _made(groups, settings, {"fused": True} if fused else {})  # SGD has no such argument before torch 2.3
     # Otherwise a fused one would divide by fp16's loss scale itself, after clipping, which Lightning refuses.
     optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
@@ -54,7 +54,7 @@ def _made(groups: Sequence[dict[str, Any]], settings: JobSettings, kernel: dict[
             return AdamW(groups, eps=settings.adam_epsilon, **kernel)
 
 
-def has_fused(optimizer: str, parameters: Iterable[Parameter], torch_version: str = torch.__version__) -> bool:
+def supports_fused(optimizer: str, parameters: Iterable[Parameter], torch_version: str = torch.__version__) -> bool:
     """Whether this torch has the fused kernel of an optimiser, for these parameters' devices and types."""
 
     def has(parameter: Parameter) -> bool:
@@ -64,17 +64,17 @@ def has_fused(optimizer: str, parameters: Iterable[Parameter], torch_version: st
     return all(has(parameter) for parameter in parameters)
 
 
-def rates_of(optimizers: Iterable[Optimizer]) -> list[float]:
+def learning_rates(optimizers: Iterable[Optimizer]) -> list[float]:
     """The learning rates of the step that comes next, one per group of parameters."""
     return [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
 
 
-def steps_of(batches: int, settings: JobSettings) -> int:
+def steps_per_epoch(batches: int, settings: JobSettings) -> int:
     """Optimiser steps of an epoch of so many batches; the last step may be of fewer batches than the others."""
     return -(-batches // settings.accumulate_grad_batches)
 
 
-def scheduler(optimizer: Optimizer, settings: JobSettings, steps: int) -> LambdaLR:
+def build_scheduler(optimizer: Optimizer, settings: JobSettings, steps: int) -> LambdaLR:
     """Linear warm-up from near zero, then a line or half a cosine to zero, or a constant rate.
 
     Args:
@@ -116,7 +116,7 @@ def parameter_groups(
             `encoder_lr_scale` nor `layer_decay` changes their rates.
 
     Raises:
-        errors.SettingFault: there is `layer_decay`, and no pretrained stack of layers that learns.
+        errors.SettingError: there is `layer_decay`, and no pretrained stack of layers that learns.
     """
     tuned = [] if pretrained is None else [p for p in pretrained.parameters() if p.requires_grad]
     rate = settings.lr or (PRETRAINED_LR if tuned else FRESH_LR)
@@ -157,7 +157,7 @@ def _encoder_scales(pretrained: nn.Module, settings: JobSettings) -> dict[int, f
     """Of each parameter of a pretrained encoder, by id: its rate over `lr`."""
     if settings.layer_decay is None:
         return {id(p): settings.encoder_lr_scale for p in pretrained.parameters()}
-    above = layers_above(pretrained)
+    above = count_layers_above(pretrained)
     if above is None:
         raise errors.no_stack_of_layers(settings.layer_decay, type(pretrained).__name__)
     named = pretrained.named_parameters()

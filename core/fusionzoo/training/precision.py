@@ -17,7 +17,7 @@ from fusionzoo.settings import JobSettings
 log = logging.getLogger(__name__)
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-ARITHMETIC: Mapping[Precision, torch.dtype] = MappingProxyType(
+DTYPES: Mapping[Precision, torch.dtype] = MappingProxyType(
     {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 )
 CPU_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
@@ -25,7 +25,7 @@ AMPERE = 8  # compute capability of the first NVIDIA GPUs with bf16; older ones 
 
 
 @dataclass(frozen=True)
-class Choice:
+class PrecisionChoice:
     """The precision of a training, by Lightning's name, what was asked for, and why it is this one."""
 
     precision: Precision
@@ -38,9 +38,9 @@ class Choice:
         return {"precision": self.precision, "precision_asked": self.asked, "precision_why": self.why}
 
 
-def choose(settings: JobSettings, cpu_flags: frozenset[str] | None = None) -> Precision:
+def choose_precision(settings: JobSettings, cpu_flags: frozenset[str] | None = None) -> Precision:
     """Lightning's name of the precision. Where the hardware lacks what was asked for, the next best, with a warning."""
-    choice = decide(settings, cpu_flags)
+    choice = decide_precision(settings, cpu_flags)
     if choice.missed:
         log.warning(errors.precision_missed(choice.asked, choice.why, choice.precision))
     else:
@@ -48,22 +48,22 @@ def choose(settings: JobSettings, cpu_flags: frozenset[str] | None = None) -> Pr
     return choice.precision
 
 
-def decide(settings: JobSettings, cpu_flags: frozenset[str] | None = None) -> Choice:
+def decide_precision(settings: JobSettings, cpu_flags: frozenset[str] | None = None) -> PrecisionChoice:
     """What `choose` chooses, and why; says nothing."""
     asked: str = settings.precision
     if settings.fp16 is not None and asked == "auto":
         asked = "fp16" if settings.fp16 else "32"
     bf16 = has_bf16(cpu_flags)
     if asked == "32":
-        return Choice("32-true", asked, errors.PRECISION_ASKED_FOR, missed=False)
+        return PrecisionChoice("32-true", asked, errors.PRECISION_ASKED_FOR, missed=False)
     if asked == "fp16" and torch.cuda.is_available():
-        return Choice("16-mixed", asked, errors.PRECISION_ASKED_FOR, missed=False)
+        return PrecisionChoice("16-mixed", asked, errors.PRECISION_ASKED_FOR, missed=False)
     best: Precision = "bf16-mixed" if bf16 else "32-true"
     if asked == "auto":
-        return Choice(best, asked, errors.precision_had(_hardware(), bf16), missed=False)
+        return PrecisionChoice(best, asked, errors.precision_had(_hardware(), bf16), missed=False)
     if asked == "bf16" and bf16:
-        return Choice(best, asked, errors.PRECISION_ASKED_FOR, missed=False)
-    return Choice(best, asked, errors.precision_not_had(_hardware(), asked, bf16), missed=True)
+        return PrecisionChoice(best, asked, errors.PRECISION_ASKED_FOR, missed=False)
+    return PrecisionChoice(best, asked, errors.precision_not_had(_hardware(), asked, bf16), missed=True)
 
 
 def has_bf16(cpu_flags: frozenset[str] | None = None) -> bool:
@@ -80,7 +80,7 @@ def _hardware() -> str:
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """The context in which Lightning runs a model at this precision on this device."""
     mixed = precision != "32-true"
-    kind = ARITHMETIC[precision] if mixed else None  # autocast refuses float32, even where it is off
+    kind = DTYPES[precision] if mixed else None  # autocast refuses float32, even where it is off
     return torch.autocast(device.type, dtype=kind, enabled=mixed, cache_enabled=False)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from fusionzoo.sagemaker import run_job
-from fusionzoo.training.launching import run
+from fusionzoo.sagemaker.paths import run_job
+from fusionzoo.training.launch import run_training
 
 if __name__ == "__main__":
-    sys.exit(run_job(run, os.environ))
+    sys.exit(run_job(run_training, os.environ))

@@ -1,0 +1,120 @@
+"""The model folder: written as a whole, and loaded back from itself alone, offline."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fusionzoo import __version__, errors
+from fusionzoo.architecture import Architecture, choose_architecture
+from fusionzoo.artifacts import onnx_export
+from fusionzoo.artifacts.file_names import ARTIFACTS_FILE, ONNX_CHECK_FILE, ONNX_FILE, SETTINGS_FILE, WEIGHTS_FILE
+from fusionzoo.atomic_files import staged_folder, translate_write_errors
+from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.data.preprocessor import Preprocessor
+from fusionzoo.nn.inference import predict_proba
+from fusionzoo.nn.schema import InputSpec
+
+LIBRARIES = ("torch", "lightning", "transformers", "tokenizers", "numpy", "onnx", "onnxruntime")
+VERIFIED_ROWS = 64
+
+
+def write_model_folder(
+    folder: Path,
+    architecture: Architecture,
+    preprocessor: Preprocessor,
+    model: nn.Module,
+    val: EncodedSplit,
+    val_scores: np.ndarray,
+) -> None:
+    """Write the whole model folder, or nothing of it.
+
+    Before anything is put in place, the model is loaded back from the files and must score the first validation
+    rows as `val_scores` [rows, classes] has them.
+
+    Raises:
+        errors.OutputError: a file cannot be written.
+        errors.ExportError: the ONNX file does not score as the model does.
+        errors.ReadBackError: the model that was read back scores otherwise.
+    """
+    settings = architecture.hyperparameters.as_flat_dict()
+    with staged_folder(folder) as staging:
+        with translate_write_errors(folder / WEIGHTS_FILE):
+            torch.save({k: v.cpu() for k, v in model.state_dict().items()}, staging / WEIGHTS_FILE)
+        with translate_write_errors(folder / ARTIFACTS_FILE):
+            torch.save(_artifacts(architecture, preprocessor, model, settings), staging / ARTIFACTS_FILE)
+        with translate_write_errors(folder):
+            preprocessor.save(staging)
+            _write_json(staging / SETTINGS_FILE, settings)
+        with translate_write_errors(folder / ONNX_FILE):
+            checked = onnx_export.export_onnx(model, val, staging / ONNX_FILE)
+            _write_json(staging / ONNX_CHECK_FILE, checked)
+        _prove(staging, val, val_scores)
+
+
+def load_model(folder: Path) -> tuple[nn.Module, Preprocessor]:
+    """The trained model in evaluation mode, and its preprocessor, from a model folder; the plugins must be installed.
+
+    Raises:
+        errors.ModelFolderError: a file is missing or damaged.
+        errors.ZooError: a plugin that the model needs is not installed as it was.
+    """
+    architecture = choose_architecture(errors.ModelFolderError.read_json(folder / SETTINGS_FILE))
+    preprocessor = Preprocessor.load(folder)
+    model = architecture.build(InputSpec.of(preprocessor)).model
+    with errors.ModelFolderError.reading(folder / WEIGHTS_FILE):
+        model.load_state_dict(torch.load(folder / WEIGHTS_FILE, map_location="cpu", weights_only=True))
+    return model.eval(), preprocessor
+
+
+def _artifacts(
+    architecture: Architecture, preprocessor: Preprocessor, model: nn.Module, settings: dict[str, Any]
+) -> dict[str, Any]:
+    spec = asdict(InputSpec.of(preprocessor))
+    if spec["text"] is not None:
+        spec["text"].pop("embeddings")
+    text = preprocessor.text
+    return {
+        "config": settings,
+        "model_class": architecture.job.model_class,
+        "vocab": {} if text is None else text.tokenizer.backend.get_vocab(),
+        "embedding_mat": None if text is None or text.vectors is None else torch.from_numpy(text.vectors.copy()),
+        "input_spec": _plain(spec),
+        "label_map": {str(label): index for index, label in enumerate(preprocessor.labels.classes)},
+        "classes": list(preprocessor.labels.classes),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "versions": {
+            "python": platform.python_version(),
+            "fusionzoo": __version__,
+            **architecture.versions(),
+            **{name: version(name) for name in LIBRARIES},
+        },
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, all the way down: what `weights_only=True` loads and JSON knows."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _prove(folder: Path, val: EncodedSplit, val_scores: np.ndarray) -> None:
+    torch.load(folder / ARTIFACTS_FILE, map_location="cpu", weights_only=True)
+    model, _ = load_model(folder)
+    rows = np.arange(min(VERIFIED_ROWS, len(val)))
+    difference = float(np.abs(predict_proba(model, val, len(rows), rows) - val_scores[rows]).max())
+    if not difference <= onnx_export.TOLERANCE:
+        raise errors.ReadBackError(folder, difference, onnx_export.TOLERANCE)

@@ -1,0 +1,135 @@
+"""Checks that what a row says reaches its score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from torch import nn
+
+from fusionzoo.conformance.forward import logits, warmed
+from fusionzoo.conformance.inputs import (
+    FIRST_VALUE,
+    MAX_CHUNKS,
+    MISSING,
+    UNKNOWN,
+    Row,
+    batch_of,
+    make_rows,
+    other_tokens,
+)
+from fusionzoo.conformance.results import ConformanceError
+from fusionzoo.conformance.subject import Subject
+from fusionzoo.nn.schema import InputSpec
+
+ROWS = 12
+SMALLEST = 1e-7  # a change of the logits below this is none
+
+
+def check_every_input_matters(subject: Subject) -> None:
+    """Changing any one input changes scores: a word of any chunk, each category, each number."""
+    model, rows = warmed(subject), make_rows(subject.spec, ROWS, seed=4)
+    for name, change in _changes(subject.spec):
+        if not _differs(model, subject.spec, rows, [change(row) for row in rows]):
+            raise ConformanceError(f"{name} has no effect on any of {ROWS} rows' logits: does forward leave it out?")
+
+
+def check_missing_numbers(subject: Subject) -> None:
+    """A missing number is not the number zero, and rows without any number have finite scores."""
+    spec = subject.spec
+    if not spec.numbers:
+        return
+    model, rows = warmed(subject), make_rows(spec, ROWS, seed=4)
+    for i, number in enumerate(spec.numbers):
+        given, missing = (_with_number(rows, i, flag) for flag in (False, True))
+        if not _differs(model, spec, given, missing):
+            raise ConformanceError(
+                f"whether the number '{number.name}' is missing has no effect: its value is 0 either way, "
+                "so forward has to read batch.numbers_missing"
+            )
+    fields = len(spec.numbers)
+    empty = [replace(row, numbers=np.zeros(fields, np.float32), missing=np.ones(fields, bool)) for row in rows]
+    if not bool(logits(model, batch_of(spec, empty)).isfinite().all()):
+        raise ConformanceError("rows whose numbers are all missing have logits that are not finite: a mean over none?")
+
+
+def check_missing_and_unknown_categories(subject: Subject) -> None:
+    """MISSING (id 0), UNKNOWN (id 1) and a known value of a category score differently."""
+    model, rows = warmed(subject), make_rows(subject.spec, ROWS, seed=4)
+    for i, category in enumerate(subject.spec.categories):
+        kinds = {"MISSING": MISSING, "UNKNOWN": UNKNOWN, "a known value": FIRST_VALUE}
+        for one, other in (("MISSING", "UNKNOWN"), ("MISSING", "a known value"), ("UNKNOWN", "a known value")):
+            if not _differs(model, subject.spec, *(_with_category(rows, i, kinds[kind]) for kind in (one, other))):
+                raise ConformanceError(
+                    f"{one} and {other} of the category '{category.name}' score the same: "
+                    "each id has to have an embedding of its own (ids are 0 = MISSING, 1 = UNKNOWN, 2.. = values)"
+                )
+
+
+def _differs(model: nn.Module, spec: InputSpec, one: Sequence[Row], other: Sequence[Row]) -> bool:
+    change = logits(model, batch_of(spec, one)) - logits(model, batch_of(spec, other))
+    return bool(change.abs().max() > SMALLEST)
+
+
+def _changes(spec: InputSpec) -> Iterator[tuple[str, Callable[[Row], Row]]]:
+    """What is changed in each row, in words and in deed."""
+    if spec.text is not None:
+        yield "the first word of a text", lambda row: _with_word(row, 0, 0)
+        yield "the last word of a text of one chunk", _last_word(1)
+        for chunks in range(2, MAX_CHUNKS + 1):
+            yield f"the last word of a text of {chunks} chunks", _last_word(chunks)
+    for i, category in enumerate(spec.categories):
+        yield f"the category '{category.name}'", _next_value(i, category.cardinality)
+    for i, number in enumerate(spec.numbers):
+        yield f"the number '{number.name}'", _next_number(i)
+
+
+def _with_word(row: Row, chunk: int, word: int) -> Row:
+    chunks = [tokens.copy() for tokens in row.chunks]
+    chunks[chunk][word] = other_tokens(chunks[chunk])[word]
+    return replace(row, chunks=tuple(chunks))
+
+
+def _last_word(chunks: int) -> Callable[[Row], Row]:
+    return lambda row: _with_word(row, -1, -1) if len(row.chunks) == chunks else row
+
+
+def _next_value(position: int, cardinality: int) -> Callable[[Row], Row]:
+    def change(row: Row) -> Row:
+        categories = row.categories.copy()
+        if categories[position] >= FIRST_VALUE:
+            known = cardinality - FIRST_VALUE
+            categories[position] = FIRST_VALUE + (categories[position] - FIRST_VALUE + 1) % known
+        return replace(row, categories=categories)
+
+    return change
+
+
+def _next_number(position: int) -> Callable[[Row], Row]:
+    def change(row: Row) -> Row:
+        numbers = row.numbers.copy()
+        if not row.missing[position]:
+            numbers[position] += 1
+        return replace(row, numbers=numbers)
+
+    return change
+
+
+def _with_number(rows: Sequence[Row], position: int, flag: bool) -> list[Row]:
+    """The rows with the number 0 at a position, given or missing."""
+    changed = []
+    for row in rows:
+        numbers, missing = row.numbers.copy(), row.missing.copy()
+        numbers[position], missing[position] = 0, flag
+        changed.append(replace(row, numbers=numbers, missing=missing))
+    return changed
+
+
+def _with_category(rows: Sequence[Row], position: int, value: int) -> list[Row]:
+    changed = []
+    for row in rows:
+        categories = row.categories.copy()
+        categories[position] = value
+        changed.append(replace(row, categories=categories))
+    return changed

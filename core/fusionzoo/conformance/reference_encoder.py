@@ -1,0 +1,65 @@
+"""The kit's own text encoder, over which it checks fusions, and core's text classifier, in which it checks encoders."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, PathDistribution
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fusionzoo import __version__
+from fusionzoo.nn.pooling import token_mean
+from fusionzoo.nn.recipes import Encoder, TextOnly
+from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
+from fusionzoo.nn.word_embedding import WordEmbedding
+from fusionzoo.registry.discovery import CORE_DISTRIBUTION, MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Provider
+from fusionzoo.settings import ModelSettings, TextSettings
+
+NAME = "conformance_reference"
+WIDTH = 16
+
+
+class ReferenceSettings(ModelSettings):
+    """The kit's own text encoder has no settings."""
+
+    needs = reads = frozenset({"text"})
+
+
+class ReferenceEncoder(nn.Module):
+    """A small honest encoder: each token's features know its chunk, so that a fusion may read any of them."""
+
+    def __init__(self, spec: InputSpec, settings: ReferenceSettings) -> None:
+        super().__init__()
+        if spec.text is None:
+            raise ValueError("the kit's own text encoder needs text")
+        self.words = WordEmbedding(spec.text, default_dim=WIDTH)
+        self.mix = nn.Linear(2 * self.words.dim, WIDTH)
+        self.dim = WIDTH
+
+    def forward(self, batch: Batch) -> TextFeatures:
+        if batch.tokens.shape[0] == 0:
+            return TextFeatures.none(batch, self.dim)
+        words = self.words(batch.tokens, batch.token_mask)
+        mean = words.sum(dim=1) / batch.token_mask.sum(dim=1, keepdim=True).clamp_min(1)
+        context = mean.unsqueeze(1).expand_as(words)
+        tokens: Tensor = self.mix(torch.cat([words, context], dim=-1)).tanh()
+        pooled = token_mean(tokens, batch.token_mask, batch.chunk_row, batch.rows)
+        return TextFeatures(tokens, batch.token_mask, batch.chunk_row, pooled)
+
+
+def text_encoder() -> Plugin:
+    """The kit's own text encoder, as if it were installed."""
+    return _provided(TEXT_ENCODERS_GROUP, Encoder(ReferenceSettings, ReferenceEncoder))
+
+
+def text_classifier() -> Plugin:
+    """Core's text classifier over any text encoder, as if it were installed."""
+    return _provided(MODELS_GROUP, TextOnly(TextSettings))
+
+
+def _provided(group: str, implementation: object) -> Plugin:
+    point = EntryPoint(NAME, __name__, group)
+    return Plugin(
+        Provider(point, PathDistribution(Path(__file__).parent), CORE_DISTRIBUTION, __version__), implementation
+    )
