@@ -1,5 +1,5 @@
-# A SageMaker training container. Build from the repository's root: docker build -t fusionzoo .
-# For a GPU: --build-arg BASE=pytorch/pytorch:2.13.0-cuda13.0-cudnn9-runtime
+# A SageMaker training container. Build it from the repository root: docker build -t fusionzoo .
+# For a GPU, add --build-arg BASE=pytorch/pytorch:2.13.0-cuda13.0-cudnn9-runtime
 ARG BASE=python:3.11-slim
 FROM ${BASE}
 
@@ -12,5 +12,5 @@ COPY plugins plugins
 RUN python -m pip install -c constraints.txt ./core ./plugins/* && fusionzoo doctor
 COPY train.py ./
 
-# SageMaker starts the image with the argument `train`, which train.py ignores as it does all arguments.
+# SageMaker starts the image with the argument `train`. train.py ignores all arguments.
 ENTRYPOINT ["python", "/opt/fusionzoo/train.py"]

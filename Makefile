@@ -1,4 +1,5 @@
-# make install | demo | test | lint | clean. The environment is made once, and again when what it is made of changes.
+# make install | demo | test | lint | clean
+# `install` creates the virtual environment, and again when a pyproject.toml or the constraints change.
 PYTHON ?= python3.11
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
@@ -13,12 +14,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: install demo test lint clean
 install: $(STAMP)
 
-# torch first and by itself: pip then takes the CPU build where one lies at hand, and nothing later replaces it.
+# Install torch first and alone: pip then takes a CPU build if one is available, and no later step replaces it.
 $(STAMP): core/pyproject.toml $(PLUGINS) $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) torch
 	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) $(EDITABLE)
-	$(BIN)/python -m compileall -q core/fusionzoo plugins  # pip does not do it for editable code; starts faster
+	$(BIN)/python -m compileall -q core/fusionzoo plugins  # pip skips this for editable installs; imports start faster
 	touch $@
 
 demo: install
