@@ -16,7 +16,7 @@ from fusionzoo import errors
 from fusionzoo.training import torch_compile
 from fusionzoo.training.checkpointing import best_checkpoints
 from shop import TINY_BERT, JobFolder
-from test_training import job
+from training_helpers import make_job_settings
 
 is_too_old = Version(torch.__version__) < Version(torch_compile.COMPILES_SINCE)
 needs_compiler = pytest.mark.skipif(
@@ -98,7 +98,7 @@ def test_only_the_training_model_is_compiled_and_afterwards_it_is_as_it_was(monk
     monkeypatch.setattr(torch, "compile", compile_)
     model = nn.Sequential(nn.Linear(2, 2))
     before = dict(vars(model))
-    with torch_compile.compiled(model, None, job(torch_compile=True)):
+    with torch_compile.compiled(model, None, make_job_settings(torch_compile=True)):
         model.train()(torch.ones(1, 2))
         model.eval()(torch.ones(1, 2))
         assert list(model.state_dict()) == ["0.weight", "0.bias"]
@@ -117,9 +117,9 @@ def test_the_layers_of_an_encoder_are_compiled_one_by_one_and_what_has_none_as_a
 @needs_compiler
 @pytest.mark.skipif(torch.cuda.is_available(), reason="compiling pays on a GPU")
 def test_who_compiles_on_a_cpu_is_told_that_it_hardly_pays(caplog: pytest.LogCaptureFixture) -> None:
-    torch_compile.check_torch_compile(job(torch_compile=False))
+    torch_compile.check_torch_compile(make_job_settings(torch_compile=False))
     assert not caplog.records
-    torch_compile.check_torch_compile(job(torch_compile=True))
+    torch_compile.check_torch_compile(make_job_settings(torch_compile=True))
     assert "torch_compile is on, and there is no GPU" in caplog.text
 
 
@@ -138,8 +138,8 @@ def test_a_machine_without_a_compiler_is_told_before_data_are_read(tmp_path: Pat
 
 def test_an_old_torch_cannot_compile() -> None:
     with pytest.raises(errors.SettingError, match=r"this torch is 2\.4\.1.*\nFix: install torch 2.5 or newer"):
-        torch_compile.check_torch_compile(job(torch_compile=True), "2.4.1+cpu")
-    torch_compile.check_torch_compile(job(), "2.1.0")
+        torch_compile.check_torch_compile(make_job_settings(torch_compile=True), "2.4.1+cpu")
+    torch_compile.check_torch_compile(make_job_settings(), "2.1.0")
 
 
 def test_a_model_that_cannot_be_compiled_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_a_model_that_cannot_be_compiled_is_named(monkeypatch: pytest.MonkeyPatc
     model = nn.Linear(2, 2)
     with (
         pytest.raises(errors.CompileError, match=r"torch\.compile failed on Linear .*no such operation.*\nFix: remove"),
-        torch_compile.compiled(model, None, job(torch_compile=True)),
+        torch_compile.compiled(model, None, make_job_settings(torch_compile=True)),
     ):
         model.train()(torch.ones(1, 2))
 
@@ -172,7 +172,7 @@ class Breaking(nn.Module):
 def test_a_model_that_breaks_the_graph_trains_all_the_same() -> None:
     model, rows = Breaking().train(), torch.ones(3, 2)
     expected = model(rows)
-    with torch_compile.compiled(model, None, job(torch_compile=True)):
+    with torch_compile.compiled(model, None, make_job_settings(torch_compile=True)):
         found = model(rows)
         found.sum().backward()
     assert torch.allclose(found, expected)

@@ -31,7 +31,7 @@ from fusionzoo.errors import DataError
 from shop import lists, shop_rows
 from test_reading import SETTINGS, hard_rows, write
 
-ARRAYS = (*array_store.ARRAYS, "dropped_tokens", "empty_texts", "doubled_ids", "pad_id")
+ARRAYS = (*array_store.ARRAYS, "dropped_tokens", "empty_texts", "duplicate_ids", "pad_id")
 
 
 def same(one: EncodedSplit, two: EncodedSplit) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,11 +28,10 @@ from fusionzoo.settings import FusionSettings, JobSettings, ModelSettings
 from fusionzoo.training import losses, optimizers
 from fusionzoo.training.checkpointing import greedy_soup
 from fusionzoo.training.datamodule import SplitsDataModule
-from fusionzoo.training.module import Classifier
 from fusionzoo.training.monitoring.phases import Phases
 from fusionzoo.training.monitoring.throughput import Throughput
 from shop import TINY_BERT, JobFolder
-from test_training import job, split
+from training_helpers import LinearModel, fit_linear_model, make_job_settings, make_random_split
 
 EMPTY = np.array([101, 102], np.int32)
 
@@ -45,7 +43,7 @@ def stepped(optimizer: str, fused: bool) -> Tensor:
     """A weight after ten steps."""
     torch.manual_seed(0)
     net = nn.Linear(7, 5)
-    settings = job(optimizer=optimizer, fused_optimizer=fused, lr=0.1)
+    settings = make_job_settings(optimizer=optimizer, fused_optimizer=fused, lr=0.1)
     made = optimizers.build_optimizer(optimizers.parameter_groups(net, None, settings, []), settings)
     assert [bool(group.get("fused")) for group in made.param_groups] == [fused] * len(made.param_groups)
     for i in range(10):
@@ -73,7 +71,7 @@ def test_fused_kernels_are_taken_where_torch_has_them() -> None:
     assert not optimizers.supports_fused("adamw", [*one, nn.Parameter(torch.zeros(1, device="meta"))])
     for optimizer in ("adamw", "adam", "sgd"):
         for wanted in (True, False):
-            settings = job(optimizer=optimizer, fused_optimizer=wanted)
+            settings = make_job_settings(optimizer=optimizer, fused_optimizer=wanted)
             made = optimizers.build_optimizer([{"params": one, "lr": 0.1, "weight_decay": 0.0}], settings)
             fused = [bool(group.get("fused")) for group in made.param_groups]
             assert fused == [wanted and optimizers.supports_fused(optimizer, one)]
@@ -85,7 +83,7 @@ def test_a_fused_optimizer_follows_a_loss_scale_and_clips_what_it_has_unscaled()
     for scale in (None, 2.0**16):
         net = nn.Linear(3, 1, bias=False)
         nn.init.ones_(net.weight)
-        settings = job(optimizer="sgd", momentum=0)
+        settings = make_job_settings(optimizer="sgd", momentum=0)
         optimizer = optimizers.build_optimizer(optimizers.parameter_groups(net, None, settings, []), settings)
         scaler = torch.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=scale is not None)
         scaler.scale(100 * net(torch.ones(1, 3)).sum()).backward()
@@ -98,13 +96,15 @@ def test_a_fused_optimizer_follows_a_loss_scale_and_clips_what_it_has_unscaled()
 
 
 def test_a_fused_optimizer_trains_under_autocast_with_clipping() -> None:
-    data = split(60)
-    model, _ = trained(job(batch_size=8, lr=0.1), data, [1.0, 1.0], epochs=1, precision="bf16-mixed")
+    data = make_random_split(60)
+    model, _ = fit_linear_model(
+        make_job_settings(batch_size=8, lr=0.1), data, [1.0, 1.0], epochs=1, precision="bf16-mixed"
+    )
     assert bool(model.classify.weight.isfinite().all())
 
 
 def test_a_cosine_schedule_falls_along_half_a_cosine_after_the_warm_up() -> None:
-    settings = job(schedule="cosine", warmup_steps=4)
+    settings = make_job_settings(schedule="cosine", warmup_steps=4)
     optimizer = optimizers.build_optimizer([{"params": [nn.Parameter(torch.zeros(1))], "lr": 1.0}], settings)
     schedule = optimizers.build_scheduler(optimizer, settings, 24)
     factor = schedule.lr_lambdas[0]
@@ -169,7 +169,7 @@ def rate_of(model: nn.Module, groups: Sequence[dict[str, Any]]) -> dict[str, flo
 
 def test_each_layer_learns_slower_than_the_one_above_and_the_head_as_before() -> None:
     model = WithEncoder()
-    settings = job(lr=1e-4, layer_decay=0.5, encoder_lr_scale=0.1, head_lr_scale=3)
+    settings = make_job_settings(lr=1e-4, layer_decay=0.5, encoder_lr_scale=0.1, head_lr_scale=3)
     own = [{"params": [model.encoder["backbone"].pooler.dense.weight], "lr_scale": 7.0}]
     rates = rate_of(model, optimizers.parameter_groups(model, model.encoder, settings, own))
     layer = "encoder.backbone.encoder.layer.{}.attention.self.query.{}"
@@ -179,7 +179,7 @@ def test_each_layer_learns_slower_than_the_one_above_and_the_head_as_before() ->
     assert rates["encoder.backbone.pooler.dense.weight"] == pytest.approx(7e-4)
     assert rates["encoder.backbone.pooler.dense.bias"] == pytest.approx(1e-5)
     assert rates["head.weight"] == pytest.approx(3e-4)
-    plain = job(lr=1e-4, head_lr_scale=3)
+    plain = make_job_settings(lr=1e-4, head_lr_scale=3)
     found = set(rate_of(model, optimizers.parameter_groups(model, model.encoder, plain, [])).values())
     assert sorted(found) == pytest.approx([1e-4, 3e-4])
 
@@ -190,60 +190,16 @@ def test_layer_decay_is_refused_where_no_layer_of_a_pretrained_encoder_learns() 
     frozen.encoder.requires_grad_(False)
     for model, words in ((shared, "no stack of layers"), (frozen, "no pretrained text encoder is tuned")):
         with pytest.raises(SettingError, match=words):
-            optimizers.parameter_groups(model, model.encoder, job(layer_decay=0.9), [])
+            optimizers.parameter_groups(model, model.encoder, make_job_settings(layer_decay=0.9), [])
 
 
 # --- batches that make one step
 
 
-class Linear(nn.Module):
-    """Logits of the numbers alone, and a penalty that is a mean over rows."""
-
-    def __init__(self, classes: int = 2) -> None:
-        super().__init__()
-        self.classify = nn.Linear(2, classes)
-
-    def forward(self, batch: Batch) -> ModelOutput:
-        logits = self.classify(batch.numbers)
-        penalty = logits.square().sum() / max(1, batch.rows)
-        return ModelOutput(logits, {"size": 0.1 * penalty})
-
-
-def trained(
-    settings: JobSettings,
-    data: EncodedSplit,
-    weights: Sequence[float],
-    epochs: int = 2,
-    precision: Any = 32,
-    throughput: Throughput | None = None,
-) -> tuple[Linear, Trainer]:
-    torch.manual_seed(3)
-    model = Linear()
-    splits = SplitsDataModule(data, data, settings)
-    groups = optimizers.parameter_groups(model, None, settings, [])
-    steps = optimizers.steps_per_epoch(splits.steps, settings) * epochs
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        precision=precision,
-        accumulate_grad_batches=settings.accumulate_grad_batches,
-        gradient_clip_val=0.5,
-        val_check_interval=2,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=throughput,
-    )
-    trainer.fit(Classifier(model, settings, groups, weights, steps), datamodule=splits)
-    return model, trainer
-
-
-def by_hand(settings: JobSettings, data: EncodedSplit, weights: Sequence[float], epochs: int = 2) -> Linear:
+def by_hand(settings: JobSettings, data: EncodedSplit, weights: Sequence[float], epochs: int = 2) -> LinearModel:
     """The same training, each step from one batch of all rows that it joins."""
     torch.manual_seed(3)
-    model, every = Linear(), settings.accumulate_grad_batches
+    model, every = LinearModel(), settings.accumulate_grad_batches
     splits = SplitsDataModule(data, data, settings)
     optimizer = optimizers.build_optimizer(optimizers.parameter_groups(model, None, settings, []), settings)
     schedule = optimizers.build_scheduler(
@@ -270,10 +226,10 @@ def by_hand(settings: JobSettings, data: EncodedSplit, weights: Sequence[float],
 @pytest.mark.parametrize("use", [{"batch_size": 8}, {"max_batch_tokens": 70, "batch_size": 1}])
 @pytest.mark.parametrize("every", [1, 3])
 def test_accumulated_batches_learn_as_one_batch_of_their_rows(use: dict[str, Any], every: int) -> None:
-    data = split(60)
-    settings = job(lr=0.5, optimizer="sgd", unknown_category_rate=0, accumulate_grad_batches=every, **use)
+    data = make_random_split(60)
+    settings = make_job_settings(lr=0.5, optimizer="sgd", unknown_category_rate=0, accumulate_grad_batches=every, **use)
     sizes = {batch.rows for batch in SplitsDataModule(data, data, settings).train_dataloader()}
-    model, trainer = trained(settings, data, [1.0, 1.0])
+    model, trainer = fit_linear_model(settings, data, [1.0, 1.0])
     expected = by_hand(settings, data, [1.0, 1.0])
     assert torch.allclose(model.classify.weight, expected.classify.weight, atol=1e-6)
     batches = len(SplitsDataModule(data, data, settings).train_dataloader())
@@ -284,23 +240,27 @@ def test_accumulated_batches_learn_as_one_batch_of_their_rows(use: dict[str, Any
 
 def test_accumulated_batches_are_weighed_by_their_rows_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        Linear,
+        LinearModel,
         "forward",
         lambda self, batch: ModelOutput(self.classify(batch.numbers), {"size": 0 * self.classify.bias.sum()}),
     )
-    data, weights = split(60), [1.0, 25.0]
-    settings = job(lr=0.5, optimizer="sgd", batch_size=7, accumulate_grad_batches=4, unknown_category_rate=0)
-    model, _ = trained(settings, data, weights)
+    data, weights = make_random_split(60), [1.0, 25.0]
+    settings = make_job_settings(
+        lr=0.5, optimizer="sgd", batch_size=7, accumulate_grad_batches=4, unknown_category_rate=0
+    )
+    model, _ = fit_linear_model(settings, data, weights)
     assert torch.allclose(model.classify.weight, by_hand(settings, data, weights).classify.weight, atol=1e-6)
-    plain, _ = trained(settings, data, [1.0, 1.0])
+    plain, _ = fit_linear_model(settings, data, [1.0, 1.0])
     assert not torch.allclose(model.classify.weight, plain.classify.weight, atol=1e-2)
 
 
 def test_a_batch_of_which_no_row_counts_changes_nothing_and_is_no_nan() -> None:
-    data = split(60)
-    model, _ = trained(job(lr=0.5, batch_size=1, accumulate_grad_batches=2), data, [0.0, 1.0], epochs=1)
+    data = make_random_split(60)
+    model, _ = fit_linear_model(
+        make_job_settings(lr=0.5, batch_size=1, accumulate_grad_batches=2), data, [0.0, 1.0], epochs=1
+    )
     assert bool(model.classify.weight.isfinite().all())
-    alone, _ = trained(job(lr=0.5, batch_size=1), data, [0.0, 1.0], epochs=1)
+    alone, _ = fit_linear_model(make_job_settings(lr=0.5, batch_size=1), data, [0.0, 1.0], epochs=1)
     assert bool(alone.classify.weight.isfinite().all())
 
 
@@ -323,7 +283,7 @@ def mean_loss(settings: JobSettings, logits: Tensor, labels: Tensor, weights: Te
 def test_label_smoothing_is_that_of_torch_over_weighted_classes() -> None:
     logits, labels, weights = some_rows()
     for smoothing in (0.0, 0.2):
-        found = mean_loss(job(label_smoothing=smoothing), logits, labels, weights)
+        found = mean_loss(make_job_settings(label_smoothing=smoothing), logits, labels, weights)
         assert found == pytest.approx(F.cross_entropy(logits, labels, weights, label_smoothing=smoothing).item())
 
 
@@ -332,10 +292,10 @@ def test_focal_loss_counts_rows_less_the_surer_they_are_and_at_gamma_0_is_cross_
     p = logits.softmax(-1)[torch.arange(40), labels].double()
     for gamma in (0.0, 0.5, 2.0, 5.0):
         wanted = (weights[labels] * (1 - p) ** gamma * -p.log()).sum() / weights[labels].sum()
-        found = mean_loss(job(loss="focal", focal_gamma=gamma), logits, labels, weights)
+        found = mean_loss(make_job_settings(loss="focal", focal_gamma=gamma), logits, labels, weights)
         assert found == pytest.approx(wanted.item(), rel=1e-5)
-    assert mean_loss(job(loss="focal", focal_gamma=0), logits, labels, weights) == pytest.approx(
-        mean_loss(job(), logits, labels, weights)
+    assert mean_loss(make_job_settings(loss="focal", focal_gamma=0), logits, labels, weights) == pytest.approx(
+        mean_loss(make_job_settings(), logits, labels, weights)
     )
 
 
@@ -343,7 +303,7 @@ def test_focal_loss_counts_rows_less_the_surer_they_are_and_at_gamma_0_is_cross_
 def test_focal_loss_has_a_finite_gradient_on_rows_that_are_quite_sure(gamma: float) -> None:
     logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0], [0.0, 0.0]], requires_grad=True)
     losses.row_losses(
-        logits, torch.tensor([0, 0, 1]), job(loss="focal", focal_gamma=gamma), torch.ones(2)
+        logits, torch.tensor([0, 0, 1]), make_job_settings(loss="focal", focal_gamma=gamma), torch.ones(2)
     ).sum().backward()
     assert logits.grad is not None
     assert bool(logits.grad.isfinite().all())
@@ -352,11 +312,11 @@ def test_focal_loss_has_a_finite_gradient_on_rows_that_are_quite_sure(gamma: flo
 
 
 def test_val_loss_is_cross_entropy_whatever_the_training_loss_is() -> None:
-    data, found = split(60), []
+    data, found = make_random_split(60), []
     for changes in ({}, {"loss": "focal"}, {"label_smoothing": 0.4}):
-        settings = job(lr=1e-9, batch_size=20, **changes)
+        settings = make_job_settings(lr=1e-9, batch_size=20, **changes)
         throughput = Throughput(Phases())
-        _, trainer = trained(settings, data, [1.0, 3.0], epochs=1, throughput=throughput)
+        _, trainer = fit_linear_model(settings, data, [1.0, 3.0], epochs=1, throughput=throughput)
         found.append((float(trainer.callback_metrics["val_loss"]), throughput.read().mean_loss or 0.0))
     assert [val for val, _ in found] == pytest.approx([found[0][0]] * 3)
     assert len({round(train, 4) for _, train in found}) == 3
@@ -364,19 +324,21 @@ def test_val_loss_is_cross_entropy_whatever_the_training_loss_is() -> None:
 
 def test_balanced_weights_are_scikit_learns_and_are_told(caplog: pytest.LogCaptureFixture) -> None:
     labels = np.array([0] * 50 + [1] * 7 + [2] * 3)
-    data = replace(split(60), labels=labels)
+    data = replace(make_random_split(60), labels=labels)
     known = LabelMap("y", ("a", "b", "c"))
     with caplog.at_level(logging.INFO):
-        found = losses.class_weights(job(class_weights="balanced"), data, known)
+        found = losses.class_weights(make_job_settings(class_weights="balanced"), data, known)
     assert found == pytest.approx(compute_class_weight("balanced", classes=np.arange(3), y=labels))
     assert f"{found[2]:.6g}" in caplog.text
-    assert losses.class_weights(job(class_weights=[1.0, 2.0, 3.0]), data, known) == [1.0, 2.0, 3.0]
-    assert losses.class_weights(job(), data, known) == [1.0] * 3
+    assert losses.class_weights(make_job_settings(class_weights=[1.0, 2.0, 3.0]), data, known) == [1.0, 2.0, 3.0]
+    assert losses.class_weights(make_job_settings(), data, known) == [1.0] * 3
 
 
 def test_weights_of_a_class_without_rows_cannot_be_balanced() -> None:
     with pytest.raises(DataError, match=r"column 'y'.*none of 'c'"):
-        losses.class_weights(job(class_weights="balanced"), split(60), LabelMap("y", ("a", "b", "c")))
+        losses.class_weights(
+            make_job_settings(class_weights="balanced"), make_random_split(60), LabelMap("y", ("a", "b", "c"))
+        )
 
 
 # --- rows that are shown without text or table
@@ -397,12 +359,14 @@ def long_rows(rows: int = 400) -> EncodedSplit:
     lengths = rng.integers(3, 12, chunks.sum())
     starts = np.concatenate([[0], np.cumsum(lengths)])
     tokens = np.arange(1000, 1000 + starts[-1], dtype=np.int32)
-    return replace(split(rows), tokens=tokens, chunk_starts=starts, row_starts=np.concatenate([[0], np.cumsum(chunks)]))
+    return replace(
+        make_random_split(rows), tokens=tokens, chunk_starts=starts, row_starts=np.concatenate([[0], np.cumsum(chunks)])
+    )
 
 
 def shown(data: EncodedSplit, epoch: int = 0, **changes: Any) -> dict[int, tuple[bool, bool]]:
     """Of each training row in an epoch: whether it has its text, and its table; nothing else may be hidden."""
-    settings = job(unknown_category_rate=0, modality_dropout=0.4, **{"batch_size": 16, **changes})
+    settings = make_job_settings(unknown_category_rate=0, modality_dropout=0.4, **{"batch_size": 16, **changes})
     loader = SplitsDataModule(data, data, settings, empty_text=EMPTY).train_dataloader()
     loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
     found = {}
@@ -439,7 +403,9 @@ def test_seed_epoch_and_row_decide_what_is_hidden_and_the_batch_does_not() -> No
 
 def test_validation_rows_are_shown_whole() -> None:
     data = long_rows(60)
-    for batch in SplitsDataModule(data, data, job(modality_dropout=0.9), empty_text=EMPTY).val_dataloader():
+    for batch in SplitsDataModule(
+        data, data, make_job_settings(modality_dropout=0.9), empty_text=EMPTY
+    ).val_dataloader():
         true = Batch.of(data.batch(batch.row.numpy()))
         assert torch.equal(batch.tokens, true.tokens)
         assert torch.equal(batch.numbers_missing, true.numbers_missing)
@@ -519,7 +485,7 @@ def test_settings_that_work_together_are_taken() -> None:
 
 
 def kept(folder: Path, *weights: Tensor) -> list[dict[str, Any]]:
-    """Checkpoints of `Linear` without bias, under these weights [classes, 2], best first."""
+    """Checkpoints of `LinearModel` without bias, under these weights [classes, 2], best first."""
     names = [f"top-{i}.ckpt" for i in range(len(weights))]
     for name, weight in zip(names, weights, strict=True):
         state = {"model.classify.weight": weight, "model.classify.bias": torch.zeros(2), "class_weights": torch.ones(2)}
@@ -529,7 +495,7 @@ def kept(folder: Path, *weights: Tensor) -> list[dict[str, Any]]:
 
 def rows_along(direction: Sequence[float]) -> EncodedSplit:
     """Rows whose label says on which side of a line through zero their two numbers lie."""
-    data = split(200)
+    data = make_random_split(200)
     return replace(data, labels=(data.numbers @ np.array(direction) > 0).astype(np.int64))
 
 
@@ -538,7 +504,11 @@ LEFT, RIGHT = torch.tensor([[0.0, 0.0], [3.0, 0.0]]), torch.tensor([[0.0, 0.0], 
 
 @pytest.mark.parametrize("metric", ["val/auroc", "val_loss"])
 def test_a_checkpoint_joins_the_average_only_where_val_gets_no_worse(tmp_path: Path, metric: str) -> None:
-    data, model, settings = rows_along([1.0, 1.0]), Linear(), job(early_stop_metric=metric, average_checkpoints=3)
+    data, model, settings = (
+        rows_along([1.0, 1.0]),
+        LinearModel(),
+        make_job_settings(early_stop_metric=metric, average_checkpoints=3),
+    )
     candidates = kept(tmp_path, LEFT, -5 * RIGHT, RIGHT)
     told = greedy_soup.cook_greedy_soup(tmp_path, model, data, settings, candidates, [1.0, 1.0])
     assert told["averaged"] == ["top-0.ckpt", "top-2.ckpt"]
@@ -549,10 +519,10 @@ def test_a_checkpoint_joins_the_average_only_where_val_gets_no_worse(tmp_path: P
 
 
 def test_where_nothing_helps_the_best_checkpoint_ships_as_it_is(tmp_path: Path) -> None:
-    data, model = rows_along([1.0, 0.0]), Linear()
+    data, model = rows_along([1.0, 0.0]), LinearModel()
     candidates = kept(tmp_path, LEFT, -RIGHT)
     told = greedy_soup.cook_greedy_soup(
-        tmp_path, model, data, job(early_stop_metric="val/auroc"), candidates, [1.0, 1.0]
+        tmp_path, model, data, make_job_settings(early_stop_metric="val/auroc"), candidates, [1.0, 1.0]
     )
     assert (told["averaged"], told["gain"]) == (["top-0.ckpt"], 0.0)
     assert torch.equal(model.classify.weight, LEFT)
@@ -565,7 +535,7 @@ def test_the_average_is_the_plain_mean_and_whole_numbers_stay() -> None:
 
 
 def test_val_loss_of_probabilities_is_that_of_logits() -> None:
-    data, logits = split(60), torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    data, logits = make_random_split(60), torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
     labels, weights = torch.from_numpy(data.labels), torch.tensor([1.0, 3.0])
     found = greedy_soup.compute_metric("val_loss", logits.softmax(-1).numpy(), data, [1.0, 3.0])
     assert found == pytest.approx(F.cross_entropy(logits, labels, weights).item(), rel=1e-5)

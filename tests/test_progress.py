@@ -28,8 +28,7 @@ from fusionzoo.training.monitoring.phases import Phases
 from fusionzoo.training.monitoring.throughput import Throughput, ThroughputReading
 from fusionzoo.training.monitoring.validation_metrics import WeightedMeans
 from shop import TINY_BERT, JobFolder
-from test_optimisation import trained
-from test_training import Net, job, split
+from training_helpers import EncoderWithHead, fit_linear_model, make_job_settings, make_random_split
 
 ROWS, EPOCHS = 160, 2
 
@@ -214,15 +213,18 @@ def test_tensorboard_has_losses_rates_gradients_throughput_validations_and_plugi
 
 
 def test_groups_of_parameters_are_named_by_what_they_are() -> None:
-    net = Net()
-    names = {group["name"] for group in optimizers.parameter_groups(net, net.encoder, job(lr=1e-4), [])}
+    net = EncoderWithHead()
+    names = {group["name"] for group in optimizers.parameter_groups(net, net.encoder, make_job_settings(lr=1e-4), [])}
     assert names == {"encoder", "head"}
     own = [{"params": [net.head.weight], "lr_scale": 0.5}]
-    assert [group["name"] for group in optimizers.parameter_groups(net, None, job(), own)][:2] == ["plugin_0", "model"]
+    assert [group["name"] for group in optimizers.parameter_groups(net, None, make_job_settings(), own)][:2] == [
+        "plugin_0",
+        "model",
+    ]
 
 
 def test_the_gradient_norm_is_what_clipping_measures() -> None:
-    net = Net()
+    net = EncoderWithHead()
     net.head(torch.ones(3, 4)).sum().backward()
     found = [p.grad for p in net.parameters() if p.grad is not None]
     norm = torch.linalg.vector_norm(gradient_norms.compute_norms(found))
@@ -267,7 +269,7 @@ def test_padding_is_counted_in_what_the_text_encoder_computes() -> None:
             found: torch.Tensor = self.words(tokens) + self.places(torch.arange(tokens.shape[1]))
             return found
 
-    throughput, encoder, data = Throughput(Phases()), Encoder(), split(5)
+    throughput, encoder, data = Throughput(Phases()), Encoder(), make_random_split(5)
     batch = next(iter(batches(data)))
     trainer: Any = type("OneBatch", (), {"accumulate_grad_batches": 1})()
     loss: Any = {"loss": torch.tensor(2.0)}
@@ -294,15 +296,15 @@ def test_padding_is_counted_in_what_the_text_encoder_computes() -> None:
 def batches(data: Any) -> Any:
     from fusionzoo.training.datamodule import SplitsDataModule
 
-    return SplitsDataModule(data, data, job(batch_size=5)).val_dataloader()
+    return SplitsDataModule(data, data, make_job_settings(batch_size=5)).val_dataloader()
 
 
 def test_a_reading_counts_each_row_once_and_the_loss_is_that_of_whole_batches() -> None:
     found = []
     for every in (1, 3):
         throughput = Throughput(Phases())
-        settings = job(lr=1e-9, batch_size=20, accumulate_grad_batches=every)
-        trained(settings, split(70), [1.0, 3.0], epochs=2, throughput=throughput)
+        settings = make_job_settings(lr=1e-9, batch_size=20, accumulate_grad_batches=every)
+        fit_linear_model(settings, make_random_split(70), [1.0, 3.0], epochs=2, throughput=throughput)
         found.append(throughput.read())
     assert [reading.rows for reading in found] == [140, 140]
     assert [reading.encoded for reading in found] == [0, 0], "no text encoder runs"

@@ -12,76 +12,63 @@ import pytest
 import torch
 from torch import nn
 
-from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.evaluation.metrics import classification_metrics
-from fusionzoo.settings import METRICS, JobSettings
+from fusionzoo.settings import METRICS
 from fusionzoo.training import optimizers, precision
 from fusionzoo.training.checkpointing import best_checkpoints
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.monitoring.validation_metrics import ValidationMetrics
-from shop import made_split
+from training_helpers import EncoderWithHead, make_job_settings, make_random_split
 
 
-def job(**changes: Any) -> JobSettings:
-    return JobSettings(**{"model_class": "x", "id_name": "id", "label_name": "y", "num_classes": 2, **changes})
-
-
-def split(rows: int, seed: int = 0) -> EncodedSplit:
-    lengths = np.random.default_rng(seed).integers(1, 20, rows)
-    return made_split(np.arange(rows + 1), np.cumsum([0, *lengths]), seed)
-
-
-class Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = nn.Sequential(nn.Embedding(5, 4), nn.LayerNorm(4), nn.Linear(4, 4))
-        self.head = nn.Linear(4, 2)
-
-
-def rates(groups: list[dict[str, Any]], net: Net) -> dict[str, tuple[float, float]]:
+def rates(groups: list[dict[str, Any]], net: EncoderWithHead) -> dict[str, tuple[float, float]]:
     named = {id(p): name for name, p in net.named_parameters()}
     return {named[id(p)]: (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
 
 
 def test_a_pretrained_encoder_learns_at_lr_and_what_is_new_at_ten_times_that() -> None:
-    net = Net()
-    found = rates(optimizers.parameter_groups(net, net.encoder, job(lr=2e-5, weight_decay=0.1), []), net)
+    net = EncoderWithHead()
+    found = rates(optimizers.parameter_groups(net, net.encoder, make_job_settings(lr=2e-5, weight_decay=0.1), []), net)
     assert found["encoder.2.weight"] == (2e-5, 0.1)
     assert found["head.weight"] == pytest.approx((2e-4, 0.1))
-    scaled = optimizers.parameter_groups(net, net.encoder, job(lr=1e-3, encoder_lr_scale=0.1, head_lr_scale=1), [])
+    scaled = optimizers.parameter_groups(
+        net, net.encoder, make_job_settings(lr=1e-3, encoder_lr_scale=0.1, head_lr_scale=1), []
+    )
     assert rates(scaled, net)["encoder.2.weight"][0] == pytest.approx(1e-4)
     assert rates(scaled, net)["head.weight"][0] == pytest.approx(1e-3)
 
 
 def test_without_a_pretrained_part_everything_learns_at_lr() -> None:
-    net = Net()
-    assert {lr for lr, _ in rates(optimizers.parameter_groups(net, None, job(lr=0.01), []), net).values()} == {0.01}
-    assert {g["lr"] for g in optimizers.parameter_groups(net, None, job(), [])} == {optimizers.FRESH_LR}
+    net = EncoderWithHead()
+    assert {
+        lr for lr, _ in rates(optimizers.parameter_groups(net, None, make_job_settings(lr=0.01), []), net).values()
+    } == {0.01}
+    assert {g["lr"] for g in optimizers.parameter_groups(net, None, make_job_settings(), [])} == {optimizers.FRESH_LR}
     net.encoder.requires_grad_(False)
-    frozen = optimizers.parameter_groups(net, net.encoder, job(), [])
+    frozen = optimizers.parameter_groups(net, net.encoder, make_job_settings(), [])
     assert {g["lr"] for g in frozen} == {optimizers.FRESH_LR}
 
 
 def test_biases_norms_and_embeddings_do_not_decay_and_each_parameter_stands_in_one_group() -> None:
-    net = Net()
-    groups = optimizers.parameter_groups(net, net.encoder, job(weight_decay=0.1), [])
+    net = EncoderWithHead()
+    groups = optimizers.parameter_groups(net, net.encoder, make_job_settings(weight_decay=0.1), [])
     found = rates(groups, net)
     assert sum(len(g["params"]) for g in groups) == len(list(net.parameters())) == len(found)
     assert {name for name, (_, decay) in found.items() if decay} == {"encoder.2.weight", "head.weight"}
 
 
 def test_a_plugins_own_groups_are_kept_and_core_groups_the_rest() -> None:
-    net = Net()
+    net = EncoderWithHead()
     own = [{"params": [net.head.weight], "lr_scale": 0.5, "weight_decay": 0.0}]
-    found = rates(optimizers.parameter_groups(net, None, job(lr=1e-2, weight_decay=0.1), own), net)
+    found = rates(optimizers.parameter_groups(net, None, make_job_settings(lr=1e-2, weight_decay=0.1), own), net)
     assert found["head.weight"] == (5e-3, 0.0)
     assert found["head.bias"] == (1e-2, 0.0)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adamw", "AdamW"), ("adam", "Adam"), ("sgd", "SGD")])
 def test_optimizer_chooses_the_optimizer(name: str, kind: str) -> None:
-    net = Net()
-    settings = job(optimizer=name, momentum=0.7, adam_epsilon=1e-5)
+    net = EncoderWithHead()
+    settings = make_job_settings(optimizer=name, momentum=0.7, adam_epsilon=1e-5)
     made = optimizers.build_optimizer(optimizers.parameter_groups(net, None, settings, []), settings)
     assert type(made).__name__ == kind
     assert made.defaults.get("momentum", 0.7) == 0.7
@@ -89,7 +76,7 @@ def test_optimizer_chooses_the_optimizer(name: str, kind: str) -> None:
 
 
 def learning_rates(steps: int, **changes: Any) -> list[float]:
-    settings = job(lr=1.0, optimizer="sgd", **changes)
+    settings = make_job_settings(lr=1.0, optimizer="sgd", **changes)
     optimizer = optimizers.build_optimizer([{"params": [nn.Parameter(torch.zeros(1))], "lr": 1.0}], settings)
     schedule = optimizers.build_scheduler(optimizer, settings, steps)
     seen = []
@@ -132,7 +119,7 @@ def test_precision_is_what_was_asked_for_or_the_next_best_with_a_warning(
     changes: dict[str, Any], flags: set[str], chosen: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert precision.choose_precision(job(**changes), frozenset(flags)) == chosen
+    assert precision.choose_precision(make_job_settings(**changes), frozenset(flags)) == chosen
     missed = changes in ({"precision": "bf16"}, {"fp16": True}, {"precision": "fp16"})
     assert bool(caplog.records) == missed
 
@@ -155,7 +142,7 @@ def test_a_gpu_has_bf16_from_ampere_on_whatever_torch_emulates(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA X")
-    choice = precision.decide_precision(job(**changes), frozenset())
+    choice = precision.decide_precision(make_job_settings(**changes), frozenset())
     assert (choice.precision, choice.why) == (chosen, why)
     assert choice.missed == (changes == {"precision": "bf16"} and capability < (8, 0))
 
@@ -175,10 +162,10 @@ def test_what_was_asked_for_and_why_it_is_this_precision_is_kept_and_logged(
     changes: dict[str, Any], flags: set[str], told: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    found = precision.decide_precision(job(**changes), frozenset(flags)).told()
+    found = precision.decide_precision(make_job_settings(**changes), frozenset(flags)).told()
     assert found == dict(zip(("precision", "precision_asked", "precision_why"), told, strict=True))
     with caplog.at_level("INFO", "fusionzoo"):
-        precision.choose_precision(job(**changes), frozenset(flags))
+        precision.choose_precision(make_job_settings(**changes), frozenset(flags))
     assert told[2] in caplog.text
     assert told[0] in caplog.text
 
@@ -203,7 +190,9 @@ def test_a_figure_that_the_rows_do_not_define_is_left_out_and_never_made_up() ->
 
 
 def test_an_epoch_has_every_row_once_and_another_order_than_the_next() -> None:
-    loader = SplitsDataModule(split(103), split(11), job(batch_size=8)).train_dataloader()
+    loader = SplitsDataModule(
+        make_random_split(103), make_random_split(11), make_job_settings(batch_size=8)
+    ).train_dataloader()
     orders = []
     for epoch in (0, 1, 0):
         loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
@@ -214,7 +203,7 @@ def test_an_epoch_has_every_row_once_and_another_order_than_the_next() -> None:
 
 
 def test_some_training_categories_are_shown_as_unknown_and_validation_ones_never() -> None:
-    data, settings = split(400), job(batch_size=50, unknown_category_rate=0.2)
+    data, settings = make_random_split(400), make_job_settings(batch_size=50, unknown_category_rate=0.2)
     module = SplitsDataModule(data, data, settings)
     shown = torch.cat([b.categories[b.row.argsort()] for b in module.train_dataloader()])
     rows = torch.cat([b.row.sort().values for b in module.train_dataloader()])

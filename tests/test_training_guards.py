@@ -38,7 +38,7 @@ from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.guards import convergence, divergence, memory
 from fusionzoo.training.module import Classifier
 from shop import JobFolder, shop_rows
-from test_training import job, split
+from training_helpers import make_job_settings, make_random_split
 
 Change = Callable[["Scripted", Batch, Tensor], Tensor | ModelOutput]
 
@@ -61,9 +61,9 @@ def fit(
 ) -> tuple[Scripted, SplitsDataModule, Trainer]:
     """Train on 60 rows, 8 to a batch, named 'a0' to 'a59', with all guards and checkpoints."""
     torch.manual_seed(0)
-    rows = split(60)
+    rows = make_random_split(60)
     data = replace(rows, ids=pa.array([f"a{i}" for i in range(60)]))
-    settings = job(batch_size=8, lr=0.01, unknown_category_rate=0, **changes)
+    settings = make_job_settings(batch_size=8, lr=0.01, unknown_category_rate=0, **changes)
     model, splits = Scripted(change), SplitsDataModule(data, data, settings)
     steps = optimizers.steps_per_epoch(splits.steps, settings) * epochs
     trainer = Trainer(
@@ -89,7 +89,7 @@ def fit(
 
 def rows_of_batch(number: int, **changes: Any) -> list[str]:
     """Ids of the rows of a training batch, counted from 1 over the epochs."""
-    splits = SplitsDataModule(split(60), split(60), job(batch_size=8, **changes))
+    splits = SplitsDataModule(make_random_split(60), make_random_split(60), make_job_settings(batch_size=8, **changes))
     epoch, batch = divmod(number - 1, splits.steps)
     return [f"a{row}" for row in splits.order.batches(epoch)[batch]]
 
@@ -242,7 +242,7 @@ def test_under_fp16_gradients_may_overflow_but_not_for_ever() -> None:
     scaled = pytest.MonkeyPatch()
     scaled.setattr(Trainer, "precision", "16-mixed")
     try:
-        guard = divergence.DivergenceGuard(job(), split(60).ids)
+        guard = divergence.DivergenceGuard(make_job_settings(), make_random_split(60).ids)
         for step in range(1, divergence.MAX_OVERFLOWS):
             guard._judge(trainer, look((0, 1), step))
         guard._judge(trainer, look((0, 0), divergence.MAX_OVERFLOWS))
@@ -252,7 +252,7 @@ def test_under_fp16_gradients_may_overflow_but_not_for_ever() -> None:
             guard._judge(trainer, look((0, 1), divergence.MAX_OVERFLOWS))
         scaled.setattr(Trainer, "precision", "bf16-mixed")
         with pytest.raises(TrainingDivergedError, match='precision: "32"'):
-            divergence.DivergenceGuard(job(), split(60).ids)._judge(trainer, look((0, 1), 1))
+            divergence.DivergenceGuard(make_job_settings(), make_random_split(60).ids)._judge(trainer, look((0, 1), 1))
     finally:
         scaled.undo()
 
@@ -262,8 +262,8 @@ def worker(rank: int, store: str, folder: Path, told: Any) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=store, LOCAL_RANK=str(rank), WORLD_SIZE="2")
     os.environ.update(NODE_RANK="0", RANK=str(rank))
     torch.set_num_threads(1)
-    data = replace(split(60), ids=pa.array([f"a{i}" for i in range(60)]))
-    settings = job(batch_size=8, lr=0.01, unknown_category_rate=0)
+    data = replace(make_random_split(60), ids=pa.array([f"a{i}" for i in range(60)]))
+    settings = make_job_settings(batch_size=8, lr=0.01, unknown_category_rate=0)
 
     def change(model: Scripted, batch: Batch, logits: Tensor) -> Tensor:
         bad = torch.ones(batch.rows, 1)
@@ -336,7 +336,7 @@ def test_of_several_processes_each_ends_and_names_the_row_whichever_had_it(tmp_p
 def test_a_rate_that_no_pretrained_encoder_learns_at_is_told_with_the_usual_ones(
     optimizer: str, lr: float | None, scale: float, words: str | None
 ) -> None:
-    settings = job(optimizer=optimizer, lr=lr, encoder_lr_scale=scale)
+    settings = make_job_settings(optimizer=optimizer, lr=lr, encoder_lr_scale=scale)
     assert convergence.check_learning_rate(settings, tuned=False) is None
     told = convergence.check_learning_rate(settings, tuned=True)
     assert (told is None) if words is None else (told is not None and words in told and "Fix: set lr" in told)
@@ -435,7 +435,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_told_with_settings_that_need_h
     with pytest.raises(BatchMemoryError) as caught:
         fit(change, tmp_path, accumulate_grad_batches=2)
     told, fix = caught.value.parts
-    splits = SplitsDataModule(split(60), split(60), job(batch_size=8))
+    splits = SplitsDataModule(make_random_split(60), make_random_split(60), make_job_settings(batch_size=8))
     lengths = splits.train.row_tokens()
     costs = [len(rows) * int(lengths[rows].max()) for rows in splits.order.batches(0)]
     if while_training:
@@ -464,7 +464,7 @@ def test_any_other_exception_of_a_training_stays_what_it_is(tmp_path: Path) -> N
 
 def test_the_advice_halves_what_the_batch_has_and_never_names_what_would_not_help() -> None:
     def advice(size: memory.BatchSize, chosen: str = "bf16-mixed", **changes: Any) -> list[str]:
-        return [told.split(" with ")[0] for told in memory.smaller_settings(job(**changes), size, chosen)]
+        return [told.split(" with ")[0] for told in memory.smaller_settings(make_job_settings(**changes), size, chosen)]
 
     long = memory.BatchSize(32, 320, 512)
     assert advice(long, batch_size=32) == [
@@ -480,10 +480,12 @@ def test_the_advice_halves_what_the_batch_has_and_never_names_what_would_not_hel
 
 
 def test_scoring_that_runs_out_of_memory_names_the_largest_batch_of_its_splits() -> None:
-    data = split(60)
+    data = make_random_split(60)
     with (
         pytest.raises(BatchMemoryError) as caught,
-        memory.explain_scoring_memory([split(7), data], job(batch_size=20), torch.device("cpu")),
+        memory.explain_scoring_memory(
+            [make_random_split(7), data], make_job_settings(batch_size=20), torch.device("cpu")
+        ),
     ):
         raise MemoryError
     longest = int(data.row_tokens().max())
@@ -561,7 +563,7 @@ def test_a_val_whose_classes_all_have_weight_0_is_refused_before_the_first_step(
 
 @pytest.mark.parametrize("value", [float("nan"), None])
 def test_a_metric_without_a_value_is_an_error_and_no_silent_stop(value: float | None) -> None:
-    guard = divergence.ValidationGuard(job(early_stop_metric="val/auroc"), split(9))
+    guard = divergence.ValidationGuard(make_job_settings(early_stop_metric="val/auroc"), make_random_split(9))
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     with pytest.MonkeyPatch.context() as patched:
         found = {} if value is None else {"val/auroc": torch.tensor(value)}

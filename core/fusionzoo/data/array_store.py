@@ -51,7 +51,7 @@ def write(folder: Path, blocks: Iterable[EncodedSplit]) -> None:
             "pad_id": pad_id,
             "dropped_tokens": dropped_tokens,
             "empty_texts": empty_texts,
-            "doubled_ids": doubled.count(),
+            "duplicate_ids": doubled.count(),
         }
     (folder / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
 

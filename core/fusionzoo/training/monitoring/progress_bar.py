@@ -34,7 +34,7 @@ class ProgressBar(Callback):
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(20),
-            TextColumn("{task.percentage:>3.0f}% {task.fields[figures]}"),
+            TextColumn("{task.percentage:>3.0f}% {task.fields[metrics]}"),
             transient=True,
         )
         self._task = self._progress.add_task("", total=None, metrics="", visible=False)
