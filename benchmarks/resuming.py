@@ -29,6 +29,8 @@ DATA, STEPS, GOAL = "womens_clothing", 6, 5.0
 
 def child(stop_before: int, checkpoints: Path, root: Path) -> None:
     """Run the job until a step begins; prints the seconds, without imports."""
+    from fusionzoo.architecture import choose_architecture
+    from fusionzoo.hyperparameters.parsing import read_hyperparameters
     from fusionzoo.sagemaker.paths import Paths
     from fusionzoo.training.job import train
     from fusionzoo.training.module import Classifier
@@ -43,7 +45,8 @@ def child(stop_before: int, checkpoints: Path, root: Path) -> None:
         return original(self, *arguments)
 
     Classifier.training_step = counted  # type: ignore[method-assign]
-    train(Paths(root, checkpoints, root / "cache"))
+    paths = Paths(root, checkpoints, root / "cache")
+    train(paths, choose_architecture(read_hyperparameters(paths)))
 
 
 def seconds(stop_before: int, checkpoints: Path, root: Path) -> float:

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import logging
 import statistics
 import sys
@@ -275,9 +274,8 @@ def auroc(train_rows: int, val_rows: int, seeds: Sequence[int]) -> None:
                 paths = paths_in(Path(folder))
                 data.write(paths, seed, Size(train_rows, val_rows, 1))
                 changes = {"seed": seed, "group_by_length": grouped}
-                paths.hyperparameters.parent.mkdir(parents=True)
-                paths.hyperparameters.write_text(json.dumps({**hyperparameters(name, "multimodal_bert"), **changes}))
-                found[grouped] = job.train(paths).metrics("val")["auroc"]
+                architecture = choose_architecture({**hyperparameters(name, "multimodal_bert"), **changes})
+                found[grouped] = job.train(paths, architecture).metrics("val")["auroc"]
         if found[True] is None or found[False] is None:
             raise SystemExit("The rows of val have one class only.\nFix: give more of them.")
         differences.append(found[True] - found[False])

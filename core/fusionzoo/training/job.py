@@ -14,12 +14,11 @@ import torch
 from torch import nn
 
 from fusionzoo import errors
-from fusionzoo.architecture import Architecture, choose_architecture
+from fusionzoo.architecture import Architecture
 from fusionzoo.artifacts import model_folder, onnx_export, prediction_files
 from fusionzoo.artifacts.file_names import ONNX_FILE, PREDICT_RESULTS_FILE
 from fusionzoo.atomic_files import check_writable, staged_folder, translate_write_errors
 from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
-from fusionzoo.hyperparameters import parsing
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import precision, torch_compile
@@ -42,8 +41,12 @@ CHANNELS = ("train", "val", "test")
 MIN_ROWS_PER_GPU = 8  # per step and GPU
 
 
-def train(paths: Paths, world: World = SINGLE_PROCESS, termination: Termination | None = None) -> Report | None:
-    """Run the job whose folders are `paths`, as one of its processes; `termination` may ask it to stop.
+def train(
+    paths: Paths, architecture: Architecture, world: World = SINGLE_PROCESS, termination: Termination | None = None
+) -> Report | None:
+    """Train the architecture, whose settings are resolved, in the folders `paths`, as one process of the job.
+
+    `termination` may request a stop.
 
     Returns:
         The evaluation of the best checkpoint; None but in the first process, which writes it.
@@ -53,7 +56,6 @@ def train(paths: Paths, world: World = SINGLE_PROCESS, termination: Termination 
     """
     phases = Phases()
     phases.begin(PREPARE)
-    architecture = choose_architecture(parsing.read_hyperparameters(paths))
     for told in architecture.hyperparameters.warnings:
         log.warning(told)
     job = architecture.job

@@ -17,7 +17,7 @@ from torch.distributed.run import parse_args
 from torch.distributed.run import run as torchrun
 
 from fusionzoo import errors
-from fusionzoo.architecture import choose_architecture
+from fusionzoo.architecture import Architecture, choose_architecture
 from fusionzoo.hyperparameters import parsing
 from fusionzoo.sagemaker.paths import Hosts, Paths, write_failure
 from fusionzoo.settings import JobSettings
@@ -51,10 +51,12 @@ def run_training(paths: Paths) -> None:
         errors.ZooError: something a user can mend.
     """
     world, hosts = World.from_environment(os.environ), paths.hosts()
+    architecture: Architecture | None = None
     if world is None:
-        chosen = plan_processes(choose_architecture(parsing.read_hyperparameters(paths)).job, hosts, os.environ)
-        if chosen.processes > 1:
-            start_processes(chosen, paths)
+        architecture = choose_architecture(parsing.read_hyperparameters(paths))
+        plan = plan_processes(architecture.job, hosts, os.environ)
+        if plan.processes > 1:
+            start_processes(plan, paths)
             return
     interface = None if hosts is None else hosts.interface
     world = world or SINGLE_PROCESS
@@ -64,7 +66,8 @@ def run_training(paths: Paths) -> None:
         process_group(world, interface, termination, lambda why: write_failure(paths.failure, why)),
         termination.told(),  # before the other processes are
     ):
-        train(paths, world, termination)
+        # A process that torchrun started reads the settings here, so that the others learn of an error in them.
+        train(paths, architecture or choose_architecture(parsing.read_hyperparameters(paths)), world, termination)
 
 
 def plan_processes(job: JobSettings, hosts: Hosts | None, environ: Mapping[str, str]) -> ProcessPlan:
