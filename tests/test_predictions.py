@@ -1,4 +1,4 @@
-"""artifacts/prediction_files.py: what leaves the job row by row."""
+"""Prediction files: columns, formats, and the check that each file reads back as it was written."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import datetime
 import decimal
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -19,33 +20,42 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fusionzoo.artifacts import prediction_files as module
-from fusionzoo.artifacts.prediction_files import plain_ids, prediction_columns, write_predict_results, write_predictions
+from fusionzoo.artifacts import predictions
+from fusionzoo.artifacts.prediction_files import write_predict_results, write_predictions
+from fusionzoo.artifacts.prediction_formats import PREDICTION_FORMATS
+from fusionzoo.artifacts.predictions import Predictions, plain_ids, prediction_columns
+from fusionzoo.data.reading.channel import Format
 from fusionzoo.errors import OutputError, PredictionColumnsError, ScoresError
 
-FORMATS = ("csv", "tsv", "parquet", "jsonl")
-PLAIN_IDS = pa.array([11, 12, 13])
-AWKWARD = np.array([[0.1, 0.9], [1 / 3, 2 / 3], [1e-30, 1.0]], dtype=np.float32)
+FORMATS = get_args(Format)
+IDS = pa.array([11, 12, 13])
+HARD_TO_FORMAT = np.array([[0.1, 0.9], [1 / 3, 2 / 3], [1e-30, 1.0]], dtype=np.float32)
 
 
-def scores(rows: int, classes: int, seed: int = 0) -> np.ndarray:
+def random_probabilities(rows: int, classes: int, seed: int = 0) -> np.ndarray:
     drawn = np.random.default_rng(seed).random((rows, classes)).astype(np.float32)
     return drawn / drawn.sum(axis=1, keepdims=True)
 
 
-def write(path: Path, format: str, ids: pa.Array = PLAIN_IDS, **other: Any) -> None:
-    arguments: dict[str, Any] = {
+def make_predictions(ids: pa.Array = IDS, **changes: Any) -> Predictions:
+    """Predictions of two classes, with other fields where `changes` has them."""
+    fields: dict[str, Any] = {
         "id_name": "order id",
         "label_name": "target",
         "classes": ["no", "yes"],
+        "ids": ids,
         "y_true": np.arange(len(ids)) % 2,
-        "probabilities": AWKWARD if len(ids) == 3 else scores(len(ids), 2),
+        "probabilities": HARD_TO_FORMAT if len(ids) == 3 else random_probabilities(len(ids), 2),
     }
-    write_predictions(path, format, ids, **{**arguments, **other})
+    return Predictions(**{**fields, **changes})
 
 
-def read(path: Path, format: str, types: dict[str, pa.DataType] | None = None) -> pa.Table:
-    """The file as another program would read it, columns of these types."""
+def write(path: Path, format: Format, ids: pa.Array = IDS, **changes: Any) -> None:
+    write_predictions(path, format, make_predictions(ids, **changes))
+
+
+def read(path: Path, format: Format, types: dict[str, pa.DataType] | None = None) -> pa.Table:
+    """Read the file as another program would, with these column types."""
     if format == "parquet":
         return pq.read_table(path)
     if format == "jsonl":
@@ -57,8 +67,12 @@ def read(path: Path, format: str, types: dict[str, pa.DataType] | None = None) -
     )
 
 
+def test_every_format_of_a_channel_is_a_format_of_predictions() -> None:
+    assert set(PREDICTION_FORMATS) == set(FORMATS)
+
+
 @pytest.mark.parametrize("format", FORMATS)
-def test_columns_are_id_label_probabilities_and_predicted_label(tmp_path: Path, format: str) -> None:
+def test_columns_are_id_label_probabilities_and_predicted_label(tmp_path: Path, format: Format) -> None:
     write(tmp_path / "file", format)
     table = read(tmp_path / "file", format)
     assert table.column_names == ["order id", "target", "prob_no", "prob_yes", "predicted_target"]
@@ -68,23 +82,23 @@ def test_columns_are_id_label_probabilities_and_predicted_label(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_probabilities_read_back_as_the_same_float32(tmp_path: Path, format: str) -> None:
-    numbers = np.random.default_rng(0).integers(1, 2**30, 2000, dtype=np.int32).view(np.float32)  # every exponent
-    written = np.stack([numbers, 1 - numbers], axis=1)
+def test_probabilities_read_back_as_the_same_float32(tmp_path: Path, format: Format) -> None:
+    every_exponent = np.random.default_rng(0).integers(1, 2**30, 2000, dtype=np.int32).view(np.float32)
+    written = np.stack([every_exponent, 1 - every_exponent], axis=1)
     write(tmp_path / "file", format, pa.array(range(2000)), probabilities=written)
     table = read(tmp_path / "file", format, {"prob_no": pa.float32(), "prob_yes": pa.float32()})
-    found = np.stack([table[name].to_numpy().astype(np.float32) for name in ("prob_no", "prob_yes")], axis=1)
-    assert found.view(np.int32).tolist() == written.view(np.int32).tolist()
+    read_back = np.stack([table[name].to_numpy().astype(np.float32) for name in ("prob_no", "prob_yes")], axis=1)
+    assert read_back.view(np.int32).tolist() == written.view(np.int32).tolist()
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_rows_keep_their_order_over_several_blocks(
-    tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, format: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CELLS_PER_BLOCK", 1)
+    monkeypatch.setattr(predictions, "CELLS_PER_BLOCK", 1)
     ids = np.random.default_rng(0).permutation(1000)
     chunked = pa.chunked_array([ids[:300], ids[300:]])
-    y_true, probabilities = ids % 3, scores(1000, 3)
+    y_true, probabilities = ids % 3, random_probabilities(1000, 3)
     write(tmp_path / "file", format, chunked, classes=[5, 7, 9], y_true=y_true, probabilities=probabilities)
     table = read(tmp_path / "file", format)
     assert table["order id"].to_pylist() == ids.tolist()
@@ -95,14 +109,14 @@ def test_rows_keep_their_order_over_several_blocks(
 @pytest.mark.parametrize("format", FORMATS)
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ids=st.lists(st.text(max_size=8) | st.sampled_from(["007", 'a"b', "x,y", "l1\nl2", "a\tb", "\r\n", "", "NA"])))
-def test_text_ids_come_out_as_they_went_in(tmp_path: Path, format: str, ids: list[str]) -> None:
+def test_text_ids_are_written_unchanged(tmp_path: Path, format: Format, ids: list[str]) -> None:
     write(tmp_path / "file", format, pa.array(ids, pa.string()))
     table = read(tmp_path / "file", format, {"order id": pa.string()})
     assert (table["order id"].to_pylist() if ids else []) == ids
 
 
 @pytest.mark.parametrize("format", ["csv", "tsv"])
-def test_csv_is_read_by_python_too(tmp_path: Path, format: str) -> None:
+def test_the_csv_module_of_python_reads_the_file(tmp_path: Path, format: Format) -> None:
     ids = ["007", 'a "quoted" id', "comma, tab\t", "two\nlines"]
     write(tmp_path / "file", format, pa.array(ids), label_name='the "label"', classes=["a,b", "c\td"])
     text = io.StringIO((tmp_path / "file").read_bytes().decode("utf-8"), newline="")
@@ -143,7 +157,7 @@ def test_ids_of_every_type_keep_type_and_value(tmp_path: Path, ids: pa.Array) ->
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("classes", [[0, 1], [0.5, 2.0], [False, True], ["no", "yes"]], ids=str)
-def test_labels_come_out_as_they_came(tmp_path: Path, format: str, classes: list[Any]) -> None:
+def test_labels_are_written_unchanged(tmp_path: Path, format: Format, classes: list[Any]) -> None:
     write(tmp_path / "file", format, classes=classes)
     table = read(tmp_path / "file", format)
     assert table["target"].to_pylist() == [classes[0], classes[1], classes[0]]
@@ -152,7 +166,7 @@ def test_labels_come_out_as_they_came(tmp_path: Path, format: str, classes: list
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_split_without_rows_has_a_file_without_rows(tmp_path: Path, format: str) -> None:
+def test_a_split_without_rows_has_a_file_without_rows(tmp_path: Path, format: Format) -> None:
     write(tmp_path / "file", format, pa.array([], pa.int64()))
     assert read(tmp_path / "file", format).num_rows == 0
     assert (format == "jsonl") == ((tmp_path / "file").stat().st_size == 0)
@@ -164,12 +178,12 @@ def test_json_lines_are_utf8_and_strict(tmp_path: Path) -> None:
     assert "日本" in lines[1]
     assert "né" in lines[0]
     write(tmp_path / "file", "jsonl", pa.array([1.5, float("nan"), None]))
-    found = [json.loads(line, parse_constant=pytest.fail)["order id"] for line in (tmp_path / "file").open("rb")]
-    assert found == [1.5, None, None]
+    ids = [json.loads(line, parse_constant=pytest.fail)["order id"] for line in (tmp_path / "file").open("rb")]
+    assert ids == [1.5, None, None]
 
 
 def test_each_of_a_hundred_classes_has_its_own_column(tmp_path: Path) -> None:
-    probabilities = scores(10_000, 100)
+    probabilities = random_probabilities(10_000, 100)
     write(
         tmp_path / "file",
         "parquet",
@@ -192,14 +206,14 @@ def test_each_of_a_hundred_classes_has_its_own_column(tmp_path: Path) -> None:
         ("id", "y", [1, 1.0], "prob_1"),
     ],
 )
-def test_columns_that_would_have_one_name_are_refused_and_named(
+def test_duplicate_column_names_are_an_error_that_names_them(
     id_name: str, label_name: str, classes: list[Any], name: str
 ) -> None:
     with pytest.raises(PredictionColumnsError, match=f"'{name}'"):
         prediction_columns(id_name, label_name, classes)
 
 
-def test_labels_that_are_text_here_and_numbers_there_are_refused() -> None:
+def test_labels_of_mixed_types_are_an_error() -> None:
     assert prediction_columns("id", "y", [1, 2.5])[2:4] == ["prob_1", "prob_2.5"]
     with pytest.raises(PredictionColumnsError, match="one type"):
         prediction_columns("id", "y", [0, 1, "2"])
@@ -207,36 +221,34 @@ def test_labels_that_are_text_here_and_numbers_there_are_refused() -> None:
         prediction_columns("id", "y", [True, 0])
 
 
-def test_arguments_that_do_not_fit_each_other_write_nothing(tmp_path: Path) -> None:
+def test_fields_that_do_not_fit_each_other_are_an_error() -> None:
     with pytest.raises(ScoresError, match="shapes"):
-        write(tmp_path / "file", "csv", probabilities=scores(4, 2))
+        make_predictions(probabilities=random_probabilities(4, 2))
     with pytest.raises(ScoresError, match="shapes"):
-        write(tmp_path / "file", "csv", classes=["a", "b", "c"])
+        make_predictions(classes=["a", "b", "c"])
     with pytest.raises(ScoresError, match="first in row 1"):
-        write(tmp_path / "file", "csv", probabilities=np.array([[0.5, 0.5], [np.nan, 1], [1, 0]], np.float32))
-    assert list(tmp_path.iterdir()) == []
+        make_predictions(probabilities=np.array([[0.5, 0.5], [np.nan, 1], [1, 0]], np.float32))
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("fault", ["a row lost", "a probability changed"])
-def test_a_file_that_does_not_read_back_as_written_is_refused(
-    tmp_path: Path, format: str, fault: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("damage", ["a row lost", "a probability changed"])
+def test_a_file_that_reads_back_differently_is_an_error(
+    tmp_path: Path, format: Format, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_bytes(b"old")
-    honest, read_back = module._FORMATS[format]
+    file_format = PREDICTION_FORMATS[format]
 
-    def faulty(file: Any, schema: pa.Schema, blocks: Any) -> None:
-        table = pa.Table.from_batches(blocks)
-        if fault == "a row lost":
+    def write_damaged(file: Any, schema: pa.Schema, batches: Any) -> None:
+        table = pa.Table.from_batches(batches)
+        if damage == "a row lost":
             table = table.slice(1)
         else:
             table = table.set_column(2, schema.field(2), pa.array(np.array([0.1, 0.4, 0.0], np.float32)))
-        honest(file, schema, iter(table.to_batches()))
+        file_format.write(file, schema, iter(table.to_batches()))
 
-    monkeypatch.setitem(module._FORMATS, format, (faulty, read_back))
-    with pytest.raises(
-        OutputError, match=r"reads back with \(2, 2\)" if fault == "a row lost" else "in 2 rows, first in row 1"
-    ):
+    monkeypatch.setitem(PREDICTION_FORMATS, format, replace(file_format, write=write_damaged))
+    message = r"reads back with \(2, 2\)" if damage == "a row lost" else "in 2 rows, first in row 1"
+    with pytest.raises(OutputError, match=message):
         write(tmp_path / "file", format)
     assert (tmp_path / "file").read_bytes() == b"old"
 
@@ -260,28 +272,30 @@ def test_a_file_that_does_not_read_back_as_written_is_refused(
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
 )
 def test_predict_results_load_safely_with_ids_of_every_type(tmp_path: Path, ids: pa.Array, expected: list[Any]) -> None:
-    y_true = np.array([0, 1, 1], np.int32)
-    write_predict_results(tmp_path / "predict_results.pth", ids, y_true, AWKWARD, ["no", "yes"], "test")
-    found = torch.load(tmp_path / "predict_results.pth", weights_only=True)
-    assert found["ids"] == expected == plain_ids(ids)
-    assert [type(value) for value in found["ids"]] == [type(value) for value in expected]
-    assert found["y_true"].dtype == torch.int64
-    assert found["y_true"].tolist() == [0, 1, 1]
-    assert found["y_pred"].dtype == torch.float32
-    assert torch.equal(found["y_pred"], torch.tensor(AWKWARD))
-    assert found["classes"] == ["no", "yes"]
-    assert found["split"] == "test"
-    assert sorted(found) == ["classes", "ids", "split", "y_pred", "y_true"]
+    predictions = make_predictions(ids, y_true=np.array([0, 1, 1], np.int32))
+    write_predict_results(tmp_path / "predict_results.pth", predictions, "test")
+    results = torch.load(tmp_path / "predict_results.pth", weights_only=True)
+    assert results["ids"] == expected == plain_ids(ids)
+    assert [type(value) for value in results["ids"]] == [type(value) for value in expected]
+    assert results["y_true"].dtype == torch.int64
+    assert results["y_true"].tolist() == [0, 1, 1]
+    assert results["y_pred"].dtype == torch.float32
+    assert torch.equal(results["y_pred"], torch.tensor(HARD_TO_FORMAT))
+    assert results["classes"] == ["no", "yes"]
+    assert results["split"] == "test"
+    assert sorted(results) == ["classes", "ids", "split", "y_pred", "y_true"]
 
 
-def test_predict_results_take_labels_that_numpy_made(tmp_path: Path) -> None:
-    classes = list(np.unique(["b", "a"]))
-    write_predict_results(tmp_path / "p.pth", PLAIN_IDS, np.zeros(3, int), AWKWARD, classes, "test")
+def test_predict_results_accept_labels_of_numpy_types(tmp_path: Path) -> None:
+    predictions = make_predictions(classes=list(np.unique(["b", "a"])))
+    write_predict_results(tmp_path / "p.pth", predictions, "test")
     assert torch.load(tmp_path / "p.pth", weights_only=True)["classes"] == ["a", "b"]
 
 
-def test_predict_results_that_do_not_read_back_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predict_results_that_read_back_differently_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch, "load", lambda *_, **__: {"y_pred": torch.zeros(3, 2)})
     with pytest.raises(OutputError, match="in 3 rows"):
-        write_predict_results(tmp_path / "p.pth", PLAIN_IDS, np.zeros(3, int), AWKWARD, [0, 1], "test")
+        write_predict_results(tmp_path / "p.pth", make_predictions(), "test")
     assert list(tmp_path.iterdir()) == []

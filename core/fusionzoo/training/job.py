@@ -17,6 +17,7 @@ from fusionzoo import errors
 from fusionzoo.architecture import Architecture
 from fusionzoo.artifacts import model_folder, onnx_export, prediction_files
 from fusionzoo.artifacts.file_names import ONNX_FILE, PREDICT_RESULTS_FILE
+from fusionzoo.artifacts.predictions import Predictions
 from fusionzoo.atomic_files import check_writable, staged_folder, translate_write_errors
 from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
 from fusionzoo.sagemaker.paths import Paths
@@ -184,23 +185,15 @@ def write_artifacts(
     report = evaluate({name: ScoredSplit(truth[name], values) for name, values in scores.items()}, classes)
     settings = architecture.data_settings
     shipped = "test" if "test" in scores else "val"
+    predictions = {
+        name: Predictions(settings.id_name, settings.label_name, classes, data.splits[name].ids, truth[name], values)
+        for name, values in scores.items()
+    }
     with staged_folder(paths.output_data) as folder:
-        for name, values in scores.items():
-            kind, split = data.channels[name].format, data.splits[name]
-            prediction_files.write_predictions(
-                folder / f"{name}_predictions.{kind}",
-                kind,
-                split.ids,
-                settings.id_name,
-                settings.label_name,
-                classes,
-                truth[name],
-                values,
-            )
-        ids = data.splits[shipped].ids
-        prediction_files.write_predict_results(
-            folder / PREDICT_RESULTS_FILE, ids, truth[shipped], scores[shipped], classes, shipped
-        )
+        for name, of_split in predictions.items():
+            format = data.channels[name].format
+            prediction_files.write_predictions(folder / f"{name}_predictions.{format}", format, of_split)
+        prediction_files.write_predict_results(folder / PREDICT_RESULTS_FILE, predictions[shipped], shipped)
         report.write(folder, {"training": dict(summary), "run": dict(run)})
         model_folder.write_model_folder(
             paths.model, architecture, data.preprocessor, model, data.splits["val"], scores["val"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture
-from fusionzoo.artifacts import prediction_files
+from fusionzoo.artifacts.predictions import prediction_columns
 from fusionzoo.data import encoding, splitting
 from fusionzoo.data.cache import Cache
 from fusionzoo.data.encoded import EncodedSplit
@@ -114,6 +114,6 @@ def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture,
     train, val, job = splits["train"], splits["val"], architecture.job
     if train.has_text and train.empty_texts == len(train):
         raise errors.DataError([errors.no_text(architecture.data_settings.text_columns)])
-    prediction_files.prediction_columns(job.id_name, job.label_name, classes)
+    prediction_columns(job.id_name, job.label_name, classes)
     if val.labels is not None and len(np.unique(val.labels)) < 2 and job.early_stop_metric.startswith("val/"):
         raise errors.DataError([errors.val_has_one_class(job.early_stop_metric)])
