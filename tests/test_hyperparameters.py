@@ -321,7 +321,7 @@ def test_all_faults_of_a_file_are_reported_at_once() -> None:
     message = refused(**wrong)
     for key in (*(wrong.keys() - {"text_name", "precision"}), "it needs text", "precision is 32"):
         assert key in message
-    assert "10 faults" in message
+    assert "10 problems" in message
 
 
 def test_faults_come_in_the_same_order_every_time() -> None:

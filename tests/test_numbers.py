@@ -234,9 +234,9 @@ def test_a_column_of_another_type_is_named_with_what_to_do(
         read(tmp_path, pa.array([value, None], kind))
     (fault,) = error.value.problems
     assert fault.where == "train/part-0.parquet, column 'price'"
-    assert "not numbers" in fault.problem
-    assert "convert it to numbers" in fault.remedy
-    assert ("cat_field_list" in fault.remedy) == is_category
+    assert "not numbers" in fault.message
+    assert "convert it to numbers" in fault.fix
+    assert ("cat_field_list" in fault.fix) == is_category
 
 
 @pytest.mark.parametrize("bad", ["1_000", "１２", "٣", "0x1f", "1e400", "1.2.3"])

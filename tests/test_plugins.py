@@ -145,7 +145,7 @@ def test_an_encoder_whose_layers_share_their_weights_is_loaded_and_none_of_them_
     assert torch.equal(encoder.backbone.state_dict()[word], theirs.state_dict()[word])
     with pytest.raises(SettingError, match="share") as refused:
         encoder.load_pretrained(settings.model_copy(update={"reinit_layers": 1}))
-    assert refused.value.key == "reinit_layers"
+    assert refused.value.setting == "reinit_layers"
 
 
 def test_a_frozen_encoder_keeps_its_weights_and_scores_without_dropout() -> None:
@@ -194,7 +194,7 @@ def test_a_bert_setting_that_cannot_work_is_refused_before_data_is_read(
     )
     with pytest.raises(SettingError) as refused:
         settings.resolve(job(**job_changes))
-    assert refused.value.key == key
+    assert refused.value.setting == key
 
 
 def test_a_tokenizer_with_more_tokens_than_the_encoder_knows_is_refused(minilm: str) -> None:

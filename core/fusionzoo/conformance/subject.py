@@ -218,7 +218,7 @@ def _settings(plugin: Plugin, changes: Mapping[str, Any]) -> ModelSettings:
         return kind.model_validate({**values, **changes})
     except ValidationError as refused:
         problems = [
-            errors.setting_refused(
+            errors.setting_problem(
                 ".".join(str(place) for place in error["loc"]) or plugin.name,
                 error["input"],
                 error["msg"],

@@ -1,4 +1,4 @@
-"""What every failure is: an error for the user, or one of several faults of an input."""
+"""The base classes: an error that a user can fix, and one of several problems of an input."""
 
 from __future__ import annotations
 
@@ -7,40 +7,66 @@ from dataclasses import dataclass
 
 from fusionzoo.errors.wording import pluralize
 
-LISTED_FAULTS = 20
+MAX_LISTED_PROBLEMS = 20
+MAX_MESSAGE_LENGTH = 1024
+"""Characters; SageMaker shows no more of them as a job's FailureReason."""
 
 
 class ZooError(Exception):
-    """Base of every error that a user can mend; `train.py` reports it without a stack trace."""
+    """Base of every error that a user can fix; `train.py` reports it without a stack trace.
+
+    Args:
+        message: what is wrong, in whole sentences; cut where it would push the fix out of a FailureReason.
+        fix: what the user can do about it, with its own full stop.
+        code: a stable identifier such as "FZ-D001", listed in docs/errors.md.
+    """
+
+    def __init__(self, message: str, fix: str = "", code: str = "") -> None:
+        self.message, self.fix, self.code = message, fix, code
+        super().__init__(message if not fix else _fitted(message, f"\nFix: {fix} [{code}]"))
 
     @property
     def parts(self) -> tuple[str, str]:
-        """What happened, and what to do about it, each on one line."""
-        problem, _, remedy = str(self).partition("\nFix: ")
-        return " ".join(problem.split()), " ".join(remedy.split())
+        """What is wrong, and the fix with the code; each on one line."""
+        message, _, fix = str(self).partition("\nFix: ")
+        return " ".join(message.split()), " ".join(fix.split())
+
+
+def _fitted(message: str, ending: str) -> str:
+    """Return the message with its ending, the message cut so that both fit into `MAX_MESSAGE_LENGTH`."""
+    room = MAX_MESSAGE_LENGTH - len(ending)
+    return (message if len(message) <= room else message[: room - 3] + "...") + ending
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: where it stands, what is wrong, and what to do about it."""
+    """One thing that is wrong with an input.
+
+    Attributes:
+        where: the channel, file, row, column or setting.
+        message: what is wrong there; a clause without a full stop.
+        fix: what the user can do about it; a clause without a full stop.
+        code: a stable identifier such as "FZ-D001", listed in docs/errors.md.
+    """
 
     where: str
-    problem: str
-    remedy: str
+    message: str
+    fix: str
+    code: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.problem}. Fix: {self.remedy}."
+        return f"{self.where}: {self.message}. Fix: {self.fix}." + (f" [{self.code}]" if self.code else "")
 
 
 class ProblemsError(ZooError):
-    """Several faults of one input, reported together; `faults` holds all of them."""
+    """All problems of one input, reported together; `problems` holds them."""
 
     heading = "{count} found"
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        lines = [self.heading.format(count=pluralize(len(self.problems), "fault"))]
-        lines += [f"- {fault}" for fault in self.problems[:LISTED_FAULTS]]
-        if len(self.problems) > LISTED_FAULTS:
-            lines.append(f"- and {len(self.problems) - LISTED_FAULTS} more")
+        lines = [self.heading.format(count=pluralize(len(self.problems), "problem"))]
+        lines += [f"- {problem}" for problem in self.problems[:MAX_LISTED_PROBLEMS]]
+        if len(self.problems) > MAX_LISTED_PROBLEMS:
+            lines.append(f"- and {len(self.problems) - MAX_LISTED_PROBLEMS} more")
         super().__init__("\n".join(lines))

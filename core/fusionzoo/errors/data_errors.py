@@ -22,25 +22,26 @@ class DataError(ProblemsError):
 class ValuesProblem(Problem):
     """Values of one column that cannot be used; those of several blocks of a file are one fault."""
 
-    thing: str
-    wrong: str
-    count: int
-    examples: tuple[tuple[str, object], ...]  # rows and their values, the first ones
+    noun: str = ""
+    description: str = ""
+    count: int = 0
+    examples: tuple[tuple[str, object], ...] = ()
+    """The first rows and their values."""
 
     @classmethod
     def of(
-        cls, where: str, thing: str, wrong: str, count: int, examples: Sequence[tuple[str, object]], remedy: str
+        cls, where: str, what: tuple[str, str], count: int, examples: Sequence[tuple[str, object]], fix: str, code: str
     ) -> ValuesProblem:
-        """The fault of `count` things, of which `examples` are the first."""
+        """Return the problem of `count` values; `what` is a noun and what is wrong, such as ("label", "null")."""
+        noun, description = what
         shown = tuple(examples[:3])
-        return cls(
-            where, f"{pluralize(count, thing)} {wrong}: {shown_examples(shown)}", remedy, thing, wrong, count, shown
-        )
+        message = f"{pluralize(count, noun)} {description}: {shown_examples(shown)}"
+        return cls(where, message, fix, code, noun, description, count, shown)
 
-    def and_then(self, other: ValuesProblem) -> ValuesProblem:
-        """This fault and the same one of a later block as one."""
-        examples = self.examples + other.examples
-        return self.of(self.where, self.thing, self.wrong, self.count + other.count, examples, self.remedy)
+    def merged_with(self, other: ValuesProblem) -> ValuesProblem:
+        """Return this problem and the same one of a later block as one."""
+        what, count = (self.noun, self.description), self.count + other.count
+        return self.of(self.where, what, count, self.examples + other.examples, self.fix, self.code)
 
 
 class ProblemLog:
@@ -65,10 +66,10 @@ class ProblemLog:
 
     def keep(self, fault: Problem) -> None:
         """Keep a fault; of the same values of a file there is one, however many blocks they stand in."""
-        key = (fault.where, fault.wrong) if isinstance(fault, ValuesProblem) else fault
+        key = (fault.where, fault.description) if isinstance(fault, ValuesProblem) else fault
         earlier = self._faults.get(key)
         if isinstance(earlier, ValuesProblem) and isinstance(fault, ValuesProblem):
-            fault = earlier.and_then(fault)
+            fault = earlier.merged_with(fault)
         self._faults[key] = fault
 
     def raise_if_any(self) -> None:
@@ -192,7 +193,7 @@ def line_not_object(name: str, line: int) -> Problem:
 
 def not_numbers(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Problem:
     remedy = "mend the values (empty is missing), or put the column into cat_field_list"
-    return ValuesProblem.of(f"{name}, column '{column}'", "value", "not a finite number", count, examples, remedy)
+    return ValuesProblem.of(f"{name}, column '{column}'", ("value", "not a finite number"), count, examples, remedy, "")
 
 
 def column_without_numbers(name: str, column: str, kind: str, is_category: bool) -> Problem:
@@ -263,19 +264,19 @@ def balance_without_rows(column: str, absent: Sequence[object]) -> Problem:
 
 def labels_null(name: str, column: str, count: int, rows: Sequence[str]) -> Problem:
     examples = [(row, None) for row in rows]
-    return ValuesProblem.of(f"{name}, column '{column}'", "label", "null", count, examples, "drop these rows")
+    return ValuesProblem.of(f"{name}, column '{column}'", ("label", "null"), count, examples, "drop these rows", "")
 
 
 def labels_infinite(name: str, column: str, count: int, rows: Sequence[str]) -> Problem:
     examples = [(row, None) for row in rows]
-    return ValuesProblem.of(f"{name}, column '{column}'", "label", "infinite", count, examples, "drop these rows")
+    return ValuesProblem.of(f"{name}, column '{column}'", ("label", "infinite"), count, examples, "drop these rows", "")
 
 
 def labels_unseen(
     name: str, column: str, count: int, examples: Sequence[tuple[str, object]], classes: Sequence[object]
 ) -> Problem:
     remedy = f"mend them, or put such rows into train; known are {quoted(classes[:10])}"
-    return ValuesProblem.of(f"{name}, column '{column}'", "label", "never seen in train", count, examples, remedy)
+    return ValuesProblem.of(f"{name}, column '{column}'", ("label", "never seen in train"), count, examples, remedy, "")
 
 
 def labels_against_num_classes(

@@ -12,11 +12,20 @@ from fusionzoo.errors.wording import nearest_names, pluralize, quoted, short
 
 
 class SettingError(ZooError):
-    """A setting's value cannot work in this job; raised by `ModelSettings.resolve` and by plugins' builders."""
+    """A setting's value cannot work in this job; raised by `ModelSettings.resolve` and by plugins' builders.
 
-    def __init__(self, key: str, value: object, problem: str, remedy: str) -> None:
-        self.key, self.value, self.problem, self.remedy = key, value, problem, remedy
-        super().__init__(f"{key} = {str(value)[:80]!r}: {problem}.\nFix: {remedy}.")
+    Args:
+        setting: the setting's name.
+        value: the value that it has.
+        message: why the value cannot work; a clause without a full stop.
+        fix: what the user can do about it; a clause without a full stop.
+        code: the default is the code of every error that a plugin raises itself.
+    """
+
+    def __init__(self, setting: str, value: object, message: str, fix: str, code: str = "FZ-S001") -> None:
+        self.setting, self.value = setting, value
+        self.problem = setting_problem(setting, value, message, fix, code)
+        super().__init__(f"{self.problem.where}: {message}.", f"{fix}.", code)
 
 
 class HyperparametersError(ProblemsError):
@@ -25,8 +34,8 @@ class HyperparametersError(ProblemsError):
     heading = "The hyperparameters cannot be used: {count}."
 
 
-def setting_refused(key: str, value: object, problem: str, remedy: str) -> Problem:
-    return Problem(f"{key} = {_as_json(value)}", problem, remedy)
+def setting_problem(setting: str, value: object, message: str, fix: str, code: str = "") -> Problem:
+    return Problem(f"{setting} = {_as_json(value)}", message, fix, code)
 
 
 def hyperparameters_nowhere(places: Sequence[Path]) -> Problem:
@@ -54,11 +63,11 @@ def setting_twice(path: Path, key: str) -> Problem:
 
 def setting_not_finite(key: str, value: object, path: Path | None = None) -> Problem:
     where = "" if path is None else f"{path}, "
-    return setting_refused(f"{where}{key}", value, "NaN and Infinity are no settings", "give a finite number")
+    return setting_problem(f"{where}{key}", value, "NaN and Infinity are no settings", "give a finite number")
 
 
 def setting_not_plain(key: str, value: object) -> Problem:
-    return setting_refused(key, value, "it holds half of a surrogate pair, or is nested too deeply", "write it again")
+    return setting_problem(key, value, "it holds half of a surrogate pair, or is nested too deeply", "write it again")
 
 
 NAMES_ELSEWHERE = {
@@ -96,7 +105,7 @@ def setting_unknown(key: str, value: object, known: Collection[str]) -> Problem:
     remedy = f"write {close[0]}, or remove it" if close else "remove it"
     if isinstance(value, dict):
         remedy = "write its keys at the top level of the file"
-    return setting_refused(key, value, "there is no such setting", remedy)
+    return setting_problem(key, value, "there is no such setting", remedy)
 
 
 def setting_missing(key: str, schema: Mapping[str, Any]) -> Problem:
@@ -104,17 +113,17 @@ def setting_missing(key: str, schema: Mapping[str, Any]) -> Problem:
 
 
 def setting_invalid(key: str, value: object, schema: Mapping[str, Any], reason: str = "") -> Problem:
-    return setting_refused(key, value, reason or "this cannot be used", f"give {allowed_values(schema)}")
+    return setting_problem(key, value, reason or "this cannot be used", f"give {allowed_values(schema)}")
 
 
 def setting_item_invalid(key: str, value: Sequence[object], index: int, schema: Mapping[str, Any]) -> Problem:
     problem = f"its item {index + 1}, {_as_json(value[index])}, cannot be used"
-    return setting_refused(key, value, problem, f"give {allowed_values(schema)}")
+    return setting_problem(key, value, problem, f"give {allowed_values(schema)}")
 
 
 def setting_nested(key: str, value: object) -> Problem:
     remedy = "write one plain value, and other settings at the top level"
-    return setting_refused(key, value, "it is an object within the object", remedy)
+    return setting_problem(key, value, "it is an object within the object", remedy)
 
 
 def setting_no_list(key: str, value: object, schema: Mapping[str, Any]) -> Problem:
@@ -122,7 +131,7 @@ def setting_no_list(key: str, value: object, schema: Mapping[str, Any]) -> Probl
     if isinstance(value, str) and _part(schema, "array").get("items", {}).get("type") == "string":
         names = [name.strip(" '\"[]()") for name in value.split(",")]
         wanted = f"write {_as_json([name for name in names if name])}"
-    return setting_refused(key, value, "it is not a list", wanted)
+    return setting_problem(key, value, "it is not a list", wanted)
 
 
 def settings_inconsistent(owner: str, reason: str) -> Problem:
@@ -136,65 +145,65 @@ def settings_clash(key: str, values: Mapping[str, object]) -> Problem:
 
 def binary_against_classes(is_binary: bool, num_classes: int) -> Problem:
     problem = f"num_classes is {num_classes}"
-    return setting_refused("is_binary", is_binary, problem, "remove is_binary, or mend num_classes")
+    return setting_problem("is_binary", is_binary, problem, "remove is_binary, or mend num_classes")
 
 
 def length_against_classes(key: str, values: Sequence[object], num_classes: int) -> Problem:
     problem = f"its length is {len(values)}, but num_classes is {num_classes}"
-    return setting_refused(key, values, problem, "give one entry per class")
+    return setting_problem(key, values, problem, "give one entry per class")
 
 
 def weights_invalid(weights: Sequence[float]) -> Problem:
     problem = "a weight is negative" if min(weights) < 0 else "every weight is 0"
-    return setting_refused("class_weights", weights, problem, "give weights of 0 or more, of which one is above 0")
+    return setting_problem("class_weights", weights, problem, "give weights of 0 or more, of which one is above 0")
 
 
 def classes_twice(classes: Sequence[object], twice: Sequence[object]) -> Problem:
     named = ", ".join(map(_as_json, twice))
-    return setting_refused("classes", classes, f'more than once: {named} (1, 1.0 and "1" are one)', "name each once")
+    return setting_problem("classes", classes, f'more than once: {named} (1, 1.0 and "1" are one)', "name each once")
 
 
 def column_in_two_roles(column: str, first: str, second: str) -> Problem:
     if first == second:
-        return setting_refused(first, column, "the column is named twice", "name it once")
-    return setting_refused(second, column, f"the column is {first} too", f"remove it from {first} or {second}")
+        return setting_problem(first, column, "the column is named twice", "name it once")
+    return setting_problem(second, column, f"the column is {first} too", f"remove it from {first} or {second}")
 
 
 def metric_unknown(key: str, metric: str, known: Sequence[str]) -> Problem:
     close = nearest_names(metric, known)
     remedy = f"write {close[0]}" if close else f"give one of {', '.join(known)}"
-    return setting_refused(key, metric, "no such metric is computed", remedy)
+    return setting_problem(key, metric, "no such metric is computed", remedy)
 
 
 def fractions_leave_little(key: str, fraction: float, together: float, most: float) -> Problem:
     problem = f"val_fraction and test_fraction together are {together:g}, which leaves train too little"
-    return setting_refused(key, fraction, problem, f"lower it, so that they are below {most:g}")
+    return setting_problem(key, fraction, problem, f"lower it, so that they are below {most:g}")
 
 
 def group_without_fraction(group: str) -> Problem:
     problem = "it has an effect only where train is divided, and there is no val_fraction or test_fraction"
-    return setting_refused("group_field", group, problem, "give one of these, or remove group_field")
+    return setting_problem("group_field", group, problem, "give one of these, or remove group_field")
 
 
 def group_is_label(group: str) -> Problem:
     problem = "the column is label_name too, so that each class would stand in one split only"
-    return setting_refused("group_field", group, problem, "name another column, or remove it")
+    return setting_problem("group_field", group, problem, "name another column, or remove it")
 
 
 def focal_gamma_without_focal(gamma: float, loss: str) -> Problem:
-    return setting_refused(
+    return setting_problem(
         "focal_gamma", gamma, f"it has an effect on focal loss only, and loss is {loss}", "remove it"
     )
 
 
 def smoothing_with_focal(smoothing: float) -> Problem:
     problem = "it smooths the labels of cross entropy, and loss is focal"
-    return setting_refused("label_smoothing", smoothing, problem, "remove it, or set loss: cross_entropy")
+    return setting_problem("label_smoothing", smoothing, problem, "remove it, or set loss: cross_entropy")
 
 
 def one_modality_to_drop(share: float, model_class: str, read: Iterable[str]) -> Problem:
     problem = f"{model_class} reads only the {' and the '.join(read)} of this job, which would leave rows with nothing"
-    return setting_refused("modality_dropout", share, problem, "remove it")
+    return setting_problem("modality_dropout", share, problem, "remove it")
 
 
 def no_layers_to_decay(layer_decay: float) -> SettingError:
@@ -228,25 +237,25 @@ def sharding_without(setting: str, value: Any) -> SettingError:
 
 
 def precision_contradicts(fp16: bool, precision: str) -> Problem:
-    return setting_refused("fp16", fp16, f"precision is {precision}", "remove one of the two")
+    return setting_problem("fp16", fp16, f"precision is {precision}", "remove one of the two")
 
 
 def modality_missing(model_class: str, modalities: Sequence[str]) -> Problem:
     keys = {"text": "text_name", "table": "cat_field_list or tab_field_list"}
     named = " or ".join(modalities)
     remedy = f"give {' or '.join(keys[modality] for modality in modalities)}, or choose another model_class"
-    return setting_refused("model_class", model_class, f"it needs {named}, and no such column is named", remedy)
+    return setting_problem("model_class", model_class, f"it needs {named}, and no such column is named", remedy)
 
 
 def chunks_without_room(max_sen_len: int, special: int) -> Problem:
     problem = f"the tokenizer's {special} special tokens leave no room for text in a chunk"
-    return setting_refused("max_sen_len", max_sen_len, problem, f"give more than {special}")
+    return setting_problem("max_sen_len", max_sen_len, problem, f"give more than {special}")
 
 
 def warmup_too_long(warmup_steps: int, steps: int) -> Problem:
     problem = f"the whole training has only {pluralize(steps, 'step')}, so the warm-up would never end"
     remedy = f"give fewer than {steps}, or remove it: warmup_fraction then decides"
-    return setting_refused("warmup_steps", warmup_steps, problem, remedy)
+    return setting_problem("warmup_steps", warmup_steps, problem, remedy)
 
 
 def columns_unused(model_class: str, columns: Sequence[str]) -> str:
@@ -263,11 +272,11 @@ def legacy_always_so(old: str, value: object, why: str) -> str:
 
 def legacy_and_new_differ(old: str, value: object, new: str, wanted: object, found: object) -> Problem:
     problem = f"it means {new} = {_as_json(wanted)}, but {new} is {_as_json(found)}"
-    return setting_refused(old, value, problem, f"keep {new}, and remove {old}")
+    return setting_problem(old, value, problem, f"keep {new}, and remove {old}")
 
 
 def legacy_invalid(old: str, value: object, form: str, new: str) -> Problem:
-    return setting_refused(old, value, f"it is not {form}", f"remove it, and give {new}")
+    return setting_problem(old, value, f"it is not {form}", f"remove it, and give {new}")
 
 
 TRUE_OR_FALSE = "true or false"
@@ -278,11 +287,11 @@ ALL_METRICS_ARE_COMPUTED = "all metrics are always computed"
 
 
 def chunk_truncation_differs(old: str) -> Problem:
-    return setting_refused(old, True, "max_total_chunks is null, which means no cap", f"remove {old}")
+    return setting_problem(old, True, "max_total_chunks is null, which means no cap", f"remove {old}")
 
 
 def legacy_without_meaning(old: str, value: object) -> Problem:
-    return setting_refused(old, value, WITHOUT_MEANING[old], "remove it")
+    return setting_problem(old, value, WITHOUT_MEANING[old], "remove it")
 
 
 _BY_NAME = "columns are read by their names"

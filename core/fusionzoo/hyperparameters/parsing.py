@@ -176,7 +176,7 @@ def _resolved(
         try:
             return settings.resolve(job)
         except errors.SettingError as fault:
-            problems.append(errors.setting_refused(fault.key, fault.value, fault.problem, fault.remedy))
+            problems.append(fault.problem)
             return settings
 
     job = job.model_copy(update={"early_stop_metric": _metric(job.early_stop_metric)})
@@ -184,7 +184,7 @@ def _resolved(
     found = Hyperparameters(job, own, None if encoder is None else resolve(encoder), tuple(warnings))
     if job.layer_decay is not None and (found.encoder is None or not found.encoder.pretrained) and not problems:
         fault = errors.no_layers_to_decay(job.layer_decay)
-        problems.append(errors.setting_refused(fault.key, fault.value, fault.problem, fault.remedy))
+        problems.append(fault.problem)
     problems += _clashes(found.parts)
     if problems:
         raise errors.HyperparametersError(problems)

@@ -240,7 +240,7 @@ def _read_delimited(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
         for line, row in rows:
             if len(row) != len(header):
                 wrong += 1
-                if wrong <= errors.LISTED_FAULTS:
+                if wrong <= errors.MAX_LISTED_PROBLEMS:
                     examples.append((line, len(row)))
             elif not wrong:
                 yield sum(map(len, row)) + 8 * len(row), row
