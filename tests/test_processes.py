@@ -30,7 +30,7 @@ from fusionzoo.sagemaker.paths import Hosts, Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import launch
 from fusionzoo.training.distributed import fsdp_support
-from fusionzoo.training.distributed.process_group import World
+from fusionzoo.training.distributed.world import World
 from fusionzoo.training.job import check_processes
 from fusionzoo.training.launch import ProcessPlan, plan_processes
 from shop import TINY_BERT, JobFolder, shop_rows

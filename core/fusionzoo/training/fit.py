@@ -22,8 +22,8 @@ from fusionzoo.training import lightning_compat, losses, optimizers, precision, 
 from fusionzoo.training.checkpointing import best_checkpoints, greedy_soup
 from fusionzoo.training.checkpointing.resume_point import LastCheckpoint, RestoreRandomState, ResumePoint
 from fusionzoo.training.datamodule import SplitsDataModule
-from fusionzoo.training.distributed import fsdp_support, process_group
-from fusionzoo.training.distributed.process_group import SINGLE_PROCESS, World
+from fusionzoo.training.distributed import collectives, fsdp_support, process_group
+from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.frozen import features
 from fusionzoo.training.frozen.features import SplitFeatures
 from fusionzoo.training.guards import divergence, memory
@@ -142,7 +142,7 @@ def ignore_expected_warnings() -> Iterator[None]:
 
 def delete_stale_checkpoints(paths: Paths) -> None:
     """Remove checkpoints that a training from the beginning cannot use."""
-    if not process_group.is_first_process():
+    if not collectives.is_first_process():
         return
     if stale := [
         *best_checkpoints.delete_checkpoints(paths.checkpoints),

@@ -25,8 +25,8 @@ from fusionzoo.settings import JobSettings
 from fusionzoo.training import precision, torch_compile
 from fusionzoo.training.checkpointing import best_checkpoints, fingerprint, greedy_soup, resume_point
 from fusionzoo.training.checkpointing.resume_point import LastCheckpoint, ResumePoint
-from fusionzoo.training.distributed import fsdp_support, process_group, split_scoring
-from fusionzoo.training.distributed.process_group import SINGLE_PROCESS, World
+from fusionzoo.training.distributed import collectives, fsdp_support, split_scoring
+from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.fit import fit
 from fusionzoo.training.frozen import features
 from fusionzoo.training.guards import convergence, memory
@@ -64,7 +64,7 @@ def train(
     fsdp_support.check_fsdp(job)
     check_processes(paths, job, world)
     whose = fingerprint.fingerprint_settings(architecture, precision.decide_precision(job).precision)
-    earlier = process_group.broadcast_from_first(lambda: find_earlier_run(paths, whose))
+    earlier = collectives.broadcast_from_first(lambda: find_earlier_run(paths, whose))
     data = prepare_data(paths, architecture)
     phases.begin(BUILD)
     resume_point.seed_everything(job.seed)
@@ -94,7 +94,7 @@ def train(
         [data.splits[name] for name in scored], job, next(built.model.parameters()).device
     ):
         scores = {name: split_scoring.score_split(built.model, data.splits[name], job, world) for name in scored}
-    usages = process_group.all_gather(resource_usage.measure_usage(throughput.read()))
+    usages = collectives.all_gather(resource_usage.measure_usage(throughput.read()))
     if not world.is_first:
         return None
     report = write_artifacts(
@@ -136,7 +136,7 @@ def find_earlier_run(paths: Paths, whose: Mapping[str, str]) -> ResumePoint | No
 
 def check_same_job(whose: Mapping[str, str], world: World) -> None:
     """Raises errors.ProcessesError where this process has other settings, code or data than the first one."""
-    first = process_group.broadcast_from_first(lambda: whose)
+    first = collectives.broadcast_from_first(lambda: whose)
     if differing := fingerprint.fingerprint_differences(first, whose):
         raise errors.ProcessesError.other_data(differing, world.rank)
 
@@ -151,10 +151,10 @@ def choose_weights(
     if not top:
         return dict(summary)
     val = data.splits["val"]
-    soup = process_group.broadcast_from_first(
+    soup = collectives.broadcast_from_first(
         lambda: greedy_soup.cook_greedy_soup(paths.checkpoints, model, val, job, top, weights)
     )
-    process_group.broadcast_weights(model)
+    collectives.broadcast_weights(model)
     return {**summary, "averaging": soup}
 
 

@@ -21,7 +21,8 @@ from fusionzoo.architecture import Architecture, choose_architecture
 from fusionzoo.hyperparameters import parsing
 from fusionzoo.sagemaker.paths import Hosts, Paths, write_failure
 from fusionzoo.settings import JobSettings
-from fusionzoo.training.distributed.process_group import SINGLE_PROCESS, World, process_group
+from fusionzoo.training.distributed.process_group import join_process_group
+from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.job import train
 from fusionzoo.training.termination import Termination
 
@@ -63,7 +64,7 @@ def run_training(paths: Paths) -> None:
     termination = Termination(several=world.size > 1)
     with (
         termination.watched(),
-        process_group(world, interface, termination, lambda why: write_failure(paths.failure, why)),
+        join_process_group(world, interface, termination, lambda why: write_failure(paths.failure, why)),
         termination.told(),  # before the other processes are
     ):
         # A process that torchrun started reads the settings here, so that the others learn of an error in them.

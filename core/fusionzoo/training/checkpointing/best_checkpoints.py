@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from fusionzoo.atomic_files import translate_write_errors, write_atomically
 from fusionzoo.evaluation.metrics import GREATER_IS_BETTER
 from fusionzoo.settings import JobSettings
-from fusionzoo.training.distributed import process_group
+from fusionzoo.training.distributed import collectives
 
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "before-last.ckpt"
 INCOMING = "incoming.ckpt"  # of the last one, while that before it makes room
@@ -41,7 +41,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
                 target.replace(path)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
-        return process_group.broadcast_from_first(lambda: torch.load(path, map_location="cpu", weights_only=True))
+        return collectives.broadcast_from_first(lambda: torch.load(path, map_location="cpu", weights_only=True))
 
 
 class BestCheckpoints(ModelCheckpoint):
@@ -90,7 +90,7 @@ def describe_best(trainer: Trainer) -> dict[str, Any]:
     kept = next(callback for callback in trainer.checkpoint_callbacks if type(callback) is BestCheckpoints)
     if kept.best_model_score is None:
         raise ValueError("no validation has been judged yet")
-    content = process_group.broadcast_from_first(lambda: _place(Path(kept.best_model_path)))
+    content = collectives.broadcast_from_first(lambda: _place(Path(kept.best_model_path)))
     return {"metric": kept.monitor, "value": float(kept.best_model_score), **content}
 
 
@@ -135,9 +135,9 @@ def delete_checkpoints(folder: Path) -> list[str]:
 
 def load_best(folder: Path, model: nn.Module) -> None:
     """Put the best checkpoint's weights into the model that was trained, in every process."""
-    if process_group.is_first_process():
+    if collectives.is_first_process():
         model.load_state_dict(load_weights(folder / BEST))
-    process_group.broadcast_weights(model)
+    collectives.broadcast_weights(model)
 
 
 def load_weights(file: Path) -> dict[str, Tensor]:

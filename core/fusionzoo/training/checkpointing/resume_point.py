@@ -27,7 +27,7 @@ from fusionzoo.training.checkpointing.best_checkpoints import (
     check_intact,
     delete_superseded,
 )
-from fusionzoo.training.distributed import process_group
+from fusionzoo.training.distributed import collectives
 from fusionzoo.training.termination import Termination
 
 log = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ class LastCheckpoint(Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._validated = True
         if not is_mid_accumulation(trainer):
-            self._save_and_stop(trainer, True, process_group.any_process(self.termination.asked))
+            self._save_and_stop(trainer, True, collectives.any_process(self.termination.asked))
 
     def _save_and_stop(self, trainer: Trainer, due: bool, stop: bool) -> None:
         if due or stop:
@@ -169,7 +169,7 @@ class LastCheckpoint(Checkpoint):
         self._saved_at, self._saved_step, self._validated = time.monotonic(), trainer.global_step, False
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        states = process_group.all_gather(get_random_state())
+        states = collectives.all_gather(get_random_state())
         checkpoint[CHECKPOINT_KEY] = {"job": dict(self._job), "random": states, "finished": self._finished}
 
 

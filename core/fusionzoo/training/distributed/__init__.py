@@ -1,0 +1,1 @@
+"""Training in several processes: who they are, how they communicate, and what happens when one of them dies."""

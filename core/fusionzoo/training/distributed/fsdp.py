@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 
 from fusionzoo.nn.transformer_layers import find_encoder_layers
 from fusionzoo.training.distributed import process_group
-from fusionzoo.training.distributed.process_group import World
+from fusionzoo.training.distributed.world import World
 from fusionzoo.training.module import Classifier
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from packaging.version import Version
 
 from fusionzoo import errors
 from fusionzoo.settings import JobSettings
-from fusionzoo.training.distributed.process_group import World
+from fusionzoo.training.distributed.world import World
 
 MIN_VERSIONS: Mapping[str, str] = MappingProxyType(
     {

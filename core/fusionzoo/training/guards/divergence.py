@@ -21,7 +21,7 @@ from fusionzoo.settings import JobSettings
 from fusionzoo.training import optimizers
 from fusionzoo.training.checkpointing.best_checkpoints import MODEL_PREFIX
 from fusionzoo.training.datamodule import SplitsDataModule
-from fusionzoo.training.distributed import process_group
+from fusionzoo.training.distributed import collectives
 from fusionzoo.training.gradient_norms import compute_norms
 from fusionzoo.training.guards.convergence import FirstEpochCheck
 from fusionzoo.training.guards.memory import CurrentBatch
@@ -265,4 +265,4 @@ def divergence_fix(settings: JobSettings, trainer: Trainer) -> str:
 
 def _gathered(found: list[Any]) -> list[Any]:
     """What all ranks have found, in the order of the ranks. All of them must ask."""
-    return [entry for part in process_group.all_gather(found) for entry in part]
+    return [entry for part in collectives.all_gather(found) for entry in part]

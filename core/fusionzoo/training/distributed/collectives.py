@@ -1,0 +1,52 @@
+"""Exchange values between the processes of a job. In a job with one process, each function uses its own value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import distributed as dist
+from torch import nn
+
+T = TypeVar("T")
+
+
+def is_distributed() -> bool:
+    """Return whether the job has more than one process."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def is_first_process() -> bool:
+    """Return whether this process writes and logs for all processes."""
+    return not is_distributed() or dist.get_rank() == 0
+
+
+def all_gather(value: T) -> list[T]:
+    """Return the value of each process, ordered by rank."""
+    if not is_distributed():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def any_process(condition: bool) -> bool:
+    """Return whether the condition holds in any process."""
+    return any(all_gather(condition))
+
+
+def broadcast_from_first(compute: Callable[[], T]) -> T:
+    """Call `compute` in the first process only, and return its result in every process."""
+    if not is_distributed():
+        return compute()
+    values: list[Any] = [compute() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(values)
+    result: T = values[0]
+    return result
+
+
+def broadcast_weights(model: nn.Module) -> None:
+    """Copy the parameters and buffers of the first process to every process."""
+    if is_distributed():
+        for tensor in model.state_dict().values():
+            dist.broadcast(tensor, src=0)

@@ -1,0 +1,131 @@
+"""Detect processes of the job that died, and end the remaining ones with a cause that the user can act on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from torch import distributed as dist
+from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
+
+from fusionzoo import errors
+from fusionzoo.training.distributed.world import World
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 1.0
+MAX_SILENCE_SECONDS = 30.0  # after which a process counts as dead
+SECONDS_TO_REPORT = 5.0  # a failed process has this long to report its cause before another process guesses
+MAX_CAUSE_CHARACTERS = 2000
+CAUSE_KEY = "cause"  # in the store: why the job ends; empty while it runs
+
+
+class Heartbeat:
+    """Two daemon threads per process: one exchanges heartbeats through the job's store, the other checks them.
+
+    The first thread may block on the store for any length of time. The second thread only reads what the first one
+    received, so it never blocks. Both use their own connection, because the main thread's connection may be blocked.
+    """
+
+    def __init__(self, world: World, write_cause: Callable[[str], None]) -> None:
+        """Connect to the store; every process of the job must call this at the same time.
+
+        Args:
+            write_cause: stores a cause for the user; called before this process exits without unwinding the stack.
+        """
+        self._world, self._write_cause = world, write_cause
+        self._name = f"process {world.rank} of {world.size} (host {socket.gethostname()}, pid {os.getpid()})"
+        store, _, _ = next(rendezvous("env://", timeout=timedelta(minutes=1)))
+        self._store = PrefixStore("fusionzoo", store)
+        self._store.set(f"name/{world.rank}", self._name)
+        self._store.add(f"beat/{world.rank}", 1)
+        self._store.compare_set(CAUSE_KEY, "", "")
+        dist.barrier()  # afterwards, every process has a name and a beat in the store
+        self._peers = [rank for rank in range(world.size) if rank != world.rank]
+        names = self._store.multi_get([f"name/{rank}" for rank in self._peers])
+        self._peer_names = dict(zip(self._peers, (name.decode() for name in names), strict=True))
+        self._stopped = threading.Event()
+        self._reported_cause: str | None = None  # by the process that failed
+        self._beats: dict[int, bytes] = {}
+        self._last_beat = dict.fromkeys(self._peers, time.monotonic())  # when each peer last sent a new beat
+        self._last_answer = time.monotonic()  # when the store last answered
+        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._exchange_beats, self._watch_peers)]
+
+    def start(self) -> None:
+        """Start both threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Make both threads end after their current wait."""
+        self._stopped.set()
+
+    def find_cause(self, error: BaseException) -> BaseException:
+        """Return the error that this process must end with.
+
+        An error of this process is reported to the others and returned. If another process reported a cause first, or
+        if the error only says that the connection to another process broke, return a ProcessLostError.
+        """
+        if not _is_lost_connection(error):
+            cause = self._store.compare_set(CAUSE_KEY, "", f"{self._name}: {_format_error(error)}").decode()
+            return error if cause.startswith(f"{self._name}: ") else errors.ProcessLostError(cause)
+        deadline = time.monotonic() + SECONDS_TO_REPORT
+        while self._reported_cause is None and time.monotonic() < deadline:
+            time.sleep(HEARTBEAT_SECONDS / 4)
+        silent = self._silent_processes(SECONDS_TO_REPORT - HEARTBEAT_SECONDS)
+        return errors.ProcessLostError(self._reported_cause or errors.process_gone(silent, _format_error(error)))
+
+    def _exchange_beats(self) -> None:
+        keys = [CAUSE_KEY, *(f"beat/{rank}" for rank in self._peers)]
+        while not self._stopped.wait(HEARTBEAT_SECONDS):
+            try:
+                self._store.add(f"beat/{self._world.rank}", 1)
+                cause, *beats = self._store.multi_get(keys)
+            except RuntimeError as error:
+                log.debug("The store of the job does not answer: %s", error)  # `_watch_peers` notices
+                continue
+            for rank, beat in zip(self._peers, beats, strict=True):
+                if self._beats.get(rank) != beat:
+                    self._beats[rank], self._last_beat[rank] = beat, time.monotonic()
+            self._reported_cause = cause.decode() or None
+            self._last_answer = time.monotonic()
+
+    def _watch_peers(self) -> None:
+        while not self._stopped.wait(HEARTBEAT_SECONDS):
+            silent = self._silent_processes(MAX_SILENCE_SECONDS)
+            cause = self._reported_cause or (errors.process_gone(silent, "") if silent else None)
+            # Wait, because the main thread may be about to raise the same cause.
+            if cause is not None and not self._stopped.wait(2 * SECONDS_TO_REPORT):
+                self._write_cause(str(errors.ProcessLostError(cause)))
+                sys.stdout.flush()
+                os._exit(1)
+
+    def _silent_processes(self, seconds: float) -> list[str]:
+        """Return the names of the processes that were silent for `seconds`.
+
+        If the store itself is silent, nothing is known about the others: return only the process that hosts the store.
+        """
+        now = time.monotonic()
+        if now - self._last_answer >= seconds:
+            return [self._peer_names.get(0, f"the store of {self._name}")]
+        return [self._peer_names[rank] for rank, beat_time in self._last_beat.items() if now - beat_time >= seconds]
+
+
+def _is_lost_connection(error: BaseException) -> bool:
+    """Return whether an error may only mean that another process disappeared."""
+    if not isinstance(error, RuntimeError):
+        return False
+    # The common base class of torch's distributed errors, DistError, exists only since torch 2.2.
+    is_distributed_error = type(error).__module__.startswith("torch.distributed")
+    return is_distributed_error or any(sign in str(error) for sign in ("gloo", "NCCL", "TCPStore"))
+
+
+def _format_error(error: BaseException) -> str:
+    text = str(error) if isinstance(error, errors.ZooError) else f"{type(error).__name__}: {error}"
+    return text[:MAX_CAUSE_CHARACTERS]
