@@ -102,7 +102,7 @@ class Work:
         return TrainingOrder(RowSizes.of(self.train), BATCH_SIZE, 0, group_by_length=grouped)
 
     def batch(self, rows: np.ndarray) -> Batch:
-        return Batch.of(self.train.batch(rows))
+        return Batch.from_arrays(self.train.batch(rows))
 
 
 class BareLoop:

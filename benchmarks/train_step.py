@@ -59,7 +59,7 @@ from zoo_results import Size
 from fusionzoo.architecture import BuiltModel, choose_architecture
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.nn.inference import get_logits
-from fusionzoo.nn.length_groups import CPU_GROUP_TOKENS, length_groups
+from fusionzoo.nn.length_groups import CPU_GROUP_OVERHEAD, group_by_length
 from fusionzoo.nn.pooling import token_mean
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.training import job, optimizers
@@ -104,7 +104,7 @@ def packed(split: EncodedSplit, rows: np.ndarray) -> int:
 def in_groups(split: EncodedSplit, rows: np.ndarray) -> int:
     """Tokens that are computed where each chunk is as long as the longest of its length group."""
     lengths = _chunk_lengths(split, rows)
-    return int(sum(len(group) * lengths[group].max() for group in length_groups(lengths, CPU_GROUP_TOKENS)))
+    return int(sum(len(group) * lengths[group].max() for group in group_by_length(lengths, CPU_GROUP_OVERHEAD)))
 
 
 def _chunk_lengths(split: EncodedSplit, rows: np.ndarray) -> np.ndarray:
@@ -154,7 +154,7 @@ def steps_of(batches: Batches, rows: int) -> np.ndarray:
 def packed_against_padded(name: str, rows: int, turns: int) -> None:
     """Print how many times the real tokens per second a step has that computes hardly any padding."""
     work = Work.load(name, "bert")
-    loop = BareLoop(work.architecture, InputSpec.of(work.preprocessor))
+    loop = BareLoop(work.architecture, InputSpec.from_preprocessor(work.preprocessor))
     block = PaddedModel(loop.built)
     count = max(1, rows // BATCH_SIZE)
     grouped = work.order(grouped=True).batches(0)[: count * turns]
@@ -215,7 +215,7 @@ def check_alike(loop: BareLoop, block: PaddedModel, batch: Batch) -> None:
 def waiting_for_data(name: str, rows: int) -> None:
     """Print the share of its time that a training loop waits for the product's own loader."""
     work = Work.load(name, "multimodal_bert")
-    loop = BareLoop(work.architecture, InputSpec.of(work.preprocessor))
+    loop = BareLoop(work.architecture, InputSpec.from_preprocessor(work.preprocessor))
     loader = iter(SplitsDataModule(work.train, work.train, work.architecture.job).train_dataloader())
     loop.step(next(loader))
     waited, worked = Clock(), Clock()
@@ -234,7 +234,7 @@ def fused_against_not(turns: int, steps: int = 5) -> None:
     """Print how many times as long a step of the optimiser takes without its fused kernel."""
     architecture = choose_architecture({**hyperparameters("womens_clothing", "multimodal_bert"), "optimizer": "adamw"})
     work = Work.load("womens_clothing", "multimodal_bert")
-    built = architecture.build(InputSpec.of(work.preprocessor), pretrained=True)
+    built = architecture.build(InputSpec.from_preprocessor(work.preprocessor), pretrained=True)
     for parameter in built.model.to(device()).parameters():
         parameter.grad = torch.randn_like(parameter)
     groups = optimizers.parameter_groups(built.model, built.text_encoder, architecture.job, [])

@@ -59,7 +59,7 @@ class Fork:
 
 
 class Forks:
-    """Starts a process for a job, in place of `fusionzoo.conformance.check_processes._start`."""
+    """Starts a process for a job, in place of `fusionzoo.conformance.fresh_process._start`."""
 
     def __init__(self) -> None:
         self._server = subprocess.Popen(

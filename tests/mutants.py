@@ -183,24 +183,24 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *_mutants(
-        "check_unknown_settings_are_refused",
+        "check_unknown_settings_are_rejected",
         settings_allow_anything=(WIDTH, f'model_config = {{"extra": "allow"}}\n    {WIDTH}'),
         settings_ignore_unknown=(WIDTH, f'model_config = {{"extra": "ignore"}}\n    {WIDTH}'),
     ),
     *_mutants(
-        "check_settings_are_described",
+        "check_settings_have_descriptions",
         setting_without_description=(WIDTH, "width: int = Field(16, ge=1)"),
         setting_with_an_empty_description=(WIDTH, 'width: int = Field(16, ge=1, description=" ")'),
     ),
     *_mutants(
-        "check_settings_survive_json",
+        "check_settings_json_round_trip",
         setting_changed_by_json=[
             (WIDTH, f'{WIDTH}\n    widths: Any = Field((1, 2), description="Other widths.")'),
             (IMPORTED, "import torch\nfrom typing import Any\n"),
         ],
     ),
     *_mutants(
-        "check_import_is_quiet",
+        "check_import_has_no_side_effects",
         seeds_on_import=_on_import("torch.manual_seed(0)"),
         seeds_python_on_import=_on_import("import random\nrandom.seed(0)"),
         draws_on_import=_on_import("START = torch.randn(2)"),
@@ -224,23 +224,23 @@ MUTANTS: tuple[Mutant, ...] = (
         three_classes_only=("nn.Linear(width, spec.num_classes)", "nn.Linear(width, 3)"),
     ),
     *_mutants(
-        "check_penalties_and_figures",
+        "check_penalties_and_metrics",
         penalty_per_class=("logits.square().mean()", "logits.square().mean(dim=0)"),
         figure_is_a_number=("joined.detach().float().mean()", "float(joined.detach().sum())"),
         figure_is_nan=("joined.detach().float().mean()", "joined.detach().float().mean() / 0 * 0"),
     ),
-    *_mutants("check_batch_is_left_alone", writes_into_the_batch=_at_the_end("batch.row.zero_()")),
+    *_mutants("check_batch_is_not_modified", writes_into_the_batch=_at_the_end("batch.row.zero_()")),
     # one row, one score
-    *_mutants("check_a_row_alone", knows_how_many_rows=_at_the_end("logits = logits * (1 + 0.01 * rows)")),
+    *_mutants("check_batch_size_invariance", knows_how_many_rows=_at_the_end("logits = logits * (1 + 0.01 * rows)")),
     *_mutants(
-        "check_order_of_rows",
+        "check_row_order_invariance",
         knows_a_falling_order=_at_the_end(
             "falls = (batch.row[1:] < batch.row[:-1]).sum() >= 0.9 * rows\n"
             "        logits = torch.where(falls, 1.1 * logits, logits)"
         ),
     ),
     *_mutants(
-        "check_padding",
+        "check_padding_invariance",
         tells_padding_by_its_id=(POOLED, POOLED.replace("mask", "batch.tokens != self.pad_id")),
     ),
     *_mutants(
@@ -248,14 +248,14 @@ MUTANTS: tuple[Mutant, ...] = (
         scales_by_the_batch=_at_the_end("logits = logits / (batch.numbers.square().sum().sqrt() / 100).clamp_min(1.0)"),
     ),
     *_mutants(
-        "check_scoring_is_not_random",
+        "check_scoring_is_deterministic",
         noise_in_evaluation=_at_the_end(
             "logits = logits if self.training else logits + 5e-7 * torch.randn_like(logits)"
         ),
     ),
     # every input
     *_mutants(
-        "check_every_input_matters",
+        "check_every_input_affects_logits",
         last_number_left_out=(
             "numbers, missing = batch.numbers,",
             "numbers, missing = torch.cat([batch.numbers[:, :-1], 0 * batch.numbers[:, -1:]], dim=1),",
@@ -284,14 +284,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "check_empty_text",
         deviation_of_one_token=(
             TEXT,
-            f"{TEXT}        n = sum_by_row(mask.sum(dim=1, keepdim=True), chunk_row, rows)\n"
+            f"{TEXT}        n = sum_per_row(mask.sum(dim=1, keepdim=True), chunk_row, rows)\n"
             "        spread = (token_mean(tokens.float() ** 2, mask, chunk_row, rows) - pooled**2).clamp_min(0)\n"
             "        joined = joined + 0.01 * (spread * n / (n - 1)).sum(dim=1, keepdim=True)\n",
         ),
     ),
     *_mutants("check_empty_batch", maximum_of_no_rows=_at_the_end("logits = logits + 0.0 * batch.row.float().max()")),
     *_mutants(
-        "check_text_or_table_alone",
+        "check_text_only_and_table_only",
         says_that_it_needs_no_table=(WIDTH, f'needs = frozenset({{"text"}})\n    {WIDTH}'),
         needs_what_it_does_not_read=[
             (WIDTH, f'reads = frozenset({{"text"}})\n    {WIDTH}'),
@@ -299,7 +299,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ],
     ),
     *_mutants(
-        "check_categories_or_numbers_alone",
+        "check_categories_only_and_numbers_only",
         needs_a_category=(TEXT, f"{TEXT}        torch.stack([e.weight for e in self.categories[:1]])\n"),
         needs_a_number=(
             "numbers, missing = batch.numbers,",
@@ -308,7 +308,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     # training
     *_mutants(
-        "check_seed_decides_weights",
+        "check_seed_determines_weights",
         sets_the_seed=_layer("torch.manual_seed(0)"),
         draws_elsewhere=_layer(
             "self.text.weight.data.uniform_(-0.1, 0.1, generator=(g := torch.Generator(), g.seed())[0])"
@@ -333,7 +333,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "check_callbacks",
         callback_is_a_name=_hook("callbacks()", "['early_stopping']"),
     ),
-    *_mutants("check_learns_a_small_set", squashed_logits=_at_the_end("logits = 0.05 * logits.tanh()")),
+    *_mutants("check_overfits_small_dataset", squashed_logits=_at_the_end("logits = 0.05 * logits.tanh()")),
     *_mutants(
         "check_bf16",
         float32_buffer=(
@@ -344,7 +344,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     # what leaves the job
     *_mutants(
-        "check_state_dict_is_everything",
+        "check_state_dict_is_complete",
         connects_when_it_is_built=_layer(
             "import contextlib, socket\n        with contextlib.suppress(OSError):\n"
             "            socket.create_connection(('127.0.0.1', 9), timeout=1).close()"
@@ -355,13 +355,13 @@ MUTANTS: tuple[Mutant, ...] = (
         ],
     ),
     *_mutants(
-        "check_onnx",
+        "check_onnx_export",
         index_add=(
             POOLED,
             "real = mask.unsqueeze(-1).float()\n"
             "        total = torch.zeros(rows, tokens.shape[-1])\n"
             "        total = total.index_add(0, chunk_row, (tokens.float() * real).sum(dim=1))\n"
-            "        pooled = total / sum_by_row(real.sum(dim=1), chunk_row, rows).clamp_min(1.0)",
+            "        pooled = total / sum_per_row(real.sum(dim=1), chunk_row, rows).clamp_min(1.0)",
         ),
     ),
     *_mutants(
@@ -371,25 +371,25 @@ MUTANTS: tuple[Mutant, ...] = (
             (
                 TEXT,
                 f"{TEXT}        if tokens.shape[0] > rows:\n"
-                "            many = sum_by_row(torch.ones_like(tokens[:, :1, 0]), chunk_row, rows) > 1\n"
+                "            many = sum_per_row(torch.ones_like(tokens[:, :1, 0]), chunk_row, rows) > 1\n"
                 "            joined = joined + many.float() * self.note\n",
             ),
         ],
     ),
     # text encoders
     *_encoders(
-        "check_encoder_width",
+        "check_encoder_dim",
         tokens_are_wider_than_dim=("TextFeatures(tokens,", "TextFeatures(tokens.repeat(1, 1, 2),"),
     ),
     *_encoders(
         "check_encoder_features", infinite_padding=("TextFeatures(tokens,", "TextFeatures(tokens / mask.unsqueeze(-1),")
     ),
     *_encoders(
-        "check_encoder_mask_and_chunks",
+        "check_encoder_mask_and_chunk_row",
         all_tokens_are_real=("TextFeatures(tokens, mask,", "TextFeatures(tokens, torch.ones_like(mask),"),
     ),
     *_encoders(
-        "check_encoder_tokens_are_of_their_row",
+        "check_encoder_rows_are_independent",
         tokens_less_the_mean_of_the_batch=(
             "TextFeatures(tokens,",
             "TextFeatures(tokens - tokens.mean(dim=(0, 1)) if len(tokens) else tokens,",
@@ -397,11 +397,13 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     # what most real mistakes look like: several checks see them
     _several(
-        "softmax_at_the_end", "check_logits check_learns_a_small_set", _at_the_end("logits = logits.softmax(dim=-1)")
+        "softmax_at_the_end",
+        "check_logits check_overfits_small_dataset",
+        _at_the_end("logits = logits.softmax(dim=-1)"),
     ),
     _several(
         "unmasked_mean",
-        "check_a_row_alone check_padding",
+        "check_batch_size_invariance check_padding_invariance",
         (POOLED, POOLED.replace("mask", "torch.ones_like(mask)")),
     ),
     _several(
@@ -411,23 +413,23 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _several(
         "text_is_ignored",
-        "check_every_input_matters check_gradients_reach_all_parameters",
+        "check_every_input_affects_logits check_gradients_reach_all_parameters",
         (TEXT, "joined = 0.0 * self.text(pooled)\n"),
     ),
     _several(
         "dropout_is_always_on",
-        "check_scoring_is_not_random check_a_row_alone check_order_of_rows check_padding check_rows_are_independent "
-        "check_state_dict_is_everything check_onnx",
+        "check_scoring_is_deterministic check_batch_size_invariance check_row_order_invariance "
+        "check_padding_invariance check_rows_are_independent check_state_dict_is_complete check_onnx_export",
         ("self.dropout(joined.tanh())", "nn.functional.dropout(joined.tanh(), 0.3)"),
     ),
     _several(
         "softmax_over_the_batch",
-        "check_a_row_alone check_rows_are_independent",
+        "check_batch_size_invariance check_rows_are_independent",
         (TEXT, f"{TEXT}        joined = joined * joined.softmax(dim=0)\n"),
     ),
     _several(
         "loop_over_rows",
-        "check_empty_batch check_onnx",
+        "check_empty_batch check_onnx_export",
         (
             POOLED,
             "pooled = torch.stack([tokens[chunk_row == r][mask[chunk_row == r]].mean(dim=0) for r in range(rows)])",

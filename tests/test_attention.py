@@ -32,7 +32,7 @@ def encoder(config: dict[str, Any]) -> BertEncoder:
 def trained_once(model: BertEncoder) -> tuple[Tensor, list[Tensor]]:
     """The features of a batch in training, and the gradients of the weights."""
     torch.manual_seed(1)
-    features = model.train()(Batch.of(make_random_split(9).batch(torch.arange(9).numpy()))).pooled
+    features = model.train()(Batch.from_arrays(make_random_split(9).batch(torch.arange(9).numpy()))).pooled
     features.square().sum().backward()
     return features.detach(), [p.grad for p in model.parameters() if p.grad is not None]
 
@@ -56,10 +56,10 @@ def test_scoring_and_training_without_dropout_keep_torchs_attention() -> None:
     model = encoder(TINY_BERT)
     trained_once(model)
     assert model.backbone.config._attn_implementation == "eager"
-    model.eval()(Batch.of(make_random_split(3).batch(torch.arange(3).numpy())))
+    model.eval()(Batch.from_arrays(make_random_split(3).batch(torch.arange(3).numpy())))
     assert model.backbone.config._attn_implementation == "sdpa"
     model.train().backbone.eval()  # as a frozen one is
-    model(Batch.of(make_random_split(3).batch(torch.arange(3).numpy())))
+    model(Batch.from_arrays(make_random_split(3).batch(torch.arange(3).numpy())))
     assert model.backbone.config._attn_implementation == "sdpa"
     undropped = encoder({**TINY_BERT, "attention_probs_dropout_prob": 0.0})
     trained_once(undropped)

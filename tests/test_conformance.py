@@ -18,14 +18,14 @@ import torch
 from conftest import Installer
 from forks import Forks
 from fusionzoo import errors
-from fusionzoo.conformance import CheckResult, check_plugin, check_processes, inputs
+from fusionzoo.conformance import CheckResult, check_plugin, fresh_process, synthetic_rows
 from fusionzoo.conformance.checks import ENCODER_CHECKS, MODEL_CHECKS, PLUGIN_CHECKS
-from fusionzoo.conformance.run import plan
+from fusionzoo.conformance.run import plan_cases
 from fusionzoo.nn.schema import Batch
 from mutants import BOUNDED, ENCODER, MODEL, MUTANTS, Mutant
 
 CHECKS = [check.__name__ for check in (*PLUGIN_CHECKS, *ENCODER_CHECKS, *MODEL_CHECKS)]
-IN_PROCESSES = {"check_import_is_quiet", "check_state_dict_is_everything", "check_distributed_training"}
+IN_PROCESSES = {"check_import_has_no_side_effects", "check_state_dict_is_complete", "check_distributed_training"}
 HONEST = (Mutant("honest_model", frozenset()), Mutant("honest_encoder", frozenset(), is_encoder=True))
 FEATURES = "features = self.text_encoder(batch)\n"
 
@@ -40,7 +40,7 @@ def forks() -> Iterator[Forks]:
 
 @pytest.fixture
 def quick(forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_processes, "_start", forks.start)
+    monkeypatch.setattr(fresh_process, "_start", forks.start)
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ NAMED = {"models": ["mutant"], "requires": BOUNDED}
 
 
 def results(name: str = "mutant", checks: set[str] | None = None, **arguments: object) -> list[CheckResult]:
-    cases = plan(name, **arguments)  # type: ignore[arg-type]
+    cases = plan_cases(name, **arguments)  # type: ignore[arg-type]
     return [case.run() for case in cases if checks is None or case.check.__name__ in checks]
 
 
@@ -178,7 +178,7 @@ HEAD = "self.classify = nn.Linear(width, spec.num_classes)"
 POOLED = "pooled = token_mean(tokens, mask, chunk_row, rows)"
 ZERO_HEAD = (HEAD, f"{HEAD}\n        nn.init.zeros_(self.classify.weight)")
 BATCH_NORM = ("self.dropout = nn.Dropout(settings.dropout)", "self.dropout = nn.BatchNorm1d(width)")
-FIRST_TOKEN = (POOLED, "pooled = sum_by_row(tokens[:, :1].sum(dim=1), chunk_row, rows)")
+FIRST_TOKEN = (POOLED, "pooled = sum_per_row(tokens[:, :1].sum(dim=1), chunk_row, rows)")
 FROZEN = ("self.text_encoder = text_encoder\n", "self.text_encoder = text_encoder.requires_grad_(False)\n")
 
 
@@ -193,7 +193,7 @@ def test_an_unusual_honest_model_passes(install: Installer, change: tuple[str, s
 
 def test_a_zero_head_does_not_hide_what_is_wrong_before_it(install: Installer) -> None:
     install_model(install, MODEL, ZERO_HEAD, (POOLED, POOLED.replace("mask", "torch.ones_like(mask)")))
-    assert only("mutant", "check_padding").status == "failed"
+    assert only("mutant", "check_padding_invariance").status == "failed"
 
 
 NOISY_LIBRARY = """
@@ -216,7 +216,7 @@ def test_a_plugin_is_not_blamed_for_what_a_library_does_while_it_is_imported(ins
         "with warnings.catch_warnings():\n    warnings.simplefilter('ignore')\n"
     )
     install_model(install, MODEL, ("import torch\n", f"{quiet}import torch\n"))
-    assert only("mutant", "check_import_is_quiet").status == "passed"
+    assert only("mutant", "check_import_has_no_side_effects").status == "passed"
 
 
 @pytest.mark.usefixtures("quick")
@@ -224,7 +224,7 @@ def test_a_plugin_is_blamed_for_what_it_asks_a_library_to_do(install: Installer)
     table = "from fusionzoo.nn.word_embedding import WordEmbedding\nfrom fusionzoo.nn.schema import TextSpec\n"
     made = f"{table}SHARED = WordEmbedding(TextSpec(9, 0, 4, None, 'word'), 4)\n"
     install_model(install, MODEL, ("import torch\n", f"import torch\n{made}"))
-    result = only("mutant", "check_import_is_quiet")
+    result = only("mutant", "check_import_has_no_side_effects")
     assert result.status == "failed"
     assert "acme_mutant.py, line" in result.detail
 
@@ -290,7 +290,7 @@ def test_settings_that_need_more_than_small_ones_are_told_of_small(install: Inst
     imported = ("import torch\n", "import torch\nfrom fusionzoo.errors import SettingError\n")
     width = 'width: int = Field(16, ge=1, description="Width of both sides.")\n'
     install_model(install, MODEL, imported, (width, width + HUB_ONLY))
-    result = only("mutant", "check_a_row_alone")
+    result = only("mutant", "check_batch_size_invariance")
     assert result.status == "failed"
     assert "the hub cannot be reached" in result.detail
     assert "`small()`" in result.detail
@@ -343,7 +343,7 @@ def test_an_excuse_for_a_check_that_passes_is_stale(install: Installer) -> None:
     ("excuses", "told"),
     [
         ({"check_logit": "why"}, "names no check of this plugin: ['check_logit']"),
-        ({"check_encoder_width": "why"}, "names no check of this plugin"),
+        ({"check_encoder_dim": "why"}, "names no check of this plugin"),
         ({"check_logits": " "}, "gives no reason for ['check_logits']"),
     ],
 )
@@ -362,12 +362,14 @@ def test_an_excuse_of_a_name_that_is_both_is_needed_by_either(install: Installer
     wrong = ENCODER.replace(pooled, pooled.replace("mask", "torch.ones_like(mask)"))
     install("acme-words", source=wrong, text_encoders={"both": "acme_words:encoder"}, requires=BOUNDED)
     install("acme-mutant", source=MODEL, models=["both"], requires=BOUNDED)
-    statuses = {result.subject: result.status for result in results("both", {"check_padding"})}
+    statuses = {result.subject: result.status for result in results("both", {"check_padding_invariance"})}
     assert statuses == {
         "model_class 'both' over the kit's own text encoder": "passed",
         "text_encoder 'both' in core's text classifier": "failed",
     }
-    excused = only("both", "check_padding", expected_failed_checks={"check_padding": "a known fault"})
+    excused = only(
+        "both", "check_padding_invariance", expected_failed_checks={"check_padding_invariance": "a known fault"}
+    )
     assert excused.status == "excused"
     assert "'both' over the kit's own text encoder; text_encoder 'both'" in excused.subject
 
@@ -380,7 +382,7 @@ def test_a_fusion_stands_over_the_installed_text_encoder_that_is_named(install: 
     assert only("mutant", "check_logits").subject == "model_class 'mutant' over the kit's own text encoder"
     result = only("mutant", "check_logits", text_encoder="cnn", encoder_settings={"num_channels": [7]})
     assert (result.subject, result.status) == ("model_class 'mutant' over text encoder 'cnn'", "passed")
-    (case, *_) = plan("mutant", text_encoder="cnn", encoder_settings={"num_channels": [7]}, settings={"width": 5})
+    (case, *_) = plan_cases("mutant", text_encoder="cnn", encoder_settings={"num_channels": [7]}, settings={"width": 5})
     (subject,) = case.subjects
     assert subject.encoder_settings is not None
     assert subject.encoder_settings.model_dump()["num_channels"] == [7]
@@ -394,7 +396,7 @@ def test_a_model_that_fixes_its_text_encoder_stands_over_that_one() -> None:
 
 def test_a_name_that_is_both_is_checked_as_both_and_may_name_its_distribution() -> None:
     for name in ("cnn", "fusionzoo-cnn:cnn"):
-        cases = plan(name)
+        cases = plan_cases(name)
         titles = {case.title for case in cases}
         assert titles == {
             f"model_class '{name}'",
@@ -454,9 +456,9 @@ def test_results_come_one_by_one_and_leave_the_random_state_as_it_was(install: I
 
 
 def test_generated_rows_keep_the_contract_of_a_batch() -> None:
-    spec = inputs.standard_spec({"text", "table"})
-    rows = inputs.make_rows(spec, 24, seed=3)
-    batch = Batch.of(inputs.encode(spec, rows).batch(np.arange(24)))
+    spec = synthetic_rows.make_spec({"text", "table"})
+    rows = synthetic_rows.make_rows(spec, 24, seed=3)
+    batch = Batch.from_arrays(synthetic_rows.encode_rows(spec, rows).batch(np.arange(24)))
     assert batch.tokens.dtype == batch.categories.dtype == batch.chunk_row.dtype == torch.int64
     assert batch.numbers.dtype == torch.float32
     assert batch.chunk_row.unique_consecutive().tolist() == list(range(24))
@@ -475,26 +477,26 @@ def test_generated_rows_keep_the_contract_of_a_batch() -> None:
 
 
 def test_the_same_seed_makes_the_same_rows_and_another_others() -> None:
-    spec = inputs.standard_spec({"text", "table"})
-    one, again, other = (inputs.batch_of(spec, inputs.make_rows(spec, 9, seed)) for seed in (1, 1, 2))
+    spec = synthetic_rows.make_spec({"text", "table"})
+    one, again, other = (synthetic_rows.make_batch(spec, synthetic_rows.make_rows(spec, 9, seed)) for seed in (1, 1, 2))
     assert all(torch.equal(value, vars(again)[name]) for name, value in vars(one).items())
     assert not torch.equal(one.numbers, other.numbers)
 
 
 def test_plain_rows_have_one_chunk_and_no_gaps() -> None:
-    spec = inputs.standard_spec({"text", "table"})
-    batch = inputs.batch_of(spec, inputs.make_plain_rows(spec, 9, seed=1))
+    spec = synthetic_rows.make_spec({"text", "table"})
+    batch = synthetic_rows.make_batch(spec, synthetic_rows.make_plain_rows(spec, 9, seed=1))
     assert batch.chunk_row.tolist() == list(range(9))
     assert not bool(batch.numbers_missing.any())
     assert int(batch.categories.min()) >= 2
 
 
 def test_a_spec_without_a_modality_makes_batches_without_it() -> None:
-    text, table = inputs.standard_spec({"text"}), inputs.standard_spec({"table"})
-    assert inputs.batch_of(text, inputs.make_rows(text, 3, seed=1)).numbers.shape == (3, 0)
-    batch = inputs.batch_of(table, inputs.make_rows(table, 3, seed=1))
+    text, table = synthetic_rows.make_spec({"text"}), synthetic_rows.make_spec({"table"})
+    assert synthetic_rows.make_batch(text, synthetic_rows.make_rows(text, 3, seed=1)).numbers.shape == (3, 0)
+    batch = synthetic_rows.make_batch(table, synthetic_rows.make_rows(table, 3, seed=1))
     assert (batch.tokens.shape, batch.rows) == ((0, 0), 3)
-    assert inputs.batch_of(replace(table, numbers=()), []).categories.shape == (0, 2)
+    assert synthetic_rows.make_batch(replace(table, numbers=()), []).categories.shape == (0, 2)
 
 
 # --- with pytest, and without
@@ -519,16 +521,16 @@ def test_one_line_makes_a_pytest_function_of_all_checks(install: Installer, tmp_
 
         test_conformance = parametrize_with_checks("mutant")
         test_excused = parametrize_with_checks("mutant", expected_failed_checks={"check_logits": "three by design"})
-        test_stale = parametrize_with_checks("mutant", expected_failed_checks={"check_padding": "old news"})
+        test_stale = parametrize_with_checks("mutant", expected_failed_checks={"check_padding_invariance": "old news"})
         """,
         "-k",
-        "check_logits or check_padding or check_metadata",
+        "check_logits or check_padding_invariance or check_metadata",
     )
     assert "PASSED test_plugin.py::test_conformance[check_metadata-models]" in told
     assert "FAILED test_plugin.py::test_conformance[check_logits-models]" in told
     assert "logits have shape [12, 3], where [12, 2] is [rows, classes]" in told
     assert "XFAIL test_plugin.py::test_excused[check_logits-models] - three by design" in told
-    assert "FAILED test_plugin.py::test_stale[check_padding-models]" in told
+    assert "FAILED test_plugin.py::test_stale[check_padding_invariance-models]" in told
     assert "the check passes, but it is excused (old news)" in told
     assert "3 failed, 5 passed" in told
 

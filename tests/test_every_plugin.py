@@ -9,22 +9,26 @@ import pandas as pd
 import pytest
 
 from forks import Forks
-from fusionzoo.conformance import check_processes, reference_encoder
+from fusionzoo.conformance import fresh_process, reference_encoder
 from fusionzoo.conformance.checks import MODEL_CHECKS
-from fusionzoo.conformance.run import Case, cases_of
-from fusionzoo.conformance.subject import Request, Subject
+from fusionzoo.conformance.run import Case, make_cases
+from fusionzoo.conformance.subject import Subject, SubjectRequest
 from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
 from shop import JobFolder, shop_rows
 
 ENCODERS = list(Registry.discover(TEXT_ENCODERS_GROUP))
 SUBJECTS = [
-    Subject(Request(group, name)) for group in (MODELS_GROUP, TEXT_ENCODERS_GROUP) for name in Registry.discover(group)
+    Subject(SubjectRequest(group, name))
+    for group in (MODELS_GROUP, TEXT_ENCODERS_GROUP)
+    for name in Registry.discover(group)
 ]
 MODEL_SUBJECTS = [subject for subject in SUBJECTS if not subject.is_encoder]
 FREE = [subject for subject in MODEL_SUBJECTS if subject.encoder and subject.encoder.name == reference_encoder.NAME]
-OVER_EACH = [Subject(Request(MODELS_GROUP, free.request.name, text_encoder=name)) for free in FREE for name in ENCODERS]
+OVER_EACH = [
+    Subject(SubjectRequest(MODELS_GROUP, free.request.name, text_encoder=name)) for free in FREE for name in ENCODERS
+]
 CASES = [
-    *(case for subject in SUBJECTS for case in cases_of(subject)),
+    *(case for subject in SUBJECTS for case in make_cases(subject)),
     *(Case(check, (subject,), subject.title) for subject in OVER_EACH for check in MODEL_CHECKS),
 ]
 
@@ -45,7 +49,7 @@ def _forks() -> Iterator[None]:
     """The kit's processes in a fraction of their time; test_conformance.py has them fresh."""
     started = Forks()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(check_processes, "_start", started.start)
+        patch.setattr(fresh_process, "_start", started.start)
         yield
     started.close()
 

@@ -45,7 +45,7 @@ def least_cost(lengths: np.ndarray, group_tokens: int, most: int) -> int:
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=9), st.integers(0, 30), st.integers(1, 5))
 def test_no_other_cut_costs_less_and_each_chunk_is_in_one_group(drawn: list[int], price: int, most: int) -> None:
     lengths = np.array(drawn)
-    groups = length_groups.length_groups(lengths, price, most)
+    groups = length_groups.group_by_length(lengths, price, most)
     assert sorted(np.concatenate(groups)) == list(range(len(lengths)))
     assert 1 <= len(groups) <= most
     assert all(lengths[a].max() < lengths[b].min() for a, b in pairwise(groups))
@@ -54,9 +54,9 @@ def test_no_other_cut_costs_less_and_each_chunk_is_in_one_group(drawn: list[int]
 
 def test_a_small_batch_is_not_cut_up_and_a_large_one_into_four_groups_at_most() -> None:
     lengths = np.random.default_rng(0).integers(1, 129, 320)
-    assert len(length_groups.length_groups(lengths, length_groups.CPU_GROUP_TOKENS)) == 4
-    assert len(length_groups.length_groups(lengths[:4], length_groups.CPU_GROUP_TOKENS)) == 1
-    assert length_groups.length_groups(lengths[:0], length_groups.CPU_GROUP_TOKENS) == []
+    assert len(length_groups.group_by_length(lengths, length_groups.CPU_GROUP_OVERHEAD)) == 4
+    assert len(length_groups.group_by_length(lengths[:4], length_groups.CPU_GROUP_OVERHEAD)) == 1
+    assert length_groups.group_by_length(lengths[:0], length_groups.CPU_GROUP_OVERHEAD) == []
 
 
 def padding(sizes: RowSizes, chunk_lengths: list[np.ndarray], grouped: bool) -> float:
@@ -64,7 +64,7 @@ def padding(sizes: RowSizes, chunk_lengths: list[np.ndarray], grouped: bool) -> 
     computed = 0
     for rows in TrainingOrder(sizes, 32, seed=0).batches(epoch=0):
         lengths = np.concatenate([chunk_lengths[row] for row in rows])
-        cut = length_groups.length_groups(lengths, length_groups.CPU_GROUP_TOKENS, most=4 if grouped else 1)
+        cut = length_groups.group_by_length(lengths, length_groups.CPU_GROUP_OVERHEAD, most=4 if grouped else 1)
         computed += cost(lengths, cut, 0)
     return 1 - sum(lengths.sum() for lengths in chunk_lengths) / computed
 
@@ -105,7 +105,7 @@ def chunks(lengths: list[int], width: int = 0) -> tuple[Tensor, Tensor]:
 @pytest.fixture
 def several_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a group cost nothing, so that few chunks are cut up too."""
-    monkeypatch.setattr(length_groups, "CPU_GROUP_TOKENS", 0)
+    monkeypatch.setattr(length_groups, "CPU_GROUP_OVERHEAD", 0)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_chunks_have_the_features_that_one_call_gives_them_in_their_order(backbo
     assert torch.allclose(vectors, expected_vectors, atol=1e-5)
     assert bool(features.isfinite().all())
     assert sum(a * b for a, b in seen[:-1]) < 1.1 * sum(MIXED)
-    assert len(seen) == 1 + length_groups.MOST_GROUPS
+    assert len(seen) == 1 + length_groups.MAX_GROUPS
 
 
 @pytest.mark.usefixtures("several_groups")
@@ -183,7 +183,7 @@ def test_the_text_encoder_bert_runs_its_chunks_in_groups() -> None:
     rows = torch.arange(len(MIXED))
     nothing = torch.zeros(len(MIXED), 0)
     encoder(Batch(tokens, mask, rows, nothing.long(), nothing, nothing.bool(), None, rows))
-    assert len(seen) == length_groups.MOST_GROUPS
+    assert len(seen) == length_groups.MAX_GROUPS
     assert sum(a * b for a, b in seen) < 1.1 * sum(MIXED)
 
 

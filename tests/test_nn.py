@@ -11,12 +11,12 @@ from fusionzoo.nn.heads import ClassifierHead, Projection
 from fusionzoo.nn.pooling import (
     AttentionPooling,
     first_token,
-    first_tokens,
     mean_per_row,
     softmax_per_row,
     sum_per_row,
     token_max,
     token_mean,
+    truncate_rows,
 )
 from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextFeatures, TextSpec
 from fusionzoo.nn.tabular import FieldEmbedding, NumericEmbedding, TabularEncoder
@@ -126,7 +126,7 @@ def features(tokens: Tensor) -> TextFeatures:
     ("limit", "kept"), [(1, [1, 1]), (2, [2, 2]), (3, [2, 1, 3]), (4, [2, 1, 4]), (100, [2, 1, 4])]
 )
 def test_a_row_keeps_its_first_tokens_over_all_its_chunks(limit: int, kept: list[int]) -> None:
-    cut = first_tokens(features(torch.arange(24.0).reshape(3, 4, 2)), limit)
+    cut = truncate_rows(features(torch.arange(24.0).reshape(3, 4, 2)), limit)
     assert cut.mask.sum(dim=1).tolist() == kept
     assert cut.chunk_row.tolist() == ([0, 0, 1] if len(kept) == 3 else [0, 1])
     assert cut.tokens.shape[0] == len(kept)
@@ -216,8 +216,8 @@ def test_a_batch_is_made_of_arrays_and_moved_as_a_whole() -> None:
         "numbers_missing": np.zeros((1, 1), bool),
         "row": np.zeros(1, np.int64),
     }
-    batch = Batch.of(arrays)
+    batch = Batch.from_arrays(arrays)
     assert batch.labels is None
     assert batch.rows == 1
     assert batch.to("meta").tokens.device.type == "meta"
-    assert Batch.of({**arrays, "labels": np.ones(1, np.int64)}).labels is not None
+    assert Batch.from_arrays({**arrays, "labels": np.ones(1, np.int64)}).labels is not None

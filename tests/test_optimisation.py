@@ -210,7 +210,7 @@ def by_hand(settings: JobSettings, data: EncodedSplit, weights: Sequence[float],
         loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
         rows = [batch.row.numpy() for batch in loader]
         for begin in range(0, len(rows), every):
-            batch = Batch.of(data.batch(np.concatenate(rows[begin : begin + every])))
+            batch = Batch.from_arrays(data.batch(np.concatenate(rows[begin : begin + every])))
             output = model(batch)
             loss = F.cross_entropy(output.logits, batch.labels, weight=torch.tensor(weights))
             if len(set(weights)) == 1:
@@ -371,7 +371,7 @@ def shown(data: EncodedSplit, epoch: int = 0, **changes: Any) -> dict[int, tuple
     loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
     found = {}
     for batch in loader:
-        true = Batch.of(data.batch(batch.row.numpy()))
+        true = Batch.from_arrays(data.batch(batch.row.numpy()))
         assert int(batch.token_mask.sum(1).max()) == batch.tokens.shape[1]
         assert not batch.tokens[~batch.token_mask].any()
         for i, (row, had, has) in enumerate(zip(batch.row.tolist(), texts(true), texts(batch), strict=True)):
@@ -406,7 +406,7 @@ def test_validation_rows_are_shown_whole() -> None:
     for batch in SplitsDataModule(
         data, data, make_job_settings(modality_dropout=0.9), empty_text=EMPTY
     ).val_dataloader():
-        true = Batch.of(data.batch(batch.row.numpy()))
+        true = Batch.from_arrays(data.batch(batch.row.numpy()))
         assert torch.equal(batch.tokens, true.tokens)
         assert torch.equal(batch.numbers_missing, true.numbers_missing)
 

@@ -450,7 +450,7 @@ def test_no_expert_starves_on_the_demo_data_and_the_load_is_logged(tmp_path: Pat
     model, preprocessor = model_folder.load_model(tmp_path / "model")
     val = preprocessor.encode(open_channel("val", tmp_path / "input/data/val", preprocessor.settings.columns), "val")
     with torch.no_grad():
-        load = model(Batch.of(val.batch(np.arange(len(val))))).metrics
+        load = model(Batch.from_arrays(val.batch(np.arange(len(val))))).metrics
     assert len(load) == 6
     assert min(load.values()) > 0.02, load
     logged = EventAccumulator(str(tmp_path / "output/data/tensorboard")).Reload()

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from fusionzoo.errors import SettingError
-from fusionzoo.nn.hugging_face import check_encoder, last_layers, load_weights, make_config, new_encoder, read_config
+from fusionzoo.nn.hugging_face import (
+    check_encoder,
+    create_encoder,
+    last_layer_prefixes,
+    load_weights,
+    make_config,
+    read_config,
+)
 from fusionzoo.nn.length_groups import encode_in_groups
 from fusionzoo.nn.pooling import first_token, mean_per_row, token_mean
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
@@ -102,7 +109,7 @@ class BertEncoder(nn.Module):
         if text.vocab_size > config.vocab_size:
             problem = f"it has {text.vocab_size} tokens, the encoder {settings.encoder_name} only {config.vocab_size}"
             raise SettingError("tokenizer", text.tokenizer, problem, "use the encoder's own tokenizer")
-        self.backbone: PreTrainedModel = new_encoder(config)
+        self.backbone: PreTrainedModel = create_encoder(config)
         if self.pooling != "pooler" and getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = None  # type: ignore[assignment] # it would get no gradient
         if settings.use_gradient_checkpointing:
@@ -119,7 +126,7 @@ class BertEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> TextFeatures:
         if batch.tokens.shape[0] == 0:
-            return TextFeatures.none(batch, self.dim)
+            return TextFeatures.empty(batch, self.dim)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             tokens, *pooler = encode_in_groups(self._encode, batch.tokens, batch.token_mask)
         return TextFeatures(tokens, batch.token_mask, batch.chunk_row, self._pool(tokens, pooler, batch))
@@ -139,7 +146,7 @@ class BertEncoder(nn.Module):
         """Put the pretrained weights in place, except where a layer or the pooler is to start anew."""
         if settings.encoder_name is None:
             return False
-        anew = last_layers(self.backbone, settings.reinit_layers)
+        anew = last_layer_prefixes(self.backbone, settings.reinit_layers)
         load_weights(self.backbone, settings.encoder_name, (*anew, "pooler.") if settings.reinit_pooler else anew)
         return True
 

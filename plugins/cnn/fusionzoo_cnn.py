@@ -65,7 +65,7 @@ class CnnEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> TextFeatures:
         if batch.tokens.shape[0] == 0:
-            return TextFeatures.none(batch, self.dim)
+            return TextFeatures.empty(batch, self.dim)
         mask = batch.token_mask
         words = self.dropout(self.words(batch.tokens, mask)).transpose(1, 2)  # [chunks, dim, length]
         tokens = torch.cat([self._tower(tower, words, mask) for tower in self.towers], dim=1).transpose(1, 2)

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from fusionzoo import hookimpl
 from fusionzoo.errors import SettingError
 from fusionzoo.nn.heads import ClassifierHead
-from fusionzoo.nn.pooling import first_tokens, softmax_per_row, sum_per_row, token_mean
+from fusionzoo.nn.pooling import softmax_per_row, sum_per_row, token_mean, truncate_rows
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
 from fusionzoo.nn.tabular import TabularEncoder
-from fusionzoo.nn.word_embedding import encoder_width
+from fusionzoo.nn.towers import get_encoder_dim
 from fusionzoo.settings import FusionSettings, JobSettings
 
 
@@ -117,7 +117,7 @@ class CrossAttention(nn.Module):
         self.text_encoder, self.max_tokens = text_encoder, settings.max_text_tokens
         self.table = TabularEncoder(spec, width, field_dim, settings.dropout, settings.numeric_embedding)
         self.pooled, self.token, self.field = (
-            nn.Linear(w, width) for w in (encoder_width(text_encoder), encoder_width(text_encoder), field_dim)
+            nn.Linear(w, width) for w in (get_encoder_dim(text_encoder), get_encoder_dim(text_encoder), field_dim)
         )
         self.layers = nn.ModuleList(
             CrossLayer(width, settings.num_heads, settings.dropout) for _ in range(settings.num_layers)
@@ -127,7 +127,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         features, embedded = self.text_encoder(batch), self.table.fields(batch)
-        text = first_tokens(features, self.max_tokens)
+        text = truncate_rows(features, self.max_tokens)
         text, fields = replace(text, tokens=self.token(text.tokens)), self.field(embedded)
         for layer in self.layers:
             text, fields = layer(text, fields)

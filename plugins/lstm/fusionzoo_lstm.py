@@ -69,7 +69,7 @@ class LstmEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> TextFeatures:
         if batch.tokens.shape[0] == 0:
-            return TextFeatures.none(batch, self.dim)
+            return TextFeatures.empty(batch, self.dim)
         mask = batch.token_mask
         words = self.dropout(self.words(batch.tokens, mask))
         packed = pack_padded_sequence(words, mask.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False)

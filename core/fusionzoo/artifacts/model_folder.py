@@ -69,7 +69,7 @@ def load_model(folder: Path) -> tuple[nn.Module, Preprocessor]:
     """
     architecture = choose_architecture(errors.ModelFolderError.read_json(folder / SETTINGS_FILE))
     preprocessor = Preprocessor.load(folder)
-    model = architecture.build(InputSpec.of(preprocessor)).model
+    model = architecture.build(InputSpec.from_preprocessor(preprocessor)).model
     with errors.ModelFolderError.reading(folder / WEIGHTS_FILE):
         model.load_state_dict(torch.load(folder / WEIGHTS_FILE, map_location="cpu", weights_only=True))
     return model.eval(), preprocessor
@@ -78,7 +78,7 @@ def load_model(folder: Path) -> tuple[nn.Module, Preprocessor]:
 def _artifacts(
     architecture: Architecture, preprocessor: Preprocessor, model: nn.Module, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    spec = asdict(InputSpec.of(preprocessor))
+    spec = asdict(InputSpec.from_preprocessor(preprocessor))
     if spec["text"] is not None:
         spec["text"].pop("embeddings")
     text = preprocessor.text

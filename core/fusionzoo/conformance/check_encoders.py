@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusionzoo.conformance.forward import TOLERANCE
-from fusionzoo.conformance.inputs import batch_of, make_rows
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
+from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
 from fusionzoo.nn.schema import Batch, TextFeatures
 
 ROWS = 12
 
 
-def check_encoder_width(subject: Subject) -> None:
+def check_encoder_dim(subject: Subject) -> None:
     """A text encoder has an int attribute `dim`, 1 or more, and its features are that wide."""
     encoder = _encoder(subject)
     width = getattr(encoder, "dim", None)
@@ -33,7 +33,7 @@ def check_encoder_features(subject: Subject) -> None:
     """Features are finite: tokens [chunks, length, dim], pooled [rows, dim]; also for one row, and for none."""
     encoder, whole = _encoder(subject), _batch(subject)
     spec = subject.spec
-    for batch in (whole, batch_of(spec, make_rows(spec, 1, seed=1)), batch_of(spec, [])):
+    for batch in (whole, make_batch(spec, make_rows(spec, 1, seed=1)), make_batch(spec, [])):
         found = _features(encoder, batch)
         _check_leading("tokens", found.tokens, (batch.tokens.shape[0],) if not batch.rows else batch.tokens.shape)
         _check_leading("pooled", found.pooled, (batch.rows,))
@@ -49,7 +49,7 @@ def _check_leading(name: str, found: Tensor, expected: tuple[int, ...]) -> None:
         raise ConformanceError(f"{name} is not finite")
 
 
-def check_encoder_mask_and_chunks(subject: Subject) -> None:
+def check_encoder_mask_and_chunk_row(subject: Subject) -> None:
     """`mask` and `chunk_row` of the features are those of the batch: a fusion finds each token's row by them."""
     batch = _batch(subject)
     found = _features(_encoder(subject), batch)
@@ -61,15 +61,15 @@ def check_encoder_mask_and_chunks(subject: Subject) -> None:
             raise ConformanceError(f"{name} of TextFeatures is not that of the batch: hand it on as it came")
 
 
-def check_encoder_tokens_are_of_their_row(subject: Subject) -> None:
+def check_encoder_rows_are_independent(subject: Subject) -> None:
     """The features of a row's tokens are the same alone, in a batch, and with more padding; so is `pooled`."""
     encoder, spec = _encoder(subject), subject.spec
     rows = make_rows(spec, ROWS, seed=2)
-    batch = batch_of(spec, rows)
+    batch = make_batch(spec, rows)
     whole = _features(encoder, batch)
     wider = replace(batch, tokens=F.pad(batch.tokens, (0, 3), value=1), token_mask=F.pad(batch.token_mask, (0, 3)))
     padded = _features(encoder, wider)
-    ones = [batch_of(spec, [row]) for row in rows]
+    ones = [make_batch(spec, [row]) for row in rows]
     alone = [_features(encoder, one) for one in ones]
     own = [found.tokens[one.token_mask] for found, one in zip(alone, ones, strict=True)]
     for name, found, expected in (
@@ -94,7 +94,7 @@ def _encoder(subject: Subject) -> nn.Module:
 
 
 def _batch(subject: Subject) -> Batch:
-    return batch_of(subject.spec, make_rows(subject.spec, ROWS, seed=1))
+    return make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=1))
 
 
 def _features(encoder: nn.Module, batch: Batch) -> TextFeatures:

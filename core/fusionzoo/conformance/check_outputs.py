@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fusionzoo.conformance.forward import logits, output_of, warmed
-from fusionzoo.conformance.inputs import batch_of, make_rows
+from fusionzoo.conformance.forward import build_trained_briefly, compute_logits, run_model
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
+from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
 
 ROWS = 12
 
@@ -22,7 +22,7 @@ def check_logits(subject: Subject) -> None:
     """
     for classes, inputs in ((2, subject.spec), (5, subject.other_spec)):
         spec = replace(inputs, num_classes=classes)
-        found = logits(warmed(subject, spec), batch_of(spec, make_rows(spec, ROWS, seed=1)))
+        found = compute_logits(build_trained_briefly(subject, spec), make_batch(spec, make_rows(spec, ROWS, seed=1)))
         _check_shape(found, ROWS, classes)
         if bool((found >= 0).all()) and torch.allclose(found.sum(dim=1), torch.ones(ROWS), atol=1e-4):
             raise ConformanceError(
@@ -41,13 +41,13 @@ def _check_shape(found: Tensor, rows: int, classes: int) -> None:
         raise ConformanceError("logits are not finite: is something divided by zero, or its logarithm taken?")
 
 
-def check_penalties_and_figures(subject: Subject) -> None:
+def check_penalties_and_metrics(subject: Subject) -> None:
     """What stands beside the logits in a `ModelOutput` are named, finite scalars, while training and while scoring."""
-    batch = batch_of(subject.spec, make_rows(subject.spec, ROWS, seed=1))
-    model = warmed(subject)
+    batch = make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=1))
+    model = build_trained_briefly(subject)
     for mode in (True, False):
-        _, output = output_of(model.train(mode), batch)
-        for kind in ("penalties", "figures"):
+        _, output = run_model(model.train(mode), batch)
+        for kind in ("penalties", "metrics"):
             for name, value in getattr(output, kind).items():
                 if not isinstance(value, Tensor) or value.shape != ():
                     shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
@@ -56,11 +56,11 @@ def check_penalties_and_figures(subject: Subject) -> None:
                     raise ConformanceError(f"{kind}['{name}'] is {value.item()}: is something divided by zero?")
 
 
-def check_batch_is_left_alone(subject: Subject) -> None:
+def check_batch_is_not_modified(subject: Subject) -> None:
     """Forward does not write into the batch."""
-    batch = batch_of(subject.spec, make_rows(subject.spec, ROWS, seed=1))
+    batch = make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=1))
     before = batch.map(Tensor.clone)
-    logits(warmed(subject), batch)
+    compute_logits(build_trained_briefly(subject), batch)
     for name, value in vars(before).items():
         if value is not None and not torch.equal(value, getattr(batch, name)):
             raise ConformanceError(f"forward changed batch.{name}: use an operation that makes a new tensor")

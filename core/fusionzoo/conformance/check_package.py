@@ -1,24 +1,41 @@
-"""Checks of a plugin's distribution: what it is called and what it requires."""
+"""Checks of a plugin's distribution: its names, its requirements, and the side effects of its import."""
 
 from __future__ import annotations
 
 import re
+import tempfile
+from pathlib import Path
 
+from fusionzoo.conformance.fresh_process import run_in_fresh_process
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.errors import ZooError
 
-SNAKE, KEBAB = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*"), re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+SNAKE_CASE, KEBAB_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*"), re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def check_metadata(subject: Subject) -> None:
-    """The name is snake_case, the distribution kebab-case, and its requirement on fusionzoo has an upper bound."""
+    """The entry point is snake_case, the distribution kebab-case, and fusionzoo is required with an upper bound."""
     name, distribution = subject.provider.entry_point.name, subject.provider.distribution
-    if not SNAKE.fullmatch(name):
-        raise ConformanceError(f"the entry point '{name}' is not snake_case, as 'multimodal_gate_fusion' is")
-    if not KEBAB.fullmatch(distribution):
-        raise ConformanceError(f"the distribution '{distribution}' is not kebab-case, as 'fusionzoo-gate-fusion' is")
+    if not SNAKE_CASE.fullmatch(name):
+        raise ConformanceError(
+            f"the entry point '{name}' is not snake_case. Fix: choose a name like 'multimodal_gate_fusion'"
+        )
+    if not KEBAB_CASE.fullmatch(distribution):
+        raise ConformanceError(
+            f"the distribution '{distribution}' is not kebab-case. Fix: choose a name like 'fusionzoo-gate-fusion'"
+        )
     try:
         subject.provider.check_bounds()
-    except ZooError as fault:
-        raise ConformanceError(str(fault)) from fault
+    except ZooError as error:
+        raise ConformanceError(str(error)) from error
+
+
+def check_import_has_no_side_effects(subject: Subject) -> None:
+    """Importing the plugin opens no connection, and its own code only defines things.
+
+    It starts no program, computes nothing with torch, sets no seed, prints nothing, and leaves log handlers, log
+    levels and warning filters alone.
+    """
+    with tempfile.TemporaryDirectory(prefix="fusionzoo-check-") as folder:
+        run_in_fresh_process("import", subject, Path(folder))

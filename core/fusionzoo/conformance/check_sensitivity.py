@@ -8,28 +8,28 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from fusionzoo.conformance.forward import logits, warmed
-from fusionzoo.conformance.inputs import (
+from fusionzoo.conformance.forward import build_trained_briefly, compute_logits
+from fusionzoo.conformance.results import ConformanceError
+from fusionzoo.conformance.subject import Subject
+from fusionzoo.conformance.synthetic_rows import (
     FIRST_VALUE,
     MAX_CHUNKS,
     MISSING,
     UNKNOWN,
     Row,
-    batch_of,
+    make_batch,
     make_rows,
-    other_tokens,
+    replace_tokens,
 )
-from fusionzoo.conformance.results import ConformanceError
-from fusionzoo.conformance.subject import Subject
 from fusionzoo.nn.schema import InputSpec
 
 ROWS = 12
 SMALLEST = 1e-7  # a change of the logits below this is none
 
 
-def check_every_input_matters(subject: Subject) -> None:
+def check_every_input_affects_logits(subject: Subject) -> None:
     """Changing any one input changes scores: a word of any chunk, each category, each number."""
-    model, rows = warmed(subject), make_rows(subject.spec, ROWS, seed=4)
+    model, rows = build_trained_briefly(subject), make_rows(subject.spec, ROWS, seed=4)
     for name, change in _changes(subject.spec):
         if not _differs(model, subject.spec, rows, [change(row) for row in rows]):
             raise ConformanceError(f"{name} has no effect on any of {ROWS} rows' logits: does forward leave it out?")
@@ -40,7 +40,7 @@ def check_missing_numbers(subject: Subject) -> None:
     spec = subject.spec
     if not spec.numbers:
         return
-    model, rows = warmed(subject), make_rows(spec, ROWS, seed=4)
+    model, rows = build_trained_briefly(subject), make_rows(spec, ROWS, seed=4)
     for i, number in enumerate(spec.numbers):
         given, missing = (_with_number(rows, i, flag) for flag in (False, True))
         if not _differs(model, spec, given, missing):
@@ -50,13 +50,13 @@ def check_missing_numbers(subject: Subject) -> None:
             )
     fields = len(spec.numbers)
     empty = [replace(row, numbers=np.zeros(fields, np.float32), missing=np.ones(fields, bool)) for row in rows]
-    if not bool(logits(model, batch_of(spec, empty)).isfinite().all()):
+    if not bool(compute_logits(model, make_batch(spec, empty)).isfinite().all()):
         raise ConformanceError("rows whose numbers are all missing have logits that are not finite: a mean over none?")
 
 
 def check_missing_and_unknown_categories(subject: Subject) -> None:
     """MISSING (id 0), UNKNOWN (id 1) and a known value of a category score differently."""
-    model, rows = warmed(subject), make_rows(subject.spec, ROWS, seed=4)
+    model, rows = build_trained_briefly(subject), make_rows(subject.spec, ROWS, seed=4)
     for i, category in enumerate(subject.spec.categories):
         kinds = {"MISSING": MISSING, "UNKNOWN": UNKNOWN, "a known value": FIRST_VALUE}
         for one, other in (("MISSING", "UNKNOWN"), ("MISSING", "a known value"), ("UNKNOWN", "a known value")):
@@ -68,7 +68,7 @@ def check_missing_and_unknown_categories(subject: Subject) -> None:
 
 
 def _differs(model: nn.Module, spec: InputSpec, one: Sequence[Row], other: Sequence[Row]) -> bool:
-    change = logits(model, batch_of(spec, one)) - logits(model, batch_of(spec, other))
+    change = compute_logits(model, make_batch(spec, one)) - compute_logits(model, make_batch(spec, other))
     return bool(change.abs().max() > SMALLEST)
 
 
@@ -87,7 +87,7 @@ def _changes(spec: InputSpec) -> Iterator[tuple[str, Callable[[Row], Row]]]:
 
 def _with_word(row: Row, chunk: int, word: int) -> Row:
     chunks = [tokens.copy() for tokens in row.chunks]
-    chunks[chunk][word] = other_tokens(chunks[chunk])[word]
+    chunks[chunk][word] = replace_tokens(chunks[chunk])[word]
     return replace(row, chunks=tuple(chunks))
 
 

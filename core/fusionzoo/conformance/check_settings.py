@@ -20,7 +20,7 @@ def check_default_settings(subject: Subject) -> None:
         raise ConformanceError(f"{kind.__name__}() is refused ({problems}): give every setting a default") from refused
 
 
-def check_unknown_settings_are_refused(subject: Subject) -> None:
+def check_unknown_settings_are_rejected(subject: Subject) -> None:
     """A setting that the class does not have is an error: a misspelled one must not pass."""
     kind, small = subject.plugin.settings_class, subject.plugin.settings_class.small()
     values = {name: getattr(small, name) for name in kind.model_fields}
@@ -32,7 +32,7 @@ def check_unknown_settings_are_refused(subject: Subject) -> None:
     raise ConformanceError(f'{kind.__name__} takes any setting: leave `extra="forbid"` of ModelSettings as it is')
 
 
-def check_settings_are_described(subject: Subject) -> None:
+def check_settings_have_descriptions(subject: Subject) -> None:
     """Each setting has a description, which `fusionzoo show` prints."""
     kind = subject.plugin.settings_class
     bare = [name for name, setting in kind.model_fields.items() if not (setting.description or "").strip()]
@@ -42,7 +42,7 @@ def check_settings_are_described(subject: Subject) -> None:
         )
 
 
-def check_settings_survive_json(subject: Subject) -> None:
+def check_settings_json_round_trip(subject: Subject) -> None:
     """Settings written as JSON and read again are the same: the model's files hold them."""
     small = subject.plugin.settings_class.small()
     kind, text = type(small), small.model_dump_json()

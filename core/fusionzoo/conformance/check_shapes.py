@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from fusionzoo.conformance.forward import logits, loss_of, trainable, warmed
-from fusionzoo.conformance.inputs import Row, batch_of, encode, make_rows
+from fusionzoo.conformance.forward import build_trained_briefly, compute_logits, compute_loss, trainable_parameters
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
+from fusionzoo.conformance.synthetic_rows import Row, encode_rows, make_batch, make_rows
 from fusionzoo.errors import SettingError
 from fusionzoo.nn.schema import Batch, InputSpec
 
@@ -32,14 +32,14 @@ def check_empty_text(subject: Subject) -> None:
 
 def check_empty_batch(subject: Subject) -> None:
     """A batch without rows has logits [0, classes]."""
-    model, classes = warmed(subject), subject.spec.num_classes
-    split = encode(subject.spec, make_rows(subject.spec, ROWS, seed=5))
-    empty = Batch.of(split.batch(np.zeros(0, np.int64)))
+    model, classes = build_trained_briefly(subject), subject.spec.num_classes
+    split = encode_rows(subject.spec, make_rows(subject.spec, ROWS, seed=5))
+    empty = Batch.from_arrays(split.batch(np.zeros(0, np.int64)))
     wider = replace(
         empty, tokens=F.pad(empty.tokens, (0, EMPTY_WIDTH)), token_mask=F.pad(empty.token_mask, (0, EMPTY_WIDTH))
     )
     for batch in (empty, wider):
-        found = logits(model, batch)
+        found = compute_logits(model, batch)
         if found.shape != (0, classes):
             raise ConformanceError(
                 f"a batch without rows has logits of shape {list(found.shape)}, not {[0, classes]}: "
@@ -47,7 +47,7 @@ def check_empty_batch(subject: Subject) -> None:
             )
 
 
-def check_text_or_table_alone(subject: Subject) -> None:
+def check_text_only_and_table_only(subject: Subject) -> None:
     """A job with text alone, or with a table alone, works, unless the settings' `needs` or `resolve` refuse it."""
     kind, spec = type(subject.settings), subject.spec
     if beyond := sorted(kind.needs - kind.reads):
@@ -58,7 +58,7 @@ def check_text_or_table_alone(subject: Subject) -> None:
         _check_job(subject, replace(spec, text=None), 'a table alone: should `needs` have "text"?')
 
 
-def check_categories_or_numbers_alone(subject: Subject) -> None:
+def check_categories_only_and_numbers_only(subject: Subject) -> None:
     """A table of categories alone, or of numbers alone, works, unless the settings' `resolve` refuses it."""
     spec = subject.spec
     if spec.categories:
@@ -81,12 +81,12 @@ def _check_job(subject: Subject, spec: InputSpec, kind: str) -> None:
 
 
 def _check_trains(subject: Subject, spec: InputSpec, rows: Sequence[Row], kind: str) -> None:
-    model, batch = warmed(subject, spec), batch_of(spec, rows)
-    found = logits(model, batch)
+    model, batch = build_trained_briefly(subject, spec), make_batch(spec, rows)
+    found = compute_logits(model, batch)
     if found.shape != (len(rows), spec.num_classes) or not bool(found.isfinite().all()):
         raise ConformanceError(f"logits have shape {list(found.shape)} or are not finite with {kind}")
-    parameters = trainable(model.train())
+    parameters = trainable_parameters(model.train())
     if parameters:
-        loss_of(model, batch).backward()  # type: ignore[no-untyped-call]
+        compute_loss(model, batch).backward()  # type: ignore[no-untyped-call]
     if not all(bool(torch.isfinite(p.grad).all()) for p in parameters if p.grad is not None):
         raise ConformanceError(f"gradients are not finite with {kind}")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fusionzoo.conformance.forward import logits, loss_of, trainable, warmed
-from fusionzoo.conformance.inputs import batch_of, make_rows
+from fusionzoo.conformance.forward import build_trained_briefly, compute_logits, compute_loss, trainable_parameters
+from fusionzoo.conformance.fresh_process import run_in_fresh_process
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
+from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
 
 ROWS, SMALL_SET, BATCHES = 12, 16, 40
 STEPS, FITTED, LOOK_EVERY = 200, 0.1, 5
@@ -22,10 +26,10 @@ def check_gradients_reach_all_parameters(subject: Subject) -> None:
     """Within a few training steps every trainable parameter gets a gradient other than zero; each is finite."""
     model = subject.build().train()
     waiting = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    optimizer = torch.optim.Adam(trainable(model), lr=1e-3) if waiting else None
+    optimizer = torch.optim.Adam(trainable_parameters(model), lr=1e-3) if waiting else None
     for seed in range(BATCHES):
         model.zero_grad()
-        loss = loss_of(model, batch_of(subject.spec, make_rows(subject.spec, ROWS, seed)))
+        loss = compute_loss(model, make_batch(subject.spec, make_rows(subject.spec, ROWS, seed)))
         if optimizer is None:
             return
         loss.backward()  # type: ignore[no-untyped-call]
@@ -73,7 +77,7 @@ def check_callbacks(subject: Subject) -> None:
         raise ConformanceError(f"callbacks() returned {_some(wrong)}, not instances of lightning.pytorch.Callback")
 
 
-def check_learns_a_small_set(subject: Subject) -> None:
+def check_overfits_small_dataset(subject: Subject) -> None:
     """200 steps of Adam fit 16 rows whose labels are drawn at random."""
     best = float("inf")
     for rate in RATES:
@@ -90,25 +94,25 @@ def check_learns_a_small_set(subject: Subject) -> None:
 def _fit(subject: Subject, rate: float) -> float:
     """The lowest loss in evaluation mode; stops once it is low enough."""
     spec = subject.spec
-    batch = batch_of(spec, make_rows(spec, SMALL_SET, seed=6))
+    batch = make_batch(spec, make_rows(spec, SMALL_SET, seed=6))
     model, best = subject.build(), float("inf")
-    parameters = trainable(model)
+    parameters = trainable_parameters(model)
     if not parameters or batch.labels is None:
         return best
     optimizer = torch.optim.Adam(parameters, lr=rate)
     for step in range(1, STEPS + 1):
         optimizer.param_groups[0]["lr"] = rate * min(1.0, step / WARM_UP)
         optimizer.zero_grad()
-        loss_of(model.train(), batch).backward()  # type: ignore[no-untyped-call]
+        compute_loss(model.train(), batch).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step % LOOK_EVERY == 0:
-            best = min(best, float(F.cross_entropy(logits(model.eval(), batch), batch.labels)))
+            best = min(best, float(F.cross_entropy(compute_logits(model.eval(), batch), batch.labels)))
             if best < FITTED:
                 break
     return best
 
 
-def check_seed_decides_weights(subject: Subject) -> None:
+def check_seed_determines_weights(subject: Subject) -> None:
     """The torch seed decides the weights: the same, the same; another, others. Building leaves the seed alone."""
     one, again = subject.build(seed=1).state_dict(), subject.build(seed=1).state_dict()
     drawn = torch.rand(4)
@@ -132,18 +136,27 @@ def _same(one: object, other: object) -> bool:
 
 def check_bf16(subject: Subject) -> None:
     """Under bfloat16 autocast, logits and gradients stay finite."""
-    model, batch = warmed(subject).train(), batch_of(subject.spec, make_rows(subject.spec, ROWS, seed=7))
+    model, batch = (
+        build_trained_briefly(subject).train(),
+        make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=7)),
+    )
     model.zero_grad()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = loss_of(model, batch)
-    if trainable(model):
+        loss = compute_loss(model, batch)
+    if trainable_parameters(model):
         loss.backward()  # type: ignore[no-untyped-call]
-    grads = [p.grad for p in trainable(model) if p.grad is not None]
+    grads = [p.grad for p in trainable_parameters(model) if p.grad is not None]
     if not bool(loss.isfinite()) or not all(bool(grad.isfinite().all()) for grad in grads):
         raise ConformanceError(
             "in bfloat16 the loss or a gradient is not finite: compute sums, norms and exponentials in float32, "
             "and mask with torch.finfo(x.dtype).min"
         )
+
+
+def check_distributed_training(subject: Subject) -> None:
+    """Two processes with different kinds of rows train together: each uses every parameter in every batch."""
+    with tempfile.TemporaryDirectory(prefix="fusionzoo-check-") as folder:
+        run_in_fresh_process("train", subject, Path(folder), processes=2)
 
 
 def _some(names: list[str], limit: int = 5) -> str:

@@ -29,25 +29,25 @@ def main(job: dict[str, Any]) -> NoReturn:
     except (Exception, SystemExit) as fault:  # noqa: BLE001 - a plugin may raise anything
         written = folder / f"writing-{rank}"
         written.write_text(_told(fault, job["request"]), "utf-8")
-        written.rename(failure_of(folder, rank))
+        written.rename(failure_file(folder, rank))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
 
 
-def failure_of(folder: Path, rank: int | str) -> Path:
+def failure_file(folder: Path, rank: int | str) -> Path:
     """Where a process, by its rank, writes what it found wrong."""
     return folder / f"failure-{rank}.txt"
 
 
 def _told(fault: BaseException, request: dict[str, Any]) -> str:
-    from fusionzoo.conformance.results import ConformanceError, describe
+    from fusionzoo.conformance.results import ConformanceError, describe_exception
     from fusionzoo.registry.discovery import Registry
 
     if isinstance(fault, ConformanceError):
         return str(fault)
-    return describe(fault, Registry.discover(request["group"]).provider(request["name"]).entry_point.module)
+    return describe_exception(fault, Registry.discover(request["group"]).provider(request["name"]).entry_point.module)
 
 
 def _do(task: str, request: dict[str, Any], folder: Path, rank: int) -> object:
@@ -56,9 +56,9 @@ def _do(task: str, request: dict[str, Any], folder: Path, rank: int) -> object:
 
         import_quietly(request["group"], request["name"])
         return None
-    from fusionzoo.conformance.subject import Request, Subject
+    from fusionzoo.conformance.subject import Subject, SubjectRequest
 
-    subject = Subject(Request(**request))
+    subject = Subject(SubjectRequest(**request))
     if task == "train":
         return _train(subject, folder, rank)
     _score(subject, folder)
@@ -69,7 +69,7 @@ def _score(subject: Subject, folder: Path) -> None:
     """Without a network, load the weights into a model drawn from another seed, and score the batch."""
     import torch
 
-    from fusionzoo.conformance.forward import logits
+    from fusionzoo.conformance.forward import compute_logits
     from fusionzoo.conformance.network_block import forbid_network
     from fusionzoo.conformance.results import ConformanceError
     from fusionzoo.nn.schema import Batch
@@ -79,7 +79,7 @@ def _score(subject: Subject, folder: Path) -> None:
     model = subject.build(seed=OTHER_SEED)
     model.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
     batch = Batch(**torch.load(folder / "batch.pt", weights_only=True))
-    torch.save(logits(model, batch), folder / "logits.pt")
+    torch.save(compute_logits(model, batch), folder / "logits.pt")
     if tried:
         raise ConformanceError(
             f"building or scoring {'; '.join(dict.fromkeys(tried))}: `resolve` may do that, once per training; models "
@@ -93,9 +93,9 @@ def _train(subject: Subject, folder: Path, rank: int) -> object:
     from torch import distributed
     from torch.nn.parallel import DistributedDataParallel
 
-    from fusionzoo.conformance.forward import loss_of
-    from fusionzoo.conformance.inputs import batch_of, make_plain_rows, make_rows
+    from fusionzoo.conformance.forward import compute_loss
     from fusionzoo.conformance.results import ConformanceError
+    from fusionzoo.conformance.synthetic_rows import make_batch, make_plain_rows, make_rows
 
     if loopback := [name for _, name in socket.if_nameindex() if name.startswith("lo")]:
         os.environ["GLOO_SOCKET_IFNAME"] = loopback[0]  # the host's own name need not have an address
@@ -106,7 +106,7 @@ def _train(subject: Subject, folder: Path, rank: int) -> object:
     make = (make_rows, make_plain_rows)[rank]
     for step in range(2):
         optimizer.zero_grad()
-        loss_of(model, batch_of(subject.spec, make(subject.spec, 8, 10 + step))).backward()  # type: ignore[no-untyped-call]
+        compute_loss(model, make_batch(subject.spec, make(subject.spec, 8, 10 + step))).backward()  # type: ignore[no-untyped-call]
         if unused := [name for name, p in model.module.named_parameters() if p.requires_grad and p.grad is None]:
             raise ConformanceError(
                 f"with {RANKS[rank]}, no gradient reaches {', '.join(unused[:5])}: another process would wait for it "

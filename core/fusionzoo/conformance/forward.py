@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusionzoo.conformance.inputs import batch_of, make_rows
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
+from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
 from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput
 
 TOLERANCE = 1e-5  # of a float32 score, wherever a row is scored
 WARM_STEPS = 3
 
 
-def output_of(model: nn.Module, batch: Batch) -> tuple[Tensor, ModelOutput]:
+def run_model(model: nn.Module, batch: Batch) -> tuple[Tensor, ModelOutput]:
     """The logits [rows, classes], and all that the module returned.
 
     Raises:
@@ -29,15 +29,15 @@ def output_of(model: nn.Module, batch: Batch) -> tuple[Tensor, ModelOutput]:
     raise ConformanceError(f"forward returned {type(found).__name__}, not logits [rows, classes] or a ModelOutput")
 
 
-def logits(model: nn.Module, batch: Batch) -> Tensor:
+def compute_logits(model: nn.Module, batch: Batch) -> Tensor:
     """The logits [rows, classes] float32, without gradients."""
     with torch.no_grad():
-        return output_of(model, batch)[0].float()
+        return run_model(model, batch)[0].float()
 
 
-def loss_of(model: nn.Module, batch: Batch) -> Tensor:
+def compute_loss(model: nn.Module, batch: Batch) -> Tensor:
     """The loss as core computes it: cross-entropy and penalties."""
-    found, output = output_of(model, batch)
+    found, output = run_model(model, batch)
     if batch.labels is None:
         raise ValueError("a batch without labels cannot be trained on")
     loss = F.cross_entropy(found.float(), batch.labels)
@@ -46,25 +46,25 @@ def loss_of(model: nn.Module, batch: Batch) -> Tensor:
     return loss
 
 
-def trainable(model: nn.Module) -> list[nn.Parameter]:
+def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
     """The parameters that are trained."""
     return [p for p in model.parameters() if p.requires_grad]
 
 
-def warmed(subject: Subject, spec: InputSpec | None = None) -> nn.Module:
+def build_trained_briefly(subject: Subject, spec: InputSpec | None = None) -> nn.Module:
     """The module after a few training steps, in evaluation mode: a layer that starts at zero hides nothing by then."""
     spec = spec or subject.spec
     model = subject.build(spec).train()
-    if parameters := trainable(model):
+    if parameters := trainable_parameters(model):
         optimizer = torch.optim.Adam(parameters, lr=1e-2)
         for step in range(WARM_STEPS):
             optimizer.zero_grad()
-            loss_of(model, batch_of(spec, make_rows(spec, 12, seed=100 + step))).backward()  # type: ignore[no-untyped-call]
+            compute_loss(model, make_batch(spec, make_rows(spec, 12, seed=100 + step))).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return model.eval()
 
 
-def difference(found: Tensor, expected: Tensor) -> float:
+def largest_difference(found: Tensor, expected: Tensor) -> float:
     """The largest difference between two scores, beyond what float32 explains; 0 where there is none.
 
     Not a number differs from everything.

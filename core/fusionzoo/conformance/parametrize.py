@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fusionzoo.conformance.run import Case, plan
+from fusionzoo.conformance.run import Case, plan_cases
 
 
 def parametrize_with_checks(
@@ -27,7 +27,7 @@ def parametrize_with_checks(
     """
     import pytest
 
-    cases = plan(
+    cases = plan_cases(
         name,
         text_encoder=text_encoder,
         settings=settings,

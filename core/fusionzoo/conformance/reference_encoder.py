@@ -39,7 +39,7 @@ class ReferenceEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> TextFeatures:
         if batch.tokens.shape[0] == 0:
-            return TextFeatures.none(batch, self.dim)
+            return TextFeatures.empty(batch, self.dim)
         words = self.words(batch.tokens, batch.token_mask)
         mean = words.sum(dim=1) / batch.token_mask.sum(dim=1, keepdim=True).clamp_min(1)
         context = mean.unsqueeze(1).expand_as(words)
@@ -48,12 +48,12 @@ class ReferenceEncoder(nn.Module):
         return TextFeatures(tokens, batch.token_mask, batch.chunk_row, pooled)
 
 
-def text_encoder() -> Plugin:
+def make_text_encoder_plugin() -> Plugin:
     """The kit's own text encoder, as if it were installed."""
     return _provided(TEXT_ENCODERS_GROUP, Encoder(ReferenceSettings, ReferenceEncoder))
 
 
-def text_classifier() -> Plugin:
+def make_text_classifier_plugin() -> Plugin:
     """Core's text classifier over any text encoder, as if it were installed."""
     return _provided(MODELS_GROUP, TextOnly(TextSettings))
 

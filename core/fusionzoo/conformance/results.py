@@ -1,23 +1,29 @@
-"""How a check ends."""
+"""A check's type, its result, and the error that it raises."""
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+if TYPE_CHECKING:
+    from fusionzoo.conformance.subject import Subject
+
+Check = Callable[["Subject"], None]
 Status = Literal["passed", "failed", "excused", "stale"]
 
 
 class ConformanceError(AssertionError):
-    """A plugin does not keep a promise: what was seen, and what usually causes it."""
+    """A plugin breaks the contract. The message says what was observed, why it matters, and how to fix it."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check of one subject. `detail` says what is wrong, or why that is excused; empty where it passed.
+    """The result of one check of one subject.
 
-    `stale` is an excuse for a check that passes. `seconds` is the time that the check took.
+    `detail` describes the failure, and is empty if the check passed. `excused` means that the check failed and that
+    the plugin's author expected it; `stale`, that an excused check passed. `seconds` is the duration of the check.
     """
 
     check: str
@@ -28,17 +34,21 @@ class CheckResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the plugin keeps this promise, or is excused from it."""
+        """Whether the check passed, or failed with a valid excuse."""
         return self.status in ("passed", "excused")
 
 
-def describe(fault: BaseException, module: str) -> str:
-    """An exception in one paragraph: its type, its message, and where it came up in the plugin that has this module."""
+def describe_exception(error: BaseException, module: str) -> str:
+    """Return the type and message of an exception, and the line of the plugin's own code that raised it.
+
+    Without a line of the plugin's own code in the traceback, the innermost line is shown. `module` is the module that
+    the plugin's entry point names.
+    """
     package = module.partition(".")[0]
-    frames = traceback.extract_tb(fault.__traceback__)
-    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(fault.__traceback__)]
-    own = [f for f, module in zip(frames, modules, strict=True) if module.partition(".")[0] == package]
-    place = (own or list(frames))[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    plugin_frames = [f for f, name in zip(frames, modules, strict=True) if name.partition(".")[0] == package]
+    place = (plugin_frames or list(frames))[-1]
     code = f": {place.line}" if place.line else ""
-    notes = "".join(f"\n  {note}" for note in getattr(fault, "__notes__", ()))
-    return f"{type(fault).__name__}: {fault}{notes}\n  at {place.filename}, line {place.lineno}, in {place.name}{code}"
+    notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}: {error}{notes}\n  at {place.filename}, line {place.lineno}, in {place.name}{code}"

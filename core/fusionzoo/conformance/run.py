@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fusionzoo.conformance.results import CheckResult, ConformanceError, Status, describe
+from fusionzoo.conformance.results import Check, CheckResult, ConformanceError, Status, describe_exception
 
 if TYPE_CHECKING:
     from fusionzoo.conformance.subject import Subject
-
-Check = Callable[["Subject"], None]
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Case:
     def run(self) -> CheckResult:
         """Run the check; whatever the plugin does, the answer is a result."""
         begun = time.perf_counter()
-        problems = [fault for subject in self.subjects if (fault := fault_of(self.check, subject))]
+        problems = [fault for subject in self.subjects if (fault := run_check(self.check, subject))]
         status: Status = "failed" if problems else "passed"
         detail = "\n".join(problems)
         if self.excuse is not None and problems:
@@ -71,7 +69,7 @@ def check_plugin(
         fusionzoo.errors.ZooError: no such plugin, or it cannot be loaded, or settings do not fit.
         ValueError: an excuse names no check, or gives no reason.
     """
-    cases = plan(
+    cases = plan_cases(
         name,
         text_encoder=text_encoder,
         settings=settings,
@@ -81,7 +79,7 @@ def check_plugin(
     return (case.run() for case in cases)
 
 
-def plan(
+def plan_cases(
     name: str,
     *,
     text_encoder: str | None = None,
@@ -90,11 +88,11 @@ def plan(
     expected_failed_checks: Mapping[str, str] | None = None,
 ) -> list[Case]:
     """The cases that `check_plugin` runs, with its arguments and its errors."""
-    from fusionzoo.conformance.subject import Subject, requests_of
+    from fusionzoo.conformance.subject import Subject, make_requests
 
     excuses = dict(expected_failed_checks or {})
-    subjects = [Subject(r) for r in requests_of(name, text_encoder, settings or {}, encoder_settings or {})]
-    owed = [case for subject in subjects for case in cases_of(subject)]
+    subjects = [Subject(r) for r in make_requests(name, text_encoder, settings or {}, encoder_settings or {})]
+    owed = [case for subject in subjects for case in make_cases(subject)]
     _refuse_void_excuses(excuses, owed)
     cases: dict[object, Case] = {}
     for case in owed:
@@ -108,7 +106,7 @@ def plan(
     return list(cases.values())
 
 
-def cases_of(subject: Subject) -> Iterator[Case]:
+def make_cases(subject: Subject) -> Iterator[Case]:
     """What one subject is owed: the checks of its package, of an encoder, and of the model that it is or stands in."""
     from fusionzoo.conformance.checks import ENCODER_CHECKS, MODEL_CHECKS, PLUGIN_CHECKS
 
@@ -126,7 +124,7 @@ def _refuse_void_excuses(excuses: Mapping[str, str], owed: Iterable[Case]) -> No
         raise ValueError(f"expected_failed_checks gives no reason for {empty}.")
 
 
-def fault_of(check: Check, subject: Subject) -> str | None:
+def run_check(check: Check, subject: Subject) -> str | None:
     """What the check finds wrong; None where it passes. The caller's random state stays as it is."""
     import torch
 
@@ -136,5 +134,5 @@ def fault_of(check: Check, subject: Subject) -> str | None:
         except ConformanceError as failure:
             return str(failure)
         except (Exception, SystemExit) as fault:  # noqa: BLE001 - a plugin may raise anything
-            return describe(fault, subject.module)
+            return describe_exception(fault, subject.module)
     return None

@@ -15,7 +15,7 @@ from torch import nn
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture
 from fusionzoo.conformance import reference_encoder
-from fusionzoo.conformance.inputs import MAX_CHUNKS, MAX_TOKENS, SUBWORDS, WORD, standard_spec
+from fusionzoo.conformance.synthetic_rows import MAX_CHUNKS, MAX_TOKENS, SUBWORDS, WORD, make_spec
 from fusionzoo.hyperparameters.parsing import Hyperparameters
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.registry.discovery import GROUP_KINDS, MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
@@ -23,7 +23,7 @@ from fusionzoo.settings import JobSettings, ModelSettings
 
 
 @dataclass(frozen=True)
-class Request:
+class SubjectRequest:
     """What was asked for, in plain values, so that a fresh process can be asked for the same.
 
     `settings` are those of the model, or of the text encoder where `group` is that of the encoders.
@@ -46,7 +46,7 @@ class Subject:
         fusionzoo.errors.ZooError: a plugin cannot be loaded, or there is no text encoder to choose.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: SubjectRequest) -> None:
         self.request = request
         registry = Registry.discover(request.group)
         self.provider = registry.provider(request.name)
@@ -55,7 +55,7 @@ class Subject:
         self.is_encoder = request.group == TEXT_ENCODERS_GROUP
         self.plugin_title = f"{GROUP_KINDS[request.group]} '{request.name}'"
         if self.is_encoder:
-            self.model, self.encoder = reference_encoder.text_classifier(), self.plugin
+            self.model, self.encoder = reference_encoder.make_text_classifier_plugin(), self.plugin
             self.title = f"{self.plugin_title} in core's text classifier"
             return
         self.model = self.plugin
@@ -63,7 +63,7 @@ class Subject:
         if name is None:
             over = ""
         elif name == reference_encoder.NAME:
-            self.encoder, over = reference_encoder.text_encoder(), " over the kit's own text encoder"
+            self.encoder, over = reference_encoder.make_text_encoder_plugin(), " over the kit's own text encoder"
         else:
             self.encoder, over = Registry.discover(TEXT_ENCODERS_GROUP).load(name), f" over text encoder '{name}'"
         self.title = self.plugin_title + over
@@ -122,12 +122,12 @@ class Subject:
     @cached_property
     def spec(self) -> InputSpec:
         """The inputs that the model reads: core gives it no others."""
-        return standard_spec(self.settings.reads, self._tokenizer)
+        return make_spec(self.settings.reads, self._tokenizer)
 
     @cached_property
     def other_spec(self) -> InputSpec:
         """The same with word vectors where `spec` has none, and without where it has, if the plugins take that."""
-        other = standard_spec(self.settings.reads, SUBWORDS if self._tokenizer == WORD else WORD)
+        other = make_spec(self.settings.reads, SUBWORDS if self._tokenizer == WORD else WORD)
         try:
             self.architecture(other)
         except errors.SettingError:
@@ -172,24 +172,24 @@ class Subject:
         return architecture.build(spec).model.eval()
 
 
-def requests_of(
+def make_requests(
     name: str, text_encoder: str | None, settings: Mapping[str, Any], encoder_settings: Mapping[str, Any]
-) -> list[Request]:
+) -> list[SubjectRequest]:
     """What a name stands for: a model class, a text encoder, or both. `settings` are the model's where it is both.
 
     Raises:
         fusionzoo.errors.UnknownModelError: nothing installed has the name.
         fusionzoo.errors.SettingError: what is given is of no use to a text encoder.
     """
-    model = Request(MODELS_GROUP, name, text_encoder, settings, encoder_settings)
+    model = SubjectRequest(MODELS_GROUP, name, text_encoder, settings, encoder_settings)
     if not _is_provided(TEXT_ENCODERS_GROUP, name):
         return [model]
     if _is_provided(MODELS_GROUP, name):
-        return [model, Request(TEXT_ENCODERS_GROUP, name, settings=encoder_settings)]
+        return [model, SubjectRequest(TEXT_ENCODERS_GROUP, name, settings=encoder_settings)]
     if text_encoder is not None:
         problem = f"'{name}' is a text encoder itself"
         raise errors.SettingError("text_encoder", text_encoder, problem, "leave it out")
-    return [Request(TEXT_ENCODERS_GROUP, name, settings={**encoder_settings, **settings})]
+    return [SubjectRequest(TEXT_ENCODERS_GROUP, name, settings={**encoder_settings, **settings})]
 
 
 def _is_provided(group: str, name: str) -> bool:

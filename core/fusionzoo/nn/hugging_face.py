@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils.logging import disable_progress_bar
 
 from fusionzoo.errors import SettingError
-from fusionzoo.nn.transformer_layers import stacks_of
+from fusionzoo.nn.transformer_layers import find_layer_stacks
 
 DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")  # of attention's weights, as configurations name it
 
@@ -67,7 +67,7 @@ def _positions(config: PretrainedConfig) -> int | None:
     return int(limit) - offset
 
 
-def new_encoder(config: PretrainedConfig) -> PreTrainedModel:
+def create_encoder(config: PretrainedConfig) -> PreTrainedModel:
     """An encoder with random weights in float32.
 
     With dropout on a CPU, it runs plain operations in the place of torch's attention: torch has no fused kernel there,
@@ -91,7 +91,7 @@ def _use_attention(backbone: PreTrainedModel, arguments: tuple[Any, ...]) -> Non
         backbone.set_attn_implementation(wanted)
 
 
-def last_layers(backbone: PreTrainedModel, count: int) -> tuple[str, ...]:
+def last_layer_prefixes(backbone: PreTrainedModel, count: int) -> tuple[str, ...]:
     """The prefixes of the parameters of the last `count` layers.
 
     Raises:
@@ -100,7 +100,7 @@ def last_layers(backbone: PreTrainedModel, count: int) -> tuple[str, ...]:
     if count == 0:
         return ()
     layers = backbone.config.num_hidden_layers
-    stacks = stacks_of(backbone, layers)
+    stacks = find_layer_stacks(backbone, layers)
     if not stacks:
         problem = f"the layers of {backbone.config.model_type} share their weights"
         raise SettingError("reinit_layers", count, problem, "remove it, or choose another encoder")

@@ -47,6 +47,6 @@ def predict_batches(
     device = next(model.parameters()).device
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         for rows in batches:
-            batch = Batch.of(split.batch(rows)).to(device)
+            batch = Batch.from_arrays(split.batch(rows)).to(device)
             yield rows, get_logits(model(batch)).float().softmax(dim=-1).cpu().numpy()
     model.train(was_training)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MOST_GROUPS = 4
-CPU_GROUP_TOKENS = 128  # what one more group costs in tokens of MiniLM's training step: 50 to 90 measured on one core
-GPU_GROUP_TOKENS = 4096  # estimated: on a GPU, some hundred kernels are launched in the time of thousands of tokens
+MAX_GROUPS = 4
+CPU_GROUP_OVERHEAD = 128  # what one more group costs in tokens of MiniLM's training step: 50 to 90 measured on one core
+GPU_GROUP_OVERHEAD = 4096  # estimated: on a GPU, some hundred kernels are launched in the time of thousands of tokens
 
 
-def length_groups(lengths: np.ndarray, group_tokens: int, most: int = MOST_GROUPS) -> list[np.ndarray]:
+def group_by_length(lengths: np.ndarray, group_tokens: int, most: int = MAX_GROUPS) -> list[np.ndarray]:
     """The chunks of each group, shorter ones first, such that running the groups one by one costs least.
 
     A group costs its padded tokens, chunks times longest length, and `group_tokens` more. Exact: a dynamic programme
@@ -70,7 +70,7 @@ def encode_in_groups(
     if _is_traced():
         return encode(tokens, mask)
     lengths = mask.sum(dim=1).cpu().numpy()
-    groups = length_groups(lengths, CPU_GROUP_TOKENS if tokens.device.type == "cpu" else GPU_GROUP_TOKENS)
+    groups = group_by_length(lengths, CPU_GROUP_OVERHEAD if tokens.device.type == "cpu" else GPU_GROUP_OVERHEAD)
     order = torch.from_numpy(np.concatenate(groups)).to(tokens.device)
     parts, begin = [], 0
     for chunks in groups:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fusionzoo.nn.schema import TextFeatures
 
 
-def membership(chunk_row: Tensor, rows: int) -> Tensor:
+def row_membership(chunk_row: Tensor, rows: int) -> Tensor:
     """Which chunk belongs to which row: [rows, chunks] bool."""
     return torch.arange(rows, device=chunk_row.device)[:, None] == chunk_row[None, :]
 
@@ -22,7 +22,7 @@ def sum_per_row(values: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
     correctly, which `index_add` is not.
     """
     with torch.autocast(values.device.type, enabled=False):
-        return membership(chunk_row, rows).float() @ values.float()
+        return row_membership(chunk_row, rows).float() @ values.float()
 
 
 def mean_per_row(values: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
@@ -62,7 +62,7 @@ def softmax_per_row(scores: Tensor, mask: Tensor, chunk_row: Tensor, rows: int) 
     lowest = torch.finfo(torch.float32).min
     scores = scores.float().masked_fill(~real, lowest)
     of_chunk = scores.detach().amax(dim=2)  # [chunks, queries]
-    spread = of_chunk.unsqueeze(0).masked_fill(~membership(chunk_row, rows).unsqueeze(-1), lowest)
+    spread = of_chunk.unsqueeze(0).masked_fill(~row_membership(chunk_row, rows).unsqueeze(-1), lowest)
     nothing = torch.full_like(spread.sum(dim=1, keepdim=True), lowest)  # so that a batch without chunks has a maximum
     of_row = torch.cat([spread, nothing], dim=1).amax(dim=1)  # [rows, queries]
     powers = (scores - of_row[chunk_row].unsqueeze(-1)).exp() * real
@@ -70,7 +70,7 @@ def softmax_per_row(scores: Tensor, mask: Tensor, chunk_row: Tensor, rows: int) 
     return powers / total.unsqueeze(-1).clamp_min(torch.finfo(torch.float32).tiny)
 
 
-def first_tokens(text: TextFeatures, limit: int) -> TextFeatures:
+def truncate_rows(text: TextFeatures, limit: int) -> TextFeatures:
     """The features without a row's tokens beyond its first `limit`; chunks that lie wholly beyond are left out.
 
     `pooled` stays as it is. Tokens are counted over all chunks of a row, in their order.

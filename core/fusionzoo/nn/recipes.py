@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from fusionzoo import hookimpl
 from fusionzoo.nn.heads import ClassifierHead
 from fusionzoo.nn.schema import Batch, InputSpec
-from fusionzoo.nn.towers import Towers
-from fusionzoo.nn.word_embedding import encoder_width
+from fusionzoo.nn.towers import Towers, get_encoder_dim
 from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings
 
 
@@ -31,7 +30,7 @@ class TextClassifier(nn.Module):
         super().__init__()
         self.text_encoder = text_encoder
         width = settings.hidden_common_dim
-        self.classify = ClassifierHead(encoder_width(text_encoder), width, spec.num_classes, settings.dropout)
+        self.classify = ClassifierHead(get_encoder_dim(text_encoder), width, spec.num_classes, settings.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         logits: Tensor = self.classify(self.text_encoder(batch).pooled)

@@ -56,7 +56,7 @@ class InputSpec:
     num_classes: int
 
     @classmethod
-    def of(cls, preprocessor: Preprocessor) -> InputSpec:
+    def from_preprocessor(cls, preprocessor: Preprocessor) -> InputSpec:
         """The spec of what a fitted preprocessor emits."""
         text = preprocessor.text
         vectors = None if text is None else text.vectors
@@ -96,7 +96,7 @@ class Batch:
     row: Tensor  # [rows] int64, position in the split
 
     @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray]) -> Batch:
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Batch:
         """A batch over the numpy arrays that `EncodedSplit.batch` makes."""
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         labels = tensors.pop("labels", None)
@@ -127,7 +127,7 @@ class TextFeatures:
     pooled: Tensor  # [rows, dim]; padding never enters a mean
 
     @classmethod
-    def none(cls, batch: Batch, dim: int) -> TextFeatures:
+    def empty(cls, batch: Batch, dim: int) -> TextFeatures:
         """The features of a batch without chunks, which many a library's layers cannot take."""
         mask = torch.zeros(0, max(1, batch.tokens.shape[1]), dtype=torch.bool, device=batch.tokens.device)
         tokens = torch.zeros(*mask.shape, dim, device=mask.device)

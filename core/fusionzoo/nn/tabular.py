@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fusionzoo.nn.schema import Batch, InputSpec, NumberField
 
-SMALLEST_BIN = 1e-4  # standardised units; narrower bins have slopes that float32 cannot carry
+MIN_BIN_WIDTH = 1e-4  # standardised units; narrower bins have slopes that float32 cannot carry
 NumericEmbedding = Literal["piecewise_linear", "periodic"]
 
 
@@ -84,6 +84,6 @@ def _bins(field: NumberField) -> Tensor:
     """Edges at least `SMALLEST_BIN` apart; around the one value of a constant column, or without any, [-1, 1]."""
     edges: list[float] = []
     for edge in field.edges:
-        if not edges or edge - edges[-1] >= SMALLEST_BIN:
+        if not edges or edge - edges[-1] >= MIN_BIN_WIDTH:
             edges.append(edge)
     return torch.tensor(edges if len(edges) > 1 else [-1.0, 1.0], dtype=torch.float32)

@@ -16,7 +16,7 @@ def count_layers_above(encoder: nn.Module) -> dict[str, int] | None:
     if found is None:
         return None
     prefix, backbone, count = found
-    stacks = stacks_of(backbone, count, prefix)
+    stacks = find_layer_stacks(backbone, count, prefix)
     if not stacks:
         return None
     embeddings = {id(module.weight) for module in encoder.modules() if isinstance(module, nn.Embedding)}
@@ -38,11 +38,11 @@ def find_encoder_layers(encoder: nn.Module) -> list[nn.Module]:
     if found is None:
         return []
     prefix, backbone, count = found
-    stacks = [encoder.get_submodule(stack.removesuffix(".")) for stack in stacks_of(backbone, count, prefix)]
+    stacks = [encoder.get_submodule(stack.removesuffix(".")) for stack in find_layer_stacks(backbone, count, prefix)]
     return [layer for stack in stacks for layer in stack.children()]
 
 
-def stacks_of(backbone: nn.Module, count: int, prefix: str = "") -> list[str]:
+def find_layer_stacks(backbone: nn.Module, count: int, prefix: str = "") -> list[str]:
     """The prefixes of the stacks of `count` layers; outer ones first: such a list inside a layer does not count."""
     return [
         f"{name}."

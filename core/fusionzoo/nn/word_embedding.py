@@ -8,14 +8,6 @@ from torch import Tensor, nn
 from fusionzoo.nn.schema import TextSpec
 
 
-def encoder_width(text_encoder: nn.Module) -> int:
-    """The width of a text encoder's features, which it has as `.dim`."""
-    width = getattr(text_encoder, "dim", None)
-    if not isinstance(width, int):
-        raise TypeError(f"the text encoder {type(text_encoder).__name__} needs an int attribute `dim`, not {width!r}")
-    return width
-
-
 class WordEmbedding(nn.Module):
     """Token ids [chunks, length] to vectors [chunks, length, dim], zero where the mask is False.
 

@@ -140,7 +140,7 @@ class _Batches(Dataset[Batch]):
             arrays["labels"] = np.full(1, IGNORE_INDEX)
         if self.shown is not None:
             arrays = self.shown.of(arrays, epoch, self.split.pad_id)
-        batch = Batch.of(arrays)
+        batch = Batch.from_arrays(arrays)
         if self.features is not None:
             batch = self.features.attach(batch)
         return batch.map(Tensor.pin_memory) if torch.cuda.is_available() else batch  # a DataLoader pins no `Batch`

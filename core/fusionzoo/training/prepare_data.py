@@ -40,7 +40,7 @@ class TrainingData:
     @property
     def spec(self) -> InputSpec:
         """What the model is built from."""
-        return InputSpec.of(self.preprocessor)
+        return InputSpec.from_preprocessor(self.preprocessor)
 
 
 def prepare_data(paths: Paths, architecture: Architecture) -> TrainingData:

@@ -142,7 +142,9 @@ def prepare_features(
 
 def _try_out(run: EncoderRun, split: EncodedSplit, rows: np.ndarray) -> tuple[probe.FieldReads, TextFeatures] | None:
     """What the model reads of these rows, and their features; None, with a warning, where features cannot stand in."""
-    together, *alone = (Batch.of(split.batch(some)).to(run.device) for some in (rows, *np.split(rows, len(rows))))
+    together, *alone = (
+        Batch.from_arrays(split.batch(some)).to(run.device) for some in (rows, *np.split(rows, len(rows)))
+    )
     if (reason := probe.find_obstacle(run.encoder, alone, together)) is None:
         example = _encode(run, together)
         with precision.autocast(run.precision, run.device):
@@ -232,7 +234,7 @@ def _blocks(run: EncoderRun, split: EncodedSplit, with_tokens: bool) -> Iterator
         first, _ = _row_tokens(split, rows[:1])
         block: dict[str, np.ndarray] = {}
         for chosen in scoring_batches(sizes.take(rows), run.batch_size, run.max_tokens):
-            batch = Batch.of(split.batch(rows[chosen]))
+            batch = Batch.from_arrays(split.batch(rows[chosen]))
             features = _encode(run, batch.to(run.device))
             _put(block, "pooled", len(rows), chosen, features.pooled)
             if with_tokens:

@@ -19,7 +19,7 @@ MISSING, UNKNOWN, FIRST_VALUE = 0, 1, 2  # ids of a category
 WORD, SUBWORDS = "word", "bert-base-uncased"  # a tokenizer that comes with word vectors, and one without
 
 
-def standard_spec(reads: Collection[Modality], tokenizer: str = WORD) -> InputSpec:
+def make_spec(reads: Collection[Modality], tokenizer: str = WORD) -> InputSpec:
     """Three classes; texts of up to four chunks; two categories and three numbers: as far as a model reads them."""
     vectors = tokenizer == WORD
     drawn = torch.randn(VOCABULARY, VECTORS, generator=torch.Generator().manual_seed(0)) if vectors else None
@@ -93,14 +93,14 @@ def make_tokens(rng: Generator, length: int) -> np.ndarray:
     return shifted
 
 
-def other_tokens(tokens: np.ndarray) -> np.ndarray:
+def replace_tokens(tokens: np.ndarray) -> np.ndarray:
     """Another real token in place of each."""
     ids = (tokens.astype(np.int64) + 1) % VOCABULARY
     changed: np.ndarray = np.where(ids == PAD, ids + 1, ids).astype(np.int32)
     return changed
 
 
-def encode(spec: InputSpec, rows: Sequence[Row]) -> EncodedSplit:
+def encode_rows(spec: InputSpec, rows: Sequence[Row]) -> EncodedSplit:
     """The rows as a split of a job."""
     chunks = [chunk for row in rows for chunk in row.chunks]
     return EncodedSplit(
@@ -118,9 +118,9 @@ def encode(spec: InputSpec, rows: Sequence[Row]) -> EncodedSplit:
     )
 
 
-def batch_of(spec: InputSpec, rows: Sequence[Row]) -> Batch:
+def make_batch(spec: InputSpec, rows: Sequence[Row]) -> Batch:
     """All of the rows as one batch, in their order."""
-    return Batch.of(encode(spec, rows).batch(np.arange(len(rows))))
+    return Batch.from_arrays(encode_rows(spec, rows).batch(np.arange(len(rows))))
 
 
 def _starts(lengths: Sequence[int]) -> np.ndarray:
