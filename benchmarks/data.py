@@ -32,7 +32,7 @@ from fusionzoo.data.cache import Cache
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoding import encode_channels
 from fusionzoo.data.fit_preprocessor import fit_preprocessor
-from fusionzoo.data.preprocessor import Preprocessor, row_messages
+from fusionzoo.data.preprocessor import Preprocessor, clean_row_messages
 from fusionzoo.data.reading.channel import Channel, open_channel
 
 
@@ -73,7 +73,7 @@ def strings(fitted: Preprocessor, channel: Channel) -> list[str]:
     """The texts that are tokenized, one per row, cleaned and joined."""
     texts: list[str] = []
     for rows in channel:
-        messages = row_messages(fitted.settings, rows)
+        messages = clean_row_messages(fitted.settings, rows)
         pieces = iter(messages.texts)
         texts += [" ".join(next(pieces) for _ in range(count)) for count in messages.counts]
     return texts
@@ -90,7 +90,9 @@ def speed(channel: Channel, runs: int) -> None:
         times["alone"].append(seconds(lambda: backend.encode_batch(texts, add_special_tokens=False)))
         with tempfile.TemporaryDirectory() as folder:
             into = Path(folder)
-            times["encode"].append(seconds(lambda into=into: array_store.write(into, fitted.blocks(channel, "train"))))
+            times["encode"].append(
+                seconds(lambda into=into: array_store.write_split(into, fitted.encode_blocks(channel, "train")))
+            )
         with tempfile.TemporaryDirectory() as folder:
             into = Path(folder)
             for name in ("whole", "second"):

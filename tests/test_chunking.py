@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionzoo.data.data_settings import ChunkKeep
-from fusionzoo.data.ragged import Ragged, concatenated_ranges, segment_sums, starts_of
+from fusionzoo.data.ragged import Ragged, compute_starts, concatenate_ranges, sum_segments
 from fusionzoo.data.text.chunking import Chunker
 from shop import lists
 
@@ -19,7 +19,9 @@ ROWS = st.lists(st.lists(st.lists(st.integers(5, 99), max_size=30), max_size=9),
 
 
 def ragged(parts: list[list[int]]) -> Ragged:
-    return Ragged(np.array([v for part in parts for v in part], np.int32), starts_of([len(part) for part in parts]))
+    return Ragged(
+        np.array([v for part in parts for v in part], np.int32), compute_starts([len(part) for part in parts])
+    )
 
 
 def chunked(chunker: Chunker, rows: list[list[list[int]]]) -> tuple[list[list[list[int]]], int]:
@@ -113,5 +115,5 @@ def test_ragged_lists_come_out_as_they_went_in(parts: list[list[int]]) -> None:
     made = ragged(parts)
     assert lists(made) == parts
     assert len(made) == len(parts)
-    assert segment_sums(made.values, made.starts).tolist() == [sum(part) for part in parts]
-    assert made.values[concatenated_ranges(made.starts[:-1], made.lengths)].tolist() == made.values.tolist()
+    assert sum_segments(made.values, made.starts).tolist() == [sum(part) for part in parts]
+    assert made.values[concatenate_ranges(made.starts[:-1], made.lengths)].tolist() == made.values.tolist()

@@ -13,16 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer, models, processors
 
+from data_helpers import SETTINGS, CountingBuild, encode_folder, read_entry, write_part
 from fusionzoo.data import array_store, encoding
-from fusionzoo.data.cache import BUILDING, REMOVED, Cache
+from fusionzoo.data.cache import BUILDING_PREFIX, REMOVED_PREFIX, Cache
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.text import text_tokenizer
 from fusionzoo.data.text.cleaning import clean_messages
 from fusionzoo.errors import CacheError, DataError, HyperparametersError
 from shop import shop_rows
-from test_cache import Work, read
-from test_encoding import encoded
-from test_reading import SETTINGS, write
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 
@@ -31,8 +29,8 @@ def labels_of(root: Path, values: Any, num_classes: int) -> list[tuple[list[int]
     """The encoded labels, and the texts of the classes, of the same rows in each format."""
     found = []
     for suffix in FORMATS:
-        write(shop_rows(len(values)).assign(target=values), root / suffix / f"data/train/part.{suffix}")
-        data = encoded(root / suffix / "data", SETTINGS.model_copy(update={"num_classes": num_classes}))
+        write_part(shop_rows(len(values)).assign(target=values), root / suffix / f"data/train/part.{suffix}")
+        data = encode_folder(root / suffix / "data", SETTINGS.model_copy(update={"num_classes": num_classes}))
         labels = data.splits["train"].labels
         assert labels is not None
         found.append((labels.tolist(), [f"{float(c):g}" for c in data.preprocessor.labels.classes]))
@@ -63,44 +61,44 @@ def test_categories_have_the_same_ids_from_every_format_and_beside_each_other(va
     found = []
     for suffix in FORMATS:
         frame = shop_rows(60).assign(country=values * 20)
-        write(frame, tmp_path / suffix / f"data/train/part.{suffix}")
-        write(frame, tmp_path / suffix / "data/val/part.parquet")
-        splits = encoded(tmp_path / suffix / "data").splits
+        write_part(frame, tmp_path / suffix / f"data/train/part.{suffix}")
+        write_part(frame, tmp_path / suffix / "data/val/part.parquet")
+        splits = encode_folder(tmp_path / suffix / "data").splits
         assert np.array_equal(splits["train"].categories, splits["val"].categories)
         found.append(splits["train"].categories.tolist())
     assert found == [found[0]] * len(FORMATS)
 
 
 def test_truth_values_of_any_writer_are_the_same_category(tmp_path: Path) -> None:
-    write(shop_rows(60).assign(country=[True, False] * 30), tmp_path / "data/train/part.parquet")
-    write(shop_rows(60).assign(country=["true", "false"] * 30), tmp_path / "data/val/part.csv")
-    splits = encoded(tmp_path / "data").splits
+    write_part(shop_rows(60).assign(country=[True, False] * 30), tmp_path / "data/train/part.parquet")
+    write_part(shop_rows(60).assign(country=["true", "false"] * 30), tmp_path / "data/val/part.csv")
+    splits = encode_folder(tmp_path / "data").splits
     assert np.array_equal(splits["train"].categories, splits["val"].categories)
     assert splits["val"].categories.min() >= 2
 
 
-@pytest.mark.parametrize("step", ["fit", "write"])
+@pytest.mark.parametrize("step", ["fit_preprocessor", "write_split"])
 def test_a_part_file_that_changes_while_the_job_reads_it_is_an_error_and_leaves_no_entry(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = tmp_path / "data/train/part-0.parquet"
-    write(shop_rows(60), part)
-    owner: Any = encoding if step == "fit" else array_store
+    write_part(shop_rows(60), part)
+    owner: Any = encoding if step == "fit_preprocessor" else array_store
     real = getattr(owner, step)
 
     def slow(*arguments: Any) -> Any:
-        write(shop_rows(60, 7), part)
+        write_part(shop_rows(60, 7), part)
         return real(*arguments)
 
     monkeypatch.setattr(owner, step, slow)
     with pytest.raises(DataError, match=r"part-0\.parquet: it changed"):
-        encoded(tmp_path / "data")
+        encode_folder(tmp_path / "data")
     monkeypatch.undo()
-    write(shop_rows(60), part)
-    assert len(encoded(tmp_path / "data").splits["train"]) == 60
+    write_part(shop_rows(60), part)
+    assert len(encode_folder(tmp_path / "data").splits["train"]) == 60
     assert (
-        encoded(tmp_path / "data").preprocessor.numbers
-        == encoded(tmp_path / "data", cache=Cache(tmp_path / "other", 10**9)).preprocessor.numbers
+        encode_folder(tmp_path / "data").preprocessor.numbers
+        == encode_folder(tmp_path / "data", cache=Cache(tmp_path / "other", 10**9)).preprocessor.numbers
     )
 
 
@@ -111,20 +109,20 @@ def test_text_that_is_not_utf8_in_parquet_is_named(tmp_path: Path) -> None:
     (tmp_path / "data/train").mkdir(parents=True)
     pq.write_table(table, tmp_path / "data/train/part.parquet")
     with pytest.raises(DataError, match=r"train/part\.parquet, column 'country': it holds text that is not UTF-8"):
-        encoded(tmp_path / "data")
+        encode_folder(tmp_path / "data")
 
 
 def test_ids_that_cannot_stand_in_one_column_are_named_before_anything_is_tokenized(tmp_path: Path) -> None:
-    write(shop_rows(30), tmp_path / "data/train/part-0.parquet")
-    write(shop_rows(30, 1).assign(id=[b"\xff%d" % i for i in range(30)]), tmp_path / "data/train/part-1.parquet")
+    write_part(shop_rows(30), tmp_path / "data/train/part-0.parquet")
+    write_part(shop_rows(30, 1).assign(id=[b"\xff%d" % i for i in range(30)]), tmp_path / "data/train/part-1.parquet")
     with pytest.raises(DataError, match=r"string in train/part-0\.parquet, binary in train/part-1\.parquet"):
-        encoded(tmp_path / "data")
+        encode_folder(tmp_path / "data")
 
 
 def test_an_infinite_label_is_named_with_its_row(tmp_path: Path) -> None:
-    write(shop_rows(30).assign(target=[float("inf"), *[0.0, 1.0] * 14, 1.0]), tmp_path / "data/train/part.parquet")
+    write_part(shop_rows(30).assign(target=[float("inf"), *[0.0, 1.0] * 14, 1.0]), tmp_path / "data/train/part.parquet")
     with pytest.raises(DataError, match=r"1 label infinite: train/part\.parquet row 1"):
-        encoded(tmp_path / "data")
+        encode_folder(tmp_path / "data")
 
 
 def test_dates_beyond_the_year_9999_are_ids_and_labels(tmp_path: Path) -> None:
@@ -134,7 +132,7 @@ def test_dates_beyond_the_year_9999_are_ids_and_labels(tmp_path: Path) -> None:
         table = table.set_column(table.schema.get_field_index(name), name, dates)
     (tmp_path / "data/train").mkdir(parents=True)
     pq.write_table(table, tmp_path / "data/train/part.parquet")
-    split = encoded(tmp_path / "data").splits["train"]
+    split = encode_folder(tmp_path / "data").splits["train"]
     assert split.labels is not None
     assert split.labels.tolist() == [0, 1, 0, 1]
     assert split.duplicate_ids == 2
@@ -153,24 +151,24 @@ def test_a_chunk_that_special_tokens_fill_is_refused(tmp_path: Path, monkeypatch
     backend.add_special_tokens(list(names)[:5])
     special = [(name, names[name]) for name in ("[A]", "[B]", "[C]", "[D]")]
     backend.post_processor = processors.TemplateProcessing(single="[A] [B] $A [C] [D]", special_tokens=special)
-    monkeypatch.setattr(text_tokenizer, "load_tokenizer", lambda name: text_tokenizer.wrap(name, backend, 0))
-    write(shop_rows(30), tmp_path / "data/train/part.parquet")
+    monkeypatch.setattr(text_tokenizer, "load_tokenizer", lambda name: text_tokenizer.wrap_tokenizer(name, backend, 0))
+    write_part(shop_rows(30), tmp_path / "data/train/part.parquet")
     use = SETTINGS.model_copy(update={"tokenizer": "four", "max_sen_len": 4})
     with pytest.raises(HyperparametersError, match="max_sen_len"):
-        encoded(tmp_path / "data", use)
-    assert len(encoded(tmp_path / "data", use.model_copy(update={"max_sen_len": 5})).splits["train"]) == 30
+        encode_folder(tmp_path / "data", use)
+    assert len(encode_folder(tmp_path / "data", use.model_copy(update={"max_sen_len": 5})).splits["train"]) == 30
 
 
 def test_faults_of_a_new_val_are_found_before_it_is_tokenized_though_the_fit_is_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(shop_rows(60), tmp_path / "data/train/part.parquet")
-    encoded(tmp_path / "data")
-    write(shop_rows(40, 1).assign(price=["1"] * 39 + ["cheap"]), tmp_path / "data/val/part.csv")
-    write(shop_rows(40, 2).assign(target=5), tmp_path / "data/test/part.csv")
+    write_part(shop_rows(60), tmp_path / "data/train/part.parquet")
+    encode_folder(tmp_path / "data")
+    write_part(shop_rows(40, 1).assign(price=["1"] * 39 + ["cheap"]), tmp_path / "data/val/part.csv")
+    write_part(shop_rows(40, 2).assign(target=5), tmp_path / "data/test/part.csv")
     monkeypatch.setattr(text_tokenizer.TextTokenizer, "encode", lambda *_: pytest.fail("something was tokenized"))
     with pytest.raises(DataError) as error:
-        encoded(tmp_path / "data")
+        encode_folder(tmp_path / "data")
     assert {fault.where for fault in error.value.problems} == {"val/part.csv, column 'price'", "test, column 'target'"}
 
 
@@ -182,15 +180,15 @@ def test_an_error_of_the_disk_without_a_number_is_a_cache_error(tmp_path: Path) 
         raise OSError("44800 requested and 10208 written")
 
     with pytest.raises(CacheError, match="44800 requested"):
-        Cache(tmp_path, 10**9).fetch("k", short, read)
+        Cache(tmp_path, 10**9).get_or_build("k", short, read_entry)
 
 
-@pytest.mark.parametrize("step", ["fit", "write"])
+@pytest.mark.parametrize("step", ["fit_preprocessor", "write_split"])
 def test_a_cache_that_is_removed_while_a_job_runs_costs_time_and_nothing_else(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(shop_rows(60), tmp_path / "data/train/part.parquet")
-    owner: Any = encoding if step == "fit" else array_store
+    write_part(shop_rows(60), tmp_path / "data/train/part.parquet")
+    owner: Any = encoding if step == "fit_preprocessor" else array_store
     real = getattr(owner, step)
 
     def swept(*arguments: Any) -> Any:
@@ -199,20 +197,20 @@ def test_a_cache_that_is_removed_while_a_job_runs_costs_time_and_nothing_else(
         return real(*arguments)
 
     monkeypatch.setattr(owner, step, swept)
-    assert len(encoded(tmp_path / "data").splits["train"]) == 60
+    assert len(encode_folder(tmp_path / "data").splits["train"]) == 60
 
 
 def test_what_two_killed_processes_left_stops_no_later_job(tmp_path: Path) -> None:
-    for name in (f"{BUILDING}k", f"{REMOVED}k"):
+    for name in (f"{BUILDING_PREFIX}k", f"{REMOVED_PREFIX}k"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "one.bin").write_text("half")
-    assert Cache(tmp_path, 10**9).fetch("k", Work(), read) == "made"
+    assert Cache(tmp_path, 10**9).get_or_build("k", CountingBuild(), read_entry) == "built"
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["k"]
 
 
 def test_a_fit_that_is_removed_while_it_is_loaded_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(shop_rows(60), tmp_path / "data/train/part.parquet")
-    one = encoded(tmp_path / "data")
+    write_part(shop_rows(60), tmp_path / "data/train/part.parquet")
+    one = encode_folder(tmp_path / "data")
     real, times = Preprocessor.load, 0
 
     def swept(folder: Path) -> Preprocessor:
@@ -223,17 +221,17 @@ def test_a_fit_that_is_removed_while_it_is_loaded_is_made_anew(tmp_path: Path, m
         return real(folder)
 
     monkeypatch.setattr(Preprocessor, "load", swept)
-    assert encoded(tmp_path / "data").preprocessor.numbers == one.preprocessor.numbers
+    assert encode_folder(tmp_path / "data").preprocessor.numbers == one.preprocessor.numbers
     assert times == 2
 
 
-@pytest.mark.parametrize("step", ["fit", "write"])
+@pytest.mark.parametrize("step", ["fit_preprocessor", "write_split"])
 def test_a_part_file_that_is_removed_while_the_job_runs_is_an_error(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for part in (0, 1):
-        write(shop_rows(60, part), tmp_path / f"data/train/part-{part}.parquet")
-    owner: Any = encoding if step == "fit" else array_store
+        write_part(shop_rows(60, part), tmp_path / f"data/train/part-{part}.parquet")
+    owner: Any = encoding if step == "fit_preprocessor" else array_store
     real = getattr(owner, step)
 
     def swept(*arguments: Any) -> Any:
@@ -243,7 +241,7 @@ def test_a_part_file_that_is_removed_while_the_job_runs_is_an_error(
 
     monkeypatch.setattr(owner, step, swept)
     with pytest.raises(DataError, match=r"part-1\.parquet: it changed"):
-        encoded(tmp_path / "data")
+        encode_folder(tmp_path / "data")
 
 
 def test_numbers_of_32_bits_are_those_that_a_text_file_has(tmp_path: Path) -> None:
@@ -251,8 +249,8 @@ def test_numbers_of_32_bits_are_those_that_a_text_file_has(tmp_path: Path) -> No
     frame["price"] = frame["price"].round(2).astype(np.float32)
     found = []
     for suffix in ("csv", "parquet"):
-        write(frame, tmp_path / suffix / f"data/train/part.{suffix}")
-        found.append(encoded(tmp_path / suffix / "data"))
+        write_part(frame, tmp_path / suffix / f"data/train/part.{suffix}")
+        found.append(encode_folder(tmp_path / suffix / "data"))
     assert found[0].preprocessor.numbers == found[1].preprocessor.numbers
     assert np.array_equal(found[0].splits["train"].numbers, found[1].splits["train"].numbers)
 
@@ -262,7 +260,10 @@ def test_frames_of_pandas_own_kinds_are_read(tmp_path: Path) -> None:
     frame["country"] = frame["country"].astype("category")
     frame["visits"] = frame["visits"].astype("Int64")
     frame["message"] = pd.array(frame["message"], "string")
-    write(frame, tmp_path / "one/data/train/part.parquet")
-    write(shop_rows(60), tmp_path / "two/data/train/part.parquet")
-    one, two = encoded(tmp_path / "one/data").splits["train"], encoded(tmp_path / "two/data").splits["train"]
+    write_part(frame, tmp_path / "one/data/train/part.parquet")
+    write_part(shop_rows(60), tmp_path / "two/data/train/part.parquet")
+    one, two = (
+        encode_folder(tmp_path / "one/data").splits["train"],
+        encode_folder(tmp_path / "two/data").splits["train"],
+    )
     assert all(np.array_equal(getattr(one, name), getattr(two, name)) for name in array_store.ARRAYS)

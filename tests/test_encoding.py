@@ -17,19 +17,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_helpers import SETTINGS, difficult_rows, encode_folder, write_part
 from fusionzoo.data import array_store, fit_preprocessor
 from fusionzoo.data.cache import Cache
-from fusionzoo.data.data_settings import DataSettings
-from fusionzoo.data.encoded import EncodedSplit, join
-from fusionzoo.data.encoding import EncodedData, encode_channels
+from fusionzoo.data.encoded import EncodedSplit, concatenate_splits
 from fusionzoo.data.preprocessor import Preprocessor
-from fusionzoo.data.reading.channel import from_records, open_channel
+from fusionzoo.data.reading.rows import rows_from_records
 from fusionzoo.data.row_digests import compute_row_digests, count_rows_seen_in_train
 from fusionzoo.data.text import text_tokenizer
 from fusionzoo.data.text.text_tokenizer import TextTokenizer
 from fusionzoo.errors import DataError
 from shop import lists, shop_rows
-from test_reading import SETTINGS, hard_rows, write
 
 ARRAYS = (*array_store.ARRAYS, "dropped_tokens", "empty_texts", "duplicate_ids", "pad_id")
 
@@ -40,16 +38,11 @@ def same(one: EncodedSplit, two: EncodedSplit) -> bool:
     )
 
 
-def encoded(root: Path, use: DataSettings = SETTINGS, cache: Cache | None = None, seed: int = 0) -> EncodedData:
-    channels = {path.name: open_channel(path.name, path, use.columns) for path in sorted(root.iterdir())}
-    return encode_channels(use, channels, cache or Cache(root.parent / "cache", 10**9), seed, lambda rows: None)
-
-
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Three channels of a shop."""
     for seed, name in enumerate(("train", "val", "test")):
-        write(shop_rows(60, seed), tmp_path / "data" / name / "part-0.parquet")
+        write_part(shop_rows(60, seed), tmp_path / "data" / name / "part-0.parquet")
     return tmp_path / "data"
 
 
@@ -71,11 +64,11 @@ def tokenized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_second_job_on_the_same_data_tokenizes_nothing_and_gets_the_same(data: Path, tokenized: list[str]) -> None:
-    one = encoded(data)
+    one = encode_folder(data)
     assert tokenized
     tokenized.clear()
     shutil.copytree(data, data.parent / "again/data")  # another job's download of the same files
-    two = encoded(data.parent / "again/data", cache=Cache(data.parent / "cache", 10**9))
+    two = encode_folder(data.parent / "again/data", cache=Cache(data.parent / "cache", 10**9))
     assert not tokenized
     assert all(same(one.splits[name], two.splits[name]) for name in ("train", "val", "test"))
     assert one.preprocessor.text is not None
@@ -90,27 +83,27 @@ def test_a_second_job_on_the_same_data_tokenizes_nothing_and_gets_the_same(data:
 def test_a_setting_that_decides_the_encoding_makes_it_anew(
     change: dict[str, Any], data: Path, tokenized: list[str]
 ) -> None:
-    encoded(data)
+    encode_folder(data)
     tokenized.clear()
-    encoded(data, SETTINGS.model_copy(update=change))
+    encode_folder(data, SETTINGS.model_copy(update=change))
     assert tokenized
 
 
 def test_another_seed_makes_other_word_vectors_of_the_same_encoding(data: Path, tokenized: list[str]) -> None:
-    texts = [encoded(data, seed=seed).preprocessor.text for seed in (0, 1, 0)]
+    texts = [encode_folder(data, seed=seed).preprocessor.text for seed in (0, 1, 0)]
     found = [text.vectors for text in texts if text is not None and text.vectors is not None]
     assert not np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
     first = len(tokenized)
-    encoded(data, seed=2)
+    encode_folder(data, seed=2)
     assert len(tokenized) == first
 
 
 def test_another_val_is_encoded_anew_and_train_is_not(data: Path, tokenized: list[str]) -> None:
-    one = encoded(data)
+    one = encode_folder(data)
     tokenized.clear()
-    write(shop_rows(7, 9), data / "val/part-1.parquet")
-    two = encoded(data)
+    write_part(shop_rows(7, 9), data / "val/part-1.parquet")
+    two = encode_folder(data)
     assert 0 < len(tokenized) <= 67
     assert len(two.splits["val"]) == 67
     assert same(one.splits["train"], two.splits["train"])
@@ -118,12 +111,12 @@ def test_another_val_is_encoded_anew_and_train_is_not(data: Path, tokenized: lis
 
 def test_a_part_file_of_train_that_changes_makes_all_anew(data: Path, tokenized: list[str]) -> None:
     frame = shop_rows(60, 0)
-    one = encoded(data)
+    one = encode_folder(data)
     tokenized.clear()
     frame.loc[5, "message"] = "order 7 was rude and the box red"
     frame.loc[5, "price"] = 77.0
-    write(frame, data / "train/part-0.parquet")
-    two = encoded(data)
+    write_part(frame, data / "train/part-0.parquet")
+    two = encode_folder(data)
     assert "order 7 was rude and the box red" in tokenized
     assert one.preprocessor.numbers[0].mean < two.preprocessor.numbers[0].mean
     assert not np.array_equal(one.splits["val"].numbers, two.splits["val"].numbers)
@@ -135,20 +128,20 @@ def test_another_tokenizer_in_the_same_folder_is_noticed(data: Path, minilm: str
     for name in ("tokenizer.json", "tokenizer_config.json", "config.json"):
         shutil.copy(Path(minilm) / name, folder / name)
     use = SETTINGS.model_copy(update={"tokenizer": str(folder)})
-    encoded(data, use)
+    encode_folder(data, use)
     tokenized.clear()
-    encoded(data, use)
+    encode_folder(data, use)
     assert not tokenized
     text = (folder / "tokenizer.json").read_text("utf-8")
     (folder / "tokenizer.json").write_text(text.replace('"lowercase":true', '"lowercase":false'), "utf-8")
-    encoded(data, use)
+    encode_folder(data, use)
     assert tokenized
 
 
 def test_identical_texts_are_tokenized_once(data: Path, tokenized: list[str]) -> None:
     for part in range(6):
-        write(shop_rows(60).assign(message="the same text"), data / f"train/part-{part}.parquet")
-    found = encoded(data).splits["train"]
+        write_part(shop_rows(60).assign(message="the same text"), data / f"train/part-{part}.parquet")
+    found = encode_folder(data).splits["train"]
     assert tokenized.count("the same text") == 1
     assert len({tuple(part) for part in np.split(found.tokens, found.chunk_starts[1:-1])}) == 1
 
@@ -157,8 +150,8 @@ def test_only_the_last_texts_are_remembered_and_ids_stay_right(monkeypatch: pyte
     counter = text_tokenizer.WordCounter()
     counter.add(["a b c d e f"])
     tokenizer = counter.fit(100, 1)
-    monkeypatch.setattr(text_tokenizer, "REMEMBERED_BYTES", 400)
-    memory = text_tokenizer.Memory(tokenizer)
+    monkeypatch.setattr(text_tokenizer, "MAX_CACHED_BYTES", 400)
+    memory = text_tokenizer.CachedTokenizer(tokenizer)
     rng = np.random.default_rng(0)
     for _ in range(40):
         texts = [" ".join(rng.choice(list("abcdef"), rng.integers(0, 4))) for _ in range(5)]
@@ -172,10 +165,10 @@ def test_only_the_last_texts_are_remembered_and_ids_stay_right(monkeypatch: pyte
 def test_without_a_usable_cache_the_splits_are_held_in_memory_and_a_warning_says_what_it_costs(
     data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = encoded(data)
+    one = encode_folder(data)
     (data.parent / "file").write_text("")
     with caplog.at_level(logging.WARNING):
-        two = encoded(data, cache=Cache(data.parent / "file", 10**9))
+        two = encode_folder(data, cache=Cache(data.parent / "file", 10**9))
     assert all(same(one.splits[name], two.splits[name]) for name in ("train", "val", "test"))
     for name in ("train", "val", "test"):
         assert f"'{name}' is kept in memory" in caplog.text
@@ -186,7 +179,7 @@ def test_without_a_usable_cache_the_splits_are_held_in_memory_and_a_warning_says
 def test_a_disk_that_fills_up_while_a_split_is_written_loses_nothing(
     data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = encoded(data)
+    one = encode_folder(data)
     real = array_store._ArrayFile.add
 
     def full(self: Any, piece: np.ndarray) -> None:
@@ -194,7 +187,7 @@ def test_a_disk_that_fills_up_while_a_split_is_written_loses_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(array_store._ArrayFile, "add", full)
-    two = encoded(data, cache=Cache(data.parent / "other", 10**9))
+    two = encode_folder(data, cache=Cache(data.parent / "other", 10**9))
     assert all(same(one.splits[name], two.splits[name]) for name in ("train", "val", "test"))
     assert "No space left on device" in caplog.text
     left = [path.name for path in (data.parent / "other").iterdir() if path.is_dir()]
@@ -209,11 +202,11 @@ def test_a_disk_that_fills_up_while_a_split_is_written_loses_nothing(
 def test_the_same_rows_in_any_format_and_number_of_files_give_bit_equal_splits(
     suffix: str, files: int, tmp_path: Path
 ) -> None:
-    frame = pd.concat([hard_rows(), hard_rows().iloc[::-1]], ignore_index=True)
-    write(frame, tmp_path / "one/data/train/part-0.parquet")
+    frame = pd.concat([difficult_rows(), difficult_rows().iloc[::-1]], ignore_index=True)
+    write_part(frame, tmp_path / "one/data/train/part-0.parquet")
     for i, rows in enumerate(np.array_split(np.arange(len(frame)), files)):
-        write(frame.iloc[rows], tmp_path / f"other/data/train/part-{i}.{suffix}")
-    one, other = encoded(tmp_path / "one/data"), encoded(tmp_path / "other/data")
+        write_part(frame.iloc[rows], tmp_path / f"other/data/train/part-{i}.{suffix}")
+    one, other = encode_folder(tmp_path / "one/data"), encode_folder(tmp_path / "other/data")
     one_split, other_split = one.splits["train"], other.splits["train"]
     assert all(np.array_equal(getattr(one_split, name), getattr(other_split, name)) for name in ARRAYS)
     assert [str(i) for i in one_split.ids.to_pylist()] == [str(i) for i in other_split.ids.to_pylist()]
@@ -228,8 +221,8 @@ def test_val_and_test_change_nothing_that_is_fitted(data: Path) -> None:
     fits = []
     for change in ({}, {"price": 1e9, "country": "nowhere", "message": "words never seen"}):
         for seed, name in enumerate(("val", "test"), 1):
-            write(shop_rows(60, seed).assign(**change), data / name / "part-0.parquet")
-        found = encoded(data, cache=Cache(data.parent / f"cache-{len(fits)}", 10**9))
+            write_part(shop_rows(60, seed).assign(**change), data / name / "part-0.parquet")
+        found = encode_folder(data, cache=Cache(data.parent / f"cache-{len(fits)}", 10**9))
         found.preprocessor.save(folder := data.parent)
         assert found.preprocessor.text is not None
         assert found.preprocessor.text.vectors is not None
@@ -247,10 +240,10 @@ def test_all_faults_of_all_splits_are_reported_together_before_anything_is_token
         "test": shop_rows(60, 2).assign(target=[7, 7] + [0] * 58),
     }
     for name, frame in bad.items():
-        write(frame, data / name / "part-0.csv")
+        write_part(frame, data / name / "part-0.csv")
         (data / name / "part-0.parquet").unlink()
     with pytest.raises(DataError) as error:
-        encoded(data)
+        encode_folder(data)
     text = str(error.value)
     assert [fault.where for fault in error.value.problems] == [
         "train/part-0.csv, column 'price'",
@@ -266,12 +259,10 @@ def test_all_faults_of_all_splits_are_reported_together_before_anything_is_token
 def test_a_fault_that_stands_in_many_blocks_is_one_fault_with_its_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fusionzoo.data.reading import channel
-
-    monkeypatch.setattr(channel, "BLOCK_ROWS", 10)
-    write(shop_rows(60).assign(price="cheap"), tmp_path / "data/train/part-0.csv")
+    monkeypatch.setattr("fusionzoo.data.reading.blocks.BLOCK_ROWS", 10)
+    write_part(shop_rows(60).assign(price="cheap"), tmp_path / "data/train/part-0.csv")
     with pytest.raises(DataError) as error:
-        encoded(tmp_path / "data")
+        encode_folder(tmp_path / "data")
     assert len(error.value.problems) == 1
     assert "60 values" in str(error.value)
     assert "row 1 'cheap'" in str(error.value)
@@ -285,8 +276,8 @@ def test_rows_of_val_that_stand_in_train_are_counted_whatever_their_id(data: Pat
     val = pd.concat([train.iloc[5:9].assign(id="other"), shop_rows(20, 1)])
     val.iloc[0, val.columns.get_loc("target")] = 1 - val.iloc[0]["target"]
     val.iloc[1, val.columns.get_loc("message")] = "order 1 was rude"
-    write(val, data / "val/part-0.parquet")
-    splits = encoded(data).splits
+    write_part(val, data / "val/part-0.parquet")
+    splits = encode_folder(data).splits
     assert count_rows_seen_in_train(splits["val"], splits["train"]) == 2
     assert count_rows_seen_in_train(splits["test"], splits["train"]) == 0
     assert count_rows_seen_in_train(splits["train"], splits["train"]) == 60
@@ -309,9 +300,9 @@ def test_a_digest_tells_every_part_of_a_row_apart_and_not_its_id() -> None:
         {"target": 0},
     ]
     fitted = fit_preprocessor.fit_preprocessor(
-        SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
+        SETTINGS, [rows_from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
     ).preprocessor
-    rows = from_records([{**base, **change} for change in [*changes, {"id": "other"}]], SETTINGS.columns)
+    rows = rows_from_records([{**base, **change} for change in [*changes, {"id": "other"}]], SETTINGS.columns)
     found = fitted.encode([rows], "x").digests
     assert found is not None
     assert len(set(found)) == len(changes)
@@ -319,7 +310,7 @@ def test_a_digest_tells_every_part_of_a_row_apart_and_not_its_id() -> None:
 
 
 def test_a_digest_does_not_take_one_number_column_for_another() -> None:
-    rows = from_records(shop_rows(3).to_dict("records"), SETTINGS.columns)
+    rows = rows_from_records(shop_rows(3).to_dict("records"), SETTINGS.columns)
     one, two = np.float32([1, 2, 3]), np.float32([3, 2, 1])
     found = [compute_row_digests(SETTINGS, rows, numbers) for numbers in ([one, two], [two, one])]
     assert (found[0] == found[1]).tolist() == [False, True, False]
@@ -328,7 +319,7 @@ def test_a_digest_does_not_take_one_number_column_for_another() -> None:
 def fitted_mean() -> float:
     """What a missing price is filled with: the same number to a model, but for the missing flag."""
     fitted = fit_preprocessor.fit_preprocessor(
-        SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
+        SETTINGS, [rows_from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
     ).preprocessor
     return fitted.numbers[0].mean
 
@@ -352,25 +343,25 @@ def test_a_split_comes_out_of_its_files_as_it_is_in_memory(
 ) -> None:
     folder = tmp_path_factory.mktemp("split")
     fitted = fit_preprocessor.fit_preprocessor(
-        SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
+        SETTINGS, [rows_from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
     ).preprocessor
     rows = shop_rows(5, 1).to_dict("records")
     sources = [
-        from_records([{**row, "id": value} for row, value in zip(rows, some, strict=False)], SETTINGS.columns)
+        rows_from_records([{**row, "id": value} for row, value in zip(rows, some, strict=False)], SETTINGS.columns)
         for some in ids
     ]
-    array_store.write(folder, fitted.blocks(sources, "train"))
-    assert same(array_store.read(folder), fitted.encode(sources, "train"))
-    assert array_store.read(folder).ids.type == fitted.encode(sources, "train").ids.type
+    array_store.write_split(folder, fitted.encode_blocks(sources, "train"))
+    assert same(array_store.read_split(folder), fitted.encode(sources, "train"))
+    assert array_store.read_split(folder).ids.type == fitted.encode(sources, "train").ids.type
 
 
 def test_a_split_without_text_fields_or_labels_goes_through_files_too(tmp_path: Path) -> None:
     use = SETTINGS.model_copy(update={"text_name": None, "cat_field_list": [], "tab_field_list": ["price"]})
-    rows = [from_records(shop_rows(20).to_dict("records"), use.columns)]
+    rows = [rows_from_records(shop_rows(20).to_dict("records"), use.columns)]
     fitted = fit_preprocessor.fit_preprocessor(use, rows).preprocessor
-    array_store.write(tmp_path, fitted.blocks(rows, "x", labelled=False))
-    found = array_store.read(tmp_path)
-    assert same(found, fitted.encode(rows, "x", labelled=False))
+    array_store.write_split(tmp_path, fitted.encode_blocks(rows, "x", labeled=False))
+    found = array_store.read_split(tmp_path)
+    assert same(found, fitted.encode(rows, "x", labeled=False))
     assert found.labels is None
     assert found.batch(np.array([3, 1]))["tokens"].shape == (0, 0)
 
@@ -378,7 +369,7 @@ def test_a_split_without_text_fields_or_labels_goes_through_files_too(tmp_path: 
 def test_blocks_are_let_go_one_after_the_other(tmp_path: Path) -> None:
     """Memory does not grow with the rows: when a block is written, at most the one before it is still there."""
     fitted = fit_preprocessor.fit_preprocessor(
-        SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
+        SETTINGS, [rows_from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
     ).preprocessor
     alive: list[weakref.ref[Any]] = []
     most = 0
@@ -386,7 +377,7 @@ def test_blocks_are_let_go_one_after_the_other(tmp_path: Path) -> None:
     def source() -> Iterator[Any]:
         nonlocal most
         for seed in range(12):
-            rows = from_records(shop_rows(30, seed).to_dict("records"), SETTINGS.columns)
+            rows = rows_from_records(shop_rows(30, seed).to_dict("records"), SETTINGS.columns)
             alive.append(weakref.ref(rows))
             gc.collect()
             most = max(most, sum(ref() is not None for ref in alive))
@@ -394,13 +385,13 @@ def test_blocks_are_let_go_one_after_the_other(tmp_path: Path) -> None:
             del rows
 
     def blocks() -> Iterator[EncodedSplit]:
-        for block in fitted.blocks(source(), "train"):
+        for block in fitted.encode_blocks(source(), "train"):
             alive.append(weakref.ref(block))
             yield block
             del block
 
-    array_store.write(tmp_path, blocks())
-    assert len(array_store.read(tmp_path)) == 360
+    array_store.write_split(tmp_path, blocks())
+    assert len(array_store.read_split(tmp_path)) == 360
     assert most <= 4  # the block that is read, the one before it, and the encoded forms of either
 
 
@@ -426,7 +417,7 @@ def test_a_text_of_any_kind_and_length_passes(name: str, text: str, minilm: str)
     """In time in proportion to its length: what grows with the square would take hours here."""
     use = SETTINGS.model_copy(update={"tokenizer": minilm if name == "minilm" else "word", "word_min_count": 1})
     frame = shop_rows(20)
-    rows = [from_records([*frame.to_dict("records")[:-1], {**frame.iloc[-1], "message": text}], use.columns)]
+    rows = [rows_from_records([*frame.to_dict("records")[:-1], {**frame.iloc[-1], "message": text}], use.columns)]
     fitted = fit_preprocessor.fit_preprocessor(use, rows).preprocessor
     split = fitted.encode(rows, "train")
     assert len(split) == 20
@@ -438,10 +429,10 @@ def test_a_text_of_any_kind_and_length_passes(name: str, text: str, minilm: str)
 
 def test_splits_of_blocks_join_as_one(tmp_path: Path) -> None:
     fitted = fit_preprocessor.fit_preprocessor(
-        SETTINGS, [from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
+        SETTINGS, [rows_from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
     ).preprocessor
     records = shop_rows(31, 3).to_dict("records")
-    whole = fitted.encode([from_records(records, SETTINGS.columns)], "x")
-    parts = [from_records(records[i : i + 7], SETTINGS.columns) for i in range(0, 31, 7)]
-    assert same(join(fitted.blocks(parts, "x")), whole)
+    whole = fitted.encode([rows_from_records(records, SETTINGS.columns)], "x")
+    parts = [rows_from_records(records[i : i + 7], SETTINGS.columns) for i in range(0, 31, 7)]
+    assert same(concatenate_splits(fitted.encode_blocks(parts, "x")), whole)
     assert isinstance(fitted, Preprocessor)

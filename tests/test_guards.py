@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fusionzoo.data import fit_preprocessor, leakage
 from fusionzoo.data.data_settings import DataSettings
-from fusionzoo.data.leakage import Guards, reduction_by_category
+from fusionzoo.data.leakage import ColumnChecks, error_reduction_of_category
 from fusionzoo.data.reading.channel import open_channel
 
 NAN = float("nan")
@@ -31,7 +31,7 @@ def warnings(
 ) -> list[str]:
     """The warnings about these columns, each row given in one of so many blocks."""
     columns = [text({"label": labels}), text(categories or {}), dict(numbers or {}), text(texts or {})]
-    guard = Guards(
+    guard = ColumnChecks(
         DataSettings(
             id_name="id",
             label_name="label",
@@ -110,11 +110,11 @@ def test_ids_and_noise_and_few_rows_are_no_leaks() -> None:
     few = [0] * 25 + [1] * 25
     assert len(warnings(few, {"status": few}, {"refund": np.array(few, float)})) == 2
     assert warnings(few[1:], {"status": few[1:]}, {"refund": np.array(few[1:], float)}) == []
-    rare = [0] * 400 + [1] * (leakage.LEAST_CLASS_ROWS - 1)
+    rare = [0] * 400 + [1] * (leakage.MIN_CLASS_ROWS - 1)
     assert warnings(rare, {"status": rare}, {"refund": np.array(rare, float)}) == []
 
 
-@pytest.mark.parametrize("rows", [leakage.LEAST_ROWS, 300])
+@pytest.mark.parametrize("rows", [leakage.MIN_ROWS, 300])
 def test_columns_of_noise_are_hardly_ever_called_leaks(rows: int) -> None:
     for seed in range(40):
         labels = random(seed).permutation(np.arange(rows) < 6).astype(int)
@@ -126,7 +126,7 @@ def test_one_class_alone_is_no_leak() -> None:
     assert warnings(["yes"] * 200, {"status": ["a", "b"] * 100}, {"refund": np.arange(200.0)}) == []
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=leakage.LEAST_ROWS, max_size=70))
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=leakage.MIN_ROWS, max_size=70))
 @settings(max_examples=40, deadline=None)
 def test_each_row_is_guessed_from_the_other_rows_with_its_value(rows: list[tuple[int, int]]) -> None:
     frequency = [label for label, _ in Counter(label for _, label in rows).most_common()]
@@ -137,8 +137,8 @@ def test_each_row_is_guessed_from_the_other_rows_with_its_value(rows: list[tuple
         others = np.bincount(np.delete(classes, i)[np.delete(values, i) == values[i]], minlength=4)
         right += int(np.argmax(others) == classes[i])  # the first of the commonest, which is the commoner of all
     counts = np.bincount(classes)
-    share = reduction_by_category(values, classes)
-    if len(counts) < 2 or counts[1] < leakage.LEAST_CLASS_ROWS:
+    share = error_reduction_of_category(values, classes)
+    if len(counts) < 2 or counts[1] < leakage.MIN_CLASS_ROWS:
         assert share is None
     else:
         assert share == pytest.approx((right - counts[0]) / (len(rows) - counts[0]))
@@ -146,7 +146,7 @@ def test_each_row_is_guessed_from_the_other_rows_with_its_value(rows: list[tuple
 
 def reduction(labels: np.ndarray, values: Sequence[str]) -> float:
     codes = np.unique(values, return_inverse=True)[1]
-    share = reduction_by_category(codes, labels)
+    share = error_reduction_of_category(codes, labels)
     assert share is not None
     return share
 
@@ -155,7 +155,7 @@ def reduction(labels: np.ndarray, values: Sequence[str]) -> float:
 
 
 def test_warnings_do_not_depend_on_how_rows_are_spread_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leakage, "SAMPLE", 400)
+    monkeypatch.setattr(leakage, "SAMPLE_ROWS", 400)
     labels = random().integers(0, 3, 3000)
     columns = (
         labels,
@@ -171,10 +171,10 @@ def test_warnings_do_not_depend_on_how_rows_are_spread_over_blocks(monkeypatch: 
 
 
 def test_no_more_rows_are_held_than_the_sample_has() -> None:
-    guard = Guards(DataSettings(id_name="id", label_name="label", num_classes=2, tab_field_list=["n"]))
+    guard = ColumnChecks(DataSettings(id_name="id", label_name="label", num_classes=2, tab_field_list=["n"]))
     for _ in range(10):
         guard.add(pa.array(["a"] * 10_000), {}, {"n": np.zeros(10_000)}, {})
-        assert guard._sample._held <= 1.25 * leakage.SAMPLE
+        assert guard._sample._held <= 1.25 * leakage.SAMPLE_ROWS
 
 
 # --- categories
@@ -198,7 +198,7 @@ def test_words_of_a_long_category_are_all_counted() -> None:
 
 
 def test_a_category_of_many_values_that_come_again_is_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leakage, "SAMPLE", 500)
+    monkeypatch.setattr(leakage, "SAMPLE_ROWS", 500)
     labels = random().integers(0, 2, 50_000)
     products = random(1).integers(0, 5000, 50_000)  # 10 rows each; of 500 rows, nearly all differ
     assert warnings(labels, {"product": products}) == []

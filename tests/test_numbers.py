@@ -19,10 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from fusionzoo.data.bottom_k import MOST_BATCHES, BottomK
-from fusionzoo.data.reading.channel import Rows, open_channel
+from fusionzoo.data.bottom_k import MAX_BATCHES, BottomK
+from fusionzoo.data.reading.channel import open_channel
+from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.table import numbers
-from fusionzoo.data.table.numbers import NumberEncoder, NumberStatistics, as_numbers
+from fusionzoo.data.table.numbers import NumberEncoder, NumberStatistics, column_as_numbers
 from fusionzoo.errors import DataError
 
 NAN = float("nan")
@@ -43,8 +44,8 @@ def encoded(encoder: NumberEncoder, *values: float | None) -> list[float]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces and samples of a few values, so that a few values are many."""
-    monkeypatch.setattr(numbers, "PIECE", 16)
-    monkeypatch.setattr(numbers, "SAMPLE", 24)
+    monkeypatch.setattr(numbers, "PIECE_SIZE", 16)
+    monkeypatch.setattr(numbers, "SAMPLE_SIZE", 24)
 
 
 # --- blocks
@@ -62,7 +63,7 @@ def test_no_digit_depends_on_how_rows_are_spread_over_blocks(
 
 
 def test_no_digit_depends_on_the_blocks_of_many_rows() -> None:
-    values = np.random.default_rng(0).lognormal(3, 2, 2 * numbers.PIECE + 77_777)
+    values = np.random.default_rng(0).lognormal(3, 2, 2 * numbers.PIECE_SIZE + 77_777)
     values[::10] = NAN
     whole = fit(values)
     assert fit(*np.array_split(values, 50)) == whole
@@ -80,7 +81,7 @@ def test_statistics_of_one_piece_are_numpys_own() -> None:
 
 @pytest.mark.parametrize(("centre", "spread"), [(1e6, 1.0), (-1e9, 100.0), (0.0, 1e30), (3.0, 1e-6)])
 def test_mean_and_deviation_of_many_pieces_lose_no_digits(centre: float, spread: float) -> None:
-    values = np.sort(np.random.default_rng(2).normal(centre, spread, 3 * numbers.PIECE + 1000))  # pieces differ most
+    values = np.sort(np.random.default_rng(2).normal(centre, spread, 3 * numbers.PIECE_SIZE + 1000))
     encoder = fit(values)
     mean = math.fsum(values) / len(values)
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values.tolist()) / len(values))
@@ -109,7 +110,7 @@ def test_a_constant_column_has_deviation_one_however_long_it_is() -> None:
 
 
 def test_quantiles_of_many_values_are_as_near_as_the_docstring_says() -> None:
-    rows = 5 * numbers.SAMPLE
+    rows = 5 * numbers.SAMPLE_SIZE
     order = np.arange(rows) * 1_000_003 % rows  # each rank once, in an order that is no sample's
     encoder = fit(order)
     edges = np.array(encoder.edges, float) * encoder.std + encoder.mean
@@ -129,7 +130,9 @@ def test_a_column_without_values_is_named_once() -> None:
     statistics = NumberStatistics("price")
     statistics.add(np.array([NAN] * 9))
     assert encoded(statistics.fit(3.0), 5.0, None) == [5.0, 0.0]
-    assert statistics.warnings == ["Number column 'price' has no value in train: only its absence can be used."]
+    assert statistics.warnings == [
+        "Number column 'price' has no value in train: the model can only use that it is missing."
+    ]
 
 
 # --- outliers
@@ -157,7 +160,7 @@ def test_a_clipped_value_is_present_and_a_missing_one_still_missing() -> None:
 
 
 def test_clipping_beyond_the_sample_is_near_that_of_all_values() -> None:
-    values = np.random.default_rng(3).standard_t(2, 3 * numbers.SAMPLE)
+    values = np.random.default_rng(3).standard_t(2, 3 * numbers.SAMPLE_SIZE)
     encoder = fit(values, clip=3.0)
     low, high = np.quantile(values, [0.25, 0.75])
     clipped = np.clip(values, low - 3 * (high - low), high + 3 * (high - low))
@@ -171,7 +174,7 @@ def test_a_column_with_equal_quartiles_is_not_clipped_and_named() -> None:
     statistics = NumberStatistics("price")
     statistics.add(np.array(values))
     assert statistics.fit(3.0) == fit(values)
-    assert statistics.warnings == ["Number column 'price' is not clipped: its quartiles in train are both 3."]
+    assert statistics.warnings == ["Number column 'price' is not clipped: both quartiles in train are 3."]
 
 
 @pytest.mark.parametrize("values", [[3e38, -3e38] * 9, [5e-324, 1e-323, 0.0] * 9, [1e15, 1e15 + 0.125] * 9])
@@ -249,7 +252,7 @@ def read(folder: Path, values: pa.Array) -> np.ndarray:
     (folder / "train").mkdir()
     pq.write_table(pa.table({"price": values}), folder / "train" / "part-0.parquet")
     (rows,) = open_channel("train", folder / "train", ["price"])
-    return as_numbers(rows, "price")
+    return column_as_numbers(rows, "price")
 
 
 # --- the sample
@@ -280,15 +283,15 @@ def test_a_sample_favours_no_part_of_the_stream() -> None:
 
 
 def test_a_sample_of_a_stream_of_single_rows_holds_few_batches() -> None:
-    sample = BottomK(10 * MOST_BATCHES)
-    for row in range(3 * MOST_BATCHES):
+    sample = BottomK(10 * MAX_BATCHES)
+    for row in range(3 * MAX_BATCHES):
         sample.add(1, lambda taken, row=row: pa.RecordBatch.from_pydict({"row": np.array([row])}))  # type: ignore[misc]
-    assert len(sample._batches) <= MOST_BATCHES
-    assert sorted(sample.rows()["row"].to_pylist()) == list(range(3 * MOST_BATCHES))
+    assert len(sample._batches) <= MAX_BATCHES
+    assert sorted(sample.rows()["row"].to_pylist()) == list(range(3 * MAX_BATCHES))
 
 
 def test_what_is_held_does_not_grow_with_the_rows() -> None:
     statistics = NumberStatistics("price")
     for seed in range(12):
-        statistics.add(np.random.default_rng(seed).normal(size=numbers.SAMPLE))
-        assert statistics._sample._held <= 1.25 * numbers.SAMPLE
+        statistics.add(np.random.default_rng(seed).normal(size=numbers.SAMPLE_SIZE))
+        assert statistics._sample._held <= 1.25 * numbers.SAMPLE_SIZE

@@ -9,7 +9,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,10 +24,10 @@ from fusionzoo.artifacts import predictions
 from fusionzoo.artifacts.prediction_files import write_predict_results, write_predictions
 from fusionzoo.artifacts.prediction_formats import PREDICTION_FORMATS
 from fusionzoo.artifacts.predictions import Predictions, plain_ids, prediction_columns
-from fusionzoo.data.reading.channel import Format
+from fusionzoo.data.reading.formats import FORMATS as READ_FORMATS
 from fusionzoo.errors import OutputError, PredictionColumnsError, ScoresError
 
-FORMATS = get_args(Format)
+FORMATS = tuple(READ_FORMATS)
 IDS = pa.array([11, 12, 13])
 HARD_TO_FORMAT = np.array([[0.1, 0.9], [1 / 3, 2 / 3], [1e-30, 1.0]], dtype=np.float32)
 
@@ -50,11 +50,11 @@ def make_predictions(ids: pa.Array = IDS, **changes: Any) -> Predictions:
     return Predictions(**{**fields, **changes})
 
 
-def write(path: Path, format: Format, ids: pa.Array = IDS, **changes: Any) -> None:
+def write(path: Path, format: str, ids: pa.Array = IDS, **changes: Any) -> None:
     write_predictions(path, format, make_predictions(ids, **changes))
 
 
-def read(path: Path, format: Format, types: dict[str, pa.DataType] | None = None) -> pa.Table:
+def read(path: Path, format: str, types: dict[str, pa.DataType] | None = None) -> pa.Table:
     """Read the file as another program would, with these column types."""
     if format == "parquet":
         return pq.read_table(path)
@@ -72,7 +72,7 @@ def test_every_format_of_a_channel_is_a_format_of_predictions() -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_columns_are_id_label_probabilities_and_predicted_label(tmp_path: Path, format: Format) -> None:
+def test_columns_are_id_label_probabilities_and_predicted_label(tmp_path: Path, format: str) -> None:
     write(tmp_path / "file", format)
     table = read(tmp_path / "file", format)
     assert table.column_names == ["order id", "target", "prob_no", "prob_yes", "predicted_target"]
@@ -82,7 +82,7 @@ def test_columns_are_id_label_probabilities_and_predicted_label(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_probabilities_read_back_as_the_same_float32(tmp_path: Path, format: Format) -> None:
+def test_probabilities_read_back_as_the_same_float32(tmp_path: Path, format: str) -> None:
     every_exponent = np.random.default_rng(0).integers(1, 2**30, 2000, dtype=np.int32).view(np.float32)
     written = np.stack([every_exponent, 1 - every_exponent], axis=1)
     write(tmp_path / "file", format, pa.array(range(2000)), probabilities=written)
@@ -93,7 +93,7 @@ def test_probabilities_read_back_as_the_same_float32(tmp_path: Path, format: For
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_rows_keep_their_order_over_several_blocks(
-    tmp_path: Path, format: Format, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predictions, "CELLS_PER_BLOCK", 1)
     ids = np.random.default_rng(0).permutation(1000)
@@ -109,14 +109,14 @@ def test_rows_keep_their_order_over_several_blocks(
 @pytest.mark.parametrize("format", FORMATS)
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ids=st.lists(st.text(max_size=8) | st.sampled_from(["007", 'a"b', "x,y", "l1\nl2", "a\tb", "\r\n", "", "NA"])))
-def test_text_ids_are_written_unchanged(tmp_path: Path, format: Format, ids: list[str]) -> None:
+def test_text_ids_are_written_unchanged(tmp_path: Path, format: str, ids: list[str]) -> None:
     write(tmp_path / "file", format, pa.array(ids, pa.string()))
     table = read(tmp_path / "file", format, {"order id": pa.string()})
     assert (table["order id"].to_pylist() if ids else []) == ids
 
 
 @pytest.mark.parametrize("format", ["csv", "tsv"])
-def test_the_csv_module_of_python_reads_the_file(tmp_path: Path, format: Format) -> None:
+def test_the_csv_module_of_python_reads_the_file(tmp_path: Path, format: str) -> None:
     ids = ["007", 'a "quoted" id', "comma, tab\t", "two\nlines"]
     write(tmp_path / "file", format, pa.array(ids), label_name='the "label"', classes=["a,b", "c\td"])
     text = io.StringIO((tmp_path / "file").read_bytes().decode("utf-8"), newline="")
@@ -157,7 +157,7 @@ def test_ids_of_every_type_keep_type_and_value(tmp_path: Path, ids: pa.Array) ->
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("classes", [[0, 1], [0.5, 2.0], [False, True], ["no", "yes"]], ids=str)
-def test_labels_are_written_unchanged(tmp_path: Path, format: Format, classes: list[Any]) -> None:
+def test_labels_are_written_unchanged(tmp_path: Path, format: str, classes: list[Any]) -> None:
     write(tmp_path / "file", format, classes=classes)
     table = read(tmp_path / "file", format)
     assert table["target"].to_pylist() == [classes[0], classes[1], classes[0]]
@@ -166,7 +166,7 @@ def test_labels_are_written_unchanged(tmp_path: Path, format: Format, classes: l
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_split_without_rows_has_a_file_without_rows(tmp_path: Path, format: Format) -> None:
+def test_a_split_without_rows_has_a_file_without_rows(tmp_path: Path, format: str) -> None:
     write(tmp_path / "file", format, pa.array([], pa.int64()))
     assert read(tmp_path / "file", format).num_rows == 0
     assert (format == "jsonl") == ((tmp_path / "file").stat().st_size == 0)
@@ -233,7 +233,7 @@ def test_fields_that_do_not_fit_each_other_are_an_error() -> None:
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("damage", ["a row lost", "a probability changed"])
 def test_a_file_that_reads_back_differently_is_an_error(
-    tmp_path: Path, format: Format, damage: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, format: str, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_bytes(b"old")
     file_format = PREDICTION_FORMATS[format]

@@ -20,48 +20,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_helpers import SETTINGS, difficult_rows, write_part
 from fusionzoo.data import fit_preprocessor
-from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.reading.channel import Rows, as_text, open_channel
-from fusionzoo.data.table.categories import canonical_category
-from fusionzoo.data.table.numbers import as_numbers
+from fusionzoo.data.reading.channel import open_channel
+from fusionzoo.data.reading.column_text import column_as_text
+from fusionzoo.data.reading.rows import Rows
+from fusionzoo.data.table.categories import canonicalize_column
+from fusionzoo.data.table.numbers import column_as_numbers
 from fusionzoo.errors import DataError
 from shop import shop_rows
-
-SETTINGS = DataSettings(
-    id_name="id",
-    label_name="target",
-    text_name="message",
-    cat_field_list=["country"],
-    tab_field_list=["price", "visits"],
-    num_classes=2,
-    tokenizer="word",
-    embedding_dim=4,
-)
-
-
-def write(frame: pd.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plain = path.with_suffix("") if path.suffix == ".gz" else path
-    match plain.suffix:
-        case ".parquet":
-            frame.to_parquet(plain, index=False)
-        case ".jsonl":
-            frame.to_json(plain, orient="records", lines=True, force_ascii=False)
-        case suffix:
-            frame.to_csv(plain, index=False, sep="\t" if suffix == ".tsv" else ",")
-    if plain != path:
-        path.write_bytes(gzip.compress(plain.read_bytes()))
-        plain.unlink()
-
-
-def hard_rows() -> pd.DataFrame:
-    frame = shop_rows(60)
-    frame.loc[3, "message"] = 'quotes "here", commas,\nnew lines\r\nand\ttabs, ünïcode 漢字 😀'
-    frame.loc[4, "country"] = 'a "b", c'
-    frame["price"] = frame["price"].astype(np.float64).round(6)
-    return frame
 
 
 def encode(folder: Path) -> EncodedSplit:
@@ -81,10 +49,10 @@ def fault(folder: Path) -> str:
 def test_the_same_rows_in_any_format_and_number_of_files_give_bit_equal_encodings(
     suffix: str, parts: int, tmp_path: Path
 ) -> None:
-    frame = hard_rows()
-    write(frame, tmp_path / "one/part-0.parquet")
+    frame = difficult_rows()
+    write_part(frame, tmp_path / "one/part-0.parquet")
     for i, chunk in enumerate(np.array_split(np.arange(60), parts)):
-        write(frame.iloc[chunk], tmp_path / f"many/day-{i}/part-{i}.{suffix}")
+        write_part(frame.iloc[chunk], tmp_path / f"many/day-{i}/part-{i}.{suffix}")
     one, many = encode(tmp_path / "one"), encode(tmp_path / "many")
     for name in ("tokens", "chunk_starts", "row_starts", "categories", "numbers", "numbers_missing", "labels"):
         assert np.array_equal(getattr(one, name), getattr(many, name)), name
@@ -94,7 +62,7 @@ def test_the_same_rows_in_any_format_and_number_of_files_give_bit_equal_encoding
 def test_every_part_file_is_read_in_the_order_of_its_number_and_what_is_no_data_is_not(tmp_path: Path) -> None:
     frame = shop_rows(40)
     for start, number in ((0, 0), (10, 2), (20, 10), (30, 1000)):
-        write(frame[start : start + 10], tmp_path / f"part-{number}.csv")
+        write_part(frame[start : start + 10], tmp_path / f"part-{number}.csv")
     for name in ("_SUCCESS", ".part-0.csv.crc", "_temporary/part-3.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("junk")
@@ -103,9 +71,9 @@ def test_every_part_file_is_read_in_the_order_of_its_number_and_what_is_no_data_
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
 def test_a_part_of_zero_bytes_or_a_header_alone_has_no_rows(suffix: str, tmp_path: Path) -> None:
-    write(shop_rows(20), tmp_path / f"part-0.{suffix}")
+    write_part(shop_rows(20), tmp_path / f"part-0.{suffix}")
     (tmp_path / f"part-1.{suffix}").write_bytes(b"")
-    write(shop_rows(20)[:0], tmp_path / f"part-2.{suffix}")
+    write_part(shop_rows(20)[:0], tmp_path / f"part-2.{suffix}")
     assert len(encode(tmp_path)) == 20
 
 
@@ -139,8 +107,8 @@ def truncate(share: float) -> Callable[[Path], None]:
 def test_a_part_that_is_cut_or_not_what_its_name_says_is_named(
     name: str, spoil: Callable[[Path], object], tmp_path: Path
 ) -> None:
-    write(shop_rows(60), tmp_path / "good.parquet")
-    write(shop_rows(60, 1), tmp_path / name)
+    write_part(shop_rows(60), tmp_path / "good.parquet")
+    write_part(shop_rows(60, 1), tmp_path / name)
     assert len(encode(tmp_path)) == 120
     spoil(tmp_path / name)
     assert f"train/{name}" in fault(tmp_path)
@@ -148,7 +116,7 @@ def test_a_part_that_is_cut_or_not_what_its_name_says_is_named(
 
 def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
     frame = shop_rows(20)
-    write(frame, tmp_path / "a/part.csv")
+    write_part(frame, tmp_path / "a/part.csv")
     text = (tmp_path / "a/part.csv").read_text().replace("\n", "\r\n")
     (tmp_path / "b").mkdir()
     (tmp_path / "b/part.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
@@ -158,7 +126,7 @@ def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
 def test_a_missing_column_of_one_part_is_named_with_the_nearest_names(tmp_path: Path) -> None:
     for i in range(9):
         frame = shop_rows(20, i)
-        write(frame.rename(columns={"country": "contry"}) if i == 7 else frame, tmp_path / f"part-{i}.jsonl")
+        write_part(frame.rename(columns={"country": "contry"}) if i == 7 else frame, tmp_path / f"part-{i}.jsonl")
     message = fault(tmp_path)
     assert "train/part-7.jsonl: there is no column 'country'" in message
     assert "'contry'" in message
@@ -166,8 +134,8 @@ def test_a_missing_column_of_one_part_is_named_with_the_nearest_names(tmp_path: 
 
 def test_columns_may_stand_in_another_order_in_another_part(tmp_path: Path) -> None:
     frame = shop_rows(20)
-    write(frame[:10], tmp_path / "part-0.csv")
-    write(frame[10:][frame.columns[::-1]], tmp_path / "part-1.csv")
+    write_part(frame[:10], tmp_path / "part-0.csv")
+    write_part(frame[10:][frame.columns[::-1]], tmp_path / "part-1.csv")
     assert encode(tmp_path).ids.to_pylist() == frame["id"].tolist()
 
 
@@ -240,7 +208,7 @@ def test_nested_and_binary_values_are_refused_and_never_raise_anything_else(
 def test_faults_of_several_parts_and_of_values_are_reported_together(tmp_path: Path) -> None:
     for i in range(4):
         frame = shop_rows(20, i)
-        write(frame.assign(price="cheap") if i == 2 else frame, tmp_path / f"part-{i}.csv")
+        write_part(frame.assign(price="cheap") if i == 2 else frame, tmp_path / f"part-{i}.csv")
     for i in (0, 3):
         with (tmp_path / f"part-{i}.csv").open("a") as file:
             file.write("only,three,columns\n")
@@ -253,7 +221,7 @@ def test_faults_of_several_parts_and_of_values_are_reported_together(tmp_path: P
 def test_a_quote_that_is_not_closed_is_named_by_the_line_where_it_begins(tmp_path: Path) -> None:
     frame = shop_rows(20)
     frame.loc[2, "message"] = "two\nlines"
-    write(frame, tmp_path / "part-0.csv")
+    write_part(frame, tmp_path / "part-0.csv")
     with (tmp_path / "part-0.csv").open("a") as file:
         file.write('x,"a text\nthat never,ends\n')
     assert "train/part-0.csv line 23: a text in quotes there does not end" in fault(tmp_path)
@@ -261,18 +229,18 @@ def test_a_quote_that_is_not_closed_is_named_by_the_line_where_it_begins(tmp_pat
 
 def test_a_header_without_a_line_end_and_folders_named_like_parts_are_no_faults(tmp_path: Path) -> None:
     frame = shop_rows(20)
-    write(frame, tmp_path / "part-1.csv/part-0.csv")
+    write_part(frame, tmp_path / "part-1.csv/part-0.csv")
     (tmp_path / "part-0.csv").write_text(",".join(frame.columns))
     (tmp_path / "part-2.csv").mkdir()
     assert encode(tmp_path).ids.to_pylist() == frame["id"].tolist()
 
 
 def test_a_fault_names_the_row_by_its_number_in_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fusionzoo.data.reading.channel.BLOCK_ROWS", 8)
+    monkeypatch.setattr("fusionzoo.data.reading.blocks.BLOCK_ROWS", 8)
     for i, suffix in enumerate(("csv", "parquet", "jsonl")):
         frame = shop_rows(40, i)
         frame["price"] = [*map(str, range(29)), "cheap", *map(str, range(10))]
-        write(frame, tmp_path / f"part-{i}.{suffix}")
+        write_part(frame, tmp_path / f"part-{i}.{suffix}")
     message = fault(tmp_path)
     assert all(f"train/part-{i}.{suffix} row 30" in message for i, suffix in enumerate(("csv", "parquet", "jsonl")))
 
@@ -280,9 +248,9 @@ def test_a_fault_names_the_row_by_its_number_in_its_own_file(tmp_path: Path, mon
 def test_blocks_end_where_rows_are_long_and_no_row_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = shop_rows(40)
     for suffix in ("csv", "jsonl"):
-        write(frame, tmp_path / suffix / f"part.{suffix}")
+        write_part(frame, tmp_path / suffix / f"part.{suffix}")
         whole = encode(tmp_path / suffix)
-        monkeypatch.setattr("fusionzoo.data.reading.channel.BLOCK_LENGTH", 100)
+        monkeypatch.setattr("fusionzoo.data.reading.blocks.BLOCK_LENGTH", 100)
         blocks = list(open_channel("train", tmp_path / suffix, SETTINGS.columns))
         assert max(map(len, blocks)) <= 3
         assert [rows.first_row for rows in blocks[1:]] == np.cumsum([1, *map(len, blocks)])[1:-1].tolist()
@@ -303,14 +271,14 @@ def test_blocks_end_where_rows_are_long_and_no_row_is_lost(tmp_path: Path, monke
     ],
 )
 def test_a_json_line_that_cannot_be_used_is_named(spoilt: str, says: str, tmp_path: Path) -> None:
-    write(shop_rows(20), tmp_path / "part.jsonl")
+    write_part(shop_rows(20), tmp_path / "part.jsonl")
     with (tmp_path / "part.jsonl").open("a") as file:
         file.write(spoilt + "\n")
     assert says in fault(tmp_path)
 
 
 def test_json_values_that_arrow_has_no_type_for_are_read_as_text(tmp_path: Path) -> None:
-    write(shop_rows(20), tmp_path / "part.jsonl")
+    write_part(shop_rows(20), tmp_path / "part.jsonl")
     with (tmp_path / "part.jsonl").open("a") as file:
         file.write('{"id": 18446744073709551617, "message": "half \\ud83d a pair", "country": NaN, "target": 1}\n')
     split = encode(tmp_path)
@@ -353,10 +321,10 @@ def values_of(folder: Path, columns: list[str], numbers: list[str]) -> dict[str,
     found: dict[str, list[Any]] = {}
     for rows in open_channel("train", folder, columns):
         for column in columns:
-            found.setdefault(f"text {column}", []).extend(as_text(rows, column).to_pylist())
-            found.setdefault(f"canonical {column}", []).extend(canonical_category(rows, column).to_pylist())
+            found.setdefault(f"text {column}", []).extend(column_as_text(rows, column).to_pylist())
+            found.setdefault(f"canonical {column}", []).extend(canonicalize_column(rows, column).to_pylist())
         for column in numbers:
-            found.setdefault(f"number {column}", []).extend(map(repr, as_numbers(rows, column).tolist()))
+            found.setdefault(f"number {column}", []).extend(map(repr, column_as_numbers(rows, column).tolist()))
     return found
 
 
@@ -389,7 +357,7 @@ def test_the_same_rows_give_the_same_values_in_any_format_and_number_of_files(
     ]
     for i, some in enumerate(np.array_split(np.arange(31), parts)):
         (tmp_path / f"part-{i}.{suffix}").write_bytes(written([records[j] for j in some], suffix))
-    monkeypatch.setattr("fusionzoo.data.reading.channel.BLOCK_ROWS", 7)
+    monkeypatch.setattr("fusionzoo.data.reading.blocks.BLOCK_ROWS", 7)
     found = values_of(tmp_path, list(records[0]), ["whole", "real", "flag", "empty"])
     for name in records[0]:
         plain = [None if r[name] in (None, "") else str(r[name]) for r in records]
@@ -450,15 +418,15 @@ def test_every_type_of_parquet_is_read_as_python_writes_it_or_refused(
     (rows,) = open_channel("train", tmp_path, ["c"])
     if text is DataError:
         with pytest.raises(DataError, match="column 'c': it holds"):
-            as_text(rows, "c")
+            column_as_text(rows, "c")
     else:
-        assert as_text(rows, "c").to_pylist() == [text, None, text]
+        assert column_as_text(rows, "c").to_pylist() == [text, None, text]
 
 
 @pytest.mark.skipif(not hasattr(pa, "uuid"), reason="this Arrow has no type for UUIDs")
 def test_a_uuid_is_not_read_as_text() -> None:
     with pytest.raises(DataError, match="uuid"):
-        as_text(Rows({"c": pa.array([b"0" * 16], pa.uuid())}, "x", 1, typed=True), "c")
+        column_as_text(Rows({"c": pa.array([b"0" * 16], pa.uuid())}, "x", 1, typed=True), "c")
 
 
 # --- bounded memory
@@ -477,8 +445,8 @@ def test_blocks_of_parquet_end_where_texts_are_long_and_no_row_is_lost(
         texts = ["short"] * 600 + texts
     column = pa.array(texts).dictionary_encode() if how == "dictionary" else pa.array(texts)
     pq.write_table(pa.table({"id": range(len(texts)), "t": column}), tmp_path / "part.parquet")
-    monkeypatch.setattr("fusionzoo.data.reading.channel.BLOCK_LENGTH", 50_000)
-    monkeypatch.setattr("fusionzoo.data.reading.channel.PIECE_LENGTH", 20_000)
+    monkeypatch.setattr("fusionzoo.data.reading.blocks.BLOCK_LENGTH", 50_000)
+    monkeypatch.setattr("fusionzoo.data.reading.parquet.SLICE_LENGTH", 20_000)
     blocks = blocks_of(tmp_path / "part.parquet", ["id", "t"])
     assert max(rows.columns["t"].nbytes for rows in blocks) < 50_000 + 2 * 20_000
     assert [t for rows in blocks for t in rows.columns["t"].to_pylist()] == texts
@@ -507,9 +475,9 @@ def test_a_large_file_is_never_held_whole(suffix: str, tmp_path: Path, monkeypat
     else:
         path.write_bytes(written(table.to_pylist(), suffix))
     del table, noise
-    monkeypatch.setattr("fusionzoo.data.reading.channel.BLOCK_LENGTH", 2**20)
-    monkeypatch.setattr("fusionzoo.data.reading.channel.PIECE_LENGTH", 2**18)
-    monkeypatch.setattr("fusionzoo.data.reading.channel.PARQUET_BUFFER", 2**16)
+    monkeypatch.setattr("fusionzoo.data.reading.blocks.BLOCK_LENGTH", 2**20)
+    monkeypatch.setattr("fusionzoo.data.reading.parquet.SLICE_LENGTH", 2**18)
+    monkeypatch.setattr("fusionzoo.data.reading.parquet.READ_BUFFER", 2**16)
     before, rows_read, most = pa.total_allocated_bytes(), 0, 0
     tracemalloc.start()
     try:
@@ -533,8 +501,8 @@ def test_of_many_rows_of_another_width_some_are_named_and_all_are_counted(tmp_pa
 
 
 def test_other_columns_of_the_same_files_are_looked_for_before_they_are_read(tmp_path: Path) -> None:
-    write(shop_rows(20), tmp_path / "part-0.csv")
-    write(shop_rows(20).drop(columns="price"), tmp_path / "part-1.jsonl")
+    write_part(shop_rows(20), tmp_path / "part-0.csv")
+    write_part(shop_rows(20).drop(columns="price"), tmp_path / "part-1.jsonl")
     channel = open_channel("train", tmp_path, ["id"])
     assert channel.with_columns(["country", "id"]).columns == ("country", "id")
     with pytest.raises(DataError, match=r"train/part-1\.jsonl: there is no column 'price'"):
@@ -544,7 +512,7 @@ def test_other_columns_of_the_same_files_are_looked_for_before_they_are_read(tmp
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
 def test_real_reviews_come_out_of_every_format_as_they_went_in(suffix: str, real_data: Path, tmp_path: Path) -> None:
     frame = pd.read_parquet(real_data / "womens_clothing/val")
-    write(frame, tmp_path / f"part.{suffix}")
+    write_part(frame, tmp_path / f"part.{suffix}")
     columns = ["id", "age", "title", "review_text", "class_name"]
     found = values_of(tmp_path, columns, ["age"])
     for column in columns:

@@ -19,7 +19,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.sampling import RowSizes, TrainingOrder, scoring_batches
+from fusionzoo.data.sampling import RowSizes, TrainingOrder, make_scoring_batches
 from fusionzoo.nn.inference import predict_proba
 from fusionzoo.nn.length_groups import CPU_GROUP_OVERHEAD, group_by_length
 from fusionzoo.nn.schema import Batch
@@ -233,14 +233,14 @@ def test_batches_of_a_budget_are_split_until_every_rank_has_one() -> None:
 def test_a_row_beyond_the_budget_is_a_batch_of_its_own() -> None:
     sizes = one_chunk([*range(5, 60), 900])
     order = TrainingOrder(sizes, 32, 1, max_tokens=200)
-    assert order.beyond_budget == 1
+    assert order.rows_over_budget == 1
     assert [55] in [rows.tolist() for rows in order.batches(0)]
 
 
 def test_a_row_of_many_short_chunks_does_not_part_the_rows_that_are_sampled_with_it() -> None:
     sizes = RowSizes(np.array([*[1] * 200, 160]), np.array([*[100] * 200, 5]))
     order = TrainingOrder(sizes, 32, 1, max_tokens=1000, group_by_length=False)
-    assert order.beyond_budget == 0
+    assert order.rows_over_budget == 0
     assert order.steps == 21
 
 
@@ -258,14 +258,14 @@ def test_an_order_of_no_rows_or_for_a_rank_that_does_not_exist_is_refused() -> N
 def test_every_row_is_scored_once_over_all_ranks_which_do_as_many_batches(
     sizes: RowSizes, batch_size: int, max_tokens: int | None, world_size: int
 ) -> None:
-    ranks = [scoring_batches(sizes, batch_size, max_tokens, rank, world_size) for rank in range(world_size)]
+    ranks = [make_scoring_batches(sizes, batch_size, max_tokens, rank, world_size) for rank in range(world_size)]
     batches = list(itertools.chain(*ranks))
     assert sorted(np.concatenate(batches)) == list(range(len(sizes)))
     if max_tokens is None:
         assert max(map(len, batches)) <= batch_size
     else:
         assert all(tokens(sizes, rows) <= max_tokens or len(rows) == 1 for rows in batches if len(rows))
-    alone = scoring_batches(sizes, batch_size, max_tokens)
+    alone = make_scoring_batches(sizes, batch_size, max_tokens)
     longest = [sizes.longest[row] for row in np.concatenate(alone)]
     assert longest == sorted(longest, reverse=True)
     assert {rows.tobytes() for rows in batches if len(rows)} == {rows.tobytes() for rows in alone}
@@ -275,10 +275,10 @@ def test_every_row_is_scored_once_over_all_ranks_which_do_as_many_batches(
 def test_scoring_ranks_have_as_much_to_do_and_no_rows_make_no_batch() -> None:
     sizes = threads(4000)
     for max_tokens in (None, 8192):
-        ranks = [scoring_batches(sizes, 32, max_tokens, rank, 4) for rank in range(4)]
+        ranks = [make_scoring_batches(sizes, 32, max_tokens, rank, 4) for rank in range(4)]
         work = [sum(tokens(sizes, rows) for rows in own) for own in ranks]
         assert max(work) / min(work) < 1.05
-        assert scoring_batches(one_chunk([]), 32, max_tokens, 0, 4) == []
+        assert make_scoring_batches(one_chunk([]), 32, max_tokens, 0, 4) == []
 
 
 # --- what the trainer is fed with

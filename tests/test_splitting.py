@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusionzoo.data.reading.channel import Channel, Rows, open_channel
+from fusionzoo.data.reading.channel import Channel, open_channel
+from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.splitting import SplitPart, split_channel
 from fusionzoo.errors import DataError
 
@@ -129,7 +130,7 @@ def test_the_same_rows_are_chosen_whatever_the_files_the_blocks_and_the_format(
     assert split(frame.astype({"y": str}), shares) == whole
     if group:
         assert split(frame.astype({"who": float}), shares) == whole
-    monkeypatch.setattr("fusionzoo.data.reading.channel.BLOCK_ROWS", 4)
+    monkeypatch.setattr("fusionzoo.data.reading.blocks.BLOCK_ROWS", 4)
     assert split(frame, shares, 0, [41], "csv") == split(frame, shares) == whole
 
 
@@ -265,22 +266,22 @@ def test_a_nested_group_is_refused(tmp_path: Path) -> None:
 def test_a_row_of_a_part_is_named_by_its_number_in_its_file(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fusionzoo.data.reading.channel.BLOCK_ROWS", 8)
+    monkeypatch.setattr("fusionzoo.data.reading.blocks.BLOCK_ROWS", 8)
     channel = write(tmp_path, table(["a", "b"] * 50), [37], suffix)
     for part in split_channel(channel, {"val": 0.3}, "y", 0).values():
         for rows in part:
             for i, value in enumerate(rows.columns["id"].to_pylist()):
                 file, row = (0, int(value) + 1) if int(value) < 37 else (1, int(value) - 36)
-                assert rows.row(i) == f"train/part-{file}.{suffix} row {row}"
+                assert rows.locate(i) == f"train/part-{file}.{suffix} row {row}"
 
 
 def test_rows_left_out_twice_keep_their_numbers_and_their_values() -> None:
     rows = Rows({"c": pa.array([10, None, 30, 40])}, "x", 5, typed=True)
-    twice = rows.where(np.array([True, False, True, True])).where(np.array([False, True, True]))
+    twice = rows.filter(np.array([True, False, True, True])).filter(np.array([False, True, True]))
     assert twice.columns["c"].to_pylist() == [30, 40]
-    assert [twice.row(i) for i in range(2)] == ["x row 7", "x row 8"]
+    assert [twice.locate(i) for i in range(2)] == ["x row 7", "x row 8"]
     assert len(rows) == 4
-    assert rows.row(2) == "x row 7"
+    assert rows.locate(2) == "x row 7"
 
 
 def test_a_part_reads_like_a_channel_as_often_as_wanted(tmp_path: Path) -> None:

@@ -16,17 +16,18 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from data_helpers import SETTINGS
 from fusionzoo.data import fit_preprocessor
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.labels import LabelCounts, label_key
+from fusionzoo.data.labels import LabelCounts, canonical_label
 from fusionzoo.data.preprocessor import Preprocessor
-from fusionzoo.data.reading.channel import Rows, from_records, open_channel
+from fusionzoo.data.reading.channel import open_channel
+from fusionzoo.data.reading.rows import Rows, rows_from_records
 from fusionzoo.data.table import numbers
-from fusionzoo.data.table.categories import canonical_category
+from fusionzoo.data.table.categories import canonicalize_column
 from fusionzoo.errors import DataError, ModelFolderError, Problem, ZooError
 from shop import shop_rows
-from test_reading import SETTINGS
 
 
 def rows(frame: pd.DataFrame, first: int = 1) -> Rows:
@@ -79,7 +80,7 @@ def test_constant_and_empty_number_columns_are_harmless() -> None:
 @pytest.mark.parametrize("bad", ["cheap", "1,000", "1 2", "0x1f", "--1", "inf"])
 def test_a_text_in_a_number_column_is_named_with_its_row(bad: str) -> None:
     with pytest.raises(DataError) as error:
-        numbers.as_numbers(column(["1", " 3.5 ", bad, "+2e3", "NA", ""], typed=False), "c")
+        numbers.column_as_numbers(column(["1", " 3.5 ", bad, "+2e3", "NA", ""], typed=False), "c")
     assert "train/part-0 row 3" in str(error.value)
     assert bad in str(error.value)
     assert "1 value" in str(error.value)
@@ -95,7 +96,7 @@ def test_a_text_in_a_number_column_is_named_with_its_row(bad: str) -> None:
     ],
 )
 def test_numbers_are_the_same_from_every_type(values: pa.Array) -> None:
-    assert np.array_equal(numbers.as_numbers(column(values), "c"), [1.0, np.nan, 3.0], equal_nan=True)
+    assert np.array_equal(numbers.column_as_numbers(column(values), "c"), [1.0, np.nan, 3.0], equal_nan=True)
 
 
 # --- categories
@@ -228,9 +229,10 @@ def test_data_does_not_need_torch(tmp_path: Path) -> None:
         "import sys, socket\nfrom pathlib import Path\n"
         "socket.socket.connect = None\n"
         "from fusionzoo.data.preprocessor import Preprocessor\n"
-        "from fusionzoo.data.reading.channel import from_records\n"
+        "from fusionzoo.data.reading.rows import rows_from_records\n"
         "p = Preprocessor.load(Path(sys.argv[1]))\n"
-        "s = p.encode([from_records([{'message': 'late'}], ['message', 'country', 'price', 'visits'])], 'x', False)\n"
+        "rows = rows_from_records([{'message': 'late'}], ['message', 'country', 'price', 'visits'])\n"
+        "s = p.encode([rows], 'x', False)\n"
         "assert len(s) == 1\nassert 'torch' not in sys.modules\nassert 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
@@ -262,7 +264,7 @@ def test_blocks_of_other_id_types_are_joined_without_loss() -> None:
 
 def test_records_of_plain_values_may_lack_keys() -> None:
     fit = fitted(shop_rows(40))
-    split = fit.encode([from_records([{"price": 1}, {}], ["message", "country", "price", "visits"])], "x", False)
+    split = fit.encode([rows_from_records([{"price": 1}, {}], ["message", "country", "price", "visits"])], "x", False)
     assert split.numbers_missing.tolist() == [[False, True], [True, True]]
     assert split.labels is None
     assert split.empty_texts == 2
@@ -331,7 +333,7 @@ LABELS = [st.integers(-(2**40), 2**40), st.floats(-1e6, 1e6), st.text(st.charact
 
 @given(st.one_of(st.sets(kind, min_size=2, max_size=7) for kind in LABELS), st.randoms())
 def test_labels_make_a_round_trip(labels: set[Any], random: Any) -> None:
-    distinct = list({label_key(label): label for label in labels}.values())
+    distinct = list({canonical_label(label): label for label in labels}.values())
     assume(len(distinct) >= 2)
     values = distinct + [random.choice(distinct) for _ in range(9)]
     found = fit_labels(values, num_classes=len(distinct))
@@ -356,19 +358,21 @@ def test_classes_may_name_one_that_train_lacks() -> None:
 def test_large_whole_numbers_are_one_category_from_every_type() -> None:
     large = 12_345_678_901
     made = [pa.array([large]), pa.array([float(large)]), pa.array([str(large)]), pa.array([f"{large}.0"])]
-    assert {canonical_category(column(values), "c")[0].as_py() for values in made} == {str(large)}
-    assert canonical_category(column([0.1, float("nan"), None, -0.0]), "c").to_pylist() == ["0.1", None, None, "0"]
+    assert {canonicalize_column(column(values), "c")[0].as_py() for values in made} == {str(large)}
+    assert canonicalize_column(column([0.1, float("nan"), None, -0.0]), "c").to_pylist() == ["0.1", None, None, "0"]
 
 
 def test_true_and_false_are_numbers_from_every_format() -> None:
     for values in (pa.array([True, False]), pa.array(["True", "false"]), pa.array([1, 0])):
-        assert numbers.as_numbers(column(values), "c").tolist() == [1.0, 0.0]
+        assert numbers.column_as_numbers(column(values), "c").tolist() == [1.0, 0.0]
 
 
 def test_decimals_are_the_same_numbers_as_their_texts() -> None:
     texts = pa.array([f"{i * 7919 % 100_000 / 100:.2f}" for i in range(2000)])
     decimals = texts.cast(pa.decimal128(9, 2))
-    assert np.array_equal(numbers.as_numbers(column(texts), "c"), numbers.as_numbers(column(decimals), "c"))
+    assert np.array_equal(
+        numbers.column_as_numbers(column(texts), "c"), numbers.column_as_numbers(column(decimals), "c")
+    )
 
 
 VALUES = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5)
@@ -376,8 +380,10 @@ VALUES = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() 
 
 @given(st.lists(VALUES, min_size=1, max_size=6))
 def test_a_record_reads_the_same_alone_and_among_others(values: list[Any]) -> None:
-    together = canonical_category(from_records([{"c": value} for value in values], ["c"]), "c").to_pylist()
-    assert together == [canonical_category(from_records([{"c": value}], ["c"]), "c")[0].as_py() for value in values]
+    together = canonicalize_column(rows_from_records([{"c": value} for value in values], ["c"]), "c").to_pylist()
+    assert together == [
+        canonicalize_column(rows_from_records([{"c": value}], ["c"]), "c")[0].as_py() for value in values
+    ]
 
 
 # --- numbers at the limits
@@ -401,7 +407,7 @@ def test_extreme_numbers_are_standardised_to_finite_ones(values: list[float]) ->
 @pytest.mark.parametrize("value", [1e39, -1e300, float("inf")])
 def test_a_number_beyond_float32_is_named(value: float) -> None:
     with pytest.raises(DataError, match="train/part-0 row 2"):
-        numbers.as_numbers(column([1.0, value]), "c")
+        numbers.column_as_numbers(column([1.0, value]), "c")
 
 
 def test_small_deviations_are_no_constant() -> None:
@@ -423,7 +429,7 @@ def test_values_of_val_change_nothing_that_was_fitted(tmp_path: Path) -> None:
 
 def test_no_rows_are_encoded_as_none() -> None:
     fit = fitted(shop_rows(40))
-    split = fit.encode([from_records([], ["message", "country", "price", "visits"])], "x", labelled=False)
+    split = fit.encode([rows_from_records([], ["message", "country", "price", "visits"])], "x", labeled=False)
     assert len(split) == 0
     batch = split.batch(np.arange(0))
     assert {name: array.shape for name, array in batch.items()}["tokens"] == (0, 0)
@@ -482,7 +488,7 @@ def test_ids_of_several_part_files_lose_nothing(parts: list[Any], joined: list[A
     for ids in parts:
         plain = rows(shop_rows(9, 1)[: len(ids)])
         sources.append(Rows({**plain.columns, "id": ids if isinstance(ids, pa.Array) else pa.array(ids)}, "x", 1, True))
-    split = fit.encode(sources, "x", labelled=False)
+    split = fit.encode(sources, "x", labeled=False)
     assert split.ids.to_pylist() == joined
     assert split.duplicate_ids == len(joined) - len(set(joined))
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from data_helpers import SETTINGS
 from fusionzoo.data.data_settings import DataSettings, TextStep
 from fusionzoo.data.text import text_tokenizer, word_vectors
 from fusionzoo.data.text.cleaning import Messages, clean_messages, join_columns
 from fusionzoo.errors import DataError, EmbeddingsError, TokenizerError
 from shop import lists
-from test_reading import SETTINGS
 
 STEPS: list[TextStep] = ["dialogue_splitter", "html_normalizer", "emoji_remover", "text_normalizer"]
 
@@ -111,7 +111,7 @@ def test_special_tokens_are_found_whatever_the_template(
     if template:
         specials = [(t, i) for t, i in (("<s>", 1), ("</s>", 2)) if t in template]
         backend.post_processor = processors.TemplateProcessing(single=template, special_tokens=specials)
-    tokenizer = text_tokenizer.wrap("tiny", backend, 0)
+    tokenizer = text_tokenizer.wrap_tokenizer("tiny", backend, 0)
     assert (tokenizer.prefix, tokenizer.suffix) == (prefix, suffix)
     assert lists(tokenizer.encode(["a zzz"])) == [[4, 3]]
 
@@ -129,7 +129,7 @@ def encoded() -> tuple[text_tokenizer.TextTokenizer, word_vectors.EncodedSplit]:
     import pyarrow as pa
 
     from fusionzoo.data.fit_preprocessor import fit_preprocessor
-    from fusionzoo.data.reading.channel import Rows
+    from fusionzoo.data.reading.rows import Rows
     from shop import shop_rows
 
     table = pa.Table.from_pandas(shop_rows(50), preserve_index=False).combine_chunks()
@@ -176,10 +176,10 @@ def test_vectors_are_read_from_a_file(name: str, tmp_path, encoded: tuple) -> No
 def test_vectors_that_cannot_be_had_are_an_error_that_says_why(tmp_path, encoded: tuple) -> None:  # type: ignore[type-arg, no-untyped-def]
     tokenizer, split = encoded
     with pytest.raises(EmbeddingsError, match="neither a file nor"):
-        word_vectors.check_source(SETTINGS.model_copy(update={"embeddings": "word3vec"}))
+        word_vectors.check_embeddings_source(SETTINGS.model_copy(update={"embeddings": "word3vec"}))
     (tmp_path / "junk.txt").write_text("not vectors at all\nx")
     settings = SETTINGS.model_copy(update={"embeddings": str(tmp_path / "junk.txt")})
-    word_vectors.check_source(settings)
+    word_vectors.check_embeddings_source(settings)
     with pytest.raises(EmbeddingsError, match=r"junk\.txt"):
         word_vectors.build_word_vectors(settings, tokenizer, split, 0)
 
@@ -237,12 +237,12 @@ def byte_level(**special: int) -> Tokenizer:
 def test_a_tokenizer_like_robertas_or_gpt2s_takes_no_special_token_from_a_text() -> None:
     roberta = byte_level(**{"<s>": 0, "<pad>": 1, "</s>": 2})
     roberta.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
-    tokenizer = text_tokenizer.wrap("roberta", roberta, 1)
+    tokenizer = text_tokenizer.wrap_tokenizer("roberta", roberta, 1)
     assert (tokenizer.prefix, tokenizer.suffix) == ((0,), (2,))
     assert len(tokenizer.encode(["<s>a</s>"]).values) == 8
     again = text_tokenizer.restore_tokenizer("roberta", tokenizer.backend.to_str(), 1)
     assert lists(again.encode(["<s>a</s>"])) == lists(tokenizer.encode(["<s>a</s>"]))
-    gpt2 = text_tokenizer.wrap("gpt2", byte_level(**{"<|endoftext|>": 0}), None)
+    gpt2 = text_tokenizer.wrap_tokenizer("gpt2", byte_level(**{"<|endoftext|>": 0}), None)
     assert (gpt2.prefix, gpt2.suffix, gpt2.pad_id) == ((), (), 0)
     assert len(gpt2.encode(["<|endoftext|>"]).values) == 13
 
@@ -253,7 +253,7 @@ def test_a_tokenizer_like_t5s_whose_model_knows_its_special_tokens_takes_none_fr
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
     backend.add_special_tokens(["<pad>", "</s>", "<unk>"])
     backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    tokenizer = text_tokenizer.wrap("t5", backend, 0)
+    tokenizer = text_tokenizer.wrap_tokenizer("t5", backend, 0)
     assert (tokenizer.prefix, tokenizer.suffix) == ((), (1,))
     plain, marked = lists(tokenizer.encode(["ab", "a</s>b"]))
     assert 1 not in marked

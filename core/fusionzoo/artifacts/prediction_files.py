@@ -12,12 +12,11 @@ from fusionzoo import errors
 from fusionzoo.artifacts.prediction_formats import PREDICTION_FORMATS
 from fusionzoo.artifacts.predictions import Predictions, label_array, plain_ids
 from fusionzoo.atomic_files import write_atomically
-from fusionzoo.data.reading.channel import Format
 
 __all__ = ["Predictions", "write_predict_results", "write_predictions"]
 
 
-def write_predictions(path: Path, format: Format, predictions: Predictions) -> None:
+def write_predictions(path: Path, format: str, predictions: Predictions) -> None:
     """Write a prediction file and read it back; `path` is written completely or not at all.
 
     Ids and labels keep their type. JSON Lines only has text and numbers: there, a date or time is ISO 8601 text, a

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fusionzoo.artifacts.predictions import plain_ids
-from fusionzoo.data.reading.channel import Format
 
 Writer = Callable[[BinaryIO, pa.Schema, Iterator[pa.RecordBatch]], None]
 Reader = Callable[[Path, list[str]], NDArray[np.float32]]
@@ -92,7 +91,7 @@ def _read_jsonl(path: Path, columns: list[str]) -> NDArray[np.float32]:
     return values.reshape(-1, len(columns))
 
 
-PREDICTION_FORMATS: Mapping[Format, PredictionFormat] = {
+PREDICTION_FORMATS: Mapping[str, PredictionFormat] = {
     "csv": PredictionFormat(_csv_writer(","), _csv_reader(",")),
     "tsv": PredictionFormat(_csv_writer("\t"), _csv_reader("\t")),
     "parquet": PredictionFormat(_write_parquet, _read_parquet, keeps_dictionaries=True),

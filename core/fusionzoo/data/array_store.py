@@ -1,4 +1,4 @@
-"""Encoded splits in files: written block by block in bounded memory, and memory-mapped."""
+"""Files of encoded splits: written block by block in bounded memory, and memory-mapped."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.ids import DuplicateIds, common_type, in_type
+from fusionzoo.data.ids import DuplicateIds, cast_ids, find_common_type
 
-DESCRIPTION, ARRAYS_DESCRIPTION, IDS = "split.json", "arrays.json", "ids.arrow"
-STARTS = ("chunk_starts", "row_starts")  # of a block they count from the block's beginning
+SPLIT_FILE, ARRAYS_FILE, IDS_FILE = "split.json", "arrays.json", "ids.arrow"
+STARTS = ("chunk_starts", "row_starts")  # counted from the beginning of each block
 ARRAYS = ("tokens", *STARTS, "categories", "numbers", "numbers_missing", "labels", "digests")
 
 
-def write(folder: Path, blocks: Iterable[EncodedSplit]) -> None:
-    """Write a split's blocks, of which there is at least one, into the folder; their number adds 8 bytes per row.
+def write_split(folder: Path, blocks: Iterable[EncodedSplit]) -> None:
+    """Write a split, given as one or more blocks, into the folder. Memory beyond one block: 8 bytes per row.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
@@ -29,7 +29,7 @@ def write(folder: Path, blocks: Iterable[EncodedSplit]) -> None:
     with ExitStack() as stack:
         arrays: dict[str, _ArrayFile] = {}
         ids = stack.enter_context(_IdsFile(folder))
-        doubled = DuplicateIds()
+        duplicate_ids = DuplicateIds()
         dropped_tokens = empty_texts = pad_id = 0
         for block in blocks:
             for name in ARRAYS:
@@ -42,7 +42,7 @@ def write(folder: Path, blocks: Iterable[EncodedSplit]) -> None:
                     array = array[1:] + arrays[name].last
                 arrays[name].add(array)
             ids.add(block.ids)
-            doubled.add(block.ids)
+            duplicate_ids.add(block.ids)
             dropped_tokens += block.dropped_tokens
             empty_texts += block.empty_texts
             pad_id = block.pad_id
@@ -51,23 +51,23 @@ def write(folder: Path, blocks: Iterable[EncodedSplit]) -> None:
             "pad_id": pad_id,
             "dropped_tokens": dropped_tokens,
             "empty_texts": empty_texts,
-            "duplicate_ids": doubled.count(),
+            "duplicate_ids": duplicate_ids.count(),
         }
-    (folder / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
+    (folder / SPLIT_FILE).write_text(json.dumps(description), encoding="utf-8")
 
 
-def read(folder: Path) -> EncodedSplit:
-    """The split that `write` wrote, memory-mapped: its arrays take no memory of their own."""
-    described: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-    for name, how in described.pop("arrays").items():
-        described[name] = _mapped(folder / f"{name}.bin", how)
-    with pa.memory_map(str(folder / IDS)) as source:
-        described["ids"] = pa.ipc.open_file(source).read_all()["id"]
-    return EncodedSplit(**{"labels": None, **described})
+def read_split(folder: Path) -> EncodedSplit:
+    """Return the split written by `write_split`, memory-mapped: its arrays need no memory of their own."""
+    fields: dict[str, Any] = json.loads((folder / SPLIT_FILE).read_text("utf-8"))
+    for name, description in fields.pop("arrays").items():
+        fields[name] = _map_array(folder / f"{name}.bin", description)
+    with pa.memory_map(str(folder / IDS_FILE)) as source:
+        fields["ids"] = pa.ipc.open_file(source).read_all()["id"]
+    return EncodedSplit(**{"labels": None, **fields})
 
 
 def write_arrays(folder: Path, blocks: Iterable[Mapping[str, np.ndarray]]) -> None:
-    """Write named arrays, each block of which goes on along the first axis; there is at least one block.
+    """Write named arrays, given as one or more blocks that are concatenated along the first axis.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
@@ -79,29 +79,29 @@ def write_arrays(folder: Path, blocks: Iterable[Mapping[str, np.ndarray]]) -> No
                 if name not in arrays:
                     arrays[name] = stack.enter_context(_ArrayFile(folder / f"{name}.bin", array))
                 arrays[name].add(array)
-    described = {name: array.description for name, array in arrays.items()}
-    (folder / ARRAYS_DESCRIPTION).write_text(json.dumps(described), encoding="utf-8")
+    descriptions = {name: array.description for name, array in arrays.items()}
+    (folder / ARRAYS_FILE).write_text(json.dumps(descriptions), encoding="utf-8")
 
 
 def read_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """The arrays that `write_arrays` wrote, memory-mapped."""
-    described: dict[str, Any] = json.loads((folder / ARRAYS_DESCRIPTION).read_text("utf-8"))
-    return {name: _mapped(folder / f"{name}.bin", how) for name, how in described.items()}
+    """Return the arrays written by `write_arrays`, memory-mapped."""
+    descriptions: dict[str, Any] = json.loads((folder / ARRAYS_FILE).read_text("utf-8"))
+    return {name: _map_array(folder / f"{name}.bin", description) for name, description in descriptions.items()}
 
 
-def _mapped(path: Path, how: Mapping[str, Any]) -> np.ndarray:
-    shape = tuple(how["shape"])
+def _map_array(path: Path, description: Mapping[str, Any]) -> np.ndarray:
+    shape = tuple(description["shape"])
     if 0 in shape:
-        return np.zeros(shape, how["dtype"])  # an empty file cannot be mapped
-    return np.asarray(np.memmap(path, how["dtype"], "r", shape=shape))
+        return np.zeros(shape, description["dtype"])  # an empty file cannot be mapped
+    return np.asarray(np.memmap(path, description["dtype"], "r", shape=shape))
 
 
 class _ArrayFile:
-    """An array in a file, written piece by piece along its first axis."""
+    """An array in a file, written block by block along its first axis."""
 
-    def __init__(self, path: Path, first: np.ndarray) -> None:
+    def __init__(self, path: Path, first_block: np.ndarray) -> None:
         self._file = path.open("wb")
-        self._dtype, self._shape = first.dtype, first.shape[1:]
+        self._dtype, self._shape = first_block.dtype, first_block.shape[1:]
         self._length = 0
         self.last: Any = None  # the value written last
 
@@ -111,10 +111,10 @@ class _ArrayFile:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, piece: np.ndarray) -> None:
-        self._file.write(np.ascontiguousarray(piece, self._dtype).data)
-        self._length += len(piece)
-        self.last = piece[-1] if len(piece) else self.last
+    def add(self, block: np.ndarray) -> None:
+        self._file.write(np.ascontiguousarray(block, self._dtype).data)
+        self._length += len(block)
+        self.last = block[-1] if len(block) else self.last
 
     @property
     def description(self) -> dict[str, Any]:
@@ -122,7 +122,10 @@ class _ArrayFile:
 
 
 class _IdsFile:
-    """Ids in an Arrow file, in the type that all of them share; each run of one type has its own file at first."""
+    """Ids in an Arrow file, in their common type.
+
+    The common type is known only at the end, so each run of blocks of one type first has a file of its own.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -133,11 +136,13 @@ class _IdsFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         if self._writer is not None:
             self._writer.close()
-        if kind is None:
-            self._join()
+        if error_type is None:
+            self._join_runs()
 
     def add(self, ids: pa.Array) -> None:
         if not self._types or ids.type != self._types[-1]:
@@ -145,24 +150,24 @@ class _IdsFile:
                 self._writer.close()
             self._runs.append(self._folder / f"ids-{len(self._runs)}.arrow")
             self._types.append(ids.type)
-            self._writer = _ids_writer(self._runs[-1], ids.type)
+            self._writer = _open_ids_writer(self._runs[-1], ids.type)
         assert self._writer is not None
         self._writer.write_batch(pa.record_batch([ids], ["id"]))
 
-    def _join(self) -> None:
+    def _join_runs(self) -> None:
         if len(self._runs) == 1:
-            self._runs[0].rename(self._folder / IDS)
+            self._runs[0].rename(self._folder / IDS_FILE)
             return
-        kind = common_type(set(self._types))
-        with _ids_writer(self._folder / IDS, kind) as writer:
+        id_type = find_common_type(set(self._types))
+        with _open_ids_writer(self._folder / IDS_FILE, id_type) as writer:
             for run in self._runs:
                 with pa.memory_map(str(run)) as source:
                     blocks = pa.ipc.open_file(source)
                     for number in range(blocks.num_record_batches):
-                        ids = in_type(blocks.get_batch(number).column(0), kind)
+                        ids = cast_ids(blocks.get_batch(number).column(0), id_type)
                         writer.write_batch(pa.record_batch([ids], ["id"]))
                 run.unlink()
 
 
-def _ids_writer(path: Path, kind: pa.DataType) -> pa.RecordBatchWriter:
-    return pa.ipc.new_file(str(path), pa.schema([("id", kind)]))
+def _open_ids_writer(path: Path, id_type: pa.DataType) -> pa.RecordBatchWriter:
+    return pa.ipc.new_file(str(path), pa.schema([("id", id_type)]))

@@ -1,4 +1,4 @@
-"""Results of long work in files, by content: built once per machine, shared by processes, checked when used."""
+"""A cache of expensive results in files: keyed by content, built once per machine, shared by processes, verified."""
 
 from __future__ import annotations
 
@@ -21,68 +21,70 @@ from fusionzoo import errors
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-SEAL = "seal.json"
-BUILDING, REMOVED = ".building-", ".removed-"
-PIECE = 2**20
+SEAL_FILE = "seal.json"
+BUILDING_PREFIX, REMOVED_PREFIX = ".building-", ".removed-"
+READ_SIZE = 2**20  # bytes read at once for a checksum
 
 
 def cache_key(content: Mapping[str, Any]) -> str:
-    """The name of an entry that this content, plain JSON values, decides."""
+    """Return the name of the entry that this content, plain JSON values, determines."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of entries, each a folder of files that is whole or not there; least recently used ones go first."""
+    """A folder of entries, each a folder of files that is either complete or absent. Evicts least recently used ones.
+
+    Memory that was mapped from an entry stays valid after the entry is removed.
+    """
 
     folder: Path
-    limit: int  # bytes of all entries together
+    max_bytes: int  # of all entries together
 
-    def fetch(self, key: str, build: Callable[[Path], None], load: Callable[[Path], T]) -> T:
-        """What `load` makes of the entry's folder, which `build` fills where no whole one is there.
+    def get_or_build(self, key: str, build: Callable[[Path], None], load: Callable[[Path], T]) -> T:
+        """Return `load(folder)` of the entry's folder. `build(folder)` fills it first if there is no complete entry.
 
-        One process builds while others wait. Where `load` raises FileNotFoundError, another process has removed the
-        entry: it is made anew. Memory that `load` maps stays valid when the entry is removed. An entry in a folder that
-        can only be read is used, too.
+        One process builds while the others wait. If `load` raises FileNotFoundError, another process has removed the
+        entry, and it is built again. Entries of a read-only cache are used, too.
 
         Raises:
-            errors.CacheError: an entry is not there, and cannot be written: no space, no right, a failing disk.
+            errors.CacheError: there is no entry and none can be written: no space, no permission, a failing disk.
         """
-        found = self._load(key, load)
-        if found is not None:
-            return found[0]
+        loaded = self._load(key, load)
+        if loaded is not None:
+            return loaded[0]
         with self._locked(key):
-            found = self._load(key, load)
-            if found is None:
+            loaded = self._load(key, load)
+            if loaded is None:
                 self._build(key, build)
-                found = self._load(key, load)
-        if found is None:
+                loaded = self._load(key, load)
+        if loaded is None:
             raise errors.CacheError.damaged_at_once(self.folder / key)
-        self._evict(key)
-        return found[0]
+        self._evict(newest=key)
+        return loaded[0]
 
-    def holds(self, key: str) -> bool:
-        """Whether there is such an entry; it may still turn out to be damaged."""
-        return (self.folder / key / SEAL).exists()
+    def contains(self, key: str) -> bool:
+        """Return whether the entry exists. It may still prove to be damaged when it is loaded."""
+        return (self.folder / key / SEAL_FILE).exists()
 
     def _load(self, key: str, load: Callable[[Path], T]) -> tuple[T] | None:
-        """The loaded entry; None where there is no whole one."""
+        """Return the loaded entry in a tuple; None if there is no complete one."""
         entry = self.folder / key
         try:
-            if not _is_whole(entry):
+            if not _is_complete(entry):
                 return None
-            found = (load(entry),)
+            loaded = (load(entry),)
         except FileNotFoundError:  # another process has just removed it
             return None
-        with suppress(OSError):  # a folder that can only be read keeps its times, and removes nothing either
-            os.utime(entry / SEAL)
-        return found
+        with suppress(OSError):  # a read-only folder keeps its times, but evicts nothing either
+            os.utime(entry / SEAL_FILE)
+        return loaded
 
     def _build(self, key: str, build: Callable[[Path], None]) -> None:
-        building, entry = self.folder / f"{BUILDING}{key}", self.folder / key
-        with _writing(self.folder):
-            _remove(building)  # of a process that was killed
+        building, entry = self.folder / f"{BUILDING_PREFIX}{key}", self.folder / key
+        with _convert_write_errors(self.folder):
+            _remove(building)  # left by a process that was killed
             building.mkdir()
             try:
                 build(building)
@@ -90,12 +92,12 @@ class Cache:
                 _remove(entry)  # a damaged one
                 building.rename(entry)
             except BaseException:
-                shutil.rmtree(building, ignore_errors=True)  # the failure itself is what the user must see
+                shutil.rmtree(building, ignore_errors=True)  # the user must see the failure of `build` itself
                 raise
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
-        with _writing(self.folder):
+        with _convert_write_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / f"{key}.lock")
             try:
@@ -109,96 +111,103 @@ class Cache:
             lock.release()
 
     def _evict(self, newest: str) -> None:
-        """Remove what killed processes left, and the least recently used entries until the rest keeps the limit."""
-        for left in [*self.folder.glob(f"{BUILDING}*"), *self.folder.glob(f"{REMOVED}*")]:
-            self._remove_unlocked(left.name.removeprefix(BUILDING).removeprefix(REMOVED), left)
+        """Remove leftovers of killed processes, then the least recently used entries beyond the size limit."""
+        for leftover in [*self.folder.glob(f"{BUILDING_PREFIX}*"), *self.folder.glob(f"{REMOVED_PREFIX}*")]:
+            self._remove_if_unlocked(_key_of(leftover), leftover)
         sizes: dict[str, int] = {}
-        used: dict[str, float] = {}
-        for seal in self.folder.glob(f"*/{SEAL}"):
+        last_use: dict[str, float] = {}
+        for seal in self.folder.glob(f"*/{SEAL_FILE}"):
             with suppress(FileNotFoundError):  # another process has just removed it
                 sizes[seal.parent.name] = sum(file.stat().st_size for file in seal.parent.iterdir())
-                used[seal.parent.name] = seal.stat().st_mtime
+                last_use[seal.parent.name] = seal.stat().st_mtime
         total = sum(sizes.values())
-        for key in sorted(used, key=lambda key: used[key]):
-            if total <= self.limit:
+        for key in sorted(last_use, key=lambda key: last_use[key]):
+            if total <= self.max_bytes:
                 break
-            if key != newest and self._remove_unlocked(key, self.folder / key):
+            if key != newest and self._remove_if_unlocked(key, self.folder / key):
                 total -= sizes[key]
 
-    def _remove_unlocked(self, key: str, path: Path) -> bool:
-        """Remove a folder that no process is at work on; returns whether that was so."""
+    def _remove_if_unlocked(self, key: str, path: Path) -> bool:
+        """Remove a folder unless a process is using it. Returns whether the folder was removed."""
         try:
             with FileLock(self.folder / f"{key}.lock", timeout=0):
                 _remove(path)
         except (Timeout, OSError) as cause:
-            log.info("%s is not removed: %s", path, cause)
+            log.info("%s was not removed: %s", path, cause)
             return False
         return True
 
 
+def _key_of(path: Path) -> str:
+    return path.name.removeprefix(BUILDING_PREFIX).removeprefix(REMOVED_PREFIX)
+
+
 def _remove(path: Path) -> None:
-    """Remove a folder in such a way that a kill meanwhile leaves nothing that looks like an entry."""
+    """Remove a folder so that a process killed meanwhile leaves nothing that looks like an entry."""
     if path.exists():
-        name = path.name.removeprefix(BUILDING).removeprefix(REMOVED)
-        doomed = path.with_name(f"{REMOVED}{name}")
-        if doomed != path:
-            if doomed.exists():  # of a process that was killed
-                shutil.rmtree(doomed)
-            path.rename(doomed)
-        shutil.rmtree(doomed)
+        renamed = path.with_name(f"{REMOVED_PREFIX}{_key_of(path)}")
+        if renamed != path:
+            if renamed.exists():  # left by a process that was killed
+                shutil.rmtree(renamed)
+            path.rename(renamed)
+        shutil.rmtree(renamed)
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Turns a failure to write into a CacheError; any other error passes."""
+def _convert_write_errors(folder: Path) -> Iterator[None]:
+    """Turn a failure to write into errors.CacheError. Other errors pass unchanged."""
     try:
         yield
     except OSError as cause:
-        if not _concerns_writing(cause, folder):
+        if not _is_write_error(cause, folder):
             raise
         raise errors.CacheError(folder, cause) from cause
     except NotImplementedError as cause:  # a file system without locks
         raise errors.CacheError(folder, cause) from cause
 
 
-def _concerns_writing(cause: OSError, folder: Path) -> bool:
-    """Whether the disk or a right is in the way, or the folder has gone; numpy's errors have no number."""
-    gone = isinstance(cause, FileNotFoundError) and str(folder) in str(cause)
-    in_the_way = isinstance(cause, FileExistsError | NotADirectoryError)
-    return cause.errno is None or cause.errno in errors.WRITE_REMEDIES or gone or in_the_way
+def _is_write_error(cause: OSError, folder: Path) -> bool:
+    """Return whether the disk, a permission or a removed cache folder is the cause. NumPy's errors have no errno."""
+    is_folder_gone = isinstance(cause, FileNotFoundError) and str(folder) in str(cause)
+    is_path_blocked = isinstance(cause, FileExistsError | NotADirectoryError)
+    return cause.errno is None or cause.errno in errors.WRITE_REMEDIES or is_folder_gone or is_path_blocked
 
 
-# --- seals: the sizes and checksums of an entry's files, and of the seal itself. They also find what was lost with the
-# power, so that nothing here has to be forced to the disk.
+# --- Seals: the sizes and checksums of an entry's files, and a checksum of the seal itself. They also detect what a
+# power failure lost, so no file has to be flushed to the disk.
 
 
 def _seal(folder: Path) -> None:
-    files = {path.name: [path.stat().st_size, _checksum(path)] for path in sorted(folder.iterdir())}
+    files = {path.name: [path.stat().st_size, _compute_checksum(path)] for path in sorted(folder.iterdir())}
     text = json.dumps(files)
-    (folder / SEAL).write_text(f"{text}\n{zlib.crc32(text.encode())}\n", "utf-8")
+    (folder / SEAL_FILE).write_text(f"{text}\n{zlib.crc32(text.encode())}\n", "utf-8")
 
 
-def _is_whole(entry: Path) -> bool:
-    """Whether the entry is there, and each of its files as it was written."""
+def _is_complete(entry: Path) -> bool:
+    """Return whether the entry exists and each of its files is as it was written."""
     try:
-        if not (entry / SEAL).exists():
+        if not (entry / SEAL_FILE).exists():
             return False
-        text, _, own = (entry / SEAL).read_text("utf-8").partition("\n")
-        whole = own == f"{zlib.crc32(text.encode())}\n" and all(
-            (entry / name).stat().st_size == size and _checksum(entry / name) == checksum
+        text, _, own_checksum = (entry / SEAL_FILE).read_text("utf-8").partition("\n")
+        is_complete = own_checksum == f"{zlib.crc32(text.encode())}\n" and all(
+            (entry / name).stat().st_size == size and _compute_checksum(entry / name) == checksum
             for name, (size, checksum) in json.loads(text).items()
         )
     except (OSError, ValueError) as cause:
-        log.warning(errors.cache_damaged(entry, str(cause)))
+        _warn_damaged(entry, str(cause))
         return False
-    if not whole:
-        log.warning(errors.cache_damaged(entry, "a checksum is not the one that was written"))
-    return whole
+    if not is_complete:
+        _warn_damaged(entry, "a checksum does not match")
+    return is_complete
 
 
-def _checksum(path: Path) -> int:
+def _warn_damaged(entry: Path, cause: str) -> None:
+    log.warning("The cache entry %s is damaged (%s). It is built again.", entry, cause)
+
+
+def _compute_checksum(path: Path) -> int:
     checksum = 0
     with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            checksum = zlib.crc32(piece, checksum)
+        while data := file.read(READ_SIZE):
+            checksum = zlib.crc32(data, checksum)
     return checksum

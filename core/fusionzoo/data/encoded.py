@@ -1,4 +1,4 @@
-"""An encoded split: arrays that are cheap to cut batches from, in memory or memory-mapped."""
+"""An encoded split: arrays from which batches are cheap to cut, in memory or memory-mapped."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from fusionzoo.data.ids import DuplicateIds, common_type, in_type
-from fusionzoo.data.ragged import concatenated_ranges
+from fusionzoo.data.ids import DuplicateIds, cast_ids, find_common_type
+from fusionzoo.data.ragged import concatenate_ranges
 
 
 @dataclass(frozen=True)
 class EncodedSplit:
-    """All rows of a split, in their order. A row's chunks are neighbours, and so are a chunk's tokens."""
+    """All rows of a split, in their order. The chunks of a row are adjacent, and so are the tokens of a chunk."""
 
     tokens: np.ndarray  # [all tokens] int32
     chunk_starts: np.ndarray  # [chunks + 1] int64: chunk c is tokens[chunk_starts[c]:chunk_starts[c + 1]]
@@ -23,12 +23,12 @@ class EncodedSplit:
     numbers: np.ndarray  # [rows, fields] float32
     numbers_missing: np.ndarray  # [rows, fields] bool
     labels: np.ndarray | None  # [rows] int64
-    ids: pa.Array | pa.ChunkedArray  # [rows], in the type that they came in
+    ids: pa.Array | pa.ChunkedArray  # [rows], in the type of the input
     pad_id: int
-    dropped_tokens: int  # by the cap on chunks
-    empty_texts: int  # rows whose text is null or empty
-    digests: np.ndarray | None = None  # [rows] uint64: alike for rows of the same texts, fields and label
-    duplicate_ids: int = 0  # rows whose id stands in an earlier row too; null ids count as one
+    dropped_tokens: int  # tokens beyond the maximum number of chunks
+    empty_texts: int  # rows with a null or empty text
+    digests: np.ndarray | None = None  # [rows] uint64, equal for rows with the same texts, fields and label
+    duplicate_ids: int = 0  # rows with an id that an earlier row has too; all null ids count as the same id
 
     def __len__(self) -> int:
         return len(self.categories)
@@ -40,27 +40,29 @@ class EncodedSplit:
 
     @property
     def dropped_share(self) -> float:
-        """Share of the tokens that the cap on chunks dropped, 0 to 1."""
+        """Share of the tokens beyond the maximum number of chunks, 0 to 1."""
         return self.dropped_tokens / max(1, len(self.tokens) + self.dropped_tokens)
 
     def row_tokens(self) -> np.ndarray:
-        """Tokens per row [rows] int64, special tokens included."""
+        """Return the number of tokens of each row, special tokens included, [rows] int64."""
         tokens: np.ndarray = np.diff(self.chunk_starts[self.row_starts])
         return tokens
 
     def batch(self, rows: np.ndarray, text: bool = True) -> dict[str, np.ndarray]:
-        """The named arrays of a batch of these rows, in this order, as `fusionzoo.nn.schema.Batch` describes them.
+        """Return the named arrays of a batch of these rows, in this order, as described by `fusionzoo.nn.schema.Batch`.
 
-        Without `text`, as if the rows had none.
+        Args:
+            rows: [batch rows] int64.
+            text: if False, the batch has no chunks, as if the rows had no text.
         """
         first, counts = self.row_starts[rows], self.row_starts[rows + 1] - self.row_starts[rows]
         counts = counts if text else np.zeros_like(counts)
-        chunks = concatenated_ranges(first, counts)
-        begins = self.chunk_starts[chunks]
-        lengths = self.chunk_starts[chunks + 1] - begins
+        chunks = concatenate_ranges(first, counts)
+        starts = self.chunk_starts[chunks]
+        lengths = self.chunk_starts[chunks + 1] - starts
         mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
         tokens = np.full(mask.shape, self.pad_id, np.int64)
-        tokens[mask] = self.tokens[concatenated_ranges(begins, lengths)]
+        tokens[mask] = self.tokens[concatenate_ranges(starts, lengths)]
         arrays = {
             "tokens": tokens,
             "token_mask": mask,
@@ -73,32 +75,32 @@ class EncodedSplit:
         return arrays if self.labels is None else {**arrays, "labels": self.labels[rows]}
 
 
-def join(blocks: Iterable[EncodedSplit]) -> EncodedSplit:
-    """One split, in memory, of its blocks; there is at least one."""
+def concatenate_splits(blocks: Iterable[EncodedSplit]) -> EncodedSplit:
+    """Return one split, in memory, of one or more blocks."""
     parts = list(blocks)
-    labels = [block.labels for block in parts if block.labels is not None]
-    digests = [block.digests for block in parts if block.digests is not None]
-    ids = [block.ids for block in parts]
-    doubled = DuplicateIds()
-    for some in ids:
-        doubled.add(some)
+    labels = [part.labels for part in parts if part.labels is not None]
+    digests = [part.digests for part in parts if part.digests is not None]
+    id_type = find_common_type({part.ids.type for part in parts})
+    duplicate_ids = DuplicateIds()
+    for part in parts:
+        duplicate_ids.add(part.ids)
     return EncodedSplit(
-        tokens=np.concatenate([block.tokens for block in parts]),
-        chunk_starts=_join_starts([block.chunk_starts for block in parts]),
-        row_starts=_join_starts([block.row_starts for block in parts]),
-        categories=np.concatenate([block.categories for block in parts]),
-        numbers=np.concatenate([block.numbers for block in parts]),
-        numbers_missing=np.concatenate([block.numbers_missing for block in parts]),
+        tokens=np.concatenate([part.tokens for part in parts]),
+        chunk_starts=_concatenate_starts([part.chunk_starts for part in parts]),
+        row_starts=_concatenate_starts([part.row_starts for part in parts]),
+        categories=np.concatenate([part.categories for part in parts]),
+        numbers=np.concatenate([part.numbers for part in parts]),
+        numbers_missing=np.concatenate([part.numbers_missing for part in parts]),
         labels=np.concatenate(labels) if labels else None,
-        ids=pa.concat_arrays([in_type(some, common_type({part.type for part in ids})) for some in ids]),
+        ids=pa.concat_arrays([cast_ids(part.ids, id_type) for part in parts]),
         pad_id=parts[0].pad_id,
-        dropped_tokens=sum(block.dropped_tokens for block in parts),
-        empty_texts=sum(block.empty_texts for block in parts),
+        dropped_tokens=sum(part.dropped_tokens for part in parts),
+        empty_texts=sum(part.empty_texts for part in parts),
         digests=np.concatenate(digests) if digests else None,
-        duplicate_ids=doubled.count(),
+        duplicate_ids=duplicate_ids.count(),
     )
 
 
-def _join_starts(parts: list[np.ndarray]) -> np.ndarray:
+def _concatenate_starts(parts: list[np.ndarray]) -> np.ndarray:
     offsets = np.cumsum([0, *(part[-1] for part in parts)])
     return np.concatenate([[0], *(part[1:] + offset for part, offset in zip(parts, offsets, strict=False))])

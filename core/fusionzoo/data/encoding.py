@@ -1,12 +1,11 @@
-"""From channels to encoded splits, each step once: what an earlier job or another rank made comes from the cache."""
+"""Encode the channels of a job, each step once: results of earlier jobs and other ranks come from the cache."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +16,11 @@ import pyarrow as pa
 import tokenizers
 
 from fusionzoo import __version__, errors
-from fusionzoo.data import array_store
+from fusionzoo.data import array_store, hashing
 from fusionzoo.data.cache import Cache, cache_key
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.fit_preprocessor import Fit, check_other_splits, fit_preprocessor
+from fusionzoo.data.fit_preprocessor import FitResult, check_other_splits, fit_preprocessor
 from fusionzoo.data.preprocessor import FORMAT_VERSION, Preprocessor
 from fusionzoo.data.reading.channel import Channel
 from fusionzoo.data.splitting import SplitPart
@@ -30,20 +29,21 @@ from fusionzoo.data.text import text_tokenizer, word_vectors
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+HashFiles = Callable[[Sequence[Path]], Mapping[Path, str]]
 FIT_FILE, VECTORS_FILE = "fit.json", "vectors.npy"
 
 
 @dataclass(frozen=True)
 class EncodedData:
-    """The splits of a job, `train` among them, and the preprocessor that encoded them.
+    """The encoded splits of a job, `train` among them, and the preprocessor that encoded them.
 
-    `contents` tells data from other data: a hash of what each split, and the tokenizer, was read from.
+    `content_hashes` identify the data: a hash of what each split, and the tokenizer, was read from.
     """
 
     preprocessor: Preprocessor
     splits: Mapping[str, EncodedSplit]
     warnings: tuple[str, ...]
-    contents: Mapping[str, str]
+    content_hashes: Mapping[str, str]
 
 
 def encode_channels(
@@ -51,182 +51,196 @@ def encode_channels(
     channels: Mapping[str, Channel | SplitPart],
     cache: Cache,
     seed: int,
-    check: Callable[[int], None],
+    check_train_rows: Callable[[int], None],
+    hash_files: HashFiles = hashing.hash_files,
 ) -> EncodedData:
-    """Fit on `train`, encode every split, and fit word vectors where the tokenizer wants them.
+    """Fit on `train`, encode every split, and build word vectors if the tokenizer is `word`.
 
-    Where the cache cannot be written to, a warning says so, and the splits are held in memory.
+    If the cache cannot be written to, a warning says so, and the splits are held in memory.
 
     Args:
-        seed: decides word vectors.
-        check: called with the number of training rows before any text is tokenized; may refuse the job.
+        settings: the settings of the job.
+        channels: the splits by name, `train` among them.
+        cache: where results are stored.
+        seed: the seed of word vectors.
+        check_train_rows: called with the number of training rows before any text is tokenized; may raise an error.
+        hash_files: returns the SHA-256 of files. Processes that share a host can pass a function that reads each file
+            in one process only.
 
     Raises:
-        errors.DataError: values that cannot be used, with the rows where they stand; all faults together.
-        errors.TokenizerError, errors.EmbeddingsError: the tokenizer or its vectors are not to be had.
+        errors.DataError: values that cannot be used, with their rows; all problems together.
+        errors.TokenizerError, errors.EmbeddingsError: the tokenizer or its vectors cannot be loaded.
     """
-    work = _Work(settings, channels, cache)
-    fitted = work.fit()
-    check(fitted.rows)
-    work.look_through_others(fitted.preprocessor)
+    job = _EncodingJob(settings, channels, cache, hash_files)
+    fitted = job.fit()
+    check_train_rows(fitted.rows)
+    job.check_uncached_splits(fitted.preprocessor)
     problems = errors.ProblemLog()
     splits: dict[str, EncodedSplit] = {}
     for name in channels:
         with problems.kept():
-            splits[name] = work.split(name, fitted.preprocessor)
+            splits[name] = job.encode_split(name, fitted.preprocessor)
     problems.raise_if_any()
-    preprocessor = work.with_vectors(fitted.preprocessor, splits["train"], seed)
-    return EncodedData(preprocessor, splits, fitted.warnings, work.contents())
+    preprocessor = job.add_word_vectors(fitted.preprocessor, splits["train"], seed)
+    return EncodedData(preprocessor, splits, fitted.warnings, job.content_hashes())
 
 
-class _Work:
-    """The steps of one job, each with the key under which the cache has its result."""
+class _EncodingJob:
+    """The steps of one job. Each step has a cache key of everything that its result depends on."""
 
-    def __init__(self, settings: DataSettings, channels: Mapping[str, Channel | SplitPart], cache: Cache) -> None:
+    def __init__(
+        self,
+        settings: DataSettings,
+        channels: Mapping[str, Channel | SplitPart],
+        cache: Cache,
+        hash_files: HashFiles,
+    ) -> None:
         self.settings, self.channels = settings, channels
         self._cache = cache
-        self._fitted_now = False
-        self._files = {file.path: _signature(file.path) for channel in channels.values() for file in channel.files}
-        contents: dict[Path, str] = {}
-        self._identities = {name: _identity(channel, contents) for name, channel in channels.items()}
-        self._made_by = {
+        self._has_fitted = False
+        part_files = [file.path for channel in channels.values() for file in channel.files]
+        self._stats = {path: _stat_file(path) for path in part_files}
+        embeddings = Path(settings.embeddings)
+        file_hashes = hash_files([*self._stats, *([embeddings] if embeddings.is_file() else [])])
+        self._embeddings_hash = file_hashes.get(embeddings)
+        self._sources = {name: _describe_source(channel, file_hashes) for name, channel in channels.items()}
+        self._common_key = {
             "fusionzoo": [__version__, FORMAT_VERSION],
+            "code": hashing.hash_package_code(),
             "libraries": [tokenizers.__version__, version("transformers"), np.__version__, pa.__version__],
             "unicode": unicodedata.unidata_version,
             "settings": settings.model_dump(mode="json", include=set(DataSettings.model_fields)),
             "tokenizer": text_tokenizer.tokenizer_fingerprint(settings.tokenizer) if settings.text_columns else None,
-            "train": self._identities["train"],
+            "train": self._sources["train"],
         }
 
-    def contents(self) -> dict[str, str]:
-        """A hash of what each split, and the tokenizer with its vectors, is read from."""
-        tokenizer = [self._made_by["tokenizer"], _file_of(self.settings.embeddings)]
-        found = {name: cache_key({"files": files}) for name, files in self._identities.items()}
-        return {**found, "tokenizer": cache_key({"tokenizer": tokenizer})}
+    def content_hashes(self) -> dict[str, str]:
+        """Return a hash of what each split, and the tokenizer with its vectors, is read from."""
+        hashes = {name: cache_key({"files": source}) for name, source in self._sources.items()}
+        tokenizer = [self._common_key["tokenizer"], self._embeddings_hash]
+        return {**hashes, "tokenizer": cache_key({"tokenizer": tokenizer})}
 
-    def fit(self) -> Fit:
-        others = {name: channel for name, channel in self.channels.items() if name != "train"}
+    def fit(self) -> FitResult:
+        """Return the preprocessor fitted on train, from the cache or fitted now."""
+        other_splits = {name: channel for name, channel in self.channels.items() if name != "train"}
 
-        def made() -> Fit:
-            self._fitted_now = True
-            return fit_preprocessor(self.settings, self.channels["train"], others)
+        def fit() -> FitResult:
+            self._has_fitted = True
+            return fit_preprocessor(self.settings, self.channels["train"], other_splits)
 
-        return self._fetch(
-            {**self._made_by, "what": "fit"}, lambda folder: _save_fit(made(), folder), _load_fit, lambda _: made()
+        return self._get_or_build(
+            {**self._common_key, "what": "fit"}, lambda folder: _save_fit(fit(), folder), _load_fit, lambda _: fit()
         )
 
-    def look_through_others(self, fitted: Preprocessor) -> None:
-        """Where the fit came from the cache, look at splits that are not in it: faults come before any cost."""
-        if not self._fitted_now:
-            others = {n: c for n, c in self.channels.items() if not self._cache.holds(cache_key(self._step_of(n)))}
-            check_other_splits(fitted, others)
+    def check_uncached_splits(self, preprocessor: Preprocessor) -> None:
+        """Check the values of splits that are not in the cache, before expensive steps.
 
-    def split(self, name: str, fitted: Preprocessor) -> EncodedSplit:
+        If `fit` did not come from the cache, it has already checked them.
+
+        Raises:
+            errors.DataError: values that cannot be used.
+        """
+        if not self._has_fitted:
+            uncached = {
+                name: channel
+                for name, channel in self.channels.items()
+                if not self._cache.contains(cache_key(self._split_key(name)))
+            }
+            check_other_splits(preprocessor, uncached)
+
+    def encode_split(self, name: str, preprocessor: Preprocessor) -> EncodedSplit:
+        """Return the encoded split, memory-mapped from the cache if it can be written."""
         channel = self.channels[name]
 
-        def in_memory(cause: errors.CacheError) -> EncodedSplit:
-            split = fitted.encode(channel, name)
+        def encode_in_memory(cause: errors.CacheError) -> EncodedSplit:
+            split = preprocessor.encode(channel, name)
             size = sum(array.nbytes for field in array_store.ARRAYS if (array := getattr(split, field)) is not None)
-            log.warning(errors.cache_unused(cause, name, size))
+            reason, fix = cause.parts
+            log.warning(
+                "%s The encoded split '%s' is held in memory instead (%s MB in each process of this host), and the "
+                "next job encodes it again. %s",
+                *(reason, name, f"{size / 2**20:,.0f}", fix),
+            )
             return split
 
-        return self._fetch(
-            self._step_of(name),
-            lambda folder: array_store.write(folder, fitted.blocks(channel, name)),
-            array_store.read,
-            in_memory,
+        return self._get_or_build(
+            self._split_key(name),
+            lambda folder: array_store.write_split(folder, preprocessor.encode_blocks(channel, name)),
+            array_store.read_split,
+            encode_in_memory,
         )
 
-    def with_vectors(self, fitted: Preprocessor, train: EncodedSplit, seed: int) -> Preprocessor:
-        """The preprocessor with word vectors; itself for other tokenizers than `word`."""
-        text = fitted.text
-        if text is None or text.tokenizer.name != text_tokenizer.WORD:
-            return fitted
+    def add_word_vectors(self, preprocessor: Preprocessor, train: EncodedSplit, seed: int) -> Preprocessor:
+        """Return the preprocessor with word vectors; unchanged if the tokenizer is not `word`."""
+        text = preprocessor.text
+        if text is None or text.tokenizer.name != text_tokenizer.WORD_TOKENIZER:
+            return preprocessor
 
-        def made() -> np.ndarray:
+        def build() -> np.ndarray:
             return word_vectors.build_word_vectors(self.settings, text.tokenizer, train, seed)
 
-        table = self._fetch(
-            {
-                **self._made_by,
-                "what": "vectors",
-                "seed": seed,
-                "gensim": version("gensim"),
-                "file": _file_of(self.settings.embeddings),
-            },
-            lambda folder: np.save(folder / VECTORS_FILE, made()),
+        key = {"what": "vectors", "seed": seed, "gensim": version("gensim"), "file": self._embeddings_hash}
+        vectors = self._get_or_build(
+            {**self._common_key, **key},
+            lambda folder: np.save(folder / VECTORS_FILE, build()),
             lambda folder: np.load(folder / VECTORS_FILE),
-            lambda _: made(),
+            lambda _: build(),
         )
-        return replace(fitted, text=replace(text, vectors=table, embedding_dim=table.shape[1]))
+        return replace(preprocessor, text=replace(text, vectors=vectors, embedding_dim=vectors.shape[1]))
 
-    def _step_of(self, name: str) -> dict[str, Any]:
-        return {**self._made_by, "what": "split", "files": self._identities[name]}
+    def _split_key(self, name: str) -> dict[str, Any]:
+        return {**self._common_key, "what": "split", "files": self._sources[name]}
 
-    def _fetch(
+    def _get_or_build(
         self,
-        step: Mapping[str, Any],
+        key: Mapping[str, Any],
         build: Callable[[Path], None],
         load: Callable[[Path], T],
-        in_memory: Callable[[errors.CacheError], T],
+        build_in_memory: Callable[[errors.CacheError], T],
     ) -> T:
         def build_and_check(folder: Path) -> None:
             build(folder)
-            self._check_files()
+            self._check_files_unchanged()
 
         try:
-            return self._cache.fetch(cache_key(step), build_and_check, load)
+            return self._cache.get_or_build(cache_key(key), build_and_check, load)
         except errors.CacheError as cause:
-            found = in_memory(cause)
-            self._check_files()
-            return found
+            result = build_in_memory(cause)
+            self._check_files_unchanged()
+            return result
 
-    def _check_files(self) -> None:
-        """Raises errors.DataError where a part file is not the one whose content was hashed."""
-        changed = [path for path, signature in self._files.items() if _signature(path) != signature]
+    def _check_files_unchanged(self) -> None:
+        """Raise errors.DataError if a part file is not the one that was hashed."""
+        changed = [path for path, stat in self._stats.items() if _stat_file(path) != stat]
         if changed:
             raise errors.DataError([errors.part_changed(path) for path in changed])
 
 
-def _save_fit(found: Fit, folder: Path) -> None:
-    found.preprocessor.save(folder)
-    facts = {"rows": found.rows, "warnings": found.warnings}
+def _save_fit(fitted: FitResult, folder: Path) -> None:
+    fitted.preprocessor.save(folder)
+    facts = {"rows": fitted.rows, "warnings": fitted.warnings}
     (folder / FIT_FILE).write_text(json.dumps(facts), "utf-8")
 
 
-def _load_fit(folder: Path) -> Fit:
+def _load_fit(folder: Path) -> FitResult:
     facts = json.loads((folder / FIT_FILE).read_text("utf-8"))
     try:
         preprocessor = Preprocessor.load(folder)
-    except errors.ModelFolderError as cause:  # here it is an entry of the cache, which another process may remove
+    except errors.ModelFolderError as cause:  # this is an entry of the cache, which another process may remove
         raise (cause.__cause__ if isinstance(cause.__cause__, FileNotFoundError) else cause) from None
-    return Fit(preprocessor, facts["rows"], tuple(facts["warnings"]))
+    return FitResult(preprocessor, facts["rows"], tuple(facts["warnings"]))
 
 
-def _identity(channel: Channel | SplitPart, contents: dict[Path, str]) -> list[Any]:
-    """What a channel's rows depend on: the contents of its files, and which of the rows are its own."""
-    found: list[Any] = []
-    for file in channel.files:
-        if file.path not in contents:
-            contents[file.path] = file_sha256(file.path)
-        found.append([file.format, file.gzipped, contents[file.path]])
-    return found if isinstance(channel, Channel) else [found, channel.identity]
+def _describe_source(channel: Channel | SplitPart, file_hashes: Mapping[Path, str]) -> list[Any]:
+    """Return what the rows of a channel depend on: the contents of its files, and which of the rows are selected."""
+    files: list[Any] = [[file.format, file.gzipped, file_hashes[file.path]] for file in channel.files]
+    return files if isinstance(channel, Channel) else [files, channel.selection_hash]
 
 
-def file_sha256(path: Path) -> str:
-    """A hash of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _signature(path: Path) -> tuple[int, int, int] | None:
-    """What tells a file from another in its place, or from itself after a change, without reading it; None: gone."""
+def _stat_file(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is replaced or written to, without reading it; None if the file is missing."""
     try:
-        found = path.stat()
+        stat = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _file_of(embeddings: str) -> str | None:
-    return file_sha256(Path(embeddings)) if Path(embeddings).is_file() else None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

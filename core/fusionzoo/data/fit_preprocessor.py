@@ -1,4 +1,4 @@
-"""Fit a preprocessor: one pass over train, and a look at the other splits that finds all faults before any cost."""
+"""Fit a preprocessor: one pass over train, and one over each other split to find all problems early."""
 
 from __future__ import annotations
 
@@ -12,88 +12,93 @@ import pyarrow as pa
 from fusionzoo import errors
 from fusionzoo.data import labels
 from fusionzoo.data.data_settings import DataSettings
-from fusionzoo.data.ids import common_type_exists
-from fusionzoo.data.leakage import Guards
-from fusionzoo.data.preprocessor import Preprocessor, TextPart, ids_of, row_messages
-from fusionzoo.data.reading.channel import Rows, as_text
+from fusionzoo.data.ids import has_common_type
+from fusionzoo.data.leakage import ColumnChecks
+from fusionzoo.data.preprocessor import Preprocessor, TextPreprocessor, clean_row_messages, get_ids
+from fusionzoo.data.reading.column_text import column_as_text
+from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.table import categories
-from fusionzoo.data.table.numbers import NumberEncoder, NumberStatistics, as_numbers
+from fusionzoo.data.table.numbers import NumberEncoder, NumberStatistics, column_as_numbers
 from fusionzoo.data.text import text_tokenizer, word_vectors
 
 
 @dataclass(frozen=True)
-class Fit:
-    """What the training split decided."""
+class FitResult:
+    """A fitted preprocessor and what the pass over train found."""
 
     preprocessor: Preprocessor
-    rows: int  # of the training split
-    warnings: tuple[str, ...]  # what looks like a leak, or like a column in the wrong role
+    rows: int  # of train
+    warnings: tuple[str, ...]  # possible leaks and columns in the wrong role
 
 
 def fit_preprocessor(
-    settings: DataSettings, train: Iterable[Rows], others: Mapping[str, Iterable[Rows]] | None = None
-) -> Fit:
-    """The preprocessor that the training split, and nothing else, decides.
+    settings: DataSettings, train: Iterable[Rows], other_splits: Mapping[str, Iterable[Rows]] | None = None
+) -> FitResult:
+    """Fit a preprocessor on train, and on nothing else.
 
     Args:
-        others: the job's other splits by name, which are only looked through: their faults are reported together with
-            those of train, before anything is tokenized.
+        settings: the settings of the job.
+        train: the rows of train.
+        other_splits: the job's other splits by name. They are only checked: their problems are reported together with
+            those of train, before any text is tokenized.
 
     Raises:
-        errors.DataError: labels, numbers or texts that cannot be used; all faults together.
-        errors.TokenizerError, errors.EmbeddingsError: the tokenizer or its vectors are not to be had; no row is read.
+        errors.DataError: labels, numbers or texts that cannot be used; all problems together.
+        errors.TokenizerError, errors.EmbeddingsError: the tokenizer or its vectors cannot be loaded. Raised before any
+            row is read.
     """
-    tokenizer = _tokenizer(settings)
-    train_pass = _TrainPass(settings, tokenizer)
-    train_pass.read(train)
-    passes = {"train": train_pass, **{name: _Pass(settings) for name in others or {}}}
-    for name, source in (others or {}).items():
-        passes[name].read(source)
+    other_splits = other_splits or {}
+    tokenizer = _load_pretrained_tokenizer(settings)
+    train_scan = _TrainScan(settings, tokenizer)
+    train_scan.read(train)
+    scans = {"train": train_scan, **{name: _SplitScan(settings) for name in other_splits}}
+    for name, source in other_splits.items():
+        scans[name].read(source)
     problems = errors.ProblemLog()
-    for name, one in passes.items():
-        one.tell(name, problems)
-    if train_pass.labels.counts and train_pass.complete:
+    for name, scan in scans.items():
+        scan.report_problems(name, problems)
+    if train_scan.labels.counts and train_scan.is_complete:
         with problems.kept():
-            label_map = train_pass.labels.fit(settings)
-            for name in others or {}:
+            label_map = train_scan.labels.fit(settings)
+            for name in other_splits:
                 with problems.kept():
-                    label_map.check(passes[name].labels, name)
-    if train_pass.rows and not train_pass.problems.problems:
+                    label_map.check(scans[name].labels, name)
+    if train_scan.rows and not train_scan.problems.problems:
         with problems.kept():
-            text = train_pass.fit_text()
+            text = train_scan.fit_text()
     problems.raise_if_any()
-    fitted = Preprocessor(settings, text, train_pass.fit_categories(), train_pass.fit_numbers(), label_map)
-    return Fit(fitted, train_pass.rows, tuple(train_pass.warnings(label_map)))
+    preprocessor = Preprocessor(settings, text, train_scan.fit_categories(), train_scan.fit_numbers(), label_map)
+    return FitResult(preprocessor, train_scan.rows, tuple(train_scan.warnings(label_map)))
 
 
-def check_other_splits(fitted: Preprocessor, others: Mapping[str, Iterable[Rows]]) -> None:
-    """Raises errors.DataError with all that is wrong with the values of splits which are not encoded yet."""
+def check_other_splits(preprocessor: Preprocessor, other_splits: Mapping[str, Iterable[Rows]]) -> None:
+    """Raise errors.DataError with all problems of the values of splits that are not encoded yet."""
     problems = errors.ProblemLog()
-    for name, source in others.items():
-        one = _Pass(fitted.settings)
-        one.read(source)
-        one.tell(name, problems)
+    for name, source in other_splits.items():
+        scan = _SplitScan(preprocessor.settings)
+        scan.read(source)
+        scan.report_problems(name, problems)
         with problems.kept():
-            fitted.labels.check(one.labels, name)
+            preprocessor.labels.check(scan.labels, name)
     problems.raise_if_any()
 
 
-def _tokenizer(settings: DataSettings) -> text_tokenizer.TextTokenizer | None:
-    """The pretrained tokenizer; None without text, or where words are to be fitted, whose vectors are looked for."""
+def _load_pretrained_tokenizer(settings: DataSettings) -> text_tokenizer.TextTokenizer | None:
+    """Return the pretrained tokenizer; None without text, or for `word`, whose source of vectors is checked."""
     if not settings.text_columns:
         return None
-    if settings.tokenizer == text_tokenizer.WORD:
-        word_vectors.check_source(settings)
+    if settings.tokenizer == text_tokenizer.WORD_TOKENIZER:
+        word_vectors.check_embeddings_source(settings)
         return None
     tokenizer = text_tokenizer.load_tokenizer(settings.tokenizer)
-    special = len(tokenizer.prefix) + len(tokenizer.suffix)
-    if settings.max_sen_len <= special:
-        raise errors.HyperparametersError([errors.chunks_without_room(settings.max_sen_len, special)])
+    special_count = len(tokenizer.prefix) + len(tokenizer.suffix)
+    if settings.max_sen_len <= special_count:
+        raise errors.HyperparametersError([errors.chunks_without_room(settings.max_sen_len, special_count)])
     return tokenizer
 
 
 @dataclass(frozen=True)
-class _Columns:
+class _ParsedColumns:
     """The columns of a block that could be read, each in the form of its role."""
 
     categories: Mapping[str, pa.Array]
@@ -102,60 +107,60 @@ class _Columns:
     labels: pa.Array | None
 
 
-class _Pass:
-    """One look at a split: its labels, and all that is wrong with its values."""
+class _SplitScan:
+    """One pass over a split: counts its labels and finds all problems of its values."""
 
     def __init__(self, settings: DataSettings) -> None:
         self.settings = settings
         self.labels = labels.LabelCounts(settings.label_name)
         self.problems = errors.ProblemLog()
-        self.id_types: dict[pa.DataType, str] = {}  # and a part file that has such ids
+        self.id_types: dict[pa.DataType, str] = {}  # with a part file that has ids of this type
         self.rows = 0
-        self.complete = False  # whether all blocks could be read
+        self.is_complete = False  # whether all blocks could be read
 
     def read(self, source: Iterable[Rows]) -> None:
-        """Read all blocks; what is wrong is kept in `faults`."""
+        """Read all blocks. Problems go to `self.problems`."""
         with self.problems.kept():
             for rows in source:
                 self.rows += len(rows)
-                self.use(rows, self._columns(rows))
-            self.complete = True
-        if not common_type_exists(set(self.id_types)):
-            kinds = {str(kind): where for kind, where in self.id_types.items()}
-            self.problems.keep(errors.ids_without_common_type(self.settings.id_name, kinds))
+                self.update(rows, self._parse_columns(rows))
+            self.is_complete = True
+        if not has_common_type(set(self.id_types)):
+            types = {str(id_type): file for id_type, file in self.id_types.items()}
+            self.problems.keep(errors.ids_without_common_type(self.settings.id_name, types))
 
-    def tell(self, name: str, problems: errors.ProblemLog) -> None:
-        """Add what was found in the split of this name."""
-        for fault in self.problems.problems:
-            problems.keep(fault)
+    def report_problems(self, name: str, problems: errors.ProblemLog) -> None:
+        """Add the problems of this split, called `name`, to `problems`."""
+        for problem in self.problems.problems:
+            problems.keep(problem)
         if not self.rows and not self.problems.problems:
             problems.keep(errors.no_rows(name))
 
-    def use(self, rows: Rows, columns: _Columns) -> None:
-        """Learn from a block; here, nothing."""
+    def update(self, rows: Rows, columns: _ParsedColumns) -> None:
+        """Update the fit with a block. Does nothing for splits other than train."""
 
-    def _columns(self, rows: Rows) -> _Columns:
+    def _parse_columns(self, rows: Rows) -> _ParsedColumns:
         settings, kept = self.settings, self.problems.kept
-        texts, ids, values = {}, {}, {}
+        texts, category_values, numbers = {}, {}, {}
         label_texts: pa.Array | None = None
         with kept():
             label_texts = self.labels.add(rows)
         for name in settings.cat_field_list:
             with kept():
-                ids[name] = categories.canonical_category(rows, name)
+                category_values[name] = categories.canonicalize_column(rows, name)
         for name in settings.tab_field_list:
             with kept():
-                values[name] = as_numbers(rows, name)
+                numbers[name] = column_as_numbers(rows, name)
         for name in settings.text_columns:
             with kept():
-                texts[name] = as_text(rows, name)
+                texts[name] = column_as_text(rows, name)
         with kept():
-            self.id_types.setdefault(ids_of(rows, settings.id_name).type, rows.source)
-        return _Columns(ids, values, texts, label_texts)
+            self.id_types.setdefault(get_ids(rows, settings.id_name).type, rows.source)
+        return _ParsedColumns(category_values, numbers, texts, label_texts)
 
 
-class _TrainPass(_Pass):
-    """The pass that fits, in memory that does not grow with the rows."""
+class _TrainScan(_SplitScan):
+    """The pass that fits, in memory that does not grow with the number of rows."""
 
     def __init__(self, settings: DataSettings, tokenizer: text_tokenizer.TextTokenizer | None) -> None:
         super().__init__(settings)
@@ -163,25 +168,25 @@ class _TrainPass(_Pass):
         self.categories = {name: Counter[str]() for name in settings.cat_field_list}
         self.numbers = {name: NumberStatistics(name) for name in settings.tab_field_list}
         self.words = text_tokenizer.WordCounter() if settings.text_columns and tokenizer is None else None
-        self.guards = Guards(settings)
+        self.column_checks = ColumnChecks(settings)
 
-    def use(self, rows: Rows, columns: _Columns) -> None:
+    def update(self, rows: Rows, columns: _ParsedColumns) -> None:
         for name, values in columns.categories.items():
             with self.problems.kept():
-                categories.count(self.categories[name], values, name)
+                categories.count_categories(self.categories[name], values, name)
         for name, numbers in columns.numbers.items():
             self.numbers[name].add(numbers)
         if self.problems.problems:
-            return  # the rest is dear, and for nothing
+            return  # skip the expensive steps; this fit is discarded
         if self.words is not None:
-            self.words.add(row_messages(self.settings, rows).texts)
-        self.guards.add(columns.labels, columns.categories, columns.numbers, columns.texts)
+            self.words.add(clean_row_messages(self.settings, rows).texts)
+        self.column_checks.add(columns.labels, columns.categories, columns.numbers, columns.texts)
 
-    def fit_text(self) -> TextPart | None:
-        """The text side.
+    def fit_text(self) -> TextPreprocessor | None:
+        """Return the fitted text side.
 
         Raises:
-            errors.DataError: no row has any text, or no word comes often enough.
+            errors.DataError: no row has any text, or no word occurs often enough.
         """
         settings, tokenizer = self.settings, self.tokenizer
         embedding_dim = None
@@ -193,18 +198,20 @@ class _TrainPass(_Pass):
         if tokenizer is None:
             return None
         limits = settings.max_sen_len, settings.max_total_chunks, settings.chunk_keep
-        return TextPart(tokenizer, *limits, embedding_dim)
+        return TextPreprocessor(tokenizer, *limits, embedding_dim)
 
     def fit_categories(self) -> tuple[categories.CategoryEncoder, ...]:
-        """The category columns."""
-        least = self.settings.min_category_count
-        return tuple(categories.fit(name, counts, least) for name, counts in self.categories.items())
+        """Return the encoders of the category columns."""
+        min_count = self.settings.min_category_count
+        return tuple(
+            categories.fit_category_encoder(name, counts, min_count) for name, counts in self.categories.items()
+        )
 
     def fit_numbers(self) -> tuple[NumberEncoder, ...]:
-        """The number columns."""
+        """Return the encoders of the number columns."""
         return tuple(statistics.fit(self.settings.clip_outliers) for statistics in self.numbers.values())
 
-    def warnings(self, fitted: labels.LabelMap) -> list[str]:
-        """What a user should know, after all is fitted."""
-        of_numbers = [warning for statistics in self.numbers.values() for warning in statistics.warnings]
-        return [*self.labels.warnings(fitted), *of_numbers, *self.guards.warnings()]
+    def warnings(self, label_map: labels.LabelMap) -> list[str]:
+        """Return the warnings about train. Call this after all other `fit_*` methods."""
+        number_warnings = [warning for statistics in self.numbers.values() for warning in statistics.warnings]
+        return [*self.labels.warnings(label_map), *number_warnings, *self.column_checks.warnings()]

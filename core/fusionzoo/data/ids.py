@@ -1,53 +1,53 @@
-"""Ids of rows: kept as they came, in a type that all blocks of a split can share."""
+"""Ids of rows: kept as they were read, in a type that all blocks of a split can share."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
 
-from fusionzoo.data.reading.channel import plain_text
+from fusionzoo.data.reading.column_text import values_as_text
 
 
-def common_type(types: set[pa.DataType]) -> pa.DataType:
-    """The type that ids of all these types can share without loss; text where there is no other."""
-    kinds = types - {pa.null()}
-    if len(kinds) <= 1:
-        return next(iter(kinds), pa.null())
-    if all(pa.types.is_integer(kind) and kind != pa.uint64() for kind in kinds):
+def find_common_type(types: set[pa.DataType]) -> pa.DataType:
+    """Return the type that ids of all these types share without loss; string if there is no other."""
+    known_types = types - {pa.null()}
+    if len(known_types) <= 1:
+        return next(iter(known_types), pa.null())
+    if all(pa.types.is_integer(id_type) and id_type != pa.uint64() for id_type in known_types):
         return pa.int64()
     return pa.string()
 
 
-def common_type_exists(types: set[pa.DataType]) -> bool:
-    """Whether `common_type` loses nothing: bytes and durations have no text."""
-    kinds = types - {pa.null()}
+def has_common_type(types: set[pa.DataType]) -> bool:
+    """Return whether `find_common_type` loses nothing. Bytes and durations have no text form."""
+    known_types = types - {pa.null()}
     try:
-        return len(kinds) <= 1 or all(plain_text(pa.array([], kind)) is not None for kind in kinds)
+        return len(known_types) <= 1 or all(values_as_text(pa.array([], t)) is not None for t in known_types)
     except pa.ArrowException:
         return False
 
 
-def in_type(ids: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Ids in their common type."""
-    if ids.type == kind:
+def cast_ids(ids: pa.Array, id_type: pa.DataType) -> pa.Array:
+    """Return ids in their common type."""
+    if ids.type == id_type:
         return ids
-    return plain_text(ids) if kind == pa.string() else ids.cast(kind)
+    return values_as_text(ids) if id_type == pa.string() else ids.cast(id_type)
 
 
 class DuplicateIds:
-    """Counts ids that came before, by 64-bit hashes of their text: 8 bytes per row."""
+    """Counts ids that occurred before, by 64-bit hashes of their text. Memory: 8 bytes per row."""
 
     def __init__(self) -> None:
         self._hashes: list[np.ndarray] = []
 
     def add(self, ids: pa.Array) -> None:
-        """Some more ids."""
-        as_text = pa.types.is_floating(ids.type) or pa.types.is_date(ids.type) or pa.types.is_timestamp(ids.type)
-        values = (plain_text(ids) if as_text else ids).to_pylist()
+        """Add a block of ids."""
+        needs_text = pa.types.is_floating(ids.type) or pa.types.is_date(ids.type) or pa.types.is_timestamp(ids.type)
+        values = (values_as_text(ids) if needs_text else ids).to_pylist()
         hashes = (hash(value if value is None else str(value)) for value in values)
         self._hashes.append(np.fromiter(hashes, np.int64, len(values)))
 
     def count(self) -> int:
-        """How many came before; null ids count as one."""
+        """Return how many ids occurred before; all null ids count as the same id."""
         hashes = np.concatenate([np.zeros(0, np.int64), *self._hashes])
         return len(hashes) - len(np.unique(hashes))

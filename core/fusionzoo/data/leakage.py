@@ -1,4 +1,4 @@
-"""What looks like a leak, or like a column in the wrong role, in the training split."""
+"""Warn of columns in train that look like a leak of the label, or that are used in the wrong role."""
 
 from __future__ import annotations
 
@@ -10,35 +10,39 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.tree import DecisionTreeClassifier
 
-from fusionzoo import errors
 from fusionzoo.data.bottom_k import BottomK
 from fusionzoo.data.data_settings import DataSettings
 
-SAMPLE = 20_000  # rows that are looked at
-LONGEST = 256  # characters of a value or label: those that agree in so many are taken for the same
+SAMPLE_ROWS = 20_000  # rows that are examined
+MAX_COMPARED_LENGTH = 256  # characters of a value or label; values with the same beginning count as equal
 
-LEAK = 0.95  # of the errors of always guessing the commonest class, taken away by one column alone
-LEAST_ROWS = 50
-LEAST_CLASS_ROWS = 5  # of the two commonest classes, for a share of errors to mean something
-MOST_CLASSES = 50  # the commonest, whose rows are judged: a tree's cost is that of rows times classes
+# Leaks
+MIN_LEAK_REDUCTION = 0.95  # share of the errors of the majority class guess that a single column avoids
+MIN_ROWS = 50
+MIN_CLASS_ROWS = 5  # of the second most frequent class, so that a share of errors is meaningful
+MAX_CLASSES = 50  # only rows of the most frequent classes are examined: the cost of a tree is rows times classes
 FOLDS = 3
-LEAVES = 32  # of the tree that judges a number, and one more for each class
+TREE_LEAVES = 32  # of the tree for a number column, plus one for each class
 
-LEAST_VALUES = 100
-DISTINCT = 0.5  # of a category's values, from which on it is no category
-FEW_TEXTS = ((1_000, 20), (100, 5), (2, 1))  # of so many texts at least, so many different ones at most are few
-MOST_TEXTS = max(few for _, few in FEW_TEXTS)
+# Categories that are ids or free text
+MIN_CATEGORY_VALUES = 100
+MAX_DISTINCT_SHARE = 0.5  # of the values of a category column
+MIN_FREE_TEXT_WORDS = 3  # mean words per value
+
+# Texts that are categories: (minimum number of texts, maximum number of distinct texts)
+FEW_TEXTS = ((1_000, 20), (100, 5), (2, 1))
+MAX_FEW_TEXTS = max(max_distinct for _, max_distinct in FEW_TEXTS)
 
 
-class Guards:
-    """Gathered in the same pass as the fit; the warnings depend on the order of the rows, not on their blocks.
+class ColumnChecks:
+    """Examines train in the same pass as the fit. The warnings depend on the order of the rows, not on their blocks.
 
-    Holds `SAMPLE` rows without their texts, and hashes of `MOST_TEXTS` different texts of each column.
+    Holds `SAMPLE_ROWS` rows without their texts, and hashes of `MAX_FEW_TEXTS` distinct texts of each column.
     """
 
     def __init__(self, settings: DataSettings) -> None:
         self.settings = settings
-        self._sample = BottomK(SAMPLE)
+        self._sample = BottomK(SAMPLE_ROWS)
         self._texts = {name: _DistinctTexts() for name in settings.text_columns}
 
     def add(
@@ -48,67 +52,93 @@ class Guards:
         numbers: Mapping[str, np.ndarray],
         texts: Mapping[str, pa.Array],
     ) -> None:
-        """One block of train.
+        """Add a block of train.
 
         Args:
             labels: canonical text, without null.
             categories: canonical text of each category column, null where missing.
             numbers: float64 [rows] of each number column, NaN where missing.
-            texts: raw text of each text column, null where there is none.
+            texts: raw text of each text column, null if there is none.
         """
 
-        def rows(taken: np.ndarray) -> pa.RecordBatch:
-            label = _cut(labels.take(taken))
-            values = [categories[name].take(taken) for name in self.settings.cat_field_list]
-            words = [pc.count_substring_regex(some, r"\S+").cast(pa.int64()) for some in values]
-            some_numbers = [pa.array(numbers[name][taken]) for name in self.settings.tab_field_list]
-            columns = [label, *map(_cut, values), *words, *some_numbers]
+        def select_rows(selected: np.ndarray) -> pa.RecordBatch:
+            label = _shorten(labels.take(selected))
+            values = [categories[name].take(selected) for name in self.settings.cat_field_list]
+            word_counts = [pc.count_substring_regex(column, r"\S+").cast(pa.int64()) for column in values]
+            selected_numbers = [pa.array(numbers[name][selected]) for name in self.settings.tab_field_list]
+            columns = [label, *map(_shorten, values), *word_counts, *selected_numbers]
             return pa.RecordBatch.from_arrays(columns, [str(i) for i in range(len(columns))])
 
-        self._sample.add(len(labels), rows)
-        for name, distinct in self._texts.items():
-            distinct.add(texts[name])
+        self._sample.add(len(labels), select_rows)
+        for name, distinct_texts in self._texts.items():
+            distinct_texts.add(texts[name])
 
     def warnings(self) -> list[str]:
-        """What a user should look at: leaks first, then categories, then texts, in the order of the settings."""
+        """Return the warnings: leaks first, then categories, then texts, in the order of the settings."""
         if not self._sample.seen:
             return []
         label, *columns = self._sample.rows().columns
         n = len(self.settings.cat_field_list)
-        values, words, numbers = columns[:n], columns[n : 2 * n], columns[2 * n :]
-        return [*self._leaks(label, values, numbers), *self._no_categories(values, words), *self._few_texts()]
+        values, word_counts, numbers = columns[:n], columns[n : 2 * n], columns[2 * n :]
+        return [
+            *self._find_leaks(label, values, numbers),
+            *self._find_wrong_categories(values, word_counts),
+            *self._find_wrong_texts(),
+        ]
 
-    def _leaks(self, label: pa.Array, values: Sequence[pa.Array], numbers: Sequence[pa.Array]) -> Iterator[str]:
-        classes = _by_frequency(_codes(label))
-        judged = classes < MOST_CLASSES
-        classes = classes[judged]
-        shares = [reduction_by_category(_codes(some)[judged], classes) for some in values]
-        shares += [reduction_by_number(_ranks(some.to_numpy())[judged], classes) for some in numbers]
+    def _find_leaks(self, label: pa.Array, values: Sequence[pa.Array], numbers: Sequence[pa.Array]) -> Iterator[str]:
+        classes = _renumber_by_frequency(_to_codes(label))
+        examined = classes < MAX_CLASSES
+        classes = classes[examined]
+        reductions = [error_reduction_of_category(_to_codes(column)[examined], classes) for column in values]
+        reductions += [error_reduction_of_number(_to_ranks(column.to_numpy())[examined], classes) for column in numbers]
         names = [*self.settings.cat_field_list, *self.settings.tab_field_list]
-        for name, share in zip(names, shares, strict=True):
-            if share is not None and share >= LEAK:
-                yield errors.column_tells_label(name, self.settings.label_name, share, len(classes))
+        for name, reduction in zip(names, reductions, strict=True):
+            if reduction is not None and reduction >= MIN_LEAK_REDUCTION:
+                yield (
+                    f"Column '{name}' alone predicts '{self.settings.label_name}' almost perfectly: it avoids "
+                    f"{reduction:.1%} of the errors of always predicting the most frequent class (measured on "
+                    f"{len(classes):,} rows of train). Leave it out if its value is not known at prediction time."
+                )
 
-    def _no_categories(self, values: Sequence[pa.Array], words: Sequence[pa.Array]) -> Iterator[str]:
-        for name, some, counts in zip(self.settings.cat_field_list, values, words, strict=True):
-            present = some.drop_null()
-            if len(present) >= LEAST_VALUES:
-                _, per_value = np.unique(_codes(present), return_counts=True)
-                of_train = len(present) * self._sample.seen / len(some)
-                if _distinct(per_value, of_train) > DISTINCT * of_train:
-                    yield errors.no_category(name, len(per_value), len(present), pc.mean(counts).as_py())
+    def _find_wrong_categories(self, values: Sequence[pa.Array], word_counts: Sequence[pa.Array]) -> Iterator[str]:
+        for name, column, counts in zip(self.settings.cat_field_list, values, word_counts, strict=True):
+            present = column.drop_null()
+            if len(present) >= MIN_CATEGORY_VALUES:
+                _, rows_per_value = np.unique(_to_codes(present), return_counts=True)
+                present_in_train = len(present) * self._sample.seen / len(column)
+                if _estimate_distinct(rows_per_value, present_in_train) > MAX_DISTINCT_SHARE * present_in_train:
+                    yield _describe_wrong_category(name, len(rows_per_value), len(present), pc.mean(counts).as_py())
 
-    def _few_texts(self) -> Iterator[str]:
+    def _find_wrong_texts(self) -> Iterator[str]:
         for name, texts in self._texts.items():
-            different = len(texts.hashes)
-            if not different:
-                yield errors.text_without_values(name)
-            elif any(texts.count >= least and different <= few for least, few in FEW_TEXTS):
-                yield errors.few_texts(name, different, texts.count)
+            distinct = len(texts.hashes)
+            if not distinct:
+                yield f"Text column '{name}' has no text in train: leave it out, or check text_name."
+            elif any(texts.count >= min_texts and distinct <= max_distinct for min_texts, max_distinct in FEW_TEXTS):
+                yield _describe_few_texts(name, distinct, texts.count)
+
+
+def _describe_wrong_category(column: str, distinct: int, values: int, words: float) -> str:
+    is_free_text = words >= MIN_FREE_TEXT_WORDS
+    role, fix = ("free text", "move it to text_name") if is_free_text else ("an id", "leave it out")
+    return (
+        f"Category column '{column}' looks like {role}: {distinct:,} of {values:,} examined values of train are "
+        f"distinct, with {words:.1f} words each. A model learns nothing from values that rarely repeat: {fix}."
+    )
+
+
+def _describe_few_texts(column: str, distinct: int, texts: int) -> str:
+    if distinct == 1:
+        return f"Text column '{column}' has the same text in all {texts:,} rows of train that have one: leave it out."
+    return (
+        f"Text column '{column}' looks like a category: it has only {distinct} distinct texts in {texts:,} rows of "
+        "train. Move it to cat_field_list, unless future rows will have other texts."
+    )
 
 
 class _DistinctTexts:
-    """How many texts a column has, and hashes of the different ones, until those are more than `MOST_TEXTS`."""
+    """Counts the texts of a column and holds hashes of the distinct ones, up to more than `MAX_FEW_TEXTS`."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -116,108 +146,114 @@ class _DistinctTexts:
 
     def add(self, texts: pa.Array) -> None:
         self.count += len(texts) - texts.null_count
-        if len(self.hashes) <= MOST_TEXTS:
-            for text in pc.unique(texts.drop_null())[: MOST_TEXTS + 1].to_pylist():
+        if len(self.hashes) <= MAX_FEW_TEXTS:
+            for text in pc.unique(texts.drop_null())[: MAX_FEW_TEXTS + 1].to_pylist():
                 self.hashes.add(hashlib.blake2b(text.encode(), digest_size=16).digest())
 
 
-# --- how well one column alone tells the class: the share of the errors of always guessing the commonest class that it
-# takes away (lambda of Goodman and Kruskal 1954), but on rows that the guess was not made from, so that an id tells
-# nothing
+# --- How well a single column predicts the class: the share of the errors of the majority class guess that it avoids
+# (lambda of Goodman and Kruskal 1954), but measured on rows that the prediction was not made from, so that an id does
+# not count as a leak.
 
 
-def reduction_by_category(codes: np.ndarray, classes: np.ndarray) -> float | None:
-    """The share of errors that go where each row gets the commonest class of the other rows with its value.
+def error_reduction_of_category(codes: np.ndarray, classes: np.ndarray) -> float | None:
+    """Return the share of errors avoided if each row gets the most frequent class of the other rows with its value.
 
     Args:
-        codes: [rows] int64 from 0, each row's value.
-        classes: [rows] int64, the classes in order of their frequency, which decides where several are commonest.
+        codes: [rows] int64, the value of each row, starting at 0.
+        classes: [rows] int64, the classes in order of their frequency, which decides ties.
 
     Returns:
-        None where there are too few rows to tell.
+        The share, or None if there are too few rows.
     """
-    if _too_few(classes):
+    if _has_too_few_rows(classes):
         return None
-    number = int(classes.max()) + 1
-    cells, counts = np.unique(codes * number + classes, return_counts=True)
-    value, label = np.divmod(cells, number)
-    rank = counts * number + (number - 1 - label)  # by count, then by frequency of the class
+    class_count = int(classes.max()) + 1
+    cells, counts = np.unique(codes * class_count + classes, return_counts=True)
+    value, label = np.divmod(cells, class_count)
+    rank = counts * class_count + (class_count - 1 - label)  # by count, then by frequency of the class
     order = np.lexsort((rank, value))
     last = np.flatnonzero(np.diff(value[order], append=-1))  # of each value
     best, before = order[last], order[last - 1]
     second = np.where((last > 0) & (value[before] == value[best]), rank[before], -1)
-    second = np.maximum(second, np.where(label[best] == 0, -1, number - 1))  # without other rows: the commonest of all
-    right = counts[best][rank[best] - number > second].sum()  # the row that is guessed does not count itself
-    return _reduction(int(right), classes)
+    # Without other rows, the guess is the most frequent class of all.
+    second = np.maximum(second, np.where(label[best] == 0, -1, class_count - 1))
+    # The row that is predicted does not count itself.
+    correct = counts[best][rank[best] - class_count > second].sum()
+    return _compute_reduction(int(correct), classes)
 
 
-def reduction_by_number(ranks: np.ndarray, classes: np.ndarray) -> float | None:
-    """The share of errors that go with a small decision tree, each of `FOLDS` folds judged by a tree of the others.
+def error_reduction_of_number(ranks: np.ndarray, classes: np.ndarray) -> float | None:
+    """Return the share of errors avoided by a small decision tree, cross-validated over `FOLDS` folds.
 
     Args:
-        ranks: [rows] int64, the order of the values; those that are missing share one rank at the end.
+        ranks: [rows] int64, the rank of each value; missing values share one rank at the end.
         classes: [rows] int64, the classes in order of their frequency.
 
     Returns:
-        None where there are too few rows to tell.
+        The share, or None if there are too few rows.
     """
-    if _too_few(classes):
+    if _has_too_few_rows(classes):
         return None
-    fold = np.empty(len(classes), np.int64)
-    fold[np.argsort(classes, kind="stable")] = np.arange(len(classes)) % FOLDS  # stratified
+    fold_of_row = np.empty(len(classes), np.int64)
+    fold_of_row[np.argsort(classes, kind="stable")] = np.arange(len(classes)) % FOLDS  # stratified
     x = ranks[:, None].astype(np.float32)
-    right = 0
-    for one in range(FOLDS):
-        inside, outside = fold == one, fold != one
-        tree = DecisionTreeClassifier(max_leaf_nodes=LEAVES + int(classes.max()) + 1, random_state=0)
-        right += int((tree.fit(x[outside], classes[outside]).predict(x[inside]) == classes[inside]).sum())
-    return _reduction(right, classes)
+    correct = 0
+    for fold in range(FOLDS):
+        in_fold = fold_of_row == fold
+        tree = DecisionTreeClassifier(max_leaf_nodes=TREE_LEAVES + int(classes.max()) + 1, random_state=0)
+        tree.fit(x[~in_fold], classes[~in_fold])
+        correct += int((tree.predict(x[in_fold]) == classes[in_fold]).sum())
+    return _compute_reduction(correct, classes)
 
 
-def _too_few(classes: np.ndarray) -> bool:
-    per_class = np.bincount(classes)
-    return len(classes) < LEAST_ROWS or len(per_class) < 2 or per_class[1] < LEAST_CLASS_ROWS
+def _has_too_few_rows(classes: np.ndarray) -> bool:
+    rows_per_class = np.bincount(classes)
+    return len(classes) < MIN_ROWS or len(rows_per_class) < 2 or rows_per_class[1] < MIN_CLASS_ROWS
 
 
-def _reduction(right: int, classes: np.ndarray) -> float:
-    guessed = int((classes == 0).sum())
-    return (right - guessed) / (len(classes) - guessed)
+def _compute_reduction(correct: int, classes: np.ndarray) -> float:
+    correct_by_majority = int((classes == 0).sum())
+    return (correct - correct_by_majority) / (len(classes) - correct_by_majority)
 
 
-# --- columns as numbers
+# --- columns as integers
 
 
-def _cut(values: pa.Array) -> pa.Array:
-    return pc.utf8_slice_codeunits(values, 0, LONGEST)
+def _shorten(values: pa.Array) -> pa.Array:
+    return pc.utf8_slice_codeunits(values, 0, MAX_COMPARED_LENGTH)
 
 
-def _codes(values: pa.Array) -> np.ndarray:
-    """A number from 0 on for each value [rows] int64; null is a value."""
+def _to_codes(values: pa.Array) -> np.ndarray:
+    """Return an integer from 0 on for each value, [rows] int64. Null has a code too."""
     codes: np.ndarray = values.dictionary_encode("encode").indices.to_numpy().astype(np.int64)
     return codes
 
 
-def _by_frequency(codes: np.ndarray) -> np.ndarray:
-    """The codes renumbered: 0 is the commonest."""
+def _renumber_by_frequency(codes: np.ndarray) -> np.ndarray:
+    """Return the codes renumbered so that 0 is the most frequent one."""
     counts = np.bincount(codes)
-    place = np.empty(len(counts), np.int64)
-    place[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
-    renumbered: np.ndarray = place[codes]
+    new_code = np.empty(len(counts), np.int64)
+    new_code[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
+    renumbered: np.ndarray = new_code[codes]
     return renumbered
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """The order of the values [rows] int64, equal ones alike, NaN last: exact where a tree's float32 would not be."""
+def _to_ranks(values: np.ndarray) -> np.ndarray:
+    """Return the rank of each value, [rows] int64; equal values share one, NaN is last.
+
+    Ranks are exact where the float32 of a decision tree would merge values.
+    """
     ranks: np.ndarray = np.unique(values, return_inverse=True)[1]
     return ranks
 
 
-def _distinct(per_value: np.ndarray, total: float) -> float:
-    """An estimate of how many different values `total` rows have, of which a sample has `per_value` rows of each.
+def _estimate_distinct(rows_per_value: np.ndarray, total: float) -> float:
+    """Estimate how many distinct values `total` rows have, given the number of rows of each value in a sample.
 
-    Exact where the sample is all; else from how many values the sample has once and twice (Chao 1984).
+    Exact if the sample has all rows; otherwise from the number of values that occur once and twice (Chao 1984).
     """
-    if per_value.sum() >= total:
-        return len(per_value)
-    once, twice = int((per_value == 1).sum()), int((per_value == 2).sum())
-    return min(total, len(per_value) + once * (once - 1) / (2 * (twice + 1)))
+    if rows_per_value.sum() >= total:
+        return len(rows_per_value)
+    once, twice = int((rows_per_value == 1).sum()), int((rows_per_value == 2).sum())
+    return min(total, len(rows_per_value) + once * (once - 1) / (2 * (twice + 1)))

@@ -1,4 +1,4 @@
-"""From raw rows to encoded ones: fitted on the training split alone, saved as JSON, loaded anywhere without torch."""
+"""The preprocessor: turns raw rows into encoded ones. Fitted on train, saved as JSON, loaded without torch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pyarrow as pa
 from fusionzoo import errors
 from fusionzoo.data import labels
 from fusionzoo.data.data_settings import ChunkKeep, DataSettings
-from fusionzoo.data.encoded import EncodedSplit, join
-from fusionzoo.data.ragged import starts_of
-from fusionzoo.data.reading.channel import Rows, as_text
+from fusionzoo.data.encoded import EncodedSplit, concatenate_splits
+from fusionzoo.data.ragged import compute_starts
+from fusionzoo.data.reading.column_text import column_as_text
+from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.row_digests import compute_row_digests
 from fusionzoo.data.table import categories, numbers
 from fusionzoo.data.text import cleaning, text_tokenizer
@@ -28,8 +29,11 @@ FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
-class TextPart:
-    """The fitted text side. `vectors` [vocab_size, embedding_dim] exist at training only, for tokenizer `word`."""
+class TextPreprocessor:
+    """The fitted text side.
+
+    `vectors` [vocab_size, embedding_dim] exist only in training and only for tokenizer `word`.
+    """
 
     tokenizer: text_tokenizer.TextTokenizer
     max_tokens: int
@@ -40,55 +44,55 @@ class TextPart:
 
     @property
     def chunker(self) -> Chunker:
-        """Cuts this tokenizer's tokens."""
+        """The chunker for the tokens of this tokenizer."""
         t = self.tokenizer
         return Chunker(self.max_tokens, self.max_chunks, t.prefix, t.suffix, t.empty_id, self.chunk_keep)
 
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """All that turns a raw row into numbers, and a class index back into a label."""
+    """All that turns a raw row into arrays, and a class index back into a label."""
 
     settings: DataSettings
-    text: TextPart | None
+    text: TextPreprocessor | None
     categories: tuple[categories.CategoryEncoder, ...]
     numbers: tuple[numbers.NumberEncoder, ...]
     labels: labels.LabelMap
 
-    def encode(self, source: Iterable[Rows], name: str, labelled: bool = True) -> EncodedSplit:
-        """All rows of the split called `name`, in their order, in memory.
+    def encode(self, source: Iterable[Rows], name: str, labeled: bool = True) -> EncodedSplit:
+        """Return all rows of the split called `name`, in their order, in memory.
 
         Raises:
-            errors.DataError: values that cannot be encoded, with the rows where they stand; all faults together.
+            errors.DataError: values that cannot be encoded, with their rows; all problems together.
         """
-        return join(self.blocks(source, name, labelled))
+        return concatenate_splits(self.encode_blocks(source, name, labeled))
 
-    def blocks(self, source: Iterable[Rows], name: str, labelled: bool = True) -> Iterator[EncodedSplit]:
-        """The split called `name` in blocks of rows, each with the starts and rows counted from its own beginning.
+    def encode_blocks(self, source: Iterable[Rows], name: str, labeled: bool = True) -> Iterator[EncodedSplit]:
+        """Yield the split called `name` in blocks. Starts and rows are counted from the beginning of each block.
 
         Raises:
-            errors.DataError: as `encode` does, after the last block: until then the blocks must not be relied on.
+            errors.DataError: like `encode`, but after the last block. The blocks are valid only if nothing is raised.
         """
         problems = errors.ProblemLog()
-        memory = None if self.text is None else text_tokenizer.Memory(self.text.tokenizer)
-        any_block = False
-        for rows in kept(source, problems):
+        tokenizer = None if self.text is None else text_tokenizer.CachedTokenizer(self.text.tokenizer)
+        has_blocks = False
+        for rows in _log_read_problems(source, problems):
             with problems.kept():
-                block = self._encode_table(rows, labelled)
-            if self.text is not None and memory is not None:
+                block = self._encode_table(rows, labeled)
+            if self.text is not None and tokenizer is not None:
                 with problems.kept():
-                    messages = row_messages(self.settings, rows)
-                if not problems.problems:  # otherwise only the other faults are looked for
-                    block = _with_text(block, messages, self.text.chunker, memory)
+                    messages = clean_row_messages(self.settings, rows)
+                if not problems.problems:  # otherwise only look for further problems
+                    block = _add_text(block, messages, self.text.chunker, tokenizer)
             if not problems.problems:
-                any_block = True
+                has_blocks = True
                 yield block
         problems.raise_if_any()
-        if not any_block:
+        if not has_blocks:
             raise errors.DataError([errors.no_rows(name)])
 
-    def _encode_table(self, rows: Rows, labelled: bool) -> EncodedSplit:
-        """A block of rows without its text."""
+    def _encode_table(self, rows: Rows, labeled: bool) -> EncodedSplit:
+        """Return a block of rows without their text."""
         problems = errors.ProblemLog()
         n = len(rows)
         ids, values, missing = [], [], []
@@ -98,13 +102,13 @@ class Preprocessor:
                 ids.append(category.encode(rows))
         for number in self.numbers:
             with problems.kept():
-                value, flag = number.encode(rows)
-                values.append(value)
-                missing.append(flag)
+                standardized, is_missing = number.encode(rows)
+                values.append(standardized)
+                missing.append(is_missing)
         with problems.kept():
-            encoded_labels = self.labels.encode(rows) if labelled else None
+            encoded_labels = self.labels.encode(rows) if labeled else None
         with problems.kept():
-            row_ids = ids_of(rows, self.settings.id_name)
+            row_ids = get_ids(rows, self.settings.id_name)
         problems.raise_if_any()
         return EncodedSplit(
             tokens=np.zeros(0, np.int32),
@@ -118,11 +122,11 @@ class Preprocessor:
             pad_id=0 if self.text is None else self.text.tokenizer.pad_id,
             dropped_tokens=0,
             empty_texts=0,
-            digests=compute_row_digests(self.settings, rows, [*values, *missing]) if labelled else None,
+            digests=compute_row_digests(self.settings, rows, [*values, *missing]) if labeled else None,
         )
 
     def save(self, folder: Path) -> None:
-        """Write `preprocessor.json` and, where there is text, `tokenizer.json`."""
+        """Write `preprocessor.json` and, if there is text, `tokenizer.json`."""
         saved: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "settings": self.settings.model_dump(mode="json", include=set(DataSettings.model_fields)),
@@ -148,50 +152,50 @@ class Preprocessor:
 
     @classmethod
     def load(cls, folder: Path) -> Preprocessor:
-        """The preprocessor that `save` wrote, from the folder alone.
+        """Load the preprocessor that `save` wrote. Needs only the folder.
 
         Raises:
-            errors.ModelFolderError: a file is missing, damaged, or of another format version.
+            errors.ModelFolderError: a file is missing or damaged, or has another format version.
         """
         saved = errors.ModelFolderError.read_json(folder / PREPROCESSOR_FILE)
         if saved.get("format_version") != FORMAT_VERSION:
             raise errors.ModelFolderError.other_version(
                 folder / PREPROCESSOR_FILE, saved.get("format_version"), FORMAT_VERSION
             )
-        part = None
+        text = None
         if saved["text"] is not None:
             t = saved["text"]
             with errors.ModelFolderError.reading(folder / TOKENIZER_FILE):
                 saved_tokenizer = (folder / TOKENIZER_FILE).read_text("utf-8")
                 tokenizer = text_tokenizer.restore_tokenizer(t["tokenizer"], saved_tokenizer, t["pad_id"])
-            part = TextPart(tokenizer, t["max_tokens"], t["max_chunks"], t["chunk_keep"], t["embedding_dim"])
+            limits = t["max_tokens"], t["max_chunks"], t["chunk_keep"]
+            text = TextPreprocessor(tokenizer, *limits, t["embedding_dim"])
         return cls(
             settings=DataSettings(**saved["settings"]),
-            text=part,
+            text=text,
             categories=tuple(categories.CategoryEncoder(c["name"], tuple(c["values"])) for c in saved["categories"]),
             numbers=tuple(numbers.NumberEncoder.of(**n) for n in saved["numbers"]),
             labels=labels.LabelMap(saved["labels"]["name"], tuple(saved["labels"]["classes"])),
         )
 
 
-def kept(source: Iterable[Rows], problems: errors.ProblemLog) -> Iterator[Rows]:
-    """The blocks of `source`; what cannot be read is kept as a fault, to be reported with those of the values."""
-    with problems.kept():
-        yield from source
+def clean_row_messages(settings: DataSettings, rows: Rows) -> cleaning.Messages:
+    """Return the cleaned messages of the text columns of each row.
 
-
-def row_messages(settings: DataSettings, rows: Rows) -> cleaning.Messages:
-    """The cleaned messages of each row's text columns."""
+    Raises:
+        errors.DataError: a text column holds bytes or nested values.
+    """
     columns, problems = {}, errors.ProblemLog()
     for name in settings.text_columns:
         with problems.kept():
-            columns[name] = cleaning.clean_messages(as_text(rows, name).to_pylist(), settings.text_processing_steps)
+            texts = column_as_text(rows, name).to_pylist()
+            columns[name] = cleaning.clean_messages(texts, settings.text_processing_steps)
     problems.raise_if_any()
     return cleaning.join_columns(columns)
 
 
-def ids_of(rows: Rows, name: str) -> pa.Array:
-    """The ids as they came; null where there is no such column, as when a model serves.
+def get_ids(rows: Rows, name: str) -> pa.Array:
+    """Return the ids as they were read; null if there is no such column, as in serving.
 
     Raises:
         errors.DataError: the ids are nested values.
@@ -202,15 +206,21 @@ def ids_of(rows: Rows, name: str) -> pa.Array:
     return ids
 
 
-def _with_text(
-    block: EncodedSplit, messages: cleaning.Messages, chunker: Chunker, tokenizer: text_tokenizer.Memory
+def _log_read_problems(source: Iterable[Rows], problems: errors.ProblemLog) -> Iterator[Rows]:
+    """Yield the blocks of `source`. Read errors go to `problems`, to be reported together with those of values."""
+    with problems.kept():
+        yield from source
+
+
+def _add_text(
+    block: EncodedSplit, messages: cleaning.Messages, chunker: Chunker, tokenizer: text_tokenizer.CachedTokenizer
 ) -> EncodedSplit:
     chunks = chunker.chunk(tokenizer.encode(messages.texts), messages.counts)
     return replace(
         block,
         tokens=chunks.tokens.values,
         chunk_starts=chunks.tokens.starts,
-        row_starts=starts_of(chunks.counts),
+        row_starts=compute_starts(chunks.counts),
         dropped_tokens=chunks.dropped,
         empty_texts=int((messages.counts == 0).sum()),
     )

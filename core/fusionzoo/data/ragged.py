@@ -1,4 +1,4 @@
-"""Lists of different lengths in two flat arrays: the values of all, and where each begins."""
+"""Ragged lists: the values of all lists in one flat array, and the position where each list starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Ragged:
-    """List i is values[starts[i]:starts[i + 1]]; `starts` [lists + 1] int64 begins with 0."""
+    """Lists of different lengths. List i is values[starts[i]:starts[i + 1]]; `starts` is [lists + 1] int64."""
 
     values: np.ndarray
     starts: np.ndarray
@@ -20,32 +20,32 @@ class Ragged:
         return len(self.starts) - 1
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return (self.values[begin:end] for begin, end in pairwise(self.starts))
+        return (self.values[start:end] for start, end in pairwise(self.starts))
 
     @property
     def lengths(self) -> np.ndarray:
-        """Length of each list [lists] int64."""
+        """The length of each list, [lists] int64."""
         return np.diff(self.starts)
 
 
-def starts_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Where each of several neighbouring ranges begins, and where the last one ends [ranges + 1] int64."""
+def compute_starts(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return the start of each of several adjacent ranges, and the end of the last one, [ranges + 1] int64."""
     starts = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=starts[1:])
     return starts
 
 
-def concatenated_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The numbers start, start + 1, ... of each range, one range after the other, int64."""
+def concatenate_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the integers start, start + 1, ... of each range, one range after the other, int64."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
-    numbers: np.ndarray = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
-    return numbers
+    integers: np.ndarray = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
+    return integers
 
 
-def segment_sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Sum of each of the lists that `starts` [lists + 1] cuts the values into; 0 for an empty list."""
+def sum_segments(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Return the sum of each list that `starts` [lists + 1] delimits; 0 for an empty list."""
     running = np.zeros(len(values) + 1, values.dtype)
     np.cumsum(values, out=running[1:])
-    total: np.ndarray = running[starts[1:]] - running[starts[:-1]]  # integers wrap around, so that this is exact
+    total: np.ndarray = running[starts[1:]] - running[starts[:-1]]  # integers wrap around, so this is exact
     return total

@@ -1,4 +1,4 @@
-"""Hashes of rows by what stands in them, by which a row that stands in two splits is found."""
+"""Hashes of the content of rows, to find rows that occur in two splits."""
 
 from __future__ import annotations
 
@@ -11,46 +11,53 @@ import pyarrow.compute as pc
 
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.hashing import splitmix64
-from fusionzoo.data.reading.channel import Rows, as_text
-from fusionzoo.data.table.categories import canonical_category
+from fusionzoo.data.reading.column_text import column_as_text
+from fusionzoo.data.reading.rows import Rows
+from fusionzoo.data.table.categories import canonicalize_column
 
 if TYPE_CHECKING:
     from fusionzoo.data.encoded import EncodedSplit
 
-BYTES = 8
+DIGEST_BYTES = 8
+ROWS_PER_SEARCH = 2**20
 
 
 def compute_row_digests(settings: DataSettings, rows: Rows, numbers: list[np.ndarray]) -> np.ndarray:
-    """A hash of each row's texts, categories, numbers and label, not of its id [rows] uint64.
+    """Return a hash of each row's texts, categories, numbers and label, but not of its id, [rows] uint64.
 
-    The same in every process, and for every format that the row came in.
+    The hash is the same in every process and for every file format.
 
     Args:
-        numbers: the standardised number columns, each [rows] float32 and zero where missing, and their missing flags.
+        numbers: the standardized number columns, each [rows] float32 and zero where missing, and their missing flags.
     """
-    texts = [as_text(rows, name) for name in settings.text_columns]
-    values = [canonical_category(rows, name) for name in (*settings.cat_field_list, settings.label_name)]
-    together = pc.binary_join_element_wise(
+    texts = [column_as_text(rows, name) for name in settings.text_columns]
+    values = [canonicalize_column(rows, name) for name in (*settings.cat_field_list, settings.label_name)]
+    joined = pc.binary_join_element_wise(
         *(column.cast(pa.large_binary()) for column in [*texts, *values]),
         pa.scalar(b"\x1f", pa.large_binary()),
         null_handling="replace",
         null_replacement="\x00",
     )
-    hashes = b"".join(blake2b(row, digest_size=BYTES).digest() for row in together.to_pylist())
-    found = np.frombuffer(hashes, np.dtype("<u8")).astype(np.uint64)
+    hashes = b"".join(blake2b(row, digest_size=DIGEST_BYTES).digest() for row in joined.to_pylist())
+    digests = np.frombuffer(hashes, np.dtype("<u8")).astype(np.uint64)
     for column in numbers:
-        found = splitmix64(found ^ (column.view(np.uint32) if column.dtype == np.float32 else column).astype(np.uint64))
-    return found
+        bits = column.view(np.uint32) if column.dtype == np.float32 else column
+        digests = splitmix64(digests ^ bits.astype(np.uint64))
+    return digests
 
 
-def count_rows_seen_in_train(rows: EncodedSplit, train: EncodedSplit) -> int:
-    """How many rows stand identically in train; memory grows with `rows`, not with train."""
-    if rows.digests is None or train.digests is None:
+def count_rows_seen_in_train(split: EncodedSplit, train: EncodedSplit) -> int:
+    """Count the rows of `split` that also appear in train. Memory grows with `split`, not with train.
+
+    Raises:
+        ValueError: a split was encoded without labels, so it has no digests.
+    """
+    if split.digests is None or train.digests is None:
         raise ValueError("only a split that was encoded with labels has digests")
-    wanted = np.unique(rows.digests)
-    found = np.zeros(len(wanted), bool)
-    for start in range(0, len(train), 2**20):
-        some = train.digests[start : start + 2**20]
-        at = np.minimum(np.searchsorted(wanted, some), len(wanted) - 1)
-        found[at[wanted[at] == some]] = True
-    return int(np.isin(rows.digests, wanted[found]).sum())
+    unique_digests = np.unique(split.digests)
+    is_in_train = np.zeros(len(unique_digests), bool)
+    for start in range(0, len(train), ROWS_PER_SEARCH):
+        train_digests = train.digests[start : start + ROWS_PER_SEARCH]
+        positions = np.minimum(np.searchsorted(unique_digests, train_digests), len(unique_digests) - 1)
+        is_in_train[positions[unique_digests[positions] == train_digests]] = True
+    return int(is_in_train[np.searchsorted(unique_digests, split.digests)].sum())

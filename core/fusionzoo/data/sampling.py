@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.ragged import segment_sums, starts_of
+from fusionzoo.data.ragged import compute_starts, sum_segments
 
 PIECES = 4  # of a batch: as many groups of chunks as an encoder makes at most
 JITTER = 3  # pieces by which rows move at random among their neighbours by length, so that they meet others
@@ -87,10 +87,10 @@ class TrainingOrder:
         self._tokens = sizes.tokens
         self._plan: _Mirrored | _Bucketed
         if max_tokens is None:
-            self.beyond_budget = 0
+            self.rows_over_budget = 0
             self._plan = _Mirrored(sizes.longest, batch_size, group_by_length)
         else:
-            self.beyond_budget = int((self._tokens > max_tokens).sum())
+            self.rows_over_budget = int((self._tokens > max_tokens).sum())
             self._plan = _Bucketed(sizes, max_tokens, seed, world_size, group_by_length)
         self.steps = self._plan.steps
 
@@ -98,7 +98,7 @@ class TrainingOrder:
         """This rank's rows of each step, int64; training goes on after step k with `batches(epoch)[k:]`."""
         rng = np.random.default_rng((self._seed, epoch))
         rows, starts = self._plan.draw(rng)
-        alike = np.argsort(segment_sums(self._tokens[rows], starts), kind="stable")  # neighbours make a step
+        alike = np.argsort(sum_segments(self._tokens[rows], starts), kind="stable")  # neighbours make a step
         chosen = rng.permutation(self.steps)
         ranks = (self._rank + rng.integers(self._world_size, size=self.steps)) % self._world_size
         if self._plan.per_rank:
@@ -139,7 +139,7 @@ class _Mirrored:
                 order = rng.permutation(len(pieces))
                 batches.append(np.repeat(order, pieces[order]))
             rows = rows[np.argsort(np.concatenate(batches), kind="stable")]
-        return rows, starts_of(self._counts)
+        return rows, compute_starts(self._counts)
 
 
 class _Bucketed:
@@ -158,13 +158,13 @@ class _Bucketed:
         self.steps = -(-int(batches.sum()) // world_size)
         rows = np.bincount(bucket)
         rounds = -(-rows // batches)
-        place = np.arange(len(sizes)) - np.repeat(starts_of(rows)[:-1], rows)  # within the bucket
-        batch = place % np.repeat(batches, rows) + np.repeat(starts_of(batches)[:-1], rows)
+        place = np.arange(len(sizes)) - np.repeat(compute_starts(rows)[:-1], rows)  # within the bucket
+        batch = place % np.repeat(batches, rows) + np.repeat(compute_starts(batches)[:-1], rows)
         self._key = np.empty(len(sizes), np.int64)  # of each row: by bucket, most chunks first
         self._key[by_length] = (bucket + 1) * (sizes.chunks.max() + 1) - ordered.chunks
-        self._round = place // np.repeat(batches, rows) + np.repeat(starts_of(rounds)[:-1], rows)
+        self._round = place // np.repeat(batches, rows) + np.repeat(compute_starts(rounds)[:-1], rows)
         self._dealt = np.argsort(batch, kind="stable")
-        self._starts = starts_of(np.bincount(batch, minlength=self.steps * world_size))
+        self._starts = compute_starts(np.bincount(batch, minlength=self.steps * world_size))
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """All rows, batch after batch, and where each batch begins."""
@@ -174,7 +174,7 @@ class _Bucketed:
         return rows[self._dealt], self._starts
 
 
-def scoring_batches(
+def make_scoring_batches(
     sizes: RowSizes, batch_size: int, max_tokens: int | None = None, rank: int = 0, world_size: int = 1
 ) -> list[np.ndarray]:
     """This rank's share of the batches, int64, that one rank alone has: all rows, longest first.
@@ -196,7 +196,7 @@ def scoring_batches(
 
 def _cuts_within(sizes: RowSizes, max_tokens: int) -> list[int]:
     """Where batches of rows, ordered longest first, begin and end."""
-    before = starts_of(sizes.chunks)
+    before = compute_starts(sizes.chunks)
     cuts = [0]
     while cuts[-1] < len(sizes):
         room = before[cuts[-1]] + max_tokens // sizes.longest[cuts[-1]]
@@ -245,7 +245,7 @@ def _cheapest(ordered: RowSizes, borders: np.ndarray, steps: int) -> np.ndarray:
 
     Of the pairs of rows that share a batch, buckets / steps meet again in the next epoch. Dynamic programming.
     """
-    chunks = starts_of(ordered.chunks)[borders]
+    chunks = compute_starts(ordered.chunks)[borders]
     longest = ordered.longest[borders[1:] - 1]
     price = PRICE_OF_MEETING / steps * ordered.tokens.sum()
     cost = np.zeros(len(borders))

@@ -1,4 +1,4 @@
-"""Divide one channel into train, val and test: stratified by label, seeded, and never through a group."""
+"""Divide one channel into train, val and test: stratified by label, seeded, and without dividing a group."""
 
 from __future__ import annotations
 
@@ -12,32 +12,34 @@ import numpy as np
 import pyarrow as pa
 
 from fusionzoo import errors
-from fusionzoo.data.labels import refuse_null
-from fusionzoo.data.reading.channel import Channel, Format, PartFile, Rows
-from fusionzoo.data.table.categories import canonical_category
+from fusionzoo.data.labels import check_labels_not_null
+from fusionzoo.data.reading.channel import Channel
+from fusionzoo.data.reading.part_file import PartFile
+from fusionzoo.data.reading.rows import Rows
+from fusionzoo.data.table.categories import canonicalize_column
 
 log = logging.getLogger(__name__)
 
 TRAIN = "train"
-MOST_MISSED = 0.2  # of a share that was asked for, before a user is warned
+MAX_SHARE_DEVIATION = 0.2  # relative to the requested share; beyond it, a warning is logged
 
 
 @dataclass(frozen=True)
 class SplitPart:
-    """The rows of a channel that belong to one split. Iterating it reads them, as often as wanted."""
+    """The rows of a channel that belong to one split. Iterating over it reads them; it can be repeated."""
 
     channel: Channel
     name: str
-    side: int
-    sides: np.ndarray = field(repr=False, compare=False)  # [rows of the channel] int8, shared by its parts
+    index: int
+    assignment: np.ndarray = field(repr=False, compare=False)  # [rows of the channel] int8, index of each row's part
 
     @property
     def files(self) -> tuple[PartFile, ...]:
-        """The channel's part files, which hold the rows of the other parts, too."""
+        """The channel's part files, which hold the rows of the other parts too."""
         return self.channel.files
 
     @property
-    def format(self) -> Format:
+    def format(self) -> str:
         """The format of the channel's first part file."""
         return self.channel.format
 
@@ -47,207 +49,234 @@ class SplitPart:
         return self.channel.columns
 
     @property
-    def identity(self) -> str:
-        """A text that is the same exactly where the same rows of the channel are chosen."""
-        return hashlib.sha256(np.packbits(self.sides == self.side).tobytes()).hexdigest()
+    def selection_hash(self) -> str:
+        """A hash of which rows of the channel belong to this part."""
+        return hashlib.sha256(np.packbits(self.assignment == self.index).tobytes()).hexdigest()
 
     def __iter__(self) -> Iterator[Rows]:
-        """The part's rows, in the channel's order.
+        """Yield the rows of the part, in the channel's order.
 
         Raises:
-            errors.DataError: as the channel does; or it has other rows than when it was divided.
+            errors.DataError: the channel cannot be read, or its number of rows has changed since it was divided.
         """
-        at = 0
+        end = 0
         for rows in self.channel:
-            sides = self.sides[at : at + len(rows)]
-            at += len(rows)
-            if at > len(self.sides):
+            assignment = self.assignment[end : end + len(rows)]
+            end += len(rows)
+            if end > len(self.assignment):
                 break
-            chosen = sides == self.side
-            if chosen.any():
-                yield rows.where(chosen)
-        if at != len(self.sides):
+            mask = assignment == self.index
+            if mask.any():
+                yield rows.filter(mask)
+        if end != len(self.assignment):
             raise errors.DataError([errors.channel_changed(self.channel.name)])
 
 
 def split_channel(
-    channel: Channel, shares: Mapping[str, float], label: str, seed: int, group: str | None = None
+    channel: Channel, fractions: Mapping[str, float], label: str, seed: int, group: str | None = None
 ) -> dict[str, SplitPart]:
-    """`channel` as the parts "train", which gets the rest, and one for each of `shares`, such as {"val": 0.1}.
+    """Divide `channel` into one part for each of `fractions`, such as {"val": 0.1}, and "train" with the other rows.
 
-    Only the columns `label` and `group` are read, once. That takes up to 40 bytes per row and an entry per class and
-    group; the parts keep one byte per row. Their rows depend on the rows' order and the seed alone.
+    Reads only the columns `label` and `group`, once. Needs up to 40 bytes per row and an entry per class and group
+    meanwhile; the parts hold one byte per row. Which rows a part gets depends only on the order of the rows and the
+    seed.
 
-    Without a group, each class has its share of rows in each part, to within one row, but its last row stays in train.
-    With one, all rows of a group are in one part: the largest groups first, each goes where the shares of rows and of
-    classes come nearest to what was asked for; of groups of about the same size the seed decides which is first. A row
-    whose group is null is a group of its own.
+    Without a group, each part has its fraction of each class, to within one row, but the last row of a class stays in
+    train. With a group, all rows of a group are in one part: the largest groups are assigned first, each to the part
+    where the shares of rows and classes come closest to the requested ones. The seed decides the order of groups of
+    similar size. A row with a null group is a group of its own.
 
     Raises:
-        errors.DataError: the columns are not there, a label is null, or there are too few rows or groups for the
-            shares.
+        errors.DataError: a column is missing, a label is null, or there are too few rows or groups for the fractions.
     """
-    names = (TRAIN, *shares)
-    labels, groups = _read(channel, label, group)
-    random = np.random.default_rng(seed)
+    names = (TRAIN, *fractions)
+    labels, groups = _read_label_and_group_codes(channel, label, group)
+    rng = np.random.default_rng(seed)
     if groups is None:
-        sides = _by_row(labels, list(shares.values()), random)
+        assignment = _assign_rows(labels, list(fractions.values()), rng)
     else:
-        sides = _by_group(labels, groups, list(shares.values()), random)
-    _check(channel.name, sides, shares, group, groups)
-    return {name: SplitPart(channel, name, side, sides) for side, name in enumerate(names)}
+        assignment = _assign_groups(labels, groups, list(fractions.values()), rng)
+    _check_part_sizes(channel.name, assignment, fractions, group, groups)
+    return {name: SplitPart(channel, name, index, assignment) for index, name in enumerate(names)}
 
 
 # --- reading
 
 
-class _Codes:
-    """Numbers for a column's values, in the order in which they come; canonical text, so that "3" and 3.0 are one."""
+class _CodeBuilder:
+    """Integer codes for the values of a column, in order of first occurrence."""
 
     def __init__(self) -> None:
-        self._numbers: dict[str | None, int] = {}
+        self._code_of_value: dict[str | None, int] = {}
         self._blocks: list[np.ndarray] = []
 
     def add(self, text: pa.Array) -> None:
-        """Number a block; null has a number, too."""
+        """Add a block of canonical values, in which "3" and 3.0 are the same. Null has a code too."""
         encoded = text.dictionary_encode("encode")
-        own = [self._numbers.setdefault(value, len(self._numbers)) for value in encoded.dictionary.to_pylist()]
-        self._blocks.append(np.array(own, np.int32)[encoded.indices.to_numpy()])
+        codes = [
+            self._code_of_value.setdefault(value, len(self._code_of_value)) for value in encoded.dictionary.to_pylist()
+        ]
+        self._blocks.append(np.array(codes, np.int32)[encoded.indices.to_numpy()])
 
-    def all(self) -> np.ndarray:
-        """[rows] int32."""
+    def codes(self) -> np.ndarray:
+        """Return the code of each row, [rows] int32."""
         return np.concatenate([np.zeros(0, np.int32), *self._blocks])
 
-    def each_null_apart(self) -> np.ndarray:
-        """[rows] int32, each null with a number of its own."""
-        codes = self.all()
-        null = codes == self._numbers.get(None, -1)
-        codes[null] = len(self._numbers) + np.arange(null.sum(), dtype=np.int32)
+    def codes_with_distinct_nulls(self) -> np.ndarray:
+        """Return the code of each row, [rows] int32; each null has a code of its own."""
+        codes = self.codes()
+        is_null = codes == self._code_of_value.get(None, -1)
+        codes[is_null] = len(self._code_of_value) + np.arange(is_null.sum(), dtype=np.int32)
         return codes
 
 
-def _read(channel: Channel, label: str, group: str | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Each row's class, and its group where there is one, as numbers [rows] int32."""
+def _read_label_and_group_codes(
+    channel: Channel, label: str, group: str | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the code of each row's class, and of its group if there is one, [rows] int32."""
     columns = dict.fromkeys([label] if group is None else [label, group])
-    labels, groups, problems = _Codes(), _Codes(), errors.ProblemLog()
+    labels, groups, problems = _CodeBuilder(), _CodeBuilder(), errors.ProblemLog()
     with problems.kept():
         for rows in channel.with_columns(list(columns)):
             with problems.kept():
-                text = canonical_category(rows, label)
-                refuse_null(rows, label, text)
+                text = canonicalize_column(rows, label)
+                check_labels_not_null(rows, label, text)
                 labels.add(text)
             if group is not None:
                 with problems.kept():
-                    groups.add(canonical_category(rows, group))
+                    groups.add(canonicalize_column(rows, group))
     problems.raise_if_any()
-    found = labels.all()
-    if not len(found):
+    label_codes = labels.codes()
+    if not len(label_codes):
         raise errors.DataError([errors.no_rows(channel.name)])
-    return found, None if group is None else groups.each_null_apart()
+    return label_codes, None if group is None else groups.codes_with_distinct_nulls()
 
 
-# --- rows apart
+# --- assignment of single rows
 
 
-def _by_row(labels: np.ndarray, shares: Sequence[float], random: np.random.Generator) -> np.ndarray:
-    """Each row's side [rows] int8: in each class, a random order is cut where the quotas say."""
-    quotas = _quotas(np.bincount(labels), shares, random)
-    all_sides = np.arange(quotas.shape[1], dtype=np.int8)
-    class_after_class = np.lexsort((random.random(len(labels)), labels))
-    sides = np.empty(len(labels), np.int8)
-    sides[class_after_class] = np.repeat(np.tile(all_sides, len(quotas)), quotas.ravel())
-    return sides
+def _assign_rows(labels: np.ndarray, fractions: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+    """Return the part of each row, [rows] int8: the rows of each class, in random order, are cut by the quotas."""
+    quotas = _compute_quotas(np.bincount(labels), fractions, rng)
+    part_indices = np.arange(quotas.shape[1], dtype=np.int8)
+    class_by_class = np.lexsort((rng.random(len(labels)), labels))
+    assignment = np.empty(len(labels), np.int8)
+    assignment[class_by_class] = np.repeat(np.tile(part_indices, len(quotas)), quotas.ravel())
+    return assignment
 
 
-def _quotas(per_class: np.ndarray, shares: Sequence[float], random: np.random.Generator) -> np.ndarray:
-    """Rows of each class on each side, [classes, train and shares] int64: the method of the largest remainder."""
-    wanted = np.round(per_class[:, None] * np.array([0.0, *shares]), 6)  # 0.29 * 100 is a little less than 29
-    quotas: np.ndarray = np.floor(wanted).astype(np.int64)
-    room = per_class - quotas.sum(axis=1) - 1
-    for side, share in enumerate(shares, start=1):
-        remainders = wanted[:, side] - quotas[:, side]
-        missing = floor(per_class.sum() * share + 0.5) - quotas[:, side].sum()
-        order = np.lexsort((random.random(len(room)), -per_class, -remainders))
-        more = order[(room[order] > 0) & (remainders[order] > 0)][: max(0, missing)]
-        quotas[more, side] += 1
-        room[more] -= 1
-    quotas[:, 0] = per_class - quotas.sum(axis=1)
+def _compute_quotas(rows_per_class: np.ndarray, fractions: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+    """Return the rows of each class in each part, [classes, parts] int64, by the largest remainder method."""
+    exact = np.round(rows_per_class[:, None] * np.array([0.0, *fractions]), 6)  # 0.29 * 100 is slightly below 29
+    quotas: np.ndarray = np.floor(exact).astype(np.int64)
+    available = rows_per_class - quotas.sum(axis=1) - 1
+    for part, fraction in enumerate(fractions, start=1):
+        remainders = exact[:, part] - quotas[:, part]
+        missing = floor(rows_per_class.sum() * fraction + 0.5) - quotas[:, part].sum()
+        order = np.lexsort((rng.random(len(available)), -rows_per_class, -remainders))
+        rounded_up = order[(available[order] > 0) & (remainders[order] > 0)][: max(0, missing)]
+        quotas[rounded_up, part] += 1
+        available[rounded_up] -= 1
+    quotas[:, 0] = rows_per_class - quotas.sum(axis=1)
     return quotas
 
 
-# --- groups whole
+# --- assignment of whole groups
 
 
-def _by_group(
-    labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], random: np.random.Generator
+@dataclass(frozen=True)
+class _GroupCounts:
+    """Rows of each class in each group: group g has `counts[starts[g]:starts[g + 1]]` rows of these `classes`."""
+
+    starts: Sequence[int]
+    classes: Sequence[int]
+    counts: Sequence[int]
+
+    def of_group(self, group: int) -> list[tuple[int, int]]:
+        """Return the classes of a group with their number of rows."""
+        return [(self.classes[i], self.counts[i]) for i in range(self.starts[group], self.starts[group + 1])]
+
+
+def _assign_groups(
+    labels: np.ndarray, groups: np.ndarray, fractions: Sequence[float], rng: np.random.Generator
 ) -> np.ndarray:
-    """Each row's side: greedy over groups, the largest and most uneven first, as scikit-learn's StratifiedGroupKFold.
+    """Return the part of each row, [rows] int8. Greedy, like scikit-learn's StratifiedGroupKFold.
 
-    A group goes to the side where the squared deviations from the wanted rows of each class, and of all together,
-    each divided by what is wanted, grow least: chi-square, and with one class Sainte-Lague's method of seats.
+    The largest and most uneven groups come first. A group goes to the part where the squared deviations from the
+    requested rows of each class and of all classes together, each divided by the requested number, grow least:
+    chi-square, and with one class the Sainte-Laguë method.
     """
-    per_class = np.bincount(labels)
-    cells, counts = np.unique(groups.astype(np.int64) * len(per_class) + labels, return_counts=True)
-    owners, classes = np.divmod(cells, len(per_class))
-    starts = np.searchsorted(owners, np.arange(owners[-1] + 2)).tolist()
+    rows_per_class = np.bincount(labels)
+    cells, counts = np.unique(groups.astype(np.int64) * len(rows_per_class) + labels, return_counts=True)
+    owners, classes = np.divmod(cells, len(rows_per_class))
+    starts = np.searchsorted(owners, np.arange(owners[-1] + 2))
     sizes = np.bincount(owners, counts.astype(np.float64) ** 2)
-    order = np.lexsort((random.random(len(sizes)), -np.floor(np.log2(np.maximum(sizes, 1)))))
-    sides = _greedy(order.tolist(), starts, classes.tolist(), counts.tolist(), per_class.tolist(), shares)
-    by_row: np.ndarray = sides[groups]
-    return by_row
+    order = np.lexsort((rng.random(len(sizes)), -np.floor(np.log2(np.maximum(sizes, 1)))))
+    group_counts = _GroupCounts(starts.tolist(), classes.tolist(), counts.tolist())
+    part_of_group = _assign_greedily(order.tolist(), group_counts, rows_per_class.tolist(), fractions)
+    assignment: np.ndarray = part_of_group[groups]
+    return assignment
 
 
-def _greedy(
-    order: Sequence[int],
-    starts: Sequence[int],
-    classes: Sequence[int],
-    counts: Sequence[int],
-    per_class: Sequence[int],
-    shares: Sequence[float],
+def _assign_greedily(
+    order: Sequence[int], group_counts: _GroupCounts, rows_per_class: Sequence[int], fractions: Sequence[float]
 ) -> np.ndarray:
-    """Each group's side [groups] int8; group g holds `counts[starts[g]:starts[g + 1]]` rows of these `classes`."""
-    weights = [1 / share for share in (1 - sum(shares), *shares)]
-    placed = [[0] * len(per_class) for _ in weights]
+    """Return the part of each group, [groups] int8. Groups are assigned in this order."""
+    weights = [1 / fraction for fraction in (1 - sum(fractions), *fractions)]
+    assigned = [[0] * len(rows_per_class) for _ in weights]
     totals = [0] * len(weights)
-    left = list(per_class)  # rows of each class that are in train or may still come there
-    rows = sum(per_class)
-    sides = np.zeros(len(order), np.int8)
+    available = list(rows_per_class)  # rows of each class that are in train or not assigned yet
+    row_count = sum(rows_per_class)
+    part_of_group = np.zeros(len(order), np.int8)
     for group in order:
-        held = [(classes[i], counts[i]) for i in range(starts[group], starts[group + 1])]
-        size = sum(count for _, count in held)
+        class_counts = group_counts.of_group(group)
+        size = sum(count for _, count in class_counts)
         best = 0
-        if all(left[c] > count for c, count in held):
+        if all(available[c] > count for c, count in class_counts):
             costs = []
-            for weight, own, total in zip(weights, placed, totals, strict=True):
-                uneven = sum(count * (2 * own[c] + count) / per_class[c] for c, count in held)
-                costs.append(weight * (uneven + size * (2 * total + size) / rows))
+            for weight, part_rows, total in zip(weights, assigned, totals, strict=True):
+                class_cost = sum(count * (2 * part_rows[c] + count) / rows_per_class[c] for c, count in class_counts)
+                costs.append(weight * (class_cost + size * (2 * total + size) / row_count))
             best = costs.index(min(costs))
-        for c, count in held:
-            placed[best][c] += count
+        for c, count in class_counts:
+            assigned[best][c] += count
             if best:
-                left[c] -= count
+                available[c] -= count
         totals[best] += size
-        sides[group] = best
-    return sides
+        part_of_group[group] = best
+    return part_of_group
 
 
 # --- checks
 
 
-def _check(
-    name: str, sides: np.ndarray, shares: Mapping[str, float], group: str | None, groups: np.ndarray | None
+def _check_part_sizes(
+    name: str,
+    assignment: np.ndarray,
+    fractions: Mapping[str, float],
+    group: str | None,
+    groups: np.ndarray | None,
 ) -> None:
-    """Refuse a part without rows, and warn of one that is much larger or smaller than was asked for."""
-    found = np.bincount(sides, minlength=len(shares) + 1).tolist()
+    """Raise errors.DataError for a part without rows; warn of a part much larger or smaller than requested."""
+    part_rows = np.bincount(assignment, minlength=len(fractions) + 1).tolist()
+    total = len(assignment)
     problems: list[errors.Problem] = []
-    for (part, share), rows in zip(shares.items(), found[1:], strict=True):
+    for (part, fraction), rows in zip(fractions.items(), part_rows[1:], strict=True):
         if rows:
-            if abs(rows - share * len(sides)) > MOST_MISSED * share * len(sides):
-                log.warning(errors.share_missed(part, share, rows, len(sides), group))
+            if abs(rows - fraction * total) > MAX_SHARE_DEVIATION * fraction * total:
+                _warn_share_missed(part, fraction, rows, total, group)
         elif group is None or groups is None:
-            problems.append(errors.no_row_for_part(name, part, share, len(sides)))
+            problems.append(errors.no_row_for_part(name, part, fraction, total))
         else:
             sizes = np.unique(groups, return_counts=True)[1].tolist()
-            problems.append(errors.no_group_for_part(name, part, share, len(sides), group, sizes))
+            problems.append(errors.no_group_for_part(name, part, fraction, total, group, sizes))
     if problems:
         raise errors.DataError(problems)
+
+
+def _warn_share_missed(part: str, fraction: float, rows: int, total: int, group: str | None) -> None:
+    reason = "each class keeps a row in train" if group is None else f"rows of the same '{group}' stay together"
+    log.warning(
+        "%s has %d of %d rows (%.1f %%) instead of %.1f %% as set by %s_fraction, because %s.",
+        *(part, rows, total, 100 * rows / total, 100 * fraction, part, reason),
+    )

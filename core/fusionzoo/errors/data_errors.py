@@ -116,11 +116,6 @@ def no_group_for_part(name: str, part: str, share: float, rows: int, group: str,
     )
 
 
-def share_missed(part: str, share: float, found: int, rows: int, group: str | None) -> str:
-    why = "each class keeps a row in train" if group is None else f"rows of the same '{group}' stay together"
-    return f"{part} has {found} of {rows} rows, {found / rows:.1%}, and not {share:.1%} as {part}_fraction asks: {why}."
-
-
 def part_of_unknown_type(name: str, suffixes: Sequence[str]) -> Problem:
     return Problem(name, "its name does not say what it is", f"use one of {', '.join(suffixes)}, each also with .gz")
 
@@ -203,45 +198,6 @@ def column_without_numbers(name: str, column: str, kind: str, is_category: bool)
     return Problem(f"{name}, column '{column}'", f"it holds {kind}, not numbers", remedy)
 
 
-def number_without_values(column: str) -> str:
-    return f"Number column '{column}' has no value in train: only its absence can be used."
-
-
-def number_not_clipped(column: str, quartile: float) -> str:
-    return f"Number column '{column}' is not clipped: its quartiles in train are both {quartile:g}."
-
-
-def column_tells_label(column: str, label: str, share: float, rows: int) -> str:
-    return (
-        f"Column '{column}' alone tells '{label}' nearly perfectly: it takes away {share:.1%} of the errors of always "
-        f"guessing the commonest class (judged on {rows:,} rows of train). Leave it out if it is not known when the "
-        "model is used."
-    )
-
-
-def no_category(column: str, distinct: int, values: int, words: float) -> str:
-    what, remedy = "an id", "leave it out"
-    if words >= 3:
-        what, remedy = "free text", "name it in text_name instead"
-    return (
-        f"Category column '{column}' looks like {what}: {distinct:,} of {values:,} values of train that were looked at "
-        f"differ, with {words:.1f} words each. Nothing is learned from values that hardly ever come again: {remedy}."
-    )
-
-
-def text_without_values(column: str) -> str:
-    return f"Text column '{column}' has no text in train: leave it out, or check text_name."
-
-
-def few_texts(column: str, distinct: int, texts: int) -> str:
-    if distinct == 1:
-        return f"Text column '{column}' holds one text only, in {texts:,} rows of train: leave it out."
-    return (
-        f"Text column '{column}' looks like a category: it has only {distinct} different texts in {texts:,} rows of "
-        "train. Name it in cat_field_list instead, unless later rows will hold other texts."
-    )
-
-
 def no_text(columns: Sequence[str]) -> Problem:
     return Problem(f"train, column {quoted(columns)}", "no row has any text", "check text_name and the cleaning steps")
 
@@ -296,10 +252,6 @@ def labels_outside_classes(
 ) -> Problem:
     seen = ", ".join(f"'{label}' (first {first_row[label]})" for label in extra[:10])
     return Problem(f"train, column '{column}'", f"not in `classes` ({quoted(classes)}): {seen}", "mend either")
-
-
-def class_without_rows(column: str, absent: Sequence[object]) -> str:
-    return f"No row of train has {column} = {quoted(absent)}: the model cannot learn it."
 
 
 class TokenizerError(ZooError):
@@ -383,18 +335,6 @@ class CacheError(ZooError):
     def damaged_at_once(cls, entry: Path) -> CacheError:
         """An entry that was just written does not read back."""
         return cls(entry, ValueError("what was written does not read back; the disk may be failing"))
-
-
-def cache_damaged(entry: Path, cause: str) -> str:
-    return f"The cache entry {entry} is damaged ({cause}): it is made anew."
-
-
-def cache_unused(cause: CacheError, split: str, size: int) -> str:
-    reason, remedy = cause.parts
-    return (
-        f"{reason} The encoded split '{split}' is kept in memory instead ({size / 2**20:,.0f} MB in each process of "
-        f"this host), and the next job encodes it again. {remedy}"
-    )
 
 
 class DemoFolderError(ZooError):

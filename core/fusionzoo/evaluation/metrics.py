@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fusionzoo import errors
-from fusionzoo.data.labels import Label, label_key
+from fusionzoo.data.labels import Label, canonical_label
 
 Metrics = dict[str, float | None]
 
@@ -84,7 +84,7 @@ def per_class_metrics(
     Args:
         y_true: class indices [rows], integers.
         probabilities: [rows, classes].
-        classes: the labels in the order of the indices; they become keys by `fusionzoo.data.labels.label_key`.
+        classes: the labels in the order of the indices; they become keys by `fusionzoo.data.labels.canonical_label`.
 
     Raises:
         errors.ScoresError: as `classification_metrics`, or `classes` are not as many, or two have one text.
@@ -125,7 +125,7 @@ def class_names(classes: Sequence[Label], count: int) -> list[str]:
     Raises:
         errors.ScoresError: they are not `count`, or two of them have one text.
     """
-    names = [label_key(label) for label in classes]
+    names = [canonical_label(label) for label in classes]
     if len(names) != count:
         raise errors.ScoresError.other_class_count(len(names), count)
     if len(set(names)) < count:

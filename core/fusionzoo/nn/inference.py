@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.sampling import RowSizes, scoring_batches
+from fusionzoo.data.sampling import RowSizes, make_scoring_batches
 from fusionzoo.nn.schema import Batch, ModelOutput
 
 
@@ -30,7 +30,7 @@ def predict_proba(
     With `max_tokens`, a batch has as many rows as stay within it, whatever `batch_size` is.
     """
     rows = np.arange(len(split)) if rows is None else rows
-    order = scoring_batches(RowSizes.of(split).take(rows), batch_size, max_tokens)
+    order = make_scoring_batches(RowSizes.of(split).take(rows), batch_size, max_tokens)
     parts = predict_batches(model, split, [rows[chosen] for chosen in order])
     values = np.concatenate([part for _, part in parts])
     scores = np.empty_like(values)

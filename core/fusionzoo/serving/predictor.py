@@ -11,8 +11,8 @@ import numpy as np
 from fusionzoo.artifacts.file_names import ONNX_FILE
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.preprocessor import Preprocessor
-from fusionzoo.data.reading import channel
-from fusionzoo.data.sampling import RowSizes, scoring_batches
+from fusionzoo.data.reading.rows import Rows, rows_from_records
+from fusionzoo.data.sampling import RowSizes, make_scoring_batches
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -52,17 +52,17 @@ class Predictor:
 
     def predict_records(self, records: Sequence[Mapping[str, Any]], batch_size: int = 64) -> np.ndarray:
         """Probabilities [rows, classes] float32 of rows given as mappings of plain values; an absent key is missing."""
-        return self.predict([channel.from_records(records, self.columns)], batch_size)
+        return self.predict([rows_from_records(records, self.columns)], batch_size)
 
-    def predict(self, rows: Iterable[channel.Rows], batch_size: int = 64) -> np.ndarray:
+    def predict(self, rows: Iterable[Rows], batch_size: int = 64) -> np.ndarray:
         """Probabilities [rows, classes] float32 of raw rows, such as an open channel, in their order.
 
         Raises:
             fusionzoo.errors.DataError: values that cannot be encoded, with the rows where they stand.
         """
-        split = self.preprocessor.encode(rows, "rows", labelled=False)
+        split = self.preprocessor.encode(rows, "rows", labeled=False)
         scores = np.empty((len(split), len(self.classes)), np.float32)
-        for chosen in scoring_batches(RowSizes.of(split), batch_size):
+        for chosen in make_scoring_batches(RowSizes.of(split), batch_size):
             scores[chosen] = self._run(split, chosen)
         return scores
 

@@ -17,7 +17,7 @@ from fusionzoo import errors
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.hashing import splitmix64
 from fusionzoo.data.modality_dropout import drop_table, drop_text
-from fusionzoo.data.sampling import RowSizes, TrainingOrder, scoring_batches
+from fusionzoo.data.sampling import RowSizes, TrainingOrder, make_scoring_batches
 from fusionzoo.data.table.categories import MISSING, UNKNOWN
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
@@ -71,8 +71,8 @@ class SplitsDataModule(LightningDataModule):
             world_size=world_size,
         )
         self.order, self._order = order, _Epochs(order)
-        if budget is not None and order.beyond_budget and rank == 0:
-            log.warning(errors.rows_beyond_budget(order.beyond_budget, int(sizes.tokens.max()), budget))
+        if budget is not None and order.rows_over_budget and rank == 0:
+            log.warning(errors.rows_beyond_budget(order.rows_over_budget, int(sizes.tokens.max()), budget))
 
     @property
     def steps(self) -> int:
@@ -87,7 +87,7 @@ class SplitsDataModule(LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         job = self.settings
         sizes = RowSizes.of(self.val)
-        batches = scoring_batches(sizes, job.batch_size, job.max_batch_tokens, self.rank, self.world_size)
+        batches = make_scoring_batches(sizes, job.batch_size, job.max_batch_tokens, self.rank, self.world_size)
         return _Loader(_Batches(self.val, features=self.features.get("val")), [(0, rows) for rows in batches])
 
     def state_dict(self) -> dict[str, int]:

@@ -65,7 +65,7 @@ def train(
     check_processes(paths, job, world)
     whose = fingerprint.fingerprint_settings(architecture, precision.decide_precision(job).precision)
     earlier = collectives.broadcast_from_first(lambda: find_earlier_run(paths, whose))
-    data = prepare_data(paths, architecture)
+    data = prepare_data(paths, architecture, world)
     phases.begin(BUILD)
     resume_point.seed_everything(job.seed)
     built = architecture.build(data.spec, pretrained=True)

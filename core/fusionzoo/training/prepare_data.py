@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from fusionzoo.artifacts.predictions import prediction_columns
 from fusionzoo.data import encoding, splitting
 from fusionzoo.data.cache import Cache
 from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.data.hashing import hash_files
 from fusionzoo.data.labels import Label
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.reading.channel import Channel, open_channel
@@ -24,6 +27,8 @@ from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import optimizers
+from fusionzoo.training.distributed import collectives
+from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +48,7 @@ class TrainingData:
         return InputSpec.from_preprocessor(self.preprocessor)
 
 
-def prepare_data(paths: Paths, architecture: Architecture) -> TrainingData:
+def prepare_data(paths: Paths, architecture: Architecture, world: World = SINGLE_PROCESS) -> TrainingData:
     """Open the channels, fit on train alone, encode every split, and check what only the data can tell."""
     settings, job = architecture.data_settings, architecture.job
     channels = open_channels(paths, job, settings.columns)
@@ -53,13 +58,20 @@ def prepare_data(paths: Paths, architecture: Architecture) -> TrainingData:
             steps = optimizers.steps_per_epoch(-(-rows // job.batch_size), job)
             parsing.check_warmup(job, steps * job.max_epochs)
 
-    encoded = encoding.encode_channels(settings, channels, make_cache(paths, job), job.seed, check)
+    encoded = encoding.encode_channels(
+        settings, channels, make_cache(paths, job), job.seed, check, partial(_hash_files_once_per_host, world)
+    )
     for warning in encoded.warnings:
         log.warning(warning)
     for name, split in encoded.splits.items():
         log_split(name, split, encoded.splits["train"])
     check_splits(encoded.splits, architecture, encoded.preprocessor.labels.classes)
-    return TrainingData(encoded.preprocessor, encoded.splits, channels, encoded.contents)
+    return TrainingData(encoded.preprocessor, encoded.splits, channels, encoded.content_hashes)
+
+
+def _hash_files_once_per_host(world: World, files: Sequence[Path]) -> Mapping[Path, str]:
+    """Return the SHA-256 of each file. Only one process of each host reads the files."""
+    return collectives.run_once_per_host(world, lambda: hash_files(files))
 
 
 def make_cache(paths: Paths, job: JobSettings) -> Cache:

@@ -1,0 +1,1 @@
+"""The table of a row: category columns to ids (`categories`) and number columns to standardized values (`numbers`)."""

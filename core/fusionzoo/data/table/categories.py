@@ -1,4 +1,4 @@
-"""Categories to ids: 0 is MISSING, 1 is UNKNOWN (rare in train, or never seen there), 2.. are values."""
+"""Category columns to ids: 0 is MISSING, 1 is UNKNOWN (rare in train, or never seen there), values start at 2."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusionzoo import errors
-from fusionzoo.data.reading.channel import Rows, as_text
+from fusionzoo.data.reading.column_text import column_as_text
+from fusionzoo.data.reading.rows import Rows
 
 MISSING, UNKNOWN = 0, 1
-MOST_CATEGORIES = 2_000_000  # in one column; counting them takes some 150 bytes each
-FORMS = ((r"^(-?[0-9]+)\.0+$", r"\1"), (r"^-0$", "0"), (r"^(?i:true)$", "True"), (r"^(?i:false)$", "False"))
+FIRST_VALUE_ID = 2
+MAX_CATEGORIES = 2_000_000  # per column; counting them needs about 150 bytes each
+# Patterns and replacements: whole numbers without decimal point, no negative zero, and capitalized booleans.
+CANONICAL_FORMS = ((r"^(-?[0-9]+)\.0+$", r"\1"), (r"^-0$", "0"), (r"^(?i:true)$", "True"), (r"^(?i:false)$", "False"))
 
 
 @dataclass(frozen=True)
 class CategoryEncoder:
-    """One category column: its values in the order of their ids, from 2 on."""
+    """One category column: its values in the order of their ids, which start at 2."""
 
     name: str
     values: tuple[str, ...]
@@ -28,48 +31,48 @@ class CategoryEncoder:
     @property
     def cardinality(self) -> int:
         """Number of ids: values, MISSING and UNKNOWN."""
-        return len(self.values) + 2
+        return len(self.values) + FIRST_VALUE_ID
 
     def encode(self, rows: Rows) -> np.ndarray:
-        """Ids [rows] int64.
+        """Return ids, [rows] int64.
 
         Raises:
             errors.DataError: the column holds lists or other nested values.
         """
-        text = canonical_category(rows, self.name)
-        index = pc.index_in(text, value_set=pa.array(self.values, pa.string()))
-        ids = pc.add(pc.fill_null(index.cast(pa.int64()), UNKNOWN - 2), 2).to_numpy(zero_copy_only=False)
+        text = canonicalize_column(rows, self.name)
+        index = pc.index_in(text, value_set=pa.array(self.values, pa.string())).cast(pa.int64())
+        ids = pc.add(pc.fill_null(index, UNKNOWN - FIRST_VALUE_ID), FIRST_VALUE_ID).to_numpy(zero_copy_only=False)
         return np.where(text.is_null().to_numpy(zero_copy_only=False), MISSING, ids)
 
 
-def canonical_category(rows: Rows, column: str) -> pa.Array:
-    """A column's values as text, the same from every format: 3, 3.0 and "3.0" are "3"; null and "" are null.
+def canonicalize_column(rows: Rows, column: str) -> pa.Array:
+    """Return the values of a column as text that is the same for every file format.
 
-    Truth values are True and False, however a format writes them.
+    3, 3.0 and "3.0" become "3"; null and "" become null; booleans become True and False in any notation.
 
     Raises:
         errors.DataError: the values are nested.
     """
-    text = as_text(rows, column)
-    for pattern, form in FORMS:
-        text = pc.replace_substring_regex(text, pattern, form)
+    text = column_as_text(rows, column)
+    for pattern, replacement in CANONICAL_FORMS:
+        text = pc.replace_substring_regex(text, pattern, replacement)
     return text
 
 
-def count(counter: Counter[str], values: pa.Array, column: str) -> None:
-    """Add a block's canonical values to the running counts of a column.
+def count_categories(counter: Counter[str], values: pa.Array, column: str) -> None:
+    """Add a block of canonical values to the running counts of a column.
 
     Raises:
-        errors.DataError: there are more than `MOST_CATEGORIES` different ones.
+        errors.DataError: the column has more than `MAX_CATEGORIES` distinct values.
     """
     for entry in pc.value_counts(values.drop_null()).to_pylist():
         counter[entry["values"]] += entry["counts"]
-    if len(counter) > MOST_CATEGORIES:
+    if len(counter) > MAX_CATEGORIES:
         counter.clear()
-        raise errors.DataError([errors.too_many_categories(column, MOST_CATEGORIES)])
+        raise errors.DataError([errors.too_many_categories(column, MAX_CATEGORIES)])
 
 
-def fit(name: str, counts: Mapping[str, int], min_count: int) -> CategoryEncoder:
-    """An encoder over the values that occur at least `min_count` times, most frequent first, ties by text."""
-    kept = [value for value, number in counts.items() if number >= min_count]
-    return CategoryEncoder(name, tuple(sorted(kept, key=lambda value: (-counts[value], value))))
+def fit_category_encoder(name: str, counts: Mapping[str, int], min_count: int) -> CategoryEncoder:
+    """Return an encoder of the values that occur at least `min_count` times, most frequent first, ties by text."""
+    frequent = [value for value, count in counts.items() if count >= min_count]
+    return CategoryEncoder(name, tuple(sorted(frequent, key=lambda value: (-counts[value], value))))

@@ -1,0 +1,2 @@
+"""The text of a row: cleaned and divided into messages (`cleaning`), tokenized (`text_tokenizer`), divided into chunks
+(`chunking`); and vectors for the vocabulary of tokenizer `word` (`word_vectors`)."""

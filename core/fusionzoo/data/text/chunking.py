@@ -1,4 +1,4 @@
-"""Cut rows' messages into chunks of at most so many tokens; no token is lost below the cap on chunks."""
+"""Divide the messages of rows into chunks of bounded length. No token is lost up to the maximum number of chunks."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from itertools import pairwise
 import numpy as np
 
 from fusionzoo.data.data_settings import ChunkKeep
-from fusionzoo.data.ragged import Ragged, concatenated_ranges, starts_of
+from fusionzoo.data.ragged import Ragged, compute_starts, concatenate_ranges
 
 
 @dataclass(frozen=True)
 class Chunks:
     """The chunks of a block of rows, one row after the other."""
 
-    tokens: Ragged  # one list per chunk, special tokens included; int32
-    counts: np.ndarray  # [rows] int64: chunks of each row, at least one
-    dropped: int  # tokens of text that the cap dropped
+    tokens: Ragged  # one list per chunk, int32, special tokens included
+    counts: np.ndarray  # [rows] int64, chunks of each row, at least one
+    dropped: int  # tokens of text beyond the maximum number of chunks
 
 
 @dataclass(frozen=True)
 class Chunker:
-    """How chunks are built: `prefix` and `suffix` are the special tokens around each; all counts include them.
+    """Builds chunks. `prefix` and `suffix` are the special tokens around each chunk; all lengths include them.
 
     Raises:
         ValueError: the special tokens leave no room for text.
@@ -33,83 +33,84 @@ class Chunker:
     max_chunks: int | None
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
-    empty: int  # stands for an empty text where there are no special tokens, so that each chunk has a token
+    empty_id: int  # the token of an empty text if there are no special tokens, so that each chunk has a token
     keep: ChunkKeep = "head"
 
     def __post_init__(self) -> None:
-        if self.room < 1:
+        if self.max_text_tokens < 1:
             raise ValueError(f"chunks of {self.max_tokens} tokens have no room for text")
 
     @property
-    def room(self) -> int:
-        """Tokens of text that a chunk can hold."""
+    def max_text_tokens(self) -> int:
+        """Tokens of text that fit in a chunk."""
         return self.max_tokens - len(self.prefix) - len(self.suffix)
 
     @property
     def empty_text(self) -> np.ndarray:
-        """The tokens [length] int32 of the one chunk of an empty text."""
+        """The tokens, [length] int32, of the single chunk of an empty text."""
         return self.chunk(Ragged(np.zeros(0, np.int32), np.zeros(1, np.int64)), np.zeros(1, np.int64)).tokens.values
 
     def chunk(self, messages: Ragged, counts: np.ndarray) -> Chunks:
-        """The chunks of rows.
+        """Return the chunks of rows.
 
-        Messages stay whole where they fit a chunk; a longer one begins a chunk of its own and is split.
+        A message that fits in a chunk is not divided. A longer one starts a new chunk and is divided.
 
         Args:
-            messages: tokens of every message, row after row.
-            counts: [rows], how many of the messages are each row's.
+            messages: tokens of all messages, row after row.
+            counts: [rows], the number of messages of each row.
         """
-        first_message = starts_of(counts)
+        first_message = compute_starts(counts)
         first_token = messages.starts[first_message]
         starts, lengths = first_token[:-1], np.diff(first_token)
-        pieces = np.ones(len(counts), np.int64)
+        chunk_counts = np.ones(len(counts), np.int64)
         dropped = 0
-        long = np.flatnonzero(lengths > self.room)
-        if len(long):
-            kept_starts, kept_lengths = [], []
+        long_rows = np.flatnonzero(lengths > self.max_text_tokens)
+        if len(long_rows):
+            long_starts, long_lengths = [], []
             message_lengths = messages.lengths
-            for row in long:
-                cuts = self.cut(message_lengths[first_message[row] : first_message[row + 1]].tolist())
-                kept = self._kept(cuts)
-                dropped += int(lengths[row]) - sum(end - begin for begin, end in kept)
-                pieces[row] = len(kept)
-                kept_starts += [int(starts[row]) + begin for begin, _ in kept]
-                kept_lengths += [end - begin for begin, end in kept]
-            is_long = np.repeat(lengths > self.room, pieces)
-            starts, lengths = np.repeat(starts, pieces), np.repeat(lengths, pieces)
-            starts[is_long], lengths[is_long] = kept_starts, kept_lengths
-        return Chunks(self._with_special(messages.values, starts, lengths), pieces, dropped)
+            for row in long_rows:
+                ranges = self.divide(message_lengths[first_message[row] : first_message[row + 1]].tolist())
+                kept = self._keep_max_chunks(ranges)
+                dropped += int(lengths[row]) - sum(end - start for start, end in kept)
+                chunk_counts[row] = len(kept)
+                long_starts += [int(starts[row]) + start for start, _ in kept]
+                long_lengths += [end - start for start, end in kept]
+            is_long = np.repeat(lengths > self.max_text_tokens, chunk_counts)
+            starts, lengths = np.repeat(starts, chunk_counts), np.repeat(lengths, chunk_counts)
+            starts[is_long], lengths[is_long] = long_starts, long_lengths
+        return Chunks(self._add_special_tokens(messages.values, starts, lengths), chunk_counts, dropped)
 
-    def cut(self, lengths: Sequence[int]) -> list[tuple[int, int]]:
-        """Where a row with messages of these lengths is cut: begin and end of each chunk in the row's tokens."""
+    def divide(self, lengths: Sequence[int]) -> list[tuple[int, int]]:
+        """Return the start and end of each chunk among the tokens of a row with messages of these lengths."""
         ends = [0]
-        at = 0  # tokens so far; the open chunk begins at ends[-1]
+        position = 0  # tokens so far; the open chunk starts at ends[-1]
         for length in lengths:
-            if at > ends[-1] and at + length - ends[-1] > self.room:
-                ends.append(at)
-            at += length
-            while at - ends[-1] > self.room:
-                ends.append(ends[-1] + self.room)
-        if at > ends[-1]:
-            ends.append(at)
+            if position > ends[-1] and position + length - ends[-1] > self.max_text_tokens:
+                ends.append(position)
+            position += length
+            while position - ends[-1] > self.max_text_tokens:
+                ends.append(ends[-1] + self.max_text_tokens)
+        if position > ends[-1]:
+            ends.append(position)
         return list(pairwise(ends))
 
-    def _kept(self, cuts: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        if self.max_chunks is None or len(cuts) <= self.max_chunks:
-            return cuts
+    def _keep_max_chunks(self, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        if self.max_chunks is None or len(ranges) <= self.max_chunks:
+            return ranges
         first = {"head": self.max_chunks, "tail": 0, "head_tail": -(-self.max_chunks // 2)}[self.keep]
-        return cuts[:first] + cuts[len(cuts) - (self.max_chunks - first) :]
+        return ranges[:first] + ranges[len(ranges) - (self.max_chunks - first) :]
 
-    def _with_special(self, tokens: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Ragged:
-        before, after = len(self.prefix), len(self.suffix)
-        all_lengths = lengths + before + after
-        if not before + after:
+    def _add_special_tokens(self, tokens: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Ragged:
+        prefix_length, suffix_length = len(self.prefix), len(self.suffix)
+        all_lengths = lengths + prefix_length + suffix_length
+        if not prefix_length + suffix_length:
             all_lengths = np.maximum(all_lengths, 1)
-        placed = starts_of(all_lengths)
-        values = np.full(placed[-1], self.empty, np.int32)
-        values[concatenated_ranges(placed[:-1] + before, lengths)] = tokens[concatenated_ranges(starts, lengths)]
+        chunk_starts = compute_starts(all_lengths)
+        values = np.full(chunk_starts[-1], self.empty_id, np.int32)
+        text_positions = concatenate_ranges(chunk_starts[:-1] + prefix_length, lengths)
+        values[text_positions] = tokens[concatenate_ranges(starts, lengths)]
         for i, token in enumerate(self.prefix):
-            values[placed[:-1] + i] = token
+            values[chunk_starts[:-1] + i] = token
         for i, token in enumerate(self.suffix):
-            values[placed[1:] - after + i] = token
-        return Ragged(values, placed)
+            values[chunk_starts[1:] - suffix_length + i] = token
+        return Ragged(values, chunk_starts)

@@ -1,4 +1,4 @@
-"""Tokenizers: one of Hugging Face's by name or folder, or `word`, fitted on the training text. Saved as JSON."""
+"""Tokenizers: one of Hugging Face by name or folder, or `word`, which is fitted on the text of train. Saved as JSON."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from fusionzoo import errors
-from fusionzoo.data.ragged import Ragged, starts_of
+from fusionzoo.data.hashing import hash_file
+from fusionzoo.data.ragged import Ragged, compute_starts
 
-BATCH_LENGTH = 2**20  # characters that are tokenized together: what the library keeps of a token takes 150 bytes
-MOST_WORDS = 1_000_000
-LONGEST_WORD = 100  # characters, as BERT's WordPiece has it; a longer one is unknown
-REMEMBERED_BYTES = 16 * 2**20
-TOKENIZER_FILES = ("*token*.json", "config.json", "vocab*", "merges*", "*.model")  # all that decides one, no weights
-WORD = "word"
+BATCH_LENGTH = 2**20  # characters tokenized at once; the library holds about 150 bytes per token
+MAX_WORDS = 1_000_000
+MAX_WORD_LENGTH = 100  # characters, as in BERT's WordPiece; a longer word is unknown
+MAX_CACHED_BYTES = 16 * 2**20
+TOKENIZER_FILES = ("*token*.json", "config.json", "vocab*", "merges*", "*.model")  # all that define one, no weights
+WORD_TOKENIZER = "word"
 PAD_TOKEN, UNKNOWN_TOKEN = "[PAD]", "[UNK]"
 
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A tokenizer and the special tokens that it sets around a text."""
+    """A tokenizer and the special tokens that it adds around a text."""
 
     name: str
     backend: Tokenizer
     pad_id: int
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
-    empty_id: int  # stands for an empty text where prefix and suffix are empty
-    special: Mapping[int, str]  # the special tokens, which no text may become; the unknown one is not among them
+    empty_id: int  # the token of an empty text if prefix and suffix are empty
+    special: Mapping[int, str]  # special tokens, which no text is encoded as; the unknown token is not among them
 
     @property
     def vocab_size(self) -> int:
@@ -42,32 +43,32 @@ class TextTokenizer:
         return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
 
     def encode(self, texts: Sequence[str]) -> Ragged:
-        """Ids of each text, int32, no special tokens: a "[SEP]" that stands in a text is text."""
-        # Without positions in the text, which versions from 0.20 on can leave out, it is a quarter faster.
-        encode = getattr(self.backend, "encode_batch_fast", self.backend.encode_batch)
+        """Return the ids of each text, int32, without special tokens: a "[SEP]" in a text is plain text."""
+        # Since version 0.20, tokenizers can skip the offsets, which makes it a quarter faster.
+        encode_batch = getattr(self.backend, "encode_batch_fast", self.backend.encode_batch)
         parts: list[np.ndarray] = []
         lengths: list[int] = []
-        for batch in _batches(texts):
-            encodings = encode(batch, add_special_tokens=False)
+        for batch in _batch_texts(texts):
+            encodings = encode_batch(batch, add_special_tokens=False)
             lengths += map(len, encodings)
             parts.append(np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32))
-        ids = Ragged(np.concatenate([np.zeros(0, np.int32), *parts]), starts_of(lengths))
-        return self._without_special(ids, texts)
+        ids = Ragged(np.concatenate([np.zeros(0, np.int32), *parts]), compute_starts(lengths))
+        return self._remove_special_tokens(ids, texts)
 
-    def _without_special(self, ids: Ragged, texts: Sequence[str]) -> Ragged:
-        """The ids, with texts in which the model itself saw special tokens encoded anew."""
-        found = np.flatnonzero(np.isin(ids.values, np.array(list(self.special), np.int32)))
-        if not len(found):
+    def _remove_special_tokens(self, ids: Ragged, texts: Sequence[str]) -> Ragged:
+        """Return the ids; texts in which the model itself found special tokens are encoded again."""
+        positions = np.flatnonzero(np.isin(ids.values, np.array(list(self.special), np.int32)))
+        if not len(positions):
             return ids
-        wrong = set(np.searchsorted(ids.starts, found, "right") - 1)
+        affected = set(np.searchsorted(ids.starts, positions, "right") - 1)
         lists = [
-            np.array(self._encode_broken_up(text), np.int32) if i in wrong else own
-            for i, (text, own) in enumerate(zip(texts, ids, strict=True))
+            np.array(self._encode_with_broken_special_tokens(text), np.int32) if i in affected else text_ids
+            for i, (text, text_ids) in enumerate(zip(texts, ids, strict=True))
         ]
-        return Ragged(np.concatenate(lists), starts_of([len(own) for own in lists]))
+        return Ragged(np.concatenate(lists), compute_starts([len(text_ids) for text_ids in lists]))
 
-    def _encode_broken_up(self, text: str) -> list[int]:
-        """Ids of a text in which the model itself sees special tokens, as a Unigram model with "</s>" does."""
+    def _encode_with_broken_special_tokens(self, text: str) -> list[int]:
+        """Return the ids of a text in which the model finds special tokens, as a Unigram model does with "</s>"."""
         for token in self.special.values():
             text = text.replace(token, f"{token[0]} {token[1:]}")
         ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
@@ -75,61 +76,62 @@ class TextTokenizer:
 
 
 def tokenizer_fingerprint(name: str) -> str | None:
-    """A hash of the tokenizer itself, which a name or folder does not tell; None for `word`, which is fitted.
+    """Return a hash of the tokenizer's content, which its name or folder does not identify; None for `word`.
 
     Raises:
-        errors.TokenizerError: there is none.
+        errors.TokenizerError: the tokenizer cannot be loaded.
     """
-    if name == WORD:
+    if name == WORD_TOKENIZER:
         return None
     folder = Path(name)
     if not folder.is_dir():
         return hashlib.sha256(load_tokenizer(name).backend.to_str().encode()).hexdigest()
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(path for pattern in TOKENIZER_FILES for path in folder.glob(pattern) if path.is_file()):
-        found.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return found.hexdigest()
+        digest.update(path.name.encode() + b"\0" + bytes.fromhex(hash_file(path)))
+    return digest.hexdigest()
 
 
-class Memory:
-    """A tokenizer that encodes a text once, as long as it is among the last that came.
+class CachedTokenizer:
+    """A tokenizer that encodes a repeated text once, if it is among the most recent texts.
 
-    It keeps two generations of texts with their ids, each of `REMEMBERED_BYTES` at most.
+    It holds two generations of texts with their ids, each of at most `MAX_CACHED_BYTES`. When the young generation is
+    full, it replaces the old one.
     """
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self.tokenizer = tokenizer
         self._young: dict[str, bytes] = {}
         self._old: dict[str, bytes] = {}
-        self._bytes = 0
+        self._young_bytes = 0
 
     def encode(self, texts: Sequence[str]) -> Ragged:
-        """Ids of each text, as `TextTokenizer.encode` gives them."""
-        known: dict[str, bytes] = {}
+        """Return the ids of each text, the same as `TextTokenizer.encode`."""
+        ids_of_text: dict[str, bytes] = {}
         for text in dict.fromkeys(texts):
             ids = self._young.get(text) or self._old.get(text)
             if ids is not None:
-                known[text] = ids
-        fresh = [text for text in dict.fromkeys(texts) if text not in known]
-        encoded = self.tokenizer.encode(fresh)
+                ids_of_text[text] = ids
+        new_texts = [text for text in dict.fromkeys(texts) if text not in ids_of_text]
+        encoded = self.tokenizer.encode(new_texts)
         flat, ends = encoded.values.tobytes(), (encoded.starts * encoded.values.itemsize).tolist()
-        known.update({text: flat[ends[i] : ends[i + 1]] for i, text in enumerate(fresh)})
-        self._remember(known)
-        parts = [known[text] for text in texts]
+        ids_of_text.update({text: flat[ends[i] : ends[i + 1]] for i, text in enumerate(new_texts)})
+        self._store(ids_of_text)
+        parts = [ids_of_text[text] for text in texts]
         lengths = np.fromiter(map(len, parts), np.int64, len(parts)) // encoded.values.itemsize
-        return Ragged(np.frombuffer(b"".join(parts), np.int32), starts_of(lengths))
+        return Ragged(np.frombuffer(b"".join(parts), np.int32), compute_starts(lengths))
 
-    def _remember(self, known: Mapping[str, bytes]) -> None:
-        for text, ids in known.items():
+    def _store(self, ids_of_text: Mapping[str, bytes]) -> None:
+        for text, ids in ids_of_text.items():
             if text not in self._young:
                 self._young[text] = ids
-                self._bytes += len(text) + len(ids) + 150  # for the two objects and their place in the dictionary
-            if self._bytes > REMEMBERED_BYTES:
-                self._old, self._young, self._bytes = self._young, {}, 0
+                self._young_bytes += len(text) + len(ids) + 150  # for the two objects and their dictionary entry
+            if self._young_bytes > MAX_CACHED_BYTES:
+                self._old, self._young, self._young_bytes = self._young, {}, 0
 
 
-def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Texts in batches of about `BATCH_LENGTH` characters."""
+def _batch_texts(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the texts in batches of about `BATCH_LENGTH` characters."""
     batch: list[str] = []
     length = 0
     for text in texts:
@@ -142,50 +144,55 @@ def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def wrap(name: str, backend: Tokenizer, pad_id: int | None = None) -> TextTokenizer:
-    """A tokenizer with truncation and padding off and its special tokens found out."""
+def wrap_tokenizer(name: str, backend: Tokenizer, pad_id: int | None = None) -> TextTokenizer:
+    """Turn truncation and padding off and detect the special tokens."""
     backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = True
     probe = backend.encode("a")
-    text = [i for i, special in enumerate(probe.special_tokens_mask) if not special]
-    first, last = (text[0], text[-1] + 1) if text else (len(probe.ids), len(probe.ids))
-    unknown = backend.token_to_id(getattr(backend.model, "unk_token", None) or UNKNOWN_TOKEN)
-    pad = 0 if pad_id is None else pad_id
+    text_positions = [i for i, is_special in enumerate(probe.special_tokens_mask) if not is_special]
+    if text_positions:
+        start, end = text_positions[0], text_positions[-1] + 1
+    else:
+        start = end = len(probe.ids)
+    unknown_id = backend.token_to_id(getattr(backend.model, "unk_token", None) or UNKNOWN_TOKEN)
+    pad_id = 0 if pad_id is None else pad_id
+    added_tokens = backend.get_added_tokens_decoder()
     return TextTokenizer(
         name=name,
         backend=backend,
-        pad_id=pad,
-        prefix=tuple(probe.ids[:first]),
-        suffix=tuple(probe.ids[last:]),
-        empty_id=pad if unknown is None else unknown,
-        special={i: t.content for i, t in backend.get_added_tokens_decoder().items() if t.special and i != unknown},
+        pad_id=pad_id,
+        prefix=tuple(probe.ids[:start]),
+        suffix=tuple(probe.ids[end:]),
+        empty_id=pad_id if unknown_id is None else unknown_id,
+        special={i: token.content for i, token in added_tokens.items() if token.special and i != unknown_id},
     )
 
 
 def load_tokenizer(name: str) -> TextTokenizer:
-    """The tokenizer of a Hugging Face model, by name or local folder.
+    """Load the tokenizer of a Hugging Face model, by name or local folder.
 
     Raises:
-        errors.TokenizerError: it is neither a folder with a tokenizer nor to be had from the hub.
+        errors.TokenizerError: the name is not a folder with a tokenizer and cannot be downloaded from the hub.
     """
     from transformers import AutoTokenizer
 
     try:
-        found = AutoTokenizer.from_pretrained(name)
+        loaded = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError) as cause:
         raise errors.TokenizerError(name, cause) from cause
-    backend = getattr(found, "backend_tokenizer", None)
+    backend = getattr(loaded, "backend_tokenizer", None)
     if backend is None:
-        raise errors.TokenizerError(name, TypeError(f"{type(found).__name__} is not a fast tokenizer"))
-    tokenizer = wrap(name, Tokenizer.from_str(backend.to_str()), found.pad_token_id)
-    if tokenizer.backend.get_vocab_size() <= len(tokenizer.special) + 1:  # transformers makes one up from a config.json
+        raise errors.TokenizerError(name, TypeError(f"{type(loaded).__name__} is not a fast tokenizer"))
+    tokenizer = wrap_tokenizer(name, Tokenizer.from_str(backend.to_str()), loaded.pad_token_id)
+    # transformers builds an empty tokenizer if a folder only holds a config.json.
+    if tokenizer.backend.get_vocab_size() <= len(tokenizer.special) + 1:
         raise errors.TokenizerError(name, ValueError("it has no vocabulary"))
     return tokenizer
 
 
 def restore_tokenizer(name: str, saved: str, pad_id: int) -> TextTokenizer:
-    """The tokenizer that `backend.to_str()` gave, needing neither network nor the folder that it came from.
+    """Load a tokenizer that was saved with `backend.to_str()`. Needs no network and no original folder.
 
     Raises:
         ValueError: `saved` is damaged.
@@ -194,32 +201,32 @@ def restore_tokenizer(name: str, saved: str, pad_id: int) -> TextTokenizer:
         backend = Tokenizer.from_str(saved)
     except Exception as cause:  # tokenizers raises nothing more specific
         raise ValueError(str(cause)) from cause
-    return wrap(name, backend, pad_id)
+    return wrap_tokenizer(name, backend, pad_id)
 
 
 class WordCounter:
-    """The running fit of tokenizer `word`: lower-cased words and punctuation marks, counted.
+    """The running fit of tokenizer `word`: counts lower-cased words and punctuation marks.
 
-    Beyond `MOST_WORDS` different ones the rarest so far are forgotten, as gensim's `max_vocab_size` does it.
+    Beyond `MAX_WORDS` distinct words, the rarest ones so far are discarded, like gensim's `max_vocab_size`.
     """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self._forgotten = 0  # words that came so often, or less, were forgotten
+        self._discarded_count = 0  # words with this count, or less, were discarded
         self._normalizer = normalizers.BertNormalizer(strip_accents=False, lowercase=True)
         self._splitter = pre_tokenizers.BertPreTokenizer()
 
     def add(self, texts: Iterable[str]) -> None:
-        """Count the words of some training texts."""
+        """Count the words of training texts."""
         for text in texts:
             pieces = self._splitter.pre_tokenize_str(self._normalizer.normalize_str(text))
-            self.counts.update(word for word, _ in pieces if len(word) <= LONGEST_WORD)
-            while len(self.counts) > MOST_WORDS:
-                self._forgotten += 1
-                self.counts = Counter({word: n for word, n in self.counts.items() if n > self._forgotten})
+            self.counts.update(word for word, _ in pieces if len(word) <= MAX_WORD_LENGTH)
+            while len(self.counts) > MAX_WORDS:
+                self._discarded_count += 1
+                self.counts = Counter({word: n for word, n in self.counts.items() if n > self._discarded_count})
 
     def fit(self, vocab_size: int, min_count: int) -> TextTokenizer:
-        """The most frequent words, ties in the order of the alphabet; id 0 pads, 1 is unknown.
+        """Return a tokenizer of the most frequent words, ties in alphabetical order. Id 0 is padding, 1 is unknown.
 
         Raises:
             errors.DataError: no word occurs `min_count` times.
@@ -229,8 +236,8 @@ class WordCounter:
             raise errors.DataError([errors.no_frequent_word(min_count)])
         frequent.sort(key=lambda word: (-self.counts[word], word))
         special = [PAD_TOKEN, UNKNOWN_TOKEN]
-        ids = {word: i for i, word in enumerate(dict.fromkeys([*special, *frequent[: vocab_size - len(special)]]))}
-        backend = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN_TOKEN))
+        words = dict.fromkeys([*special, *frequent[: vocab_size - len(special)]])
+        backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=UNKNOWN_TOKEN))
         backend.normalizer = self._normalizer
         backend.pre_tokenizer = self._splitter
-        return wrap(WORD, backend, pad_id=0)
+        return wrap_tokenizer(WORD_TOKENIZER, backend, pad_id=0)

@@ -1,4 +1,4 @@
-"""Word vectors for tokenizer `word`: trained on the training split by gensim, read from a file, or random."""
+"""Word vectors for tokenizer `word`: trained on train by gensim, read from a file, or random."""
 
 from __future__ import annotations
 
@@ -22,76 +22,79 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TRAINED = ("word2vec", "fasttext")
+TRAINED_METHODS = ("word2vec", "fasttext")
 RANDOM = "random"
-FASTTEXT_BUCKETS = 100_000  # gensim's own 2,000,000 take 800 MB at 100 dimensions
+FASTTEXT_BUCKETS = 100_000  # gensim's default of 2,000,000 needs 800 MB at 100 dimensions
 
 
 class _Sentences:
-    """The rows of a split as lists of words, to be walked several times."""
+    """The rows of a split as lists of words; can be iterated repeatedly."""
 
     def __init__(self, split: EncodedSplit, words: Sequence[str]) -> None:
         self.split, self.words = split, words
 
     def __iter__(self) -> Iterator[list[str]]:
         starts = self.split.chunk_starts[self.split.row_starts]
-        for begin, end in pairwise(starts):
-            yield [self.words[i] for i in self.split.tokens[begin:end]]
+        for start, end in pairwise(starts):
+            yield [self.words[i] for i in self.split.tokens[start:end]]
 
 
-def check_source(settings: DataSettings) -> None:
-    """Raises errors.EmbeddingsError where `embeddings` names neither a method nor a file; reads nothing."""
-    known = (*TRAINED, RANDOM)
-    if settings.embeddings not in known and not Path(settings.embeddings).is_file():
-        raise errors.EmbeddingsError.unknown(settings.embeddings, known)
+def check_embeddings_source(settings: DataSettings) -> None:
+    """Raise errors.EmbeddingsError if `embeddings` is neither a known method nor a file. Reads nothing."""
+    methods = (*TRAINED_METHODS, RANDOM)
+    if settings.embeddings not in methods and not Path(settings.embeddings).is_file():
+        raise errors.EmbeddingsError.unknown(settings.embeddings, methods)
 
 
 def build_word_vectors(settings: DataSettings, tokenizer: TextTokenizer, train: EncodedSplit, seed: int) -> np.ndarray:
-    """Vectors [vocab_size, dim] float32, the same for the same seed; padding is zero, words without one are random.
+    """Return vectors [vocab_size, dim] float32, the same for the same seed.
+
+    The vector of padding is zero; words without a vector in the source have a random one.
 
     Raises:
-        errors.EmbeddingsError: the file cannot be read or knows none of the words.
+        errors.EmbeddingsError: the file cannot be read, or has a vector for none of the words.
     """
     vocabulary = tokenizer.backend.get_vocab()
     words = sorted(vocabulary, key=lambda word: vocabulary[word])
-    found = _find(settings, train, words, seed)
-    dim = settings.embedding_dim if found is None else found.vector_size
+    source = _train_or_read(settings, train, words, seed)
+    dim = settings.embedding_dim if source is None else source.vector_size
     rng = np.random.default_rng(seed)
-    table = rng.normal(0.0, 0.1, size=(len(words), dim)).astype(np.float32)
-    if found is not None:
-        known = np.array([word in found.key_to_index for word in words])
-        if not known.any():
+    vectors = rng.normal(0.0, 0.1, size=(len(words), dim)).astype(np.float32)
+    if source is not None:
+        is_known = np.array([word in source.key_to_index for word in words])
+        if not is_known.any():
             raise errors.EmbeddingsError.no_word_known(settings.embeddings)
-        table[known] = found[[word for word, is_known in zip(words, known, strict=True) if is_known]]
-        log.info("Word vectors (%s): %.1f %% of %d words", settings.embeddings, 100 * known.mean(), len(words))
-    table[tokenizer.pad_id] = 0.0
-    return table
+        vectors[is_known] = source[[word for word, known in zip(words, is_known, strict=True) if known]]
+        log.info("Word vectors (%s): %.1f %% of %d words", settings.embeddings, 100 * is_known.mean(), len(words))
+    vectors[tokenizer.pad_id] = 0.0
+    return vectors
 
 
-def _find(settings: DataSettings, train: EncodedSplit, words: Sequence[str], seed: int) -> KeyedVectors | None:
+def _train_or_read(settings: DataSettings, train: EncodedSplit, words: Sequence[str], seed: int) -> KeyedVectors | None:
+    """Return the vectors of gensim or of the file; None for random ones."""
     if settings.embeddings == RANDOM:
         return None
-    if settings.embeddings not in TRAINED:
-        return _read(Path(settings.embeddings))
+    if settings.embeddings not in TRAINED_METHODS:
+        return _read_vectors(Path(settings.embeddings))
     from gensim.models import FastText, Word2Vec
 
     sentences = _Sentences(train, words)
-    # One worker: with more, gensim's result depends on how the threads happen to run.
-    common = {"vector_size": settings.embedding_dim, "min_count": 1, "seed": seed, "workers": 1}
+    # One worker: with more, gensim's result depends on the scheduling of threads.
+    arguments = {"vector_size": settings.embedding_dim, "min_count": 1, "seed": seed, "workers": 1}
     if settings.embeddings == "word2vec":
-        return Word2Vec(sentences, **common).wv
-    return FastText(sentences, bucket=FASTTEXT_BUCKETS, **common).wv
+        return Word2Vec(sentences, **arguments).wv
+    return FastText(sentences, bucket=FASTTEXT_BUCKETS, **arguments).wv
 
 
-def _read(path: Path) -> KeyedVectors:
-    """word2vec text or binary (.bin), or GloVe text (no header), each plain or gzip."""
+def _read_vectors(path: Path) -> KeyedVectors:
+    """Read word2vec text or binary (.bin), or GloVe text (no header), each plain or gzip-compressed."""
     from gensim.models import KeyedVectors
 
-    gzipped = path.suffix == ".gz"
-    binary = Path(path.stem if gzipped else path.name).suffix == ".bin"
+    is_gzipped = path.suffix == ".gz"
+    is_binary = Path(path.stem if is_gzipped else path.name).suffix == ".bin"
     try:
-        with gzip.open(path) if gzipped else path.open("rb") as stream:
-            headed = len(stream.readline().split()) == 2
-        return KeyedVectors.load_word2vec_format(str(path), binary=binary, no_header=not headed)
+        with gzip.open(path) if is_gzipped else path.open("rb") as stream:
+            has_header = len(stream.readline().split()) == 2
+        return KeyedVectors.load_word2vec_format(str(path), binary=is_binary, no_header=not has_header)
     except (OSError, ValueError, EOFError, zlib.error) as cause:
         raise errors.EmbeddingsError.unreadable(str(path), cause) from cause

@@ -13,7 +13,7 @@ from torch import nn
 from fusionzoo import __version__
 from fusionzoo.architecture import Architecture
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.encoding import file_sha256
+from fusionzoo.data.hashing import hash_file
 from fusionzoo.training.precision import Precision
 
 # Settings that change when and where a job works, and nothing of what comes out.
@@ -50,7 +50,7 @@ def fingerprint_code(model: nn.Module) -> dict[str, str]:
         for name in names
         if not name.startswith(EXTERNAL_PACKAGES)
     }
-    return {f"code of {name}": file_sha256(Path(file))[:8] for name, file in sorted(files.items()) if file}
+    return {f"code of {name}": hash_file(Path(file))[:8] for name, file in sorted(files.items()) if file}
 
 
 def fingerprint_differences(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tuple[str | None, str]]:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from torch import distributed as dist
 from torch import nn
 
+from fusionzoo.training.distributed.world import World
+
 T = TypeVar("T")
 
 
@@ -42,6 +44,15 @@ def broadcast_from_first(compute: Callable[[], T]) -> T:
     values: list[Any] = [compute() if dist.get_rank() == 0 else None]
     dist.broadcast_object_list(values)
     result: T = values[0]
+    return result
+
+
+def run_once_per_host(world: World, compute: Callable[[], T]) -> T:
+    """Call `compute` in the first process of each host, and return its result in every process of that host."""
+    if not is_distributed():
+        return compute()
+    results: list[Any] = all_gather(compute() if world.local_rank == 0 else None)
+    result: T = results[world.rank - world.local_rank]  # the ranks of a host are consecutive
     return result
 
 

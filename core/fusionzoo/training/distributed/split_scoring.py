@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.sampling import RowSizes, scoring_batches
+from fusionzoo.data.sampling import RowSizes, make_scoring_batches
 from fusionzoo.nn.inference import predict_batches
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.distributed import collectives
@@ -16,7 +16,7 @@ from fusionzoo.training.distributed.world import World
 def score_split(model: nn.Module, split: EncodedSplit, settings: JobSettings, world: World) -> np.ndarray:
     """Return probabilities [rows, classes] float32 in every process; each process computes its share of the batches."""
     sizes = RowSizes.of(split)
-    batches = scoring_batches(sizes, settings.batch_size, settings.max_batch_tokens, world.rank, world.size)
+    batches = make_scoring_batches(sizes, settings.batch_size, settings.max_batch_tokens, world.rank, world.size)
     local_batches = [rows for rows in batches if len(rows)]
     gathered = collectives.all_gather(list(predict_batches(model, split, local_batches)))
     parts = [part for process_parts in gathered for part in process_parts]

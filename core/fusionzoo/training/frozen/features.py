@@ -25,11 +25,12 @@ from torch import Tensor, nn
 
 from fusionzoo import __version__, errors
 from fusionzoo.atomic_files import free_space
-from fusionzoo.data import array_store, encoding
+from fusionzoo.data import array_store
 from fusionzoo.data.cache import Cache, cache_key
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.ragged import concatenated_ranges
-from fusionzoo.data.sampling import RowSizes, scoring_batches
+from fusionzoo.data.hashing import hash_file
+from fusionzoo.data.ragged import concatenate_ranges
+from fusionzoo.data.sampling import RowSizes, make_scoring_batches
 from fusionzoo.nn.schema import Batch, TextFeatures
 from fusionzoo.training import precision
 from fusionzoo.training.frozen import probe
@@ -67,7 +68,7 @@ class SplitFeatures:
         elif self.tokens is not None:
             mask, (begins, lengths) = batch.token_mask.numpy(), _row_tokens(self.split, rows)
             found = np.zeros((*mask.shape, self.tokens.shape[1]), self.tokens.dtype)
-            found[mask] = self.tokens[concatenated_ranges(begins, lengths)]
+            found[mask] = self.tokens[concatenate_ranges(begins, lengths)]
             given["features"] = _tensor(found)
         return FeatureBatch(**given)
 
@@ -177,7 +178,7 @@ def _fetch(
         array_store.write_arrays(folder, _blocks(run, split, with_tokens))
 
     try:
-        return cache.fetch(cache_key({**made_by, "split": _content(split)}), build, array_store.read_arrays)
+        return cache.get_or_build(cache_key({**made_by, "split": _content(split)}), build, array_store.read_arrays)
     except errors.CacheError as cause:
         log.warning(errors.features_uncached(cause, name, sum(sizes), in_memory=not with_tokens))
         if with_tokens:
@@ -195,7 +196,7 @@ def _circumstances(run: EncoderRun, identity: Mapping[str, Any]) -> dict[str, An
         "libraries": [str(torch.__version__), version("transformers"), np.__version__],
         "run": [run.precision, run.device.type],
         "encoder": dict(identity),
-        "source": encoding.file_sha256(Path(source)) if source else None,  # an author does not count versions up
+        "source": hash_file(Path(source)) if source else None,  # an author does not count versions up
         "weights": _fingerprint(run.encoder),
     }
 
@@ -233,7 +234,7 @@ def _blocks(run: EncoderRun, split: EncodedSplit, with_tokens: bool) -> Iterator
     for rows in _neighbours(split):
         first, _ = _row_tokens(split, rows[:1])
         block: dict[str, np.ndarray] = {}
-        for chosen in scoring_batches(sizes.take(rows), run.batch_size, run.max_tokens):
+        for chosen in make_scoring_batches(sizes.take(rows), run.batch_size, run.max_tokens):
             batch = Batch.from_arrays(split.batch(rows[chosen]))
             features = _encode(run, batch.to(run.device))
             _put(block, "pooled", len(rows), chosen, features.pooled)
@@ -241,7 +242,7 @@ def _blocks(run: EncoderRun, split: EncodedSplit, with_tokens: bool) -> Iterator
                 begins, lengths = _row_tokens(split, rows[chosen])
                 count = int(np.sum(_row_tokens(split, rows)[1]))
                 _put(
-                    block, "tokens", count, concatenated_ranges(begins - first, lengths), features.tokens[features.mask]
+                    block, "tokens", count, concatenate_ranges(begins - first, lengths), features.tokens[features.mask]
                 )
         yield block
 

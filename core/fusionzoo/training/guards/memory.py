@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Callback
 
 from fusionzoo import errors
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.sampling import RowSizes, scoring_batches
+from fusionzoo.data.sampling import RowSizes, make_scoring_batches
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import precision
@@ -102,7 +102,7 @@ def explain_scoring_memory(
         if not errors.lacks_memory(error):
             raise
         limits = settings.batch_size, settings.max_batch_tokens
-        sizes = [largest_batch(split, scoring_batches(RowSizes.of(split), *limits)) for split in splits]
+        sizes = [largest_batch(split, make_scoring_batches(RowSizes.of(split), *limits)) for split in splits]
         largest = max(sizes, key=lambda size: size.cost)
         raise _explained(error, errors.WHILE_SCORING, None, largest, settings, device, "32-true") from error
 

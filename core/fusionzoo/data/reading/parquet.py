@@ -1,0 +1,118 @@
+"""Read Parquet in bounded memory.
+
+Values are decoded in small slices, which are then joined into blocks: neither the number of rows nor the stored size
+shows how long the texts are, because a text that occurs in many rows is stored once.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fusionzoo import errors
+from fusionzoo.data.reading import blocks
+from fusionzoo.data.reading.part_file import PartFile
+from fusionzoo.data.reading.rows import Rows
+
+SLICE_ROWS, SLICE_LENGTH = 256, 2 * 2**20  # maximum rows and bytes that are decoded at once
+READ_BUFFER = 2**20  # bytes per read
+
+
+def list_columns(file: PartFile, _: Sequence[str]) -> list[str]:
+    """Return the column names of the schema."""
+    with _open_parquet(file) as parquet:
+        return list(parquet.schema_arrow.names)
+
+
+def read_rows(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
+    """Read `columns` of the file in blocks.
+
+    Raises:
+        errors.DataError: a text is not valid UTF-8.
+    """
+    with _open_parquet(file) as parquet:
+        first_row = 1
+        for block in _join_slices(_read_slices(parquet, columns)):
+            arrays = {c: pa.concat_arrays([part.column(i) for part in block]) for i, c in enumerate(columns)}
+            _check_utf8(file, arrays)
+            yield Rows(arrays, file.name, first_row, typed=True)
+            first_row += sum(map(len, block))
+
+
+@contextmanager
+def _open_parquet(file: PartFile) -> Iterator[pq.ParquetFile]:
+    # Without a buffer size, or with pre-buffering, Arrow would hold a whole row group of each column in memory.
+    with (
+        file.open() as stream,
+        _make_seekable(file, stream) as source,
+        pq.ParquetFile(pa.PythonFile(source, mode="r"), buffer_size=READ_BUFFER, pre_buffer=False) as parquet,
+    ):
+        yield parquet
+
+
+@contextmanager
+def _make_seekable(file: PartFile, stream: BinaryIO) -> Iterator[BinaryIO]:
+    """Yield the stream, or a temporary decompressed copy of it: seeking backwards in gzip restarts from the start."""
+    if not file.gzipped:
+        yield stream
+        return
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(stream, copy)
+        yield cast("BinaryIO", copy)
+
+
+def _check_utf8(file: PartFile, columns: Mapping[str, pa.Array]) -> None:
+    """Raise errors.DataError if a text is not UTF-8, which writers of Parquet are not required to check."""
+    problems = []
+    for name, values in columns.items():
+        try:
+            values.validate(full=pa.types.is_string(values.type) or pa.types.is_large_string(values.type))
+        except pa.ArrowInvalid as cause:
+            problems.append(errors.column_not_utf8(file.name, name, cause))
+    if problems:
+        raise errors.DataError(problems)
+
+
+def _read_slices(parquet: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield all rows in order, a few at a time."""
+    for group in range(parquet.num_row_groups):
+        batch_rows = _choose_batch_rows(parquet.metadata.row_group(group), columns)
+        for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=list(columns)):
+            decoded = pa.RecordBatch.from_arrays([_decode(batch.column(c)) for c in columns], list(columns))
+            step = max(1, len(decoded) * SLICE_LENGTH // max(1, decoded.nbytes))
+            yield from (decoded.slice(start, step) for start in range(0, len(decoded), step))
+
+
+def _choose_batch_rows(group: pq.RowGroupMetaData, columns: Sequence[str]) -> int:
+    chunks = (group.column(i) for i in range(group.num_columns))
+    needed = (chunk for chunk in chunks if any(f"{chunk.path_in_schema}.".startswith(f"{c}.") for c in columns))
+    stored_bytes: int = sum(chunk.total_uncompressed_size for chunk in needed)
+    return max(1, min(SLICE_ROWS, blocks.BLOCK_ROWS, int(group.num_rows) * SLICE_LENGTH // max(1, stored_bytes)))
+
+
+def _join_slices(slices: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Group slices into blocks of at most `BLOCK_ROWS` rows; the slice that exceeds `BLOCK_LENGTH` ends its block."""
+    block: list[pa.RecordBatch] = []
+    rows = length = 0
+    for part in slices:
+        if block and (rows + len(part) > blocks.BLOCK_ROWS or length >= blocks.BLOCK_LENGTH):
+            yield block
+            block, rows, length = [], 0, 0
+        block.append(part)
+        rows += len(part)
+        length += part.nbytes
+    if block:
+        yield block
+
+
+def _decode(values: pa.Array) -> pa.Array:
+    """Return the values in the plain layout of their type: dictionaries and string views only store text compactly."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    return values.cast(pa.string()) if str(values.type) == "string_view" else values
