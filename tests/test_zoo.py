@@ -108,7 +108,7 @@ def test_fusions_over_another_encoder_are_compared_with_late_fusion_over_that_on
     text = str(zoo.page(zoo.Results.of(records), [of_cnn], ()))
     assert row(text, "Against late fusion over bert", f"`{GATE}`", "demo")[5] == "+0.0100"
     assert row(text, "Against late fusion over cnn", f"`{GATE}`", "demo")[5:] == ["+0.0500", "0.0000", "wins"]
-    assert "less that of `multimodal_cnn`" in text
+    assert "minus the AUROC of `multimodal_cnn`" in text
 
 
 def test_the_encoder_that_was_asked_for_stands_under_the_fusions_that_take_any(zoo: ModuleType) -> None:
@@ -186,10 +186,10 @@ def test_a_fusion_that_loses_on_both_data_sets_is_not_finished(zoo: ModuleType) 
     worse, same = [-0.01, -0.011, -0.012], [0.0, 0.001, -0.001]
     one_set = results({GATE: worse, CROSS: worse}, "demo")
     undecided = page(zoo, one_set)
-    assert f"Still open, for want of runs: `{CROSS}`, `{GATE}`." in undecided
-    assert "not finished" not in undecided
+    assert f"Open, because runs are missing: `{CROSS}`, `{GATE}`." in undecided
+    assert "needs work" not in undecided
     decided = page(zoo, one_set + results({GATE: worse, CROSS: same}, "womens_clothing"))
-    assert f"Loses on every data set beyond noise, and so is not finished: `{GATE}`." in decided
+    assert f"Loses on every data set beyond noise and needs work: `{GATE}`." in decided
     fine = page(zoo, one_set + results({GATE: same, CROSS: same}, "womens_clothing"))
     assert "No fusion loses to late fusion on every data set beyond noise." in fine
 
@@ -311,7 +311,7 @@ def test_the_first_steps_and_validation_are_not_timed(zoo: ModuleType, monkeypat
 def test_a_line_that_is_no_json_is_named(zoo: ModuleType, tmp_path: Path) -> None:
     out = tmp_path / "results.jsonl"
     out.write_text('{"kind": "run"}\n{"kind": "ru\n')
-    with pytest.raises(SystemExit, match=r"results\.jsonl line 2 is no JSON"):
+    with pytest.raises(SystemExit, match=r"results\.jsonl line 2 is not JSON"):
         zoo.read(out)
 
 
