@@ -57,7 +57,7 @@ from zoo_results import (
 
 from fusionzoo import errors
 from fusionzoo.architecture import choose_architecture
-from fusionzoo.demo import shop
+from fusionzoo.demo import data_set, shop
 from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.nn.inference import predict_proba
 from fusionzoo.registry.discovery import MODELS_GROUP, Plugin, Registry
@@ -83,17 +83,15 @@ class DataSet:
     @classmethod
     def load(cls, name: str) -> DataSet:
         if name == "demo":
-            drawn, counts = shop.draw_rows(DEMO_ROWS, DEMO_SEED), shop.split_rows(DEMO_ROWS)
-            columns = {
-                "id_name": shop.ID,
-                "text_name": shop.TEXT,
-                "label_name": shop.LABEL,
-                "cat_field_list": list(shop.CATEGORIES),
-                "tab_field_list": list(shop.NUMBERS),
-                "num_classes": 2,
-            }
+            drawn, counts = shop.draw_rows(DEMO_ROWS, DEMO_SEED), shop.count_split_rows(DEMO_ROWS)
             train, val = (drawn.table.slice(first, counts[s]) for s, first in (("train", 0), ("val", counts["train"])))
-            return cls(name, columns, train, val, drawn.chance[counts["train"] :][: counts["val"]])
+            return cls(
+                name,
+                data_set.COLUMN_SETTINGS,
+                train,
+                val,
+                drawn.dispute_probability[counts["train"] :][: counts["val"]],
+            )
         if not os.environ.get("FUSIONZOO_DATA"):
             raise SystemExit(f"FUSIONZOO_DATA is not set.\nFix: let it name the folder of {name}/, or add --data demo.")
         folder = Path(os.environ["FUSIONZOO_DATA"]) / name

@@ -1,4 +1,4 @@
-"""The command line, and what starts without torch."""
+"""The command line, and the imports that must not load torch."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 def test_list_names_every_installed_architecture_and_encoder() -> None:
     rows = json.loads(run("list", "--json").stdout)
-    found = {(row["kind"], row["name"]): row["distribution"] for row in rows}
-    assert found["model_class", "multimodal_bert"] == "fusionzoo-bert"
-    assert found["model_class", "cnn"] == "fusionzoo-cnn"
-    assert found["text_encoder", "bert"] == "fusionzoo-bert"
+    distributions = {(row["kind"], row["name"]): row["distribution"] for row in rows}
+    assert distributions["model_class", "multimodal_bert"] == "fusionzoo-bert"
+    assert distributions["model_class", "cnn"] == "fusionzoo-cnn"
+    assert distributions["text_encoder", "bert"] == "fusionzoo-bert"
     assert "multimodal_cnn" in run("list").stdout
 
 
@@ -47,10 +47,10 @@ def test_list_names_every_installed_architecture_and_encoder() -> None:
         "import fusionzoo.sagemaker, fusionzoo.settings, fusionzoo.data.preprocessor, fusionzoo.serving.predictor",
     ],
 )
-def test_these_start_without_torch(code: str) -> None:
-    heavy = "('torch', 'lightning', 'transformers', 'gensim', 'onnxruntime')"
+def test_these_imports_do_not_load_torch(code: str) -> None:
+    slow_modules = "('torch', 'lightning', 'transformers', 'gensim', 'onnxruntime')"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print([m for m in {heavy} if m in sys.modules])"],
+        [sys.executable, "-c", f"{code}\nimport sys; print([m for m in {slow_modules} if m in sys.modules])"],
         capture_output=True,
         text=True,
         check=True,
@@ -63,7 +63,7 @@ def test_help_names_every_command() -> None:
     assert all(command in out for command in ("list", "show", "check", "doctor", "new", "train", "demo"))
 
 
-def test_the_demo_trains_and_ends_with_test_figures_the_ceiling_and_paths(tmp_path: Path) -> None:
+def test_the_demo_trains_and_prints_test_metrics_the_best_possible_auroc_and_paths(tmp_path: Path) -> None:
     done = run(
         "demo", "--rows", "400", "--root", str(tmp_path / "d"), "--set", "max_epochs=1", "--set", "num_channels=[8]"
     )
@@ -76,15 +76,15 @@ def test_the_demo_trains_and_ends_with_test_figures_the_ceiling_and_paths(tmp_pa
     assert (tmp_path / "d/model/model.onnx").exists()
 
 
-def test_the_demo_refuses_a_folder_with_other_data_and_an_unknown_model(tmp_path: Path) -> None:
+def test_the_demo_fails_for_a_folder_with_other_data_and_for_an_unknown_model(tmp_path: Path) -> None:
     (tmp_path / "input/data/train").mkdir(parents=True)
-    (tmp_path / "input/data/train/mine.csv").write_text("id\n1\n")
+    (tmp_path / "input/data/train/user.csv").write_text("id\n1\n")
     done = run("demo", "--rows", "300", "--root", str(tmp_path))
     assert done.returncode == 1
-    assert "mine.csv" in done.stderr
-    other = run("demo", "--rows", "300", "--root", str(tmp_path / "new"), "--model-class", "multimodal_cn")
-    assert other.returncode == 1
-    assert "Did you mean 'multimodal_cnn'" in other.stdout
+    assert "user.csv" in done.stderr
+    unknown = run("demo", "--rows", "300", "--root", str(tmp_path / "new"), "--model-class", "multimodal_cn")
+    assert unknown.returncode == 1
+    assert "Did you mean 'multimodal_cnn'" in unknown.stdout
 
 
 def test_train_runs_the_job_in_a_folder_and_reports_its_failure(tmp_path: Path) -> None:
@@ -96,26 +96,36 @@ def test_train_runs_the_job_in_a_folder_and_reports_its_failure(tmp_path: Path) 
 # --- list
 
 
-def test_list_starts_without_torch_and_without_what_it_does_not_need() -> None:
-    heavy = ["torch", "lightning", "transformers", "numpy", "pandas", "pyarrow", "rich", "packaging", "fusionzoo_cnn"]
+def test_list_loads_no_module_that_it_does_not_need() -> None:
+    slow_modules = [
+        "torch",
+        "lightning",
+        "transformers",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "rich",
+        "packaging",
+        "fusionzoo_cnn",
+    ]
     code = (
         "import sys; sys.argv = ['fusionzoo', 'list']; from fusionzoo.cli import app\n"
         "try: app()\n"
-        f"finally: print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+        f"finally: print([m for m in {slow_modules} if m in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "multimodal_cnn" in done.stdout
     assert done.stderr.strip() == "[]"
 
 
-def test_the_module_runs_as_the_script_does() -> None:
+def test_the_module_does_the_same_as_the_script() -> None:
     done = subprocess.run([*CLI, "list"], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stdout == run("list").stdout
     assert "Usage: fusionzoo " in subprocess.run([*CLI, "--help"], capture_output=True, text=True).stdout
 
 
-def test_list_in_a_pipe_is_aligned_plain_text_on_long_lines(install: Installer) -> None:
+def test_list_in_a_pipe_prints_aligned_plain_text_without_wrapping(install: Installer) -> None:
     install("acme-" + "long-" * 40 + "name", models=["film"])
     out = run("list", PYTHONPATH=str(install.folder), COLUMNS="40", FORCE_COLOR="1").stdout
     lines = out.splitlines()
@@ -126,12 +136,12 @@ def test_list_in_a_pipe_is_aligned_plain_text_on_long_lines(install: Installer) 
     assert len({line.index(name) for line, name in zip(lines, ["name", "bert", "cnn", "film"], strict=False)}) == 1
 
 
-def test_list_does_not_import_a_broken_plugin_and_shows_it(install: Installer) -> None:
+def test_list_shows_a_broken_plugin_without_importing_it(install: Installer) -> None:
     install("acme-broken", models=["broken"], source="raise RuntimeError('imported')")
     done = run("list", "--json", PYTHONPATH=str(install.folder))
     rows = json.loads(done.stdout)
-    (mine,) = [row for row in rows if row["name"] == "broken"]
-    assert mine == {
+    (broken,) = [row for row in rows if row["name"] == "broken"]
+    assert broken == {
         "kind": "model_class",
         "name": "broken",
         "distribution": "acme-broken",
@@ -141,7 +151,7 @@ def test_list_does_not_import_a_broken_plugin_and_shows_it(install: Installer) -
     assert done.stderr == ""
 
 
-def test_list_notes_a_clash_and_metadata_that_cannot_be_read_and_ends_well(install: Installer) -> None:
+def test_list_notes_a_clash_and_unreadable_metadata_and_succeeds(install: Installer) -> None:
     install("acme-one", models=["film"])
     install("acme-two", "2.0", models=["film"])
     (install("acme-three", models=["gate"]) / "METADATA").write_text("")
@@ -150,33 +160,33 @@ def test_list_notes_a_clash_and_metadata_that_cannot_be_read_and_ends_well(insta
     assert done.returncode == 0
     notes = [line for line in done.stdout.splitlines() if line.startswith("note: ")]
     assert len(notes) == 3
-    for said in ("acme-one 1.0 (acme_one), acme-two 2.0 (acme_two)", "acme_three-1.0", "acme_four-1.0"):
-        assert any(said in note for note in notes)
-    machine = run("list", "--json", PYTHONPATH=str(install.folder))
-    noted = {row["name"]: row["note"] for row in json.loads(machine.stdout) if row["note"]}
-    assert set(noted) == {"film", "gate"}
-    assert "acme_four-1.0" in machine.stderr
+    for text in ("acme-one 1.0 (acme_one), acme-two 2.0 (acme_two)", "acme_three-1.0", "acme_four-1.0"):
+        assert any(text in note for note in notes)
+    as_json = run("list", "--json", PYTHONPATH=str(install.folder))
+    notes_by_name = {row["name"]: row["note"] for row in json.loads(as_json.stdout) if row["note"]}
+    assert set(notes_by_name) == {"film", "gate"}
+    assert "acme_four-1.0" in as_json.stderr
 
 
-def test_names_that_cannot_be_printed_are_listed_in_escapes(install: Installer) -> None:
+def test_names_that_cannot_be_printed_are_escaped(install: Installer) -> None:
     install("acme-odd", models={"fi\x1b[31mlm": "acme_odd"})
     out = run("list", PYTHONPATH=str(install.folder)).stdout
     assert r"fi\x1b[31mlm" in out
     assert "\x1b" not in out
 
 
-def on_a_terminal(*arguments: str, **environment: str) -> str:
-    """What a command prints where its standard output is a terminal."""
-    ours, theirs = pty.openpty()
+def run_on_terminal(*arguments: str, **environment: str) -> str:
+    """Return the output of a command that has a terminal as standard output."""
+    reader, writer = pty.openpty()
     code = "import sys; from fusionzoo.cli import app; sys.argv[0] = 'fusionzoo'; app()"
     with subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=theirs, env={**os.environ, **environment}
+        [sys.executable, "-c", code, *arguments], stdout=writer, env={**os.environ, **environment}
     ) as done:
-        os.close(theirs)
+        os.close(writer)
         out = b""
-        while chunk := _read(ours):
+        while chunk := _read(reader):
             out += chunk
-    os.close(ours)
+    os.close(reader)
     assert done.returncode == 0
     return out.decode()
 
@@ -184,24 +194,24 @@ def on_a_terminal(*arguments: str, **environment: str) -> str:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # Linux says so when nobody writes any more
+    except OSError:  # raised on Linux when the writer is closed
         return b""
 
 
-def test_on_a_terminal_there_are_tables_and_nothing_is_taken_for_markup(install: Installer) -> None:
+def test_a_terminal_gets_tables_in_which_brackets_are_not_markup(install: Installer) -> None:
     install("acme-film", models=["film"], source=settings_source(bracket='str = Field("", description="[bom] [b]x")'))
-    out = on_a_terminal("list", PYTHONPATH=str(install.folder), COLUMNS="200", TERM="xterm")
+    out = run_on_terminal("list", PYTHONPATH=str(install.folder), COLUMNS="200", TERM="xterm")
     assert "│ multimodal_cnn" in out
-    shown = on_a_terminal("show", "film", PYTHONPATH=str(install.folder), COLUMNS="200", TERM="xterm")
+    shown = run_on_terminal("show", "film", PYTHONPATH=str(install.folder), COLUMNS="200", TERM="xterm")
     assert "│ [bom] [b]x" in shown
 
 
 # --- show
 
 
-def settings_source(base: str = "ModelSettings", more: str = "", says: str = "", **fields: str) -> str:
-    """A plugin with these settings, whose class also `says` something; its hooks build nothing."""
-    lines = [f"    {name}: {declared}" for name, declared in fields.items()]
+def settings_source(base: str = "ModelSettings", prologue: str = "", attribute: str = "", **fields: str) -> str:
+    """Return the source of a plugin with these settings. `attribute` is a line of the settings class."""
+    lines = [f"    {name}: {declaration}" for name, declaration in fields.items()]
     return "\n".join(
         [
             "import enum",
@@ -210,10 +220,10 @@ def settings_source(base: str = "ModelSettings", more: str = "", says: str = "",
             "from pydantic import BaseModel, Field",
             "from fusionzoo import hookimpl",
             "from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings",
-            more,
+            prologue,
             f"class Settings({base}):",
             '    """Settings."""',
-            f"    {says}",
+            f"    {attribute}",
             *lines,
             "@hookimpl",
             "def settings_class(): return Settings",
@@ -229,20 +239,20 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments)
 
 
-def rows_of(out: str) -> dict[str, list[str]]:
-    """The cells of an aligned table, by the first of each line."""
-    cells = [re.split(r"  +", line.strip()) for line in out.splitlines()]
+def parse_table(output: str) -> dict[str, list[str]]:
+    """Return the other cells of each line of an aligned table by its first cell."""
+    cells = [re.split(r"  +", line.strip()) for line in output.splitlines()]
     return {row[0]: row[1:] for row in cells if len(row) > 1}
 
 
-def test_show_tells_each_setting_in_plain_words(install: Installer) -> None:
+def test_show_describes_each_setting_in_plain_words(install: Installer) -> None:
     install(
         "acme-film",
         "2.0",
         models=["film"],
         source=settings_source(
-            more="class Mode(str, enum.Enum):\n    fast = 'fast'\n    slow = 'slow'",
-            says='paper = "Perez et al. 2018"',
+            prologue="class Mode(str, enum.Enum):\n    fast = 'fast'\n    slow = 'slow'",
+            attribute='paper = "Perez et al. 2018"',
             depth='int = Field(2, ge=1, le=16, description="Layers.")',
             widths='list[int] = Field(default_factory=lambda: [8, 8], min_length=1, description="Widths.")',
             mode='Mode = Field(Mode.fast, description="How.")',
@@ -253,11 +263,11 @@ def test_show_tells_each_setting_in_plain_words(install: Installer) -> None:
     done = invoke("show", "film")
     assert done.exit_code == 0
     assert done.stdout.splitlines()[0] == "model_class film (acme-film 2.0)"
-    assert rows_of(done.stdout) == {
+    assert parse_table(done.stdout) == {
         "paper": ["Perez et al. 2018"],
         "needs": ["text and table"],
         "reads": ["text and table"],
-        "setting": ["default", "takes", "meaning"],
+        "setting": ["default", "allowed values", "meaning"],
         "depth": ["2", "a whole number from 1 to 16", "Layers."],
         "widths": ["[8, 8]", "a list of whole numbers that is not empty, like [1, 2]", "Widths."],
         "mode": ['"fast"', 'one of "fast", "slow"', "How."],
@@ -266,9 +276,11 @@ def test_show_tells_each_setting_in_plain_words(install: Installer) -> None:
     }
 
 
-def test_show_as_json_is_the_schema_and_what_the_class_says(install: Installer) -> None:
-    noisy = settings_source("TextSettings", more="print('noise')", depth='int = Field(2, ge=1, description="Layers.")')
-    install("acme-film", models=["film"], source=noisy)
+def test_show_as_json_prints_the_schema_and_the_attributes_of_the_class(install: Installer) -> None:
+    printing = settings_source(
+        "TextSettings", prologue="print('noise')", depth='int = Field(2, ge=1, description="Layers.")'
+    )
+    install("acme-film", models=["film"], source=printing)
     done = invoke("show", "film", "--json")
     (film,) = json.loads(done.stdout)
     assert film["settings"]["properties"]["depth"] == {
@@ -290,57 +302,59 @@ def test_show_as_json_is_the_schema_and_what_the_class_says(install: Installer) 
     }
 
 
-def test_show_of_a_name_that_is_both_shows_both_once() -> None:
-    found = json.loads(invoke("show", "cnn", "--json").stdout)
-    assert [(one["kind"], one["name"]) for one in found] == [("model_class", "cnn"), ("text_encoder", "cnn")]
+def test_show_of_a_name_of_both_kinds_shows_each_once() -> None:
+    shown = json.loads(invoke("show", "cnn", "--json").stdout)
+    assert [(entry["kind"], entry["name"]) for entry in shown] == [("model_class", "cnn"), ("text_encoder", "cnn")]
 
 
-def test_show_of_a_model_tied_to_its_encoder_shows_the_encoders_settings_too() -> None:
+def test_show_of_a_model_with_one_encoder_also_shows_the_settings_of_the_encoder() -> None:
     tied, free = invoke("show", "multimodal_cnn").stdout, invoke("show", "multimodal_gate_fusion").stdout
     assert "text_encoder cnn (fusionzoo-cnn" in tied
-    assert "kernel_size" in rows_of(tied)
-    assert "any that is installed: bert, cnn, lstm" in free
+    assert "kernel_size" in parse_table(tied)
+    assert "any installed one: bert, cnn, lstm" in free
     assert "text_encoder cnn" not in free
 
 
-def test_show_core_lists_the_settings_of_every_job_and_a_plugin_does_not_repeat_them() -> None:
+def test_show_core_lists_the_settings_of_every_job_and_show_of_a_plugin_omits_them() -> None:
     done = invoke("show", "core", "--json")
     (core,) = json.loads(done.stdout)
     assert set(core["settings"]["properties"]) == set(JobSettings.model_fields)
-    assert rows_of(invoke("show", "core").stdout)["batch_size"][1] == "a whole number from 1 to 65536"
+    assert parse_table(invoke("show", "core").stdout)["batch_size"][1] == "a whole number from 1 to 65536"
     assert "batch_size" not in invoke("show", "cnn").stdout
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("raise RuntimeError('boom')", "importing it failed: RuntimeError: boom"),
-        (settings_source(says='needs = "text"'), "`needs` of its settings is 'text'"),
+        (settings_source(attribute='needs = "text"'), "`needs` of its settings is 'text'"),
         (settings_source(thing="Callable[[int], int] = abs"), "its settings have no JSON schema"),
         (settings_source().replace("return Settings", "raise KeyError('gone')"), "settings_class() raised KeyError"),
         (settings_source().replace("return Settings", "raise SystemExit"), "settings_class() raised SystemExit"),
     ],
 )
-def test_show_of_a_broken_plugin_is_an_error_without_a_stack_trace(install: Installer, source: str, said: str) -> None:
+def test_show_of_a_broken_plugin_is_an_error_without_a_stack_trace(
+    install: Installer, source: str, message: str
+) -> None:
     install("acme-film", models=["film"], source=source)
     done = invoke("show", "film")
     assert done.exit_code == 1
     assert done.stdout == ""
     assert done.stderr.startswith("error: model_class 'film' comes from acme-film 1.0")
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Fix: " in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("command", ["show", "check"])
-def test_a_name_that_nothing_provides_is_the_registrys_error(command: str) -> None:
+def test_an_unknown_name_is_an_error_with_a_suggestion(command: str) -> None:
     done = invoke(command, "multimodal_cn")
     assert done.exit_code == 1
     assert done.stderr.startswith("error: No installed plugin provides model_class 'multimodal_cn'.\nDid you mean")
 
 
 @pytest.mark.parametrize("arguments", [("show",), ("check",), ("new",), ("show", "cnn", "--nope"), ("nope",)])
-def test_a_command_used_wrongly_ends_with_status_2(arguments: tuple[str, ...]) -> None:
+def test_a_wrong_command_line_exits_with_status_2(arguments: tuple[str, ...]) -> None:
     assert invoke(*arguments).exit_code == 2
 
 
@@ -349,7 +363,7 @@ def test_a_command_used_wrongly_ends_with_status_2(arguments: tuple[str, ...]) -
 
 @pytest.fixture
 def few_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only two checks, since these tests are about the command."""
+    """Limit the kit to two checks: these tests are about the command."""
     monkeypatch.setattr(checks, "PLUGIN_CHECKS", (check_package.check_metadata,))
     monkeypatch.setattr(checks, "ENCODER_CHECKS", ())
     monkeypatch.setattr(checks, "MODEL_CHECKS", (check_outputs.check_logits,))
@@ -374,24 +388,24 @@ def test_check_prints_a_line_per_result_and_a_summary() -> None:
 
 
 @pytest.mark.usefixtures("few_checks")
-def test_check_of_a_plugin_at_fault_says_what_is_wrong_and_ends_with_status_1(install: Installer) -> None:
+def test_check_of_a_faulty_plugin_prints_the_reason_and_exits_with_status_1(install: Installer) -> None:
     install("acme-film", models=["film"], source=settings_source("FusionSettings"))
     done = invoke("check", "film")
     assert done.exit_code == 1
     lines = done.stdout.splitlines()
-    place = next(i for i, line in enumerate(lines) if "failed  check_metadata" in line)
-    assert "acme-film" in lines[place + 1]
-    assert lines[place + 1].startswith("          ")
+    position = next(i for i, line in enumerate(lines) if "failed  check_metadata" in line)
+    assert "acme-film" in lines[position + 1]
+    assert lines[position + 1].startswith("          ")
     assert lines[-1].endswith(": 2 failed")
-    found = json.loads(invoke("check", "film", "--json").stdout)
-    assert [(one["check"], one["status"]) for one in found] == [
+    results = json.loads(invoke("check", "film", "--json").stdout)
+    assert [(result["check"], result["status"]) for result in results] == [
         ("check_metadata", "failed"),
         ("check_logits", "failed"),
     ]
-    assert all(one["detail"] and one["seconds"] >= 0 and "film" in one["subject"] for one in found)
+    assert all(result["detail"] and result["seconds"] >= 0 and "film" in result["subject"] for result in results)
 
 
-SEEN = """
+RECORDING_MODEL = """
 from torch import nn
 class Model(nn.Module):
     def __init__(self, spec, settings, text_encoder):
@@ -403,10 +417,10 @@ class Model(nn.Module):
 
 
 @pytest.mark.usefixtures("few_checks")
-def test_check_takes_settings_of_the_model_and_of_its_text_encoder(install: Installer, tmp_path: Path) -> None:
+def test_check_accepts_settings_of_the_model_and_of_its_text_encoder(install: Installer, tmp_path: Path) -> None:
     source = settings_source(
         "FusionSettings",
-        more=SEEN.format(file=str(tmp_path / "seen")),
+        prologue=RECORDING_MODEL.format(file=str(tmp_path / "record")),
         depth='int = Field(2, ge=1, description="Layers.")',
         title='str = Field("x", description="A text.")',
     ).replace(
@@ -414,28 +428,28 @@ def test_check_takes_settings_of_the_model_and_of_its_text_encoder(install: Inst
         "build_model(spec, settings, text_encoder): return Model(spec, settings, text_encoder)",
     )
     install("acme-film", models=["film"], source=source)
-    sets = ["depth=5", "title=7", "num_channels=[9]", "kernel_size=[3]"]
-    done = invoke("check", "film", "--text-encoder", "cnn", *(part for one in sets for part in ("--set", one)))
+    pairs = ["depth=5", "title=7", "num_channels=[9]", "kernel_size=[3]"]
+    done = invoke("check", "film", "--text-encoder", "cnn", *(part for pair in pairs for part in ("--set", pair)))
     assert done.exit_code == 1
-    assert (tmp_path / "seen").read_text().splitlines()[0] == "5 7 CnnEncoder 9"
-    (tmp_path / "seen").unlink()
+    assert (tmp_path / "record").read_text().splitlines()[0] == "5 7 CnnEncoder 9"
+    (tmp_path / "record").unlink()
     invoke("check", "film")
-    assert (tmp_path / "seen").read_text().splitlines()[0] == "2 x ReferenceEncoder 16"
+    assert (tmp_path / "record").read_text().splitlines()[0] == "2 x ReferenceEncoder 16"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--set", "kernel_sise=[3]"], "write kernel_size"),
         (["--text-encoder", "lstm"], "text_encoder"),
     ],
 )
-def test_check_refuses_settings_that_do_not_fit(arguments: list[str], said: str) -> None:
+def test_check_fails_for_wrong_settings(arguments: list[str], message: str) -> None:
     done = invoke("check", "multimodal_cnn", *arguments)
     assert done.exit_code == 1
     assert done.stderr.startswith("error: ")
-    assert said in done.stderr
+    assert message in done.stderr
 
 
-def test_a_setting_that_is_no_pair_is_a_wrong_command() -> None:
+def test_a_setting_without_a_value_is_a_wrong_command_line() -> None:
     assert invoke("check", "cnn", "--set", "depth").exit_code == 2

@@ -64,7 +64,7 @@ def test_all_that_is_installed_here_is_sound_and_versions_are_named() -> None:
     assert ", fusionzoo-moe 0.1.0" in first
     assert "ok     fusionzoo-cnn 0.1.0: model_class cnn, model_class multimodal_cnn, text_encoder cnn" in lines
     assert all(line.startswith("ok ") for line in lines)
-    assert last == f"no faults in {len(lines)} examined"
+    assert last == f"no problems in {len(lines)} examined"
 
 
 def test_one_broken_plugin_among_sound_ones_is_the_only_finding_and_the_status_is_1(install: Installer) -> None:

@@ -31,7 +31,8 @@ from pydantic.fields import FieldInfo
 from pyproject_hooks import quiet_subprocess_runner
 
 from fusionzoo import __version__
-from fusionzoo.demo import shop
+from fusionzoo.demo.data_set import generate_demo_data, write_hyperparameters
+from fusionzoo.demo.shop import ID
 from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.settings import ModelSettings
@@ -315,7 +316,8 @@ class Environment:
 
     def train(self, root: Path, model_class: str, **settings: Any) -> tuple[int, str]:
         """Run train.py on a small demo job in `root`; its exit status, and the failure file's text or the log."""
-        shop.write_hyperparameters(root, shop.generate_demo_data(root, 400), model_class, {**SMALL_JOB, **settings})
+        generate_demo_data(root, 400)
+        write_hyperparameters(root, model_class, {**SMALL_JOB, **settings})
         shutil.copy(ROOT / "train.py", self.folder)
         done = self("python", "train.py", SAGEMAKER_BASE_DIR=str(root))
         failure = root / "output/failure"
@@ -397,6 +399,6 @@ def assert_scores_as_in_training(root: Path) -> None:
     assert all((root / "model" / name).exists() for name in names)
     rows = pq.read_table(root / "input/data/test").slice(0, 20).to_pylist()
     written = pq.read_table(root / "output/data/test_predictions.parquet").slice(0, 20)
-    assert written[shop.ID].to_pylist() == [row[shop.ID] for row in rows]
+    assert written[ID].to_pylist() == [row[ID] for row in rows]
     scored = Predictor.load(root / "model").predict_records(rows)
     np.testing.assert_allclose(scored[:, 1], written["prob_1"].to_numpy(), atol=1e-5)

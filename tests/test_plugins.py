@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModel
 
 from fusionzoo.artifacts import model_folder
 from fusionzoo.data.reading.channel import open_channel
-from fusionzoo.demo import shop
+from fusionzoo.demo.data_set import generate_demo_data, write_hyperparameters
 from fusionzoo.errors import SettingError
 from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextFeatures, TextSpec
 from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
@@ -437,7 +437,7 @@ def test_the_settings_of_a_fusion_change_its_layers(model_class: str, name: str,
 
 
 def test_no_expert_starves_on_the_demo_data_and_the_load_is_logged(tmp_path: Path) -> None:
-    made = shop.generate_demo_data(tmp_path, 1400)
+    generate_demo_data(tmp_path, 1400)
     others = {
         "text_encoder": "cnn",
         "num_channels": [16],
@@ -445,7 +445,7 @@ def test_no_expert_starves_on_the_demo_data_and_the_load_is_logged(tmp_path: Pat
         "embedding_dim": 16,
         "max_epochs": 4,
     }
-    shop.write_hyperparameters(tmp_path, made, "multimodal_moe", others)
+    write_hyperparameters(tmp_path, "multimodal_moe", others)
     assert JobFolder(tmp_path).run() == 0
     model, preprocessor = model_folder.load_model(tmp_path / "model")
     val = preprocessor.encode(open_channel("val", tmp_path / "input/data/val", preprocessor.settings.columns), "val")

@@ -1,7 +1,7 @@
-"""The command line: what is installed, what it is, whether it is sound; a new plugin; training.
+"""The command line: list, describe, check and create plugins; train; the demo.
 
-On a terminal it draws tables, in a pipe it writes plain text, and with `--json` one JSON document. It ends with
-status 0, with 1 where something is wrong, and with 2 where the command itself is.
+Commands draw tables on a terminal, write plain text to a pipe, and print one JSON document with `--json`. The exit
+status is 0 on success, 1 if a problem was found or the command failed, and 2 if the command line itself is wrong.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from fusionzoo.cli.list_command import list_plugins
 from fusionzoo.cli.new_command import new
 from fusionzoo.cli.show_command import show
 
+__all__ = ["app"]
+
 app = typer.Typer(
-    help="Train, trust and ship classifiers over text and a table side by side.",
+    help="Train and serve classifiers over text and tabular data.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

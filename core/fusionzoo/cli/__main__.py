@@ -1,4 +1,4 @@
-"""`python -m fusionzoo.cli` is `fusionzoo`."""
+"""Run the command line as `python -m fusionzoo.cli`."""
 
 from fusionzoo.cli import app
 

@@ -10,64 +10,71 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fusionzoo.cli.output import pairs, print_table, reported
+from fusionzoo.cli.output import exit_on_user_error, parse_key_value_pairs, print_table
 
 if TYPE_CHECKING:
     from fusionzoo.sagemaker.paths import Paths
 
-Root = Annotated[Path, typer.Option(help="The folder that stands for /opt/ml.")]
+Root = Annotated[Path, typer.Option(help="The folder to use instead of /opt/ml.")]
 
 
 def train(root: Root = Path("/opt/ml")) -> None:
-    """Train the job in a folder laid out as SageMaker does.
+    """Run the training job of a folder with SageMaker's layout.
 
-    As train.py does with SAGEMAKER_BASE_DIR set.
+    The same as train.py with SAGEMAKER_BASE_DIR set to the folder.
     """
     raise typer.Exit(_run(root))
 
 
 def demo(
-    rows: Annotated[int, typer.Option(min=200, help="Rows of all splits together.")] = 16_000,
+    rows: Annotated[int, typer.Option(min=200, help="Total number of rows of all splits.")] = 16_000,
     root: Root = Path("demo"),
     model_class: Annotated[str, typer.Option(help="The architecture to train.")] = "multimodal_cnn",
-    setting: Annotated[list[str] | None, typer.Option("--set", help="Another hyperparameter, as key=value.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="Any hyperparameter, as key=value; repeatable.")
+    ] = None,
 ) -> None:
-    """Make up a shop's messages and orders, and train.
+    """Generate messages and orders of a shop, and train on them.
 
-    Ends with a comparison of the model and the best possible one.
+    Prints the model's test metrics and the best possible AUROC.
     """
-    from fusionzoo.demo import shop as demo_data
+    from fusionzoo.demo.data_set import generate_demo_data, write_hyperparameters
 
-    with reported():
-        made = demo_data.generate_demo_data(root, rows)
-        demo_data.write_hyperparameters(root, made, model_class, pairs(setting))
+    with exit_on_user_error():
+        demo_data = generate_demo_data(root, rows)
+        write_hyperparameters(root, model_class, parse_key_value_pairs(setting))
     for checkpoint in (root / "checkpoints").glob("*.ckpt"):
-        checkpoint.unlink()  # each demo starts from the beginning
+        checkpoint.unlink()  # a demo never resumes
     status = _run(root)
     if status == 0:
-        _show(root, made.bayes_auroc)
+        _print_results(root, demo_data.bayes_auroc)
     raise typer.Exit(status)
 
 
 def _run(root: Path) -> int:
+    """Run the job and return its exit status."""
     from fusionzoo.sagemaker.paths import run_job
 
-    return run_job(_train, {**os.environ, "SAGEMAKER_BASE_DIR": str(root.resolve())})
+    return run_job(_run_training, _environment(root))
 
 
-def _train(paths: Paths) -> None:
+def _run_training(paths: Paths) -> None:
     from fusionzoo.training.launch import run_training
 
     run_training(paths)
 
 
-def _show(root: Path, bayes_auroc: Mapping[str, float]) -> None:
-    """A short table of the test figures beside the ceiling, and where everything is."""
+def _environment(root: Path) -> dict[str, str]:
+    return {**os.environ, "SAGEMAKER_BASE_DIR": str(root.resolve())}
+
+
+def _print_results(root: Path, bayes_auroc: Mapping[str, float]) -> None:
+    """Print the test metrics with the best possible AUROC, and the paths of what the job wrote."""
     from fusionzoo.sagemaker.paths import Paths
 
-    paths = Paths.from_environment({**os.environ, "SAGEMAKER_BASE_DIR": str(root.resolve())})
+    paths = Paths.from_environment(_environment(root))
     report = json.loads((paths.output_data / "metrics.json").read_text("utf-8"))
-    metrics = [
+    rows = [
         (
             name,
             "undefined" if value is None else f"{value:.4f}",
@@ -75,6 +82,6 @@ def _show(root: Path, bayes_auroc: Mapping[str, float]) -> None:
         )
         for name, value in report["splits"]["test"]["metrics"].items()
     ]
-    print_table(("figure", "test", "best possible"), metrics, title="The demo's test split")
+    print_table(("metric", "test", "best possible"), rows, title="Test split of the demo")
     for label, path in (("model", paths.model), ("evaluation", paths.output_data), ("settings", paths.hyperparameters)):
         typer.echo(f"{label:<11} {path}")

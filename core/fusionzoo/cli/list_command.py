@@ -16,10 +16,10 @@ COLUMNS = ("kind", "name", "distribution", "version")
 def list_plugins(as_json: AsJson = False) -> None:
     """List the installed models and text encoders.
 
-    No plugin is imported; `doctor` does that.
+    Reads metadata only; to import the plugins and examine them, run `fusionzoo doctor`.
     """
     registries = [Registry.discover(MODELS_GROUP), Registry.discover(TEXT_ENCODERS_GROUP)]
-    rows = [row for registry in registries for row in _rows(registry)]
+    rows = [row for registry in registries for row in _provider_rows(registry)]
     unreadable = {folder for registry in registries for folder in registry.unreadable}
     notes = [_first_line(errors.BrokenPluginError.entry_points_unreadable(folder)) for folder in sorted(unreadable)]
     if as_json:
@@ -32,7 +32,7 @@ def list_plugins(as_json: AsJson = False) -> None:
         print_line(f"note: {note}")
 
 
-def _rows(registry: Registry) -> Iterator[dict[str, str]]:
+def _provider_rows(registry: Registry) -> Iterator[dict[str, str]]:
     for name, providers in registry.items():
         for provider in providers:
             yield {
@@ -40,20 +40,20 @@ def _rows(registry: Registry) -> Iterator[dict[str, str]]:
                 "name": name,
                 "distribution": provider.distribution,
                 "version": provider.version,
-                "note": _note(registry, provider),
+                "note": _find_problem(registry, provider),
             }
 
 
-def _note(registry: Registry, provider: Provider) -> str:
-    """What is wrong with one claim to a name, as far as metadata tells; empty where nothing is."""
+def _find_problem(registry: Registry, provider: Provider) -> str:
+    """Return the problem that metadata shows in one provider of a name; "" if there is none."""
     if not provider.version:
         return _first_line(errors.BrokenPluginError.unreadable(provider.claim))
     try:
         registry.provider(provider.entry_point.name)
-    except errors.AmbiguousModelError as clash:
-        return _first_line(clash)
+    except errors.AmbiguousModelError as error:
+        return _first_line(error)
     return ""
 
 
 def _first_line(error: errors.ZooError) -> str:
-    return f"{str(error).partition(chr(10))[0]} `fusionzoo doctor` says more."
+    return f"{str(error).partition(chr(10))[0]} For details, run `fusionzoo doctor`."

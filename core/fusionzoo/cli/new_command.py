@@ -8,28 +8,32 @@ from typing import Annotated
 
 import typer
 
-from fusionzoo.cli.output import AsJson, print_json, reported
+from fusionzoo.cli.output import AsJson, exit_on_user_error, print_json
 
-Name = Annotated[str, typer.Argument(help="The architecture's name in snake_case, as in my_idea.")]
-AsEncoder = Annotated[bool, typer.Option("--encoder", help="A text encoder with two models, instead of a fusion.")]
-Folder = Annotated[Path, typer.Option(help="The folder to put the plugin's folder into.")]
+Name = Annotated[str, typer.Argument(help="Name of the architecture in snake_case, for example my_idea.")]
+AsEncoder = Annotated[bool, typer.Option("--encoder", help="Write a text encoder with two models, not a fusion.")]
+Folder = Annotated[Path, typer.Option(help="The folder in which to create the plugin's folder.")]
 
 
 def new(name: Name, encoder: AsEncoder = False, folder: Folder = Path(), as_json: AsJson = False) -> None:
-    """Write a plugin that works, yours to change.
+    """Write a working plugin as a starting point.
 
-    A fusion of text and table, over any text encoder, or with --encoder a text encoder and its models.
+    It is a fusion of text and table that works with every text encoder. With --encoder, it is a text encoder and two
+    models that use it.
     """
     from fusionzoo.registry.scaffold import write_plugin
 
-    with reported():
-        made = write_plugin(name, folder, encoder)
-    commands = [f"pip install -e {shlex.quote(str(made.folder))}", *(f"fusionzoo check {one}" for one in made.names)]
+    with exit_on_user_error():
+        plugin = write_plugin(name, folder, encoder)
+    commands = [
+        f"pip install -e {shlex.quote(str(plugin.folder))}",
+        *(f"fusionzoo check {provided}" for provided in plugin.names),
+    ]
     if as_json:
-        print_json({"folder": str(made.folder), "files": made.files, "names": made.names, "commands": commands})
+        print_json({"folder": str(plugin.folder), "files": plugin.files, "names": plugin.names, "commands": commands})
         return
-    typer.echo(f"{made.folder} is a plugin that provides {' and '.join(made.names)}:")
-    for file in made.files:
+    typer.echo(f"Wrote a plugin that provides {' and '.join(plugin.names)} to {plugin.folder}:")
+    for file in plugin.files:
         typer.echo(f"  {file}")
     typer.echo("Install and check it:")
     for command in commands:

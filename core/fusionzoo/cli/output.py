@@ -1,4 +1,4 @@
-"""How commands print: tables on a terminal, aligned plain text when piped, one JSON document for machines."""
+"""How commands print: tables on a terminal, aligned plain text in a pipe, one JSON document with `--json`."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 
 
 def print_json(document: Any) -> None:
-    """One JSON document, in ASCII."""
+    """Print one JSON document in ASCII."""
     typer.echo(json.dumps(document, indent=2))
 
 
 def print_line(text: str, indent: int = 0) -> None:
-    """One line, whatever the text holds."""
+    """Print the text as one line."""
     typer.echo(" " * indent + one_line(text))
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """A table; its last column may be long."""
+    """Print a table; its last column may be long."""
     cells = [[one_line(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        _draw(headings, cells, title)
+        _draw_table(headings, cells, title)
         return
     if title:
         typer.echo(title)
@@ -40,10 +40,10 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: s
         typer.echo(line.rstrip())
 
 
-def _draw(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+def _draw_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text  # which, unlike a str, has no markup: "[bom]" stays
+    from rich.text import Text  # rich parses markup in a str, but not in a Text: "[bom]" must stay
 
     table = Table(title=Text(title) if title else None, title_justify="left")
     for heading in headings:
@@ -53,20 +53,20 @@ def _draw(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str) ->
     Console().print(table)
 
 
-def coloured(text: str, colour: str) -> str:
-    """The text in a colour, where this is a terminal that wants colours."""
-    return typer.style(text, fg=colour) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+def colorize(text: str, color: str) -> str:
+    """Return the text in a color; unchanged if standard output is not a terminal or NO_COLOR is set."""
+    return typer.style(text, fg=color) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
 
 
 def one_line(text: str) -> str:
-    """The text on one line, what cannot be printed as escapes."""
+    """Return the text on one line, with escapes for characters that cannot be printed."""
     line = " ".join(text.split())
     return line if line.isprintable() else line.encode("unicode_escape").decode()
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """End the command with status 1, and no stack trace, on an error that a user can mend."""
+def exit_on_user_error() -> Iterator[None]:
+    """Print an error that the user can fix without a stack trace, and exit with status 1."""
     try:
         yield
     except errors.ZooError as error:
@@ -74,13 +74,17 @@ def reported() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def pairs(given: Sequence[str] | None) -> dict[str, str]:
-    """What `--set key=value` holds, however often it is given."""
-    return dict(_pair(one) for one in given or ())
+def parse_key_value_pairs(texts: Sequence[str] | None) -> dict[str, str]:
+    """Return the values of all `--set key=value` options by key.
+
+    Raises:
+        typer.BadParameter: a text is not key=value.
+    """
+    return dict(_parse_pair(text) for text in texts or ())
 
 
-def _pair(given: str) -> tuple[str, str]:
-    key, equals, value = given.partition("=")
-    if not key or not equals:
-        raise typer.BadParameter(f"{given!r} is not key=value", param_hint="--set")
+def _parse_pair(text: str) -> tuple[str, str]:
+    key, equals_sign, value = text.partition("=")
+    if not key or not equals_sign:
+        raise typer.BadParameter(f"{text!r} is not key=value", param_hint="--set")
     return key, value

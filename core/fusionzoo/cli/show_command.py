@@ -12,70 +12,78 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusionzoo import errors
-from fusionzoo.cli.output import AsJson, one_line, print_json, print_line, print_table, reported
+from fusionzoo.cli.output import AsJson, exit_on_user_error, one_line, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from fusionzoo.registry.description import Description
 
-Name = Annotated[str, typer.Argument(help="A model_class or text_encoder, or 'core' for the settings of every job.")]
+Name = Annotated[str, typer.Argument(help="A model_class, a text_encoder, or 'core' for the settings of every job.")]
 
 
 def show(name: Name, as_json: AsJson = False) -> None:
-    """Show what a model or text encoder needs and takes.
+    """Show the inputs and settings of a model or text encoder.
 
-    Its settings with their defaults, what they take and what they mean; its paper; whether it reads text or a table.
+    Prints each setting with its default, its allowed values and its meaning; the paper; and the inputs: text or table.
     """
-    with reported(), redirect_stdout(sys.stderr):  # a plugin may print while it is imported
-        found = _descriptions(name)
+    with exit_on_user_error(), redirect_stdout(sys.stderr):  # a plugin may print while it is imported
+        descriptions = _describe(name)
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json([asdict(description) for description in descriptions])
         return
-    for i, one in enumerate(found):
+    for i, description in enumerate(descriptions):
         if i:
             typer.echo()
-        _print(one)
+        _print_description(description)
 
 
-def _descriptions(name: str) -> list[Description]:
+def _describe(name: str) -> list[Description]:
     from fusionzoo.registry.description import CORE_SETTINGS_NAME, describe_core, describe_name
     from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
 
     if name != CORE_SETTINGS_NAME:
         return describe_name(name)
-    taken = any(name in Registry.discover(group) for group in (MODELS_GROUP, TEXT_ENCODERS_GROUP))
-    return [describe_core(), *(describe_name(name) if taken else [])]
+    is_plugin_name = any(name in Registry.discover(group) for group in (MODELS_GROUP, TEXT_ENCODERS_GROUP))
+    return [describe_core(), *(describe_name(name) if is_plugin_name else [])]
 
 
-def _print(one: Description) -> None:
-    print_line(" ".join(dict.fromkeys([one.kind, one.name])) + f" ({one.distribution} {one.version})")
-    for label, value in _facts(one).items():
+def _print_description(description: Description) -> None:
+    print_line(
+        " ".join(dict.fromkeys([description.kind, description.name]))
+        + f" ({description.distribution} {description.version})"
+    )
+    for label, value in _collect_facts(description).items():
         typer.echo(f"  {label:<13} {one_line(value)}")
-    required = one.settings.get("required", [])
+    required = description.settings.get("required", [])
     rows = [
-        (name, _default(schema, name in required), errors.allowed_values(schema), str(schema.get("description", "")))
-        for name, schema in one.properties.items()
+        (
+            name,
+            _format_default(schema, name in required),
+            errors.allowed_values(schema),
+            str(schema.get("description", "")),
+        )
+        for name, schema in description.properties.items()
     ]
     if rows:
-        print_table(("setting", "default", "takes", "meaning"), rows)
+        print_table(("setting", "default", "allowed values", "meaning"), rows)
     else:
-        typer.echo("  It has no settings.")
+        typer.echo("  This plugin has no settings.")
 
 
-def _facts(one: Description) -> dict[str, str]:
+def _collect_facts(description: Description) -> dict[str, str]:
     from fusionzoo.registry.description import CORE_SETTINGS_NAME
     from fusionzoo.registry.discovery import TEXT_ENCODERS_GROUP, Registry
 
-    facts = {"paper": one.paper or "none given"} if one.kind != CORE_SETTINGS_NAME else {}
-    if one.kind == "model_class":
-        facts["needs"] = " and ".join(one.needs) or "nothing"
-        facts["reads"] = " and ".join(one.reads) or "nothing"
-    if one.text_encoders is not None:
-        installed = f"any that is installed: {', '.join(Registry.discover(TEXT_ENCODERS_GROUP)) or 'there is none'}"
-        facts["text encoder"] = " or ".join(one.text_encoders) or installed
+    facts = {"paper": description.paper or "not given"} if description.kind != CORE_SETTINGS_NAME else {}
+    if description.kind == "model_class":
+        facts["needs"] = " and ".join(description.needs) or "nothing"
+        facts["reads"] = " and ".join(description.reads) or "nothing"
+    if description.text_encoders is not None:
+        installed = f"any installed one: {', '.join(Registry.discover(TEXT_ENCODERS_GROUP)) or 'none is installed'}"
+        facts["text encoder"] = " or ".join(description.text_encoders) or installed
     return facts
 
 
-def _default(schema: Mapping[str, Any], required: bool) -> str:
+def _format_default(schema: Mapping[str, Any], required: bool) -> str:
     if required or "default" not in schema:
         return "required" if required else ""
     return json.dumps(schema["default"], ensure_ascii=False)

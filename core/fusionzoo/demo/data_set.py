@@ -1,0 +1,116 @@
+"""The data set of the demo: part files of three channels, and the settings of a job that trains on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sklearn.metrics import roc_auc_score
+
+from fusionzoo.demo.orders import CATEGORIES, NUMBERS
+from fusionzoo.demo.shop import ID, LABEL, SPLIT_SHARES, TEXT, count_split_rows, draw_rows
+from fusionzoo.errors import DemoFolderError
+
+PART_FILES: Mapping[str, int] = {"train": 4, "val": 2, "test": 2}
+METADATA_KEY = b"fusionzoo.demo"  # in the metadata of every part file; only files that have it are ever replaced
+COLUMN_SETTINGS: Mapping[str, Any] = {
+    "id_name": ID,
+    "text_name": TEXT,
+    "label_name": LABEL,
+    "cat_field_list": list(CATEGORIES),
+    "tab_field_list": list(NUMBERS),
+    "num_classes": 2,
+}
+TRAINING_SETTINGS: Mapping[str, Any] = {"max_sen_len": 128, "max_epochs": 8, "early_stop_metric": "val/auroc"}
+
+
+@dataclass(frozen=True)
+class DemoData:
+    """The number of rows of each split, and its best possible AUROC.
+
+    `bayes_auroc` is the AUROC of the true chances against the labels that were drawn from them, the upper bound for
+    every model; it is NaN where a tiny split has only one class.
+    """
+
+    rows: Mapping[str, int]
+    bayes_auroc: Mapping[str, float]
+
+
+def generate_demo_data(root: Path, rows: int, seed: int = 7) -> DemoData:
+    """Write `rows` rows to `<root>/input/data/{train,val,test}`, several Parquet parts each, 70/10/20.
+
+    The same rows and seed give the same data on every machine. The parts of an earlier call are replaced.
+
+    Raises:
+        ValueError: `rows` is less than MIN_ROWS.
+        fusionzoo.errors.DemoFolderError: a channel holds a file that no earlier call wrote; nothing is changed.
+    """
+    folders = {split: root / "input" / "data" / split for split in SPLIT_SHARES}
+    old_parts = [path for folder in folders.values() for path in _list_parts(folder)]
+    drawn, counts = draw_rows(rows, seed), count_split_rows(rows)
+    labels, probability = drawn.table[LABEL].to_numpy(), drawn.dispute_probability
+    for path in old_parts:
+        path.unlink()
+    aurocs, first = {}, 0
+    for split, folder in folders.items():
+        split_rows = slice(first, first + counts[split])
+        _write_parts(folder, drawn.table.slice(first, counts[split]), PART_FILES[split])
+        aurocs[split] = _compute_auroc(labels[split_rows], probability[split_rows])
+        first = split_rows.stop
+    return DemoData(counts, aurocs)
+
+
+def write_hyperparameters(root: Path, model_class: str, overrides: Mapping[str, Any]) -> Path:
+    """Write the demo job's hyperparameters.json, each value as text, as SageMaker does. Return its path.
+
+    `overrides` adds or replaces settings; a text in it is written unchanged.
+    """
+    settings = {"model_class": model_class, **COLUMN_SETTINGS, **TRAINING_SETTINGS, **overrides}
+    path = root / "input" / "config" / "hyperparameters.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
+    path.write_text(json.dumps(texts, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _list_parts(folder: Path) -> list[Path]:
+    """Return the part files that an earlier call wrote to a channel's folder; [] if the folder does not exist.
+
+    Raises:
+        fusionzoo.errors.DemoFolderError: the folder holds anything else.
+    """
+    if not folder.exists():
+        return []
+    paths = sorted(folder.iterdir()) if folder.is_dir() else [folder]
+    for path in paths:
+        if not _is_demo_part(path):
+            raise DemoFolderError(folder, path.name)
+    return paths
+
+
+def _is_demo_part(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file() or path.suffix != ".parquet":
+        return False
+    try:
+        return METADATA_KEY in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def _write_parts(folder: Path, table: pa.Table, parts: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    table = table.replace_schema_metadata({METADATA_KEY: b"1"})
+    edges = np.linspace(0, len(table), parts + 1).astype(int).tolist()
+    for part, (begin, end) in enumerate(pairwise(edges)):
+        pq.write_table(table.slice(begin, end - begin), folder / f"part-{part:05d}.parquet")
+
+
+def _compute_auroc(labels: np.ndarray, probability: np.ndarray) -> float:
+    return float(roc_auc_score(labels, probability)) if 0 < labels.sum() < len(labels) else float("nan")
