@@ -123,7 +123,7 @@ def test_a_job_whose_cache_cannot_be_written_trains_all_the_same_and_says_so(
     (tmp_path / "file").write_text("")
     monkeypatch.setitem(os.environ, "FUSIONZOO_CACHE", str(tmp_path / "file"))
     assert job.fill(max_epochs=1).run() == 0
-    assert "'train' is kept in memory" in capsys.readouterr().out
+    assert "'train' is held in memory" in capsys.readouterr().out
     assert (job.model / "model.onnx").exists()
 
 

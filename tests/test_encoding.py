@@ -171,7 +171,7 @@ def test_without_a_usable_cache_the_splits_are_held_in_memory_and_a_warning_says
         two = encode_folder(data, cache=Cache(data.parent / "file", 10**9))
     assert all(same(one.splits[name], two.splits[name]) for name in ("train", "val", "test"))
     for name in ("train", "val", "test"):
-        assert f"'{name}' is kept in memory" in caplog.text
+        assert f"'{name}' is held in memory" in caplog.text
     assert "FUSIONZOO_CACHE" in caplog.text
     assert "the next job encodes it again" in caplog.text
 
