@@ -171,7 +171,7 @@ def test_the_last_rows_of_a_part_come_from_the_classes_with_the_largest_remainde
 
 def test_labels_and_groups_are_compared_in_canonical_form() -> None:
     texts, mixed = ["3", "3.0"] * 10 + ["4"] * 20, ["3"] * 20 + ["4"] * 20
-    assert split_ids(make_frame(whole), {"val": 0.3}) == split_ids(make_frame(mixed), {"val": 0.3})
+    assert split_ids(make_frame(texts), {"val": 0.3}) == split_ids(make_frame(mixed), {"val": 0.3})
     groups = [f"{i}{'.0' * (k % 2)}" for i in range(15) for k in range(4)]
     parts = split_ids(make_frame(["a", "b"] * 30, groups), {"val": 0.3}, suffix="csv")
     assert len(parts["val"]) % 4 == 0
