@@ -209,7 +209,7 @@ def _assign_buckets(ordered: RowSizes, max_tokens: int, world_size: int, max_buc
 
 
 def _count_batches(ordered: RowSizes, bucket: np.ndarray, max_tokens: int, world_size: int) -> np.ndarray:
-    """Return the number of batches of each bucket, [buckets] int64; the sum is a multiple of `world_size` if possible."""
+    """Return the batches of each bucket, [buckets] int64; the sum is a multiple of `world_size` if possible."""
     rows = np.bincount(bucket)
     chunks = np.split(ordered.chunks[np.lexsort((-ordered.chunks, bucket))], np.cumsum(rows)[:-1])
     longest = np.zeros(len(rows), np.int64)
