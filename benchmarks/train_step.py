@@ -59,7 +59,7 @@ from zoo_results import Size
 from fusionzoo.architecture import BuiltModel, choose_architecture
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.nn.inference import get_logits
-from fusionzoo.nn.length_groups import CPU_GROUP_OVERHEAD, group_by_length
+from fusionzoo.nn.length_groups import CPU_GROUP_OVERHEAD, make_length_groups
 from fusionzoo.nn.pooling import token_mean
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.training import job, optimizers
@@ -104,7 +104,7 @@ def packed(split: EncodedSplit, rows: np.ndarray) -> int:
 def in_groups(split: EncodedSplit, rows: np.ndarray) -> int:
     """Tokens that are computed where each chunk is as long as the longest of its length group."""
     lengths = _chunk_lengths(split, rows)
-    return int(sum(len(group) * lengths[group].max() for group in group_by_length(lengths, CPU_GROUP_OVERHEAD)))
+    return int(sum(len(group) * lengths[group].max() for group in make_length_groups(lengths, CPU_GROUP_OVERHEAD)))
 
 
 def _chunk_lengths(split: EncodedSplit, rows: np.ndarray) -> np.ndarray:

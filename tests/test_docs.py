@@ -277,7 +277,7 @@ def test_the_text_encoder_on_the_page_works_with_its_two_models(install: Install
 
 def install_film(install: Installer, **changes: Any) -> None:
     film = {"source": (FILM / "fusionzoo_film.py").read_text("utf-8"), "requires": CORE}
-    install("fusionzoo-film", "0.1.0", models=["multimodal_film"], **{**film, **changes})
+    install("fusionzoo-film", "0.1.0", models={"multimodal_film": "fusionzoo_film:plugin"}, **{**film, **changes})
 
 
 def film_with(old: str, new: str) -> dict[str, str]:
@@ -286,11 +286,20 @@ def film_with(old: str, new: str) -> dict[str, str]:
     return {"source": source.replace(old, new)}
 
 
+PLUGIN = "plugin = Fusion(FilmSettings, Film)"
+
+
+def plugin_with_hook(signature: str) -> str:
+    """The plugin object with one more method."""
+    lines = ["from fusionzoo import hookimpl", "class FilmPlugin(Fusion):", f"    {signature}: return []"]
+    return "\n".join([*lines, "plugin = FilmPlugin(FilmSettings, Film)"])
+
+
 FAULTS: Mapping[str, Mapping[str, Any]] = {
     "which was built for": {"requires": ["fusionzoo>=0.2,<0.3"]},
     "importing it failed": film_with("from torch import", "import einops_of_old\nfrom torch import"),
-    "without the decorator": film_with("@hookimpl\ndef build_model", "def build_model"),
-    "takes arguments": film_with("settings: FilmSettings, text_encoder: nn.Module) -> Film", "settings, encoder)"),
+    "without the decorator": film_with(PLUGIN, plugin_with_hook("def callbacks(self, settings)")),
+    "takes arguments": film_with(PLUGIN, plugin_with_hook("@hookimpl\n    def callbacks(self, trainer)")),
     "belong to core": film_with("num_layers: int = Field(1, ge=1, le=16", "lr: float = Field(0.1, gt=0, le=1"),
 }
 
@@ -313,9 +322,9 @@ def test_the_message_of_a_clash_is_on_the_page(install: Installer) -> None:
 
 
 def test_the_note_on_a_failing_hook_is_on_the_page(install: Installer) -> None:
-    install_film(install, **film_with("return Film(spec", "raise RuntimeError(spec"))
+    install_film(install, **film_with("FilmSettings, Film)", "FilmSettings, lambda *_: int('no module'))"))
     plugin = Registry.discover(MODELS_GROUP, [str(install.folder)]).load("multimodal_film")
-    with pytest.raises(RuntimeError) as raised:
+    with pytest.raises(ValueError) as raised:
         plugin.build_model(SPEC, plugin.settings_class(), None)
     assert raised.value.__notes__ == [_shown("This happened in").splitlines()[-1]]
 

@@ -45,7 +45,7 @@ def least_cost(lengths: np.ndarray, group_tokens: int, most: int) -> int:
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=9), st.integers(0, 30), st.integers(1, 5))
 def test_no_other_cut_costs_less_and_each_chunk_is_in_one_group(drawn: list[int], price: int, most: int) -> None:
     lengths = np.array(drawn)
-    groups = length_groups.group_by_length(lengths, price, most)
+    groups = length_groups.make_length_groups(lengths, price, most)
     assert sorted(np.concatenate(groups)) == list(range(len(lengths)))
     assert 1 <= len(groups) <= most
     assert all(lengths[a].max() < lengths[b].min() for a, b in pairwise(groups))
@@ -54,9 +54,9 @@ def test_no_other_cut_costs_less_and_each_chunk_is_in_one_group(drawn: list[int]
 
 def test_a_small_batch_is_not_cut_up_and_a_large_one_into_four_groups_at_most() -> None:
     lengths = np.random.default_rng(0).integers(1, 129, 320)
-    assert len(length_groups.group_by_length(lengths, length_groups.CPU_GROUP_OVERHEAD)) == 4
-    assert len(length_groups.group_by_length(lengths[:4], length_groups.CPU_GROUP_OVERHEAD)) == 1
-    assert length_groups.group_by_length(lengths[:0], length_groups.CPU_GROUP_OVERHEAD) == []
+    assert len(length_groups.make_length_groups(lengths, length_groups.CPU_GROUP_OVERHEAD)) == 4
+    assert len(length_groups.make_length_groups(lengths[:4], length_groups.CPU_GROUP_OVERHEAD)) == 1
+    assert length_groups.make_length_groups(lengths[:0], length_groups.CPU_GROUP_OVERHEAD) == []
 
 
 def padding(sizes: RowSizes, chunk_lengths: list[np.ndarray], grouped: bool) -> float:
@@ -64,7 +64,9 @@ def padding(sizes: RowSizes, chunk_lengths: list[np.ndarray], grouped: bool) -> 
     computed = 0
     for rows in TrainingOrder(sizes, 32, seed=0).batches(epoch=0):
         lengths = np.concatenate([chunk_lengths[row] for row in rows])
-        cut = length_groups.group_by_length(lengths, length_groups.CPU_GROUP_OVERHEAD, most=4 if grouped else 1)
+        cut = length_groups.make_length_groups(
+            lengths, length_groups.CPU_GROUP_OVERHEAD, max_groups=4 if grouped else 1
+        )
         computed += cost(lengths, cut, 0)
     return 1 - sum(lengths.sum() for lengths in chunk_lengths) / computed
 

@@ -344,7 +344,7 @@ def test_more_experts_per_row_than_there_are_is_a_fault_of_the_settings(job: Job
 
 def naive_reading(model: Any, tokens: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
     """What the fields of one row read from its tokens, computed without chunks: [heads, fields, d]."""
-    query, key, value = model.layers[0].to_tokens.split(fields.unsqueeze(0), tokens.unsqueeze(0))
+    query, key, value = model.layers[0].to_tokens.project(fields.unsqueeze(0), tokens.unsqueeze(0))
     return ((query @ key.transpose(2, 3) / query.shape[-1] ** 0.5).softmax(dim=-1) @ value)[0]
 
 
@@ -358,11 +358,11 @@ def test_fields_attend_to_all_tokens_of_their_row_and_tokens_to_all_its_fields()
         for row in range(4):
             own = text.tokens[whole.chunk_row == row][whole.token_mask[whole.chunk_row == row]]
             read = naive_reading(model, own, fields[row])
-            joined = layer.to_tokens.join(fields[row : row + 1], read.unsqueeze(0))[0]
+            joined = layer.to_tokens.add(fields[row : row + 1], read.unsqueeze(0))[0]
             assert torch.allclose(new_fields[row], joined + layer.table(joined), atol=1e-5)
-            query, key, value = layer.to_fields.split(own.unsqueeze(0), fields[row : row + 1])
+            query, key, value = layer.to_fields.project(own.unsqueeze(0), fields[row : row + 1])
             seen = (query @ key.transpose(2, 3) / 4**0.5).softmax(dim=-1) @ value
-            joined = layer.to_fields.join(own.unsqueeze(0), seen)[0]
+            joined = layer.to_fields.add(own.unsqueeze(0), seen)[0]
             found = new_text.tokens[whole.chunk_row == row][whole.token_mask[whole.chunk_row == row]]
             assert torch.allclose(found, joined + layer.text(joined), atol=1e-5)
 
@@ -390,7 +390,7 @@ def test_tokens_beyond_the_cap_change_nothing_and_those_before_it_do() -> None:
 def test_a_table_of_one_field_is_refused_before_the_data_is_read(job: JobFolder) -> None:
     job.settings(model_class="multimodal_cross_attn", text_encoder="cnn", tab_field_list=None)
     assert job.run() == 1
-    assert "attention over a single key is always 1" in job.failure
+    assert "attention over a single key always has the weight 1" in job.failure
     with pytest.raises(SettingError, match="single key"):
         build("multimodal_cross_attn", spec=replace(SPEC, numbers=()))
 
@@ -398,7 +398,7 @@ def test_a_table_of_one_field_is_refused_before_the_data_is_read(job: JobFolder)
 def test_heads_that_do_not_divide_the_width_are_a_fault_of_the_settings(job: JobFolder) -> None:
     job.settings(model_class="multimodal_cross_attn", text_encoder="cnn", num_heads=5)
     assert job.run() == 1
-    assert "hidden_common_dim is 16, no multiple of num_heads 5" in job.failure
+    assert "hidden_common_dim is 16, which num_heads 5 does not divide" in job.failure
 
 
 # --- all fusions

@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import Callback
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.sampling import RowSizes, TrainingOrder, make_scoring_batches
 from fusionzoo.nn.inference import predict_proba
-from fusionzoo.nn.length_groups import CPU_GROUP_OVERHEAD, group_by_length
+from fusionzoo.nn.length_groups import CPU_GROUP_OVERHEAD, make_length_groups
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.datamodule import Position, SplitsDataModule
@@ -49,7 +49,7 @@ def tokens(sizes: RowSizes, rows: np.ndarray) -> int:
 
 def padding(sizes: RowSizes, batches: list[np.ndarray]) -> float:
     """Of rows of one chunk each, where an encoder runs a batch in groups of similar length."""
-    groups = [rows[group] for rows in batches for group in group_by_length(sizes.longest[rows], CPU_GROUP_OVERHEAD)]
+    groups = [rows[group] for rows in batches for group in make_length_groups(sizes.longest[rows], CPU_GROUP_OVERHEAD)]
     return 1 - sizes.tokens.sum() / sum(tokens(sizes, rows) for rows in groups)
 
 

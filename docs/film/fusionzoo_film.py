@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
-from fusionzoo import hookimpl
 from fusionzoo.nn.heads import ClassifierHead
+from fusionzoo.nn.recipes import Fusion
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.nn.towers import Towers
 from fusionzoo.settings import FusionSettings
@@ -17,11 +17,11 @@ class FilmSettings(FusionSettings):
 
     paper = "Perez et al. 2018, arXiv 1709.07871"
 
-    num_layers: int = Field(1, ge=1, le=16, description="How often the table modulates the text.")
+    num_layers: int = Field(1, ge=1, le=16, description="Number of layers in which the table modulates the text.")
 
 
 class FilmLayer(nn.Module):
-    """`(1 + gamma(table)) * W text + beta(table)`: a scale and a shift for each feature."""
+    """Compute `(1 + gamma(table)) * W text + beta(table)`: a scale and a shift for each feature."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class FilmLayer(nn.Module):
 
 
 class Film(nn.Module):
-    """Layers in which the table modulates the text, with a ReLU after each; then a classifier."""
+    """Modulate the text by the table in each layer, with a ReLU after it; then classify."""
 
     def __init__(self, spec: InputSpec, settings: FilmSettings, text_encoder: nn.Module) -> None:
         super().__init__()
@@ -51,11 +51,4 @@ class Film(nn.Module):
         return logits
 
 
-@hookimpl
-def settings_class() -> type[FilmSettings]:
-    return FilmSettings
-
-
-@hookimpl
-def build_model(spec: InputSpec, settings: FilmSettings, text_encoder: nn.Module) -> Film:
-    return Film(spec, settings, text_encoder)
+plugin = Fusion(FilmSettings, Film)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from fusionzoo import hookimpl
 from fusionzoo.nn.heads import ClassifierHead
+from fusionzoo.nn.recipes import Fusion
 from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput
 from fusionzoo.nn.towers import Towers
 from fusionzoo.settings import FusionSettings
@@ -19,7 +19,7 @@ class GateFusionSettings(FusionSettings):
 
 
 class GateFusion(nn.Module):
-    """`gate * tanh(text) + (1 - gate) * tanh(table)`, where both sides together make the gate."""
+    """Compute `gate * tanh(text) + (1 - gate) * tanh(table)` with a gate from both modalities; then classify."""
 
     def __init__(self, spec: InputSpec, settings: GateFusionSettings, text_encoder: nn.Module) -> None:
         super().__init__()
@@ -30,17 +30,10 @@ class GateFusion(nn.Module):
 
     def forward(self, batch: Batch) -> ModelOutput:
         text, table = self.towers(batch)
-        gate = self.gate(torch.cat([text, table], dim=-1))  # [rows, width]; 1 is text alone
+        gate = self.gate(torch.cat([text, table], dim=-1))  # [rows, width]; 1 = text only, 0 = table only
         fused = gate * text.tanh() + (1 - gate) * table.tanh()
-        share = gate.detach().float().mean()
-        return ModelOutput(self.classify(fused), metrics={"gate_text": share, "gate_table": 1 - share})
+        mean_gate = gate.detach().float().mean()
+        return ModelOutput(self.classify(fused), metrics={"gate_text": mean_gate, "gate_table": 1 - mean_gate})
 
 
-@hookimpl
-def settings_class() -> type[GateFusionSettings]:
-    return GateFusionSettings
-
-
-@hookimpl
-def build_model(spec: InputSpec, settings: GateFusionSettings, text_encoder: nn.Module) -> GateFusion:
-    return GateFusion(spec, settings, text_encoder)
+plugin = Fusion(GateFusionSettings, GateFusion)

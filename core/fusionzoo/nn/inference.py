@@ -1,4 +1,4 @@
-"""Probabilities of rows, in float32 and in the order of the split, however they are batched."""
+"""Compute the probabilities of rows in float32, in the order of the split, independent of how rows are batched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fusionzoo.nn.schema import Batch, ModelOutput
 
 
 def get_logits(output: Tensor | ModelOutput) -> Tensor:
-    """The logits [rows, classes] of whatever a model's forward returned."""
+    """Return the logits [rows, classes] from the return value of a model's forward."""
     return output.logits if isinstance(output, ModelOutput) else output
 
 
@@ -25,14 +25,19 @@ def predict_proba(
     rows: np.ndarray | None = None,
     max_tokens: int | None = None,
 ) -> np.ndarray:
-    """Probabilities [rows, classes] float32 of the split, or of these rows of it, with dropout and autocast off.
+    """Return the probabilities [rows, classes] float32 of a split or of some of its rows, without dropout or autocast.
 
-    With `max_tokens`, a batch has as many rows as stay within it, whatever `batch_size` is.
+    Args:
+        model: the architecture; afterwards it is in the mode (training or evaluation) that it was in before.
+        split: the encoded rows.
+        batch_size: rows per batch; ignored if `max_tokens` is given.
+        rows: positions in the split; by default all.
+        max_tokens: maximum padded tokens per batch.
     """
     rows = np.arange(len(split)) if rows is None else rows
     order = make_scoring_batches(RowSizes.of(split).take(rows), batch_size, max_tokens)
-    parts = predict_batches(model, split, [rows[chosen] for chosen in order])
-    values = np.concatenate([part for _, part in parts])
+    batches = predict_batches(model, split, [rows[positions] for positions in order])
+    values = np.concatenate([probabilities for _, probabilities in batches])
     scores = np.empty_like(values)
     scores[np.concatenate(order)] = values
     return scores
@@ -41,7 +46,7 @@ def predict_proba(
 def predict_batches(
     model: nn.Module, split: EncodedSplit, batches: Sequence[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The rows of each batch, and their probabilities [rows, classes] float32, as `score` has them."""
+    """Yield each batch's rows and their probabilities [rows, classes] float32, computed as in `predict_proba`."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device

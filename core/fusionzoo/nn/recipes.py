@@ -1,11 +1,18 @@
-"""Whole plugins in one line each: a text encoder, text alone, and late fusion with a table.
+"""Plugin objects in one line each: a text encoder, a fusion of text and table, a text-only model, late fusion.
 
     encoder = Encoder(MyEncoderSettings, MyEncoder)
-    text_only = TextOnly(MySettings)
+    plugin = Fusion(MyFusionSettings, MyFusion)
+    text_only = TextOnly(MyTextOnlySettings)
     late_fusion = LateFusion(MyLateFusionSettings)
 
-with the entry points `my_model = "my_module:encoder"` among the text encoders, and `my_model = "my_module:text_only"`
-and `multimodal_my_model = "my_module:late_fusion"` among the models.
+Entry points name these objects: `my_encoder = "my_module:encoder"` in the group `fusionzoo.text_encoders`, and
+`multimodal_my_fusion = "my_module:plugin"` in the group `fusionzoo.models`.
+
+A plugin with an optional hook subclasses a recipe and adds the hook as a method:
+
+    class MyPlugin(Fusion):
+        @hookimpl
+        def callbacks(self, settings): ...
 """
 
 from __future__ import annotations
@@ -22,42 +29,16 @@ from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.nn.towers import Towers, get_encoder_dim
 from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings
 
-
-class TextClassifier(nn.Module):
-    """Logits from the pooled text alone: projection, ReLU, dropout, classifier."""
-
-    def __init__(self, spec: InputSpec, settings: TextSettings, text_encoder: nn.Module) -> None:
-        super().__init__()
-        self.text_encoder = text_encoder
-        width = settings.hidden_common_dim
-        self.classify = ClassifierHead(get_encoder_dim(text_encoder), width, spec.num_classes, settings.dropout)
-
-    def forward(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.classify(self.text_encoder(batch).pooled)
-        return logits
-
-
-class LateFusionClassifier(nn.Module):
-    """Each modality projected to `hidden_common_dim`, joined, and classified by a small network.
-
-    The reference that other fusions must beat (Shi et al. 2021, arXiv 2111.02705).
-    """
-
-    def __init__(self, spec: InputSpec, settings: FusionSettings, text_encoder: nn.Module) -> None:
-        super().__init__()
-        self.towers = Towers(spec, settings, text_encoder)
-        width = self.towers.dim
-        self.classify = ClassifierHead(2 * width, width, spec.num_classes, settings.dropout)
-
-    def forward(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.classify(torch.cat(self.towers(batch), dim=-1))
-        return logits
+__all__ = ["Encoder", "Fusion", "LateFusion", "LateFusionClassifier", "TextClassifier", "TextOnly"]
 
 
 class Encoder:
-    """The plugin object of a text encoder, whose class is built as `build(spec, settings)`.
+    """The plugin object of a text encoder.
 
-    A class that starts from pretrained weights has a method `load_pretrained(settings) -> bool`.
+    Args:
+        settings: the settings class.
+        build: the encoder's class, or a function; called as `build(spec, settings)`. If the module has a method
+            `load_pretrained(settings) -> bool`, it becomes the hook of that name.
     """
 
     def __init__(self, settings: type[ModelSettings], build: Callable[[InputSpec, Any], nn.Module]) -> None:
@@ -77,31 +58,67 @@ class Encoder:
         return load is not None and load(settings)
 
 
-class TextOnly:
-    """The plugin object of a model that reads text alone."""
+class Fusion:
+    """The plugin object of a model, with or without a text encoder.
+
+    Args:
+        settings: the settings class.
+        build: the model's class, or a function; called as `build(spec, settings, text_encoder)`. `text_encoder` is
+            None if the settings have no field `text_encoder`.
+    """
+
+    def __init__(self, settings: type[ModelSettings], build: Callable[[InputSpec, Any, Any], nn.Module]) -> None:
+        self._settings, self._build = settings, build
+
+    @hookimpl
+    def settings_class(self) -> type[ModelSettings]:
+        return self._settings
+
+    @hookimpl
+    def build_model(self, spec: InputSpec, settings: ModelSettings, text_encoder: nn.Module | None) -> nn.Module:
+        return self._build(spec, settings, text_encoder)
+
+
+class TextClassifier(nn.Module):
+    """Compute logits from the pooled text features only, through one hidden layer."""
+
+    def __init__(self, spec: InputSpec, settings: TextSettings, text_encoder: nn.Module) -> None:
+        super().__init__()
+        self.text_encoder = text_encoder
+        width = settings.hidden_common_dim
+        self.classify = ClassifierHead(get_encoder_dim(text_encoder), width, spec.num_classes, settings.dropout)
+
+    def forward(self, batch: Batch) -> Tensor:
+        logits: Tensor = self.classify(self.text_encoder(batch).pooled)
+        return logits
+
+
+class LateFusionClassifier(nn.Module):
+    """Project each modality to `hidden_common_dim`, concatenate, and classify through one hidden layer.
+
+    The baseline that other fusions must beat (Shi et al. 2021, arXiv 2111.02705).
+    """
+
+    def __init__(self, spec: InputSpec, settings: FusionSettings, text_encoder: nn.Module) -> None:
+        super().__init__()
+        self.towers = Towers(spec, settings, text_encoder)
+        width = self.towers.dim
+        self.classify = ClassifierHead(2 * width, width, spec.num_classes, settings.dropout)
+
+    def forward(self, batch: Batch) -> Tensor:
+        logits: Tensor = self.classify(torch.cat(self.towers(batch), dim=-1))
+        return logits
+
+
+class TextOnly(Fusion):
+    """The plugin object of a text-only model: `TextClassifier` over the text encoder that the settings name."""
 
     def __init__(self, settings: type[TextSettings]) -> None:
-        self._settings = settings
-
-    @hookimpl
-    def settings_class(self) -> type[TextSettings]:
-        return self._settings
-
-    @hookimpl
-    def build_model(self, spec: InputSpec, settings: TextSettings, text_encoder: nn.Module) -> TextClassifier:
-        return TextClassifier(spec, settings, text_encoder)
+        super().__init__(settings, TextClassifier)
 
 
-class LateFusion:
-    """The plugin object of a late fusion of text and table."""
+class LateFusion(Fusion):
+    """The plugin object of a late fusion of text and table: `LateFusionClassifier` over a text encoder."""
 
     def __init__(self, settings: type[FusionSettings]) -> None:
-        self._settings = settings
-
-    @hookimpl
-    def settings_class(self) -> type[FusionSettings]:
-        return self._settings
-
-    @hookimpl
-    def build_model(self, spec: InputSpec, settings: FusionSettings, text_encoder: nn.Module) -> LateFusionClassifier:
-        return LateFusionClassifier(spec, settings, text_encoder)
+        super().__init__(settings, LateFusionClassifier)

@@ -1,4 +1,4 @@
-"""The table side: every category and number becomes a vector of its own, then all of them one row vector."""
+"""Embed the table: each category and number becomes a vector, and all of them together one vector per row."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from fusionzoo.nn.schema import Batch, InputSpec, NumberField
 
-MIN_BIN_WIDTH = 1e-4  # standardised units; narrower bins have slopes that float32 cannot carry
+MIN_BIN_WIDTH = 1e-4  # in standard deviations; in narrower bins, slopes exceed the precision of float32
 NumericEmbedding = Literal["piecewise_linear", "periodic"]
 
 
 class FieldEmbedding(nn.Module):
-    """Each table field as a vector [rows, fields, dim]: categories first, then numbers.
+    """Embed each table field: [rows, fields, dim], categories first, then numbers.
 
-    Categories have an embedding each (MISSING and UNKNOWN are ids like others). Numbers have piecewise-linear
-    embeddings over their training quantiles, or periodic ones (Gorishniy et al. 2022, arXiv 2203.05556); a missing
-    number has a learned vector of its own.
+    Each category field has an embedding table (MISSING and UNKNOWN are ids like others). Numbers have piecewise-linear
+    embeddings over their training quantiles, or periodic ones (Gorishniy et al. 2022, arXiv 2203.05556). Each number
+    field has a learned vector for missing values.
 
     Raises:
         ValueError: the spec has no table field.
@@ -32,7 +32,7 @@ class FieldEmbedding(nn.Module):
             raise ValueError("a table needs at least one category or number field")
         self.dim, self.fields = dim, len(spec.categories) + len(spec.numbers)
         self.categories = nn.ModuleList(nn.Embedding(c.cardinality, dim) for c in spec.categories)
-        self.numbers = _number_embeddings(spec.numbers, dim, numeric_embedding) if spec.numbers else None
+        self.numbers = _embed_numbers(spec.numbers, dim, numeric_embedding) if spec.numbers else None
         self.missing = nn.Parameter(torch.empty(len(spec.numbers), dim)) if spec.numbers else None
         if self.missing is not None:
             nn.init.normal_(self.missing, std=0.1)
@@ -45,7 +45,7 @@ class FieldEmbedding(nn.Module):
 
 
 class TabularEncoder(nn.Module):
-    """The table fields of a batch as one vector per row [rows, dim]: each field's embedding, joined, and two layers."""
+    """Encode the table as one vector per row [rows, dim]: embed each field, concatenate, apply two linear layers."""
 
     def __init__(
         self,
@@ -65,23 +65,25 @@ class TabularEncoder(nn.Module):
         return self.join(self.fields(batch))
 
     def join(self, fields: Tensor) -> Tensor:
-        """The embedded fields [rows, fields, field_dim] as one vector per row [rows, dim]."""
+        """Combine embedded fields [rows, fields, field_dim] to one vector per row [rows, dim]."""
         row: Tensor = self.project(fields.flatten(start_dim=1))
         return row
 
 
-def _number_embeddings(fields: tuple[NumberField, ...], dim: int, kind: NumericEmbedding) -> nn.Module:
+def _embed_numbers(fields: tuple[NumberField, ...], dim: int, kind: NumericEmbedding) -> nn.Module:
     if kind == "periodic":
         periodic: nn.Module = PeriodicEmbeddings(len(fields), dim, lite=False)
         return periodic
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*just two bin edges.*")  # a yes-or-no number is well served by it
-        embeddings: nn.Module = PiecewiseLinearEmbeddings([_bins(f) for f in fields], dim, activation=True, version="A")
+        warnings.filterwarnings("ignore", message=".*just two bin edges.*")  # enough for a 0/1 column
+        embeddings: nn.Module = PiecewiseLinearEmbeddings(
+            [_bin_edges(f) for f in fields], dim, activation=True, version="A"
+        )
     return embeddings
 
 
-def _bins(field: NumberField) -> Tensor:
-    """Edges at least `SMALLEST_BIN` apart; around the one value of a constant column, or without any, [-1, 1]."""
+def _bin_edges(field: NumberField) -> Tensor:
+    """Return edges at least `MIN_BIN_WIDTH` apart; [-1, 1] for a constant column or one without edges."""
     edges: list[float] = []
     for edge in field.edges:
         if not edges or edge - edges[-1] >= MIN_BIN_WIDTH:

@@ -1,4 +1,4 @@
-"""Where most fusions begin: one vector of the text and one of the table, on the same scale."""
+"""The common first part of a fusion: one vector of the text and one of the table, with the same width and scale."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fusionzoo.settings import FusionSettings
 
 
 class Towers(nn.Module):
-    """The pooled text and the table of a batch, each as [rows, hidden_common_dim], normalised."""
+    """Return the pooled text and the table of a batch, each [rows, hidden_common_dim], normalized by LayerNorm."""
 
     def __init__(self, spec: InputSpec, settings: FusionSettings, text_encoder: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The layers of a Transformer encoder, as Hugging Face builds them: which parameter lies how deep."""
+"""Find the stack of layers in a Hugging Face encoder, and the depth of each parameter."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ from torch import nn
 
 
 def count_layers_above(encoder: nn.Module) -> dict[str, int] | None:
-    """How many layers lie above each parameter of an encoder, by name; None where no stack of layers is found.
+    """Return the number of layers above each parameter of an encoder, by name; None if no stack of layers is found.
 
-    The stack is the `ModuleList` with as many entries as `num_hidden_layers` says in the `config` of the encoder or of
-    the outermost module inside it that has such a one; several of that length are the parts of the same layers (XLM).
-    All layers lie above what stands before the stack and above every embedding; none above what stands after it.
+    The stack is the `ModuleList` with `num_hidden_layers` entries, as given in the `config` of the encoder or of the
+    outermost module in it that has one. Several such lists are parts of the same layers (XLM). Parameters before the
+    stack and embeddings lie below all layers; parameters after it lie above all of them.
     """
-    found = _backbone(encoder)
-    if found is None:
+    backbone = _find_backbone(encoder)
+    if backbone is None:
         return None
-    prefix, backbone, count = found
-    stacks = find_layer_stacks(backbone, count, prefix)
+    prefix, module, count = backbone
+    stacks = find_layer_stacks(module, count, prefix)
     if not stacks:
         return None
     embeddings = {id(module.weight) for module in encoder.modules() if isinstance(module, nn.Embedding)}
-    above: dict[str, int] = {}
-    before = True
+    layers_above: dict[str, int] = {}
+    is_before_stack = True
     for name, parameter in encoder.named_parameters():
         stack = next((stack for stack in stacks if name.startswith(stack)), None)
-        before = before and stack is None
+        is_before_stack = is_before_stack and stack is None
         if stack is not None:
-            above[name] = count - 1 - int(name.removeprefix(stack).partition(".")[0])
+            layers_above[name] = count - 1 - int(name.removeprefix(stack).partition(".")[0])
         else:
-            above[name] = count if before or id(parameter) in embeddings else 0
-    return above
+            layers_above[name] = count if is_before_stack or id(parameter) in embeddings else 0
+    return layers_above
 
 
 def find_encoder_layers(encoder: nn.Module) -> list[nn.Module]:
-    """The layers of the stack that `layers_above` means, in their order; of several stacks, all; none without one."""
-    found = _backbone(encoder)
-    if found is None:
+    """Return the layers of the stacks that `count_layers_above` uses, in order; empty if there is none."""
+    backbone = _find_backbone(encoder)
+    if backbone is None:
         return []
-    prefix, backbone, count = found
-    stacks = [encoder.get_submodule(stack.removesuffix(".")) for stack in find_layer_stacks(backbone, count, prefix)]
+    prefix, module, count = backbone
+    stacks = [encoder.get_submodule(stack.removesuffix(".")) for stack in find_layer_stacks(module, count, prefix)]
     return [layer for stack in stacks for layer in stack.children()]
 
 
 def find_layer_stacks(backbone: nn.Module, count: int, prefix: str = "") -> list[str]:
-    """The prefixes of the stacks of `count` layers; outer ones first: such a list inside a layer does not count."""
+    """Return the name prefixes of each `ModuleList` with `count` entries, outer ones first."""
     return [
         f"{name}."
         for name, module in backbone.named_modules(prefix=prefix)
@@ -51,8 +51,8 @@ def find_layer_stacks(backbone: nn.Module, count: int, prefix: str = "") -> list
     ]
 
 
-def _backbone(encoder: nn.Module) -> tuple[str, nn.Module, int] | None:
-    """Name, module and number of layers of the outermost module whose configuration tells that number."""
+def _find_backbone(encoder: nn.Module) -> tuple[str, nn.Module, int] | None:
+    """Return name, module and number of layers of the outermost module with `config.num_hidden_layers`."""
     for name, module in encoder.named_modules():
         count = getattr(getattr(module, "config", None), "num_hidden_layers", None)
         if isinstance(count, int):

@@ -1,4 +1,4 @@
-"""Parts that text encoders share."""
+"""The word embedding layer of text encoders that do not come with their own."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from fusionzoo.nn.schema import TextSpec
 
 
 class WordEmbedding(nn.Module):
-    """Token ids [chunks, length] to vectors [chunks, length, dim], zero where the mask is False.
+    """Embed token ids [chunks, length] as vectors [chunks, length, dim]; zero where the mask is False.
 
-    Starts from the word vectors of the spec where it has them. `default_dim` is the width without them.
+    Args:
+        text: the spec of the text. If it has word vectors, the embedding starts from them.
+        default_dim: the width if the spec has no word vectors.
+        trainable: whether the vectors are trained.
     """
 
     def __init__(self, text: TextSpec, default_dim: int, trainable: bool = True) -> None:

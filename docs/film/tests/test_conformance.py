@@ -1,4 +1,4 @@
-"""fusionzoo's conformance kit over this plugin: `pip install -e . pytest`, then `pytest`."""
+"""Run fusionzoo's conformance checks on this plugin: `pip install -e . pytest`, then `pytest`."""
 
 from fusionzoo.conformance import parametrize_with_checks
 
