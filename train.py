@@ -1,18 +1,21 @@
-"""The SageMaker entry point: train what hyperparameters.json asks for. Arguments are ignored; exits with 0 or 1."""
+"""The SageMaker entry point: train the model that hyperparameters.json describes. Exits with status 0 or 1.
+
+Command-line arguments are ignored.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from fusionzoo.sagemaker.paths import Paths, run_job
+from fusionzoo.sagemaker import Paths, run_job
 
 
-def job(paths: Paths) -> None:
-    from fusionzoo.training.launch import run_training
+def train(paths: Paths) -> None:
+    from fusionzoo.training.launch import run_training  # imports torch: run_job reports its errors, too
 
     run_training(paths)
 
 
 if __name__ == "__main__":
-    sys.exit(run_job(job, os.environ))
+    sys.exit(run_job(train, os.environ))

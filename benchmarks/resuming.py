@@ -30,7 +30,7 @@ DATA, STEPS, GOAL = "womens_clothing", 6, 5.0
 def child(stop_before: int, checkpoints: Path, root: Path) -> None:
     """Run the job until a step begins; prints the seconds, without imports."""
     from fusionzoo.architecture import choose_architecture
-    from fusionzoo.hyperparameters.parsing import read_hyperparameters
+    from fusionzoo.hyperparameters.reading import read_hyperparameters
     from fusionzoo.sagemaker.paths import Paths
     from fusionzoo.training.job import train
     from fusionzoo.training.module import Classifier

@@ -60,7 +60,7 @@ from fusionzoo.architecture import choose_architecture
 from fusionzoo.demo import data_set, shop
 from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.nn.inference import predict_proba
-from fusionzoo.registry.discovery import MODELS_GROUP, Plugin, Registry
+from fusionzoo.registry import MODELS_GROUP, Plugin, Registry
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import ModelSettings
 from fusionzoo.training import fit, prepare_data

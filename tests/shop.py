@@ -125,7 +125,7 @@ class JobFolder:
 
     def run(self) -> int:
         """Run the job in this process; returns its exit status."""
-        from fusionzoo.sagemaker.paths import run_job
+        from fusionzoo.sagemaker import run_job
         from fusionzoo.training.launch import run_training
 
         return run_job(

@@ -25,7 +25,8 @@ from fusionzoo.conformance import checks
 from fusionzoo.hyperparameters.parsing import parse_hyperparameters
 from fusionzoo.nn import schema
 from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextSpec
-from fusionzoo.registry.discovery import HOOKS, MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
+from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
+from fusionzoo.registry.plugin import HOOKS
 from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings
 
 ROOT = Path(__file__).parents[1]

@@ -23,7 +23,6 @@ from fusionzoo.evaluation import plots
 from fusionzoo.evaluation.calibration import calibration, mass, reliability
 from fusionzoo.evaluation.curves import CURVE_POINTS, curves, thin
 from fusionzoo.evaluation.metrics import (
-    GREATER_IS_BETTER,
     check_scores,
     classification_metrics,
     confusion_matrix,
@@ -31,7 +30,7 @@ from fusionzoo.evaluation.metrics import (
 )
 from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate, strict_json
 from fusionzoo.evaluation.split_evaluation import evaluate_split
-from fusionzoo.settings import METRICS
+from fusionzoo.settings import GREATER_IS_BETTER, METRICS
 
 FOUR_ROWS = np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.65, 0.35], [0.2, 0.8]])
 

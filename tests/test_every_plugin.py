@@ -13,7 +13,7 @@ from fusionzoo.conformance import fresh_process, reference_encoder
 from fusionzoo.conformance.checks import MODEL_CHECKS
 from fusionzoo.conformance.run import Case, make_cases
 from fusionzoo.conformance.subject import Subject, SubjectRequest
-from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
+from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
 from shop import JobFolder, shop_rows
 
 ENCODERS = list(Registry.discover(TEXT_ENCODERS_GROUP))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture, BuiltModel, choose_architecture
 from fusionzoo.artifacts import model_folder
-from fusionzoo.hyperparameters.parsing import read_hyperparameters
+from fusionzoo.hyperparameters.reading import read_hyperparameters
 from fusionzoo.nn.inference import predict_proba
 from fusionzoo.nn.recipes import TextClassifier
 from fusionzoo.nn.schema import Batch, TextFeatures

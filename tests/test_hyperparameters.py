@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from pydantic import Field, field_validator
 
 from fusionzoo.errors import NAMES_ELSEWHERE, WITHOUT_MEANING, HyperparametersError, SettingError, ZooError
-from fusionzoo.hyperparameters.parsing import Hyperparameters, check_warmup, parse_hyperparameters, read_hyperparameters
+from fusionzoo.hyperparameters.consistency import check_warmup
+from fusionzoo.hyperparameters.parsing import Hyperparameters, parse_hyperparameters
+from fusionzoo.hyperparameters.reading import read_hyperparameters
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import FusionSettings, JobSettings, ModelSettings
 

@@ -22,7 +22,7 @@ from fusionzoo.data.sampling import RowSizes, TrainingOrder
 from fusionzoo.nn import length_groups
 from fusionzoo.nn.length_groups import encode_in_groups
 from fusionzoo.nn.schema import Batch, InputSpec, TextSpec
-from fusionzoo.registry.discovery import TEXT_ENCODERS_GROUP, Registry
+from fusionzoo.registry import TEXT_ENCODERS_GROUP, Registry
 from shop import TINY_BERT
 
 Encode = Callable[[Tensor, Tensor], tuple[Tensor, ...]]

@@ -14,8 +14,8 @@ from packaging.requirements import Requirement
 
 from conftest import Installer
 from fusionzoo import __version__
-from fusionzoo.registry.discovery import core_version_bounds
-from fusionzoo.registry.scaffold import LONGEST, Written, write_plugin
+from fusionzoo.registry.providers import core_version_bounds
+from fusionzoo.registry.scaffold import MAX_NAME_CHARACTERS, WrittenPlugin, write_plugin
 
 ROOT = Path(__file__).parents[1]
 EITHER = pytest.mark.parametrize("is_encoder", [False, True], ids=["fusion", "encoder"])
@@ -32,7 +32,7 @@ def cli(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.
     )
 
 
-def project(made: Written) -> dict[str, object]:
+def project(made: WrittenPlugin) -> dict[str, object]:
     table: dict[str, object] = tomllib.loads((made.folder / "pyproject.toml").read_text("utf-8"))["project"]
     return table
 
@@ -95,7 +95,7 @@ def test_its_own_test_file_is_the_kit(tmp_path: Path, install: Installer, is_enc
 
 
 @EITHER
-@pytest.mark.parametrize("name", ["a", "fusion", "text", "z" * LONGEST])
+@pytest.mark.parametrize("name", ["a", "fusion", "text", "z" * MAX_NAME_CHARACTERS])
 @pytest.mark.parametrize("width", [88, 120])
 def test_what_is_written_is_formatted_whatever_the_name_and_the_width(
     tmp_path: Path, name: str, is_encoder: bool, width: int
@@ -183,7 +183,7 @@ def test_a_fusion_may_be_named_with_its_prefix(tmp_path: Path) -> None:
         ("../up", "Fix: choose one like 'up'."),
         ("é", "is no name for an architecture"),
         ("a\n", "is no name for an architecture"),
-        ("x" * (LONGEST + 1), f"{LONGEST} characters at most"),
+        ("x" * (MAX_NAME_CHARACTERS + 1), f"{MAX_NAME_CHARACTERS} characters at most"),
         ("class", "is a word of Python itself"),
         ("multimodal_import", "is a word of Python itself"),
         ("cnn", "model_class 'multimodal_cnn' is already provided by fusionzoo-cnn 0.1.0"),

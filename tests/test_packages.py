@@ -33,7 +33,7 @@ from pyproject_hooks import quiet_subprocess_runner
 from fusionzoo import __version__
 from fusionzoo.demo.data_set import generate_demo_data, write_hyperparameters
 from fusionzoo.demo.shop import ID
-from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP
+from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.settings import ModelSettings
 

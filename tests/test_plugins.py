@@ -19,7 +19,7 @@ from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.demo.data_set import generate_demo_data, write_hyperparameters
 from fusionzoo.errors import SettingError
 from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextFeatures, TextSpec
-from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
+from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
 from fusionzoo.settings import JobSettings, ModelSettings
 from shop import TINY_BERT, JobFolder
 

@@ -26,7 +26,8 @@ from packaging.version import Version
 
 from conftest import Installer
 from fusionzoo import errors
-from fusionzoo.sagemaker.paths import Hosts, Paths
+from fusionzoo.sagemaker.hosts import Hosts, read_hosts
+from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import launch
 from fusionzoo.training.distributed import fsdp_support
@@ -347,15 +348,15 @@ def test_torchruns_variables_say_which_process_this_is() -> None:
 
 def test_the_hosts_are_those_of_resourceconfig(tmp_path: Path) -> None:
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path), "HOME": "/root"})
-    assert paths.hosts() is None
+    assert read_hosts(paths) is None
     paths.resource_config.parent.mkdir(parents=True)
     found = {"current_host": "algo-2", "hosts": ["algo-2", "algo-1"], "network_interface_name": "eth0"}
     paths.resource_config.write_text(json.dumps(found))
-    assert paths.hosts() == HOSTS
+    assert read_hosts(paths) == HOSTS
     for wrong in ({**found, "current_host": "algo-3"}, {**found, "hosts": "algo-1"}, {**found, "hosts": [1]}, {}):
         paths.resource_config.write_text(json.dumps(wrong))
         with pytest.raises(errors.ContainerError, match="one of them"):
-            paths.hosts()
+            read_hosts(paths)
 
 
 def test_a_name_that_stays_unknown_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from fusionzoo.registry.discovery import Plugin
+from fusionzoo.registry import Plugin
 from fusionzoo.training import gradient_norms, optimizers
 from fusionzoo.training.monitoring import log_lines, progress_bar, resource_usage
 from fusionzoo.training.monitoring.phases import Phases

@@ -20,7 +20,7 @@ from fusionzoo.errors import (
     UnknownModelError,
     ZooError,
 )
-from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
+from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
 
 if TYPE_CHECKING:
     from conftest import Installer
@@ -556,7 +556,7 @@ def test_discovering_and_failing_to_find_imports_no_plugin_and_nothing_heavy(ins
     code = """
 import json, sys
 import fusionzoo
-from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
+from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
 from fusionzoo.errors import UnknownModelError
 found = [name for group in (MODELS_GROUP, TEXT_ENCODERS_GROUP) for name in Registry.discover(group)]
 try:

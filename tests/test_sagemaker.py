@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from fusionzoo.errors import ContainerError, ZooError
-from fusionzoo.sagemaker.paths import Paths, run_job
+from fusionzoo.sagemaker import run_job
+from fusionzoo.sagemaker.paths import Paths
 
 
 def fail(error: BaseException) -> Callable[[Paths], None]:
@@ -45,13 +46,13 @@ def test_two_variables_move_them_and_no_other_does() -> None:
 
 def test_declared_channels_are_read_where_the_file_is_there(tmp_path: Path) -> None:
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
-    assert paths.channels_declared() is None
+    assert paths.read_channel_configs() is None
     paths.input_data_config.parent.mkdir(parents=True)
     paths.input_data_config.write_text(json.dumps({"train": {"TrainingInputMode": "File"}}))
-    assert paths.channels_declared() == {"train": {"TrainingInputMode": "File"}}
+    assert paths.read_channel_configs() == {"train": {"TrainingInputMode": "File"}}
     paths.input_data_config.write_text("[")
     with pytest.raises(ContainerError, match="inputdataconfig"):
-        paths.channels_declared()
+        paths.read_channel_configs()
 
 
 def test_a_good_job_exits_with_0_and_removes_a_stale_failure(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""fusionzoo: classifiers over text and a table side by side. Importing it imports no torch."""
+"""fusionzoo: train and serve classifiers of rows with text and tabular features. Importing it does not import torch."""
 
 from __future__ import annotations
 

@@ -1,16 +1,27 @@
-"""The chosen architecture: its plugins, its settings, and how they become one module. Training and loading share it."""
+"""Choose an architecture: the plugins and settings that hyperparameters name, and the module that they build.
+
+Training and loading a model folder share it. `choose_architecture` reads top to bottom: names, plugins, settings.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from fusionzoo import errors
 from fusionzoo.data.data_settings import DataSettings
-from fusionzoo.hyperparameters import parsing
-from fusionzoo.hyperparameters.parsing import Hyperparameters
-from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
+from fusionzoo.hyperparameters import (
+    Hyperparameters,
+    PluginSettings,
+    find_core_problems,
+    parse_hyperparameters,
+    parse_model_class,
+    parse_text_encoder,
+    resolve_hyperparameters,
+)
+from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
 from fusionzoo.settings import JobSettings, ModelSettings
 
 if TYPE_CHECKING:
@@ -23,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BuiltModel:
-    """A module, and the text encoder inside it where core injected one."""
+    """A module, and the text encoder inside it if core passed one in."""
 
     model: nn.Module
     text_encoder: nn.Module | None
@@ -31,7 +42,7 @@ class BuiltModel:
 
 @dataclass(frozen=True)
 class Architecture:
-    """The plugins that were asked for, with their checked settings."""
+    """The chosen plugins and the settings of the job."""
 
     model: Plugin
     encoder: Plugin | None
@@ -44,24 +55,53 @@ class Architecture:
 
     @property
     def data_settings(self) -> DataSettings:
-        """The data settings, without the columns of a modality that the model does not read."""
+        """The data settings without the columns of a modality that the model does not read."""
         data = DataSettings(**self.job.model_dump(include=set(DataSettings.model_fields)))
-        unread: dict[str, Any] = {}
+        not_read: dict[str, Any] = {}
         if "table" not in self.hyperparameters.model.reads:
-            unread |= {"cat_field_list": [], "tab_field_list": []}
+            not_read |= {"cat_field_list": [], "tab_field_list": []}
         if "text" not in self.hyperparameters.model.reads:
-            unread |= {"text_name": None}
-        return data.model_copy(update=unread)
+            not_read |= {"text_name": None}
+        return data.model_copy(update=not_read)
+
+    @property
+    def encoder_is_pretrained(self) -> bool:
+        """Whether the text encoder starts from pretrained weights."""
+        return self.hyperparameters.encoder is not None and self.hyperparameters.encoder.pretrained
 
     def build(self, spec: InputSpec, pretrained: bool = False) -> BuiltModel:
-        """The module with fresh weights, or with pretrained ones in its text encoder; the torch seed decides."""
+        """Build the module with fresh weights, which depend on torch's seed.
+
+        Args:
+            spec: the inputs, which size every layer.
+            pretrained: load pretrained weights into the text encoder, if its plugin has them.
+        """
         text_encoder = None
         if self.encoder is not None:
             settings = self._encoder_settings
             text_encoder = self.encoder.build_text_encoder(spec, settings)
             if pretrained and self.encoder.load_pretrained(text_encoder, settings):
-                log.info("Text encoder '%s' starts from pretrained weights.", self.encoder.name)
+                log.info("Loaded pretrained weights into text encoder '%s'", self.encoder.name)
         return BuiltModel(self.model.build_model(spec, self.hyperparameters.model, text_encoder), text_encoder)
+
+    def encoder_identity(self, spec: InputSpec) -> dict[str, Any]:
+        """Return what decides the text encoder's computation, as plain JSON values; its weights are not included.
+
+        Raises:
+            ValueError: the architecture has no text encoder, or the job has no text.
+        """
+        if self.encoder is None or spec.text is None:
+            raise ValueError("there is no text encoder")
+        return {
+            "name": self.encoder.name,
+            "distribution": [self.encoder.distribution, self.encoder.version],
+            "settings": self._encoder_settings.model_dump(mode="json"),
+            "text": {field.name: getattr(spec.text, field.name) for field in fields(spec.text) if field.compare},
+        }
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of each plugin's distribution."""
+        return {plugin.distribution: plugin.version for plugin in (self.model, self.encoder) if plugin is not None}
 
     @property
     def _encoder_settings(self) -> ModelSettings:
@@ -69,42 +109,35 @@ class Architecture:
             raise ValueError("an architecture with a text encoder has its settings")
         return self.hyperparameters.encoder
 
-    @property
-    def encoder_is_pretrained(self) -> bool:
-        """Whether the text encoder starts from pretrained weights."""
-        return self.hyperparameters.encoder is not None and self.hyperparameters.encoder.pretrained
-
-    def encoder_identity(self, spec: InputSpec) -> dict[str, Any]:
-        """What the text encoder's code and settings are, in plain JSON values; not its weights."""
-        if self.encoder is None or spec.text is None:
-            raise ValueError("there is no text encoder")
-        return {
-            "name": self.encoder.name,
-            "distribution": [self.encoder.distribution, self.encoder.version],
-            "settings": self._encoder_settings.model_dump(mode="json"),
-            "text": {f.name: getattr(spec.text, f.name) for f in fields(spec.text) if f.compare},
-        }
-
-    def versions(self) -> dict[str, str]:
-        """Distribution and version of each plugin in use."""
-        return {p.distribution: p.version for p in (self.model, self.encoder) if p is not None}
-
 
 def choose_architecture(raw: Mapping[str, Any]) -> Architecture:
-    """The architecture that flat hyperparameters ask for; `hyperparameters.warnings` are for the caller to tell.
+    """Return the architecture that flat hyperparameters name, with its settings resolved for this job.
+
+    Call it once per job and process: resolving may read a model hub. The caller logs `hyperparameters.warnings`.
 
     Raises:
-        fusionzoo.errors.ZooError: a plugin cannot be used, or settings are wrong; all faults of them together.
+        fusionzoo.errors.ZooError: a plugin cannot be used, or settings are wrong; all wrong settings together.
     """
-    loaded: dict[str, Plugin] = {}
+    architecture = restore_architecture(raw)
+    return replace(architecture, hyperparameters=resolve_hyperparameters(architecture.hyperparameters))
 
-    def settings_of(group: str, name: str) -> type[ModelSettings]:
-        loaded[group] = Registry.discover(group).load(name)
-        return loaded[group].settings_class
 
-    parsed = parsing.parse_hyperparameters(
-        raw,
-        lambda name: settings_of(MODELS_GROUP, name),
-        lambda name: settings_of(TEXT_ENCODERS_GROUP, name),
-    )
-    return Architecture(loaded[MODELS_GROUP], loaded.get(TEXT_ENCODERS_GROUP), parsed)
+def restore_architecture(raw: Mapping[str, Any]) -> Architecture:
+    """Return the architecture that flat hyperparameters name, with its settings as they are.
+
+    A model folder contains settings that are resolved already.
+
+    Raises:
+        fusionzoo.errors.ZooError: a plugin cannot be used, or settings are wrong; all wrong settings together.
+    """
+    model_class = parse_model_class(raw)
+    if model_class is None:
+        raise errors.HyperparametersError(find_core_problems(raw))
+    model = Registry.discover(MODELS_GROUP).load(model_class)
+    model_settings = PluginSettings(model_class, model.settings_class)
+    text_encoder = parse_text_encoder(raw, model_settings)
+    if text_encoder is None:
+        return Architecture(model, None, parse_hyperparameters(raw, model_settings))
+    encoder = Registry.discover(TEXT_ENCODERS_GROUP).load(text_encoder)
+    encoder_settings = PluginSettings(text_encoder, encoder.settings_class)
+    return Architecture(model, encoder, parse_hyperparameters(raw, model_settings, encoder_settings))

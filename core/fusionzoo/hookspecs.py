@@ -1,8 +1,11 @@
-"""The whole plugin contract on one screen.
+"""All hooks that a plugin can implement.
 
-A plugin is a module (or object) named by an entry point. In the group `fusionzoo.models` it provides
-`settings_class` and `build_model`; in `fusionzoo.text_encoders`, `settings_class` and `build_text_encoder`.
-Entry points of both groups may name the same distribution, each its own module or object.
+A plugin is a module, or an object, that an entry point names. Decorate each hook with `@fusionzoo.hookimpl`. A hook may
+declare fewer arguments than listed here.
+
+Entry points in `fusionzoo.models` implement `settings_class` and `build_model`. Entry points in
+`fusionzoo.text_encoders` implement `settings_class` and `build_text_encoder`. The other hooks are optional. One
+distribution may provide entry points of both groups, each with its own module or object.
 """
 
 from __future__ import annotations
@@ -24,29 +27,29 @@ hookspec = pluggy.HookspecMarker("fusionzoo")
 
 @hookspec(firstresult=True)
 def settings_class() -> type[ModelSettings]:  # type: ignore[empty-body]
-    """The hyperparameters this plugin accepts: a pydantic model, each field described and bounded."""
+    """Return the settings class: a pydantic model whose fields have descriptions and bounds."""
 
 
 @hookspec(firstresult=True)
 def build_model(spec: InputSpec, settings: ModelSettings, text_encoder: nn.Module | None) -> nn.Module:  # type: ignore[empty-body]
-    """Models: a module whose forward(batch) returns logits [rows, classes], or a ModelOutput."""
+    """Models: return a module whose forward(batch) returns logits [rows, classes], or a ModelOutput."""
 
 
 @hookspec(firstresult=True)
 def build_text_encoder(spec: InputSpec, settings: ModelSettings) -> nn.Module:  # type: ignore[empty-body]
-    """Text encoders: a module with `.dim` whose forward(batch) returns TextFeatures; reads no file, no network."""
+    """Text encoders: return a module with `dim` whose forward(batch) returns TextFeatures. Read no file or network."""
 
 
 @hookspec(firstresult=True)
 def load_pretrained(text_encoder: nn.Module, settings: ModelSettings) -> bool:  # type: ignore[empty-body]
-    """Optional, encoders: put pretrained weights in place, once, when a training starts anew; True if it did."""
+    """Text encoders, optional: load pretrained weights when a new training starts. Return whether any were loaded."""
 
 
 @hookspec(firstresult=True)
 def parameter_groups(model: nn.Module, settings: ModelSettings) -> Sequence[dict[str, Any]]:  # type: ignore[empty-body]
-    """Optional: groups {"params": [...], "lr_scale": 0.1, "weight_decay": 0.0}; what they leave out, core groups."""
+    """Optional: return groups {"params": [...], "lr_scale": 0.1, "weight_decay": 0.0}. Core groups all others."""
 
 
 @hookspec(firstresult=True)
 def callbacks(settings: ModelSettings) -> Sequence[Callback]:  # type: ignore[empty-body]
-    """Optional: Lightning callbacks for the time of training, for example to log expert load."""
+    """Optional: return Lightning callbacks for training, for example to log the load of experts."""

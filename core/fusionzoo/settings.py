@@ -1,150 +1,208 @@
-"""Every setting that a job accepts: its name, type, default, bounds and meaning, each in one place."""
+"""The settings of a job: names, types, defaults, bounds and descriptions, each stated once."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from fusionzoo.data.data_settings import Column, DataSettings
 
 Modality = Literal["text", "table"]
-METRICS = ("auroc", "average_precision", "f1_score", "accuracy", "log_loss", "brier_score")
+GREATER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
+    {
+        "auroc": True,
+        "average_precision": True,
+        "f1_score": True,
+        "accuracy": True,
+        "log_loss": False,
+        "brier_score": False,
+    }
+)
+METRICS = tuple(GREATER_IS_BETTER)
 
 
 class JobSettings(DataSettings):
-    """Core's settings: what to train, on which columns, and how. A plugin's own stand beside them in the same file."""
+    """Core's settings: which model to train, on which columns, and how. A plugin adds its own to the same file."""
 
-    model_class: str = Field(min_length=1, description="The architecture: an entry point's name, or dist-name:name.")
-    is_binary: bool | None = Field(None, description="Whether there are two classes; checked against num_classes.")
+    model_class: str = Field(
+        min_length=1, description="Architecture: the name of an entry point, or distribution-name:name."
+    )
+    is_binary: bool | None = Field(
+        None, description="Whether there are two classes. Must agree with num_classes; null: not checked."
+    )
 
     val_fraction: float | None = Field(
-        None, gt=0, lt=1, description="Share of train's rows to validate on, where there is no val channel."
+        None, gt=0, lt=1, description="Fraction of the training rows used for validation if there is no val channel."
     )
     test_fraction: float | None = Field(
-        None, gt=0, lt=1, description="Share of train's rows to test on, where there is no test channel."
+        None, gt=0, lt=1, description="Fraction of the training rows used for testing if there is no test channel."
     )
     group_field: Column | None = Field(
-        None, description="Column, such as a customer's id, whose rows never stand on two sides of such a split."
+        None,
+        description="Column, such as a customer id, whose rows with equal values all go into the same split. Requires "
+        "val_fraction or test_fraction.",
     )
     cache_limit_gb: float = Field(
-        50.0, ge=0, description="Size of the cache of encoded data, above which its oldest entries are removed."
+        50.0, ge=0, description="Maximum size of the cache of encoded data in GB; the oldest entries are removed first."
     )
 
     batch_size: int = Field(32, ge=1, le=65_536, description="Rows per training step, over all processes together.")
     max_batch_tokens: int | None = Field(
         None,
         ge=1,
-        description="Tokens per training step and process at most, padding included, in place of batch_size rows.",
+        description="Maximum number of tokens per training step and process, including padding. Replaces batch_size.",
     )
     group_by_length: bool = Field(
-        True, description="Make each batch of pieces of similar length, so that little is padded; false: random order."
+        True, description="Build batches from rows of similar length to reduce padding; false: random batches."
     )
     encode_once: bool = Field(
-        True, description="Run a frozen text encoder once per row and train from its features, not anew in each epoch."
+        True, description="Compute the features of a frozen text encoder once per row instead of once per epoch."
     )
-    max_epochs: int = Field(3, ge=1, le=10_000, description="Passes over the training split, at most.")
-    seed: int = Field(42, ge=0, lt=2**32, description="Decides weights, order and dropout.")
+    max_epochs: int = Field(3, ge=1, le=10_000, description="Maximum number of passes over the training split.")
+    seed: int = Field(42, ge=0, lt=2**32, description="Random seed of initial weights, row order, dropout and splits.")
 
     lr: float | None = Field(
-        None, gt=0, le=10, description="Learning rate; 1e-4 where a pretrained encoder is tuned, otherwise 1e-3."
+        None,
+        gt=0,
+        le=10,
+        description="Peak learning rate. null: 1e-4 if a pretrained encoder is fine-tuned, otherwise 1e-3.",
     )
-    encoder_lr_scale: float = Field(1.0, gt=0, le=1, description="A pretrained encoder learns at lr times this.")
+    encoder_lr_scale: float = Field(
+        1.0, gt=0, le=1, description="Factor on lr for the weights of a pretrained text encoder."
+    )
     head_lr_scale: float = Field(
-        10.0, gt=0, le=1000, description="Beside a pretrained encoder, layers that start anew learn at lr times this."
+        10.0,
+        gt=0,
+        le=1000,
+        description="Factor on lr for newly initialized layers if a pretrained text encoder is fine-tuned.",
     )
-    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="The optimiser.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="Optimizer.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of optimizer sgd.")
     fused_optimizer: bool = Field(
-        True, description="Update all weights in one pass, where this torch has it for the optimiser and the device."
+        True, description="Use the fused optimizer implementation if torch has one for the optimizer and device."
     )
-    adam_epsilon: float = Field(1e-8, gt=0, le=1, description="Added to adam's and adamw's denominator.")
-    weight_decay: float = Field(0.01, ge=0, le=1, description="Weight decay; none on biases, norms and embeddings.")
+    adam_epsilon: float = Field(
+        1e-8, gt=0, le=1, description="Term added to the denominator of adam and adamw for numerical stability."
+    )
+    weight_decay: float = Field(
+        0.01, ge=0, le=1, description="Weight decay; not applied to biases, normalization layers and embeddings."
+    )
     layer_decay: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="Each layer of a pretrained encoder learns at the rate of the one above times this; embeddings at "
-        "the lowest. null: all layers learn at one rate.",
+        description="Layer-wise learning rate decay of a pretrained text encoder: factor on the learning rate of each "
+        "layer relative to the layer above it; lowest for the embeddings. null: no decay.",
     )
     schedule: Literal["linear", "cosine", "constant"] = Field(
-        "linear", description="Learning rate after the warm-up: to zero along a line or half a cosine, or as it is."
+        "linear", description="Learning rate schedule after the warm-up; linear and cosine decay to zero."
     )
-    warmup_steps: int | None = Field(None, ge=0, description="Steps of linear warm-up; overrides warmup_fraction.")
-    warmup_fraction: float = Field(0.1, ge=0, lt=1, description="Share of all steps spent in linear warm-up.")
-    gradient_clip_val: float = Field(1.0, ge=0, description="Largest norm of all gradients together; 0 is no limit.")
+    warmup_steps: int | None = Field(None, ge=0, description="Steps of linear warm-up. null: warmup_fraction decides.")
+    warmup_fraction: float = Field(
+        0.1, ge=0, lt=1, description="Fraction of all steps used for linear warm-up if warmup_steps is null."
+    )
+    gradient_clip_val: float = Field(1.0, ge=0, description="Maximum global gradient norm; 0 disables clipping.")
     accumulate_grad_batches: int = Field(
-        1, ge=1, le=65_536, description="Batches per optimiser step, which learns as from one batch of all their rows."
+        1,
+        ge=1,
+        le=65_536,
+        description="Batches per optimizer step; the gradient is that of one batch of all their rows.",
     )
     loss: Literal["cross_entropy", "focal"] = Field(
-        "cross_entropy", description="What training minimises; focal counts rows less that are right with confidence."
+        "cross_entropy", description="Training loss. focal gives confident correct rows less weight."
     )
     focal_gamma: float = Field(
-        2.0, ge=0, le=10, description="How much less focal loss counts sure rows (Lin et al. 2017); 0 is cross entropy."
+        2.0,
+        ge=0,
+        le=10,
+        description="Focusing parameter gamma of the focal loss (Lin et al. 2017); 0 equals cross entropy.",
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Share of a label that cross entropy spreads evenly over all classes."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Label smoothing of cross entropy: the share of each label spread over all classes.",
     )
     class_weights: list[float] | Literal["balanced"] | None = Field(
         None,
-        description="Loss weight per class, in the order of the classes; balanced: rows / (classes x the class's rows) "
-        "of train.",
+        description="Loss weight of each class, in the order of the classes. balanced: rows / (classes * rows of the "
+        "class), computed on the training split. null: equal weights.",
     )
     modality_dropout: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Share of training rows that are shown without their text or without their table, half of them "
-        "each; for models that read both.",
+        description="Fraction of training rows whose text or whose table is dropped, half of them each. Requires a "
+        "model that reads both.",
     )
     unknown_category_rate: float = Field(
-        0.01, ge=0, lt=1, description="Share of training categories shown as UNKNOWN, so that its embedding is learned."
+        0.01,
+        ge=0,
+        lt=1,
+        description="Fraction of training categories replaced by UNKNOWN, so that its embedding is trained.",
     )
 
-    early_stop_metric: str = Field("val_loss", description="val_loss, or val/ and a metric; also chooses the best.")
-    early_stop_patience: int = Field(3, ge=1, description="Validations without improvement before training stops.")
+    early_stop_metric: str = Field(
+        "val_loss",
+        description="Metric for early stopping and for choosing the best checkpoint: val_loss, or val/ and the name of "
+        "a metric.",
+    )
+    early_stop_patience: int = Field(3, ge=1, description="Validations without improvement after which training stops.")
     val_check_interval: float = Field(
-        1.0, gt=0, le=1, description="Share of an epoch between validations, counted in batches."
+        1.0, gt=0, le=1, description="Fraction of an epoch, in batches, between validations."
     )
     average_checkpoints: int = Field(
         0,
         ge=0,
         le=100,
-        description="How many of the best checkpoints may be averaged into the model, each only where val's "
-        "early_stop_metric gets no worse (Wortsman et al. 2022); 0 or 1: none.",
+        description="Number of best checkpoints that may be averaged into the model (greedy soup, Wortsman et al. "
+        "2022). A checkpoint is added only if early_stop_metric on val does not get worse. 0 and 1 disable averaging.",
     )
 
     checkpoint_every_n_steps: int | None = Field(
-        None, ge=1, description="Optimiser steps after which the training's state is saved, so that a kill loses less."
+        None, ge=1, description="Optimizer steps between checkpoints. null: no checkpoints by steps."
     )
     checkpoint_every_n_minutes: float | None = Field(
-        10.0, gt=0, description="Minutes after which it is saved, beside after each validation; null: not by minutes."
+        10.0,
+        gt=0,
+        description="Minutes between checkpoints, in addition to one after each validation. null: no checkpoints by "
+        "time.",
     )
     strategy: Literal["ddp", "fsdp"] = Field(
         "ddp",
-        description="How several processes share the model: each has a whole one, or a part of it (FSDP), for encoders "
-        "that do not fit.",
+        description="How processes share the model: each holds a full copy (ddp), or a shard (fsdp) for encoders that "
+        "do not fit into one GPU.",
     )
     devices: int | None = Field(
-        None, ge=1, le=1024, description="Processes on each host; by default one per GPU, or one where there is none."
+        None, ge=1, le=1024, description="Processes per host. null: one per GPU, or one on a machine without GPUs."
     )
 
     precision: Literal["auto", "32", "bf16", "fp16"] = Field(
-        "auto", description="Arithmetic while training; auto takes bf16 where the hardware has it. Scores are float32."
+        "auto",
+        description="Floating-point precision of training. auto: bf16 if the hardware supports it, otherwise 32. "
+        "Scores are always float32.",
     )
     torch_compile: bool = Field(
         False,
-        description="Compile the model for training (torch.compile), anew in each job, which takes about a minute. For "
-        "long trainings on a GPU: on a CPU, MiniLM trains slower. Needs a C++ compiler, on a GPU Triton too.",
+        description="Compile the model with torch.compile, which takes about one minute per job. Pays off for long "
+        "training on a GPU; on a CPU, MiniLM trains slower. Requires a C++ compiler, and Triton on a GPU.",
     )
-    fp16: bool | None = Field(None, description="True: mixed precision (fp16 on a GPU); false: float32.")
+    fp16: bool | None = Field(
+        None, description="true: mixed precision (fp16) on a GPU; false: float32; null: precision decides."
+    )
 
 
 class ModelSettings(BaseModel):
-    """Base of every plugin's settings: unknown keys are errors and values never change.
+    """Base class of every plugin's settings. Unknown keys are errors, and values are immutable.
 
-    `needs` says which modalities the job must have, `reads` which of those that it has reach the network. A text
-    encoder's `default_tokenizer` is the job's where none is given. `paper` is what the architecture follows.
+    Class variables:
+        default_tokenizer: of a text encoder: the job's tokenizer if the settings do not give one.
+        needs: the modalities that the job must have.
+        reads: the modalities that reach the network, if the job has them.
+        paper: the paper that the architecture follows.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -156,46 +214,42 @@ class ModelSettings(BaseModel):
 
     @classmethod
     def small(cls) -> Self:
-        """Settings with which a check builds the architecture quickly and offline: by default, the defaults."""
+        """Return settings with which checks build the architecture fast and offline; by default the defaults."""
         return cls()
 
     def resolve(self, job: JobSettings) -> Self:
-        """These settings with all that is needed to build the same module again without files or network.
+        """Return settings that contain everything needed to build the same module without files or network.
 
-        Called once per training, before any data is read. May read local files or a model hub.
+        Called once per job, before any data is read; not called when a model folder is loaded. May read local files
+        or a model hub.
 
         Raises:
-            fusionzoo.errors.SettingError: a value cannot work in this job; names the key.
+            fusionzoo.errors.SettingError: a value cannot work in this job; names the setting.
         """
         return self
 
     @property
     def pretrained(self) -> bool:
-        """Whether `load_pretrained` will put weights in place: decides learning rates."""
+        """Whether `load_pretrained` will load weights. Decides the learning rates."""
         return False
 
 
 class TextSettings(ModelSettings):
-    """Base of the settings of a model that reads text alone, through any text encoder."""
+    """Base class of the settings of a model that reads text only, through any text encoder."""
 
     needs = reads = frozenset({"text"})
 
-    text_encoder: str = Field("bert", min_length=1, description="The text encoder: an entry point's name.")
-    hidden_common_dim: int = Field(256, ge=1, le=65_536, description="Width that each modality is projected to.")
+    text_encoder: str = Field("bert", min_length=1, description="Text encoder: the name of an entry point.")
+    hidden_common_dim: int = Field(256, ge=1, le=65_536, description="Width to which each modality is projected.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the classifier.")
 
 
 class FusionSettings(TextSettings):
-    """Base of the settings of a fusion of text and table, over any text encoder."""
+    """Base class of the settings of a fusion of text and table, with any text encoder."""
 
     needs = reads = frozenset({"text", "table"})
 
-    field_dim: int = Field(32, ge=1, le=4096, description="Width of the embedding of each table field.")
+    field_dim: int = Field(32, ge=1, le=4096, description="Embedding width of each table field.")
     numeric_embedding: Literal["piecewise_linear", "periodic"] = Field(
-        "piecewise_linear", description="How a number becomes a vector (Gorishniy et al. 2022)."
+        "piecewise_linear", description="Embedding of numeric features (Gorishniy et al. 2022)."
     )
-
-
-def describe(settings: type[BaseModel]) -> dict[str, Any]:
-    """JSON schema of a settings class: types, defaults, bounds and text of each field."""
-    return settings.model_json_schema()

@@ -65,11 +65,11 @@ class BertEncoderSettings(ModelSettings):
         """The settings with the encoder's name and configuration filled in, and checked against the job."""
         name = self.encoder_name
         if name is None and self.encoder_config is None:
-            if job.tokenizer == "word":
+            if job.tokenizer_name == "word":
                 problem = "the text encoder 'bert' was not told which weights to load"
                 remedy = "give a Hugging Face tokenizer, or set encoder_config to train one from random weights"
                 raise SettingError("tokenizer", "word", problem, remedy)
-            name = job.tokenizer
+            name = job.tokenizer_name
         values = self.encoder_config or read_config(str(name))
         config = make_config(values)
         check_encoder(config, name, job.max_sen_len)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from fusionzoo import __version__, errors
-from fusionzoo.architecture import Architecture, choose_architecture
+from fusionzoo.architecture import Architecture, restore_architecture
 from fusionzoo.artifacts import onnx_export
 from fusionzoo.artifacts.file_names import ARTIFACTS_FILE, ONNX_CHECK_FILE, ONNX_FILE, SETTINGS_FILE, WEIGHTS_FILE
 from fusionzoo.atomic_files import staged_folder, translate_write_errors
@@ -67,7 +67,7 @@ def load_model(folder: Path) -> tuple[nn.Module, Preprocessor]:
         errors.ModelFolderError: a file is missing or damaged.
         errors.ZooError: a plugin that the model needs is not installed as it was.
     """
-    architecture = choose_architecture(errors.ModelFolderError.read_json(folder / SETTINGS_FILE))
+    architecture = restore_architecture(errors.ModelFolderError.read_json(folder / SETTINGS_FILE))
     preprocessor = Preprocessor.load(folder)
     model = architecture.build(InputSpec.from_preprocessor(preprocessor)).model
     with errors.ModelFolderError.reading(folder / WEIGHTS_FILE):

@@ -86,7 +86,7 @@ def _split_settings(
         fusionzoo.errors.ZooError: a plugin cannot be loaded, or a setting is unknown.
     """
     from fusionzoo.registry.description import describe_name
-    from fusionzoo.sagemaker.paths import decode
+    from fusionzoo.hyperparameters.decoding import decode_value
 
     descriptions = describe_name(name, text_encoder)
     settings: tuple[dict[str, Any], ...] = ({}, {})
@@ -94,7 +94,7 @@ def _split_settings(
     for key, text in overrides.items():
         owners = [i for i, description in enumerate(descriptions) if key in description.properties]
         for i in owners:
-            settings[min(i, 1)][key] = decode(text, descriptions[i].properties[key])
+            settings[min(i, 1)][key] = decode_value(text, descriptions[i].properties[key])
         if not owners:
             known = {setting for description in descriptions for setting in description.properties}
             problems.append(errors.setting_unknown(key, text, known))

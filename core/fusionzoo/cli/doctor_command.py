@@ -21,9 +21,9 @@ def doctor(timeout: Timeout = 60, as_json: AsJson = False) -> None:
     Looks for name clashes and examines metadata, requirements, imports, hooks and settings. Exits with status 1 if it
     finds a problem. Each plugin is imported in its own process.
     """
-    from fusionzoo.registry.doctor import examine_environment, versions
+    from fusionzoo.registry.doctor import collect_versions, examine_environment
 
-    installed = versions()
+    installed = collect_versions()
     if not as_json:
         print_line(", ".join(f"{name} {version or 'is not installed'}" for name, version in installed.items()))
     findings: list[Finding] = []

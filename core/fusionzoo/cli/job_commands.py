@@ -53,7 +53,7 @@ def demo(
 
 def _run(root: Path) -> int:
     """Run the job and return its exit status."""
-    from fusionzoo.sagemaker.paths import run_job
+    from fusionzoo.sagemaker import run_job
 
     return run_job(_run_training, _environment(root))
 

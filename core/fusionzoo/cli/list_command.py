@@ -8,7 +8,7 @@ import typer
 
 from fusionzoo import errors
 from fusionzoo.cli.output import AsJson, print_json, print_line, print_table
-from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Provider, Registry
+from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Provider, Registry
 
 COLUMNS = ("kind", "name", "distribution", "version")
 

@@ -38,7 +38,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
 def _describe(name: str) -> list[Description]:
     from fusionzoo.registry.description import CORE_SETTINGS_NAME, describe_core, describe_name
-    from fusionzoo.registry.discovery import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
+    from fusionzoo.registry import MODELS_GROUP, Registry, TEXT_ENCODERS_GROUP
 
     if name != CORE_SETTINGS_NAME:
         return describe_name(name)
@@ -71,7 +71,7 @@ def _print_description(description: Description) -> None:
 
 def _collect_facts(description: Description) -> dict[str, str]:
     from fusionzoo.registry.description import CORE_SETTINGS_NAME
-    from fusionzoo.registry.discovery import TEXT_ENCODERS_GROUP, Registry
+    from fusionzoo.registry import Registry, TEXT_ENCODERS_GROUP
 
     facts = {"paper": description.paper or "not given"} if description.kind != CORE_SETTINGS_NAME else {}
     if description.kind == "model_class":

@@ -26,7 +26,7 @@ def check_metadata(subject: Subject) -> None:
             f"the distribution '{distribution}' is not kebab-case. Fix: choose a name like 'fusionzoo-gate-fusion'"
         )
     try:
-        subject.provider.check_bounds()
+        subject.provider.check_core_upper_bound()
     except ZooError as error:
         raise ConformanceError(str(error)) from error
 

@@ -43,7 +43,7 @@ def failure_file(folder: Path, rank: int | str) -> Path:
 
 def _told(fault: BaseException, request: dict[str, Any]) -> str:
     from fusionzoo.conformance.results import ConformanceError, describe_exception
-    from fusionzoo.registry.discovery import Registry
+    from fusionzoo.registry import Registry
 
     if isinstance(fault, ConformanceError):
         return str(fault)

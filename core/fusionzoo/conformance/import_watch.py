@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fusionzoo.conformance.network_block import forbid_network
 from fusionzoo.conformance.results import ConformanceError
-from fusionzoo.registry.discovery import Registry
+from fusionzoo.registry import Registry
 
 PROGRAMS = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.fork", "os.spawn")
 INNER = ("torch", "fusionzoo", "logging", "warnings", "unittest", "contextlib", "random", "numpy", "subprocess", "os")

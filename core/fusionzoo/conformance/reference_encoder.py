@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, PathDistribution
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
 from fusionzoo import __version__
+from fusionzoo.errors import Claim
 from fusionzoo.nn.pooling import token_mean
 from fusionzoo.nn.recipes import Encoder, TextOnly
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
 from fusionzoo.nn.word_embedding import WordEmbedding
-from fusionzoo.registry.discovery import CORE_DISTRIBUTION, MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Provider
+from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin
+from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, GROUP_KINDS
 from fusionzoo.settings import ModelSettings, TextSettings
 
 NAME = "conformance_reference"
@@ -59,7 +58,5 @@ def make_text_classifier_plugin() -> Plugin:
 
 
 def _provided(group: str, implementation: object) -> Plugin:
-    point = EntryPoint(NAME, __name__, group)
-    return Plugin(
-        Provider(point, PathDistribution(Path(__file__).parent), CORE_DISTRIBUTION, __version__), implementation
-    )
+    claim = Claim(GROUP_KINDS[group], NAME, CORE_DISTRIBUTION, __version__, __name__)
+    return Plugin(group, claim, implementation)

@@ -18,7 +18,8 @@ from fusionzoo.conformance import reference_encoder
 from fusionzoo.conformance.synthetic_rows import MAX_CHUNKS, MAX_TOKENS, SUBWORDS, WORD, make_spec
 from fusionzoo.hyperparameters.parsing import Hyperparameters
 from fusionzoo.nn.schema import InputSpec
-from fusionzoo.registry.discovery import GROUP_KINDS, MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
+from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
+from fusionzoo.registry.entry_points import GROUP_KINDS
 from fusionzoo.settings import JobSettings, ModelSettings
 
 

@@ -110,7 +110,9 @@ class _EncodingJob:
             "libraries": [tokenizers.__version__, version("transformers"), np.__version__, pa.__version__],
             "unicode": unicodedata.unidata_version,
             "settings": settings.model_dump(mode="json", include=set(DataSettings.model_fields)),
-            "tokenizer": text_tokenizer.tokenizer_fingerprint(settings.tokenizer) if settings.text_columns else None,
+            "tokenizer": (
+                text_tokenizer.tokenizer_fingerprint(settings.tokenizer_name) if settings.text_columns else None
+            ),
             "train": self._sources["train"],
         }
 

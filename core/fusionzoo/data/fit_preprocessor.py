@@ -87,10 +87,10 @@ def _load_pretrained_tokenizer(settings: DataSettings) -> text_tokenizer.TextTok
     """Return the pretrained tokenizer; None without text, or for `word`, whose source of vectors is checked."""
     if not settings.text_columns:
         return None
-    if settings.tokenizer == text_tokenizer.WORD_TOKENIZER:
+    if settings.tokenizer_name == text_tokenizer.WORD_TOKENIZER:
         word_vectors.check_embeddings_source(settings)
         return None
-    tokenizer = text_tokenizer.load_tokenizer(settings.tokenizer)
+    tokenizer = text_tokenizer.load_tokenizer(settings.tokenizer_name)
     special_count = len(tokenizer.prefix) + len(tokenizer.suffix)
     if settings.max_sen_len <= special_count:
         raise errors.HyperparametersError([errors.chunks_without_room(settings.max_sen_len, special_count)])

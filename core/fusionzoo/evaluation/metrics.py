@@ -5,8 +5,7 @@ A figure that the rows do not define (no rows, one class only) is None: never a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +13,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fusionzoo import errors
 from fusionzoo.data.labels import Label, canonical_label
+from fusionzoo.settings import METRICS
 
 Metrics = dict[str, float | None]
 
-GREATER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
-    {
-        "auroc": True,
-        "average_precision": True,
-        "f1_score": True,
-        "accuracy": True,
-        "log_loss": False,
-        "brier_score": False,
-    }
-)
 SUM_TOLERANCE = 1e-3
 
 
@@ -52,7 +42,7 @@ def classification_metrics(y_true: NDArray[np.integer], probabilities: NDArray[n
     check_scores(y_true, probabilities)
     rows, classes = probabilities.shape
     if not rows:
-        return dict.fromkeys(GREATER_IS_BETTER)
+        return dict.fromkeys(METRICS)
     support, predicted, hits = _counts(y_true, probabilities)
     if classes == 2:
         auroc, average_precision = _ranking(y_true == 1, probabilities[:, 1])

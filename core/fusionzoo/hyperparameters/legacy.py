@@ -1,39 +1,59 @@
-"""The names that users of the predecessor have in their hyperparameters.json, and what they mean here."""
+"""Translate the setting names of fusionzoo's predecessor into today's names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fusionzoo import errors
-from fusionzoo.sagemaker.paths import parse_literal, unquote
+from fusionzoo.hyperparameters.decoding import parse_literal
 from fusionzoo.settings import METRICS
 
-ALWAYS_DONE = ("dialogue_chunker", "tokenizer")
+LEGACY_FUSION_PREFIX, FUSION_PREFIX = "bimodal_", "multimodal_"
+ALWAYS_APPLIED_STEPS = ("dialogue_chunker", "tokenizer")
 
 
-def translate_legacy(
-    raw: Mapping[str, Any], declared: Collection[str] = ()
-) -> tuple[dict[str, Any], list[str], list[errors.Problem]]:
-    """The settings under today's names, a warning for each old name, and a fault for each that means nothing.
+@dataclass(frozen=True)
+class Translation:
+    """The settings under today's names, a warning per old name, and a problem per old name without a meaning."""
 
-    Values come encoded or decoded, and may leave so. Names in `declared`, which a plugin has for itself, stay.
+    settings: dict[str, Any]
+    warnings: list[str]
+    problems: list[errors.Problem]
+
+
+def translate_model_class(model_class: str) -> str:
+    """Return today's name of an architecture: `bimodal_bert` is now `multimodal_bert`."""
+    if model_class.lower().startswith(LEGACY_FUSION_PREFIX):
+        return f"{FUSION_PREFIX}{model_class[len(LEGACY_FUSION_PREFIX) :]}"
+    return model_class
+
+
+def translate_legacy(raw: Mapping[str, Any], declared: Collection[str]) -> Translation:
+    """Translate every old setting except `model_class`, which `translate_model_class` handles.
+
+    Values may be encoded or decoded; the result may contain both. Names in `declared`, which a plugin's settings class
+    uses for its own settings, are not translated.
     """
-    file = _File(raw)
-    for name, rule in _VALUES.items():
-        if name in raw:
-            rule(file, name)
-    for name, rule in _NAMES.items():
-        if name in raw and name not in declared:
-            _apply(rule, file, name)
+    translator = _Translator(raw)
+    if "text_processing_steps" in raw:
+        _translate_text_steps(translator, "text_processing_steps")
+    for name, rule in _RULES.items():
+        if name not in raw or name in declared:
+            continue
+        if parse_literal(raw[name]) is None:
+            del translator.settings[name]
+        else:
+            rule(translator, name)
     for name in errors.WITHOUT_MEANING:
         if name in raw and name not in declared:
-            file.problems.append(errors.legacy_without_meaning(name, file.settings.pop(name)))
-    return file.settings, file.warnings, file.problems
+            translator.problems.append(errors.legacy_without_meaning(name, translator.settings.pop(name)))
+    return Translation(translator.settings, translator.warnings, translator.problems)
 
 
-class _File:
-    """The settings of one file while they are translated."""
+class _Translator:
+    """The settings of one file during their translation."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self.settings = dict(raw)
@@ -41,126 +61,111 @@ class _File:
         self.problems: list[errors.Problem] = []
 
     def rename(self, old: str, new: str, value: Any) -> None:
-        """Take the old setting as this value of the new one; a fault where the file gives the new one otherwise."""
-        given, found = parse_literal(self.settings.pop(old)), parse_literal(self.settings.get(new))
-        if found is not None and not _same(found, parse_literal(value)):
-            self.problems.append(errors.legacy_and_new_differ(old, given, new, parse_literal(value), found))
+        """Replace the old setting by `new` = `value`. It is a problem if the file gives `new` another value."""
+        old_value = parse_literal(self.settings.pop(old))
+        current, translated = parse_literal(self.settings.get(new)), parse_literal(value)
+        if current is not None and not _are_equal(current, translated):
+            self.problems.append(errors.legacy_and_new_differ(old, old_value, new, translated, current))
             return
-        if found is None:
+        if current is None:
             self.settings[new] = value
-        self.warnings.append(errors.legacy_renamed(old, given, new, parse_literal(value)))
+        self.warnings.append(errors.legacy_renamed(old, old_value, new, translated))
 
-    def drop(self, old: str, why: str) -> None:
-        """Do without the old setting."""
-        self.warnings.append(errors.legacy_always_so(old, parse_literal(self.settings.pop(old)), why))
+    def drop(self, old: str, reason: str) -> None:
+        """Remove an old setting that has no effect."""
+        self.warnings.append(errors.legacy_always_so(old, parse_literal(self.settings.pop(old)), reason))
 
-    def refuse(self, old: str, form: str, new: str) -> None:
-        """A fault: the old setting's value is not of its form."""
-        self.problems.append(errors.legacy_invalid(old, parse_literal(self.settings.pop(old)), form, new))
-
-
-_Rule = Callable[[_File, str], None]
+    def reject(self, old: str, expected: str, new: str) -> None:
+        """Report that the old setting's value is not of the expected kind."""
+        self.problems.append(errors.legacy_invalid(old, parse_literal(self.settings.pop(old)), expected, new))
 
 
-def _apply(rule: _Rule, file: _File, name: str) -> None:
-    if parse_literal(file.settings[name]) is None:
-        del file.settings[name]
-    else:
-        rule(file, name)
+_Rule = Callable[[_Translator, str], None]
 
 
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, str) and isinstance(other, str):
-        return one.lower() == other.lower()
-    return bool(one == other)
+def _are_equal(left: Any, right: Any) -> bool:
+    if isinstance(left, str) and isinstance(right, str):
+        return left.lower() == right.lower()
+    return bool(left == right)
 
 
-def _renamed(new: str) -> _Rule:
-    return lambda file, old: file.rename(old, new, file.settings[old])
+def _rename_to(new: str) -> _Rule:
+    return lambda translator, old: translator.rename(old, new, translator.settings[old])
 
 
-def _switch(new: str, on: str, off: str) -> _Rule:
-    """A rule for an old true or false that is now the choice between two words."""
+def _replace_switch(new: str, if_true: str, if_false: str) -> _Rule:
+    """Return a rule for an old boolean that is now a choice between two words."""
 
-    def rule(file: _File, old: str) -> None:
-        value = parse_literal(file.settings[old])
+    def rule(translator: _Translator, old: str) -> None:
+        value = parse_literal(translator.settings[old])
         if isinstance(value, bool):
-            file.rename(old, new, on if value else off)
+            translator.rename(old, new, if_true if value else if_false)
         else:
-            file.refuse(old, errors.TRUE_OR_FALSE, new)
+            translator.reject(old, errors.TRUE_OR_FALSE, new)
 
     return rule
 
 
-def _model_class(file: _File, name: str) -> None:
-    value = unquote(file.settings[name])
-    if isinstance(value, str) and value.lower().startswith("bimodal_"):
-        now = f"multimodal_{value[len('bimodal_') :]}"
-        file.settings[name] = now
-        file.warnings.append(errors.legacy_renamed(name, value, name, now))
-
-
-def _text_processing_steps(file: _File, name: str) -> None:
-    steps = parse_literal(file.settings[name])
-    if not isinstance(steps, list) or not any(step in ALWAYS_DONE for step in steps):
+def _translate_text_steps(translator: _Translator, name: str) -> None:
+    steps = parse_literal(translator.settings[name])
+    if not isinstance(steps, list) or not any(step in ALWAYS_APPLIED_STEPS for step in steps):
         return
-    file.settings[name] = [step for step in steps if step not in ALWAYS_DONE]
-    file.warnings.append(errors.legacy_renamed(name, steps, name, file.settings[name]))
+    translator.settings[name] = [step for step in steps if step not in ALWAYS_APPLIED_STEPS]
+    translator.warnings.append(errors.legacy_renamed(name, steps, name, translator.settings[name]))
 
 
-def _chunk_trancate(file: _File, old: str) -> None:
-    value = parse_literal(file.settings[old])
-    limit = parse_literal(file.settings.get("max_total_chunks", "absent"))
+def _translate_chunk_truncation(translator: _Translator, old: str) -> None:
+    value = parse_literal(translator.settings[old])
+    limit = parse_literal(translator.settings.get("max_total_chunks", "not given"))
     if not isinstance(value, bool):
-        file.refuse(old, errors.TRUE_OR_FALSE, "max_total_chunks")
+        translator.reject(old, errors.TRUE_OR_FALSE, "max_total_chunks")
     elif not value:
-        file.rename(old, "max_total_chunks", None)
+        translator.rename(old, "max_total_chunks", None)
     elif limit is None:
-        del file.settings[old]
-        file.problems.append(errors.chunk_truncation_differs(old))
+        del translator.settings[old]
+        translator.problems.append(errors.chunk_truncation_differs(old))
     else:
-        file.drop(old, errors.CHUNKS_ARE_CAPPED)
+        translator.drop(old, errors.CHUNKS_ARE_CAPPED)
 
 
-def _categorical_features(file: _File, old: str) -> None:
-    value, known = parse_literal(file.settings[old]), parse_literal(file.settings.get("cat_field_list"))
-    if not isinstance(value, list):
-        file.refuse(old, errors.A_LIST_OF_COLUMNS, "cat_field_list")
-    elif known is None or isinstance(known, list):
-        union = [*(known or []), *(column for column in value if column not in (known or []))]
-        file.settings["cat_field_list"] = union
-        file.warnings.append(errors.legacy_renamed(old, value, "cat_field_list", union))
-        del file.settings[old]
+def _translate_categorical_features(translator: _Translator, old: str) -> None:
+    columns, current = parse_literal(translator.settings[old]), parse_literal(translator.settings.get("cat_field_list"))
+    if not isinstance(columns, list):
+        translator.reject(old, errors.A_LIST_OF_COLUMNS, "cat_field_list")
+    elif current is None or isinstance(current, list):
+        union = [*(current or []), *(column for column in columns if column not in (current or []))]
+        translator.settings["cat_field_list"] = union
+        translator.warnings.append(errors.legacy_renamed(old, columns, "cat_field_list", union))
+        del translator.settings[old]
     else:
-        del file.settings[old]
+        del translator.settings[old]  # parsing reports that cat_field_list is not a list
 
 
-def _count_threshold(file: _File, old: str) -> None:
-    value = parse_literal(file.settings[old])
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    file.rename(old, "min_category_count", max(1, value) if known else value)
+def _translate_count_threshold(translator: _Translator, old: str) -> None:
+    value = parse_literal(translator.settings[old])
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    translator.rename(old, "min_category_count", max(1, value) if is_number else value)
 
 
-def _metric_choices(file: _File, old: str) -> None:
-    value = parse_literal(file.settings[old])
-    named = [value] if isinstance(value, str) else value
-    if not isinstance(named, list):
-        file.refuse(old, errors.A_LIST_OF_METRICS, "early_stop_metric")
+def _translate_metric_choices(translator: _Translator, old: str) -> None:
+    value = parse_literal(translator.settings[old])
+    metrics = [value] if isinstance(value, str) else value
+    if not isinstance(metrics, list):
+        translator.reject(old, errors.A_LIST_OF_METRICS, "early_stop_metric")
         return
-    for metric in named:
+    for metric in metrics:
         if str(metric).lower().removeprefix("val/").removeprefix("val_") not in METRICS:
-            file.problems.append(errors.metric_unknown(old, str(metric), METRICS))
-    file.drop(old, errors.ALL_METRICS_ARE_COMPUTED)
+            translator.problems.append(errors.metric_unknown(old, str(metric), METRICS))
+    translator.drop(old, errors.ALL_METRICS_ARE_COMPUTED)
 
 
-_VALUES: dict[str, _Rule] = {"model_class": _model_class, "text_processing_steps": _text_processing_steps}
-_NAMES: dict[str, _Rule] = {
-    "chunk_trancate": _chunk_trancate,
-    "categorical_features_to_encode": _categorical_features,
-    "multiclass_categories": _renamed("classes"),
-    "dropout_keep": _renamed("dropout"),
-    "run_scheduler": _switch("schedule", "linear", "constant"),
-    "pretrained_embedding": _switch("embeddings", "word2vec", "random"),
-    "count_threshold": _count_threshold,
-    "metric_choices": _metric_choices,
+_RULES: dict[str, _Rule] = {
+    "chunk_trancate": _translate_chunk_truncation,
+    "categorical_features_to_encode": _translate_categorical_features,
+    "multiclass_categories": _rename_to("classes"),
+    "dropout_keep": _rename_to("dropout"),
+    "run_scheduler": _replace_switch("schedule", "linear", "constant"),
+    "pretrained_embedding": _replace_switch("embeddings", "word2vec", "random"),
+    "count_threshold": _translate_count_threshold,
+    "metric_choices": _translate_metric_choices,
 }

@@ -1,4 +1,4 @@
-"""What a plugin, or core, says of itself: what it is, what it reads, and the settings that it takes."""
+"""Describe a plugin, or core: what it is, what it reads, and which settings it accepts."""
 
 from __future__ import annotations
 
@@ -10,16 +10,11 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_json, to_jsonable_python
 
 from fusionzoo import __version__, errors
-from fusionzoo.registry.discovery import (
-    CORE_DISTRIBUTION,
-    GROUP_KINDS,
-    MODELS_GROUP,
-    TEXT_ENCODERS_GROUP,
-    Provider,
-    Registry,
-)
-from fusionzoo.sagemaker.paths import schema_alternatives
-from fusionzoo.settings import JobSettings, ModelSettings, describe
+from fusionzoo.hyperparameters.decoding import schema_alternatives
+from fusionzoo.registry.discovery import Registry
+from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, GROUP_KINDS, MODELS_GROUP, TEXT_ENCODERS_GROUP
+from fusionzoo.registry.providers import Provider
+from fusionzoo.settings import JobSettings, ModelSettings
 
 CORE_SETTINGS_NAME = "core"
 MODALITIES = ("text", "table")
@@ -27,7 +22,7 @@ MODALITIES = ("text", "table")
 
 @dataclass(frozen=True)
 class Description:
-    """Of one model_class or text_encoder, or of core; `needs`, `reads` and `paper` are those of its settings class.
+    """One model_class or text_encoder, or core. `needs`, `reads` and `paper` are those of its settings class.
 
     `settings` is the JSON schema of its settings.
     """
@@ -43,111 +38,116 @@ class Description:
 
     @property
     def properties(self) -> Mapping[str, Mapping[str, Any]]:
-        """The schema of each setting; where it refers to a definition, that one."""
+        """The schema of each setting, with references replaced by the definitions that they name."""
         definitions = self.settings.get("$defs", {})
-        return {name: _inlined(schema, definitions) for name, schema in self.settings.get("properties", {}).items()}
+        return {
+            name: _inline_references(schema, definitions)
+            for name, schema in self.settings.get("properties", {}).items()
+        }
 
     @property
     def text_encoders(self) -> tuple[str, ...] | None:
-        """The text encoders that a model is tied to; empty where it takes any, None where it takes none."""
+        """The text encoders that a model accepts; empty if it accepts any, None if it has no text encoder."""
         schema = self.properties.get("text_encoder")
         if schema is None or self.kind != GROUP_KINDS[MODELS_GROUP]:
             return None
-        named = [errors.only_values(part) for part in schema_alternatives(schema) if part.get("type") != "null"]
-        return tuple(name for names in named for name in names) if all(named) else ()
+        choices = [errors.only_values(part) for part in schema_alternatives(schema) if part.get("type") != "null"]
+        return tuple(name for names in choices for name in names) if all(choices) else ()
 
 
 def describe_core() -> Description:
-    """Core's own settings, which every job has."""
-    return Description(
-        CORE_SETTINGS_NAME, CORE_SETTINGS_NAME, CORE_DISTRIBUTION, __version__, None, (), (), _schema(JobSettings)
-    )
+    """Describe core's own settings, which every job has."""
+    schema = _build_schema(JobSettings)
+    return Description(CORE_SETTINGS_NAME, CORE_SETTINGS_NAME, CORE_DISTRIBUTION, __version__, None, (), (), schema)
 
 
 def describe_plugin(provider: Provider) -> Description:
-    """What one plugin says; imports it.
+    """Import a plugin and describe it.
 
     Raises:
-        fusionzoo.errors.ZooError: it cannot be loaded, or its settings are not what core can use.
+        fusionzoo.errors.ZooError: it cannot be loaded, or core cannot use its settings.
     """
     claim = provider.claim
     plugin = provider.load()
     try:
-        kind = plugin.settings_class
+        settings_class = plugin.settings_class
     except errors.ZooError:
         raise
-    except (Exception, SystemExit) as fault:
-        raise errors.BrokenPluginError.hook_failed(claim, "settings_class", fault) from fault
+    except (Exception, SystemExit) as cause:
+        raise errors.BrokenPluginError.hook_failed(claim, "settings_class", cause) from cause
     try:
-        schema = _schema(kind)
-    except Exception as fault:
-        raise errors.BrokenPluginError.no_schema(claim, fault) from fault
+        schema = _build_schema(settings_class)
+    except Exception as cause:
+        raise errors.BrokenPluginError.no_schema(claim, cause) from cause
     return Description(
         claim.kind,
         claim.name,
         claim.distribution,
         claim.version,
-        kind.paper,
-        _modalities(claim, kind, "needs"),
-        _modalities(claim, kind, "reads"),
+        settings_class.paper,
+        _read_modalities(claim, settings_class, "needs"),
+        _read_modalities(claim, settings_class, "reads"),
         schema,
     )
 
 
 def describe_name(name: str, text_encoder: str | None = None) -> list[Description]:
-    """All that a name stands for: a model_class, a text_encoder, or both; and the text encoder that the model has.
+    """Describe everything that a name names: a model_class, a text_encoder, or both, and the model's text encoder.
 
-    That is `text_encoder`, or the one that the model is tied to.
+    The model's text encoder is `text_encoder`, or the only one that the model accepts.
 
     Raises:
         fusionzoo.errors.ZooError: nothing installed has the name, or a plugin cannot be loaded.
     """
     models, encoders = Registry.discover(MODELS_GROUP), Registry.discover(TEXT_ENCODERS_GROUP)
-    as_encoder = _provider(encoders, name)
-    found = {} if as_encoder is None else {as_encoder.entry_point: describe_plugin(as_encoder)}
-    as_model = _provider(models, name)
-    if as_model is None:
-        return list(found.values()) or [describe_plugin(models.provider(name))]  # which raises
-    model = describe_plugin(as_model)
-    for wanted in (model.text_encoders or ()) if text_encoder is None else (text_encoder,):
-        provider = encoders.provider(wanted)
-        found.setdefault(provider.entry_point, describe_plugin(provider))
-    return [model, *found.values()]
+    encoder_provider = _find_provider(encoders, name)
+    descriptions = {}
+    if encoder_provider is not None:
+        descriptions[encoder_provider.entry_point] = describe_plugin(encoder_provider)
+    model_provider = _find_provider(models, name)
+    if model_provider is None:
+        return list(descriptions.values()) or [describe_plugin(models.provider(name))]  # raises UnknownModelError
+    model = describe_plugin(model_provider)
+    for encoder in (model.text_encoders or ()) if text_encoder is None else (text_encoder,):
+        provider = encoders.provider(encoder)
+        if provider.entry_point not in descriptions:
+            descriptions[provider.entry_point] = describe_plugin(provider)
+    return [model, *descriptions.values()]
 
 
-def _provider(registry: Registry, name: str) -> Provider | None:
+def _find_provider(registry: Registry, name: str) -> Provider | None:
     try:
         return registry.provider(name)
     except errors.UnknownModelError:
         return None
 
 
-def _schema(kind: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema, with the defaults that are made by a factory, and without numbers that JSON does not have."""
-    schema = describe(kind)
-    for name, field in kind.model_fields.items():
-        shown = schema.get("properties", {}).get(field.alias or name)
-        if shown is not None and field.default_factory is not None:
-            shown["default"] = to_jsonable_python(field.get_default(call_default_factory=True, validated_data={}))
+def _build_schema(settings_class: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema, including defaults from factories; NaN and infinite numbers become texts."""
+    schema = settings_class.model_json_schema()
+    for name, field in settings_class.model_fields.items():
+        entry = schema.get("properties", {}).get(field.alias or name)
+        if entry is not None and field.default_factory is not None:
+            entry["default"] = to_jsonable_python(field.get_default(call_default_factory=True, validated_data={}))
     plain: dict[str, Any] = from_json(to_json(schema, inf_nan_mode="strings"))
     return plain
 
 
-def _inlined(schema: Any, definitions: Mapping[str, Any], within: frozenset[str] = frozenset()) -> Any:
-    """The schema with each reference replaced by what it refers to, unless that holds the reference itself."""
+def _inline_references(schema: Any, definitions: Mapping[str, Any], parents: frozenset[str] = frozenset()) -> Any:
+    """Replace each reference by its definition, except a reference to a definition that contains it."""
     if isinstance(schema, list):
-        return [_inlined(one, definitions, within) for one in schema]
+        return [_inline_references(item, definitions, parents) for item in schema]
     if not isinstance(schema, dict):
         return schema
     target = str(schema.get("$ref", "")).removeprefix("#/$defs/")
-    if target in definitions and target not in within:
-        own = {key: value for key, value in schema.items() if key != "$ref"}
-        return {**_inlined(definitions[target], definitions, within | {target}), **own}
-    return {key: _inlined(value, definitions, within) for key, value in schema.items()}
+    if target in definitions and target not in parents:
+        siblings = {key: value for key, value in schema.items() if key != "$ref"}
+        return {**_inline_references(definitions[target], definitions, parents | {target}), **siblings}
+    return {key: _inline_references(value, definitions, parents) for key, value in schema.items()}
 
 
-def _modalities(claim: errors.Claim, kind: type[ModelSettings], name: str) -> tuple[str, ...]:
-    found: object = getattr(kind, name)
-    if not isinstance(found, (set, frozenset)) or not found <= set(MODALITIES):
-        raise errors.BrokenPluginError.no_modalities(claim, name, found)
-    return tuple(modality for modality in MODALITIES if modality in found)
+def _read_modalities(claim: errors.Claim, settings_class: type[ModelSettings], name: str) -> tuple[str, ...]:
+    modalities: object = getattr(settings_class, name)
+    if not isinstance(modalities, (set, frozenset)) or not modalities <= set(MODALITIES):
+        raise errors.BrokenPluginError.no_modalities(claim, name, modalities)
+    return tuple(modality for modality in MODALITIES if modality in modalities)

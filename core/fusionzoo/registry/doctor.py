@@ -1,4 +1,4 @@
-"""Whether all that is installed is sound: names, metadata, requirements, and each plugin's import."""
+"""Diagnose every installed plugin: name clashes, metadata, requirements, and the import."""
 
 from __future__ import annotations
 
@@ -8,27 +8,24 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+
+from importlib_metadata import PackageNotFoundError, version
 
 from fusionzoo import __version__, errors
-from fusionzoo.registry.discovery import (
-    CORE_DISTRIBUTION,
-    MODELS_GROUP,
-    TEXT_ENCODERS_GROUP,
-    Provider,
-    Registry,
-    normalize_name,
-)
+from fusionzoo.registry.discovery import Registry
+from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, MODELS_GROUP, TEXT_ENCODERS_GROUP
 from fusionzoo.registry.isolated_import import import_in_isolation
+from fusionzoo.registry.providers import Provider, normalize_name
 
-AT_ONCE = 4  # processes at most; each imports torch
+MAX_PROCESSES = 4  # at the same time; each imports torch
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with what a plugin claims to provide, and what to do about it.
+    """One problem with what a distribution provides, and its fix.
 
-    `kind` is what is claimed; "distribution" where nobody knows. In a clash, `distribution` names all of them.
+    `kind` is `model_class` or `text_encoder`; `distribution` if that is not known. For a name clash, `distribution`
+    lists every distribution that provides the name.
     """
 
     kind: str
@@ -40,89 +37,94 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was looked at, and what is wrong with it."""
+class Diagnosis:
+    """What was examined, and the problems found in it."""
 
     subject: str
     findings: tuple[Finding, ...]
 
 
-def versions(path: Sequence[str] | None = None) -> dict[str, str]:
-    """What the findings hold for: Python, core, torch ("" where it is not there) and each plugin, by distribution."""
+def collect_versions(path: Sequence[str] | None = None) -> dict[str, str]:
+    """Return the versions of Python, core, torch ("" if it is not installed) and each plugin, by distribution."""
     try:
         torch = version("torch")
     except PackageNotFoundError:
         torch = ""
-    plugins = {one.distribution: one.version for mine in _by_distribution(_registries(path)) for one in mine}
+    groups = _group_by_distribution(_discover_registries(path))
+    plugins = {provider.distribution: provider.version for providers in groups for provider in providers}
     return {"python": platform.python_version(), CORE_DISTRIBUTION: __version__, "torch": torch, **plugins}
 
 
-def examine_environment(seconds: float, path: Sequence[str] | None = None) -> Iterator[Report]:
-    """Look at every installed plugin; reports come as they are found, in a fixed order.
+def examine_environment(seconds: float, path: Sequence[str] | None = None) -> Iterator[Diagnosis]:
+    """Examine every installed plugin. Diagnoses are yielded as soon as they are complete, in a fixed order.
 
     Args:
-        seconds: the time that the import of one plugin may take, in a process of its own.
+        seconds: the timeout of one plugin's import, which runs in a process of its own.
         path: the folders to search for plugins, by default `sys.path`.
     """
-    registries = _registries(path)
-    yield from _unreadable(registries)
-    yield from _clashes(registries)
+    registries = _discover_registries(path)
+    yield from _find_unreadable_metadata(registries)
+    yield from _find_name_clashes(registries)
     stop = threading.Event()
-    pool = ThreadPoolExecutor(min(AT_ONCE, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(MAX_PROCESSES, os.cpu_count() or 1))
     try:
-        yield from pool.map(lambda mine: _examined(mine, seconds, stop, path), _by_distribution(registries))
+        groups = _group_by_distribution(registries)
+        yield from pool.map(lambda providers: _examine_distribution(providers, seconds, stop, path), groups)
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
 
 
-def _registries(path: Sequence[str] | None) -> tuple[Registry, Registry]:
+def _discover_registries(path: Sequence[str] | None) -> tuple[Registry, Registry]:
     return Registry.discover(MODELS_GROUP, path), Registry.discover(TEXT_ENCODERS_GROUP, path)
 
 
-def _by_distribution(registries: Sequence[Registry]) -> list[list[Provider]]:
-    """What each distribution provides, in the order of the distributions' names."""
-    found: dict[str, list[Provider]] = {}
+def _group_by_distribution(registries: Sequence[Registry]) -> list[list[Provider]]:
+    """Return what each distribution provides, sorted by the distributions' names."""
+    groups: dict[str, list[Provider]] = {}
     for registry in registries:
         for providers in registry.values():
             for provider in providers:
-                found.setdefault(normalize_name(provider.distribution), []).append(provider)
-    return [found[name] for name in sorted(found)]
+                groups.setdefault(normalize_name(provider.distribution), []).append(provider)
+    return [groups[name] for name in sorted(groups)]
 
 
-def _unreadable(registries: Sequence[Registry]) -> Iterator[Report]:
+def _find_unreadable_metadata(registries: Sequence[Registry]) -> Iterator[Diagnosis]:
     for folder in sorted({folder for registry in registries for folder in registry.unreadable}):
-        fault = errors.BrokenPluginError.entry_points_unreadable(folder)
-        yield Report(folder, (Finding("distribution", folder, folder, "", *fault.parts),))
+        error = errors.BrokenPluginError.entry_points_unreadable(folder)
+        yield Diagnosis(folder, (Finding("distribution", folder, folder, "", *error.parts),))
 
 
-def _clashes(registries: Sequence[Registry]) -> Iterator[Report]:
+def _find_name_clashes(registries: Sequence[Registry]) -> Iterator[Diagnosis]:
     for registry in registries:
         for name, providers in registry.items():
             try:
                 registry.provider(name)
             except errors.AmbiguousModelError as clash:
-                owners = ", ".join(dict.fromkeys(one.distribution for one in providers))
-                yield Report(f"{registry.kind} {name}", (Finding(registry.kind, name, owners, "", *clash.parts),))
+                distributions = ", ".join(dict.fromkeys(provider.distribution for provider in providers))
+                finding = Finding(registry.kind, name, distributions, "", *clash.parts)
+                yield Diagnosis(f"{registry.kind} {name}", (finding,))
 
 
-def _examined(mine: Sequence[Provider], seconds: float, stop: threading.Event, path: Sequence[str] | None) -> Report:
-    """One distribution: its requirement on core, all its requirements, and where these hold, its import."""
-    first = mine[0]
+def _examine_distribution(
+    providers: Sequence[Provider], seconds: float, stop: threading.Event, path: Sequence[str] | None
+) -> Diagnosis:
+    """Examine one distribution: its requirement on core, all requirements, and if they are met, its import."""
+    first = providers[0]
     findings: list[Finding] = []
     try:
-        first.check_bounds()
-    except errors.ZooError as fault:
-        findings.append(_finding(first, *fault.parts))
+        first.check_core_upper_bound()
+    except errors.ZooError as error:
+        findings.append(_create_finding(first, *error.parts))
     try:
         first.check_requirements()
-        findings += [_finding(*faulty) for faulty in import_in_isolation(mine, seconds, stop, path)]
-    except errors.ZooError as fault:
-        findings.append(_finding(first, *fault.parts))
-    named = ", ".join(f"{one.claim.kind} {one.claim.name}" for one in mine)
-    return Report(f"{first.claim.owner}: {named}", tuple(dict.fromkeys(findings)))
+        findings += [_create_finding(*failure) for failure in import_in_isolation(providers, seconds, stop, path)]
+    except errors.ZooError as error:
+        findings.append(_create_finding(first, *error.parts))
+    names = ", ".join(f"{provider.claim.kind} {provider.claim.name}" for provider in providers)
+    return Diagnosis(f"{first.claim.owner}: {names}", tuple(dict.fromkeys(findings)))
 
 
-def _finding(provider: Provider, problem: str, remedy: str) -> Finding:
+def _create_finding(provider: Provider, problem: str, remedy: str) -> Finding:
     claim = provider.claim
     return Finding(claim.kind, claim.name, claim.distribution, claim.version, problem, remedy)

@@ -1,4 +1,4 @@
-"""Whether plugins can be loaded, found out in a fresh process, where they may do whatever they like."""
+"""Import plugins in a fresh process, so that nothing they do affects this one."""
 
 from __future__ import annotations
 
@@ -16,105 +16,111 @@ from pathlib import Path
 from typing import Any
 
 from fusionzoo import errors
-from fusionzoo.registry.discovery import Provider, Registry, normalize_name
+from fusionzoo.registry.discovery import Registry
+from fusionzoo.registry.providers import Provider, normalize_name
 
-ANSWERS, LOG = "answers.jsonl", "log.txt"
-TICK = 0.02  # seconds between two looks at a process
-START = (
+RESULTS_FILE, LOG_FILE = "results.jsonl", "log.txt"
+POLL_SECONDS = 0.02
+CHILD_CODE = (
     "import json, sys; job = json.load(sys.stdin); sys.path[:] = job['path']; "
-    "from fusionzoo.registry.isolated_import import answer; answer(job)"
+    "from fusionzoo.registry.isolated_import import write_results; write_results(job)"
 )
-Faulty = tuple[Provider, str, str]
+ImportFailure = tuple[Provider, str, str]
 
 
 def import_in_isolation(
     providers: Sequence[Provider], seconds: float, stop: threading.Event, search: Sequence[str] | None = None
-) -> Iterator[Faulty]:
-    """Which of them cannot be loaded, each with the problem and the remedy.
+) -> Iterator[ImportFailure]:
+    """Yield each provider that cannot be loaded, with the problem and its fix.
 
-    They share a process, which may take so many seconds; after one that ends it, the rest are loaded in another.
-    `search` holds the folders in which they were found, by default `sys.path`.
+    The providers share one process. If one of them ends the process, the rest are loaded in another one.
+
+    Args:
+        providers: what to load.
+        seconds: the timeout of one process.
+        stop: ends the current process when set.
+        search: the folders in which the providers were found, by default `sys.path`.
     """
-    rest = list(providers)
-    while rest and not stop.is_set():
+    remaining = list(providers)
+    while remaining and not stop.is_set():
         with tempfile.TemporaryDirectory(prefix="fusionzoo-doctor-") as folder:
-            how = _run(rest, Path(folder), seconds, stop, search)
-            answers = _lines(Path(folder) / ANSWERS)
-            last_words = next(reversed(_lines(Path(folder) / LOG)), "")
-        for provider, told in zip(rest, answers, strict=False):
-            if parts := json.loads(told):
+            abnormal_end = _run_child(remaining, Path(folder), seconds, stop, search)
+            results = _read_lines(Path(folder) / RESULTS_FILE)
+            last_output = next(reversed(_read_lines(Path(folder) / LOG_FILE)), "")
+        for provider, result in zip(remaining, results, strict=False):
+            if parts := json.loads(result):
                 yield provider, *parts
-        if how:
-            at_fault = rest[min(len(answers), len(rest) - 1)]
-            yield at_fault, *errors.BrokenPluginError.ended_python(at_fault.claim, how, last_words).parts
-        rest = rest[len(answers) + 1 :]
+        if abnormal_end:
+            culprit = remaining[min(len(results), len(remaining) - 1)]
+            yield culprit, *errors.BrokenPluginError.ended_python(culprit.claim, abnormal_end, last_output).parts
+        remaining = remaining[len(results) + 1 :]
 
 
-def _run(
+def _run_child(
     providers: Sequence[Provider], folder: Path, seconds: float, stop: threading.Event, search: Sequence[str] | None
 ) -> str:
-    """Have a fresh process write its answers into the folder; how it ended, empty where it ended well."""
+    """Let a fresh process write its results into the folder. Return how it ended; empty if it ended normally."""
     job = {
         "path": [entry or str(Path.cwd()) for entry in sys.path],
         "search": search,
-        "claims": [[one.entry_point.group, *_identity(one)] for one in providers],
-        "answers": str(folder / ANSWERS),
+        "providers": [[provider.entry_point.group, *_provider_key(provider)] for provider in providers],
+        "results": str(folder / RESULTS_FILE),
     }
-    child = _start(job, folder / LOG)
+    child = _start_child(job, folder / LOG_FILE)
     try:
-        end = time.monotonic() + seconds
-        while child.poll() is None and time.monotonic() < end and not stop.wait(TICK):
+        deadline = time.monotonic() + seconds
+        while child.poll() is None and time.monotonic() < deadline and not stop.wait(POLL_SECONDS):
             pass
     finally:
-        unfinished = child.poll() is None
-        if unfinished:
+        is_running = child.poll() is None
+        if is_running:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-    if unfinished:
+    if is_running:
         return f"did not end within {seconds:g} seconds"
     status = child.returncode
     if status < 0:
         return f"was killed by signal {-status} ({signal.strsignal(-status)})"
-    complete = len(_lines(folder / ANSWERS)) == len(providers)
-    return "" if complete and status == 0 else f"ended with status {status}"
+    is_complete = len(_read_lines(folder / RESULTS_FILE)) == len(providers)
+    return "" if is_complete and status == 0 else f"ended with status {status}"
 
 
-def _start(job: dict[str, Any], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as out:
+def _start_child(job: dict[str, Any], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-c", START],
+            [sys.executable, "-P", "-c", CHILD_CODE],
             stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=out,
+            stdout=output,
+            stderr=output,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
-            start_new_session=True,  # so that it can be ended together with processes of its own
+            start_new_session=True,  # so that killpg also ends the processes that it started
         )
     if child.stdin is not None:
-        with suppress(BrokenPipeError), child.stdin as stream:  # it has ended already: its status tells
+        with suppress(BrokenPipeError), child.stdin as stream:  # it ended early: its status says how
             stream.write(json.dumps(job).encode())
     return child
 
 
-def answer(job: dict[str, Any]) -> None:
-    """In the fresh process: load each claim, and write down a line with the problem and the remedy, or null."""
+def write_results(job: dict[str, Any]) -> None:
+    """In the fresh process, load each provider and append a line with its problem and fix, or null, to the results."""
     from fusionzoo.registry.description import describe_plugin
 
-    for group, *identity in job["claims"]:
-        claims = (one for providers in Registry.discover(group, job["search"]).values() for one in providers)
-        provider = next(one for one in claims if list(_identity(one)) == identity)
+    for group, *key in job["providers"]:
+        candidates = (p for providers in Registry.discover(group, job["search"]).values() for p in providers)
+        provider = next(candidate for candidate in candidates if list(_provider_key(candidate)) == key)
         parts: tuple[str, str] | None = None
         try:
             describe_plugin(provider)
         except errors.ZooError as error:
             parts = error.parts
-        with Path(job["answers"]).open("a", encoding="ascii") as file:
+        with Path(job["results"]).open("a", encoding="ascii") as file:
             file.write(json.dumps(parts) + "\n")
 
 
-def _identity(provider: Provider) -> tuple[str, str, str]:
-    """What tells a claim from all others of its group."""
+def _provider_key(provider: Provider) -> tuple[str, str, str]:
+    """Return what distinguishes a provider from all others of its group."""
     return provider.entry_point.name, provider.entry_point.value, normalize_name(provider.distribution)
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     return path.read_text("utf-8", "replace").splitlines() if path.exists() else []

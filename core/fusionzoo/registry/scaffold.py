@@ -1,4 +1,4 @@
-"""A new plugin's folder, from the templates beside this file: it works as it is written."""
+"""Write a new plugin from the templates in this package. It works without changes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,17 @@ from string import Template
 
 from fusionzoo import errors
 from fusionzoo.atomic_files import staged_folder
-from fusionzoo.registry.discovery import (
-    CORE_DISTRIBUTION,
-    FUSION_PREFIX,
-    MODELS_GROUP,
-    TEXT_ENCODERS_GROUP,
-    Registry,
-    core_version_bounds,
-)
+from fusionzoo.registry.discovery import Registry
+from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, FUSION_PREFIX, MODELS_GROUP, TEXT_ENCODERS_GROUP
+from fusionzoo.registry.providers import core_version_bounds
 
-NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-LONGEST = 36  # so that lines stay short
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+MAX_NAME_CHARACTERS = 36  # keeps the lines of the templates short
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was written: its folder, the files in it, and the names that it provides."""
+class WrittenPlugin:
+    """The folder of a new plugin, the files in it, and the names that it provides."""
 
     folder: Path
     files: tuple[str, ...]
@@ -35,88 +30,87 @@ class Written:
 
 
 @dataclass(frozen=True)
-class _Names:
-    """How the parts of a plugin are called; `idea` is its name without what all fusions begin with."""
+class _PluginNames:
+    """The names of a plugin's parts. `stem` is the given name without the prefix of fusions."""
 
-    idea: str
+    stem: str
     is_encoder: bool
 
     @property
     def module(self) -> str:
-        return f"{CORE_DISTRIBUTION}_{self.idea}"
+        return f"{CORE_DISTRIBUTION}_{self.stem}"
 
     @property
     def distribution(self) -> str:
         return self.module.replace("_", "-")
 
     @property
-    def provided(self) -> dict[str, list[str]]:
-        """The entry points' names in each group."""
-        fusion = f"{FUSION_PREFIX}{self.idea}"
-        return (
-            {MODELS_GROUP: [self.idea, fusion], TEXT_ENCODERS_GROUP: [self.idea]}
-            if self.is_encoder
-            else {MODELS_GROUP: [fusion]}
-        )
+    def entry_points(self) -> dict[str, list[str]]:
+        """The names of the entry points in each group."""
+        fusion = f"{FUSION_PREFIX}{self.stem}"
+        if self.is_encoder:
+            return {MODELS_GROUP: [self.stem, fusion], TEXT_ENCODERS_GROUP: [self.stem]}
+        return {MODELS_GROUP: [fusion]}
 
     @property
-    def words(self) -> dict[str, str]:
-        """What stands for each word of a template."""
+    def substitutions(self) -> dict[str, str]:
+        """The value of each placeholder in the templates."""
         return {
-            "name": self.idea,
-            "model": f"{FUSION_PREFIX}{self.idea}",
+            "name": self.stem,
+            "model": f"{FUSION_PREFIX}{self.stem}",
             "module": self.module,
             "distribution": self.distribution,
-            "Class": "".join(word.capitalize() for word in self.idea.split("_")),
+            "Class": "".join(word.capitalize() for word in self.stem.split("_")),
             "core": core_version_bounds(),
             "bert": core_version_bounds().replace(CORE_DISTRIBUTION, f"{CORE_DISTRIBUTION}-bert", 1),
         }
 
 
-def write_plugin(name: str, folder: Path, is_encoder: bool) -> Written:
+def write_plugin(name: str, folder: Path, is_encoder: bool) -> WrittenPlugin:
     """Write a fusion of text and table, or a text encoder with two models, to `folder/fusionzoo-<name>`.
 
     Raises:
-        fusionzoo.errors.ZooError: the name cannot be used or is taken, the folder is there already, or the files
-            cannot be written.
+        fusionzoo.errors.ZooError: the name is invalid or already provided, the folder exists, or the files cannot be
+            written.
     """
-    if not NAME.fullmatch(name) or len(name) > LONGEST:
-        raise errors.NewPluginError.malformed(name, LONGEST)
-    names = _Names(name.removeprefix(FUSION_PREFIX), is_encoder)
-    _refuse_taken(names)
+    if not NAME_PATTERN.fullmatch(name) or len(name) > MAX_NAME_CHARACTERS:
+        raise errors.NewPluginError.malformed(name, MAX_NAME_CHARACTERS)
+    names = _PluginNames(name.removeprefix(FUSION_PREFIX), is_encoder)
+    _check_availability(names)
     target = folder / names.distribution
     if target.exists() or target.is_symlink():
         raise errors.NewPluginError.folder_exists(target)
-    contents = _contents(names)
+    contents = _render_files(names)
     with staged_folder(target) as staging:
         for place, text in contents.items():
             (staging / place).parent.mkdir(exist_ok=True)
             (staging / place).write_text(text, "utf-8")
-    provided = tuple(dict.fromkeys(one for group in names.provided.values() for one in group))
-    return Written(target, tuple(contents), provided)
+    provided = tuple(dict.fromkeys(entry for entries in names.entry_points.values() for entry in entries))
+    return WrittenPlugin(target, tuple(contents), provided)
 
 
-def _refuse_taken(names: _Names) -> None:
-    if keyword.iskeyword(names.idea):
-        raise errors.NewPluginError.keyword(names.idea)
-    for group, provided in names.provided.items():
+def _check_availability(names: _PluginNames) -> None:
+    if keyword.iskeyword(names.stem):
+        raise errors.NewPluginError.keyword(names.stem)
+    for group, entries in names.entry_points.items():
         registry = Registry.discover(group)
-        for one in provided:
-            if owners := registry.get(one):
-                raise errors.NewPluginError.taken(registry.kind, one, owners[0].claim.owner)
+        for entry in entries:
+            if providers := registry.get(entry):
+                raise errors.NewPluginError.taken(registry.kind, entry, providers[0].claim.owner)
     if importlib.util.find_spec(names.module) is not None:
         raise errors.NewPluginError.module_exists(names.module)
 
 
-def _contents(names: _Names) -> dict[str, str]:
-    """Each file's text, by its place in the plugin's folder."""
+def _render_files(names: _PluginNames) -> dict[str, str]:
+    """Return the text of each file, by its path in the plugin's folder."""
     templates = files(CORE_DISTRIBUTION) / "registry/templates"
-    mine = templates / ("encoder" if names.is_encoder else "fusion")
+    variant = templates / ("encoder" if names.is_encoder else "fusion")
     sources = {
-        "pyproject.toml": mine / "pyproject.toml.template",
-        "README.md": mine / "README.md.template",
-        f"{names.module}.py": mine / "plugin.py.template",
-        "tests/test_conformance.py": mine / "test_conformance.py.template",
+        "pyproject.toml": variant / "pyproject.toml.template",
+        "README.md": variant / "README.md.template",
+        f"{names.module}.py": variant / "plugin.py.template",
+        "tests/test_conformance.py": variant / "test_conformance.py.template",
         ".gitignore": templates / "gitignore.template",
     }
-    return {place: Template(source.read_text("utf-8")).substitute(names.words) for place, source in sources.items()}
+    substitutions = names.substitutions
+    return {place: Template(source.read_text("utf-8")).substitute(substitutions) for place, source in sources.items()}

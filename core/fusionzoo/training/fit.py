@@ -15,7 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture, BuiltModel
-from fusionzoo.hyperparameters import parsing
+from fusionzoo.hyperparameters import consistency
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import lightning_compat, losses, optimizers, precision, torch_compile
@@ -57,7 +57,7 @@ def fit(
     splits = SplitsDataModule(train_split, data.splits["val"], job, world.rank, world.size, encoded, empty_text)
     batches = splits.steps
     steps = optimizers.steps_per_epoch(batches, job) * job.max_epochs
-    parsing.check_warmup(job, steps)
+    consistency.check_warmup(job, steps)
     weights = losses.class_weights(job, train_split, labels)
     pretrained = built.text_encoder if architecture.encoder_is_pretrained else None
     own = architecture.model.parameter_groups(built.model, architecture.hyperparameters.model)
@@ -108,7 +108,7 @@ def fit(
     with ExitStack() as stack:
         stack.enter_context(features.replaced_encoder(replaced))
         stack.enter_context(torch_compile.compiled(built.model, running, job))
-        stack.enter_context(last.termination.waits())
+        stack.enter_context(last.termination.defer_stop())
         stack.enter_context(ignore_expected_warnings())
         stack.enter_context(memory.explain_training_memory(trainer, job, splits))
         stack.enter_context(throughput.watching(running, torch_compile.is_one_graph(built.model, running, job)))

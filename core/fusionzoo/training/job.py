@@ -119,7 +119,7 @@ def check_processes(paths: Paths, job: JobSettings, world: World) -> None:
             raise errors.ProcessesError.too_few_rows(job.batch_size, world.size)
         if torch.cuda.is_available() and job.batch_size < MIN_ROWS_PER_GPU * world.size:
             log.warning(errors.rows_per_process(job.batch_size, world.size))
-    for name, channel in (paths.channels_declared() or {}).items():
+    for name, channel in (paths.read_channel_configs() or {}).items():
         sharded = isinstance(channel, dict) and channel.get("S3DistributionType") == "ShardedByS3Key"
         if sharded and world.hosts > 1 and name in CHANNELS:
             raise errors.ProcessesError.sharded(name, world.hosts)

@@ -1,4 +1,4 @@
-"""One process or many: what the machine and the settings ask for, started here where nobody else has done so."""
+"""Start the processes of a training job: one, or several on each host. Under torchrun, train as one of them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from torch.distributed.run import run as torchrun
 
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture, choose_architecture
-from fusionzoo.hyperparameters import parsing
-from fusionzoo.sagemaker.paths import Hosts, Paths, write_failure
+from fusionzoo.hyperparameters import read_hyperparameters
+from fusionzoo.sagemaker.failure_file import write_failure
+from fusionzoo.sagemaker.hosts import Hosts, read_hosts
+from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.distributed.process_group import join_process_group
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
@@ -28,125 +30,131 @@ from fusionzoo.training.termination import Termination
 
 log = logging.getLogger(__name__)
 
-WORKER = "fusionzoo.training.worker"
-PORT = 7777  # on the first host, as SageMaker's own launcher has it
-MAX_HOST_WAIT_SECONDS = 600.0  # in which the other hosts' names must come to be known
+WORKER_MODULE = "fusionzoo.training.worker"
+MASTER_PORT = 7777  # of the first host, as in SageMaker's own launcher
+MAX_HOST_WAIT_SECONDS = 600.0  # until the names of the other hosts can be resolved
 
 
 @dataclass(frozen=True)
 class ProcessPlan:
-    """The processes of a job: so many on each of the hosts."""
+    """The number of processes on each host. `hosts` is None if the job uses this machine alone."""
 
     per_host: int
-    hosts: Hosts | None  # None: this machine alone
+    hosts: Hosts | None
 
     @property
     def processes(self) -> int:
+        """The number of processes on all hosts together."""
         return self.per_host * (1 if self.hosts is None else len(self.hosts.names))
 
 
 def run_training(paths: Paths) -> None:
-    """Train, as one of the processes that torchrun has started, or alone, or by starting the processes of this host.
+    """Train in this process, or start the processes of this host if the job needs several.
+
+    Each process that trains parses and resolves the settings once and passes them to `train`.
 
     Raises:
-        errors.ZooError: something a user can mend.
+        errors.ZooError: a problem that the user can fix.
     """
-    world, hosts = World.from_environment(os.environ), paths.hosts()
+    world, hosts = World.from_environment(os.environ), read_hosts(paths)
     architecture: Architecture | None = None
     if world is None:
-        architecture = choose_architecture(parsing.read_hyperparameters(paths))
+        architecture = choose_architecture(read_hyperparameters(paths))
         plan = plan_processes(architecture.job, hosts, os.environ)
         if plan.processes > 1:
             start_processes(plan, paths)
             return
+        world = SINGLE_PROCESS
     interface = None if hosts is None else hosts.interface
-    world = world or SINGLE_PROCESS
-    termination = Termination(several=world.size > 1)
+    termination = Termination(is_one_of_many=world.size > 1)
     with (
-        termination.watched(),
-        join_process_group(world, interface, termination, lambda why: write_failure(paths.failure, why)),
-        termination.told(),  # before the other processes are
+        termination.handle_signals(),
+        join_process_group(world, interface, termination, lambda cause: write_failure(paths.failure, cause)),
+        termination.translate_stop_signal(),  # inside the process group, so that the other processes get the error
     ):
-        # A process that torchrun started reads the settings here, so that the others learn of an error in them.
-        train(paths, architecture or choose_architecture(parsing.read_hyperparameters(paths)), world, termination)
+        if architecture is None:  # started by torchrun: the other processes get an error in the settings, too
+            architecture = choose_architecture(read_hyperparameters(paths))
+        train(paths, architecture, world, termination)
 
 
 def plan_processes(job: JobSettings, hosts: Hosts | None, environ: Mapping[str, str]) -> ProcessPlan:
-    """How many processes: `devices` on each host; by default one per GPU that SM_NUM_GPUS or torch tells of, or one.
+    """Return how many processes each host runs: `devices`; by default one per GPU, or one without a GPU.
+
+    SM_NUM_GPUS, if it is set, overrides the number of GPUs that torch finds.
 
     Raises:
-        errors.ProcessesError: the machine has fewer GPUs.
+        errors.ProcessesError: the machine has fewer GPUs than `devices`.
     """
     gpus = torch.cuda.device_count()
-    said = environ.get("SM_NUM_GPUS", "")
-    found = int(said) if said.isdigit() else gpus
-    per_host = job.devices or max(1, found)
+    sm_num_gpus = environ.get("SM_NUM_GPUS", "")
+    default = int(sm_num_gpus) if sm_num_gpus.isdigit() else gpus
+    per_host = job.devices or max(1, default)
     if gpus and per_host > gpus:
         raise errors.ProcessesError.too_few_gpus(per_host, gpus)
     return ProcessPlan(per_host, hosts if hosts is not None and len(hosts.names) > 1 else None)
 
 
-def start_processes(chosen: ProcessPlan, paths: Paths) -> None:
-    """Run the processes of this host to their end, as torchrun does.
+def start_processes(plan: ProcessPlan, paths: Paths) -> None:
+    """Run the processes of this host with torchrun and wait until they end.
 
     Raises:
-        errors.ProcessLostError: one of them failed; it has written its cause itself if it could.
-        errors.TerminatedError: SIGTERM or Ctrl-C, which the processes have been sent, too.
+        errors.ProcessLostError: a process failed; it has written its cause itself if it was able to.
+        errors.TerminatedError: SIGTERM or Ctrl-C, which torchrun has also sent to the processes.
     """
-    arguments = ["--nproc-per-node", str(chosen.per_host)]
-    if chosen.hosts is None:
+    arguments = ["--nproc-per-node", str(plan.per_host)]
+    if plan.hosts is None:
         arguments.append("--standalone")
     else:
-        wait_for_hosts(chosen.hosts)
-        number = chosen.hosts.names.index(chosen.hosts.current)
-        arguments += ["--nnodes", str(len(chosen.hosts.names)), "--node-rank", str(number)]
-        arguments += ["--master-addr", chosen.hosts.names[0], "--master-port", str(PORT)]
-    log.info("Starting %d of %d processes on this host", chosen.per_host, chosen.processes)
+        wait_for_hosts(plan.hosts)
+        node_rank = plan.hosts.names.index(plan.hosts.current)
+        arguments += ["--nnodes", str(len(plan.hosts.names)), "--node-rank", str(node_rank)]
+        arguments += ["--master-addr", plan.hosts.names[0], "--master-port", str(MASTER_PORT)]
+    log.info("Starting %d of %d processes on this host", plan.per_host, plan.processes)
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
     try:
-        with worker_environment(chosen, paths):
-            torchrun(parse_args([*arguments, "--module", WORKER]))  # type: ignore[no-untyped-call]
-    except ChildFailedError as failed:
-        rank, failure = failed.get_first_failure()
-        name = failure.signal_name() if failure.exitcode < 0 else None
-        raise errors.ProcessLostError.ended(rank, chosen.processes, failure.exitcode, name) from None
+        with worker_environment(plan, paths):
+            torchrun(parse_args([*arguments, "--module", WORKER_MODULE]))  # type: ignore[no-untyped-call]
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        signal_name = failure.signal_name() if failure.exitcode < 0 else None
+        raise errors.ProcessLostError.ended(rank, plan.processes, failure.exitcode, signal_name) from None
     except SignalException:
         raise errors.TerminatedError(None) from None
 
 
 @contextmanager
-def worker_environment(chosen: ProcessPlan, paths: Paths) -> Iterator[None]:
-    """The variables that the processes need, which torchrun takes from this process; as before afterwards."""
-    before = dict(os.environ)
+def worker_environment(plan: ProcessPlan, paths: Paths) -> Iterator[None]:
+    """In the block, set the environment variables that the worker processes inherit. Restore them afterwards."""
+    saved = dict(os.environ)
     os.environ |= {
         "SAGEMAKER_BASE_DIR": str(paths.base),
         "SM_CHECKPOINT_DIR": str(paths.checkpoints),
         "FUSIONZOO_CACHE": str(paths.cache),
     }
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns, in each process, of what is meant to be so
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // chosen.per_host)))
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # otherwise DDP warns about intended behavior in each process
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // plan.per_host)))
     try:
         yield
     finally:
         os.environ.clear()
-        os.environ |= before
+        os.environ |= saved
 
 
 def wait_for_hosts(hosts: Hosts) -> None:
-    """Wait until the names of all hosts are known here: a container's start later than others.
+    """Wait until the names of all hosts can be resolved: containers do not start at the same time.
 
     Raises:
-        errors.ProcessesError: one is not known after ten minutes.
+        errors.ProcessesError: a name cannot be resolved after ten minutes.
     """
-    until = time.monotonic() + MAX_HOST_WAIT_SECONDS
+    deadline = time.monotonic() + MAX_HOST_WAIT_SECONDS
     for name in hosts.names:
-        while not _is_known(name):
-            if time.monotonic() > until:
+        while not _can_resolve(name):
+            if time.monotonic() > deadline:
                 raise errors.ProcessesError.host_unknown(name, MAX_HOST_WAIT_SECONDS)
             time.sleep(1)
 
 
-def _is_known(name: str) -> bool:
+def _can_resolve(name: str) -> bool:
     try:
         socket.getaddrinfo(name, None)
     except socket.gaierror:

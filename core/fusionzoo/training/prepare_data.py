@@ -22,7 +22,7 @@ from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.reading.channel import Channel, open_channel
 from fusionzoo.data.row_digests import count_rows_seen_in_train
 from fusionzoo.data.splitting import SplitPart
-from fusionzoo.hyperparameters import parsing
+from fusionzoo.hyperparameters import consistency
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
@@ -56,7 +56,7 @@ def prepare_data(paths: Paths, architecture: Architecture, world: World = SINGLE
     def check(rows: int) -> None:
         if job.max_batch_tokens is None:  # otherwise the number of steps is not known yet
             steps = optimizers.steps_per_epoch(-(-rows // job.batch_size), job)
-            parsing.check_warmup(job, steps * job.max_epochs)
+            consistency.check_warmup(job, steps * job.max_epochs)
 
     encoded = encoding.encode_channels(
         settings, channels, make_cache(paths, job), job.seed, check, partial(_hash_files_once_per_host, world)
@@ -83,7 +83,7 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
     """Train, val, and test where the job has it: channels of their own, or parts of train; all faults together."""
     fractions = {"val": job.val_fraction, "test": job.test_fraction}
     shares = {name: share for name, share in fractions.items() if share is not None}
-    declared = paths.channels_declared() or {}
+    declared = paths.read_channel_configs() or {}
     there = {name for name in fractions if paths.channel(name).exists() or name in declared}
     problems = errors.ProblemLog()
     for name in [name for name in shares if name in there]:

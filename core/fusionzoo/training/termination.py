@@ -1,4 +1,4 @@
-"""SIGTERM, which a container gets that is to stop, some time before it is killed; and Ctrl-C on a terminal."""
+"""Handle SIGTERM, which SageMaker sends some time before it kills a container, and Ctrl-C on a terminal."""
 
 from __future__ import annotations
 
@@ -15,93 +15,102 @@ log = logging.getLogger(__name__)
 
 
 class _StopSignal(BaseException):
-    """Raised wherever the signal finds the main thread: no library's `except Exception` may take it for its own."""
+    """Raised in the main thread by the signal handler. Not an Exception, so that no library catches it."""
 
 
 class Termination:
-    """Ends the job at once where nothing would be lost; in a training, `asked` tells it to save its state first.
+    """Stops the job immediately if nothing would be lost. During training it only sets `stop_requested`.
 
-    A second Ctrl-C does not wait, unless the process is one of `several`: torchrun passes the signal on, too.
+    A second Ctrl-C stops the training immediately, except in one of many processes: torchrun forwards the signal.
     """
 
-    def __init__(self, several: bool = False) -> None:
-        self.asked = False
-        self._several, self._waits, self._ends = several, False, False
+    def __init__(self, is_one_of_many: bool = False) -> None:
+        self.stop_requested = False
+        self._is_one_of_many, self._is_deferred, self._is_ignored = is_one_of_many, False, False
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Listen to the signals; as before afterwards. Only a process's main thread can.
+    def handle_signals(self) -> Iterator[None]:
+        """In the block, handle SIGTERM and Ctrl-C. Restore the previous handlers afterwards.
 
-        Ctrl-C is left alone where it means something else than an interrupt: a job in the background ignores it.
+        Only the main thread of a process can handle signals. Ctrl-C is left alone if it does not raise
+        KeyboardInterrupt: a job in the background ignores it.
 
         Raises:
-            errors.TerminatedError: the signal came, and nothing had to be saved.
+            errors.TerminatedError: the signal arrived, and nothing had to be saved.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        self._listen()
+        previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._install_handlers()
         try:
-            with self.told():
+            with self.translate_stop_signal():
                 yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler or signal.SIG_DFL)  # None: it was not Python's
+            for number, handler in previous.items():
+                signal.signal(number, handler or signal.SIG_DFL)  # None: not installed by Python
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """Where the signal ends what runs in the block, it leaves as an error for the user."""
+    def translate_stop_signal(self) -> Iterator[None]:
+        """In the block, turn a stop by the signal into an error for the user.
+
+        Raises:
+            errors.TerminatedError: the signal arrived, and nothing had to be saved.
+        """
         try:
             yield
         except _StopSignal:
             raise errors.TerminatedError(None) from None
 
     def check(self) -> None:
-        """Raises errors.TerminatedError where the signal has come: a finalizer may have lost what it raised."""
-        if self.asked:
+        """Check that the signal has not arrived: a finalizer may have swallowed the exception that it raised.
+
+        Raises:
+            errors.TerminatedError: it has arrived.
+        """
+        if self.stop_requested:
             raise errors.TerminatedError(None)
 
     @contextmanager
-    def waits(self) -> Iterator[None]:
-        """In the block, the signal only sets `asked`: what runs there looks at it, and ends itself.
+    def defer_stop(self) -> Iterator[None]:
+        """In the block, the signal only sets `stop_requested`; the code in the block reads it and stops itself.
 
         Raises:
-            errors.TerminatedError: the signal came before the block, or too late in it to be looked at.
+            errors.TerminatedError: the signal arrived before the block, or after the code last read the flag.
         """
-        self._waits = True
+        self._is_deferred = True
         try:
             self.check()
             yield
         finally:
-            self._waits = False
+            self._is_deferred = False
         self.check()
 
-    def job_ends(self) -> None:
-        """From here on the signal changes nothing: the job is about to say why it ends."""
-        self._ends = True
+    def ignore_signals(self) -> None:
+        """From now on, ignore the signals: the job is about to report why it ends."""
+        self._is_ignored = True
 
-    def listen_again(self) -> None:
-        """Take the place of a handler that a library has put there meanwhile."""
+    def reinstall_handlers(self) -> None:
+        """Replace a handler that a library has installed in the meantime."""
         if threading.current_thread() is threading.main_thread():
-            self._listen()
+            self._install_handlers()
 
-    def _listen(self) -> None:
+    def _install_handlers(self) -> None:
         signal.signal(signal.SIGTERM, self._handle)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._ends:
+        if self._is_ignored:
             return
-        again, self.asked = self.asked, True
-        impatient = again and number == signal.SIGINT and not self._several
-        if impatient or not self._waits:
+        is_repeated, self.stop_requested = self.stop_requested, True
+        can_force = number == signal.SIGINT and not self._is_one_of_many
+        if (is_repeated and can_force) or not self._is_deferred:
             raise _StopSignal
-        if not again:
-            more = "; once more, and it stops at once" if number == signal.SIGINT and not self._several else ""
-            log.warning("%s: the job saves its state at the end of this step, and stops%s", _name(number), more)
+        if not is_repeated:
+            hint = "; press Ctrl-C again to stop immediately" if can_force else ""
+            log.warning("%s: saving the training state and stopping after this step%s", _signal_name(number), hint)
 
 
-def _name(number: int) -> str:
+def _signal_name(number: int) -> str:
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name

@@ -1,11 +1,11 @@
-"""One of the processes that a job starts on its host: python -m fusionzoo.training.worker."""
+"""The program of each process that torchrun starts: `python -m fusionzoo.training.worker`."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from fusionzoo.sagemaker.paths import run_job
+from fusionzoo.sagemaker import run_job
 from fusionzoo.training.launch import run_training
 
 if __name__ == "__main__":

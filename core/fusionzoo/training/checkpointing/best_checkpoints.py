@@ -14,8 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from fusionzoo.atomic_files import translate_write_errors, write_atomically
-from fusionzoo.evaluation.metrics import GREATER_IS_BETTER
-from fusionzoo.settings import JobSettings
+from fusionzoo.settings import GREATER_IS_BETTER, JobSettings
 from fusionzoo.training.distributed import collectives
 
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "before-last.ckpt"

@@ -120,11 +120,11 @@ class LastCheckpoint(Checkpoint):
         """Whether this process wants to stop, and whether it wants to save since time has gone by."""
         minutes = self._settings.checkpoint_every_n_minutes
         late = minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
-        return self.termination.asked, late
+        return self.termination.stop_requested, late
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
-        self.termination.listen_again()
+        self.termination.reinstall_handlers()
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, EarlyStopping) and callback.wait_count >= callback.patience:
                 trainer.should_stop = True  # it had decided so before the job was killed
@@ -148,7 +148,7 @@ class LastCheckpoint(Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._validated = True
         if not is_mid_accumulation(trainer):
-            self._save_and_stop(trainer, True, collectives.any_process(self.termination.asked))
+            self._save_and_stop(trainer, True, collectives.any_process(self.termination.stop_requested))
 
     def _save_and_stop(self, trainer: Trainer, due: bool, stop: bool) -> None:
         if due or stop:

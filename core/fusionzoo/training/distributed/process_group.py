@@ -50,7 +50,7 @@ def join_process_group(
         yield
         dist.barrier()
     except BaseException as error:
-        termination.job_ends()  # torchrun sends SIGTERM as soon as another process ends
+        termination.ignore_signals()  # torchrun sends SIGTERM as soon as another process ends
         raise heartbeat.find_cause(error) from error
     finally:
         heartbeat.stop()

@@ -1,0 +1,154 @@
+"""Checks across several settings. A setting that has a problem itself is left out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from fusionzoo import errors
+from fusionzoo.hyperparameters.settings_draft import SettingsDraft
+from fusionzoo.settings import METRICS, JobSettings, ModelSettings
+
+LOSS_METRIC = "val_loss"
+MAX_HELD_OUT_FRACTION = 0.95  # val_fraction and test_fraction together must be below this
+COLUMN_SETTINGS = {"text": ("text_name",), "table": ("cat_field_list", "tab_field_list")}
+
+
+def check_job_settings(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
+    """Yield the problems among core's settings."""
+    yield from _check_classes(job)
+    yield from _check_column_roles(job)
+    yield from _check_split_fractions(job)
+    yield from _check_early_stop_metric(job)
+    yield from _check_precision(job)
+    yield from _check_loss(job)
+
+
+def check_modalities(job: SettingsDraft[JobSettings], model: SettingsDraft[ModelSettings]) -> list[errors.Problem]:
+    """Return the problems between the modalities that a model needs or reads and the columns of the job."""
+    columns, needs, reads = _columns_by_modality(job), model.settings_class.needs, model.settings_class.reads
+    absent = [modality for modality, names in COLUMN_SETTINGS.items() if not columns[modality] and job.is_valid(*names)]
+    if missing := [modality for modality in absent if modality in needs]:
+        return [errors.modality_missing(model.owner, [modality]) for modality in missing]
+    dropout_rate = job.get("modality_dropout")
+    used = [modality for modality in COLUMN_SETTINGS if modality in reads and columns[modality]]
+    if (
+        dropout_rate
+        and len(used) == 1
+        and job.is_valid(*(name for names in COLUMN_SETTINGS.values() for name in names))
+    ):
+        return [errors.one_modality_to_drop(dropout_rate, model.owner, used)]
+    has_no_input = reads and reads <= set(absent)
+    return [errors.modality_missing(model.owner, sorted(reads))] if has_no_input else []
+
+
+def find_unused_columns(job: SettingsDraft[JobSettings], model: SettingsDraft[ModelSettings]) -> list[str]:
+    """Return the columns of a modality that the model does not read."""
+    reads = model.settings_class.reads
+    return [
+        column for modality, names in _columns_by_modality(job).items() if modality not in reads for column in names
+    ]
+
+
+def canonical_metric(name: str) -> str | None:
+    """Return `val_loss` or `val/<metric>` for any spelling of a metric; None if there is no such metric."""
+    bare = name.strip().lower().removeprefix("val/").removeprefix("val_")
+    if bare == "loss":
+        return LOSS_METRIC
+    return f"val/{bare}" if bare in METRICS else None
+
+
+def find_name_clashes(parts: Sequence[BaseModel]) -> Iterator[errors.Problem]:
+    """Yield a problem per name whose values differ between settings objects, unless each has its class's default."""
+    for name, values in shared_names_that_differ(parts).items():
+        if any(value != cls.model_fields[name].get_default(call_default_factory=True) for cls, value in values):
+            yield errors.settings_clash(name, {f"{cls.__module__}.{cls.__name__}": value for cls, value in values})
+
+
+def shared_names_that_differ(parts: Sequence[BaseModel]) -> dict[str, list[tuple[type[BaseModel], Any]]]:
+    """Return the names that settings objects hold with different values: for each, the classes and their values."""
+    values: dict[str, list[tuple[type[BaseModel], Any]]] = {}
+    for part in parts:
+        for name in type(part).model_fields:
+            values.setdefault(name, []).append((type(part), getattr(part, name)))
+    return {name: pairs for name, pairs in values.items() if any(value != pairs[0][1] for _, value in pairs)}
+
+
+def check_warmup(job: JobSettings, steps: int) -> None:
+    """Check that the warm-up ends before the last of `steps` optimizer steps.
+
+    Raises:
+        errors.HyperparametersError: `warmup_steps` is not less than `steps`.
+    """
+    if job.warmup_steps is not None and job.warmup_steps >= steps:
+        raise errors.HyperparametersError([errors.warmup_too_long(job.warmup_steps, steps)])
+
+
+def _check_classes(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
+    is_binary, weights, classes = job.get("is_binary"), job.get("class_weights"), job.get("classes")
+    weights = weights if isinstance(weights, list) else None
+    if weights and (min(weights) < 0 or max(weights) <= 0):
+        yield errors.weights_invalid(weights)
+    keys = [str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in classes or []]
+    if duplicates := [c for c, key in zip(classes or [], keys, strict=True) if keys.count(key) > 1]:
+        yield errors.classes_twice(classes, duplicates)
+    num_classes = job.get("num_classes")
+    if num_classes is None:
+        return
+    if is_binary is not None and is_binary != (num_classes == 2):
+        yield errors.binary_against_classes(is_binary, num_classes)
+    for name, values in (("class_weights", weights), ("classes", classes)):
+        if values is not None and len(values) != num_classes:
+            yield errors.length_against_classes(name, values, num_classes)
+
+
+def _check_column_roles(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
+    first_role: dict[str, str] = {}
+    for role in ("id_name", "label_name", "text_name", "cat_field_list", "tab_field_list"):
+        columns = job.get(role)
+        for column in [columns] if isinstance(columns, str) else columns or []:
+            if column in first_role:
+                yield errors.column_in_two_roles(column, first_role[column], role)
+            first_role.setdefault(column, role)
+
+
+def _check_split_fractions(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
+    names = ("val_fraction", "test_fraction")
+    fractions = {name: fraction for name in names if (fraction := job.get(name)) is not None}
+    total = sum(fractions.values())
+    if total >= MAX_HELD_OUT_FRACTION:
+        largest = max(fractions, key=lambda name: fractions[name])
+        yield errors.fractions_leave_little(largest, fractions[largest], total, MAX_HELD_OUT_FRACTION)
+    group = job.get("group_field")
+    if group is not None and not fractions and job.is_valid(*names):
+        yield errors.group_without_fraction(group)
+    if group is not None and group == job.get("label_name"):
+        yield errors.group_is_label(group)
+
+
+def _check_early_stop_metric(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
+    metric = job.get("early_stop_metric")
+    if metric is not None and canonical_metric(metric) is None:
+        yield errors.metric_unknown("early_stop_metric", metric, [LOSS_METRIC, *(f"val/{name}" for name in METRICS)])
+
+
+def _check_precision(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
+    fp16, precision = job.get("fp16"), job.get("precision")
+    if fp16 is not None and precision not in (None, "auto") and fp16 != (precision == "fp16"):
+        yield errors.precision_contradicts(fp16, precision)
+
+
+def _check_loss(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
+    loss, gamma, smoothing = (job.get(name) for name in ("loss", "focal_gamma", "label_smoothing"))
+    if loss == "cross_entropy" and gamma not in (None, job.default("focal_gamma")):
+        yield errors.focal_gamma_without_focal(gamma, loss)
+    if loss == "focal" and smoothing:
+        yield errors.smoothing_with_focal(smoothing)
+
+
+def _columns_by_modality(job: SettingsDraft[JobSettings]) -> dict[str, list[str]]:
+    text = job.get("text_name") or []
+    table = [*(job.get("cat_field_list") or []), *(job.get("tab_field_list") or [])]
+    return {"text": [text] if isinstance(text, str) else text, "table": table}

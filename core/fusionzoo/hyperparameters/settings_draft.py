@@ -1,0 +1,136 @@
+"""Decode and validate the values that a file gives for one settings class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticUndefined
+
+from fusionzoo import errors
+from fusionzoo.hyperparameters.decoding import (
+    decode_value,
+    is_finite,
+    is_valid_json,
+    json_types,
+    takes_list_or_choice,
+)
+
+LIGHTNING_PRECISIONS = {"bf16-mixed": "bf16", "16-mixed": "fp16", "16": "fp16", "32-true": "32"}
+
+SettingsT = TypeVar("SettingsT", bound=BaseModel)
+
+
+class SettingsDraft(Generic[SettingsT]):
+    """The values that a file gives for one settings class, and the problems in them.
+
+    `owner` is the plugin's name, or `core`.
+    """
+
+    def __init__(self, owner: str, settings_class: type[SettingsT]) -> None:
+        self.owner, self.settings_class = owner, settings_class
+        self._settings: SettingsT | None = None
+        self._schemas: Mapping[str, Any] = settings_class.model_json_schema().get("properties", {})
+        self._values: dict[str, Any] = {}
+        self._problems: dict[str, list[errors.Problem]] = {}
+
+    @property
+    def settings(self) -> SettingsT:
+        """The validated settings.
+
+        Raises:
+            ValueError: the values have problems.
+        """
+        if self._settings is None:
+            raise ValueError(f"the settings of {self.owner} have problems")
+        return self._settings
+
+    @property
+    def problems(self) -> list[errors.Problem]:
+        """The problems of all settings."""
+        return [problem for problems in self._problems.values() for problem in problems]
+
+    def is_valid(self, *names: str) -> bool:
+        """Return whether none of these settings has a problem."""
+        return not self._problems.keys() & names
+
+    def get(self, name: str) -> Any:
+        """Return a setting's value, or its default if the file does not give it; None if it has a problem."""
+        if not self.is_valid(name):
+            return None
+        return self._values.get(name, self.default(name))
+
+    def default(self, name: str) -> Any:
+        """Return a setting's default; None if it is required."""
+        default = self.settings_class.model_fields[name].get_default(call_default_factory=True)
+        return None if default is PydanticUndefined else default
+
+    def decode(self, raw: Mapping[str, Any], name: str) -> Any:
+        """Return the decoded value of one setting; None if the file does not give it."""
+        if name not in raw:
+            return None
+        value = decode_value(raw[name], self._schema(name))
+        is_precision = name == "precision" and isinstance(value, str)
+        return LIGHTNING_PRECISIONS.get(value.lower(), value) if is_precision else value
+
+    def fill(self, raw: Mapping[str, Any]) -> None:
+        """Decode and validate the values of this class. Afterwards either `problems` or `settings` is available."""
+        for name in self.settings_class.model_fields:
+            value = self.decode(raw, name)
+            if value is None and (name not in raw or "null" not in json_types(self._schema(name))):
+                continue  # a setting that does not accept null is "not given"
+            if problem := self._find_decoding_problem(name, value):
+                self._problems[name] = [problem]
+            else:
+                self._values[name] = value
+        not_decoded = set(self._problems)
+        try:
+            self._settings = self.settings_class.model_validate_json(json.dumps(self._values), strict=True)
+        except ValidationError as rejection:
+            for error in _prefer_item_errors(rejection.errors(include_url=False)):
+                name = str(error["loc"][0]) if error["loc"] else ""
+                if name not in not_decoded:
+                    self._problems.setdefault(name, []).append(self._describe_error(name, error))
+
+    def _schema(self, name: str) -> Mapping[str, Any]:
+        schema: Mapping[str, Any] = self._schemas.get(name, {})
+        return schema
+
+    def _find_decoding_problem(self, name: str, value: Any) -> errors.Problem | None:
+        schema = self._schema(name)
+        types = json_types(schema)
+        if not is_finite(value):
+            return errors.setting_not_finite(name, value)
+        if not is_valid_json(value):
+            return errors.setting_not_plain(name, value)
+        if isinstance(value, dict) and types and "object" not in types:
+            return errors.setting_nested(name, value)
+        if types - {"null"} == {"array"} and value is not None and not isinstance(value, list):
+            return errors.setting_no_list(name, value, schema)
+        if takes_list_or_choice(schema) and not isinstance(value, (list, type(None))):
+            return None if value in errors.only_words(schema) else errors.setting_no_list(name, value, schema)
+        return None
+
+    def _describe_error(self, name: str, error: ErrorDetails) -> errors.Problem:
+        schema, value = self._schema(name), self._values.get(name)
+        indices = [place for place in error["loc"][1:] if isinstance(place, int)]
+        reason = error["msg"].removeprefix("Value error, ") if error["type"] == "value_error" else ""
+        if not name:
+            return errors.settings_inconsistent(self.owner, reason or error["msg"])
+        if error["type"] == "missing" and name not in self._values:
+            return errors.setting_missing(name, schema)
+        if indices and isinstance(value, list):
+            return errors.setting_item_invalid(name, value, indices[0], schema)
+        return errors.setting_invalid(name, value, schema, reason)
+
+
+def _prefer_item_errors(problems: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Drop the errors of a setting's other alternatives if one error names an item of its list."""
+    lists = {error["loc"][0] for error in problems if _names_item(error)}
+    return [error for error in problems if _names_item(error) or not error["loc"] or error["loc"][0] not in lists]
+
+
+def _names_item(error: ErrorDetails) -> bool:
+    return any(isinstance(place, int) for place in error["loc"][1:])

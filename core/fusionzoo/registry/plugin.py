@@ -1,0 +1,142 @@
+"""An imported plugin: its checked hooks, and how core calls them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from fusionzoo import errors, hookspecs
+from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, MODELS_GROUP, TEXT_ENCODERS_GROUP
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+    from torch import nn
+
+    from fusionzoo.nn.schema import InputSpec
+    from fusionzoo.settings import ModelSettings
+
+REQUIRED_HOOKS = {
+    MODELS_GROUP: ("settings_class", "build_model"),
+    TEXT_ENCODERS_GROUP: ("settings_class", "build_text_encoder"),
+}
+HOOKS = {
+    name: tuple(inspect.signature(hook).parameters)
+    for name, hook in vars(hookspecs).items()
+    if hasattr(hook, f"{CORE_DISTRIBUTION}_spec")
+}
+
+
+class Plugin:
+    """An imported architecture or text encoder. It has a plugin manager of its own, and its hooks are checked.
+
+    Raises:
+        errors.BrokenPluginError: a hook breaks the contract of `fusionzoo.hookspecs`.
+    """
+
+    def __init__(self, group: str, claim: errors.Claim, implementation: object) -> None:
+        self.name, self.distribution, self.version = claim.name, claim.distribution, claim.version
+        self._claim = claim
+        self._hooks = _register_hooks(claim, REQUIRED_HOOKS[group], implementation)
+
+    @cached_property
+    def settings_class(self) -> type[ModelSettings]:
+        """The plugin's settings class.
+
+        Raises:
+            errors.BrokenPluginError: it is not a subclass of `ModelSettings`, or uses names of core's settings.
+        """
+        from fusionzoo.settings import JobSettings, ModelSettings
+
+        settings_class = self._call("settings_class")
+        if not (isinstance(settings_class, type) and issubclass(settings_class, ModelSettings)):
+            raise errors.BrokenPluginError.not_settings(self._claim, settings_class)
+        fields = settings_class.model_fields
+        names = {*fields, *(field.alias for field in fields.values())}
+        if collisions := [name for name in JobSettings.model_fields if name in names]:
+            raise errors.BrokenPluginError.settings_collide(self._claim, collisions)
+        return settings_class
+
+    def build_model(self, spec: InputSpec, settings: ModelSettings, text_encoder: nn.Module | None) -> nn.Module:
+        """Build the architecture with fresh weights around the text encoder that core passes in."""
+        return self._build("build_model", spec=spec, settings=settings, text_encoder=text_encoder)
+
+    def build_text_encoder(self, spec: InputSpec, settings: ModelSettings) -> nn.Module:
+        """Build the text encoder with fresh weights."""
+        return self._build("build_text_encoder", spec=spec, settings=settings)
+
+    def load_pretrained(self, text_encoder: nn.Module, settings: ModelSettings) -> bool:
+        """Load pretrained weights into the text encoder. Return False if the plugin has none."""
+        return bool(self._call("load_pretrained", text_encoder=text_encoder, settings=settings))
+
+    def parameter_groups(self, model: nn.Module, settings: ModelSettings) -> list[dict[str, Any]]:
+        """Return the plugin's parameter groups; empty if core groups all parameters."""
+        return list(self._call("parameter_groups", model=model, settings=settings) or ())
+
+    def callbacks(self, settings: ModelSettings) -> list[Callback]:
+        """Return the Lightning callbacks that the plugin adds to training."""
+        return list(self._call("callbacks", settings=settings) or ())
+
+    def _build(self, hook: str, **arguments: Any) -> nn.Module:
+        module: nn.Module | None = self._call(hook, **arguments)
+        if module is None:
+            raise errors.BrokenPluginError.returned_nothing(self._claim, hook)
+        return module
+
+    def _call(self, hook: str, **arguments: Any) -> Any:
+        try:
+            return getattr(self._hooks, hook)(**arguments)
+        except errors.ZooError:
+            raise
+        except Exception as error:
+            error.add_note(errors.hook_note(self._claim, hook))
+            raise
+
+
+def _register_hooks(claim: errors.Claim, required: Sequence[str], implementation: object) -> pluggy.HookRelay:
+    """Return the plugin's hooks, registered in a plugin manager of their own.
+
+    Raises:
+        errors.BrokenPluginError: a hook breaks the contract of `fusionzoo.hookspecs`.
+    """
+    manager = pluggy.PluginManager(CORE_DISTRIBUTION)
+    try:
+        manager.register(implementation, name=claim.name)
+        callers = manager.get_hookcallers(implementation) or ()
+        hooks = [(caller.name, hook) for caller in callers for hook in caller.get_hookimpls()]
+        _check_hooks(claim, required, implementation, hooks)
+        manager.add_hookspecs(hookspecs)
+    except errors.ZooError:
+        raise
+    except Exception as cause:
+        raise errors.BrokenPluginError.hooks_refused(claim, cause) from cause
+    return manager.hook
+
+
+def _check_hooks(
+    claim: errors.Claim, required: Sequence[str], implementation: object, hooks: Sequence[tuple[str, pluggy.HookImpl]]
+) -> None:
+    names = [name for name, _ in hooks]
+    if unknown := [name for name, hook in hooks if name not in HOOKS and not hook.optionalhook]:
+        raise errors.BrokenPluginError.unknown_hook(claim, unknown[0], list(HOOKS))
+    others = {name: inspect.getattr_static(implementation, name, None) for name in HOOKS if name not in names}
+    if undecorated := [name for name, value in others.items() if inspect.isroutine(value)]:
+        raise errors.BrokenPluginError.undecorated(claim, undecorated)
+    for name, hook in hooks:
+        if name in HOOKS and (wrong := _find_wrong_arguments(name, hook)):
+            raise errors.BrokenPluginError.wrong_arguments(claim, name, wrong, HOOKS[name])
+    if missing := [name for name in required if name not in names]:
+        raise errors.BrokenPluginError.hooks_missing(claim, missing, names)
+
+
+def _find_wrong_arguments(name: str, hook: pluggy.HookImpl) -> list[str]:
+    return [
+        str(argument.replace(annotation=argument.empty))
+        for argument in inspect.signature(hook.function).parameters.values()
+        if argument.name not in HOOKS[name]
+        or argument.kind not in (argument.POSITIONAL_ONLY, argument.POSITIONAL_OR_KEYWORD)
+        or argument.default is not argument.empty  # pluggy would never pass it
+    ]

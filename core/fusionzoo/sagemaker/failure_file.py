@@ -1,0 +1,35 @@
+"""The failure file of a SageMaker job: its first 1,024 characters become the job's FailureReason."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+MAX_CAUSE_CHARACTERS = 1_000  # of the 1,024 that SageMaker shows
+MAX_FAILURE_BYTES = 20_000
+
+
+def write_failure(path: Path, cause: str, trace: str = "") -> None:
+    """Write the cause and the end of the stack trace, as much of it as fits. The first process that writes wins."""
+    head = cause.encode("utf-8", "backslashreplace")[:MAX_FAILURE_BYTES]
+    tail = trace.encode("utf-8", "backslashreplace")[-(MAX_FAILURE_BYTES - len(head)) :] if trace else b""
+    text = "\n\n".join(part.decode("utf-8", "ignore") for part in (head, tail) if part)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        if path.is_file() and isinstance(error, FileExistsError):
+            log.info("%s already contains the cause that another process wrote", path)
+        else:
+            log.error("Cannot write the failure file %s: %s", path, error)
+
+
+def remove_stale_failure(path: Path) -> None:
+    """Remove the failure file of an earlier run. Log a warning if that is not possible."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("Cannot remove %s from an earlier run: %s. This run will not overwrite it.", path, error)

@@ -1,0 +1,38 @@
+"""The hosts of a distributed SageMaker job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fusionzoo import errors
+from fusionzoo.sagemaker.config_files import read_json_object
+from fusionzoo.sagemaker.paths import Paths
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The host names of a job in sorted order, and which of them is this host.
+
+    `interface` is the network interface that connects the hosts; None if it is not known.
+    """
+
+    names: tuple[str, ...]
+    current: str
+    interface: str | None
+
+
+def read_hosts(paths: Paths) -> Hosts | None:
+    """Return the hosts that resourceconfig.json lists; None if there is no such file.
+
+    Raises:
+        errors.ContainerError: the file exists, but does not list the hosts or does not name the current one.
+    """
+    config = read_json_object(paths.resource_config)
+    if config is None:
+        return None
+    names, current, interface = (config.get(key) for key in ("hosts", "current_host", "network_interface_name"))
+    is_name_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not isinstance(names, list) or not is_name_list or not isinstance(current, str) or current not in names:
+        cause = ValueError("it needs hosts, a list of names, and current_host, one of them")
+        raise errors.ContainerError(paths.resource_config, cause)
+    return Hosts(tuple(sorted(names)), current, interface if isinstance(interface, str) else None)
