@@ -22,12 +22,12 @@ from conftest import Installer
 from fusionzoo import conformance, errors, hookspecs
 from fusionzoo.cli import app
 from fusionzoo.conformance import checks
-from fusionzoo.hyperparameters.parsing import parse_hyperparameters
 from fusionzoo.nn import schema
 from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextSpec
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
 from fusionzoo.registry.plugin import HOOKS
 from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings
+from parsing_helpers import parse_with_classes
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/write-a-plugin.md"
@@ -187,7 +187,7 @@ def test_the_settings_file_on_the_page_is_accepted(install: Installer) -> None:
     (shown,) = blocks("json")
     install_film(install)
     film = Registry.discover(MODELS_GROUP, [str(install.folder)]).load("multimodal_film")
-    parsed = parse_hyperparameters(json.loads(shown), lambda name: film.settings_class, lambda name: ModelSettings)
+    parsed = parse_with_classes(json.loads(shown), film.settings_class)
     assert parsed.model.model_dump()["num_layers"] == 2
     assert parsed.warnings == ()
 
@@ -215,7 +215,7 @@ def test_the_settings_on_the_page_say_what_is_said_of_them(install: Installer) -
     given = {"model_class": "x", "id_name": "id", "label_name": "y", "num_classes": 2}
 
     def accept(kind: type[ModelSettings], **columns: Any) -> None:
-        parse_hyperparameters({**given, **columns}, lambda name: kind, lambda name: ModelSettings)
+        parse_with_classes({**given, **columns}, kind)
 
     def refusal(kind: type[ModelSettings], **columns: Any) -> str:
         with pytest.raises(errors.HyperparametersError) as refused:
@@ -226,9 +226,7 @@ def test_the_settings_on_the_page_say_what_is_said_of_them(install: Installer) -
     assert "text" in refusal(made.TableIfThereSettings, cat_field_list=["c"])
     accept(made.TableIfThereSettings, text_name="t")
     assert "no pair of numbers" in refusal(made.PairSettings, text_name="t", tab_field_list=["n"])
-    parse_hyperparameters(
-        {**given, "text_name": "t", "tab_field_list": ["n", "m"]}, lambda _: made.PairSettings, lambda _: ModelSettings
-    )
+    accept(made.PairSettings, text_name="t", tab_field_list=["n", "m"])
 
 
 SPEC = InputSpec(

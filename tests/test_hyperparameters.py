@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, field_validator
 
-from fusionzoo.errors import NAMES_ELSEWHERE, WITHOUT_MEANING, HyperparametersError, SettingError, ZooError
+from fusionzoo.architecture import choose_architecture
+from fusionzoo.errors import NAMES_ELSEWHERE, WITHOUT_MEANING, HyperparametersError, SettingError, UnknownModelError
+from fusionzoo.hyperparameters import Hyperparameters, PluginSettings, parse_model_class, parse_text_encoder
 from fusionzoo.hyperparameters.consistency import check_warmup
-from fusionzoo.hyperparameters.parsing import Hyperparameters, parse_hyperparameters
 from fusionzoo.hyperparameters.reading import read_hyperparameters
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import FusionSettings, JobSettings, ModelSettings
+from parsing_helpers import parse_with_classes
 
 
 class Encoder(ModelSettings):
@@ -77,14 +80,18 @@ def v3(values: dict[str, Any]) -> dict[str, str]:
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
 
 
-def parsed(model: type[ModelSettings] = Fusion, /, **changes: Any) -> Hyperparameters:
-    raw = {key: value for key, value in {**REQUIRED, **changes}.items() if value is not ...}
-    return parse_hyperparameters(raw, lambda name: model, lambda name: Encoder)
+def parse(raw: Mapping[str, Any], model: type[ModelSettings] = Fusion) -> Hyperparameters:
+    return parse_with_classes(raw, model, Encoder)
 
 
-def refused(model: type[ModelSettings] = Fusion, /, **changes: Any) -> str:
+def parse_changed(model: type[ModelSettings] = Fusion, /, **changes: Any) -> Hyperparameters:
+    """Parse the required settings with changes; `...` removes a setting."""
+    return parse({key: value for key, value in {**REQUIRED, **changes}.items() if value is not ...}, model)
+
+
+def parse_error(model: type[ModelSettings] = Fusion, /, **changes: Any) -> str:
     with pytest.raises(HyperparametersError) as error:
-        parsed(model, **changes)
+        parse_changed(model, **changes)
     return str(error.value)
 
 
@@ -95,7 +102,7 @@ def test_names_of_other_trainers_lead_to_settings_that_there_are() -> None:
 
 @pytest.mark.parametrize("encode", [v2, v3, dict, lambda values: v2(v2(values))])
 def test_every_key_of_the_contract_means_what_it_says_in_every_encoding(encode: Any) -> None:
-    found = parse_hyperparameters(encode(CONTRACT), lambda name: Fusion, lambda name: Encoder).as_flat_dict()
+    found = parse(encode(CONTRACT)).as_flat_dict()
     assert {key: found[key] for key in CONTRACT} == CONTRACT
 
 
@@ -118,11 +125,11 @@ def test_both_encodings_and_native_json_give_the_same_settings_and_so_does_a_rou
     whole = {**REQUIRED, **values, "class_weights": weights, "lr": lr, "text_name": "a text", "tab_field_list": ["t 1"]}
     if len({whole["id_name"], whole["label_name"], "a text", "t 1"}) < 4:
         return
-    found = [parse_hyperparameters(e, lambda name: Fusion, lambda name: Encoder) for e in (v2(whole), v3(whole), whole)]
+    found = [parse(e) for e in (v2(whole), v3(whole), whole)]
     assert found[0] == found[1] == found[2]
     assert found[0].job.id_name == whole["id_name"]
     assert found[0].job.label_name == whole["label_name"]
-    again = parse_hyperparameters(found[0].as_flat_dict(), lambda name: Fusion, lambda name: Encoder)
+    again = parse(found[0].as_flat_dict())
     assert (again.job, again.model, again.encoder) == (found[0].job, found[0].model, found[0].encoder)
 
 
@@ -158,10 +165,10 @@ def test_any_settings_come_through_every_encoding_and_the_saved_file(values: dic
     columns = [text] if isinstance(text, str) else text
     if set(columns) & set(whole.get("cat_field_list", [])):
         return
-    native = parse_hyperparameters(whole, lambda name: Fusion, lambda name: Encoder)
+    native = parse(whole)
     written = json.loads(json.dumps(native.as_flat_dict()))
     for again in (v2(whole), v3(whole), written, v2(written), v3(written)):
-        assert parse_hyperparameters(again, lambda name: Fusion, lambda name: Encoder) == native
+        assert parse(again) == native
     for key, value in values.items():
         assert written[key] == value
 
@@ -226,20 +233,20 @@ def test_any_settings_come_through_every_encoding_and_the_saved_file(values: dic
     ],
 )
 def test_a_value_is_decoded_by_the_declared_type_of_its_field(key: str, given: Any, meant: Any) -> None:
-    found = getattr(parsed(TableOrText, **{key: given}).job, key)
+    found = getattr(parse_changed(TableOrText, **{key: given}).job, key)
     assert found == meant
     assert type(found) is type(meant)
 
 
 def test_each_key_goes_to_every_class_that_declares_it() -> None:
-    found = parsed(gate="0.25", reinit_layers="3", hidden_common_dim="8", warm="true")
+    found = parse_changed(gate="0.25", reinit_layers="3", hidden_common_dim="8", warm="true")
     assert (found.model.gate, found.model.hidden_common_dim) == (0.25, 8)  # type: ignore[attr-defined]
     assert found.encoder == Encoder(reinit_layers=3, warm=True)
 
 
 def test_the_encoder_brings_its_tokenizer_where_none_is_given() -> None:
-    assert parsed().job.tokenizer == "their-tokenizer"
-    assert parsed(tokenizer="mine").job.tokenizer == "mine"
+    assert parse_changed().job.tokenizer == "their-tokenizer"
+    assert parse_changed(tokenizer="mine").job.tokenizer == "mine"
 
 
 @pytest.mark.parametrize(
@@ -311,7 +318,7 @@ def test_the_encoder_brings_its_tokenizer_where_none_is_given() -> None:
 def test_a_setting_that_cannot_be_is_named_with_its_value_and_a_remedy(
     changes: dict[str, Any], says: list[str]
 ) -> None:
-    message = refused(**changes)
+    message = parse_error(**changes)
     for words in says:
         assert words in message, message
     assert "Fix:" in message
@@ -320,40 +327,35 @@ def test_a_setting_that_cannot_be_is_named_with_its_value_and_a_remedy(
 def test_all_faults_of_a_file_are_reported_at_once() -> None:
     wrong = {"btach_size": 3, "lr": -1, "gate": 7, "reinit_layers": 99, "class_weights": [1.0], "header": 0}
     wrong |= {"early_stop_metric": "x", "text_name": ..., "cat_field_list": "a", "fp16": True, "precision": "32"}
-    message = refused(**wrong)
+    message = parse_error(**wrong)
     for key in (*(wrong.keys() - {"text_name", "precision"}), "it needs text", "precision is 32"):
         assert key in message
     assert "10 problems" in message
 
 
 def test_faults_come_in_the_same_order_every_time() -> None:
-    keys = [fault.split(" ")[1] for fault in refused(seed=-1, lr=-1, batch_size=0, gate=7).splitlines()[1:]]
+    keys = [fault.split(" ")[1] for fault in parse_error(seed=-1, lr=-1, batch_size=0, gate=7).splitlines()[1:]]
     assert keys == ["batch_size", "seed", "lr", "gate"]
 
 
 def test_without_a_usable_model_class_the_other_settings_of_core_are_checked_all_the_same() -> None:
-    message = refused(model_class=..., lr=-1, label_name="id", something_of_a_plugin=1)
+    message = parse_error(model_class=..., lr=-1, label_name="id", something_of_a_plugin=1)
     for words in ("model_class: it is required", "lr = -1", "id_name too"):
         assert words in message
     assert "something_of_a_plugin" not in message  # it may be right
 
 
-def test_what_the_registry_raises_passes_through() -> None:
-    class UnknownModelError(ZooError):
-        pass
-
-    def unknown(name: str) -> type[ModelSettings]:
-        raise UnknownModelError(name)
-
-    with pytest.raises(UnknownModelError, match="multimodal_bert"):
-        parse_hyperparameters(REQUIRED, unknown, lambda name: Encoder)
-    with pytest.raises(UnknownModelError, match="bert"):
-        parse_hyperparameters(REQUIRED, lambda name: Fusion, unknown)
+@pytest.mark.parametrize(
+    "changes", [{"model_class": "unheard_of"}, {"model_class": "multimodal_moe", "text_encoder": "unheard_of"}]
+)
+def test_errors_of_the_registry_are_raised_unchanged(changes: dict[str, Any]) -> None:
+    with pytest.raises(UnknownModelError, match="unheard_of"):
+        choose_architecture({**REQUIRED, **changes})
 
 
 def test_a_text_only_model_warns_of_columns_that_it_does_not_read() -> None:
-    assert "'feature1', 'feature2'" in parsed(TextOnly).warnings[0]
-    assert parsed().warnings == ()
+    assert "'feature1', 'feature2'" in parse_changed(TextOnly).warnings[0]
+    assert parse_changed().warnings == ()
 
 
 def test_what_resolve_refuses_is_reported_like_any_other_fault() -> None:
@@ -361,24 +363,24 @@ def test_what_resolve_refuses_is_reported_like_any_other_fault() -> None:
         def resolve(self, job: JobSettings) -> Choosy:
             raise SettingError("gate", self.gate, "it cannot work here", "choose another")
 
-    assert "gate = 0.5: it cannot work here. Fix: choose another." in refused(Choosy)
+    assert "gate = 0.5: it cannot work here. Fix: choose another." in parse_error(Choosy)
 
 
 def test_train_may_be_divided_in_whole_groups_of_any_column_but_the_label() -> None:
-    job = parsed(val_fraction="0.44", test_fraction=0.5, group_field="customer").job
+    job = parse_changed(val_fraction="0.44", test_fraction=0.5, group_field="customer").job
     assert (job.val_fraction, job.test_fraction, job.group_field) == (0.44, 0.5, "customer")
     for column in ("id", "feature1", "text_field"):
-        assert parsed(test_fraction=0.1, group_field=column).job.group_field == column
+        assert parse_changed(test_fraction=0.1, group_field=column).job.group_field == column
 
 
 def test_where_a_fraction_has_a_fault_of_its_own_nothing_more_is_said_of_the_group() -> None:
-    message = refused(group_field="customer", val_fraction=-1)
+    message = parse_error(group_field="customer", val_fraction=-1)
     assert "val_fraction = -1" in message
     assert "group_field" not in message
 
 
 def test_a_warm_up_must_end_before_the_training_does() -> None:
-    job = parsed(warmup_steps=10).job
+    job = parse_changed(warmup_steps=10).job
     check_warmup(job, 11)
     with pytest.raises(HyperparametersError, match="only 10 steps"):
         check_warmup(job, 10)
@@ -402,30 +404,24 @@ def test_a_warm_up_must_end_before_the_training_does() -> None:
     ],
 )
 def test_the_predecessors_names_stay_valid_with_a_warning(old: dict[str, Any], now: dict[str, Any]) -> None:
-    found = parsed(**old)
+    found = parse_changed(**old)
     assert {key: getattr(found.job, key) for key in now} == now
     assert any(next(iter(old)) in warning for warning in found.warnings)
 
 
 def test_dropout_keep_and_bimodal_names_are_translated() -> None:
-    asked: list[str] = []
-
-    def load(name: str) -> type[ModelSettings]:
-        asked.append(name)
-        return Fusion
-
-    found = parse_hyperparameters(
-        {**REQUIRED, "model_class": "bimodal_bert", "dropout_keep": "0.3"}, load, lambda name: Encoder
-    )
-    assert asked == ["multimodal_bert"]
+    raw = {**REQUIRED, "model_class": "bimodal_bert", "dropout_keep": "0.3"}
+    assert parse_model_class(raw) == "multimodal_bert"
+    found = parse(raw)
+    assert found.job.model_class == "multimodal_bert"
     assert found.model.dropout == 0.3  # type: ignore[attr-defined]
     assert len(found.warnings) == 2
 
 
 @pytest.mark.parametrize("key", sorted(WITHOUT_MEANING))
 def test_the_predecessors_names_that_mean_nothing_are_refused_with_the_reason(key: str) -> None:
-    assert WITHOUT_MEANING[key] in refused(**{key: "0"})
-    assert "remove it" in refused(**{key: "0"})
+    assert WITHOUT_MEANING[key] in parse_error(**{key: "0"})
+    assert "remove it" in parse_error(**{key: "0"})
 
 
 @pytest.mark.parametrize(
@@ -445,17 +441,17 @@ def test_the_predecessors_names_that_mean_nothing_are_refused_with_the_reason(ke
     ],
 )
 def test_an_old_name_with_a_value_that_cannot_be_is_refused(changes: dict[str, Any], says: str) -> None:
-    assert says in refused(**changes)
+    assert says in parse_error(**changes)
 
 
 def test_an_old_and_a_new_name_that_agree_are_accepted() -> None:
-    found = parsed(run_scheduler="false", schedule='"Constant"', chunk_trancate="false", max_total_chunks="null")
+    found = parse_changed(run_scheduler="false", schedule='"Constant"', chunk_trancate="false", max_total_chunks="null")
     assert (found.job.schedule, found.job.max_total_chunks) == ("constant", None)
     assert len(found.warnings) == 2
 
 
 def test_null_under_an_old_name_counts_as_not_given() -> None:
-    assert parsed(run_scheduler="null", multiclass_categories=None, chunk_trancate="None") == parsed()
+    assert parse_changed(run_scheduler="null", multiclass_categories=None, chunk_trancate="None") == parse_changed()
 
 
 def test_a_plugin_may_have_a_name_of_the_predecessors_for_itself() -> None:
@@ -463,7 +459,7 @@ def test_a_plugin_may_have_a_name_of_the_predecessors_for_itself() -> None:
         embed_size: int = 3
         dropout_keep: float = 0.5
 
-    found = parsed(Own, embed_size="7", dropout_keep=0.9)
+    found = parse_changed(Own, embed_size="7", dropout_keep=0.9)
     assert (found.model.embed_size, found.model.dropout_keep, found.model.dropout) == (7, 0.9, 0.1)  # type: ignore[attr-defined]
     assert found.warnings == ()
 
@@ -471,44 +467,34 @@ def test_a_plugin_may_have_a_name_of_the_predecessors_for_itself() -> None:
 # --- what plugins declare
 
 
-def test_a_text_encoder_that_the_model_cannot_take_is_a_fault_and_not_looked_for() -> None:
+def test_a_text_encoder_that_the_model_does_not_accept_is_an_error_and_is_not_loaded() -> None:
     class OnlyBert(Fusion):
         text_encoder: Literal["bert"] = "bert"
 
-    asked: list[str] = []
-
-    def load(name: str) -> type[ModelSettings]:
-        asked.append(name)
-        return Encoder
-
+    raw = {**REQUIRED, "text_encoder": "cnn", "reinit_layers": 99}
+    assert parse_text_encoder(raw, PluginSettings("multimodal_bert", OnlyBert)) == "bert"
     with pytest.raises(HyperparametersError, match=r'text_encoder = "cnn".*give "bert"') as error:
-        parse_hyperparameters({**REQUIRED, "text_encoder": "cnn", "reinit_layers": 99}, lambda name: OnlyBert, load)
-    assert asked == ["bert"]
+        parse(raw, OnlyBert)
     assert "reinit_layers = 99" in str(error.value)
-    assert (
-        parse_hyperparameters({**REQUIRED, "text_encoder": '"BERT"'}, lambda name: OnlyBert, load).model == OnlyBert()
-    )
+    assert parse({**REQUIRED, "text_encoder": '"BERT"'}, OnlyBert).model == OnlyBert()
 
 
-def test_a_model_without_a_text_encoder_asks_for_none() -> None:
-    class Alone(ModelSettings):
+def test_a_model_without_a_text_encoder_loads_none() -> None:
+    class WithoutEncoder(ModelSettings):
         width: int = 1
 
-    class Optional(ModelSettings):
+    class OptionalEncoder(ModelSettings):
         text_encoder: str | None = None
 
-    def load(name: str) -> type[ModelSettings]:
-        raise AssertionError(name)
-
-    for model in (Alone, Optional):
-        found = parse_hyperparameters(REQUIRED, lambda name, model=model: model, load)  # type: ignore[misc]
-        assert found.encoder is None
+    for model in (WithoutEncoder, OptionalEncoder):
+        assert parse_text_encoder(REQUIRED, PluginSettings("multimodal_bert", model)) is None
+        assert parse(REQUIRED, model).encoder is None
         with pytest.raises(HyperparametersError, match="widht"):
-            parse_hyperparameters({**REQUIRED, "widht": 1}, lambda name, model=model: model, load)  # type: ignore[misc]
+            parse({**REQUIRED, "widht": 1}, model)
 
 
 def test_a_model_that_needs_nothing_must_still_be_given_something() -> None:
-    assert "it needs table or text" in refused(TableOrText, text_name=..., tab_field_list=[])
+    assert "it needs table or text" in parse_error(TableOrText, text_name=..., tab_field_list=[])
 
 
 def test_a_type_of_the_plugins_own_is_decoded_and_its_validators_reason_is_reported() -> None:
@@ -531,19 +517,19 @@ def test_a_type_of_the_plugins_own_is_decoded_and_its_validators_reason_is_repor
 
     given = {"side": "right", "sizes": "[2, 3]", "config": '{"a": [1]}', "depth": "Auto"}
     for encode in (dict, v2):
-        model: Any = parsed(Own, **encode(given)).model
+        model: Any = parse_changed(Own, **encode(given)).model
         assert (model.side, model.sizes, model.config, model.depth) == (Side.RIGHT, (2, 3), {"a": [1]}, "auto")
-    assert parsed(Own, depth="3").model.depth == 3  # type: ignore[attr-defined]
-    assert "gate = 0.1: a tenth is too little" in refused(Own, gate=0.1)
+    assert parse_changed(Own, depth="3").model.depth == 3  # type: ignore[attr-defined]
+    assert "gate = 0.1: a tenth is too little" in parse_error(Own, gate=0.1)
 
 
 def test_a_name_that_two_classes_declare_keeps_each_ones_default_through_a_round_trip() -> None:
     class Shared(Fusion):
         warm: bool = True
 
-    apart, given = parsed(Shared), parsed(Shared, warm="true")
+    apart, given = parse_changed(Shared), parse_changed(Shared, warm="true")
     for found in (apart, given):
-        again = parse_hyperparameters(found.as_flat_dict(), lambda name: Shared, lambda name: Encoder)
+        again = parse(found.as_flat_dict(), Shared)
         assert (again.job, again.model, again.encoder) == (found.job, found.model, found.encoder)
     assert apart.encoder != given.encoder
 
@@ -555,7 +541,7 @@ def test_a_name_that_two_classes_resolve_to_different_values_is_refused() -> Non
         def resolve(self, job: JobSettings) -> Shared:
             return self.model_copy(update={"warm": True})
 
-    assert "warm: one name would stand for two values" in refused(Shared)
+    assert "warm: one name would stand for two values" in parse_error(Shared)
 
 
 # --- where they are read from

@@ -21,7 +21,6 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.labels import LabelMap
 from fusionzoo.data.text.chunking import Chunker
 from fusionzoo.errors import DataError, HyperparametersError, SettingError
-from fusionzoo.hyperparameters.parsing import parse_hyperparameters
 from fusionzoo.nn.schema import Batch, ModelOutput
 from fusionzoo.nn.transformer_layers import count_layers_above
 from fusionzoo.settings import FusionSettings, JobSettings, ModelSettings
@@ -30,6 +29,7 @@ from fusionzoo.training.checkpointing import greedy_soup
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.monitoring.phases import Phases
 from fusionzoo.training.monitoring.throughput import Throughput
+from parsing_helpers import parse_with_classes
 from shop import TINY_BERT, JobFolder
 from training_helpers import LinearModel, fit_linear_model, make_job_settings, make_random_split
 
@@ -440,7 +440,7 @@ class Pretrained(Encoder):
 def parsed(model: type[ModelSettings] = Fusion, encoder: type[ModelSettings] = Encoder, **changes: Any) -> JobSettings:
     given = {"model_class": "m", "id_name": "i", "text_name": "t", "label_name": "y", "num_classes": 2}
     raw = {**given, "tab_field_list": ["a"], **changes}
-    return parse_hyperparameters(raw, lambda name: model, lambda name: encoder).job
+    return parse_with_classes(raw, model, encoder).job
 
 
 @pytest.mark.parametrize(

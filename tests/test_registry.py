@@ -434,7 +434,7 @@ def test_a_setting_that_a_plugin_refuses_is_reported_as_the_plugin_wrote_it(inst
     plugin: Any = Registry.discover(MODELS_GROUP).load("good")
     with pytest.raises(SettingError) as caught:
         plugin.build_model(None, None, None)
-    assert str(caught.value) == "width = '8': odd.\nFix: give 7."
+    assert str(caught.value) == "width = 8: odd.\nFix: give 7. [FZ-S001]"
     assert not hasattr(caught.value, "__notes__")
 
 
