@@ -85,8 +85,8 @@ def _split_settings(
     Raises:
         fusionzoo.errors.ZooError: a plugin cannot be loaded, or a setting is unknown.
     """
-    from fusionzoo.registry.description import describe_name
     from fusionzoo.hyperparameters.decoding import decode_value
+    from fusionzoo.registry.description import describe_name
 
     descriptions = describe_name(name, text_encoder)
     settings: tuple[dict[str, Any], ...] = ({}, {})

@@ -37,8 +37,8 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
 
 def _describe(name: str) -> list[Description]:
+    from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
     from fusionzoo.registry.description import CORE_SETTINGS_NAME, describe_core, describe_name
-    from fusionzoo.registry import MODELS_GROUP, Registry, TEXT_ENCODERS_GROUP
 
     if name != CORE_SETTINGS_NAME:
         return describe_name(name)
@@ -70,8 +70,8 @@ def _print_description(description: Description) -> None:
 
 
 def _collect_facts(description: Description) -> dict[str, str]:
+    from fusionzoo.registry import TEXT_ENCODERS_GROUP, Registry
     from fusionzoo.registry.description import CORE_SETTINGS_NAME
-    from fusionzoo.registry import Registry, TEXT_ENCODERS_GROUP
 
     facts = {"paper": description.paper or "not given"} if description.kind != CORE_SETTINGS_NAME else {}
     if description.kind == "model_class":
