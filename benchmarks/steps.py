@@ -1,4 +1,4 @@
-"""What the measurements of training steps share: the work, a bare loop over it, and the clock."""
+"""Shared parts of the training-step benchmarks: the work, a bare training loop, and the clock."""
 
 from __future__ import annotations
 
@@ -52,37 +52,37 @@ WORKS = {
 
 
 def device() -> torch.device:
-    """The GPU where there is one."""
+    """Return the GPU if there is one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def encoder_name() -> str:
-    """Which encoder this machine is measured with."""
+    """Return the name of the encoder for this machine."""
     return "BERT-base, random, bf16" if device().type == "cuda" else "MiniLM"
 
 
 def hyperparameters(name: str, model_class: str) -> dict[str, object]:
-    """A job's settings; on a GPU, a random encoder of BERT-base's size in the place of MiniLM."""
+    """Return the settings of a job; on a GPU with a random encoder of the size of BERT-base instead of MiniLM."""
     base = {"encoder_config": BERT_BASE, "precision": "bf16"} if device().type == "cuda" else {}
     common = {"model_class": model_class, "tokenizer": minilm(), "batch_size": BATCH_SIZE, "max_epochs": 1}
     return {**WORKS[name], **common, **base}
 
 
 def data_folder() -> Path:
-    """Where the data sets are."""
+    """Return the folder of the data sets."""
     if not os.environ.get("FUSIONZOO_DATA"):
         raise SystemExit(f"FUSIONZOO_DATA is not set.\nFix: let it name the folder of {'/ and '.join(WORKS)}/.")
     return Path(os.environ["FUSIONZOO_DATA"])
 
 
 def paths_in(folder: Path) -> Paths:
-    """A job's folders, all below this one."""
+    """Return the folders of a job, all below `folder`."""
     return Paths(folder, folder / "checkpoints", folder / "cache")
 
 
 @dataclass(frozen=True)
 class Work:
-    """A model over the encoder, and the training split that it is fed."""
+    """A model over the encoder, and its training split."""
 
     name: str
     architecture: Architecture
@@ -98,7 +98,7 @@ class Work:
         return cls(name, architecture, preprocessor, preprocessor.encode(channel, "train"))
 
     def order(self, grouped: bool) -> TrainingOrder:
-        """The batches of a job, with rows grouped by length or at random."""
+        """Return the batches of a job, grouped by length or in random order."""
         return TrainingOrder(RowSizes.of(self.train), BATCH_SIZE, 0, group_by_length=grouped)
 
     def batch(self, rows: np.ndarray) -> Batch:
@@ -106,7 +106,7 @@ class Work:
 
 
 class BareLoop:
-    """Forward, backward, clip, step, and nothing else; `forward` is the model unless another is given."""
+    """Run forward, backward, clipping and the optimizer step only; `forward` is the model by default."""
 
     def __init__(self, architecture: Architecture, spec: InputSpec) -> None:
         seed_everything(0)
@@ -136,30 +136,30 @@ def labels_of(batch: Batch) -> Tensor:
 
 @dataclass
 class Clock:
-    """Seconds so far."""
+    """Seconds measured until now."""
 
     seconds: float = 0.0
 
 
 @contextmanager
 def timed(clock: Clock | None = None) -> Iterator[Clock]:
-    """Adds the seconds of the block to the clock, until a GPU has done what the block asked of it."""
+    """Add the seconds of the block to the clock, including the GPU work that the block started."""
     clock = clock or Clock()
-    synchronise()
+    synchronize()
     began = time.perf_counter()
     yield clock
-    synchronise()
+    synchronize()
     clock.seconds += time.perf_counter() - began
 
 
-def synchronise() -> None:
+def synchronize() -> None:
     """Wait for the GPU, if there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def ratio(one: Iterable[float], other: Iterable[float]) -> str:
-    """The median of the turns' ratios, and the outermost."""
+    """Return the median, minimum and maximum of the ratios of the turns as text."""
     found = [a / b for a, b in zip(one, other, strict=True)]
     return f"ratio {statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
 

