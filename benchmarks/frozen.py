@@ -33,7 +33,8 @@ from fusionzoo.nn.inference import predict_proba
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training import fit, precision, prepare_data
 from fusionzoo.training.checkpointing import best_checkpoints
-from fusionzoo.training.checkpointing.resume_point import LastCheckpoint, seed_everything
+from fusionzoo.training.checkpointing.random_state import seed_everything
+from fusionzoo.training.training_run import TrainingRun
 
 DATA, BATCH_SIZE = "womens_clothing", 32
 MODELS = ("multimodal_bert", "multimodal_cross_attn")
@@ -82,9 +83,10 @@ def run(
     seed_everything(0)
     built = architecture.build(data.spec, pretrained=True)
     began = time.monotonic()
-    fit.encode_frozen_text(paths, architecture, built, data, precision.choose_precision(architecture.job))
+    training_run = TrainingRun(paths, architecture, built, data)
+    fit.encode_frozen_text(training_run, precision.choose_precision(architecture.job))
     seconds = time.monotonic() - began
-    fit.fit(paths, architecture, built, data, LastCheckpoint(paths.checkpoints, architecture.job))
+    fit.fit(training_run)
     best_checkpoints.load_best(paths.checkpoints, built.model)
     scores = predict_proba(built.model, data.splits["val"], BATCH_SIZE)
     whole, steps = (statistics.median(times[1:] or times) for times in (watch.whole, watch.steps))

@@ -26,7 +26,7 @@ from fusionzoo.nn.inference import get_logits
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training import optimizers, precision
-from fusionzoo.training.checkpointing.resume_point import seed_everything
+from fusionzoo.training.checkpointing.random_state import seed_everything
 
 BATCH_SIZE = 32
 BERT_BASE = {

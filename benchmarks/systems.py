@@ -47,9 +47,10 @@ from fusionzoo.architecture import Architecture, choose_architecture
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training import precision, prepare_data
-from fusionzoo.training.checkpointing.resume_point import LastCheckpoint, seed_everything
+from fusionzoo.training.checkpointing.random_state import seed_everything
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.fit import fit
+from fusionzoo.training.training_run import TrainingRun
 
 DATA = "womens_clothing"
 JOB, BARE, HUGGING_FACE = "job", "bare loop", "Hugging Face"  # the systems
@@ -89,7 +90,7 @@ def of_job(given: Rows) -> float:
     architecture = replace(given.architecture, model=Timed(given.architecture.model, watch))
     seed_everything(0)
     built = architecture.build(given.data.spec, pretrained=True)
-    fit(given.paths, architecture, built, given.data, LastCheckpoint(given.paths.checkpoints, architecture.job))
+    fit(TrainingRun(given.paths, architecture, built, given.data))
     return watch.rows_per_second
 
 

@@ -65,7 +65,8 @@ from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import ModelSettings
 from fusionzoo.training import fit, prepare_data
 from fusionzoo.training.checkpointing import best_checkpoints
-from fusionzoo.training.checkpointing.resume_point import LastCheckpoint, seed_everything
+from fusionzoo.training.checkpointing.random_state import seed_everything
+from fusionzoo.training.training_run import TrainingRun
 
 ROOT = Path(__file__).parents[1]
 
@@ -174,7 +175,7 @@ def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 
         prepared = prepare_data.prepare_data(paths, architecture)
         seed_everything(seed)
         built = architecture.build(prepared.spec, pretrained=True)
-        summary = fit.fit(paths, architecture, built, prepared, LastCheckpoint(paths.checkpoints, architecture.job))
+        summary = fit.fit(TrainingRun(paths, architecture, built, prepared))
         best_checkpoints.load_best(paths.checkpoints, built.model)
     built.model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
     val = prepared.splits["val"]

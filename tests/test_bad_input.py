@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fusionzoo.training.checkpointing.best_checkpoints import check_intact
+from fusionzoo.training.checkpointing.checkpoint_io import check_intact
 from shop import JobFolder, shop_rows
 
 
@@ -109,7 +109,7 @@ def test_duplicate_ids_are_a_warning_with_their_count(job: JobFolder, capsys: py
     frame = shop_rows(48, 1)
     job.channel("val", frame.assign(id=["same"] * 3 + frame["id"].tolist()[3:]))
     assert job.run() == 0
-    assert "val: 2 rows whose id stands in another row too" in capsys.readouterr().out
+    assert "val: 2 rows with a duplicate id" in capsys.readouterr().out
 
 
 def test_an_output_folder_that_cannot_be_written_is_found_before_data_is_read(job: JobFolder) -> None:

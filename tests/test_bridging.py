@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fusionzoo.training.lightning_compat import ResumeWithinEpoch, compat_callbacks
+from fusionzoo.training.lightning_compat import ResumeWithinEpoch, make_compat_callbacks
 
 
 def saved(epochs_processed: int) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def saved(epochs_processed: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("version", "helped"), [("2.1.3", 1), ("2.4.0", 1), ("2.5.0", 0), ("2.6.6", 0)])
 def test_only_lightning_that_needs_help_is_given_it(version: str, helped: int) -> None:
-    assert len(compat_callbacks(version)) == helped
+    assert len(make_compat_callbacks(version)) == helped
 
 
 def test_the_batch_at_whose_end_was_saved_counts_as_done() -> None:

@@ -14,11 +14,11 @@ from transformers import AutoConfig, AutoModel
 
 from fusionzoo import errors
 from fusionzoo.training import torch_compile
-from fusionzoo.training.checkpointing import best_checkpoints
+from fusionzoo.training.checkpointing import checkpoint_io
 from shop import TINY_BERT, JobFolder
 from training_helpers import make_job_settings
 
-is_too_old = Version(torch.__version__) < Version(torch_compile.COMPILES_SINCE)
+is_too_old = Version(torch.__version__) < Version(torch_compile.MIN_TORCH)
 needs_compiler = pytest.mark.skipif(
     is_too_old or shutil.which("g++") is None, reason="this torch is refused, or has no g++ to compile with"
 )
@@ -59,7 +59,7 @@ def trained(root: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tup
     folder = JobFolder(root).fill(**settings)
     assert folder.run() == 0
     monkeypatch.setattr(Classifier, "training_step", step)
-    weights = best_checkpoints.load_weights(next((root / "checkpoints").glob("best*.ckpt")))
+    weights = checkpoint_io.load_weights(next((root / "checkpoints").glob("best*.ckpt")))
     return losses, weights, counters["stats"]["unique_graphs"]
 
 
@@ -98,7 +98,7 @@ def test_only_the_training_model_is_compiled_and_afterwards_it_is_as_it_was(monk
     monkeypatch.setattr(torch, "compile", compile_)
     model = nn.Sequential(nn.Linear(2, 2))
     before = dict(vars(model))
-    with torch_compile.compiled(model, None, make_job_settings(torch_compile=True)):
+    with torch_compile.compile_for_training(model, None, make_job_settings(torch_compile=True)):
         model.train()(torch.ones(1, 2))
         model.eval()(torch.ones(1, 2))
         assert list(model.state_dict()) == ["0.weight", "0.bias"]
@@ -109,9 +109,9 @@ def test_only_the_training_model_is_compiled_and_afterwards_it_is_as_it_was(monk
 def test_the_layers_of_an_encoder_are_compiled_one_by_one_and_what_has_none_as_a_whole() -> None:
     backbone = AutoModel.from_config(AutoConfig.for_model(**TINY_BERT, vocab_size=20))
     model = nn.ModuleList([nn.Linear(2, 2), backbone])
-    assert torch_compile.compiled_parts(model, backbone) == list(backbone.encoder.layer)
-    assert torch_compile.compiled_parts(model, nn.Linear(2, 2)) == [model]
-    assert torch_compile.compiled_parts(model, None) == [model]
+    assert torch_compile.select_compiled_parts(model, backbone) == list(backbone.encoder.layer)
+    assert torch_compile.select_compiled_parts(model, nn.Linear(2, 2)) == [model]
+    assert torch_compile.select_compiled_parts(model, None) == [model]
 
 
 @needs_compiler
@@ -120,7 +120,7 @@ def test_who_compiles_on_a_cpu_is_told_that_it_hardly_pays(caplog: pytest.LogCap
     torch_compile.check_torch_compile(make_job_settings(torch_compile=False))
     assert not caplog.records
     torch_compile.check_torch_compile(make_job_settings(torch_compile=True))
-    assert "torch_compile is on, and there is no GPU" in caplog.text
+    assert "torch_compile is on, but there is no GPU" in caplog.text
 
 
 @pytest.mark.skipif(is_too_old, reason="this torch is refused whatever the machine has")
@@ -151,7 +151,7 @@ def test_a_model_that_cannot_be_compiled_is_named(monkeypatch: pytest.MonkeyPatc
     model = nn.Linear(2, 2)
     with (
         pytest.raises(errors.CompileError, match=r"torch\.compile failed on Linear .*no such operation.*\nFix: remove"),
-        torch_compile.compiled(model, None, make_job_settings(torch_compile=True)),
+        torch_compile.compile_for_training(model, None, make_job_settings(torch_compile=True)),
     ):
         model.train()(torch.ones(1, 2))
 
@@ -172,7 +172,7 @@ class Breaking(nn.Module):
 def test_a_model_that_breaks_the_graph_trains_all_the_same() -> None:
     model, rows = Breaking().train(), torch.ones(3, 2)
     expected = model(rows)
-    with torch_compile.compiled(model, None, make_job_settings(torch_compile=True)):
+    with torch_compile.compile_for_training(model, None, make_job_settings(torch_compile=True)):
         found = model(rows)
         found.sum().backward()
     assert torch.allclose(found, expected)

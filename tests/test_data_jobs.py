@@ -81,7 +81,7 @@ def test_leaks_are_warned_of_in_every_job_on_the_data_and_cost_no_figure(
     for _ in range(2):  # the second one takes what it needs from the cache
         assert job.run() == 0
         out = capsys.readouterr().out
-        assert "val: 7 rows of 55 stand in train too" in out
+        assert "val: 7 rows of 55 also appear in train" in out
         assert "'visits'" in out
         assert "'price'" not in out
 

@@ -26,9 +26,10 @@ from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import TextSettings
 from fusionzoo.training import fit, precision, prepare_data
 from fusionzoo.training.checkpointing import best_checkpoints
-from fusionzoo.training.checkpointing.resume_point import LastCheckpoint, seed_everything
+from fusionzoo.training.checkpointing.random_state import seed_everything
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.frozen import features, probe
+from fusionzoo.training.training_run import TrainingRun
 from shop import TINY_BERT, JobFolder, shop_rows
 
 FROZEN: dict[str, Any] = {
@@ -60,18 +61,21 @@ class Work:
     built: BuiltModel
 
     @property
+    def run(self) -> TrainingRun:
+        return TrainingRun(self.paths, self.architecture, self.built, self.data)
+
+    @property
     def encoder(self) -> nn.Module:
         assert self.built.text_encoder is not None
         return self.built.text_encoder
 
     def encode_once(self, chosen: precision.Precision = "32-true") -> dict[str, features.SplitFeatures]:
-        return fit.encode_frozen_text(self.paths, self.architecture, self.built, self.data, chosen)
+        return fit.encode_frozen_text(self.run, chosen)
 
     def fit(self) -> int:
         """Train; returns how many rows the encoder was run on."""
         with counted(self.encoder) as rows:
-            last = LastCheckpoint(self.paths.checkpoints, self.architecture.job)
-            fit.fit(self.paths, self.architecture, self.built, self.data, last)
+            fit.fit(self.run)
         return sum(rows)
 
 

@@ -277,7 +277,7 @@ def some_rows(classes: int = 3) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def mean_loss(settings: JobSettings, logits: Tensor, labels: Tensor, weights: Tensor) -> float:
-    return float(losses.row_losses(logits, labels, settings, weights).sum() / weights[labels].sum())
+    return float(losses.compute_row_losses(logits, labels, settings, weights).sum() / weights[labels].sum())
 
 
 def test_label_smoothing_is_that_of_torch_over_weighted_classes() -> None:
@@ -302,7 +302,7 @@ def test_focal_loss_counts_rows_less_the_surer_they_are_and_at_gamma_0_is_cross_
 @pytest.mark.parametrize("gamma", [0.3, 1.0, 2.0])
 def test_focal_loss_has_a_finite_gradient_on_rows_that_are_quite_sure(gamma: float) -> None:
     logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0], [0.0, 0.0]], requires_grad=True)
-    losses.row_losses(
+    losses.compute_row_losses(
         logits, torch.tensor([0, 0, 1]), make_job_settings(loss="focal", focal_gamma=gamma), torch.ones(2)
     ).sum().backward()
     assert logits.grad is not None
@@ -327,16 +327,20 @@ def test_balanced_weights_are_scikit_learns_and_are_told(caplog: pytest.LogCaptu
     data = replace(make_random_split(60), labels=labels)
     known = LabelMap("y", ("a", "b", "c"))
     with caplog.at_level(logging.INFO):
-        found = losses.class_weights(make_job_settings(class_weights="balanced"), data, known)
+        found = losses.compute_class_weights(make_job_settings(class_weights="balanced"), data, known)
     assert found == pytest.approx(compute_class_weight("balanced", classes=np.arange(3), y=labels))
     assert f"{found[2]:.6g}" in caplog.text
-    assert losses.class_weights(make_job_settings(class_weights=[1.0, 2.0, 3.0]), data, known) == [1.0, 2.0, 3.0]
-    assert losses.class_weights(make_job_settings(), data, known) == [1.0] * 3
+    assert losses.compute_class_weights(make_job_settings(class_weights=[1.0, 2.0, 3.0]), data, known) == [
+        1.0,
+        2.0,
+        3.0,
+    ]
+    assert losses.compute_class_weights(make_job_settings(), data, known) == [1.0] * 3
 
 
 def test_weights_of_a_class_without_rows_cannot_be_balanced() -> None:
     with pytest.raises(DataError, match=r"column 'y'.*none of 'c'"):
-        losses.class_weights(
+        losses.compute_class_weights(
             make_job_settings(class_weights="balanced"), make_random_split(60), LabelMap("y", ("a", "b", "c"))
         )
 
@@ -459,7 +463,7 @@ def parsed(model: type[ModelSettings] = Fusion, encoder: type[ModelSettings] = E
     ],
 )
 def test_settings_that_cannot_work_are_refused_once_each(changes: dict[str, Any], says: list[str]) -> None:
-    with pytest.raises(HyperparametersError, match="1 fault") as refused:
+    with pytest.raises(HyperparametersError, match="1 problem") as refused:
         parsed(**changes)
     for words in says:
         assert words in str(refused.value)

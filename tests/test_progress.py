@@ -109,7 +109,7 @@ def test_the_log_begins_with_what_is_trained_and_ends_with_what_came_out(done: t
     assert "Training on 1 process, CPU, precision" in log
     assert "up to 2 epochs of 10 batches" in log
     best = report(folder)["training"]["best"]
-    assert f"the best validation: val_loss {best['value']:.4f} in epoch {best['epoch']}, step {best['step']}\n" in log
+    assert f"best validation: val_loss {best['value']:.4f} in epoch {best['epoch']}, step {best['step']}\n" in log
     assert "Time: prepare " in log
     assert "Peak memory of a process: " in log
 

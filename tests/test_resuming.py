@@ -19,8 +19,8 @@ import pytest
 import torch
 
 from fusionzoo.training import job as contents
-from fusionzoo.training.checkpointing import resume_point
-from fusionzoo.training.checkpointing.best_checkpoints import AtomicCheckpoints
+from fusionzoo.training.checkpointing import last_checkpoint, random_state
+from fusionzoo.training.checkpointing.checkpoint_io import AtomicCheckpoints
 from fusionzoo.training.module import Classifier
 from shop import JobFolder, shop_rows
 
@@ -125,7 +125,7 @@ def test_a_job_killed_at_any_step_several_times_over_ends_bit_equal(
     assert kills
     if kills == 3:
         assert in_child(job.run, job.root / "log.txt") == 0, (job.root / "log.txt").read_text()
-    assert "goes on from" in (job.root / "log.txt").read_text()
+    assert "Resuming from" in (job.root / "log.txt").read_text()
     assert results(job) == wanted
 
 
@@ -177,7 +177,7 @@ def test_without_a_whole_last_checkpoint_the_job_goes_on_from_the_one_before_it_
 ) -> None:
     damage(stopped.root / "checkpoints/last.ckpt")
     log = goes_on(stopped)
-    assert "WARNING last.ckpt cannot be used, so the job goes on from the one before it" in log
+    assert "WARNING last.ckpt is not usable. Falling back to the checkpoint before it" in log
     assert "epoch 2, step 12" in log
     assert results(stopped) == uninterrupted["plain"][1]
 
@@ -254,7 +254,7 @@ def test_checkpoints_may_move_to_another_folder(
 ) -> None:
     moved = JobFolder(stopped.root.with_name("moved"))
     stopped.root.rename(moved.root)
-    assert "goes on from" in goes_on(moved)
+    assert "Resuming from" in goes_on(moved)
     assert results(moved) == uninterrupted["plain"][1]
 
 
@@ -301,7 +301,7 @@ def test_the_state_is_saved_after_each_validation_and_by_steps(monkeypatch: pyte
 
 def test_the_state_is_saved_by_minutes(monkeypatch: pytest.MonkeyPatch, job: JobFolder) -> None:
     clock = iter(range(0, 10_000, 20))  # 20 s pass at every look at it
-    monkeypatch.setattr(resume_point, "time", type("Clock", (), {"monotonic": lambda: float(next(clock))}))
+    monkeypatch.setattr(last_checkpoint, "time", type("Clock", (), {"monotonic": lambda: float(next(clock))}))
     by_minute = saved_steps(monkeypatch, job.fill(checkpoint_every_n_minutes=1.0, max_epochs=1))
     never = saved_steps(monkeypatch, job.settings(checkpoint_every_n_minutes=None, max_epochs=1))
     assert len(by_minute) > 4
@@ -336,7 +336,7 @@ def test_sigterm_or_ctrl_c_saves_the_state_at_the_end_of_the_step_and_ends_the_j
     job = again(whole, tmp_path)
     assert signalled(job, call, number) == 1
     assert "told to stop (SIGTERM, or Ctrl-C). Its state after step" in job.failure
-    assert "goes on from" in goes_on(job)
+    assert "Resuming from" in goes_on(job)
     assert results(job) == wanted
 
 
@@ -358,7 +358,7 @@ def test_an_interrupted_training_is_not_a_finished_one(tmp_path: Path) -> None:
 
     assert in_child(interrupted, job.root / "log.txt") == 1
     assert not list(job.output.glob("*_predictions.*"))
-    assert "goes on from" in goes_on(job)
+    assert "Resuming from" in goes_on(job)
 
 
 def test_a_job_in_the_background_does_not_listen_to_ctrl_c(tmp_path: Path) -> None:
@@ -401,7 +401,7 @@ def stopped_in(job: JobFolder, place: str, come: Callable[[], None]) -> str:
     return (job.root / "log.txt").read_text()
 
 
-@pytest.mark.parametrize("place", ["prepare", "rehearse", "choose_weights", "write"])
+@pytest.mark.parametrize("place", ["prepare_data", "check_export", "load_final_model", "write_artifacts"])
 @pytest.mark.parametrize("come", [sigterm, sigterm_among_errors_that_do_not_matter])
 def test_sigterm_outside_of_a_training_ends_the_job_at_once(
     place: str, come: Callable[[], None], tmp_path: Path
@@ -413,7 +413,7 @@ def test_sigterm_outside_of_a_training_ends_the_job_at_once(
 
 def test_sigterm_that_a_finalizer_loses_ends_the_job_before_it_trains(tmp_path: Path) -> None:
     job = JobFolder(tmp_path / "ml").fill()
-    assert "went on" in stopped_in(job, "prepare", sigterm_in_a_finalizer)
+    assert "went on" in stopped_in(job, "prepare_data", sigterm_in_a_finalizer)
     assert not (job.root / "checkpoints/last.ckpt").exists()
 
 
@@ -427,7 +427,7 @@ def test_sigterm_after_the_last_step_ends_the_job_before_it_evaluates(tmp_path: 
     assert in_child(terminated, job.root / "log.txt") == 1
     assert "told to stop (SIGTERM, or Ctrl-C)" in job.failure
     assert not list(job.output.glob("*_predictions.*"))
-    assert "goes on from" in goes_on(job)
+    assert "Resuming from" in goes_on(job)
 
 
 # --- random numbers
@@ -438,12 +438,12 @@ def test_random_numbers_go_on_where_they_stood() -> None:
     np.random.seed(2)
     random.seed(3)
     np.random.standard_normal(), random.gauss(0, 1)  # each keeps a second number for later
-    states = resume_point.get_random_state()
+    states = random_state.get_random_state()
 
     def drawn() -> list[Any]:
         return [torch.rand(3).tolist(), np.random.standard_normal(3).tolist(), random.gauss(0, 1), random.random()]
 
     first = drawn()
     assert drawn() != first
-    resume_point.set_random_state(states)
+    random_state.set_random_state(states)
     assert drawn() == first

@@ -25,6 +25,7 @@ from fusionzoo.nn.length_groups import CPU_GROUP_OVERHEAD, make_length_groups
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.datamodule import Position, SplitsDataModule
+from fusionzoo.training.distributed.world import World
 from shop import made_split
 
 
@@ -333,7 +334,7 @@ def hidden(module: SplitsDataModule, epoch: int = 0) -> dict[int, list[bool]]:
 def test_a_row_shows_the_same_categories_as_unknown_on_any_number_of_ranks_in_any_batch_and_after_a_resume() -> None:
     data, use = split(400), {"unknown_category_rate": 0.3}
     alone = hidden(SplitsDataModule(data, data, job(**use)))
-    ranks = [SplitsDataModule(data, data, job(**use, batch_size=7), rank, 3) for rank in range(3)]
+    ranks = [SplitsDataModule(data, data, job(**use, batch_size=7), World(rank, 3)) for rank in range(3)]
     assert functools.reduce(lambda a, b: a | b, map(hidden, ranks)) == alone
     resumed = SplitsDataModule(data, data, job(**use))
     resumed._order.start_at(Position(0, 5))
@@ -362,7 +363,7 @@ def test_as_many_categories_as_asked_are_shown_as_unknown_in_each_field_but_no_m
 
 def test_ranks_share_the_rows_of_validation_within_the_budget() -> None:
     data = split(100)
-    ranks = [SplitsDataModule(data, data, job(max_batch_tokens=200), rank, 3) for rank in range(3)]
+    ranks = [SplitsDataModule(data, data, job(max_batch_tokens=200), World(rank, 3)) for rank in range(3)]
     batches = [batch for module in ranks for batch in module.val_dataloader() if batch.labels.min() >= 0]
     assert sorted(itertools.chain(*(batch.row.tolist() for batch in batches))) == list(range(100))
     assert max(batch.tokens.numel() for batch in batches) <= 200
@@ -469,7 +470,7 @@ def test_the_user_is_told_once_of_rows_beyond_the_budget(caplog: pytest.LogCaptu
     sizes = RowSizes.of(data).tokens
     with caplog.at_level(logging.WARNING, "fusionzoo"):
         for rank in range(2):
-            SplitsDataModule(data, data, use, rank, 2)
+            SplitsDataModule(data, data, use, World(rank, 2))
     (said,) = caplog.messages
     assert f"{(sizes > 50).sum()} rows" in said
     assert f"{sizes.max()} tokens" in said

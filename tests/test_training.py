@@ -15,7 +15,7 @@ from torch import nn
 from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.settings import METRICS
 from fusionzoo.training import optimizers, precision
-from fusionzoo.training.checkpointing import best_checkpoints
+from fusionzoo.training.checkpointing import checkpoint_io
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.monitoring.validation_metrics import ValidationMetrics
 from training_helpers import EncoderWithHead, make_job_settings, make_random_split
@@ -127,12 +127,12 @@ def test_precision_is_what_was_asked_for_or_the_next_best_with_a_warning(
 @pytest.mark.parametrize(
     ("capability", "changes", "chosen", "why"),
     [
-        ((9, 0), {}, "bf16-mixed", "NVIDIA X has bf16"),
-        ((8, 0), {"precision": "bf16"}, "bf16-mixed", "it was asked for"),
-        ((7, 5), {}, "32-true", "NVIDIA X has no bf16"),
-        ((7, 5), {"precision": "bf16"}, "32-true", "NVIDIA X has no bf16"),
-        ((7, 5), {"fp16": True}, "16-mixed", "it was asked for"),
-        ((9, 0), {"fp16": False}, "32-true", "it was asked for"),
+        ((9, 0), {}, "bf16-mixed", "NVIDIA X supports bf16"),
+        ((8, 0), {"precision": "bf16"}, "bf16-mixed", "it was requested"),
+        ((7, 5), {}, "32-true", "NVIDIA X does not support bf16"),
+        ((7, 5), {"precision": "bf16"}, "32-true", "NVIDIA X does not support bf16"),
+        ((7, 5), {"fp16": True}, "16-mixed", "it was requested"),
+        ((9, 0), {"fp16": False}, "32-true", "it was requested"),
     ],
 )
 def test_a_gpu_has_bf16_from_ampere_on_whatever_torch_emulates(
@@ -142,28 +142,28 @@ def test_a_gpu_has_bf16_from_ampere_on_whatever_torch_emulates(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA X")
-    choice = precision.decide_precision(make_job_settings(**changes), frozenset())
-    assert (choice.precision, choice.why) == (chosen, why)
-    assert choice.missed == (changes == {"precision": "bf16"} and capability < (8, 0))
+    choice = precision.resolve_precision(make_job_settings(**changes), frozenset())
+    assert (choice.precision, choice.reason) == (chosen, why)
+    assert choice.is_fallback == (changes == {"precision": "bf16"} and capability < (8, 0))
 
 
 @pytest.mark.parametrize(
     ("changes", "flags", "told"),
     [
-        ({}, set(), ("32-true", "auto", "this CPU has no bf16")),
-        ({}, {"amx_bf16"}, ("bf16-mixed", "auto", "this CPU has bf16")),
-        ({"precision": "32"}, {"amx_bf16"}, ("32-true", "32", "it was asked for")),
-        ({"precision": "bf16"}, set(), ("32-true", "bf16", "this CPU has no bf16")),
-        ({"fp16": True}, {"amx_bf16"}, ("bf16-mixed", "fp16", "this CPU has no fp16, but bf16")),
-        ({"fp16": True}, set(), ("32-true", "fp16", "this CPU has no fp16 and no bf16")),
+        ({}, set(), ("32-true", "auto", "this CPU does not support bf16")),
+        ({}, {"amx_bf16"}, ("bf16-mixed", "auto", "this CPU supports bf16")),
+        ({"precision": "32"}, {"amx_bf16"}, ("32-true", "32", "it was requested")),
+        ({"precision": "bf16"}, set(), ("32-true", "bf16", "this CPU does not support bf16")),
+        ({"fp16": True}, {"amx_bf16"}, ("bf16-mixed", "fp16", "this CPU supports bf16, but not fp16")),
+        ({"fp16": True}, set(), ("32-true", "fp16", "this CPU supports neither fp16 nor bf16")),
     ],
 )
 def test_what_was_asked_for_and_why_it_is_this_precision_is_kept_and_logged(
     changes: dict[str, Any], flags: set[str], told: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    found = precision.decide_precision(make_job_settings(**changes), frozenset(flags)).told()
-    assert found == dict(zip(("precision", "precision_asked", "precision_why"), told, strict=True))
+    found = precision.resolve_precision(make_job_settings(**changes), frozenset(flags)).as_metrics()
+    assert found == dict(zip(("precision", "precision_requested", "precision_reason"), told, strict=True))
     with caplog.at_level("INFO", "fusionzoo"):
         precision.choose_precision(make_job_settings(**changes), frozenset(flags))
     assert told[2] in caplog.text
@@ -219,5 +219,5 @@ def test_some_training_categories_are_shown_as_unknown_and_validation_ones_never
 def test_checkpoints_of_an_earlier_run_are_cleared_and_other_files_are_not(tmp_path: Path) -> None:
     for name in ("best.ckpt", "last.ckpt", "mine.txt"):
         (tmp_path / name).write_text("x")
-    assert best_checkpoints.delete_checkpoints(tmp_path) == ["best.ckpt", "last.ckpt"]
+    assert checkpoint_io.delete_checkpoints(tmp_path) == ["best.ckpt", "last.ckpt"]
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

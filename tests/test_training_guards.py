@@ -33,8 +33,9 @@ from fusionzoo.errors import (
 from fusionzoo.nn.schema import Batch, ModelOutput
 from fusionzoo.settings import METRICS
 from fusionzoo.training import optimizers
-from fusionzoo.training.checkpointing import best_checkpoints
+from fusionzoo.training.checkpointing import best_checkpoints, checkpoint_io
 from fusionzoo.training.datamodule import SplitsDataModule
+from fusionzoo.training.distributed.world import World
 from fusionzoo.training.guards import convergence, divergence, memory
 from fusionzoo.training.module import Classifier
 from shop import JobFolder, shop_rows
@@ -78,7 +79,7 @@ def fit(
         enable_model_summary=False,
         callbacks=[
             *divergence.guard_callbacks(settings, splits),
-            *best_checkpoints.checkpoint_callbacks(folder, settings),
+            *best_checkpoints.make_checkpoint_callbacks(folder, settings),
         ],
     )
     module = Classifier(model, settings, optimizers.parameter_groups(model, None, settings, []), list(weights), steps)
@@ -187,7 +188,7 @@ def test_what_has_diverged_is_never_a_checkpoint(tmp_path: Path) -> None:
         fit(change, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt"}
     for path in tmp_path.iterdir():
-        assert all(bool(value.isfinite().all()) for value in best_checkpoints.load_weights(path).values())
+        assert all(bool(value.isfinite().all()) for value in checkpoint_io.load_weights(path).values())
 
 
 def test_a_weight_that_is_no_number_is_named_and_not_saved(tmp_path: Path) -> None:
@@ -271,7 +272,7 @@ def worker(rank: int, store: str, folder: Path, told: Any) -> None:
             bad[2] = torch.nan
         return logits * bad + 0 * model.spare.sum()
 
-    splits = SplitsDataModule(data, data, settings, rank=rank, world_size=2)
+    splits = SplitsDataModule(data, data, settings, world=World(rank, 2))
     model = Scripted(change)
     trainer = Trainer(
         max_epochs=2,
@@ -286,7 +287,7 @@ def worker(rank: int, store: str, folder: Path, told: Any) -> None:
         enable_model_summary=False,
         callbacks=[
             *divergence.guard_callbacks(settings, splits),
-            *best_checkpoints.checkpoint_callbacks(folder, settings),
+            *best_checkpoints.make_checkpoint_callbacks(folder, settings),
         ],
     )
     groups = optimizers.parameter_groups(model, None, settings, [])

@@ -2,42 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import quoted, short
-
-
-def stale_checkpoints(folder: Path, names: Sequence[str]) -> str:
-    return f"Removed {quoted(names)} of an earlier run from {folder}: this training starts from the beginning."
-
-
-def resumed(file: Path, epoch: int, step: int) -> str:
-    return f"The job goes on from {file}: epoch {epoch}, after step {step}."
-
-
-def training_finished(file: Path) -> str:
-    return f"{file} says that this job's training has come to its end; what follows is evaluated and written again."
-
-
-def checkpoint_damaged(file: Path, cause: Exception) -> str:
-    return f"{file} is damaged ({short(cause)}) and is not used."
-
-
-def checkpoint_before_last(file: Path, last: Path, epoch: int, step: int) -> str:
-    return f"{last.name} cannot be used, so the job goes on from the one before it, {file}: epoch {epoch}, step {step}."
-
-
-def no_whole_checkpoint(folder: Path) -> str:
-    return f"No checkpoint in {folder} is whole: this training starts from the beginning."
-
-
-def other_processes(then: int, now: int) -> str:
-    return (
-        f"The checkpoint is of {then} processes and the job now has {now}: rows and order are the same, but dropout "
-        "draws other random numbers than it would have."
-    )
 
 
 class ForeignCheckpointError(ZooError):

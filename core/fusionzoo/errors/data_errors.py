@@ -287,33 +287,6 @@ class EmbeddingsError(ZooError):
         )
 
 
-def no_test_channel(folder: Path) -> str:
-    return f"There is no test channel ({folder}): predict_results.pth will hold the validation split."
-
-
-def tokens_dropped(name: str, share: float) -> str:
-    return f"{name}: {100 * share:.1f} % of the tokens are beyond max_total_chunks and were dropped."
-
-
-def rows_beyond_budget(count: int, longest: int, budget: int) -> str:
-    return (
-        f"{pluralize(count, 'row')} of train {'is' if count == 1 else 'are'} longer than max_batch_tokens = {budget:,} "
-        f"and each a batch of its own, of {longest:,} tokens at most, padding included. If that is too much for the "
-        "memory, lower max_total_chunks."
-    )
-
-
-def ids_doubled(name: str, count: int) -> str:
-    return f"{name}: {pluralize(count, 'row')} whose id stands in another row too."
-
-
-def rows_seen_in_train(name: str, count: int, rows: int) -> str:
-    return (
-        f"{name}: {pluralize(count, 'row')} of {rows} stand in train too, the same in all fields and in the label: "
-        f"the figures of {name} are too good. Remove them from either."
-    )
-
-
 def too_many_categories(column: str, count: int) -> Problem:
     return Problem(
         f"train, column '{column}'",

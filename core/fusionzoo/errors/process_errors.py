@@ -49,13 +49,6 @@ class ProcessesError(ZooError):
         )
 
 
-def rows_per_process(rows: int, processes: int) -> str:
-    return (
-        f"batch_size {rows} is shared by {processes} processes: {rows / processes:.0f} rows each per step. A GPU is "
-        "better used with more: raise batch_size, and lr with it."
-    )
-
-
 def process_gone(names: Sequence[str], sign: str) -> str:
     who = " and ".join(names) if names else "another process of the job"
     seen = f" ({short(sign)})" if sign else ""

@@ -104,13 +104,6 @@ class MetricUndefinedError(ZooError):
         )
 
 
-def compiled_on_cpu() -> str:
-    return (
-        "torch_compile is on, and there is no GPU: on a CPU, MiniLM trained at 0.8 times its speed, after 50 s of "
-        "compiling. Leave it out here unless rows per second say otherwise."
-    )
-
-
 class CompileError(ZooError):
     """The model cannot be compiled for training."""
 
@@ -223,24 +216,6 @@ def memory_limited(limit: int) -> str:
 
 def larger_batch(size: str) -> str:
     return f"The largest batch of the epoch has {size}."
-
-
-PRECISION_ASKED_FOR = "it was asked for"
-
-
-def precision_had(hardware: str, has_bf16: bool) -> str:
-    return f"{hardware} has {'bf16' if has_bf16 else 'no bf16'}"
-
-
-def precision_not_had(hardware: str, asked: str, has_bf16: bool) -> str:
-    lacking = f"{hardware} has no {asked}"
-    if asked == "bf16":
-        return lacking
-    return f"{lacking}, but bf16" if has_bf16 else f"{lacking} and no bf16"
-
-
-def precision_missed(asked: str, why: str, chosen: str) -> str:
-    return f"precision {asked} is not to be had on this machine ({why}): training in {chosen}."
 
 
 def _ids(ids: Sequence[object]) -> str:

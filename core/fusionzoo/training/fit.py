@@ -1,180 +1,141 @@
-"""Training itself: from a model that was built to the best checkpoint."""
+"""Fit one model: from a training run to the best checkpoint."""
 
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.pytorch.strategies import Strategy
 
-from fusionzoo import errors
-from fusionzoo.architecture import Architecture, BuiltModel
 from fusionzoo.hyperparameters import consistency
-from fusionzoo.sagemaker.paths import Paths
-from fusionzoo.settings import JobSettings
-from fusionzoo.training import lightning_compat, losses, optimizers, precision, torch_compile
-from fusionzoo.training.checkpointing import best_checkpoints, greedy_soup
-from fusionzoo.training.checkpointing.resume_point import LastCheckpoint, RestoreRandomState, ResumePoint
+from fusionzoo.training import lightning_compat, losses, optimizers, torch_compile
+from fusionzoo.training.checkpointing import best_checkpoints, checkpoint_io, greedy_soup
+from fusionzoo.training.checkpointing.last_checkpoint import LastCheckpoint
 from fusionzoo.training.datamodule import SplitsDataModule
-from fusionzoo.training.distributed import collectives, fsdp_support, process_group
-from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
+from fusionzoo.training.distributed import collectives
 from fusionzoo.training.frozen import features
 from fusionzoo.training.frozen.features import SplitFeatures
-from fusionzoo.training.guards import divergence, memory
+from fusionzoo.training.guards import memory
 from fusionzoo.training.module import Classifier
-from fusionzoo.training.monitoring import log_lines, progress_bar, tensorboard_scalars
-from fusionzoo.training.monitoring.phases import Phases
-from fusionzoo.training.monitoring.throughput import Throughput
-from fusionzoo.training.prepare_data import TrainingData, make_cache
+from fusionzoo.training.monitoring import log_lines
+from fusionzoo.training.monitoring.progress_bar import ProgressBar, can_show_progress_bar
+from fusionzoo.training.precision import Precision, choose_precision, resolve_precision
+from fusionzoo.training.prepare_data import make_cache
+from fusionzoo.training.trainer import choose_strategy, ignore_expected_warnings, make_callbacks, make_trainer
+from fusionzoo.training.training_run import TrainingRun
 
 log = logging.getLogger(__name__)
 
 
-def fit(
-    paths: Paths,
-    architecture: Architecture,
-    built: BuiltModel,
-    data: TrainingData,
-    last: LastCheckpoint,
-    world: World = SINGLE_PROCESS,
-    earlier: ResumePoint | None = None,
-    throughput: Throughput | None = None,
-) -> dict[str, Any]:
-    """Train to the best checkpoint in `paths.checkpoints`, from `earlier` on; returns how it went, for metrics.json.
+def fit(run: TrainingRun) -> dict[str, Any]:
+    """Train, and leave the best checkpoint in `run.paths.checkpoints`; return the training summary for metrics.json.
 
-    What it costs in this run stands in `throughput` afterwards.
+    Afterwards, `run.throughput` holds what this run has trained, and in how much time.
     """
-    job, train_split, chosen = architecture.job, data.splits["train"], precision.choose_precision(architecture.job)
-    text, labels = data.preprocessor.text, data.preprocessor.labels
-    encoded = encode_frozen_text(paths, architecture, built, data, chosen)
-    empty_text = None if text is None else text.chunker.empty_text
-    splits = SplitsDataModule(train_split, data.splits["val"], job, world.rank, world.size, encoded, empty_text)
-    batches = splits.steps
-    steps = optimizers.steps_per_epoch(batches, job) * job.max_epochs
-    consistency.check_warmup(job, steps)
-    weights = losses.class_weights(job, train_split, labels)
-    pretrained = built.text_encoder if architecture.encoder_is_pretrained else None
-    own = architecture.model.parameter_groups(built.model, architecture.hyperparameters.model)
-    groups = optimizers.parameter_groups(built.model, pretrained, job, own)
-    kind, strategy = choose_strategy(job, world)
-    module = kind(built.model, job, groups, weights, steps, last.local_requests)
-    if earlier is None:
-        delete_stale_checkpoints(paths)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and device lists
-    throughput = throughput or Throughput(Phases())
-    shown = progress_bar.ProgressBar(throughput) if world.is_first and progress_bar.can_show_progress_bar() else None
-    trainer = Trainer(
-        default_root_dir=paths.output_data,
-        accelerator="auto",
-        devices=world.local_size,
-        num_nodes=world.hosts,
-        strategy=strategy,
-        precision=chosen,
-        max_epochs=job.max_epochs,
-        accumulate_grad_batches=job.accumulate_grad_batches,
-        gradient_clip_val=job.gradient_clip_val or None,
-        val_check_interval=max(1, round(batches * job.val_check_interval)),
-        log_every_n_steps=max(1, min(50, batches // 20)),
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        logger=TensorBoardLogger(paths.output_data, name="tensorboard", version=""),
-        plugins=[best_checkpoints.AtomicCheckpoints()],
-        profiler=throughput.wait,
-        callbacks=[
-            RestoreRandomState(),
-            *lightning_compat.compat_callbacks(),
-            *divergence.guard_callbacks(job, splits),
-            *best_checkpoints.checkpoint_callbacks(paths.checkpoints, job),
-            *greedy_soup.soup_callbacks(paths.checkpoints, job),
-            throughput,
-            tensorboard_scalars.TensorBoardScalars(throughput),
-            log_lines.ValidationLogger(throughput),
-            shown or log_lines.IntervalLogger(throughput),
-            *architecture.model.callbacks(architecture.hyperparameters.model),
-            last,
-        ],
-    )
-    log_lines.log_training_start(job, built.model, train_split, labels.classes, batches, chosen, world.size)
-    module.train()  # Lightning keeps the mode it finds, and a pretrained encoder comes in evaluation mode
-    replaced, running = (built.text_encoder, None) if encoded else (None, built.text_encoder)
-    with ExitStack() as stack:
-        stack.enter_context(features.replaced_encoder(replaced))
-        stack.enter_context(torch_compile.compiled(built.model, running, job))
-        stack.enter_context(last.termination.defer_stop())
-        stack.enter_context(ignore_expected_warnings())
-        stack.enter_context(memory.explain_training_memory(trainer, job, splits))
-        stack.enter_context(throughput.watching(running, torch_compile.is_one_graph(built.model, running, job)))
-        if shown is not None:
-            stack.enter_context(shown.shown())
-        trainer.fit(module, datamodule=splits, ckpt_path=None if earlier is None else earlier.file)
-    if trainer.interrupted:  # before 2.3, Lightning takes an interrupt for an end
-        raise KeyboardInterrupt
+    job, train, labels = run.job, run.data.splits["train"], run.data.preprocessor.labels
+    precision = choose_precision(job)
+    frozen_features = encode_frozen_text(run, precision)
+    splits = make_data_module(run, frozen_features)
+    consistency.check_warmup(job, count_steps(run, splits))
+    class_weights = losses.compute_class_weights(job, train, labels)
+    module, strategy = make_module(run, splits, class_weights)
+    if run.resume_point is None and collectives.is_first_process():
+        delete_stale_checkpoints(run.paths.checkpoints)
+    last_checkpoint = LastCheckpoint(run.paths.checkpoints, job, run.job_fingerprint, run.termination)
+    progress_bar = ProgressBar(run.throughput) if run.world.is_first and can_show_progress_bar() else None
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # without its tips and lists of devices
+    callbacks = make_callbacks(run, splits, last_checkpoint, progress_bar)
+    trainer = make_trainer(run, splits.steps, precision, strategy, callbacks)
+    log_lines.log_training_start(job, run.built.model, train, labels.classes, splits.steps, precision, run.world.size)
+    module.train()  # Lightning keeps the mode of a module, and a pretrained encoder comes in evaluation mode
+    with fit_contexts(run, trainer, splits, progress_bar):
+        trainer.fit(module, datamodule=splits, ckpt_path=run.resume_point.file if run.resume_point else None)
+    lightning_compat.raise_if_interrupted(trainer)
     summary = {
-        **precision.decide_precision(job).told(),
+        **resolve_precision(job).as_metrics(),
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
-        "class_weights": weights,
+        "class_weights": class_weights,
         "best": best_checkpoints.describe_best(trainer),
-        "top_checkpoints": greedy_soup.top_checkpoint_files(trainer),
+        "top_checkpoints": greedy_soup.list_top_checkpoints(trainer),
     }
-    last.finish(trainer, summary)
+    last_checkpoint.save_finished(trainer, summary)
     return summary
 
 
-@contextmanager
-def ignore_expected_warnings() -> Iterator[None]:
-    """Without warnings of libraries about what is meant to be so."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # each process computes the figures of all of them
-        warnings.filterwarnings("ignore", ".*resuming from a checkpoint that ended before.*")  # the data go on, too
-        warnings.filterwarnings("ignore", ".*LeafSpec.*")  # within Lightning
-        warnings.filterwarnings("ignore", ".*module.s. in eval mode at the start of training.*")  # a frozen encoder
-        yield
-
-
-def delete_stale_checkpoints(paths: Paths) -> None:
-    """Remove checkpoints that a training from the beginning cannot use."""
-    if not collectives.is_first_process():
-        return
-    if stale := [
-        *best_checkpoints.delete_checkpoints(paths.checkpoints),
-        *greedy_soup.delete_top_checkpoints(paths.checkpoints),
-    ]:
-        log.warning(errors.stale_checkpoints(paths.checkpoints, stale))
-
-
-def choose_strategy(job: JobSettings, world: World) -> tuple[type[Classifier], str | Strategy]:
-    """What trains, and how Lightning shares its work among processes."""
-    if world.size == 1:
-        return Classifier, "auto"
-    if fsdp_support.uses_fsdp(job, world):
-        from fusionzoo.training.distributed.fsdp import (
-            ShardedClassifier,
-            ShardedStrategy,
-        )  # wants newer libraries than core
-
-        return ShardedClassifier, ShardedStrategy(world)
-    # An architecture may leave parameters out of a step, such as an idle expert's.
-    return Classifier, DDPStrategy(find_unused_parameters=True, timeout=process_group.COLLECTIVE_TIMEOUT)
-
-
-def encode_frozen_text(
-    paths: Paths, architecture: Architecture, built: BuiltModel, data: TrainingData, chosen: precision.Precision
-) -> dict[str, SplitFeatures]:
-    """Where the text encoder is frozen, the features of train and val, from the cache or made now; otherwise none."""
-    job, splits = architecture.job, {name: data.splits[name] for name in ("train", "val")}
-    if built.text_encoder is None or not job.encode_once or not features.is_frozen(built.text_encoder):
+def encode_frozen_text(run: TrainingRun, precision: Precision) -> dict[str, SplitFeatures]:
+    """Return the features of train and val, computed or from the cache, if the text encoder is frozen; else none."""
+    job, encoder = run.job, run.built.text_encoder
+    if encoder is None or not job.encode_once or not features.is_frozen(encoder):
         return {}
     if job.modality_dropout:
-        return {}  # a text that is hidden has other features than the row's own
+        return {}  # the features of a dropped text are not those of the row's own text
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run = features.EncoderRun(built.model, built.text_encoder, chosen, device, job.batch_size, job.max_batch_tokens)
-    return features.prepare_features(run, splits, make_cache(paths, job), architecture.encoder_identity(data.spec))
+    encoder_run = features.EncoderRun(run.built.model, encoder, precision, device, job.batch_size, job.max_batch_tokens)
+    splits = {name: run.data.splits[name] for name in ("train", "val")}
+    identity = run.architecture.encoder_identity(run.data.spec)
+    return features.prepare_features(encoder_run, splits, make_cache(run.paths, job), identity)
+
+
+def make_data_module(run: TrainingRun, frozen_features: Mapping[str, SplitFeatures]) -> SplitsDataModule:
+    """Return the data module that feeds this process's share of train and val."""
+    splits, text = run.data.splits, run.data.preprocessor.text
+    return SplitsDataModule(
+        splits["train"],
+        splits["val"],
+        run.job,
+        world=run.world,
+        features=frozen_features,
+        empty_text=None if text is None else text.chunker.empty_text,
+    )
+
+
+def count_steps(run: TrainingRun, splits: SplitsDataModule) -> int:
+    """Return the number of optimizer steps of the whole training."""
+    return optimizers.steps_per_epoch(splits.steps, run.job) * run.job.max_epochs
+
+
+def make_module(
+    run: TrainingRun, splits: SplitsDataModule, class_weights: Sequence[float]
+) -> tuple[Classifier, str | Strategy]:
+    """Return the LightningModule around the model, and the strategy that trains it."""
+    plugin_groups = run.architecture.model.parameter_groups(run.built.model, run.architecture.hyperparameters.model)
+    groups = optimizers.parameter_groups(run.built.model, run.pretrained_encoder, run.job, plugin_groups)
+    module_class, strategy = choose_strategy(run.job, run.world)
+    return module_class(run.built.model, run.job, groups, class_weights, count_steps(run, splits)), strategy
+
+
+def delete_stale_checkpoints(folder: Path) -> None:
+    """Delete the checkpoints of an earlier run, which a training from the beginning cannot use, with a warning."""
+    names = [*checkpoint_io.delete_checkpoints(folder), *greedy_soup.delete_top_checkpoints(folder)]
+    if names:
+        log.warning(
+            "Deleted the checkpoints %s of an earlier run from %s. Training starts from the beginning.",
+            *(", ".join(names), folder),
+        )
+
+
+@contextmanager
+def fit_contexts(
+    run: TrainingRun, trainer: Trainer, splits: SplitsDataModule, progress_bar: ProgressBar | None
+) -> Iterator[None]:
+    """Enter what holds only while the trainer fits: compiled code, signal and error handling, the progress bar."""
+    job, model, encoder = run.job, run.built.model, run.built.text_encoder
+    has_features = bool(splits.features)  # then the text encoder does not run
+    running_encoder = None if has_features else encoder
+    with ExitStack() as stack:
+        stack.enter_context(features.replaced_encoder(encoder if has_features else None))
+        stack.enter_context(torch_compile.compile_for_training(model, running_encoder, job))
+        stack.enter_context(run.termination.defer_stop())
+        stack.enter_context(ignore_expected_warnings())
+        stack.enter_context(memory.explain_training_memory(trainer, job, splits))
+        is_one_graph = torch_compile.is_one_graph(model, running_encoder, job)
+        stack.enter_context(run.throughput.watching(running_encoder, is_one_graph))
+        if progress_bar is not None:
+            stack.enter_context(progress_bar.shown())
+        yield

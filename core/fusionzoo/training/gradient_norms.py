@@ -1,4 +1,4 @@
-"""How long gradients and weights are, whole or in parts."""
+"""Norms of gradients and weights, also of those that FSDP shards over processes."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from torch import distributed as dist
 
 
 def local_shard(tensor: Tensor) -> Tensor:
-    """What this process has of a parameter or its gradient: all of it, but under FSDP."""
-    part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-    return part
+    """Return this process's shard of a parameter or gradient; the tensor itself if it is not sharded."""
+    shard: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return shard
 
 
 def compute_norms(tensors: Iterable[Tensor]) -> Tensor:
-    """The Euclidean norm of each tensor [tensors] float32; not finite where one of its numbers is not.
+    """Return the Euclidean norm of each tensor, [tensors] float32; not finite if one of its values is not.
 
-    Of tensors in parts, that of the whole: then every process must ask.
+    The norm of a sharded tensor covers all shards. Then every process must call this function.
     """
-    whole = list(tensors)
-    if not whole:
+    tensors = list(tensors)
+    if not tensors:
         return torch.zeros(0)
-    parts = [local_shard(tensor) for tensor in whole]
-    found = torch.stack([norm.float() for norm in torch._foreach_norm(parts)])
-    if any(part is not tensor for part, tensor in zip(parts, whole, strict=True)):
-        found = found.square()
-        dist.all_reduce(found)
-        found = found.sqrt()
-    return found
+    shards = [local_shard(tensor) for tensor in tensors]
+    norms = torch.stack([norm.float() for norm in torch._foreach_norm(shards)])
+    if any(shard is not tensor for shard, tensor in zip(shards, tensors, strict=True)):
+        squares = norms.square()
+        dist.all_reduce(squares)
+        norms = squares.sqrt()
+    return norms

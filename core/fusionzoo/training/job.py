@@ -1,4 +1,4 @@
-"""A training job from its folders to its artifacts. This page is the table of contents: read it first."""
+"""A training job, from its input folders to its artifacts. `train` is the table of contents: read it first."""
 
 from __future__ import annotations
 
@@ -14,17 +14,25 @@ import torch
 from torch import nn
 
 from fusionzoo import errors
-from fusionzoo.architecture import Architecture
+from fusionzoo.architecture import Architecture, BuiltModel
 from fusionzoo.artifacts import model_folder, onnx_export, prediction_files
 from fusionzoo.artifacts.file_names import ONNX_FILE, PREDICT_RESULTS_FILE
 from fusionzoo.artifacts.predictions import Predictions
 from fusionzoo.atomic_files import check_writable, staged_folder, translate_write_errors
+from fusionzoo.errors.wording import pluralize
 from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import precision, torch_compile
-from fusionzoo.training.checkpointing import best_checkpoints, fingerprint, greedy_soup, resume_point
-from fusionzoo.training.checkpointing.resume_point import LastCheckpoint, ResumePoint
+from fusionzoo.training import torch_compile
+from fusionzoo.training.checkpointing import best_checkpoints, greedy_soup
+from fusionzoo.training.checkpointing.fingerprint import (
+    compare_fingerprints,
+    fingerprint_code,
+    fingerprint_data,
+    fingerprint_settings,
+)
+from fusionzoo.training.checkpointing.random_state import seed_everything
+from fusionzoo.training.checkpointing.resume_point import ResumePoint, check_same_fingerprint, find_resume_point
 from fusionzoo.training.distributed import collectives, fsdp_support, split_scoring
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.fit import fit
@@ -33,8 +41,10 @@ from fusionzoo.training.guards import convergence, memory
 from fusionzoo.training.monitoring import log_lines, resource_usage
 from fusionzoo.training.monitoring.phases import BUILD, EVALUATE, PREPARE, Phases
 from fusionzoo.training.monitoring.throughput import Throughput
+from fusionzoo.training.precision import resolve_precision
 from fusionzoo.training.prepare_data import TrainingData, prepare_data
 from fusionzoo.training.termination import Termination
+from fusionzoo.training.training_run import TrainingRun
 
 log = logging.getLogger(__name__)
 
@@ -45,179 +55,224 @@ MIN_ROWS_PER_GPU = 8  # per step and GPU
 def train(
     paths: Paths, architecture: Architecture, world: World = SINGLE_PROCESS, termination: Termination | None = None
 ) -> Report | None:
-    """Train the architecture, whose settings are resolved, in the folders `paths`, as one process of the job.
-
-    `termination` may request a stop.
+    """Run a job with these folders and resolved settings, as one process of it; `termination` may request a stop.
 
     Returns:
-        The evaluation of the best checkpoint; None but in the first process, which writes it.
+        The evaluation of the best checkpoint in the first process, which writes the artifacts; None in the others.
 
     Raises:
-        errors.ZooError: something a user can mend; nothing half-written is left.
+        errors.ZooError: something that a user can fix; no partial artifacts are left.
     """
-    phases = Phases()
+    phases, termination = Phases(), termination or Termination()
     phases.begin(PREPARE)
-    for told in architecture.hyperparameters.warnings:
-        log.warning(told)
-    job = architecture.job
-    torch_compile.check_torch_compile(job)
-    fsdp_support.check_fsdp(job)
-    check_processes(paths, job, world)
-    whose = fingerprint.fingerprint_settings(architecture, precision.decide_precision(job).precision)
-    earlier = collectives.broadcast_from_first(lambda: find_earlier_run(paths, whose))
+    check_before_reading_data(paths, architecture, world)
+    settings_fingerprint = fingerprint_settings(architecture, resolve_precision(architecture.job).precision)
+    resume_point = collectives.broadcast_from_first(lambda: find_own_resume_point(paths, settings_fingerprint))
     data = prepare_data(paths, architecture, world)
+
     phases.begin(BUILD)
-    resume_point.seed_everything(job.seed)
-    built = architecture.build(data.spec, pretrained=True)
-    encoder = built.text_encoder if architecture.encoder_is_pretrained else None
-    if warning := convergence.check_learning_rate(job, tuned=encoder is not None and not features.is_frozen(encoder)):
-        log.warning(warning)
-    whose |= {**fingerprint.fingerprint_data(data.contents, data.splits), **fingerprint.fingerprint_code(built.model)}
-    check_same_job(whose, world)
-    resume_point.check_same_fingerprint(earlier, whose)
-    if world.is_first and earlier is None:
-        check_export(paths, built.model, data)
-    torch.manual_seed(job.seed + world.rank)  # dropout differs between processes, weights do not
+    built = build_model(architecture, data)
+    data_fingerprint = fingerprint_data(data.contents, data.splits)
+    job_fingerprint = settings_fingerprint | data_fingerprint | fingerprint_code(built.model)
+    check_same_in_all_processes(job_fingerprint, world)
+    check_same_fingerprint(resume_point, job_fingerprint)
     throughput = Throughput(phases)
-    if earlier is None or earlier.finished is None:
-        last = LastCheckpoint(paths.checkpoints, job, whose, termination)
-        summary = fit(paths, architecture, built, data, last, world, earlier, throughput)
-    else:
-        log.warning(errors.training_finished(earlier.file))
-        summary = dict(earlier.finished)
+    run = TrainingRun(paths, architecture, built, data, world, resume_point, job_fingerprint, termination, throughput)
+    if world.is_first and resume_point is None:
+        check_export(run)
+    summary = fit_unless_finished(run)
+
     phases.begin(EVALUATE)
-    if fsdp_support.uses_fsdp(job, world):
-        built = architecture.build(data.spec)  # whole again
-    summary = choose_weights(paths, job, built.model, data, summary)
-    scored = [name for name in data.splits if name != "train"]  # every process in the same order
-    with memory.explain_scoring_memory(
-        [data.splits[name] for name in scored], job, next(built.model.parameters()).device
-    ):
-        scores = {name: split_scoring.score_split(built.model, data.splits[name], job, world) for name in scored}
+    model, summary = load_final_model(run, summary)
+    probabilities = score_splits(run, model)
     usages = collectives.all_gather(resource_usage.measure_usage(throughput.read()))
     if not world.is_first:
         return None
     report = write_artifacts(
-        paths, architecture, built.model, data, scores, summary, resource_usage.merge_usage(usages, phases.seconds)
+        run, model, probabilities, {"training": summary, "run": resource_usage.merge_usage(usages, phases.seconds)}
     )
     log_summary(summary, resource_usage.merge_usage(usages, phases.seconds))
     return report
 
 
-def check_processes(paths: Paths, job: JobSettings, world: World) -> None:
-    """Find out before any data is read whether the job's folders can be written, and its processes have work.
+def check_before_reading_data(paths: Paths, architecture: Architecture, world: World) -> None:
+    """Check what can be checked without the data, and log the warnings about the settings.
 
     Raises:
-        errors.OutputError: a folder cannot be written.
-        errors.ProcessesError: a step has fewer rows than processes, or hosts see parts of a channel only.
+        errors.OutputError: a folder is not writable.
+        errors.ProcessesError: the processes cannot share the work.
+        errors.SettingError: this machine or the installed libraries do not support a setting.
     """
+    for warning in architecture.hyperparameters.warnings:
+        log.warning(warning)
+    torch_compile.check_torch_compile(architecture.job)
+    fsdp_support.check_fsdp(architecture.job)
     if world.is_first:
         for folder in (paths.model, paths.output_data, paths.checkpoints):
             check_writable(folder)
+    check_processes(paths, architecture.job, world)
+
+
+def check_processes(paths: Paths, job: JobSettings, world: World) -> None:
+    """Check that every process of the job has rows in each step, and that all hosts see the same data.
+
+    Raises:
+        errors.ProcessesError: a step has fewer rows than processes, or a channel is sharded over the hosts.
+    """
     if world.size > 1 and job.max_batch_tokens is None:
         if job.batch_size < world.size:
             raise errors.ProcessesError.too_few_rows(job.batch_size, world.size)
         if torch.cuda.is_available() and job.batch_size < MIN_ROWS_PER_GPU * world.size:
-            log.warning(errors.rows_per_process(job.batch_size, world.size))
+            log.warning(
+                "%d processes share a batch_size of %d, about %.0f rows per process and step, which does not use the "
+                "GPUs well. Increase batch_size, and lr with it.",
+                *(world.size, job.batch_size, job.batch_size / world.size),
+            )
     for name, channel in (paths.read_channel_configs() or {}).items():
-        sharded = isinstance(channel, dict) and channel.get("S3DistributionType") == "ShardedByS3Key"
-        if sharded and world.hosts > 1 and name in CHANNELS:
+        is_sharded = isinstance(channel, dict) and channel.get("S3DistributionType") == "ShardedByS3Key"
+        if is_sharded and world.hosts > 1 and name in CHANNELS:
             raise errors.ProcessesError.sharded(name, world.hosts)
 
 
-def find_earlier_run(paths: Paths, whose: Mapping[str, str]) -> ResumePoint | None:
-    """The checkpoint that the job goes on from, if there is one; it must be this job's."""
-    earlier = resume_point.find_resume_point(paths.checkpoints)
-    resume_point.check_same_fingerprint(earlier, whose)
-    if earlier is not None and earlier.finished is None:
-        log.warning(errors.resumed(earlier.file, earlier.epoch + 1, earlier.step))
-    return earlier
+def find_own_resume_point(paths: Paths, settings_fingerprint: Mapping[str, str]) -> ResumePoint | None:
+    """Return the checkpoint to resume from, or None; log where the job resumes.
+
+    Raises:
+        errors.AnotherJobError: the checkpoint was written with other settings or versions.
+    """
+    resume_point = find_resume_point(paths.checkpoints)
+    check_same_fingerprint(resume_point, settings_fingerprint)
+    if resume_point is not None and resume_point.training_summary is None:
+        log.warning(
+            "Resuming from %s: epoch %d, after step %d.",
+            *(resume_point.file, resume_point.epoch + 1, resume_point.step),
+        )
+    return resume_point
 
 
-def check_same_job(whose: Mapping[str, str], world: World) -> None:
-    """Raises errors.ProcessesError where this process has other settings, code or data than the first one."""
-    first = collectives.broadcast_from_first(lambda: whose)
-    if differing := fingerprint.fingerprint_differences(first, whose):
-        raise errors.ProcessesError.other_data(differing, world.rank)
+def build_model(architecture: Architecture, data: TrainingData) -> BuiltModel:
+    """Build the model, with pretrained weights if the encoder has them; warn of an unusual learning rate for them."""
+    job = architecture.job
+    seed_everything(job.seed)
+    built = architecture.build(data.spec, pretrained=True)
+    encoder = built.text_encoder if architecture.encoder_is_pretrained else None
+    is_tuned = encoder is not None and not features.is_frozen(encoder)
+    if warning := convergence.check_learning_rate(job, tuned=is_tuned):
+        log.warning(warning)
+    return built
 
 
-def choose_weights(
-    paths: Paths, job: JobSettings, model: nn.Module, data: TrainingData, summary: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Put the best weights into the model, in every process; returns the summary with what they are made of."""
+def check_same_in_all_processes(job_fingerprint: Mapping[str, str], world: World) -> None:
+    """Check that this process has the same settings, code and data as the first process.
+
+    Raises:
+        errors.ProcessesError: names the differences.
+    """
+    first_fingerprint = collectives.broadcast_from_first(lambda: job_fingerprint)
+    if differences := compare_fingerprints(first_fingerprint, job_fingerprint):
+        raise errors.ProcessesError.other_data(differences, world.rank)
+
+
+def check_export(run: TrainingRun) -> None:
+    """Export the untrained model to ONNX once, so that a model that cannot be exported fails before it is trained."""
+    folder = run.paths.model
+    with (
+        translate_write_errors(folder),
+        tempfile.TemporaryDirectory(dir=folder, prefix=".export-check-") as temporary,
+    ):
+        onnx_export.export_onnx(run.built.model, run.data.splits["val"], Path(temporary) / ONNX_FILE)
+
+
+def fit_unless_finished(run: TrainingRun) -> dict[str, Any]:
+    """Train the model and return the training summary, or return the one of a training that has already finished."""
+    torch.manual_seed(run.job.seed + run.world.rank)  # processes must differ in dropout, but not in initial weights
+    if run.resume_point is None or run.resume_point.training_summary is None:
+        return fit(run)
+    log.warning(
+        "According to %s, training has already finished. The model is evaluated and written again.",
+        run.resume_point.file,
+    )
+    return dict(run.resume_point.training_summary)
+
+
+def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the model with its final weights, in every process, and the summary with the averaged checkpoints."""
+    is_sharded = fsdp_support.uses_fsdp(run.job, run.world)
+    model = run.architecture.build(run.data.spec).model if is_sharded else run.built.model
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
-    best_checkpoints.load_best(paths.checkpoints, model)
-    top, weights = summary["top_checkpoints"], summary["class_weights"]
-    if not top:
-        return dict(summary)
-    val = data.splits["val"]
+    folder = run.paths.checkpoints
+    best_checkpoints.load_best(folder, model)
+    candidates, class_weights = summary["top_checkpoints"], summary["class_weights"]
+    if not candidates:
+        return model, dict(summary)
     soup = collectives.broadcast_from_first(
-        lambda: greedy_soup.cook_greedy_soup(paths.checkpoints, model, val, job, top, weights)
+        lambda: greedy_soup.cook_greedy_soup(folder, model, run.data.splits["val"], run.job, candidates, class_weights)
     )
     collectives.broadcast_weights(model)
-    return {**summary, "averaging": soup}
+    return model, {**summary, "averaging": soup}
 
 
-def check_export(paths: Paths, model: nn.Module, data: TrainingData) -> None:
-    """Export the untrained model once, so that one which cannot be shipped fails before it costs anything."""
-    with (
-        translate_write_errors(paths.model),
-        tempfile.TemporaryDirectory(dir=paths.model, prefix=".rehearsal-") as folder,
-    ):
-        onnx_export.export_onnx(model, data.splits["val"], Path(folder) / ONNX_FILE)
+def score_splits(run: TrainingRun, model: nn.Module) -> dict[str, np.ndarray]:
+    """Return the probabilities [rows, classes] of every split except train."""
+    splits = {name: split for name, split in run.data.splits.items() if name != "train"}  # same order in all processes
+    device = next(model.parameters()).device
+    with memory.explain_scoring_memory(list(splits.values()), run.job, device):
+        return {name: split_scoring.score_split(model, split, run.job, run.world) for name, split in splits.items()}
 
 
 def write_artifacts(
-    paths: Paths,
-    architecture: Architecture,
+    run: TrainingRun,
     model: nn.Module,
-    data: TrainingData,
-    scores: Mapping[str, np.ndarray],
-    summary: Mapping[str, Any],
-    run: Mapping[str, Any],
+    probabilities: Mapping[str, np.ndarray],
+    metrics_sections: Mapping[str, Mapping[str, Any]],
 ) -> Report:
-    """Evaluate, and leave the contract's artifacts, each proven by reading it back.
+    """Evaluate the model and write the artifacts of the contract; the model folder is verified by reading it back.
 
-    `summary` is how the training went, `run` what this run of the job has taken up to now.
+    Args:
+        probabilities: [rows, classes] by split.
+        metrics_sections: what metrics.json holds besides the evaluation, by the name of the section.
     """
+    data, paths, settings = run.data, run.paths, run.architecture.data_settings
     classes = data.preprocessor.labels.classes
-    truth = {name: labels for name in scores if (labels := data.splits[name].labels) is not None}
-    report = evaluate({name: ScoredSplit(truth[name], values) for name, values in scores.items()}, classes)
-    settings = architecture.data_settings
-    shipped = "test" if "test" in scores else "val"
+    labels = {name: known for name in probabilities if (known := data.splits[name].labels) is not None}
+    report = evaluate({name: ScoredSplit(labels[name], values) for name, values in probabilities.items()}, classes)
     predictions = {
-        name: Predictions(settings.id_name, settings.label_name, classes, data.splits[name].ids, truth[name], values)
-        for name, values in scores.items()
+        name: Predictions(settings.id_name, settings.label_name, classes, data.splits[name].ids, labels[name], values)
+        for name, values in probabilities.items()
     }
+    formats = {name: data.channels[name].format for name in probabilities}
+    files = {name: f"{name}_predictions.{format}" for name, format in formats.items()}
+    shipped_split = "test" if "test" in probabilities else "val"
     with staged_folder(paths.output_data) as folder:
-        for name, of_split in predictions.items():
-            format = data.channels[name].format
-            prediction_files.write_predictions(folder / f"{name}_predictions.{format}", format, of_split)
-        prediction_files.write_predict_results(folder / PREDICT_RESULTS_FILE, predictions[shipped], shipped)
-        report.write(folder, {"training": dict(summary), "run": dict(run)})
+        for name, split_predictions in predictions.items():
+            prediction_files.write_predictions(folder / files[name], formats[name], split_predictions)
+        prediction_files.write_predict_results(folder / PREDICT_RESULTS_FILE, predictions[shipped_split], shipped_split)
+        report.write(folder, {name: dict(section) for name, section in metrics_sections.items()})
         model_folder.write_model_folder(
-            paths.model, architecture, data.preprocessor, model, data.splits["val"], scores["val"]
+            paths.model, run.architecture, data.preprocessor, model, data.splits["val"], probabilities["val"]
         )
-    remove_stale_predictions(paths.output_data, {f"{name}_predictions.{data.channels[name].format}" for name in scores})
+    delete_stale_predictions(paths.output_data, files.values())
     for path in sorted([*paths.model.iterdir(), *paths.output_data.iterdir()]):
         log.info("Wrote %s%s", path, os.sep if path.is_dir() else "")
-    for name in scores:
+    for name in probabilities:
         log_lines.log_metrics({f"{name}_{key}": v for key, v in report.metrics(name).items() if v is not None})
     return report
 
 
-def log_summary(summary: Mapping[str, Any], run: Mapping[str, Any]) -> None:
-    """Log how the training went, and what the run of the job took."""
-    log.info(
-        "%d epochs, %d steps; the best validation: %s",
-        *(summary["epochs"], summary["steps"], log_lines.format_best(summary["best"])),
-    )
-    for line in resource_usage.format_usage(run):
-        log.info(line)
-
-
-def remove_stale_predictions(folder: Path, written: Collection[str]) -> None:
-    """Remove prediction files of an earlier run, in another format or of a split that this job does not have."""
+def delete_stale_predictions(folder: Path, current_files: Collection[str]) -> None:
+    """Delete the prediction files of an earlier run that are in another format or of a split that the job lacks."""
     for path in folder.glob("*_predictions.*"):
-        if path.name not in written:
+        if path.name not in current_files:
             path.unlink()
+
+
+def log_summary(summary: Mapping[str, Any], usage: Mapping[str, Any]) -> None:
+    """Log how the training went, and the time and memory that the run used."""
+    log.info(
+        "%s, %s; best validation: %s",
+        pluralize(summary["epochs"], "epoch"),
+        pluralize(summary["steps"], "step"),
+        log_lines.format_best(summary["best"]),
+    )
+    for line in resource_usage.format_usage(usage):
+        log.info(line)

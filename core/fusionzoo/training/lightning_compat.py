@@ -1,4 +1,7 @@
-"""What Lightning before 2.5 needs so that a training goes on within an epoch, as later ones do by themselves."""
+"""Everything that depends on Lightning's internals: loop counters, progress objects and differences between versions.
+
+No other module reads or writes them.
+"""
 
 from __future__ import annotations
 
@@ -13,36 +16,69 @@ from packaging.version import Version
 RESUMES_WITHIN_EPOCH_SINCE = "2.5"
 
 
-def compat_callbacks(lightning_version: str = lightning.__version__) -> list[Callback]:
-    """What to add to a trainer of this Lightning; nothing where it needs no help."""
+def total_batches(trainer: Trainer) -> int:
+    """Return the number of batches of all epochs, on each process."""
+    return int((trainer.max_epochs or 0) * trainer.num_training_batches)
+
+
+def batches_done(trainer: Trainer) -> int:
+    """Return the number of batches trained so far, including those of the runs that this one resumed from."""
+    return int(trainer.current_epoch * trainer.num_training_batches + trainer.fit_loop.epoch_loop.batch_idx + 1)
+
+
+def is_last_batch(trainer: Trainer) -> bool:
+    """Return whether the current training batch is the last one of its epoch."""
+    return trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+
+
+def is_mid_accumulation(trainer: Trainer) -> bool:
+    """Return whether the current optimizer step accumulates more batches after the current one."""
+    batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+    return batches % trainer.accumulate_grad_batches != 0 and not is_last_batch(trainer)
+
+
+def is_validation_due(trainer: Trainer, batch_idx: int) -> bool:
+    """Return whether a validation follows this training batch of the epoch."""
+    return (batch_idx + 1) % int(trainer.val_check_batch) == 0  # type: ignore[arg-type]
+
+
+def raise_if_interrupted(trainer: Trainer) -> None:
+    """Raise KeyboardInterrupt if an interrupt ended the fit: Lightning before 2.3 returns as if training had ended."""
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def make_compat_callbacks(lightning_version: str = lightning.__version__) -> list[Callback]:
+    """Return the callbacks that a trainer of this Lightning version needs; none for current versions."""
     return [] if Version(lightning_version) >= Version(RESUMES_WITHIN_EPOCH_SINCE) else [ResumeWithinEpoch()]
 
 
 class ResumeWithinEpoch(Callback):
-    """Has the batch at whose end was saved count as done, and the validation that came before a save not come again.
+    """Correct Lightning's counters when a training resumes within an epoch, which Lightning before 2.5 does not do.
 
-    At a batch's end Lightning saves counters that lack this batch, and before 2.5 it does not add it when it goes on.
-    Nor does it know that a validation due there is over: ours are always saved after it.
+    At the end of a batch, Lightning saves counters that do not include this batch. Before 2.5 it does not add the batch
+    when it resumes, and it repeats a validation that was due there. Our checkpoints are always saved after that
+    validation.
     """
 
     def __init__(self) -> None:
-        self._holds_validation = False
-        self._validates_every: int | float | None = None  # batches
+        self._delays_validation = False
+        self._val_check_batch: int | float | None = None
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         loops = checkpoint["loops"]["fit_loop"]
         epochs = loops["epoch_progress"]["current"]
         if epochs["processed"] == epochs["started"]:
-            return  # between two epochs
+            return  # saved between two epochs
         for counts in (loops["epoch_loop.batch_progress"][kind] for kind in ("total", "current")):
             counts["completed"] = counts["processed"]
         loops["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
-        self._holds_validation = True
+        self._delays_validation = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._holds_validation:
-            self._validates_every, trainer.val_check_batch = trainer.val_check_batch, sys.maxsize
+        if self._delays_validation:
+            self._val_check_batch, trainer.val_check_batch = trainer.val_check_batch, sys.maxsize
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if self._holds_validation:
-            trainer.val_check_batch, self._holds_validation = self._validates_every, False
+        if self._delays_validation:
+            trainer.val_check_batch, self._delays_validation = self._val_check_batch, False

@@ -1,4 +1,4 @@
-"""What training minimises: a row's loss, and how much each class counts."""
+"""The training loss: the loss of each row, and the weight of each class."""
 
 from __future__ import annotations
 
@@ -17,41 +17,43 @@ from fusionzoo.settings import JobSettings
 log = logging.getLogger(__name__)
 
 
-def class_weights(settings: JobSettings, train: EncodedSplit, known: LabelMap) -> list[float]:
-    """The loss weight of each class; 1 where all count alike.
+def compute_class_weights(settings: JobSettings, train: EncodedSplit, label_map: LabelMap) -> list[float]:
+    """Return the loss weight of each class: the setting's, balanced weights, or 1 for all classes.
 
-    Balanced, class c has rows / (classes x rows of c), as in scikit-learn (King and Zeng 2001).
+    The balanced weight of class c is rows / (classes x rows of c), as in scikit-learn (King and Zeng 2001).
 
     Raises:
-        errors.DataError: they are to be balanced, and a class has no rows.
+        errors.DataError: the weights are to be balanced, and a class has no rows.
     """
     if settings.class_weights != "balanced":
-        return settings.class_weights or [1.0] * len(known.classes)
+        return settings.class_weights or [1.0] * len(label_map.classes)
     if train.labels is None:
-        raise ValueError("rows without labels cannot be balanced")
-    counts = np.bincount(train.labels, minlength=len(known.classes))
+        raise ValueError("balanced class weights need labels")
+    counts = np.bincount(train.labels, minlength=len(label_map.classes))
     if not counts.all():
-        absent = [label for label, count in zip(known.classes, counts, strict=True) if not count]
-        raise errors.DataError([errors.balance_without_rows(known.name, absent)])
+        absent = [label for label, count in zip(label_map.classes, counts, strict=True) if not count]
+        raise errors.DataError([errors.balance_without_rows(label_map.name, absent)])
     weights: list[float] = (len(train) / (len(counts) * counts)).tolist()
-    log.info("class_weights: balanced: %s", ", ".join(f"{weight:.6g}" for weight in weights))
+    log.info("Balanced class_weights: %s", ", ".join(f"{weight:.6g}" for weight in weights))
     return weights
 
 
-def row_losses(logits: Tensor, labels: Tensor, settings: JobSettings, weights: Tensor) -> Tensor:
-    """The weighted loss of each row [rows] float32; over the rows' class weights, their sum is the batch's mean.
+def compute_row_losses(logits: Tensor, labels: Tensor, settings: JobSettings, class_weights: Tensor) -> Tensor:
+    """Return the weighted loss of each row [rows] float32.
 
-    Focal loss is -w (1 - p)^gamma log p of the true class (Lin et al. 2017, arXiv 1708.02002).
+    The batch's loss is their sum divided by the sum of the rows' class weights. Focal loss is -w (1 - p)^gamma log p of
+    the true class (Lin et al. 2017, arXiv 1708.02002).
 
     Args:
         logits: [rows, classes].
         labels: [rows] int64.
-        weights: [classes] float32.
+        class_weights: [classes] float32.
     """
     logits, smoothing = logits.float(), settings.label_smoothing
-    losses = F.cross_entropy(logits, labels, weight=weights, reduction="none", label_smoothing=smoothing)
+    losses = F.cross_entropy(logits, labels, weight=class_weights, reduction="none", label_smoothing=smoothing)
     if settings.loss == "cross_entropy":
         return losses
     log_p = F.log_softmax(logits, dim=-1).gather(1, labels.unsqueeze(1)).squeeze(1)
-    missed = (-torch.expm1(log_p)).clamp(min=torch.finfo(torch.float32).eps)  # below 1, gamma has no slope at 0
-    return losses * missed**settings.focal_gamma
+    # x^gamma with gamma below 1 has an infinite gradient at x = 0, so 1 - p is clamped.
+    complement = (-torch.expm1(log_p)).clamp(min=torch.finfo(torch.float32).eps)
+    return losses * complement**settings.focal_gamma

@@ -1,11 +1,11 @@
-"""Which parameter learns at which rate: optimiser, groups, warm-up and decay."""
+"""The optimizer, its parameter groups with their learning rates, and the learning-rate schedule."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from packaging.version import Version
@@ -19,7 +19,7 @@ from fusionzoo.nn.transformer_layers import count_layers_above
 from fusionzoo.settings import JobSettings
 
 PRETRAINED_LR, FRESH_LR = 1e-4, 1e-3
-FUSED_SINCE: Mapping[tuple[str, str], str] = MappingProxyType(  # of torch, by optimiser and device
+FUSED_SINCE: Mapping[tuple[str, str], str] = MappingProxyType(  # torch version, by optimizer and device
     {
         ("adamw", "cuda"): "2.0",
         ("adam", "cuda"): "2.0",
@@ -32,143 +32,157 @@ FUSED_SINCE: Mapping[tuple[str, str], str] = MappingProxyType(  # of torch, by o
 
 
 def build_optimizer(groups: Sequence[dict[str, Any]], settings: JobSettings) -> Optimizer:
-    """The optimiser over groups with keys `params`, `lr` and `weight_decay`.
+    """Return the optimizer over parameter groups with the keys `params`, `lr` and `weight_decay`.
 
-    With `fused_optimizer`, the one fused kernel that updates all weights, where this torch has it.
+    With `fused_optimizer`, one fused kernel updates all weights if this torch version has it.
     """
     parameters = [parameter for group in groups for parameter in group["params"]]
-    fused = settings.fused_optimizer and supports_fused(settings.optimizer, parameters)
-    optimizer = _made(groups, settings, {"fused": True} if fused else {})  # SGD has no such argument before torch 2.3
-    # Otherwise a fused one would divide by fp16's loss scale itself, after clipping, which Lightning refuses.
+    is_fused = settings.fused_optimizer and supports_fused(settings.optimizer, parameters)
+    options = {"fused": True} if is_fused else {}  # SGD does not have this argument before torch 2.3
+    optimizer = _create_optimizer(groups, settings, options)
+    # Otherwise a fused optimizer would divide by fp16's loss scale itself, after clipping, which Lightning rejects.
     optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
     return optimizer
 
 
-def _made(groups: Sequence[dict[str, Any]], settings: JobSettings, kernel: dict[str, Any]) -> Optimizer:
+def _create_optimizer(groups: Sequence[dict[str, Any]], settings: JobSettings, options: Mapping[str, Any]) -> Optimizer:
     match settings.optimizer:
         case "sgd":
-            return SGD(groups, momentum=settings.momentum, **kernel)
+            return SGD(groups, momentum=settings.momentum, **options)
         case "adam":
-            return Adam(groups, eps=settings.adam_epsilon, **kernel)
+            return Adam(groups, eps=settings.adam_epsilon, **options)
         case "adamw":
-            return AdamW(groups, eps=settings.adam_epsilon, **kernel)
+            return AdamW(groups, eps=settings.adam_epsilon, **options)
 
 
 def supports_fused(optimizer: str, parameters: Iterable[Parameter], torch_version: str = torch.__version__) -> bool:
-    """Whether this torch has the fused kernel of an optimiser, for these parameters' devices and types."""
+    """Return whether this torch version has the optimizer's fused kernel for the parameters' devices and dtypes."""
 
-    def has(parameter: Parameter) -> bool:
+    def has_kernel(parameter: Parameter) -> bool:
         since = FUSED_SINCE.get((optimizer, parameter.device.type))
         return since is not None and Version(torch_version) >= Version(since) and parameter.is_floating_point()
 
-    return all(has(parameter) for parameter in parameters)
+    return all(has_kernel(parameter) for parameter in parameters)
 
 
-def learning_rates(optimizers: Iterable[Optimizer]) -> list[float]:
-    """The learning rates of the step that comes next, one per group of parameters."""
+def current_learning_rates(optimizers: Iterable[Optimizer]) -> list[float]:
+    """Return the learning rates of the next step, one per parameter group."""
     return [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
 
 
 def steps_per_epoch(batches: int, settings: JobSettings) -> int:
-    """Optimiser steps of an epoch of so many batches; the last step may be of fewer batches than the others."""
+    """Return the optimizer steps of an epoch with this many batches; the last step may accumulate fewer batches."""
     return -(-batches // settings.accumulate_grad_batches)
 
 
-def build_scheduler(optimizer: Optimizer, settings: JobSettings, steps: int) -> LambdaLR:
-    """Linear warm-up from near zero, then a line or half a cosine to zero, or a constant rate.
+def build_scheduler(optimizer: Optimizer, settings: JobSettings, total_steps: int) -> LambdaLR:
+    """Return the schedule: linear warm-up from near zero, then a linear or cosine decay to zero, or a constant rate.
 
     Args:
-        steps: optimiser steps of the whole training.
+        total_steps: optimizer steps of the whole training.
     """
-    warmup = warmup_steps(settings, steps)
+    warmup = count_warmup_steps(settings, total_steps)
 
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / (warmup + 1)
-        left = max(0.0, (steps - step) / max(1, steps - warmup))
+        remaining = max(0.0, (total_steps - step) / max(1, total_steps - warmup))
         match settings.schedule:
             case "constant":
                 return 1.0
             case "linear":
-                return left
+                return remaining
             case "cosine":
-                return (1 - math.cos(math.pi * left)) / 2
+                return (1 - math.cos(math.pi * remaining)) / 2
 
     return LambdaLR(optimizer, factor)
 
 
-def warmup_steps(settings: JobSettings, steps: int) -> int:
-    """Steps of warm-up: `warmup_steps` where given, otherwise `warmup_fraction` of all steps."""
-    return int(settings.warmup_fraction * steps) if settings.warmup_steps is None else settings.warmup_steps
+def count_warmup_steps(settings: JobSettings, total_steps: int) -> int:
+    """Return the steps of the warm-up: `warmup_steps` if it is set, else `warmup_fraction` of all steps."""
+    return int(settings.warmup_fraction * total_steps) if settings.warmup_steps is None else settings.warmup_steps
+
+
+class _GroupKey(NamedTuple):
+    """What the parameters of one group have in common."""
+
+    is_encoder: bool  # a trainable part of the pretrained text encoder
+    lr_scale: float
+    decays: bool
 
 
 def parameter_groups(
-    model: nn.Module, pretrained: nn.Module | None, settings: JobSettings, own: Sequence[dict[str, Any]]
+    model: nn.Module, pretrained: nn.Module | None, settings: JobSettings, plugin_groups: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Groups with `params`, `lr`, `weight_decay` and `name`, each trainable parameter in exactly one.
+    """Return groups with `params`, `lr`, `weight_decay` and `name`; each trainable parameter is in exactly one.
 
-    Groups of one name learn at one rate: `encoder`, with `layer_decay` one for each rate, and `head`; `model` where no
-    pretrained part learns; and the plugin's.
+    Groups with the same name have the same learning rate. The names are `encoder` (with `layer_decay`, one name per
+    rate) and `head`, or `model` if no pretrained part is trained, and those of the plugin's groups.
 
     Args:
         pretrained: the part of the model that starts from pretrained weights, if any.
-        own: the plugin's groups, with `lr_scale` and `weight_decay`; core groups what they leave out. Neither
-            `encoder_lr_scale` nor `layer_decay` changes their rates.
+        plugin_groups: the plugin's groups with `lr_scale` and `weight_decay`. Core groups the remaining parameters.
+            `encoder_lr_scale` and `layer_decay` do not change the rates of the plugin's groups.
 
     Raises:
-        errors.SettingError: there is `layer_decay`, and no pretrained stack of layers that learns.
+        errors.SettingError: `layer_decay` is set, but there is no trainable pretrained stack of layers.
     """
-    tuned = [] if pretrained is None else [p for p in pretrained.parameters() if p.requires_grad]
-    rate = settings.lr or (PRETRAINED_LR if tuned else FRESH_LR)
-    taken = {id(p) for group in own for p in group["params"]}
-    groups = [
-        {
-            "params": list(group["params"]),
-            "lr": rate * group.get("lr_scale", 1.0),
-            "weight_decay": group.get("weight_decay", settings.weight_decay),
-            "name": group.get("name", f"plugin_{number}"),
-        }
-        for number, group in enumerate(own)
-    ]
-    undecayed = _undecayed(model)
-    fresh = settings.head_lr_scale if tuned else 1.0
-    scales = _encoder_scales(pretrained, settings) if pretrained is not None and tuned else {}
-    if settings.layer_decay is not None and not scales:
+    is_tuned = pretrained is not None and any(p.requires_grad for p in pretrained.parameters())
+    lr = settings.lr or (PRETRAINED_LR if is_tuned else FRESH_LR)
+    groups = _scale_plugin_groups(plugin_groups, lr, settings)
+    encoder_scales = _compute_encoder_scales(pretrained, settings) if pretrained is not None and is_tuned else {}
+    if settings.layer_decay is not None and not encoder_scales:
         raise errors.no_layers_to_decay(settings.layer_decay)
-    alike: dict[tuple[bool, float, bool], list[Parameter]] = {}
-    for p in _trainable(model.parameters()):
-        if id(p) not in taken:
-            key = (id(p) in scales, scales.get(id(p), fresh), id(p) not in undecayed)
-            alike.setdefault(key, []).append(p)
-    for (tuned_part, scale, decayed), params in sorted(alike.items(), key=lambda item: item[0], reverse=True):
-        decay = settings.weight_decay if decayed else 0.0
-        name = _name(tuned_part, scale, settings) if tuned else "model"
-        groups.append({"params": params, "lr": rate * scale, "weight_decay": decay, "name": name})
+    in_plugin_groups = {id(p) for group in plugin_groups for p in group["params"]}
+    without_decay = _find_parameters_without_decay(model)
+    head_scale = settings.head_lr_scale if is_tuned else 1.0
+    by_key: dict[_GroupKey, list[Parameter]] = {}
+    for p in model.parameters():
+        if p.requires_grad and id(p) not in in_plugin_groups:
+            scale = encoder_scales.get(id(p), head_scale)
+            key = _GroupKey(id(p) in encoder_scales, scale, id(p) not in without_decay)
+            by_key.setdefault(key, []).append(p)
+    for key, params in sorted(by_key.items(), key=lambda item: item[0], reverse=True):
+        decay = settings.weight_decay if key.decays else 0.0
+        name = _name_group(key, settings) if is_tuned else "model"
+        groups.append({"params": params, "lr": lr * key.lr_scale, "weight_decay": decay, "name": name})
     return groups
 
 
-def _name(pretrained: bool, scale: float, settings: JobSettings) -> str:
-    if not pretrained:
+def _scale_plugin_groups(
+    plugin_groups: Sequence[dict[str, Any]], lr: float, settings: JobSettings
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "params": list(group["params"]),
+            "lr": lr * group.get("lr_scale", 1.0),
+            "weight_decay": group.get("weight_decay", settings.weight_decay),
+            "name": group.get("name", f"plugin_{number}"),
+        }
+        for number, group in enumerate(plugin_groups)
+    ]
+
+
+def _name_group(key: _GroupKey, settings: JobSettings) -> str:
+    if not key.is_encoder:
         return "head"
-    return "encoder" if settings.layer_decay is None else f"encoder_x{scale:.3g}"
+    return "encoder" if settings.layer_decay is None else f"encoder_x{key.lr_scale:.3g}"
 
 
-def _encoder_scales(pretrained: nn.Module, settings: JobSettings) -> dict[int, float]:
-    """Of each parameter of a pretrained encoder, by id: its rate over `lr`."""
+def _compute_encoder_scales(pretrained: nn.Module, settings: JobSettings) -> dict[int, float]:
+    """Return the learning rate, relative to `lr`, of each parameter of a pretrained encoder, by the parameter's id."""
     if settings.layer_decay is None:
         return {id(p): settings.encoder_lr_scale for p in pretrained.parameters()}
-    above = count_layers_above(pretrained)
-    if above is None:
+    layers_above = count_layers_above(pretrained)
+    if layers_above is None:
         raise errors.no_stack_of_layers(settings.layer_decay, type(pretrained).__name__)
-    named = pretrained.named_parameters()
-    return {id(p): settings.encoder_lr_scale * settings.layer_decay ** above[name] for name, p in named}
+    return {
+        id(p): settings.encoder_lr_scale * settings.layer_decay ** layers_above[name]
+        for name, p in pretrained.named_parameters()
+    }
 
 
-def _trainable(parameters: Iterable[Parameter]) -> list[Parameter]:
-    return [p for p in parameters if p.requires_grad]
-
-
-def _undecayed(model: nn.Module) -> set[int]:
-    """Biases, norms (all that have one dimension) and embeddings."""
-    tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding)]
+def _find_parameters_without_decay(model: nn.Module) -> set[int]:
+    """Return the ids of biases and norms (all one-dimensional parameters) and of embedding tables."""
+    tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
     return {id(p) for p in [*tables, *(p for p in model.parameters() if p.ndim < 2)]}

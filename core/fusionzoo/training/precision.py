@@ -1,4 +1,4 @@
-"""Which arithmetic a training uses, chosen by the setting and by what the hardware has."""
+"""Choose the floating-point precision of a training from the setting and the hardware."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Literal
 
 import torch
 
-from fusionzoo import errors
 from fusionzoo.settings import JobSettings
 
 log = logging.getLogger(__name__)
@@ -20,72 +19,87 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 DTYPES: Mapping[Precision, torch.dtype] = MappingProxyType(
     {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 )
-CPU_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
-AMPERE = 8  # compute capability of the first NVIDIA GPUs with bf16; older ones only emulate it
+BF16_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+MIN_BF16_CAPABILITY = 8  # NVIDIA Ampere; older GPUs only emulate bf16
+REQUESTED = "it was requested"
 
 
 @dataclass(frozen=True)
 class PrecisionChoice:
-    """The precision of a training, by Lightning's name, what was asked for, and why it is this one."""
+    """The precision of a training under Lightning's name, the requested one, and the reason for the choice."""
 
     precision: Precision
-    asked: str
-    why: str
-    missed: bool  # what was asked for is not to be had
+    requested: str
+    reason: str
+    is_fallback: bool  # the hardware does not support the requested precision
 
-    def told(self) -> dict[str, str]:
-        """The choice as metrics.json has it."""
-        return {"precision": self.precision, "precision_asked": self.asked, "precision_why": self.why}
+    def as_metrics(self) -> dict[str, str]:
+        """Return the entries of metrics.json that describe the choice."""
+        return {
+            "precision": self.precision,
+            "precision_requested": self.requested,
+            "precision_reason": self.reason,
+        }
 
 
 def choose_precision(settings: JobSettings, cpu_flags: frozenset[str] | None = None) -> Precision:
-    """Lightning's name of the precision. Where the hardware lacks what was asked for, the next best, with a warning."""
-    choice = decide_precision(settings, cpu_flags)
-    if choice.missed:
-        log.warning(errors.precision_missed(choice.asked, choice.why, choice.precision))
+    """Return Lightning's name of the precision to train in, and log why.
+
+    If the hardware does not support the requested precision, the best supported one is chosen, with a warning.
+    """
+    choice = resolve_precision(settings, cpu_flags)
+    if choice.is_fallback:
+        log.warning(
+            "Precision %s is not supported on this machine (%s). Training in %s.",
+            *(choice.requested, choice.reason, choice.precision),
+        )
     else:
-        log.info("Precision %s, where %s was asked for: %s", choice.precision, choice.asked, choice.why)
+        log.info("Precision %s (requested: %s): %s", choice.precision, choice.requested, choice.reason)
     return choice.precision
 
 
-def decide_precision(settings: JobSettings, cpu_flags: frozenset[str] | None = None) -> PrecisionChoice:
-    """What `choose` chooses, and why; says nothing."""
-    asked: str = settings.precision
-    if settings.fp16 is not None and asked == "auto":
-        asked = "fp16" if settings.fp16 else "32"
+def resolve_precision(settings: JobSettings, cpu_flags: frozenset[str] | None = None) -> PrecisionChoice:
+    """Return the choice of `choose_precision` with its reason, and log nothing."""
+    requested: str = settings.precision
+    if settings.fp16 is not None and requested == "auto":
+        requested = "fp16" if settings.fp16 else "32"
     bf16 = has_bf16(cpu_flags)
-    if asked == "32":
-        return PrecisionChoice("32-true", asked, errors.PRECISION_ASKED_FOR, missed=False)
-    if asked == "fp16" and torch.cuda.is_available():
-        return PrecisionChoice("16-mixed", asked, errors.PRECISION_ASKED_FOR, missed=False)
+    if requested == "32":
+        return PrecisionChoice("32-true", requested, REQUESTED, is_fallback=False)
+    if requested == "fp16" and torch.cuda.is_available():
+        return PrecisionChoice("16-mixed", requested, REQUESTED, is_fallback=False)
     best: Precision = "bf16-mixed" if bf16 else "32-true"
-    if asked == "auto":
-        return PrecisionChoice(best, asked, errors.precision_had(_hardware(), bf16), missed=False)
-    if asked == "bf16" and bf16:
-        return PrecisionChoice(best, asked, errors.PRECISION_ASKED_FOR, missed=False)
-    return PrecisionChoice(best, asked, errors.precision_not_had(_hardware(), asked, bf16), missed=True)
+    if requested == "bf16" and bf16:
+        return PrecisionChoice(best, requested, REQUESTED, is_fallback=False)
+    hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else "this CPU"
+    if requested == "auto":
+        reason = f"{hardware} supports bf16" if bf16 else f"{hardware} does not support bf16"
+        return PrecisionChoice(best, requested, reason, is_fallback=False)
+    if requested == "bf16":
+        reason = f"{hardware} does not support bf16"
+    elif bf16:
+        reason = f"{hardware} supports bf16, but not {requested}"
+    else:
+        reason = f"{hardware} supports neither {requested} nor bf16"
+    return PrecisionChoice(best, requested, reason, is_fallback=True)
 
 
 def has_bf16(cpu_flags: frozenset[str] | None = None) -> bool:
-    """Whether the hardware itself computes in bf16: NVIDIA GPUs from Ampere, AMD's, CPUs with AVX512-BF16 or AMX."""
+    """Return whether the hardware supports bf16: NVIDIA GPUs since Ampere, AMD GPUs, CPUs with AVX512-BF16 or AMX."""
     if torch.cuda.is_available():
-        return torch.version.hip is not None or torch.cuda.get_device_capability()[0] >= AMPERE
-    return bool((_cpu_flags() if cpu_flags is None else cpu_flags) & CPU_BF16)
-
-
-def _hardware() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "this CPU"
+        return torch.version.hip is not None or torch.cuda.get_device_capability()[0] >= MIN_BF16_CAPABILITY
+    return bool((_read_cpu_flags() if cpu_flags is None else cpu_flags) & BF16_CPU_FLAGS)
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """The context in which Lightning runs a model at this precision on this device."""
-    mixed = precision != "32-true"
-    kind = DTYPES[precision] if mixed else None  # autocast refuses float32, even where it is off
-    return torch.autocast(device.type, dtype=kind, enabled=mixed, cache_enabled=False)
+    """Return the context in which Lightning runs a model at this precision on this device."""
+    is_mixed = precision != "32-true"
+    dtype = DTYPES[precision] if is_mixed else None  # autocast rejects float32 even if it is disabled
+    return torch.autocast(device.type, dtype=dtype, enabled=is_mixed, cache_enabled=False)
 
 
-def _cpu_flags() -> frozenset[str]:
-    """The processor's features as Linux names them; none elsewhere."""
+def _read_cpu_flags() -> frozenset[str]:
+    """Return the CPU's feature flags on Linux; none on other systems."""
     source = Path("/proc/cpuinfo")
     if not source.exists():
         return frozenset()

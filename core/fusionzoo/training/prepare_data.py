@@ -1,4 +1,4 @@
-"""From channels to encoded splits, and what only the data can tell about a job, before it costs anything."""
+"""From the channels to encoded splits, and the checks that only the data allows, before the expensive steps begin."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.reading.channel import Channel, open_channel
 from fusionzoo.data.row_digests import count_rows_seen_in_train
 from fusionzoo.data.splitting import SplitPart
+from fusionzoo.errors.wording import pluralize
 from fusionzoo.hyperparameters import consistency
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.paths import Paths
@@ -35,7 +36,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The encoded splits, `train`, `val` and perhaps `test`, and what encoded them; `contents` as `encoding` has it."""
+    """The encoded splits (`train`, `val` and perhaps `test`) and the preprocessor that encoded them.
+
+    `contents` holds a hash of each split's files and of the tokenizer's files.
+    """
 
     preprocessor: Preprocessor
     splits: Mapping[str, EncodedSplit]
@@ -44,22 +48,22 @@ class TrainingData:
 
     @property
     def spec(self) -> InputSpec:
-        """What the model is built from."""
+        """The input specification that the model is built from."""
         return InputSpec.from_preprocessor(self.preprocessor)
 
 
 def prepare_data(paths: Paths, architecture: Architecture, world: World = SINGLE_PROCESS) -> TrainingData:
-    """Open the channels, fit on train alone, encode every split, and check what only the data can tell."""
+    """Open the channels, fit the preprocessor on train, encode every split, and check the splits."""
     settings, job = architecture.data_settings, architecture.job
     channels = open_channels(paths, job, settings.columns)
 
-    def check(rows: int) -> None:
+    def check_row_count(rows: int) -> None:
         if job.max_batch_tokens is None:  # otherwise the number of steps is not known yet
             steps = optimizers.steps_per_epoch(-(-rows // job.batch_size), job)
             consistency.check_warmup(job, steps * job.max_epochs)
 
     encoded = encoding.encode_channels(
-        settings, channels, make_cache(paths, job), job.seed, check, partial(_hash_files_once_per_host, world)
+        settings, channels, make_cache(paths, job), job.seed, check_row_count, partial(_hash_files_once_per_host, world)
     )
     for warning in encoded.warnings:
         log.warning(warning)
@@ -75,53 +79,65 @@ def _hash_files_once_per_host(world: World, files: Sequence[Path]) -> Mapping[Pa
 
 
 def make_cache(paths: Paths, job: JobSettings) -> Cache:
-    """Where encoded data and features are kept."""
+    """Return the cache of encoded data and of a frozen text encoder's features."""
     return Cache(paths.cache, int(job.cache_limit_gb * 1e9))
 
 
 def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dict[str, Channel | SplitPart]:
-    """Train, val, and test where the job has it: channels of their own, or parts of train; all faults together."""
+    """Return train, val and, if the job has it, test: each a channel of its own or a part of the train channel.
+
+    Raises:
+        errors.DataError: lists the problems of all channels.
+    """
     fractions = {"val": job.val_fraction, "test": job.test_fraction}
-    shares = {name: share for name, share in fractions.items() if share is not None}
+    split_off = {name: fraction for name, fraction in fractions.items() if fraction is not None}
     declared = paths.read_channel_configs() or {}
-    there = {name for name in fractions if paths.channel(name).exists() or name in declared}
+    present = {name for name in fractions if paths.channel(name).exists() or name in declared}
     problems = errors.ProblemLog()
-    for name in [name for name in shares if name in there]:
+    for name in [name for name in split_off if name in present]:
         problems.keep(errors.split_twice(name, paths.channel(name)))
     opened: dict[str, Channel] = {}
-    for name in sorted({"train", "val", *there} - shares.keys()):
-        also = [job.group_field] if name == "train" and job.group_field is not None else []
+    for name in sorted({"train", "val", *present} - split_off.keys()):
+        extra_columns = [job.group_field] if name == "train" and job.group_field is not None else []
         with problems.kept():
-            opened[name] = open_channel(name, paths.channel(name), list(dict.fromkeys([*columns, *also])))
+            opened[name] = open_channel(name, paths.channel(name), list(dict.fromkeys([*columns, *extra_columns])))
     problems.raise_if_any()
     train = replace(opened["train"], columns=tuple(columns))
     channels: dict[str, Channel | SplitPart] = {**opened, "train": train}
-    if shares:
-        channels |= splitting.split_channel(train, shares, job.label_name, job.seed, job.group_field)
+    if split_off:
+        channels |= splitting.split_channel(train, split_off, job.label_name, job.seed, job.group_field)
     if "test" not in channels:
-        log.warning(errors.no_test_channel(paths.channel("test")))
+        log.warning(
+            "There is no test channel (%s). predict_results.pth will hold the predictions for val.",
+            paths.channel("test"),
+        )
     return {name: channels[name] for name in ("train", *fractions) if name in channels}
 
 
 def log_split(name: str, split: EncodedSplit, train: EncodedSplit) -> None:
-    """Log a split's size and what a user should know about its rows."""
+    """Log the size of a split, and warn of dropped tokens, duplicate ids and rows that also appear in train."""
     log.info("%s: %d rows, %d chunks, %d tokens", name, len(split), len(split.chunk_starts) - 1, len(split.tokens))
     if split.empty_texts:
-        log.info("%s: %d rows have no text; they are used with an empty one", name, split.empty_texts)
+        log.info("%s: %s without text; an empty text is used", name, pluralize(split.empty_texts, "row"))
     if split.dropped_tokens:
-        log.warning(errors.tokens_dropped(name, split.dropped_share))
+        share = 100 * split.dropped_share
+        log.warning("%s: %.1f %% of the tokens exceed max_total_chunks and were dropped.", name, share)
     if split.duplicate_ids:
-        log.warning(errors.ids_doubled(name, split.duplicate_ids))
-    if name != "train" and (seen := count_rows_seen_in_train(split, train)):
-        log.warning(errors.rows_seen_in_train(name, seen, len(split)))
+        log.warning("%s: %s with a duplicate id.", name, pluralize(split.duplicate_ids, "row"))
+    if name != "train" and (count := count_rows_seen_in_train(split, train)):
+        log.warning(
+            "%s: %s of %d also appear in train, with the same fields and label, so the metrics of %s are too "
+            "optimistic. Remove them from one of the two.",
+            *(name, pluralize(count, "row"), len(split), name),
+        )
 
 
 def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture, classes: Sequence[Label]) -> None:
-    """Find out before training what would make it useless, or its outputs impossible to write.
+    """Check that the data can train a model, and that the names of the prediction columns do not clash.
 
     Raises:
-        errors.DataError: train has no text at all, or val cannot give the early-stopping metric.
-        errors.PredictionColumnsError: columns of the prediction files would share a name.
+        errors.DataError: all texts of train are empty, or the early-stopping metric is undefined on val.
+        errors.PredictionColumnsError: columns of the prediction files would have the same name.
     """
     train, val, job = splits["train"], splits["val"], architecture.job
     if train.has_text and train.empty_texts == len(train):

@@ -1,4 +1,7 @@
-"""What makes a training what it is: one that differs in any of it cannot go on from another's checkpoint."""
+"""The job fingerprint: what determines a training's results. A checkpoint of a job with another one cannot be resumed.
+
+A job fingerprint maps the name of each setting, version, data file and source file to its value or hash.
+"""
 
 from __future__ import annotations
 
@@ -16,34 +19,41 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.hashing import hash_file
 from fusionzoo.training.precision import Precision
 
-# Settings that change when and where a job works, and nothing of what comes out.
+# These settings change when and where a job runs, but not its results.
 SETTINGS_THAT_DO_NOT_AFFECT_RESULTS = frozenset(
     {"cache_limit_gb", "checkpoint_every_n_steps", "checkpoint_every_n_minutes", "devices"}
 )
-EXTERNAL_PACKAGES = ("torch.", "transformers.", "builtins")  # their versions tell them
+EXTERNAL_PACKAGES = ("torch.", "transformers.", "builtins")  # their versions identify their code
 
 
 def fingerprint_settings(architecture: Architecture, precision: Precision) -> dict[str, str]:
-    """What is known before any data is read, by name: each setting, and the versions of the code."""
-    settings = architecture.hyperparameters.as_flat_dict()
-    found = {name: repr(value) for name, value in settings.items() if name not in SETTINGS_THAT_DO_NOT_AFFECT_RESULTS}
+    """Return the part of the fingerprint that is known before the data is read: settings and versions."""
+    settings = {
+        name: repr(value)
+        for name, value in architecture.hyperparameters.as_flat_dict().items()
+        if name not in SETTINGS_THAT_DO_NOT_AFFECT_RESULTS
+    }
     versions = {
         "fusionzoo": __version__,
         **architecture.versions(),
         "torch": str(torch.__version__),
         "lightning": version("lightning"),
     }
-    return {**found, **{f"version of {name}": value for name, value in versions.items()}, "arithmetic": precision}
+    named_versions = {f"version of {name}": value for name, value in versions.items()}
+    return {**settings, **named_versions, "effective precision": precision}
 
 
 def fingerprint_data(contents: Mapping[str, str], splits: Mapping[str, EncodedSplit]) -> dict[str, str]:
-    """What was read: a hash of each split's files, with the number of its rows, and of the tokenizer's."""
+    """Return the number of rows and a hash of the files of each split, and a hash of the tokenizer's files."""
     rows = {name: f"{len(split):,} rows, " for name, split in splits.items()}
     return {f"data of {name}": f"{rows.get(name, '')}{content[:8]}" for name, content in contents.items()}
 
 
 def fingerprint_code(model: nn.Module) -> dict[str, str]:
-    """A hash of each file that the model's modules are written in: an author does not count versions up."""
+    """Return a hash of each source file that defines a module of the model.
+
+    A plugin's version is not enough: authors edit their code without changing it.
+    """
     names = {type(part).__module__ for part in model.modules()}
     files = {
         name: getattr(sys.modules.get(name), "__file__", None)
@@ -53,6 +63,6 @@ def fingerprint_code(model: nn.Module) -> dict[str, str]:
     return {f"code of {name}": hash_file(Path(file))[:8] for name, file in sorted(files.items()) if file}
 
 
-def fingerprint_differences(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tuple[str | None, str]]:
-    """What of `now` was otherwise, or not at all, `then`: the value then, and now."""
-    return {name: (then.get(name), value) for name, value in now.items() if then.get(name) != value}
+def compare_fingerprints(reference: Mapping[str, str], current: Mapping[str, str]) -> dict[str, tuple[str | None, str]]:
+    """Return (reference value or None, current value) for each entry of `current` that differs from `reference`."""
+    return {name: (reference.get(name), value) for name, value in current.items() if reference.get(name) != value}

@@ -1,4 +1,4 @@
-"""The best checkpoints averaged into one model: a greedy soup (Wortsman et al. 2022, arXiv 2203.05482)."""
+"""Average the best checkpoints into one model: a greedy soup (Wortsman et al. 2022, arXiv 2203.05482)."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.nn.inference import predict_proba
 from fusionzoo.settings import JobSettings
-from fusionzoo.training.checkpointing.best_checkpoints import BestCheckpoints, load_weights, metric_mode
+from fusionzoo.training.checkpointing.best_checkpoints import BestCheckpoints, metric_mode
+from fusionzoo.training.checkpointing.checkpoint_io import load_weights
 
 log = logging.getLogger(__name__)
 
 TOP_FILES = "top-*.ckpt"
-SMALLEST = np.finfo(np.float64).eps  # of a probability, as in `classification_metrics`
+MIN_PROBABILITY = np.finfo(np.float64).eps  # as in `classification_metrics`
 
 
 class TopCheckpoints(BestCheckpoints):
-    """Keeps the weights of the best `average_checkpoints` validations, beside the checkpoint that is the best."""
+    """Keep the weights of the best `average_checkpoints` validations, in addition to the best checkpoint."""
 
     @property
     def state_key(self) -> str:
-        return f"TopCheckpoints {super().state_key}"  # otherwise that of the best checkpoint's callback
+        return f"TopCheckpoints {super().state_key}"  # must differ from the key of the best checkpoint's callback
 
     @property
-    def best_first(self) -> list[dict[str, Any]]:
-        """File name and score, while training, of what is kept."""
-        scores = [(Path(path).name, float(value)) for path, value in self.best_k_models.items()]
-        return [{"file": n, "score": s} for n, s in sorted(scores, key=lambda e: e[1], reverse=self.mode == "max")]
+    def ranking(self) -> list[dict[str, Any]]:
+        """`file` (its name) and `score` (as measured during training) of each checkpoint, best first."""
+        scores = [(Path(path).name, float(score)) for path, score in self.best_k_models.items()]
+        best_first = sorted(scores, key=lambda entry: entry[1], reverse=self.mode == "max")
+        return [{"file": file, "score": score} for file, score in best_first]
 
 
-def soup_callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
-    """What keeps the weights that `average` reads; nothing where there is nothing to average."""
+def make_soup_callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
+    """Return the callback that keeps the checkpoints to average; none if `average_checkpoints` is below 2."""
     if settings.average_checkpoints < 2:
         return []
     return [
@@ -54,17 +56,22 @@ def soup_callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
     ]
 
 
-def top_checkpoint_files(trainer: Trainer) -> list[dict[str, Any]]:
-    """`file` and `score` of each checkpoint that a training kept for averaging, best first."""
-    return [entry for c in trainer.checkpoint_callbacks if isinstance(c, TopCheckpoints) for entry in c.best_first]
+def list_top_checkpoints(trainer: Trainer) -> list[dict[str, Any]]:
+    """Return `file` and `score` of each checkpoint that the training kept for averaging, best first."""
+    return [
+        entry
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, TopCheckpoints)
+        for entry in callback.ranking
+    ]
 
 
 def delete_top_checkpoints(folder: Path) -> list[str]:
-    """Remove the checkpoints that an earlier run kept for averaging; returns their names."""
-    present = sorted(folder.glob(TOP_FILES))
-    for path in present:
-        path.unlink()
-    return [path.name for path in present]
+    """Delete the checkpoints that an earlier run kept for averaging, and return the names of the deleted files."""
+    files = sorted(folder.glob(TOP_FILES))
+    for file in files:
+        file.unlink()
+    return [file.name for file in files]
 
 
 def cook_greedy_soup(
@@ -75,57 +82,62 @@ def cook_greedy_soup(
     candidates: Sequence[Mapping[str, Any]],
     class_weights: Sequence[float],
 ) -> dict[str, Any]:
-    """Put the greedy soup's weights into the model; returns what it is made of and what it gained, for metrics.json.
+    """Load the greedy soup's weights into the model; return its ingredients and gain, for metrics.json.
 
-    From the best checkpoint on, each further one is averaged with those that were kept, and kept where `val`'s
-    `early_stop_metric`, as the final evaluation measures it in float32, gets no worse.
+    Starting with the best checkpoint, each candidate is averaged with the ingredients so far. It becomes an ingredient
+    if `early_stop_metric` on val does not get worse. The metric is computed in float32, as in the final evaluation.
 
     Args:
-        folder: where the checkpoints lie.
-        candidates: what `kept_by` says of them, best first; at least one.
+        folder: where the checkpoint files are.
+        candidates: at least one entry of `list_top_checkpoints`, best first.
         class_weights: [classes], for `val_loss`.
     """
     metric = settings.early_stop_metric
     sign = 1 if metric_mode(metric) == "max" else -1
     files = [str(candidate["file"]) for candidate in candidates]
 
-    def measured(state: Mapping[str, Tensor]) -> float:
+    def evaluate(state: Mapping[str, Tensor]) -> float:
         model.load_state_dict(state)
-        scores = predict_proba(model, val, settings.batch_size, max_tokens=settings.max_batch_tokens)
-        return compute_metric(metric, scores, val, class_weights)
+        probabilities = predict_proba(model, val, settings.batch_size, max_tokens=settings.max_batch_tokens)
+        return compute_metric(metric, probabilities, val, class_weights)
 
-    soup, made_of = load_weights(folder / files[0]), files[:1]
-    best = alone = measured(soup)
+    soup, ingredients = load_weights(folder / files[0]), files[:1]
+    best_value = first_value = evaluate(soup)
     for file in files[1:]:
-        tried = average_weights(soup, load_weights(folder / file), len(made_of))
-        value = measured(tried)
-        if sign * value >= sign * best:
-            soup, best, made_of = tried, value, [*made_of, file]
+        trial = average_weights(soup, load_weights(folder / file), len(ingredients))
+        value = evaluate(trial)
+        if sign * value >= sign * best_value:
+            soup, best_value, ingredients = trial, value, [*ingredients, file]
     model.load_state_dict(soup)
-    log.info("%d of %d checkpoints averaged: %s %.6f, before %.6f", len(made_of), len(files), metric, best, alone)
-    return {"metric": metric, "averaged": made_of, "value": best, "best_alone": alone, "gain": sign * (best - alone)}
+    log.info(
+        "Averaged %d of %d checkpoints: %s %.6f; the best checkpoint alone has %.6f",
+        *(len(ingredients), len(files), metric, best_value, first_value),
+    )
+    gain = sign * (best_value - first_value)
+    return {"metric": metric, "averaged": ingredients, "value": best_value, "best_alone": first_value, "gain": gain}
 
 
 def average_weights(mean: Mapping[str, Tensor], new: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
-    """The mean of `count` state dicts with one more; whole numbers stay those of the first."""
+    """Return the mean of `count` state dicts, updated by one more; integer tensors keep their values in `mean`."""
     return {
         name: value + (new[name] - value) / (count + 1) if value.is_floating_point() else value
         for name, value in mean.items()
     }
 
 
-def compute_metric(metric: str, scores: np.ndarray, val: EncodedSplit, class_weights: Sequence[float]) -> float:
-    """An `early_stop_metric` of probabilities [rows, classes]; `val_loss` as while training.
+def compute_metric(metric: str, probabilities: np.ndarray, val: EncodedSplit, class_weights: Sequence[float]) -> float:
+    """Return an `early_stop_metric` of probabilities [rows, classes]; `val_loss` is weighted as during training.
 
     Raises:
-        ValueError: the rows do not define it.
+        ValueError: the metric is undefined for these rows.
     """
     if val.labels is None:
-        raise ValueError("rows without labels define no metric")
+        raise ValueError("a metric needs labels")
     if metric.startswith("val/"):
-        found = classification_metrics(val.labels, scores)[metric.removeprefix("val/")]
-        if found is None:
-            raise ValueError(f"the rows do not define {metric}")
-        return found
-    true = scores[np.arange(len(scores)), val.labels].astype(np.float64)
-    return float(np.average(-np.log(true.clip(SMALLEST)), weights=np.asarray(class_weights)[val.labels]))
+        value = classification_metrics(val.labels, probabilities)[metric.removeprefix("val/")]
+        if value is None:
+            raise ValueError(f"{metric} is undefined for these rows")
+        return value
+    of_true_class = probabilities[np.arange(len(probabilities)), val.labels].astype(np.float64)
+    losses = -np.log(of_true_class.clip(MIN_PROBABILITY))
+    return float(np.average(losses, weights=np.asarray(class_weights)[val.labels]))

@@ -18,7 +18,7 @@ from torch import Tensor
 from fusionzoo import errors
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
-from fusionzoo.training.optimizers import PRETRAINED_LR, learning_rates
+from fusionzoo.training.optimizers import PRETRAINED_LR, current_learning_rates
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class FirstEpochCheck(Callback):
             self._watching = self._val is not None
             self._last = deque(maxlen=min(MOST_STEPS, max(1, int(trainer.num_training_batches) // 4)))
         if self._watching:
-            rates = learning_rates(trainer.optimizers)
+            rates = current_learning_rates(trainer.optimizers)
             self._rates = [max(pair) for pair in zip(rates, self._rates or rates, strict=True)]
 
     def on_train_batch_end(

@@ -19,7 +19,7 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import optimizers
-from fusionzoo.training.checkpointing.best_checkpoints import MODEL_PREFIX
+from fusionzoo.training.checkpointing.checkpoint_io import MODEL_PREFIX
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.gradient_norms import compute_norms
@@ -89,7 +89,7 @@ class DivergenceGuard(Callback):
         self._overflows = 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        self._rates = optimizers.learning_rates(trainer.optimizers)
+        self._rates = optimizers.current_learning_rates(trainer.optimizers)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         named = [(n, p.grad) for n, p in pl_module.named_parameters() if p.grad is not None]
@@ -141,7 +141,7 @@ class DivergenceGuard(Callback):
             raise errors.TrainingDivergedError.weights(
                 trainer.global_step,
                 broken,
-                optimizers.learning_rates(trainer.optimizers),
+                optimizers.current_learning_rates(trainer.optimizers),
                 divergence_fix(self._settings, trainer),
             )
 
@@ -241,7 +241,7 @@ class ValidationGuard(Callback):
             raise errors.TrainingDivergedError.outputs(
                 trainer.global_step,
                 rows,
-                optimizers.learning_rates(trainer.optimizers),
+                optimizers.current_learning_rates(trainer.optimizers),
                 divergence_fix(self._settings, trainer),
             )
 

@@ -16,6 +16,7 @@ from torch import nn
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.labels import Label
 from fusionzoo.settings import JobSettings
+from fusionzoo.training.lightning_compat import batches_done, total_batches
 from fusionzoo.training.monitoring.resource_usage import format_duration
 from fusionzoo.training.monitoring.throughput import Throughput, ThroughputReading
 
@@ -40,16 +41,6 @@ class RemainingTime:
         new = done - self._before
         left = total_batches(trainer) - done
         return left * (time.monotonic() - self._began) / new if new > 0 else None
-
-
-def total_batches(trainer: Trainer) -> int:
-    """Batches of all epochs."""
-    return int((trainer.max_epochs or 0) * trainer.num_training_batches)
-
-
-def batches_done(trainer: Trainer) -> int:
-    """Batches of all epochs up to now, in this run and in one that it goes on from."""
-    return int(trainer.current_epoch * trainer.num_training_batches + trainer.fit_loop.epoch_loop.batch_idx + 1)
 
 
 def format_throughput(

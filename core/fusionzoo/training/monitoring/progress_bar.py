@@ -14,7 +14,8 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from fusionzoo.training.monitoring.log_lines import RemainingTime, batches_done, format_throughput, total_batches
+from fusionzoo.training.lightning_compat import batches_done, total_batches
+from fusionzoo.training.monitoring.log_lines import RemainingTime, format_throughput
 from fusionzoo.training.monitoring.throughput import Throughput, ThroughputReading
 
 SECONDS_BETWEEN_FIGURES = 1.0

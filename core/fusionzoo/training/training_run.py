@@ -1,0 +1,46 @@
+"""All that one process needs to train one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from fusionzoo.architecture import Architecture, BuiltModel
+from fusionzoo.sagemaker.paths import Paths
+from fusionzoo.settings import JobSettings
+from fusionzoo.training.checkpointing.resume_point import ResumePoint
+from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
+from fusionzoo.training.monitoring.phases import Phases
+from fusionzoo.training.monitoring.throughput import Throughput
+from fusionzoo.training.prepare_data import TrainingData
+from fusionzoo.training.termination import Termination
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One process's part of a training: the model and the data, where its files go, and where it starts.
+
+    By default, the training starts from the beginning, in a single process that handles no signals.
+    """
+
+    paths: Paths
+    architecture: Architecture
+    built: BuiltModel
+    data: TrainingData
+    world: World = SINGLE_PROCESS
+    resume_point: ResumePoint | None = None
+    job_fingerprint: Mapping[str, str] = field(default_factory=dict)
+    termination: Termination = field(default_factory=Termination)
+    throughput: Throughput = field(default_factory=lambda: Throughput(Phases()))
+
+    @property
+    def job(self) -> JobSettings:
+        """The job's core settings."""
+        return self.architecture.job
+
+    @property
+    def pretrained_encoder(self) -> nn.Module | None:
+        """The text encoder inside the model if it starts from pretrained weights."""
+        return self.built.text_encoder if self.architecture.encoder_is_pretrained else None
