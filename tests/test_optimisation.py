@@ -514,7 +514,7 @@ def test_a_checkpoint_joins_the_average_only_where_val_gets_no_worse(tmp_path: P
         make_job_settings(early_stop_metric=metric, average_checkpoints=3),
     )
     candidates = kept(tmp_path, LEFT, -5 * RIGHT, RIGHT)
-    told = greedy_soup.cook_greedy_soup(tmp_path, model, data, settings, candidates, [1.0, 1.0])
+    told = greedy_soup.make_greedy_soup(tmp_path, model, data, settings, candidates, [1.0, 1.0])
     assert told["averaged"] == ["top-0.ckpt", "top-2.ckpt"]
     assert torch.allclose(model.classify.weight, (LEFT + RIGHT) / 2)
     assert told["gain"] > 0.01
@@ -525,7 +525,7 @@ def test_a_checkpoint_joins_the_average_only_where_val_gets_no_worse(tmp_path: P
 def test_where_nothing_helps_the_best_checkpoint_ships_as_it_is(tmp_path: Path) -> None:
     data, model = rows_along([1.0, 0.0]), LinearModel()
     candidates = kept(tmp_path, LEFT, -RIGHT)
-    told = greedy_soup.cook_greedy_soup(
+    told = greedy_soup.make_greedy_soup(
         tmp_path, model, data, make_job_settings(early_stop_metric="val/auroc"), candidates, [1.0, 1.0]
     )
     assert (told["averaged"], told["gain"]) == (["top-0.ckpt"], 0.0)

@@ -206,7 +206,7 @@ def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> tuple[nn.M
     if not candidates:
         return model, dict(summary)
     soup = collectives.broadcast_from_first(
-        lambda: greedy_soup.cook_greedy_soup(folder, model, run.data.splits["val"], run.job, candidates, class_weights)
+        lambda: greedy_soup.make_greedy_soup(folder, model, run.data.splits["val"], run.job, candidates, class_weights)
     )
     collectives.broadcast_weights(model)
     return model, {**summary, "averaging": soup}

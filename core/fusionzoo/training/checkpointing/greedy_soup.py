@@ -74,7 +74,7 @@ def delete_top_checkpoints(folder: Path) -> list[str]:
     return [file.name for file in files]
 
 
-def cook_greedy_soup(
+def make_greedy_soup(
     folder: Path,
     model: nn.Module,
     val: EncodedSplit,
