@@ -260,8 +260,8 @@ def test_a_failure_while_files_are_put_in_place_undoes_those_already_there(tmp_p
 
 
 def test_what_a_killed_run_left_behind_is_removed(tmp_path: Path) -> None:
-    killed = "import os, sys; from pathlib import Path; from fusionzoo.atomic_files import staged\n"
-    killed += "with staged(Path(sys.argv[1])) as f:\n    (f / 'half').write_bytes(b'x'); os.kill(os.getpid(), 9)"
+    killed = "import os, sys; from pathlib import Path; from fusionzoo.atomic_files import staged_folder\n"
+    killed += "with staged_folder(Path(sys.argv[1])) as f:\n    (f / 'half').write_bytes(b'x'); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", killed, tmp_path], check=False)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["half"]
     with staged_folder(tmp_path) as folder:

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, field_validator
 
-from fusionzoo.architecture import choose_architecture
-from fusionzoo.errors import NAMES_ELSEWHERE, WITHOUT_MEANING, HyperparametersError, SettingError, UnknownModelError
+from fusionzoo.errors import NAMES_ELSEWHERE, WITHOUT_MEANING, HyperparametersError, SettingError
 from fusionzoo.hyperparameters import Hyperparameters, PluginSettings, parse_model_class, parse_text_encoder
 from fusionzoo.hyperparameters.consistency import check_warmup
 from fusionzoo.hyperparameters.reading import read_hyperparameters
@@ -343,14 +342,6 @@ def test_without_a_usable_model_class_the_other_settings_of_core_are_checked_all
     for words in ("model_class: it is required", "lr = -1", "id_name too"):
         assert words in message
     assert "something_of_a_plugin" not in message  # it may be right
-
-
-@pytest.mark.parametrize(
-    "changes", [{"model_class": "unheard_of"}, {"model_class": "multimodal_moe", "text_encoder": "unheard_of"}]
-)
-def test_errors_of_the_registry_are_raised_unchanged(changes: dict[str, Any]) -> None:
-    with pytest.raises(UnknownModelError, match="unheard_of"):
-        choose_architecture({**REQUIRED, **changes})
 
 
 def test_a_text_only_model_warns_of_columns_that_it_does_not_read() -> None:

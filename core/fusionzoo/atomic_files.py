@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, made durable, then put there in one step."""
+"""Write files atomically: to a temporary name in the same folder, flushed to disk, then renamed in one step."""
 
 from __future__ import annotations
 
@@ -14,26 +14,25 @@ from typing import BinaryIO
 
 from fusionzoo.errors import WRITE_REMEDIES, OutputError
 
-STAGING = ".staging-"
-TEMPORARY = ".tmp-"
-NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
-TORCH_COULD_NOT_WRITE = re.compile(
+STAGING_PREFIX = ".staging-"
+TEMPORARY_PREFIX = ".tmp-"
+HARD_LINK_ERRORS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+TORCH_WRITE_ERROR = re.compile(
     r"PytorchStreamWriter failed|unexpected pos \d+ vs \d+|write\(\): fd \d+ failed with"
     r"|open file failed with strerror|File .+ cannot be opened|Parent directory .+ does not exist"
 )
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Have `write` fill a temporary file in the same folder, then put it in the place of `path`.
+    """Let `write` fill a temporary file in the same folder, then rename it to `path`.
 
-    On any failure the temporary file is removed and `path` is what it was. The folder is created where it is not
-    there.
+    If anything fails, the temporary file is removed and `path` is unchanged. Missing folders are created.
 
     Raises:
-        OutputError: the disk, a right or a limit is in the way.
+        OutputError: the disk is full, a permission is missing, or a limit is exceeded.
     """
-    _make(path.parent)
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+    _create_folder(path.parent)
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
     with translate_write_errors(path):
         try:
             with temporary.open("xb") as file:
@@ -45,41 +44,41 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
             with suppress(OSError):  # the failure itself is what the user must see
                 temporary.unlink(missing_ok=True)
             raise
-        _sync(path.parent)
+        _flush_to_disk(path.parent)
 
 
 @contextmanager
 def staged_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder whose files, subfolders included, are put into `folder` if the block succeeds.
+    """Yield a temporary folder; if the block succeeds, move its files, including subfolders, into `folder`.
 
-    Each file replaces the one of its name; other files of `folder` stay. On failure `folder` is left as it was. What
-    a killed run left behind is removed at the start, so only one process at a time may write to a folder. A kill while
-    the files are put in place leaves each of them old or new, never half.
+    A file replaces the file of the same name; other files of `folder` stay. If the block fails, `folder` is unchanged.
+    The temporary folders of a killed run are removed first, so only one process at a time may write to a folder. If
+    the process is killed during the move, each file is either the old or the new one, never a part of it.
 
     Raises:
-        OutputError: the disk, a right, a limit, or a file where a folder should be is in the way.
+        OutputError: the disk is full, a permission is missing, a limit is exceeded, or a file has the name of a folder.
     """
-    _make(folder)
+    _create_folder(folder)
     with translate_write_errors(folder):
-        for stale in folder.glob(f"{STAGING}*"):
+        for stale in folder.glob(f"{STAGING_PREFIX}*"):
             shutil.rmtree(stale)
-        staging = folder / f"{STAGING}{secrets.token_hex(8)}"
+        staging = folder / f"{STAGING_PREFIX}{secrets.token_hex(8)}"
         staging.mkdir()
         try:
             yield staging
-            _move(staging, folder)
+            _move_files(staging, folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
 
 def check_writable(folder: Path) -> None:
-    """Create the folder where it is not there, then write and remove a file in it.
+    """Check that a folder can be written: create it if necessary, then write and remove a file.
 
     Raises:
-        OutputError: that cannot be done; says why.
+        OutputError: this fails; the message gives the reason.
     """
-    _make(folder)
-    probe = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
+    _create_folder(folder)
+    probe = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
     with translate_write_errors(folder):
         try:
             with probe.open("xb") as file:
@@ -92,57 +91,57 @@ def check_writable(folder: Path) -> None:
 
 @contextmanager
 def translate_write_errors(path: Path) -> Iterator[None]:
-    """Turn a failure to write `path`, a file or a folder, into an OutputError; let any other error pass as it is.
+    """In the block, turn a failure to write `path`, a file or a folder, into an OutputError. Other errors pass through.
 
-    `torch.save` raises RuntimeError, not OSError, when the disk is full: those are known by their text.
+    `torch.save` raises RuntimeError instead of OSError if the disk is full; it is recognized by its message.
 
     Raises:
-        OutputError: no space, no right, read-only, too large a file, a failing disk.
+        OutputError: the disk is full, read-only or failing, a permission is missing, or the file is too large.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in WRITE_REMEDIES or not _concerns(error, path):
+        if error.errno not in WRITE_REMEDIES or not _is_about(error, path):
             raise
-        raise OutputError.failed(_final(path), error, free_space(path)) from error
+        raise OutputError.failed(_visible_path(path), error, free_space(path)) from error
     except RuntimeError as error:
-        if not TORCH_COULD_NOT_WRITE.search(str(error)):
+        if not TORCH_WRITE_ERROR.search(str(error)):
             raise
-        beneath = _os_error_beneath(error)
-        if beneath is not None:
-            raise OutputError.failed(_final(path), beneath, free_space(path)) from error
-        raise OutputError.cut_short(_final(path), str(error), free_space(path)) from error
+        os_error = _find_os_error(error)
+        if os_error is not None:
+            raise OutputError.failed(_visible_path(path), os_error, free_space(path)) from error
+        raise OutputError.cut_short(_visible_path(path), str(error), free_space(path)) from error
 
 
 def free_space(path: Path) -> int | None:
-    """Bytes that are free where `path` is or would be; None where the system cannot say."""
-    place = path.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    """Return the free bytes on the disk of `path`, which may not exist; None if the system does not report them."""
+    existing = path.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
     try:
-        return shutil.disk_usage(place).free
+        return shutil.disk_usage(existing).free
     except OSError:
         return None
 
 
-def _make(folder: Path) -> None:
+def _create_folder(folder: Path) -> None:
     with translate_write_errors(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
-            raise OutputError.in_the_way(_final(folder), error) from error
+            raise OutputError.in_the_way(_visible_path(folder), error) from error
 
 
-def _move(staging: Path, folder: Path) -> None:
-    """Make all of `staging` durable, then put each file into `folder`; undo what was done if one of them fails."""
-    found = sorted(staging.rglob("*"))
-    subfolders = [path for path in found if path.is_dir() and not path.is_symlink()]
-    files = [path for path in found if path not in set(subfolders)]
-    for path in found:
+def _move_files(staging: Path, folder: Path) -> None:
+    """Flush all of `staging` to disk, then move each file into `folder`. If one fails, undo the others."""
+    paths = sorted(staging.rglob("*"))
+    subfolders = [path for path in paths if path.is_dir() and not path.is_symlink()]
+    files = [path for path in paths if path not in set(subfolders)]
+    for path in paths:
         if not path.is_symlink():
-            _sync(path)
-    replaced = staging / f"{TEMPORARY}replaced"
-    replaced.mkdir()
+            _flush_to_disk(path)
+    backups = staging / f"{TEMPORARY_PREFIX}backups"
+    backups.mkdir()
     with ExitStack() as undo:
         try:
             for path in subfolders:
@@ -152,65 +151,65 @@ def _move(staging: Path, folder: Path) -> None:
                     undo.callback(target.rmdir)
             for number, path in enumerate(files):
                 target = folder / path.relative_to(staging)
-                _keep(target, replaced / str(number), undo)
+                _back_up(target, backups / str(number), undo)
                 path.replace(target)
         except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
             raise OutputError.in_the_way(folder, error) from error
         undo.pop_all()
     for path in {folder, *(folder / path.relative_to(staging) for path in subfolders)}:
-        _sync(path)
+        _flush_to_disk(path)
 
 
-def _keep(target: Path, kept: Path, undo: ExitStack) -> None:
-    """Have `undo` bring back what is at `target` now: a second name (hard link) keeps it while a file replaces it.
+def _back_up(target: Path, backup: Path, undo: ExitStack) -> None:
+    """Let `undo` restore what is at `target` now. A hard link keeps the file while another one replaces it.
 
-    On a file system without hard links a file that was replaced is not brought back.
+    On a file system without hard links, a replaced file cannot be restored.
     """
     if not os.path.lexists(target):
         undo.callback(target.unlink, missing_ok=True)
         return
     if target.is_dir() and not target.is_symlink():
-        return  # replacing it will fail
+        return  # the move will fail
     try:
-        os.link(target, kept, follow_symlinks=False)
+        os.link(target, backup, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in NO_HARD_LINKS:
+        if error.errno not in HARD_LINK_ERRORS:
             raise
         return
-    undo.callback(os.replace, kept, target)
+    undo.callback(os.replace, backup, target)
 
 
-def _sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
+def _flush_to_disk(path: Path) -> None:
+    """Flush a file's content, or a folder's list of names, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems have no such thing for folders
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems do not support it for folders
             raise
     finally:
         os.close(descriptor)
 
 
-def _concerns(error: OSError, path: Path) -> bool:
-    """Whether the error is about `path`, what is in it or above it, or its temporary file; or names no file at all."""
+def _is_about(error: OSError, path: Path) -> bool:
+    """Return whether the error names `path`, its content, a parent, its temporary file, or no file at all."""
     if not isinstance(error.filename, str | bytes | os.PathLike):
         return True
-    named, ours = Path(os.fsdecode(error.filename)).absolute(), path.absolute()
-    temporary = named.parent == ours.parent and named.name.startswith(TEMPORARY)
-    return named == ours or ours in named.parents or named in ours.parents or temporary
+    named, expected = Path(os.fsdecode(error.filename)).absolute(), path.absolute()
+    is_temporary = named.parent == expected.parent and named.name.startswith(TEMPORARY_PREFIX)
+    return named == expected or expected in named.parents or named in expected.parents or is_temporary
 
 
-def _os_error_beneath(error: BaseException) -> OSError | None:
-    """The write failure in whose handling `error` was raised, if there is one."""
-    beneath = error.__cause__ or error.__context__
-    while beneath is not None:
-        if isinstance(beneath, OSError) and beneath.errno in WRITE_REMEDIES:
-            return beneath
-        beneath = beneath.__cause__ or beneath.__context__
+def _find_os_error(error: BaseException) -> OSError | None:
+    """Return the write failure that caused `error`, or during whose handling it was raised; None without one."""
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in WRITE_REMEDIES:
+            return cause
+        cause = cause.__cause__ or cause.__context__
     return None
 
 
-def _final(path: Path) -> Path:
-    """The path without the staging folder in it: the one that the user knows."""
-    return Path(*(part for part in path.parts if not part.startswith(STAGING)))
+def _visible_path(path: Path) -> Path:
+    """Return the path without the staging folder: the one that the user knows."""
+    return Path(*(part for part in path.parts if not part.startswith(STAGING_PREFIX)))
