@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -136,3 +139,52 @@ def test_faults_of_all_splits_are_named_in_one_failure(job: JobFolder) -> None:
     assert "3 faults" in job.failure
     for name in ("train", "val", "test"):
         assert f"{name}/part-0.csv row 1 'cheap'" in job.failure
+
+
+RANK = """
+import json, os
+from torch import distributed
+from fusionzoo.data import hashing
+from fusionzoo.hyperparameters import parsing
+from fusionzoo.sagemaker.paths import Paths
+from fusionzoo.training.distributed.world import World
+from fusionzoo.architecture import choose_architecture
+from fusionzoo.training.prepare_data import prepare_data
+
+hashed = []
+hash_file = hashing.hash_file
+hashing.hash_file = lambda path: hashed.append(str(path)) or hash_file(path)
+distributed.init_process_group("gloo")
+paths = Paths.from_environment(os.environ)
+architecture = choose_architecture(parsing.read_hyperparameters(paths))
+data = prepare_data(paths, architecture, World.from_environment(os.environ))
+print(json.dumps({"hashed": [path for path in hashed if "input/data" in path], "content_hashes": data.contents}))
+distributed.destroy_process_group()
+"""
+
+
+def test_the_part_files_are_hashed_by_one_process_of_a_host(job: JobFolder) -> None:
+    job.fill(embeddings="random")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", RANK],
+            env={
+                **os.environ,
+                **common,
+                "SAGEMAKER_BASE_DIR": str(job.root),
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    first, second = (json.loads(process.communicate(timeout=240)[0].splitlines()[-1]) for process in ranks)
+    assert len(first["hashed"]) == 3  # one part file in each of train, val and test
+    assert second["hashed"] == []
+    assert first["content_hashes"] == second["content_hashes"]

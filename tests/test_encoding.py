@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import shutil
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_helpers import SETTINGS, difficult_rows, encode_folder, write_part
-from fusionzoo.data import array_store, fit_preprocessor
+from fusionzoo.data import array_store, encoding, fit_preprocessor, hashing
 from fusionzoo.data.cache import Cache
 from fusionzoo.data.encoded import EncodedSplit, concatenate_splits
 from fusionzoo.data.preprocessor import Preprocessor
@@ -75,6 +78,54 @@ def test_a_second_job_on_the_same_data_tokenizes_nothing_and_gets_the_same(data:
     assert two.preprocessor.text is not None
     assert np.array_equal(one.preprocessor.text.vectors, two.preprocessor.text.vectors)
     assert replace(one.preprocessor, text=None) == replace(two.preprocessor, text=None)
+
+
+ENCODE = """
+import sys
+from pathlib import Path
+from data_helpers import SETTINGS, encode_folder
+
+settings = SETTINGS.model_copy(update={"embeddings": "random"})
+data = encode_folder(Path(sys.argv[1]), settings)
+print(" ".join(data.preprocessor.text.tokenizer.backend.decode(data.splits["val"].tokens.tolist()).split()))
+"""
+
+
+def test_a_changed_text_step_is_applied_by_the_next_job(data: Path) -> None:
+    code = data.parent / "code"
+    shutil.copytree(Path(encoding.__file__).parents[1], code / "fusionzoo", ignore=shutil.ignore_patterns("*.pyc"))
+
+    def encode_in_new_process() -> str:
+        path = os.pathsep.join([str(code), str(Path(__file__).parent)])
+        command = [sys.executable, "-c", ENCODE, str(data)]
+        return subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
+        ).stdout
+
+    first = encode_in_new_process()
+    assert "broken" in first
+    cleaning = code / "fusionzoo/data/text/cleaning.py"
+    source = cleaning.read_text("utf-8")
+    cleaning.write_text(source.replace("def _normalize_text(text: str) -> str:\n", CHANGED_STEP), "utf-8")
+    assert encode_in_new_process() == first.replace("broken ", "")
+
+
+CHANGED_STEP = """def _normalize_text(text: str) -> str:
+    text = text.replace("broken ", "")
+"""
+
+
+def test_the_code_hash_covers_every_python_file_of_the_data_package(tmp_path: Path) -> None:
+    package = tmp_path / "data"
+    shutil.copytree(Path(encoding.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    assert hashing.hash_package_code(package) == hashing.hash_package_code()
+    files = sorted(package.rglob("*.py"))
+    assert package / "text/cleaning.py" in files
+    for file in files:
+        source = file.read_bytes()
+        file.write_bytes(source + b"# changed\n")
+        assert hashing.hash_package_code(package) != hashing.hash_package_code(), file
+        file.write_bytes(source)
 
 
 @pytest.mark.parametrize(

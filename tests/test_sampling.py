@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from scipy.stats import spearmanr
 
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.sampling import RowSizes, TrainingOrder, make_scoring_batches
@@ -151,6 +152,15 @@ def test_epochs_and_seeds_differ(more: dict[str, Any]) -> None:
     orders = [TrainingOrder(lognormal(2000), 16, seed, **more) for seed in (1, 2)]
     drawn = {np.concatenate(order.batches(epoch)).tobytes() for order in orders for epoch in (0, 1)}
     assert len(drawn) == 4
+
+
+@pytest.mark.parametrize("more", [{}, {"max_tokens": 4096}, {"group_by_length": False}])
+def test_the_steps_of_an_epoch_are_not_ordered_by_size(more: dict[str, Any]) -> None:
+    sizes = lognormal(20_000)
+    order = TrainingOrder(sizes, 32, 1, **more)
+    for epoch in range(2):
+        step_tokens = [sizes.tokens[rows].sum() for rows in order.batches(epoch)]
+        assert abs(spearmanr(np.arange(order.steps), step_tokens).statistic) < 0.2  # of 400 steps or more
 
 
 def test_little_is_padded_where_rows_are_grouped_by_length_and_they_meet_others_in_the_next_epoch() -> None:

@@ -115,6 +115,13 @@ def test_missing_and_unknown_and_rare_categories_are_told_apart() -> None:
     assert ids.tolist() == [2, 3, 1, 1, 0, 0]
 
 
+@pytest.mark.parametrize(("min_count", "values"), [(1, ("c", "b", "a")), (2, ("c", "b")), (3, ("c",)), (4, ())])
+def test_a_category_with_exactly_the_minimum_count_has_an_id(min_count: int, values: tuple[str, ...]) -> None:
+    frame = shop_rows(6).assign(country=["a", "b", "b", "c", "c", "c"])
+    encoder = fitted(frame, min_category_count=min_count).categories[0]
+    assert encoder.values == values
+
+
 def test_a_category_is_the_same_whether_it_comes_as_a_number_or_a_text() -> None:
     frame = shop_rows(40)
     frame["country"] = [1, 2] * 20
