@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from data_helpers import SETTINGS
 from fusionzoo.data.data_settings import DataSettings, TextStep
-from fusionzoo.data.text import text_tokenizer, word_vectors
+from fusionzoo.data.text import cleaning, text_tokenizer, word_vectors
 from fusionzoo.data.text.cleaning import Messages, clean_messages, join_columns
 from fusionzoo.errors import DataError, EmbeddingsError, TokenizerError
 from shop import lists
@@ -47,11 +47,11 @@ def clean(text: str, steps: list[TextStep] = STEPS) -> list[str]:
         ("e\u0301", ["\u00e9"]),
     ],
 )
-def test_cleaning_keeps_what_is_text_and_removes_what_is_not(text: str, cleaned: list[str]) -> None:
+def test_cleaning_keeps_text_and_removes_markup_and_emoji(text: str, cleaned: list[str]) -> None:
     assert clean(text) == cleaned
 
 
-def test_steps_are_chosen_and_ordered_and_none_leaves_the_text_as_it_is() -> None:
+def test_steps_run_in_the_given_order_and_without_steps_the_text_is_unchanged() -> None:
     raw = "[bom]<b>a</b> 😀  b[eom]"
     assert clean(raw, []) == [raw]
     assert clean(raw, ["html_normalizer"]) == ["[bom]a 😀  b[eom]"]
@@ -59,7 +59,7 @@ def test_steps_are_chosen_and_ordered_and_none_leaves_the_text_as_it_is() -> Non
     assert clean("&#91;bom]a", ["dialogue_splitter", "html_normalizer"]) == ["[bom]a"]
 
 
-def test_several_text_columns_are_headed_by_their_names() -> None:
+def test_several_text_columns_start_with_their_names() -> None:
     title, body = Messages(["Nice", "T"], np.array([1, 0, 1])), Messages(["one", "two", "b"], np.array([2, 1, 0]))
     joined = join_columns({"title": title, "body": body})
     assert joined.texts == ["title: Nice", "body: one", "two", "body: b", "title: T"]
@@ -67,31 +67,31 @@ def test_several_text_columns_are_headed_by_their_names() -> None:
     assert join_columns({"body": body}) == body
 
 
-def test_messages_are_counted_row_by_row() -> None:
-    found = clean_messages([None, "[bom]a[eom][bom]b[eom]", "", "c", "<p>"], STEPS)
-    assert (found.texts, found.counts.tolist()) == (["a", "b", "c"], [0, 2, 0, 1, 0])
+def test_messages_are_counted_for_each_row() -> None:
+    messages = clean_messages([None, "[bom]a[eom][bom]b[eom]", "", "c", "<p>"], STEPS)
+    assert (messages.texts, messages.counts.tolist()) == (["a", "b", "c"], [0, 2, 0, 1, 0])
     assert clean_messages([], STEPS).counts.tolist() == []
 
 
 # --- tokenizers
 
 
-def words(texts: list[str], **changes: int) -> text_tokenizer.TextTokenizer:
+def fit_words(texts: list[str], **changes: int) -> text_tokenizer.TextTokenizer:
     counter = text_tokenizer.WordCounter()
     counter.add(texts)
     return counter.fit(**{"vocab_size": 100, "min_count": 1, **changes})
 
 
-def test_words_are_lower_cased_counted_and_capped_and_rare_ones_are_unknown() -> None:
-    tokenizer = words(["Red red, blue", "RED blue green"], min_count=2)
+def test_words_are_lower_cased_and_counted_and_rare_ones_are_unknown() -> None:
+    tokenizer = fit_words(["Red red, blue", "RED blue green"], min_count=2)
     assert tokenizer.backend.get_vocab() == {"[PAD]": 0, "[UNK]": 1, "red": 2, "blue": 3}
     assert lists(tokenizer.encode(["Red green"])) == [[2, 1]]
-    assert words(["a a b"], vocab_size=3).vocab_size == 3
+    assert fit_words(["a a b"], vocab_size=3).vocab_size == 3
     with pytest.raises(DataError, match="no word occurs 5 times"):
-        words(["a b"], min_count=5)
+        fit_words(["a b"], min_count=5)
 
 
-def test_minilm_brings_its_special_tokens_and_takes_none_from_a_text(minilm: str) -> None:
+def test_minilm_has_its_special_tokens_and_encodes_no_text_as_one(minilm: str) -> None:
     tokenizer = text_tokenizer.load_tokenizer(minilm)
     assert (tokenizer.prefix, tokenizer.suffix, tokenizer.pad_id) == ((101,), (102,), 0)
     assert tokenizer.vocab_size == 30_522
@@ -102,7 +102,7 @@ def test_minilm_brings_its_special_tokens_and_takes_none_from_a_text(minilm: str
     ("template", "prefix", "suffix"),
     [("<s> $A </s>", (1,), (2,)), ("$A </s>", (), (2,)), (None, (), ())],
 )
-def test_special_tokens_are_found_whatever_the_template(
+def test_special_tokens_are_detected_for_every_template(
     template: str | None, prefix: tuple[int, ...], suffix: tuple[int, ...]
 ) -> None:
     backend = Tokenizer(models.WordLevel({"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "a": 4}, unk_token="<unk>"))
@@ -116,7 +116,7 @@ def test_special_tokens_are_found_whatever_the_template(
     assert lists(tokenizer.encode(["a zzz"])) == [[4, 3]]
 
 
-def test_a_tokenizer_that_is_nowhere_is_an_error_that_names_it() -> None:
+def test_a_missing_tokenizer_is_an_error_that_names_it() -> None:
     with pytest.raises(TokenizerError, match="/no/such/folder"):
         text_tokenizer.load_tokenizer("/no/such/folder")
 
@@ -140,7 +140,7 @@ def encoded() -> tuple[text_tokenizer.TextTokenizer, word_vectors.EncodedSplit]:
 
 
 @pytest.mark.parametrize("method", ["word2vec", "fasttext", "random"])
-def test_vectors_are_decided_by_the_seed_and_padding_is_zero(method: str, encoded: tuple) -> None:  # type: ignore[type-arg]
+def test_vectors_depend_on_the_seed_and_padding_is_zero(method: str, encoded: tuple) -> None:  # type: ignore[type-arg]
     tokenizer, split = encoded
     settings = SETTINGS.model_copy(update={"embeddings": method})
     one, two, other = (word_vectors.build_word_vectors(settings, tokenizer, split, seed) for seed in (1, 1, 2))
@@ -159,21 +159,21 @@ def test_vectors_are_read_from_a_file(name: str, tmp_path, encoded: tuple) -> No
     from gensim.models import KeyedVectors
 
     tokenizer, split = encoded
-    made = KeyedVectors(3)
-    made.add_vectors(["late", "red"], np.array([[1, 2, 3], [4, 5, 6]], np.float32))
+    vectors = KeyedVectors(3)
+    vectors.add_vectors(["late", "red"], np.array([[1, 2, 3], [4, 5, 6]], np.float32))
     path = tmp_path / name
     if name == "v.txt.gz":
-        made.save_word2vec_format(str(tmp_path / "plain.txt"))
+        vectors.save_word2vec_format(str(tmp_path / "plain.txt"))
         path.write_bytes(gzip.compress((tmp_path / "plain.txt").read_bytes()))
     else:
-        made.save_word2vec_format(str(path), binary=name == "v.bin", write_header=name != "glove.txt")
+        vectors.save_word2vec_format(str(path), binary=name == "v.bin", write_header=name != "glove.txt")
     settings: DataSettings = SETTINGS.model_copy(update={"embeddings": str(path)})
     table = word_vectors.build_word_vectors(settings, tokenizer, split, 0)
     assert table[tokenizer.backend.token_to_id("late")].tolist() == [1, 2, 3]
     assert table.shape[1] == 3
 
 
-def test_vectors_that_cannot_be_had_are_an_error_that_says_why(tmp_path, encoded: tuple) -> None:  # type: ignore[type-arg, no-untyped-def]
+def test_vectors_that_cannot_be_loaded_are_an_error_with_the_cause(tmp_path, encoded: tuple) -> None:  # type: ignore[type-arg, no-untyped-def]
     tokenizer, split = encoded
     with pytest.raises(EmbeddingsError, match="neither a file nor"):
         word_vectors.check_embeddings_source(SETTINGS.model_copy(update={"embeddings": "word3vec"}))
@@ -184,7 +184,7 @@ def test_vectors_that_cannot_be_had_are_an_error_that_says_why(tmp_path, encoded
         word_vectors.build_word_vectors(settings, tokenizer, split, 0)
 
 
-# --- what was lost, or took time that grew with the square of the length
+# --- texts that earlier versions damaged, or needed quadratic time for
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_vectors_that_cannot_be_had_are_an_error_that_says_why(tmp_path, encoded
         ("❶ first ② second 🄁", "❶ first ② second 🄁"),
     ],
 )
-def test_what_only_looks_like_markup_or_emoji_stays(text: str, cleaned: str) -> None:
+def test_text_that_only_looks_like_markup_or_emoji_stays(text: str, cleaned: str) -> None:
     assert clean(text) == [cleaned]
 
 
@@ -219,10 +219,24 @@ def test_letters_and_digits_of_any_language_are_kept(text: str) -> None:
     "piece",
     ["<div>", "<p>a</p>", "<!--", "<a", '<a href="', "<script>", "<", "&a", "[bom]", "😀\u200d", "a", "</", "<!["],
 )
-def test_cleaning_takes_time_in_proportion_to_the_length(piece: str) -> None:
-    """Half a million pieces take a second; in time that grows with the square of the length they would take hours."""
-    few, many = ("".join(clean(piece * times)).replace(" ", "") for times in (1_000, 500_000))
-    assert len(many) == 500 * len(few)
+def test_half_a_million_repetitions_are_cleaned_like_a_thousand(piece: str) -> None:
+    short, long = ("".join(clean(piece * times)).replace(" ", "") for times in (1_000, 500_000))
+    assert len(long) == 500 * len(short)
+
+
+@pytest.mark.parametrize("tag", ["<script>", "<style>", "<!--"])
+def test_a_missing_closing_tag_is_searched_for_once(tag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searching again after each tag would take time that grows with the square of the length."""
+    searches = 0
+
+    class NeverFound:
+        def search(self, text: str, position: int) -> None:
+            nonlocal searches
+            searches += 1
+
+    monkeypatch.setattr(cleaning, "_INVISIBLE_UNTIL", dict.fromkeys(("script", "style", "!--"), NeverFound()))
+    assert clean(f"{tag}a " * 1_000) == [" ".join(["a"] * 1_000)]
+    assert searches == 1
 
 
 def byte_level(**special: int) -> Tokenizer:
@@ -234,20 +248,20 @@ def byte_level(**special: int) -> Tokenizer:
     return backend
 
 
-def test_a_tokenizer_like_robertas_or_gpt2s_takes_no_special_token_from_a_text() -> None:
+def test_a_tokenizer_like_roberta_or_gpt2_encodes_no_text_as_a_special_token() -> None:
     roberta = byte_level(**{"<s>": 0, "<pad>": 1, "</s>": 2})
     roberta.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     tokenizer = text_tokenizer.wrap_tokenizer("roberta", roberta, 1)
     assert (tokenizer.prefix, tokenizer.suffix) == ((0,), (2,))
     assert len(tokenizer.encode(["<s>a</s>"]).values) == 8
-    again = text_tokenizer.restore_tokenizer("roberta", tokenizer.backend.to_str(), 1)
-    assert lists(again.encode(["<s>a</s>"])) == lists(tokenizer.encode(["<s>a</s>"]))
+    restored = text_tokenizer.restore_tokenizer("roberta", tokenizer.backend.to_str(), 1)
+    assert lists(restored.encode(["<s>a</s>"])) == lists(tokenizer.encode(["<s>a</s>"]))
     gpt2 = text_tokenizer.wrap_tokenizer("gpt2", byte_level(**{"<|endoftext|>": 0}), None)
     assert (gpt2.prefix, gpt2.suffix, gpt2.pad_id) == ((), (), 0)
     assert len(gpt2.encode(["<|endoftext|>"]).values) == 13
 
 
-def test_a_tokenizer_like_t5s_whose_model_knows_its_special_tokens_takes_none_from_a_text() -> None:
+def test_a_tokenizer_like_t5_with_special_tokens_in_its_model_encodes_no_text_as_one() -> None:
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((piece, -3.0) for piece in "▁ab</s>")]
     backend = Tokenizer(models.Unigram(list(dict(pieces).items()), unk_id=2))
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -261,7 +275,7 @@ def test_a_tokenizer_like_t5s_whose_model_knows_its_special_tokens_takes_none_fr
     assert plain[-1] == marked[-1]
 
 
-def test_a_folder_without_a_vocabulary_is_no_tokenizer(tmp_path: Path) -> None:
+def test_a_folder_without_a_vocabulary_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(TokenizerError):
         text_tokenizer.load_tokenizer(str(tmp_path))
