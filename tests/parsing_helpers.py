@@ -1,9 +1,13 @@
-"""Parse hyperparameters with given settings classes instead of installed plugins."""
+"""Settings classes, and functions that parse hyperparameters with them instead of installed plugins."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
+
+import pytest
+from pydantic import Field
 
 from fusionzoo.errors import HyperparametersError
 from fusionzoo.hyperparameters import (
@@ -15,7 +19,79 @@ from fusionzoo.hyperparameters import (
     parse_text_encoder,
     resolve_hyperparameters,
 )
-from fusionzoo.settings import ModelSettings
+from fusionzoo.settings import FusionSettings, ModelSettings
+
+
+class Encoder(ModelSettings):
+    needs = reads = frozenset({"text"})
+    default_tokenizer = "their-tokenizer"
+    reinit_layers: int = Field(0, ge=0, le=12)
+    warm: bool = False
+
+
+class Fusion(FusionSettings):
+    gate: float = Field(0.5, ge=0, le=1)
+
+
+class TableOrText(Fusion):
+    needs = frozenset()
+
+
+class TextOnly(FusionSettings):
+    needs = reads = frozenset({"text"})
+
+
+REQUIRED: dict[str, Any] = {
+    "model_class": "multimodal_bert",
+    "id_name": "id",
+    "text_name": "text_field",
+    "label_name": "target",
+    "num_classes": 2,
+    "tab_field_list": ["feature1", "feature2"],
+}
+CONTRACT: dict[str, Any] = {
+    **REQUIRED,
+    "is_binary": True,
+    "tab_field_list": ["feature1", "feature2", "feature3"],
+    "cat_field_list": ["category1", "category2"],
+    "tokenizer": "bert-base-uncased",
+    "max_sen_len": 512,
+    "max_total_chunks": 10,
+    "batch_size": 32,
+    "max_epochs": 10,
+    "lr": 2e-5,
+    "optimizer": "adamw",
+    "early_stop_patience": 3,
+    "warmup_steps": 1000,
+    "hidden_common_dim": 256,
+    "class_weights": [1.0, 2.0],
+    "fp16": True,
+    "gradient_clip_val": 1.0,
+    "reinit_layers": 2,
+}
+
+
+def encode_v2(values: dict[str, Any]) -> dict[str, str]:
+    return {key: json.dumps(value) for key, value in values.items()}
+
+
+def encode_v3(values: dict[str, Any]) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+
+
+def parse(raw: Mapping[str, Any], model: type[ModelSettings] = Fusion) -> Hyperparameters:
+    return parse_with_classes(raw, model, Encoder)
+
+
+def parse_changed(model: type[ModelSettings] = Fusion, /, **changes: Any) -> Hyperparameters:
+    """Parse the required settings with changes; `...` removes a setting."""
+    return parse({key: value for key, value in {**REQUIRED, **changes}.items() if value is not ...}, model)
+
+
+def parse_error(model: type[ModelSettings] = Fusion, /, **changes: Any) -> str:
+    with pytest.raises(HyperparametersError) as error:
+        parse_changed(model, **changes)
+    return str(error.value)
 
 
 def parse_with_classes(
