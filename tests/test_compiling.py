@@ -1,4 +1,4 @@
-"""`torch_compile`: the same training in other code, refused where the machine cannot make it."""
+"""`torch_compile`: training gives the same results, and a machine that cannot compile is an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training_helpers import make_job_settings
 
 is_too_old = Version(torch.__version__) < Version(torch_compile.MIN_TORCH)
 needs_compiler = pytest.mark.skipif(
-    is_too_old or shutil.which("g++") is None, reason="this torch is refused, or has no g++ to compile with"
+    is_too_old or shutil.which("g++") is None, reason="this torch version is not supported, or there is no g++"
 )
 BERT = {
     "model_class": "bert",
@@ -35,13 +35,13 @@ BERT = {
 
 
 @pytest.fixture(autouse=True)
-def _compile_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def compile_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
-    torch.compiler.reset()  # what an earlier test compiled
+    torch.compiler.reset()  # forget what an earlier test compiled
 
 
-def trained(root: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tuple[list[float], dict[str, Any], int]:
-    """The training losses of a small job, its best weights, and how many pieces of code were compiled for it."""
+def train_job(root: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tuple[list[float], dict[str, Any], int]:
+    """Return the training losses of a small job, its best weights, and how many graphs were compiled for it."""
     from torch._dynamo.utils import counters
 
     from fusionzoo.training.module import Classifier
@@ -49,12 +49,12 @@ def trained(root: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tup
     losses: list[float] = []
     step = Classifier.training_step
 
-    def recorded(self: Classifier, batch: Any, batch_idx: int) -> Tensor:
+    def record(self: Classifier, batch: Any, batch_idx: int) -> Tensor:
         output = step(self, batch, batch_idx)
         losses.append(output["loss"].item())
         return output
 
-    monkeypatch.setattr(Classifier, "training_step", recorded)
+    monkeypatch.setattr(Classifier, "training_step", record)
     counters.clear()
     folder = JobFolder(root).fill(**settings)
     assert folder.run() == 0
@@ -64,31 +64,33 @@ def trained(root: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tup
 
 
 @needs_compiler
-def test_a_compiled_job_has_the_losses_and_the_names_of_an_uncompiled_one(
+def test_compiling_changes_neither_the_losses_nor_the_names_of_the_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, names, none = trained(tmp_path / "plain", monkeypatch, **BERT, torch_compile=False)
-    found, same_names, graphs = trained(tmp_path / "compiled", monkeypatch, **BERT, torch_compile=True)
-    assert found == pytest.approx(plain, abs=1e-4)
-    assert len(found) == 20
-    assert same_names.keys() == names.keys()
-    assert none == 0
-    assert 2 <= graphs <= 6  # the trial, and a few for twenty batches of many sizes
+    plain, weights, graphs_without = train_job(tmp_path / "plain", monkeypatch, **BERT, torch_compile=False)
+    compiled, compiled_weights, graphs = train_job(tmp_path / "compiled", monkeypatch, **BERT, torch_compile=True)
+    assert compiled == pytest.approx(plain, abs=1e-4)
+    assert len(compiled) == 20
+    assert compiled_weights.keys() == weights.keys()
+    assert graphs_without == 0
+    assert 2 <= graphs <= 6  # one for the check, and a few for twenty batches of many sizes
 
 
 @needs_compiler
-def test_a_frozen_encoder_that_runs_once_leaves_the_rest_to_be_compiled(
+def test_with_a_frozen_encoder_that_runs_once_the_rest_is_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = {**BERT, "freeze_text_encoder": True}
-    plain, _, _ = trained(tmp_path / "plain", monkeypatch, **model, torch_compile=False)
-    found, _, graphs = trained(tmp_path / "compiled", monkeypatch, **model, torch_compile=True)
-    assert found == pytest.approx(plain, abs=1e-4)
+    plain, _, _ = train_job(tmp_path / "plain", monkeypatch, **model, torch_compile=False)
+    compiled, _, graphs = train_job(tmp_path / "compiled", monkeypatch, **model, torch_compile=True)
+    assert compiled == pytest.approx(plain, abs=1e-4)
     assert 2 <= graphs <= 3
 
 
 @needs_compiler
-def test_only_the_training_model_is_compiled_and_afterwards_it_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_training_mode_runs_compiled_code_and_the_model_is_restored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ran: list[str] = []
 
     def compile_(forward: Any, dynamic: bool) -> Any:
@@ -106,7 +108,7 @@ def test_only_the_training_model_is_compiled_and_afterwards_it_is_as_it_was(monk
     assert vars(model) == {**before, "training": False}
 
 
-def test_the_layers_of_an_encoder_are_compiled_one_by_one_and_what_has_none_as_a_whole() -> None:
+def test_an_encoder_is_compiled_layer_by_layer_and_a_model_without_layers_as_a_whole() -> None:
     backbone = AutoModel.from_config(AutoConfig.for_model(**TINY_BERT, vocab_size=20))
     model = nn.ModuleList([nn.Linear(2, 2), backbone])
     assert torch_compile.select_compiled_parts(model, backbone) == list(backbone.encoder.layer)
@@ -115,19 +117,19 @@ def test_the_layers_of_an_encoder_are_compiled_one_by_one_and_what_has_none_as_a
 
 
 @needs_compiler
-@pytest.mark.skipif(torch.cuda.is_available(), reason="compiling pays on a GPU")
-def test_who_compiles_on_a_cpu_is_told_that_it_hardly_pays(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the warning is for CPUs")
+def test_compiling_on_a_cpu_logs_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     torch_compile.check_torch_compile(make_job_settings(torch_compile=False))
     assert not caplog.records
     torch_compile.check_torch_compile(make_job_settings(torch_compile=True))
     assert "torch_compile is on, but there is no GPU" in caplog.text
 
 
-@pytest.mark.skipif(is_too_old, reason="this torch is refused whatever the machine has")
-def test_a_machine_without_a_compiler_is_told_before_data_are_read(tmp_path: Path) -> None:
+@pytest.mark.skipif(is_too_old, reason="this torch version is not supported")
+def test_a_missing_compiler_is_an_error_before_the_data_is_read(tmp_path: Path) -> None:
     from torch._inductor import config
 
-    folder = JobFolder(tmp_path).settings(torch_compile=True)  # there are no data at all
+    folder = JobFolder(tmp_path).settings(torch_compile=True)  # there is no data at all
     with config.patch({"cpp.cxx": (None, "no-such-compiler")}):
         assert folder.run() == 1
     assert "torch_compile = 'True': this machine cannot compile for its cpu" in folder.failure
@@ -136,18 +138,18 @@ def test_a_machine_without_a_compiler_is_told_before_data_are_read(tmp_path: Pat
     assert "Fix: install a C++ compiler (g++) with Python's headers, or remove the setting" in folder.failure
 
 
-def test_an_old_torch_cannot_compile() -> None:
+def test_an_old_torch_version_cannot_compile() -> None:
     with pytest.raises(errors.SettingError, match=r"this torch is 2\.4\.1.*\nFix: install torch 2.5 or newer"):
         torch_compile.check_torch_compile(make_job_settings(torch_compile=True), "2.4.1+cpu")
     torch_compile.check_torch_compile(make_job_settings(), "2.1.0")
 
 
-def test_a_model_that_cannot_be_compiled_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(graph: Any, example: Any) -> Any:
+def test_a_compile_error_names_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(graph: Any, example: Any) -> Any:
         raise NotImplementedError("no such operation")
 
     compile_ = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda forward, dynamic: compile_(forward, dynamic=dynamic, backend=refuse))
+    monkeypatch.setattr(torch, "compile", lambda forward, dynamic: compile_(forward, dynamic=dynamic, backend=fail))
     model = nn.Linear(2, 2)
     with (
         pytest.raises(errors.CompileError, match=r"torch\.compile failed on Linear .*no such operation.*\nFix: remove"),
@@ -156,8 +158,8 @@ def test_a_model_that_cannot_be_compiled_is_named(monkeypatch: pytest.MonkeyPatc
         model.train()(torch.ones(1, 2))
 
 
-class Breaking(nn.Module):
-    """A model that reads a tensor's value, at which a graph ends."""
+class GraphBreaking(nn.Module):
+    """A model that reads the value of a tensor, which breaks the graph."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,11 +171,11 @@ class Breaking(nn.Module):
 
 
 @needs_compiler
-def test_a_model_that_breaks_the_graph_trains_all_the_same() -> None:
-    model, rows = Breaking().train(), torch.ones(3, 2)
+def test_a_model_that_breaks_the_graph_can_be_trained() -> None:
+    model, rows = GraphBreaking().train(), torch.ones(3, 2)
     expected = model(rows)
     with torch_compile.compile_for_training(model, None, make_job_settings(torch_compile=True)):
-        found = model(rows)
-        found.sum().backward()
-    assert torch.allclose(found, expected)
+        output = model(rows)
+        output.sum().backward()
+    assert torch.allclose(output, expected)
     assert model.linear.weight.grad is not None

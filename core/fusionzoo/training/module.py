@@ -22,8 +22,8 @@ from fusionzoo.training.monitoring.validation_metrics import ValidationMetrics, 
 class Classifier(LightningModule):
     """Train any module that maps a `Batch` to logits [rows, classes] or to a `ModelOutput`.
 
-    The loss of a batch is the mean of its rows' losses, weighted by the weights of their classes. Rows whose label is
-    negative are ignored. The gradient of an optimizer step equals that of one batch with all rows of the step: those of
+    The loss of a batch is the mean of its rows' losses, weighted by the weights of their classes. Rows with a negative
+    label are ignored. The gradient of an optimizer step equals that of one batch with all rows of the step: those of
     every process and of every batch that `accumulate_grad_batches` joins, even if these batches differ in size.
     `val_loss` is the cross entropy, regardless of `loss` and `label_smoothing`.
 
