@@ -82,7 +82,7 @@ def test_a_file_that_is_longer_than_it_was_is_damage(cache: Cache) -> None:
 def test_a_build_that_fails_leaves_nothing_and_its_own_error(cache: Cache) -> None:
     def fails(folder: Path) -> None:
         (folder / "one.bin").write_text("half")
-        raise DataError([Problem("train", "it is bad", "mend it")])
+        raise DataError([Problem("train", "it is bad", "write it again", "FZ-D999")])
 
     with pytest.raises(DataError, match="it is bad"):
         cache.get_or_build("k", fails, read_entry)

@@ -272,7 +272,7 @@ def test_show_describes_each_setting_in_plain_words(install: Installer) -> None:
         "widths": ["[8, 8]", "a list of whole numbers that is not empty, like [1, 2]", "Widths."],
         "mode": ['"fast"', 'one of "fast", "slow"', "How."],
         "limit": ['"Infinity"', "a number above 0", "At most."],
-        "name": ["required", "a text that is not empty", "No default."],
+        "name": ["required", "a non-empty string", "No default."],
     }
 
 
@@ -326,7 +326,7 @@ def test_show_core_lists_the_settings_of_every_job_and_show_of_a_plugin_omits_th
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("raise RuntimeError('boom')", "importing it failed: RuntimeError: boom"),
+        ("raise RuntimeError('boom')", "failed: RuntimeError: boom"),
         (settings_source(attribute='needs = "text"'), "`needs` of its settings is 'text'"),
         (settings_source(thing="Callable[[int], int] = abs"), "its settings have no JSON schema"),
         (settings_source().replace("return Settings", "raise KeyError('gone')"), "settings_class() raised KeyError"),

@@ -135,11 +135,11 @@ def test_a_missing_compiler_is_an_error_before_the_data_is_read(tmp_path: Path) 
     assert "torch_compile = 'True': this machine cannot compile for its cpu" in folder.failure
     assert "No working C++ compiler found" in folder.failure
     assert "no-such-compiler" in folder.failure
-    assert "Fix: install a C++ compiler (g++) with Python's headers, or remove the setting" in folder.failure
+    assert "Fix: install a C++ compiler (g++) with Python's headers, or remove torch_compile" in folder.failure
 
 
 def test_an_old_torch_version_cannot_compile() -> None:
-    with pytest.raises(errors.SettingError, match=r"this torch is 2\.4\.1.*\nFix: install torch 2.5 or newer"):
+    with pytest.raises(errors.SettingError, match=r"the installed torch is 2\.4\.1.*\nFix: install torch 2.5 or newer"):
         torch_compile.check_torch_compile(make_job_settings(torch_compile=True), "2.4.1+cpu")
     torch_compile.check_torch_compile(make_job_settings(), "2.1.0")
 

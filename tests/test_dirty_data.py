@@ -91,7 +91,7 @@ def test_a_part_file_that_changes_while_the_job_reads_it_is_an_error_and_leaves_
         return real(*arguments)
 
     monkeypatch.setattr(owner, step, slow)
-    with pytest.raises(DataError, match=r"part-0\.parquet: it changed"):
+    with pytest.raises(DataError, match=r"part-0\.parquet: the file changed"):
         encode_folder(tmp_path / "data")
     monkeypatch.undo()
     write_part(shop_rows(60), part)
@@ -108,7 +108,9 @@ def test_text_that_is_not_utf8_in_parquet_is_named(tmp_path: Path) -> None:
     table = table.set_column(table.schema.get_field_index("country"), "country", broken)
     (tmp_path / "data/train").mkdir(parents=True)
     pq.write_table(table, tmp_path / "data/train/part.parquet")
-    with pytest.raises(DataError, match=r"train/part\.parquet, column 'country': it holds text that is not UTF-8"):
+    with pytest.raises(
+        DataError, match=r"train/part\.parquet, column 'country': the column holds text that is not UTF-8"
+    ):
         encode_folder(tmp_path / "data")
 
 
@@ -240,7 +242,7 @@ def test_a_part_file_that_is_removed_while_the_job_runs_is_an_error(
         return found
 
     monkeypatch.setattr(owner, step, swept)
-    with pytest.raises(DataError, match=r"part-1\.parquet: it changed"):
+    with pytest.raises(DataError, match=r"part-1\.parquet: the file changed"):
         encode_folder(tmp_path / "data")
 
 

@@ -295,11 +295,11 @@ def plugin_with_hook(signature: str) -> str:
 
 
 FAULTS: Mapping[str, Mapping[str, Any]] = {
-    "which was built for": {"requires": ["fusionzoo>=0.2,<0.3"]},
-    "importing it failed": film_with("from torch import", "import einops_of_old\nfrom torch import"),
+    "was built for": {"requires": ["fusionzoo>=0.2,<0.3"]},
+    "Importing": film_with("from torch import", "import einops_of_old\nfrom torch import"),
     "without the decorator": film_with(PLUGIN, plugin_with_hook("def callbacks(self, settings)")),
-    "takes arguments": film_with(PLUGIN, plugin_with_hook("@hookimpl\n    def callbacks(self, trainer)")),
-    "belong to core": film_with("num_layers: int = Field(1, ge=1, le=16", "lr: float = Field(0.1, gt=0, le=1"),
+    "has parameters": film_with(PLUGIN, plugin_with_hook("@hookimpl\n    def callbacks(self, trainer)")),
+    "belong to fusionzoo": film_with("num_layers: int = Field(1, ge=1, le=16", "lr: float = Field(0.1, gt=0, le=1"),
 }
 
 

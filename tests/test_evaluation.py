@@ -452,7 +452,7 @@ def test_labels_of_every_type_stand_in_metrics_json(classes: list[Any]) -> None:
 
 
 def test_labels_that_are_too_few_or_read_the_same_are_refused() -> None:
-    with pytest.raises(ScoresError, match="3 labels but probabilities of 2"):
+    with pytest.raises(ScoresError, match="3 labels, but probabilities of 2"):
         evaluate({"val": draw(20, 2)}, ["a", "b", "c"])
     with pytest.raises(ScoresError, match="one text: '1'"):
         evaluate({"val": draw(20, 2)}, ["1", 1])

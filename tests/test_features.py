@@ -15,7 +15,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fusionzoo import errors
 from fusionzoo.architecture import Architecture, BuiltModel, choose_architecture
 from fusionzoo.artifacts import model_folder
 from fusionzoo.hyperparameters.reading import read_hyperparameters
@@ -323,11 +322,11 @@ def bag(folder: JobFolder, encoder: nn.Module, kind: type[TextClassifier] = Text
 @pytest.mark.parametrize(
     ("encoder", "kind", "reason"),
     [
-        (Bag(nn.Dropout(0.3)), TextClassifier, errors.ENCODER_IS_UNSTEADY),
-        (Bag(nn.BatchNorm1d(6)), TextClassifier, errors.ENCODER_IS_UNSTEADY),
-        (Bag(lambda batch, pooled: pooled - pooled.mean(dim=0)), TextClassifier, errors.ENCODER_IS_UNSTEADY),
+        (Bag(nn.Dropout(0.3)), TextClassifier, probe.ENCODER_IS_UNSTEADY),
+        (Bag(nn.BatchNorm1d(6)), TextClassifier, probe.ENCODER_IS_UNSTEADY),
+        (Bag(lambda batch, pooled: pooled - pooled.mean(dim=0)), TextClassifier, probe.ENCODER_IS_UNSTEADY),
         (Bag(lambda batch, pooled: pooled + batch.numbers.sum()), TextClassifier, "'numbers'"),
-        (Bag(), Rewriter, errors.MODEL_CHANGES_THE_BATCH),
+        (Bag(), Rewriter, probe.MODEL_CHANGES_THE_BATCH),
     ],
     ids=["dropout", "batch_norm", "rows_mixed", "reads_the_table", "text_rewritten"],
 )
@@ -436,5 +435,5 @@ def test_kept_features_that_are_not_the_encoders_are_not_used(
     assert found.encode_once()
     encoder.change = lambda batch, pooled: pooled + 1  # as if by another module, whose source is not in the key
     assert found.encode_once() == {}
-    assert "not what it makes now" in caplog.text
+    assert "not what it computes now" in caplog.text
     assert str(empty_cache) in caplog.text

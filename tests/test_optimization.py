@@ -188,7 +188,7 @@ def test_layer_decay_is_refused_where_no_layer_of_a_pretrained_encoder_learns() 
     shared = WithEncoder("albert", embedding_size=8)
     frozen = WithEncoder()
     frozen.encoder.requires_grad_(False)
-    for model, words in ((shared, "no stack of layers"), (frozen, "no pretrained text encoder is tuned")):
+    for model, words in ((shared, "no stack of layers"), (frozen, "does not fine-tune a pretrained text encoder")):
         with pytest.raises(SettingError, match=words):
             optimizers.parameter_groups(model, model.encoder, make_job_settings(layer_decay=0.9), [])
 
@@ -452,10 +452,10 @@ def parsed(model: type[ModelSettings] = Fusion, encoder: type[ModelSettings] = E
     [
         ({"loss": "focal", "label_smoothing": 0.1}, ["label_smoothing = 0.1", "loss is focal"]),
         ({"focal_gamma": 3}, ["focal_gamma = 3", "loss is cross_entropy"]),
-        ({"layer_decay": 0.9}, ["layer_decay = 0.9", "no pretrained text encoder"]),
+        ({"layer_decay": 0.9}, ["layer_decay = 0.9", "does not fine-tune"]),
         ({"layer_decay": 1}, ["layer_decay = 1", "below 1"]),
         ({"class_weights": "balance"}, ['class_weights = "balance"', "not a list"]),
-        ({"class_weights": '["balanced"]'}, ["its item 1"]),
+        ({"class_weights": '["balanced"]'}, ["item 1"]),
         ({"accumulate_grad_batches": 0}, ["accumulate_grad_batches = 0"]),
         ({"schedule": "cosin"}, ["schedule", "cosine"]),
         ({"average_checkpoints": -1}, ["average_checkpoints = -1"]),

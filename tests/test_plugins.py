@@ -415,7 +415,7 @@ def test_a_fusion_without_one_of_its_modalities_is_refused_before_the_data_is_re
     encoder = {} if model_class == "multimodal_cnn" else {"text_encoder": "cnn"}
     job.settings(model_class=model_class, **encoder, **absent)
     assert job.run() == 1
-    assert f"it needs {lacking}, and no such column is named" in job.failure
+    assert f"needs {lacking}, and no setting names such a column" in job.failure
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,8 @@ def test_a_process_that_is_killed_ends_the_job_and_the_failure_file_names_it(
     dying(job, install, KILLED)
     assert run(job, 2, PYTHONPATH=str(install.folder), DYING_RANK=rank) == 1
     assert f"process {rank} of 2" in job.failure
-    assert "it was killed, perhaps for want of memory" in job.failure
-    assert "goes on from its last checkpoint" in job.failure or "to go on from its last checkpoint" in job.failure
+    assert "it was killed (perhaps out of memory)" in job.failure
+    assert "resume from its last checkpoint" in job.failure
 
 
 def test_a_job_of_two_processes_that_was_killed_goes_on_bit_equal(job: JobFolder, install: Installer) -> None:
@@ -220,7 +220,7 @@ def test_a_job_of_two_processes_that_was_killed_goes_on_bit_equal(job: JobFolder
     assert run(whole, 2, PYTHONPATH=site, DYING_RANK="none") == 0
     assert run(job, 2, PYTHONPATH=site, DYING_RANK="1") == 1
     assert run(job, 2, PYTHONPATH=site, DYING_RANK="none") == 0
-    assert "The job goes on from" in log_of(job)
+    assert "Resuming from" in log_of(job)
     both = zip(weights(whole).values(), weights(job).values(), strict=True)
     assert all(torch.equal(a, b) for a, b in both)
     assert report(whole)["splits"] == report(job)["splits"]
@@ -232,7 +232,7 @@ def test_a_job_of_two_processes_goes_on_with_one(job: JobFolder, install: Instal
     assert run(whole, 1, PYTHONPATH=site, DYING_RANK="none") == 0
     assert run(job, 2, PYTHONPATH=site, DYING_RANK="1") == 1
     assert run(job, 1, PYTHONPATH=site, DYING_RANK="none") == 0
-    assert "The checkpoint is of 2 processes and the job now has 1" in log_of(job)
+    assert "The checkpoint was written by 2 processes and the job now has 1" in log_of(job)
     assert_same(whole, job)
 
 
@@ -256,14 +256,14 @@ def test_sigterm_saves_the_state_of_a_job_of_several_processes(job: JobFolder, i
     dying(job, install, "os.kill(os.getppid(), signal.SIGTERM)")
     job = like(job, job.root / "two", devices=2, checkpoint_every_n_steps=1000)
     assert run(job, 2, [str(TRAIN_PY)], PYTHONPATH=str(install.folder), DYING_RANK="1") == 1
-    assert "told to stop (SIGTERM, or Ctrl-C). Its state after step" in job.failure
+    assert "stopped by SIGTERM or Ctrl-C. The state after step" in job.failure
     assert (job.root / "checkpoints/last.ckpt").exists()
 
 
 def test_wrong_settings_are_told_once_and_by_the_first_process(job: JobFolder) -> None:
     job.fill(batch_size=1)
     assert run(job) == 1
-    assert "batch_size is 1: a step of so many rows cannot be shared by 2 processes" in job.failure
+    assert "batch_size = 1: a step needs at least one row for each of 2 processes" in job.failure
 
 
 # --- how many
@@ -312,8 +312,11 @@ def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("installed", "told"),
     [
-        ({"torch": "2.1.2", "lightning": "2.6.6"}, "this torch is 2.1.2.\nFix: install torch 2.6 or newer"),
-        ({"torch": "2.6.0", "lightning": "2.1.3"}, "this lightning is 2.1.3.\nFix: install lightning 2.4 or newer"),
+        ({"torch": "2.1.2", "lightning": "2.6.6"}, "the installed torch is 2.1.2.\nFix: install torch 2.6 or newer"),
+        (
+            {"torch": "2.6.0", "lightning": "2.1.3"},
+            "the installed lightning is 2.1.3.\nFix: install lightning 2.4 or newer",
+        ),
     ],
 )
 def test_libraries_too_old_to_shard_a_model_are_told(installed: dict[str, str], told: str) -> None:
@@ -465,8 +468,8 @@ def test_hosts_that_see_other_rows_are_told_so(two_hosts: tuple[str, str], tmp_p
     (hosts[1].root / "input/data/val/part-00000.parquet").unlink()
     hosts[1].channel("val", shop_rows(50, 9))
     assert statuses([start_on(*each) for each in zip(two_hosts, hosts, strict=True)]) == [1, 1]
-    assert "Process 1 does not see what process 0 sees: data of val: 48 rows" in hosts[1].failure
-    assert "Process 1 does not see what process 0 sees" in hosts[0].failure
+    assert "Process 1 differs from process 0: data of val: 48 rows" in hosts[1].failure
+    assert "Process 1 differs from process 0" in hosts[0].failure
 
 
 def test_a_sharded_channel_is_refused_where_there_are_several_hosts(tmp_path: Path) -> None:
@@ -474,7 +477,9 @@ def test_a_sharded_channel_is_refused_where_there_are_several_hosts(tmp_path: Pa
     channels = {"train": {"S3DistributionType": "ShardedByS3Key"}, "val": {"S3DistributionType": "FullyReplicated"}}
     paths.input_data_config.write_text(json.dumps(channels))
     check_processes(paths, settings(), World(0, 2, 0, 2))
-    with pytest.raises(errors.ProcessesError, match="'train' is ShardedByS3Key: each of 2 hosts sees other rows"):
+    with pytest.raises(
+        errors.ProcessesError, match="'train' is ShardedByS3Key, so each of 2 hosts sees different rows"
+    ):
         check_processes(paths, settings(), World(1, 2, 0, 1))
 
 

@@ -128,7 +128,7 @@ def test_a_missing_column_of_one_part_is_named_with_the_nearest_names(tmp_path: 
         frame = shop_rows(20, i)
         write_part(frame.rename(columns={"country": "contry"}) if i == 7 else frame, tmp_path / f"part-{i}.jsonl")
     message = fault(tmp_path)
-    assert "train/part-7.jsonl: there is no column 'country'" in message
+    assert "train/part-7.jsonl: column 'country' does not exist" in message
     assert "'contry'" in message
 
 
@@ -141,7 +141,7 @@ def test_columns_may_stand_in_another_order_in_another_part(tmp_path: Path) -> N
 
 def test_a_doubled_column_and_rows_of_other_width_are_faults(tmp_path: Path) -> None:
     (tmp_path / "part.csv").write_text("id,id,message,country,price,visits,target\n1,2,a,b,1,2,0\n")
-    assert "'id' stands there more than once" in fault(tmp_path)
+    assert "'id' occurs more than once" in fault(tmp_path)
     (tmp_path / "part.csv").write_text("id,message,country,price,visits,target\n1,a,b,1,2,0\n2,a,b,1\n3,b,c,1,2,1,9\n")
     message = fault(tmp_path)
     assert "3" in message
@@ -224,7 +224,7 @@ def test_a_quote_that_is_not_closed_is_named_by_the_line_where_it_begins(tmp_pat
     write_part(frame, tmp_path / "part-0.csv")
     with (tmp_path / "part-0.csv").open("a") as file:
         file.write('x,"a text\nthat never,ends\n')
-    assert "train/part-0.csv line 23: a text in quotes there does not end" in fault(tmp_path)
+    assert "train/part-0.csv line 23: a quoted text does not end" in fault(tmp_path)
 
 
 def test_a_header_without_a_line_end_and_folders_named_like_parts_are_no_faults(tmp_path: Path) -> None:
@@ -261,10 +261,10 @@ def test_blocks_end_where_rows_are_long_and_no_row_is_lost(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("spoilt", "says"),
     [
-        ('{"price": 1%s}' % ("0" * 5000), "line 21: it is not JSON"),
-        ("[" * 100_000, "line 21: it is not JSON"),
-        ('{"id": 1, "message": "\ufffd', "line 21: it is not JSON"),
-        ("null", "line 21: it is not a JSON object"),
+        ('{"price": 1%s}' % ("0" * 5000), "line 21: the line is not valid JSON"),
+        ("[" * 100_000, "line 21: the line is not valid JSON"),
+        ('{"id": 1, "message": "\ufffd', "line 21: the line is not valid JSON"),
+        ("null", "line 21: the line is not a JSON object"),
         ('{"country": ["de"], "target": 1}', "column 'country'"),
         ('{"price": {"amount": 1}, "target": 1}', "column 'price'"),
         ('{"price": Infinity, "target": 1}', "train/part.jsonl row 21 'inf'"),
@@ -505,7 +505,7 @@ def test_other_columns_of_the_same_files_are_looked_for_before_they_are_read(tmp
     write_part(shop_rows(20).drop(columns="price"), tmp_path / "part-1.jsonl")
     channel = open_channel("train", tmp_path, ["id"])
     assert channel.with_columns(["country", "id"]).columns == ("country", "id")
-    with pytest.raises(DataError, match=r"train/part-1\.jsonl: there is no column 'price'"):
+    with pytest.raises(DataError, match=r"train/part-1\.jsonl: column 'price' does not exist"):
         channel.with_columns(["id", "price"])
 
 

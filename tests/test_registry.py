@@ -232,7 +232,7 @@ def test_an_unmet_requirement_is_named_before_anything_is_imported(
     install("acme-old", "1.5")
     install("acme-bad", models=["bad"], source=NEVER, requires=requires)
     message = str(refusal("bad", IncompatiblePluginError))
-    assert message.startswith("model_class 'bad' comes from acme-bad 1.0 (acme_bad), whose requirements do not hold: ")
+    assert message.startswith("model_class 'bad' from acme-bad 1.0 (acme_bad) has requirements that are not met: ")
     assert says in message
     assert fix in message
 
@@ -261,7 +261,7 @@ def test_requirements_that_hold_or_do_not_apply_are_no_obstacle(install: Install
 def test_a_requirement_that_cannot_be_read_is_the_plugins_fault(install: Installer) -> None:
     install("acme-bad", models=["bad"], source=NEVER, requires=["???"])
     error = refusal("bad", BrokenPluginError)
-    assert "acme-bad 1.0 (acme_bad), whose metadata cannot be read: " in str(error)
+    assert "acme-bad 1.0 (acme_bad) cannot be read: " in str(error)
     assert isinstance(error.__cause__, ValueError)
 
 
@@ -284,7 +284,7 @@ def test_a_failed_import_names_the_distribution_and_keeps_its_cause(
 ) -> None:
     install("acme-bad", models=["bad"], source=source)
     error = refusal("bad", BrokenPluginError)
-    assert str(error).startswith("model_class 'bad' comes from acme-bad 1.0 (acme_bad), and importing it failed: ")
+    assert str(error).startswith("Importing model_class 'bad' from acme-bad 1.0 (acme_bad) failed: ")
     assert says in str(error)
     assert "Fix: " in str(error)
     assert type(error.__cause__) is cause
@@ -315,19 +315,22 @@ def test_ctrl_c_during_an_import_is_not_taken_for_a_fault(install: Installer) ->
     [
         (
             GOOD.replace("build_model", "build_modle"),
-            ["build_modle() is no hook that core knows", "rename it to build_model()"],
+            ["build_modle() is not a hook of fusionzoo", "rename it to build_model()"],
         ),
-        (GOOD + "@hookimpl\ndef xyzzy(): ...", ["xyzzy() is no hook that core knows", "parameter_groups"]),
-        (GOOD.replace("spec, settings,", "spec, cfg,"), ["build_model() takes", "core does not pass: cfg."]),
+        (GOOD + "@hookimpl\ndef xyzzy(): ...", ["xyzzy() is not a hook of fusionzoo", "parameter_groups"]),
+        (
+            GOOD.replace("spec, settings,", "spec, cfg,"),
+            ["build_model() has parameters", "fusionzoo does not pass: cfg."],
+        ),
         (
             GOOD.replace("encoder)", "encoder=None)", 1),
-            ["core does not pass: text_encoder=None.", "none with a default"],
+            ["fusionzoo does not pass: text_encoder=None.", "none with a default"],
         ),
-        (GOOD.replace("(spec, settings, text_encoder)", "(**batch)", 1), ["core does not pass: **batch."]),
-        (GOOD.replace("text_encoder)", "*, text_encoder)", 1), ["core does not pass: text_encoder."]),
+        (GOOD.replace("(spec, settings, text_encoder)", "(**batch)", 1), ["fusionzoo does not pass: **batch."]),
+        (GOOD.replace("text_encoder)", "*, text_encoder)", 1), ["fusionzoo does not pass: text_encoder."]),
         (HEAD + SETTINGS_HOOK, ["it lacks build_model(); it has only settings_class()"]),
         (HEAD + MODEL_HOOK, ["it lacks settings_class(); it has only build_model()"]),
-        (HEAD, ["it lacks settings_class(), build_model(); it has no hook at all"]),
+        (HEAD, ["it lacks settings_class(), build_model(); it has no hooks"]),
         (HEAD + SETTINGS_HOOK + ENCODER_HOOK, ["it lacks build_model()"]),
         (
             GOOD.replace("@hookimpl", ""),
@@ -361,7 +364,7 @@ def test_a_class_in_place_of_its_instance_is_named(install: Installer) -> None:
     )
     install("acme-bad", models={"bad": "acme_bad:Gate"}, source=HEAD + body)
     message = str(refusal("bad", BrokenPluginError))
-    assert "core does not pass: self." in message
+    assert "fusionzoo does not pass: self." in message
     assert "name an instance, not the class" in message
 
 
@@ -450,7 +453,7 @@ def test_settings_that_are_no_model_settings_are_named(install: Installer, found
     plugin = Registry.discover(MODELS_GROUP).load("bad")
     with pytest.raises(BrokenPluginError) as caught:
         plugin.settings_class  # noqa: B018 - a property that checks
-    assert "comes from acme-bad 1.0 (acme_bad), and its settings_class() returned " + shown in str(caught.value)
+    assert "from acme-bad 1.0 (acme_bad) is broken: settings_class() returned " + shown in str(caught.value)
     assert "fusionzoo.settings.ModelSettings" in str(caught.value)
 
 
@@ -529,7 +532,7 @@ def test_a_bystander_that_cannot_be_imported_changes_nothing(install: Installer)
 def test_a_plugin_without_readable_metadata_is_refused_when_it_is_asked_for(install: Installer, break_it: Any) -> None:
     break_it(install("acme-bad", models=["bad"], source=NEVER))
     message = str(refusal("bad", BrokenPluginError))
-    assert message.startswith("model_class 'bad' comes from acme_bad-1.0.dist-info (acme_bad), whose metadata cannot")
+    assert message.startswith("The metadata of model_class 'bad' from acme_bad-1.0.dist-info (acme_bad) cannot")
 
 
 @pytest.mark.parametrize("break_it", BREAKAGES[4:6])
@@ -537,7 +540,7 @@ def test_an_unknown_name_may_stand_in_entry_points_that_cannot_be_read(install: 
     break_it(install("acme-bad", models=["bad"], source=NEVER))
     assert Registry.discover(MODELS_GROUP).unreadable == ("acme_bad-1.0.dist-info",)
     message = str(refusal("bad", UnknownModelError))
-    assert message.endswith("Could not be read, and may hold it: acme_bad-1.0.dist-info.")
+    assert message.endswith("which may provide it: acme_bad-1.0.dist-info.")
 
 
 def test_what_a_failed_uninstall_left_behind_is_no_clash(install: Installer, tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_without_any_whole_checkpoint_the_training_starts_from_the_beginning_and
         cut_short(stopped.root / "checkpoints" / name)
     log = goes_on(stopped)
     assert "No checkpoint" in log
-    assert "starts from the beginning" in log
+    assert "training from the beginning" in log
     assert results(stopped) == uninterrupted["plain"][1]
 
 
@@ -219,9 +219,9 @@ def test_a_checkpoint_of_a_job_with_other_settings_is_an_error_that_names_them_b
     before = {path: path.read_bytes() for path in (stopped.root / "checkpoints").iterdir()}
     shutil.rmtree(stopped.root / "input/data")
     assert stopped.run() == 1
-    assert "is a checkpoint of another job" in stopped.failure
+    assert "is the checkpoint of another job" in stopped.failure
     assert said in stopped.failure
-    assert "Fix: set it as it was to go on; to train from the beginning, empty" in stopped.failure
+    assert "Fix: restore these to resume; to train from the beginning, empty" in stopped.failure
     assert {path: path.read_bytes() for path in (stopped.root / "checkpoints").iterdir()} == before
 
 
@@ -236,7 +236,7 @@ def test_a_checkpoint_of_a_job_on_other_rows_is_an_error_that_names_the_split(st
 def test_a_file_that_is_no_checkpoint_of_ours_is_refused(stopped: JobFolder) -> None:
     torch.save({"state_dict": {}, "callbacks": {}}, stopped.root / "checkpoints/last.ckpt")
     assert stopped.run() == 1
-    assert "does not say whose it is" in stopped.failure
+    assert "does not name the job that wrote it" in stopped.failure
 
 
 def test_settings_that_change_nothing_of_what_comes_out_may_change(
@@ -335,7 +335,7 @@ def test_sigterm_or_ctrl_c_saves_the_state_at_the_end_of_the_step_and_ends_the_j
     whole, wanted = uninterrupted["several settings"]
     job = again(whole, tmp_path)
     assert signalled(job, call, number) == 1
-    assert "told to stop (SIGTERM, or Ctrl-C). Its state after step" in job.failure
+    assert "stopped by SIGTERM or Ctrl-C. The state after step" in job.failure
     assert "Resuming from" in goes_on(job)
     assert results(job) == wanted
 
@@ -344,8 +344,8 @@ def test_ctrl_c_once_more_ends_the_job_at_once(tmp_path: Path) -> None:
     job = JobFolder(tmp_path / "ml").fill()
     assert signalled(job, 3, signal.SIGINT, signal.SIGINT) == 1
     assert "once more, and it stops at once" in (job.root / "log.txt").read_text()
-    assert "told to stop" in job.failure
-    assert "Its state after step" not in job.failure
+    assert "stopped by SIGTERM or Ctrl-C" in job.failure
+    assert "The state after step" not in job.failure
     assert not (job.root / "checkpoints/last.ckpt").exists()
 
 
@@ -397,7 +397,7 @@ def stopped_in(job: JobFolder, place: str, come: Callable[[], None]) -> str:
         return job.run()
 
     assert in_child(work, job.root / "log.txt") == 1
-    assert "told to stop (SIGTERM, or Ctrl-C)" in job.failure
+    assert "stopped by SIGTERM or Ctrl-C" in job.failure
     return (job.root / "log.txt").read_text()
 
 
@@ -425,7 +425,7 @@ def test_sigterm_after_the_last_step_ends_the_job_before_it_evaluates(tmp_path: 
         return job.run()
 
     assert in_child(terminated, job.root / "log.txt") == 1
-    assert "told to stop (SIGTERM, or Ctrl-C)" in job.failure
+    assert "stopped by SIGTERM or Ctrl-C" in job.failure
     assert not list(job.output.glob("*_predictions.*"))
     assert "Resuming from" in goes_on(job)
 

@@ -62,8 +62,8 @@ def test_a_good_job_exits_with_0_and_removes_a_stale_failure(tmp_path: Path) -> 
 
 
 def test_a_mendable_error_is_the_failure_itself_without_a_trace(tmp_path: Path, capsys: Any) -> None:
-    status, failure = run(fail(ZooError("column 'x' is missing\nFix: add it")), tmp_path)
-    assert (status, failure) == (1, "column 'x' is missing\nFix: add it")
+    status, failure = run(fail(ZooError("column 'x' is missing", "add it.", "FZ-D999")), tmp_path)
+    assert (status, failure) == (1, "column 'x' is missing\nFix: add it. [FZ-D999]")
     out = capsys.readouterr()
     assert "column 'x' is missing" in out.out
     assert "Traceback" not in out.out + out.err

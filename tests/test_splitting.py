@@ -256,7 +256,7 @@ def test_a_missing_label_or_group_column_is_named_and_need_not_be_a_column_of_th
     assert parts["val"].columns == ("id",)
     text = (tmp_path / "part-1.csv").read_text()
     (tmp_path / "part-1.csv").write_text(text.replace("who", "whom"))
-    with pytest.raises(DataError, match=r"train/part-1\.csv: there is no column 'who'"):
+    with pytest.raises(DataError, match=r"train/part-1\.csv: column 'who' does not exist"):
         split_channel(channel, {"val": 0.1}, "y", 0, "who")
 
 

@@ -192,7 +192,7 @@ def test_labels_that_cannot_be_are_named(values: list[Any], changes: dict[str, A
 
 
 def test_a_label_never_seen_in_train_names_its_rows() -> None:
-    with pytest.raises(DataError, match=r"'7'.*known are '0', '1'"):
+    with pytest.raises(DataError, match=r"'7'.*train has '0', '1'"):
         fit_labels([0, 1]).encode(column([0, 7]))
 
 
@@ -446,7 +446,7 @@ def test_no_rows_are_encoded_as_none() -> None:
 def test_faults_of_reading_and_of_values_are_reported_together() -> None:
     def source() -> Any:
         yield rows(shop_rows(20).assign(price="cheap"))
-        raise DataError([Problem("train/part-1", "it is cut", "write it again")])
+        raise DataError([Problem("train/part-1", "it is cut", "write it again", "FZ-D999")])
 
     for read in (
         lambda: fit_preprocessor.fit_preprocessor(SETTINGS, source()),

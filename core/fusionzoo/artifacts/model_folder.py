@@ -19,6 +19,7 @@ from fusionzoo.artifacts import onnx_export
 from fusionzoo.artifacts.file_names import ARTIFACTS_FILE, ONNX_CHECK_FILE, ONNX_FILE, SETTINGS_FILE, WEIGHTS_FILE
 from fusionzoo.atomic_files import staged_folder, translate_write_errors
 from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.data.model_files import model_file_errors, read_json_object
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.nn.inference import predict_proba
 from fusionzoo.nn.schema import InputSpec
@@ -67,10 +68,10 @@ def load_model(folder: Path) -> tuple[nn.Module, Preprocessor]:
         errors.ModelFolderError: a file is missing or damaged.
         errors.ZooError: a plugin that the model needs is not installed as it was.
     """
-    architecture = restore_architecture(errors.ModelFolderError.read_json(folder / SETTINGS_FILE))
+    architecture = restore_architecture(read_json_object(folder / SETTINGS_FILE))
     preprocessor = Preprocessor.load(folder)
     model = architecture.build(InputSpec.from_preprocessor(preprocessor)).model
-    with errors.ModelFolderError.reading(folder / WEIGHTS_FILE):
+    with model_file_errors(folder / WEIGHTS_FILE):
         model.load_state_dict(torch.load(folder / WEIGHTS_FILE, map_location="cpu", weights_only=True))
     return model.eval(), preprocessor
 

@@ -97,7 +97,7 @@ def _split_settings(
             settings[min(i, 1)][key] = decode_value(text, descriptions[i].properties[key])
         if not owners:
             known = {setting for description in descriptions for setting in description.properties}
-            problems.append(errors.setting_unknown(key, text, known))
+            problems.append(errors.unknown_setting(key, text, known))
     if problems:
         raise errors.HyperparametersError(problems)
     return settings[0], settings[1]

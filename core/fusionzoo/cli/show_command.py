@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fusionzoo import errors
 from fusionzoo.cli.output import AsJson, exit_on_user_error, one_line, print_json, print_line, print_table
+from fusionzoo.hyperparameters.schema_text import describe_allowed_values
 
 if TYPE_CHECKING:
     from fusionzoo.registry.description import Description
@@ -58,7 +58,7 @@ def _print_description(description: Description) -> None:
         (
             name,
             _format_default(schema, name in required),
-            errors.allowed_values(schema),
+            describe_allowed_values(schema),
             str(schema.get("description", "")),
         )
         for name, schema in description.properties.items()

@@ -219,11 +219,11 @@ def _settings(plugin: Plugin, changes: Mapping[str, Any]) -> ModelSettings:
         return kind.model_validate({**values, **changes})
     except ValidationError as refused:
         problems = [
-            errors.setting_problem(
+            errors.invalid_plugin_setting(
                 ".".join(str(place) for place in error["loc"]) or plugin.name,
                 error["input"],
                 error["msg"],
-                f"give what {kind.__name__} accepts",
+                kind.__name__,
             )
             for error in refused.errors(include_url=False)
         ]

@@ -60,7 +60,7 @@ class Cache:
                 self._build(key, build)
                 loaded = self._load(key, load)
         if loaded is None:
-            raise errors.CacheError.damaged_at_once(self.folder / key)
+            raise errors.CacheError.damaged_after_write(self.folder / key)
         self._evict(newest=key)
         return loaded[0]
 
@@ -170,7 +170,7 @@ def _is_write_error(cause: OSError, folder: Path) -> bool:
     """Return whether the disk, a permission or a removed cache folder is the cause. NumPy's errors have no errno."""
     is_folder_gone = isinstance(cause, FileNotFoundError) and str(folder) in str(cause)
     is_path_blocked = isinstance(cause, FileExistsError | NotADirectoryError)
-    return cause.errno is None or cause.errno in errors.WRITE_REMEDIES or is_folder_gone or is_path_blocked
+    return cause.errno is None or cause.errno in errors.WRITE_FIXES or is_folder_gone or is_path_blocked
 
 
 # --- Seals: the sizes and checksums of an entry's files, and a checksum of the seal itself. They also detect what a

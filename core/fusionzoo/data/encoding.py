@@ -22,6 +22,7 @@ from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.fit_preprocessor import FitResult, check_other_splits, fit_preprocessor
 from fusionzoo.data.preprocessor import FORMAT_VERSION, Preprocessor
+from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.channel import Channel
 from fusionzoo.data.splitting import SplitPart
 from fusionzoo.data.text import text_tokenizer, word_vectors
@@ -75,10 +76,10 @@ def encode_channels(
     fitted = job.fit()
     check_train_rows(fitted.rows)
     job.check_uncached_splits(fitted.preprocessor)
-    problems = errors.ProblemLog()
+    problems = ProblemLog()
     splits: dict[str, EncodedSplit] = {}
     for name in channels:
-        with problems.kept():
+        with problems.collect():
             splits[name] = job.encode_split(name, fitted.preprocessor)
     problems.raise_if_any()
     preprocessor = job.add_word_vectors(fitted.preprocessor, splits["train"], seed)
@@ -215,7 +216,7 @@ class _EncodingJob:
         """Raise errors.DataError if a part file is not the one that was hashed."""
         changed = [path for path, stat in self._stats.items() if _stat_file(path) != stat]
         if changed:
-            raise errors.DataError([errors.part_changed(path) for path in changed])
+            raise errors.DataError([errors.changed_file(path) for path in changed])
 
 
 def _save_fit(fitted: FitResult, folder: Path) -> None:

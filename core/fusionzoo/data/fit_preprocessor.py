@@ -15,6 +15,7 @@ from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.ids import has_common_type
 from fusionzoo.data.leakage import ColumnChecks
 from fusionzoo.data.preprocessor import Preprocessor, TextPreprocessor, clean_row_messages, get_ids
+from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.table import categories
@@ -54,17 +55,17 @@ def fit_preprocessor(
     scans = {"train": train_scan, **{name: _SplitScan(settings) for name in other_splits}}
     for name, source in other_splits.items():
         scans[name].read(source)
-    problems = errors.ProblemLog()
+    problems = ProblemLog()
     for name, scan in scans.items():
         scan.report_problems(name, problems)
     if train_scan.labels.counts and train_scan.is_complete:
-        with problems.kept():
+        with problems.collect():
             label_map = train_scan.labels.fit(settings)
             for name in other_splits:
-                with problems.kept():
+                with problems.collect():
                     label_map.check(scans[name].labels, name)
     if train_scan.rows and not train_scan.problems.problems:
-        with problems.kept():
+        with problems.collect():
             text = train_scan.fit_text()
     problems.raise_if_any()
     preprocessor = Preprocessor(settings, text, train_scan.fit_categories(), train_scan.fit_numbers(), label_map)
@@ -73,12 +74,12 @@ def fit_preprocessor(
 
 def check_other_splits(preprocessor: Preprocessor, other_splits: Mapping[str, Iterable[Rows]]) -> None:
     """Raise errors.DataError with all problems of the values of splits that are not encoded yet."""
-    problems = errors.ProblemLog()
+    problems = ProblemLog()
     for name, source in other_splits.items():
         scan = _SplitScan(preprocessor.settings)
         scan.read(source)
         scan.report_problems(name, problems)
-        with problems.kept():
+        with problems.collect():
             preprocessor.labels.check(scan.labels, name)
     problems.raise_if_any()
 
@@ -93,7 +94,7 @@ def _load_pretrained_tokenizer(settings: DataSettings) -> text_tokenizer.TextTok
     tokenizer = text_tokenizer.load_tokenizer(settings.tokenizer_name)
     special_count = len(tokenizer.prefix) + len(tokenizer.suffix)
     if settings.max_sen_len <= special_count:
-        raise errors.HyperparametersError([errors.chunks_without_room(settings.max_sen_len, special_count)])
+        raise errors.HyperparametersError([errors.max_sen_len_too_small(settings.max_sen_len, special_count)])
     return tokenizer
 
 
@@ -113,48 +114,48 @@ class _SplitScan:
     def __init__(self, settings: DataSettings) -> None:
         self.settings = settings
         self.labels = labels.LabelCounts(settings.label_name)
-        self.problems = errors.ProblemLog()
+        self.problems = ProblemLog()
         self.id_types: dict[pa.DataType, str] = {}  # with a part file that has ids of this type
         self.rows = 0
         self.is_complete = False  # whether all blocks could be read
 
     def read(self, source: Iterable[Rows]) -> None:
         """Read all blocks. Problems go to `self.problems`."""
-        with self.problems.kept():
+        with self.problems.collect():
             for rows in source:
                 self.rows += len(rows)
                 self.update(rows, self._parse_columns(rows))
             self.is_complete = True
         if not has_common_type(set(self.id_types)):
             types = {str(id_type): file for id_type, file in self.id_types.items()}
-            self.problems.keep(errors.ids_without_common_type(self.settings.id_name, types))
+            self.problems.add(errors.ids_without_common_type(self.settings.id_name, types))
 
-    def report_problems(self, name: str, problems: errors.ProblemLog) -> None:
+    def report_problems(self, name: str, problems: ProblemLog) -> None:
         """Add the problems of this split, called `name`, to `problems`."""
         for problem in self.problems.problems:
-            problems.keep(problem)
+            problems.add(problem)
         if not self.rows and not self.problems.problems:
-            problems.keep(errors.no_rows(name))
+            problems.add(errors.channel_without_rows(name))
 
     def update(self, rows: Rows, columns: _ParsedColumns) -> None:
         """Update the fit with a block. Does nothing for splits other than train."""
 
     def _parse_columns(self, rows: Rows) -> _ParsedColumns:
-        settings, kept = self.settings, self.problems.kept
+        settings, collect = self.settings, self.problems.collect
         texts, category_values, numbers = {}, {}, {}
         label_texts: pa.Array | None = None
-        with kept():
+        with collect():
             label_texts = self.labels.add(rows)
         for name in settings.cat_field_list:
-            with kept():
+            with collect():
                 category_values[name] = categories.canonicalize_column(rows, name)
         for name in settings.tab_field_list:
-            with kept():
+            with collect():
                 numbers[name] = column_as_numbers(rows, name)
         for name in settings.text_columns:
-            with kept():
+            with collect():
                 texts[name] = column_as_text(rows, name)
-        with kept():
+        with collect():
             self.id_types.setdefault(get_ids(rows, settings.id_name).type, rows.source)
         return _ParsedColumns(category_values, numbers, texts, label_texts)
 
@@ -172,7 +173,7 @@ class _TrainScan(_SplitScan):
 
     def update(self, rows: Rows, columns: _ParsedColumns) -> None:
         for name, values in columns.categories.items():
-            with self.problems.kept():
+            with self.problems.collect():
                 categories.count_categories(self.categories[name], values, name)
         for name, numbers in columns.numbers.items():
             self.numbers[name].add(numbers)

@@ -38,7 +38,7 @@ class LabelMap:
         unseen = np.flatnonzero(index.is_null().to_numpy(zero_copy_only=False))
         if len(unseen):
             examples = [(rows.locate(int(i)), text[int(i)].as_py()) for i in unseen[:3]]
-            raise errors.DataError([errors.labels_unseen(rows.source, self.name, len(unseen), examples, self.classes)])
+            raise errors.DataError([errors.unseen_labels(rows.source, self.name, len(unseen), examples, self.classes)])
         encoded: np.ndarray = index.to_numpy(zero_copy_only=False).astype(np.int64)
         return encoded
 
@@ -48,7 +48,7 @@ class LabelMap:
         if unseen:
             examples = [(row, label) for label, row in counts.first_row.items() if label in unseen]
             unseen_count = sum(counts.counts[label] for label in unseen)
-            raise errors.DataError([errors.labels_unseen(split, self.name, unseen_count, examples, self.classes)])
+            raise errors.DataError([errors.unseen_labels(split, self.name, unseen_count, examples, self.classes)])
 
 
 class LabelCounts:
@@ -104,7 +104,7 @@ class LabelCounts:
         """
         values = self.values if self.typed else _infer_types(self.values)
         if len(values) < 2:
-            raise errors.DataError([errors.one_class_only(self.name, self.counts)])
+            raise errors.DataError([errors.single_class(self.name, self.counts)])
         if settings.classes is not None:
             classes: Sequence[Label] = [values.get(canonical_label(label), label) for label in settings.classes]
             allowed = {canonical_label(label) for label in classes}
@@ -131,7 +131,7 @@ class LabelCounts:
             return [values.get(label, label_type(index)) for label, index in indices.items()]
         if len(values) != num_classes:
             raise errors.DataError(
-                [errors.labels_against_num_classes(self.name, self.counts, self.first_row, num_classes)]
+                [errors.labels_contradict_num_classes(self.name, self.counts, self.first_row, num_classes)]
             )
         sort_values = _infer_types({label: label for label in values})  # "9" sorts before "10" in every format
         is_numeric = all(not isinstance(value, str) for value in sort_values.values())
@@ -154,7 +154,7 @@ def check_labels_not_null(rows: Rows, name: str, text: pa.Array) -> None:
     null = np.flatnonzero(text.is_null().to_numpy(zero_copy_only=False))
     if len(null):
         examples = [rows.locate(int(i)) for i in null[:3]]
-        raise errors.DataError([errors.labels_null(rows.source, name, len(null), examples)])
+        raise errors.DataError([errors.null_labels(rows.source, name, len(null), examples)])
 
 
 def check_labels_finite(rows: Rows, name: str) -> None:
@@ -164,7 +164,7 @@ def check_labels_finite(rows: Rows, name: str) -> None:
         infinite = np.flatnonzero(np.isinf(values.to_numpy(zero_copy_only=False)))
         if len(infinite):
             examples = [rows.locate(int(i)) for i in infinite[:3]]
-            raise errors.DataError([errors.labels_infinite(rows.source, name, len(infinite), examples)])
+            raise errors.DataError([errors.infinite_labels(rows.source, name, len(infinite), examples)])
 
 
 def _infer_types(values: Mapping[str, Label]) -> Mapping[str, Label]:

@@ -15,6 +15,8 @@ from fusionzoo import errors
 from fusionzoo.data import labels
 from fusionzoo.data.data_settings import ChunkKeep, DataSettings
 from fusionzoo.data.encoded import EncodedSplit, concatenate_splits
+from fusionzoo.data.model_files import model_file_errors, read_json_object
+from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.ragged import compute_starts
 from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.rows import Rows
@@ -73,14 +75,14 @@ class Preprocessor:
         Raises:
             errors.DataError: like `encode`, but after the last block. The blocks are valid only if nothing is raised.
         """
-        problems = errors.ProblemLog()
+        problems = ProblemLog()
         tokenizer = None if self.text is None else text_tokenizer.CachedTokenizer(self.text.tokenizer)
         has_blocks = False
         for rows in _log_read_problems(source, problems):
-            with problems.kept():
+            with problems.collect():
                 block = self._encode_table(rows, labeled)
             if self.text is not None and tokenizer is not None:
-                with problems.kept():
+                with problems.collect():
                     messages = clean_row_messages(self.settings, rows)
                 if not problems.problems:  # otherwise only look for further problems
                     block = _add_text(block, messages, self.text.chunker, tokenizer)
@@ -89,25 +91,25 @@ class Preprocessor:
                 yield block
         problems.raise_if_any()
         if not has_blocks:
-            raise errors.DataError([errors.no_rows(name)])
+            raise errors.DataError([errors.channel_without_rows(name)])
 
     def _encode_table(self, rows: Rows, labeled: bool) -> EncodedSplit:
         """Return a block of rows without their text."""
-        problems = errors.ProblemLog()
+        problems = ProblemLog()
         n = len(rows)
         ids, values, missing = [], [], []
         encoded_labels: np.ndarray | None = None
         for category in self.categories:
-            with problems.kept():
+            with problems.collect():
                 ids.append(category.encode(rows))
         for number in self.numbers:
-            with problems.kept():
+            with problems.collect():
                 standardized, is_missing = number.encode(rows)
                 values.append(standardized)
                 missing.append(is_missing)
-        with problems.kept():
+        with problems.collect():
             encoded_labels = self.labels.encode(rows) if labeled else None
-        with problems.kept():
+        with problems.collect():
             row_ids = get_ids(rows, self.settings.id_name)
         problems.raise_if_any()
         return EncodedSplit(
@@ -157,7 +159,7 @@ class Preprocessor:
         Raises:
             errors.ModelFolderError: a file is missing or damaged, or has another format version.
         """
-        saved = errors.ModelFolderError.read_json(folder / PREPROCESSOR_FILE)
+        saved = read_json_object(folder / PREPROCESSOR_FILE)
         if saved.get("format_version") != FORMAT_VERSION:
             raise errors.ModelFolderError.other_version(
                 folder / PREPROCESSOR_FILE, saved.get("format_version"), FORMAT_VERSION
@@ -165,7 +167,7 @@ class Preprocessor:
         text = None
         if saved["text"] is not None:
             t = saved["text"]
-            with errors.ModelFolderError.reading(folder / TOKENIZER_FILE):
+            with model_file_errors(folder / TOKENIZER_FILE):
                 saved_tokenizer = (folder / TOKENIZER_FILE).read_text("utf-8")
                 tokenizer = text_tokenizer.restore_tokenizer(t["tokenizer"], saved_tokenizer, t["pad_id"])
             limits = t["max_tokens"], t["max_chunks"], t["chunk_keep"]
@@ -185,9 +187,9 @@ def clean_row_messages(settings: DataSettings, rows: Rows) -> cleaning.Messages:
     Raises:
         errors.DataError: a text column holds bytes or nested values.
     """
-    columns, problems = {}, errors.ProblemLog()
+    columns, problems = {}, ProblemLog()
     for name in settings.text_columns:
-        with problems.kept():
+        with problems.collect():
             texts = column_as_text(rows, name).to_pylist()
             columns[name] = cleaning.clean_messages(texts, settings.text_processing_steps)
     problems.raise_if_any()
@@ -202,13 +204,13 @@ def get_ids(rows: Rows, name: str) -> pa.Array:
     """
     ids = rows.columns.get(name, pa.nulls(len(rows)))
     if pa.types.is_nested(ids.type):
-        raise errors.DataError([errors.column_of_wrong_type(rows.source, name, str(ids.type), "text or plain values")])
+        raise errors.DataError([errors.wrong_column_type(rows.source, name, str(ids.type), "text or plain values")])
     return ids
 
 
-def _log_read_problems(source: Iterable[Rows], problems: errors.ProblemLog) -> Iterator[Rows]:
+def _log_read_problems(source: Iterable[Rows], problems: ProblemLog) -> Iterator[Rows]:
     """Yield the blocks of `source`. Read errors go to `problems`, to be reported together with those of values."""
-    with problems.kept():
+    with problems.collect():
         yield from source
 
 

@@ -215,7 +215,7 @@ def _count_batches(ordered: RowSizes, bucket: np.ndarray, max_tokens: int, world
     longest = np.zeros(len(rows), np.int64)
     np.maximum.at(longest, bucket, ordered.longest)
     batches = np.array(
-        [_min_batches(*bucket_sizes) for bucket_sizes in zip(chunks, max_tokens // longest, strict=True)]
+        [_min_batches(sizes, int(limit)) for sizes, limit in zip(chunks, max_tokens // longest, strict=True)]
     )
     while batches.sum() % world_size and (batches < rows).any():
         batches[(rows / batches).argmax()] += 1

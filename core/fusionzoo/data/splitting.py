@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from fusionzoo import errors
 from fusionzoo.data.labels import check_labels_not_null
+from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.channel import Channel
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
@@ -69,7 +70,7 @@ class SplitPart:
             if mask.any():
                 yield rows.filter(mask)
         if end != len(self.assignment):
-            raise errors.DataError([errors.channel_changed(self.channel.name)])
+            raise errors.DataError([errors.changed_channel(self.channel.name)])
 
 
 def split_channel(
@@ -135,20 +136,20 @@ def _read_label_and_group_codes(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the code of each row's class, and of its group if there is one, [rows] int32."""
     columns = dict.fromkeys([label] if group is None else [label, group])
-    labels, groups, problems = _CodeBuilder(), _CodeBuilder(), errors.ProblemLog()
-    with problems.kept():
+    labels, groups, problems = _CodeBuilder(), _CodeBuilder(), ProblemLog()
+    with problems.collect():
         for rows in channel.with_columns(list(columns)):
-            with problems.kept():
+            with problems.collect():
                 text = canonicalize_column(rows, label)
                 check_labels_not_null(rows, label, text)
                 labels.add(text)
             if group is not None:
-                with problems.kept():
+                with problems.collect():
                     groups.add(canonicalize_column(rows, group))
     problems.raise_if_any()
     label_codes = labels.codes()
     if not len(label_codes):
-        raise errors.DataError([errors.no_rows(channel.name)])
+        raise errors.DataError([errors.channel_without_rows(channel.name)])
     return label_codes, None if group is None else groups.codes_with_distinct_nulls()
 
 
@@ -266,10 +267,10 @@ def _check_part_sizes(
             if abs(rows - fraction * total) > MAX_SHARE_DEVIATION * fraction * total:
                 _warn_share_missed(part, fraction, rows, total, group)
         elif group is None or groups is None:
-            problems.append(errors.no_row_for_part(name, part, fraction, total))
+            problems.append(errors.no_row_for_split(name, part, fraction, total))
         else:
             sizes = np.unique(groups, return_counts=True)[1].tolist()
-            problems.append(errors.no_group_for_part(name, part, fraction, total, group, sizes))
+            problems.append(errors.no_group_for_split(name, part, fraction, total, group, sizes))
     if problems:
         raise errors.DataError(problems)
 

@@ -17,13 +17,13 @@ class ZooError(Exception):
 
     Args:
         message: what is wrong, in whole sentences; cut where it would push the fix out of a FailureReason.
-        fix: what the user can do about it, with its own full stop.
+        fix: what the user can do about it, with its own full stop; empty for a list of problems.
         code: a stable identifier such as "FZ-D001", listed in docs/errors.md.
     """
 
     def __init__(self, message: str, fix: str = "", code: str = "") -> None:
         self.message, self.fix, self.code = message, fix, code
-        super().__init__(message if not fix else _fitted(message, f"\nFix: {fix} [{code}]"))
+        super().__init__(_fitted(message, f"\nFix: {fix} [{code}]") if fix else message)
 
     @property
     def parts(self) -> tuple[str, str]:
@@ -52,10 +52,10 @@ class Problem:
     where: str
     message: str
     fix: str
-    code: str = ""
+    code: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}. Fix: {self.fix}." + (f" [{self.code}]" if self.code else "")
+        return f"{self.where}: {self.message}. Fix: {self.fix}. [{self.code}]"
 
 
 class ProblemsError(ZooError):

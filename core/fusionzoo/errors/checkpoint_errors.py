@@ -1,4 +1,4 @@
-"""Going on from a checkpoint, and stopping."""
+"""Resuming from a checkpoint, and stopping."""
 
 from __future__ import annotations
 
@@ -6,41 +6,45 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fusionzoo.errors.base import ZooError
+from fusionzoo.errors.wording import cut
+
+MAX_LISTED_DIFFERENCES = 5
 
 
 class ForeignCheckpointError(ZooError):
-    """A checkpoint in the job's folder was written by something else, or by another version."""
+    """The checkpoint was written by another program, or by another version of fusionzoo."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(
-            f"{file} is no checkpoint that this version of fusionzoo can go on from: it does not say whose it is.\n"
-            f"Fix: move it away to train from the beginning, or set SM_CHECKPOINT_DIR to another folder."
+            f"This version of fusionzoo cannot resume from {file}: the file does not name the job that wrote it.",
+            "move the file away to train from the beginning, or set SM_CHECKPOINT_DIR to another folder.",
+            "FZ-C001",
         )
 
 
 class AnotherJobError(ZooError):
-    """The checkpoint in the job's folder is of a job with other settings, code or data."""
-
-    SHOWN = 5
+    """The checkpoint belongs to a job with other settings, code or data."""
 
     def __init__(self, file: Path, differences: Mapping[str, tuple[str | None, str]]) -> None:
-        shown = [f"{name}: {then or 'nothing'} then, {now} now" for name, (then, now) in differences.items()]
-        shown = [line if len(line) <= 200 else f"{line[:197]}..." for line in shown]
-        more = [f"and {len(shown) - self.SHOWN} more"] if len(shown) > self.SHOWN else []
-        listed = "".join(f"\n- {line}" for line in [*shown[: self.SHOWN], *more])
+        shown = [cut(f"{name}: was {then or 'absent'}, is {now}", 200) for name, (then, now) in differences.items()]
+        rest = [f"and {len(shown) - MAX_LISTED_DIFFERENCES} more"] if len(shown) > MAX_LISTED_DIFFERENCES else []
+        listed = "".join(f"\n- {line}" for line in [*shown[:MAX_LISTED_DIFFERENCES], *rest])
         super().__init__(
-            f"{file} is a checkpoint of another job, which this one cannot go on from. What differs:{listed}\n"
-            f"Fix: set it as it was to go on; to train from the beginning, empty {file.parent} or set "
-            "SM_CHECKPOINT_DIR to another folder."
+            f"Cannot resume from {file}: it is the checkpoint of another job. The differences:{listed}",
+            f"restore these to resume; to train from the beginning, empty {file.parent}, or set SM_CHECKPOINT_DIR to "
+            "another folder.",
+            "FZ-C002",
         )
 
 
 class TerminatedError(ZooError):
-    """SIGTERM or Ctrl-C: whoever runs the job wants it to stop."""
+    """The job received SIGTERM or Ctrl-C, for example because a spot instance was reclaimed."""
 
     def __init__(self, saved: Path | None, epoch: int = 0, step: int = 0) -> None:
-        state = "" if saved is None else f" Its state after step {step} of epoch {epoch} is in {saved}."
+        state = "" if saved is None else f" The state after step {step} of epoch {epoch} is in {saved}."
         super().__init__(
-            f"The job was told to stop (SIGTERM, or Ctrl-C).{state}\n"
-            "Fix: start it again with the same checkpoint folder; it goes on from its last checkpoint, if it has one."
+            f"The job was stopped by SIGTERM or Ctrl-C.{state}",
+            "start the job again with the same checkpoint folder; it resumes from its last checkpoint, if there is "
+            "one.",
+            "FZ-C003",
         )

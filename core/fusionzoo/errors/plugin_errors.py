@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import cut, named, nearest_names, some
+from fusionzoo.errors.wording import cut, list_names, nearest_names, quote_name
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a plugin says of itself in its metadata: who provides which name, and where."""
+    """What a plugin's metadata says: which distribution provides which name, and the module or object behind it."""
 
     kind: str
     name: str
@@ -23,10 +23,11 @@ class Claim:
 
     @property
     def owner(self) -> str:
+        """The distribution and its version, such as "acme-film 1.0"."""
         return cut(f"{self.distribution} {self.version}".strip(), 80)
 
     def __str__(self) -> str:
-        return f"{self.kind} {named(self.name)} comes from {self.owner} ({cut(self.value, 80)})"
+        return f"{self.kind} {quote_name(self.name)} from {self.owner} ({cut(self.value, 80)})"
 
 
 class UnknownModelError(ZooError):
@@ -38,196 +39,232 @@ class UnknownModelError(ZooError):
         kind: str,
         name: str,
         installed: Sequence[str],
-        meant: str | None,
+        nearest: str | None,
         package: str | None,
         unreadable: Sequence[str],
     ) -> UnknownModelError:
-        """`meant` is the name nearest to it; `package` is what to install, where that would help."""
-        fix = "install the plugin that provides it, or choose an installed name"
+        """The name is misspelled, or the plugin that provides it is not installed here."""
+        fix = "install the plugin that provides it, or choose an installed name."
         if package:
             fix = f"pip install {package}"
-        elif meant:
-            fix = f"set {kind} to {named(meant)}"
-        question = f"Did you mean {named(meant)}?   " if meant else ""
-        lines = [f"No installed plugin provides {kind} {named(name)}.", f"{question}Fix: {fix}"]
-        lines.append(f"Installed: {some(installed) or 'none'}.")
+        elif nearest:
+            fix = f"set {kind} to {quote_name(nearest)}."
+        question = f" Did you mean {quote_name(nearest)}?" if nearest else ""
+        damaged = ""
         if unreadable:
-            lines.append(f"Could not be read, and may hold it: {some(unreadable, 150)}.")
-        return cls("\n".join(lines))
+            damaged = f"\nPackages with unreadable entry points, which may provide it: {list_names(unreadable, 150)}."
+        return cls(
+            f"No installed plugin provides {kind} {quote_name(name)}.{question}\n"
+            f"Installed: {list_names(installed)}.{damaged}",
+            fix,
+            "FZ-P001",
+        )
 
 
 class AmbiguousModelError(ZooError):
-    """Several distributions provide the name."""
+    """Several installed distributions provide the name."""
 
     @classmethod
     def among(cls, kind: str, name: str, claims: Sequence[Claim]) -> AmbiguousModelError:
-        one = f"{claims[0].distribution}:{claims[0].name}"
+        """Two or more installed distributions provide the same name."""
+        first = quote_name(f"{claims[0].distribution}:{claims[0].name}")
+        owners = list_names([f"{claim.owner} ({cut(claim.value, 80)})" for claim in claims])
         return cls(
-            f"{kind} {named(name)} is provided by {len(claims)} installed distributions: "
-            f"{some([f'{claim.owner} ({cut(claim.value, 80)})' for claim in claims])}.\n"
-            f"Fix: set {kind} to the one you want, for example {named(one)}, or pip uninstall the others."
+            f"{kind} {quote_name(name)} is provided by {len(claims)} installed distributions: {owners}.",
+            f"set {kind} to one of them, for example {first}, or pip uninstall the others.",
+            "FZ-P002",
         )
 
 
 class IncompatiblePluginError(ZooError):
-    """The plugin was not imported: its requirements do not hold in this environment."""
+    """The plugin was not imported, because its requirements are not met in this environment."""
 
     @classmethod
-    def core(cls, claim: Claim, wanted: str, found: str) -> IncompatiblePluginError:
-        return cls(
-            f"{claim}, which was built for {cut(wanted, 100)}; this is fusionzoo {found}.\n"
-            f"Fix: pip install --upgrade {claim.distribution[:80]} fusionzoo"
-        )
+    def core(cls, claim: Claim, required: str, version: str) -> IncompatiblePluginError:
+        """The plugin was built for another version of fusionzoo."""
+        message = f"{claim} was built for {cut(required, 100)}, but this is fusionzoo {version}."
+        return cls(message, f"pip install --upgrade {claim.distribution[:80]} fusionzoo", "FZ-P003")
 
     @classmethod
     def requirements(cls, claim: Claim, unmet: Sequence[tuple[str, str | None]]) -> IncompatiblePluginError:
-        """`unmet` holds each requirement with the version that was found, None where there is none."""
+        """A package that the plugin requires is missing or has another version."""
         problems = [f"{line} ({f'found {version}' if version else 'not installed'})" for line, version in unmet]
         command = " ".join(f"'{line}'" for line, _ in unmet)
         command = command if len(command) < 300 else f"--upgrade {claim.distribution[:80]}"
-        return cls(f"{claim}, whose requirements do not hold: {some(problems, 300)}.\nFix: pip install {command}")
+        message = f"{claim} has requirements that are not met: {list_names(problems, 300)}."
+        return cls(message, f"pip install {command}", "FZ-P004")
 
     @classmethod
     def unbounded(cls, claim: Claim, required: str, bounded: str) -> IncompatiblePluginError:
-        """`required` is its requirement on fusionzoo, empty where it has none; `bounded` is one as it should be."""
-        what = f"requires {cut(required, 100)}, which every future fusionzoo meets" if required else "requires none"
-        return cls(
-            f"{claim}, which does not say for which fusionzoo it was built: it {what}.\n"
-            f"Fix: in {claim.owner}, require '{bounded}'."
-        )
+        """The plugin does not state an upper bound on the version of fusionzoo."""
+        has = f"requires {cut(required, 100)} without an upper bound" if required else "does not require fusionzoo"
+        message = f"{claim} does not state the versions of fusionzoo that it was built for: it {has}."
+        return cls(message, f"in {claim.owner}, require '{bounded}'.", "FZ-P005")
 
 
 class BrokenPluginError(ZooError):
-    """The plugin is at fault: it cannot be imported, or it breaks the contract of `fusionzoo.hookspecs`."""
+    """The plugin cannot be imported, or it does not follow `fusionzoo.hookspecs`."""
 
     @classmethod
     def unreadable(cls, claim: Claim, cause: Exception | None = None) -> BrokenPluginError:
-        why = cut(str(cause), 200) if cause else "it has no name or no version"
-        return cls(f"{claim}, whose metadata cannot be read: {why}.\nFix: uninstall it and install it again.")
+        """The metadata of an installed package is damaged."""
+        reason = cut(str(cause), 200) if cause else "it has no name or no version"
+        message = f"The metadata of {claim} cannot be read: {reason}."
+        return cls(message, "uninstall the package and install it again.", "FZ-P006")
 
     @classmethod
     def entry_points_unreadable(cls, folder: str) -> BrokenPluginError:
-        return cls(
-            f"{cut(folder, 150)} has entry points that cannot be read, so what it provides is not known.\n"
-            "Fix: uninstall it and install it again."
-        )
+        """The file entry_points.txt of an installed package is damaged."""
+        message = f"{cut(folder, 150)} has entry points that cannot be read, so its plugins are unknown."
+        return cls(message, "uninstall the package and install it again.", "FZ-P007")
 
     @classmethod
     def import_failed(cls, claim: Claim, cause: BaseException) -> BrokenPluginError:
+        """The plugin's module, or a package that it imports, raised an exception."""
         return cls(
-            f"{claim}, and importing it failed: {_raised(cause)}.\n"
-            f"The fault is in {claim.owner} or in what it imports, not in fusionzoo.\n"
-            f"Fix: pip install --upgrade {claim.distribution[:80]}"
+            f"Importing {claim} failed: {_describe_exception(cause)}.\n"
+            f"The error is in {claim.owner} or in a package that it imports, not in fusionzoo.",
+            f"pip install --upgrade {claim.distribution[:80]}",
+            "FZ-P008",
         )
 
     @classmethod
     def hooks_refused(cls, claim: Claim, cause: Exception) -> BrokenPluginError:
-        return cls._wrong(claim, f"its hooks cannot be registered: {cut(str(cause), 400)}", "mend them")
+        """pluggy cannot register the hooks."""
+        message = f"its hooks cannot be registered: {cut(str(cause), 400)}"
+        return cls._in_plugin(claim, message, "correct the hooks", "FZ-P009")
 
     @classmethod
     def unknown_hook(cls, claim: Claim, hook: str, known: Sequence[str]) -> BrokenPluginError:
+        """A function is marked as a hook that fusionzoo does not call: often a typing error."""
         close = nearest_names(hook, known)
-        meant = f"rename it to {close[0]}()" if close else f"leave it out; the hooks are {some(known)}"
-        return cls._wrong(claim, f"its {cut(hook, 80)}() is no hook that core knows", meant)
+        fix = f"rename it to {close[0]}()" if close else f"remove it; the hooks are {list_names(known)}"
+        return cls._in_plugin(claim, f"{cut(hook, 80)}() is not a hook of fusionzoo", fix, "FZ-P010")
 
     @classmethod
     def undecorated(cls, claim: Claim, hooks: Sequence[str]) -> BrokenPluginError:
-        remedy = "put @fusionzoo.hookimpl directly above its def"
-        return cls._wrong(claim, f"it defines {_calls(hooks)} without the decorator that makes it a hook", remedy)
+        """A function has a hook's name but not the decorator, so it would never be called."""
+        message = f"it defines {_list_calls(hooks)} without the decorator @fusionzoo.hookimpl"
+        return cls._in_plugin(claim, message, "put @fusionzoo.hookimpl directly above its def", "FZ-P011")
 
     @classmethod
     def wrong_arguments(
         cls, claim: Claim, hook: str, wrong: Sequence[str], accepted: Sequence[str]
     ) -> BrokenPluginError:
-        remedy = f"write def {hook}({', '.join(accepted)}), or fewer of these, none with a default"
+        """A hook has parameters that fusionzoo does not pass."""
+        fix = f"write def {hook}({', '.join(accepted)}), or fewer of these, none with a default"
         if "self" in wrong:
-            remedy = f"let the entry point name an instance, not the class; {remedy}"
-        return cls._wrong(claim, f"its {hook}() takes arguments that core does not pass: {some(wrong, 200)}", remedy)
+            fix = f"let the entry point name an instance, not the class; {fix}"
+        message = f"{hook}() has parameters that fusionzoo does not pass: {list_names(wrong, 200)}"
+        return cls._in_plugin(claim, message, fix, "FZ-P012")
 
     @classmethod
-    def hooks_missing(cls, claim: Claim, missing: Sequence[str], given: Sequence[str]) -> BrokenPluginError:
-        has = f"it has only {_calls(given)}" if given else "it has no hook at all"
-        return cls._wrong(claim, f"it lacks {_calls(missing)}; {has}", "define it, with @fusionzoo.hookimpl above")
+    def hooks_missing(cls, claim: Claim, missing: Sequence[str], defined: Sequence[str]) -> BrokenPluginError:
+        """The plugin lacks a hook that its entry-point group requires."""
+        rest = f"it has only {_list_calls(defined)}" if defined else "it has no hooks"
+        message = f"it lacks {_list_calls(missing)}; {rest}"
+        return cls._in_plugin(claim, message, "define it, with @fusionzoo.hookimpl above", "FZ-P013")
 
     @classmethod
     def returned_nothing(cls, claim: Claim, hook: str) -> BrokenPluginError:
-        return cls._wrong(claim, f"its {hook}() returned None", "return the module that it builds")
+        """A hook that builds a module has no return statement."""
+        return cls._in_plugin(claim, f"{hook}() returned None", "return the module that it builds", "FZ-P014")
 
     @classmethod
-    def not_settings(cls, claim: Claim, found: object) -> BrokenPluginError:
-        problem = f"its settings_class() returned {cut(repr(found), 200)}, which is no subclass of ModelSettings"
-        return cls._wrong(claim, problem, "return a class that inherits from fusionzoo.settings.ModelSettings")
+    def not_settings(cls, claim: Claim, value: object) -> BrokenPluginError:
+        """`settings_class()` returned something other than a settings class."""
+        message = f"settings_class() returned {cut(repr(value), 200)}, which is not a subclass of ModelSettings"
+        fix = "return a class that inherits from fusionzoo.settings.ModelSettings"
+        return cls._in_plugin(claim, message, fix, "FZ-P015")
 
     @classmethod
     def settings_collide(cls, claim: Claim, taken: Sequence[str]) -> BrokenPluginError:
-        return cls._wrong(claim, f"its settings have names that belong to core: {some(taken, 300)}", "rename them")
+        """A plugin's settings have names that fusionzoo's own settings have."""
+        message = f"its settings have names that belong to fusionzoo: {list_names(taken, 300)}"
+        return cls._in_plugin(claim, message, "rename them", "FZ-P016")
 
     @classmethod
     def hook_failed(cls, claim: Claim, hook: str, cause: BaseException) -> BrokenPluginError:
-        return cls._wrong(claim, f"its {hook}() raised {_raised(cause)}", "mend it")
+        """A hook raised an exception."""
+        message = f"{hook}() raised {_describe_exception(cause)}"
+        return cls._in_plugin(claim, message, "correct the hook", "FZ-P017")
 
     @classmethod
     def no_schema(cls, claim: Claim, cause: Exception) -> BrokenPluginError:
-        problem = f"its settings have no JSON schema: {_raised(cause)}"
-        return cls._wrong(
-            claim, problem, "let each setting be a number, text, true or false, or a list or dict of them"
-        )
+        """The settings class has a field that pydantic cannot describe as JSON."""
+        message = f"its settings have no JSON schema: {_describe_exception(cause)}"
+        fix = "use numbers, text, booleans, and lists or dicts of them as settings"
+        return cls._in_plugin(claim, message, fix, "FZ-P018")
 
     @classmethod
-    def no_modalities(cls, claim: Claim, name: str, found: object) -> BrokenPluginError:
-        problem = f"`{name}` of its settings is {cut(repr(found), 200)}, not a set out of 'text' and 'table'"
-        return cls._wrong(claim, problem, f'write for example {name} = frozenset({{"text"}})')
+    def no_modalities(cls, claim: Claim, name: str, value: object) -> BrokenPluginError:
+        """The settings class does not say which modalities the architecture reads."""
+        message = f"`{name}` of its settings is {cut(repr(value), 200)}, not a subset of 'text' and 'table'"
+        fix = f'write for example {name} = frozenset({{"text"}})'
+        return cls._in_plugin(claim, message, fix, "FZ-P019")
 
     @classmethod
-    def ended_python(cls, claim: Claim, how: str, last_words: str) -> BrokenPluginError:
-        said = f" Its last words: {cut(last_words, 300)}" if last_words else ""
+    def ended_python(cls, claim: Claim, how: str, last_line: str) -> BrokenPluginError:
+        """Importing the plugin ended or blocked the Python process."""
+        output = f" Its last line of output: {cut(last_line, 300)}" if last_line else ""
         return cls(
-            f"{claim}, and the process that loaded it {how}.{said}\n"
-            f"Fix: in {claim.owner}, let its import and its settings_class() only define things."
+            f"The process that loaded {claim} {how}.{output}",
+            f"in {claim.owner}, let the import and settings_class() only define things.",
+            "FZ-P020",
         )
 
     @classmethod
-    def _wrong(cls, claim: Claim, problem: str, remedy: str) -> BrokenPluginError:
-        return cls(f"{claim}, and {problem}.\nFix: in {claim.owner}, {remedy}.")
+    def _in_plugin(cls, claim: Claim, message: str, fix: str, code: str) -> BrokenPluginError:
+        return cls(f"{claim} is broken: {message}.", f"in {claim.owner}, {fix}.", code)
 
 
 class NewPluginError(ZooError):
-    """A new plugin cannot have this name, or cannot be written there."""
+    """A new plugin cannot have this name, or cannot be written to this folder."""
 
     @classmethod
-    def malformed(cls, name: str, longest: int) -> NewPluginError:
+    def malformed(cls, name: str, max_length: int) -> NewPluginError:
+        """The name is not in snake_case, or is too long."""
         words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
-        better = "_".join(words).lstrip("0123456789_")[:longest].rstrip("_") or "my_idea"
+        better = "_".join(words).lstrip("0123456789_")[:max_length].rstrip("_") or "my_idea"
         return cls(
-            f"{named(name)} is no name for an architecture: it takes a-z, 0-9 and single _ between words, begins with "
-            f"a letter, and has {longest} characters at most.\nFix: choose one like {named(better)}."
+            f"{quote_name(name)} is not a valid name for an architecture: use a-z, 0-9 and single _ between words, "
+            f"begin with a letter, and use at most {max_length} characters.",
+            f"choose a name like {quote_name(better)}.",
+            "FZ-P021",
         )
 
     @classmethod
     def keyword(cls, name: str) -> NewPluginError:
-        return cls(f"{named(name)} is a word of Python itself.\nFix: choose another name.")
+        """The name is a keyword of Python, so no module can have it."""
+        return cls(f"{quote_name(name)} is a keyword of Python.", "choose another name.", "FZ-P022")
 
     @classmethod
     def taken(cls, kind: str, name: str, owner: str) -> NewPluginError:
-        return cls(f"{kind} {named(name)} is already provided by {owner}.\nFix: choose another name.")
+        """An installed plugin provides the name."""
+        message = f"{kind} {quote_name(name)} is already provided by {owner}."
+        return cls(message, "choose another name.", "FZ-P023")
 
     @classmethod
     def module_exists(cls, module: str) -> NewPluginError:
-        return cls(f"There is a module {named(module)} already, which it would hide.\nFix: choose another name.")
+        """An installed module has the name of the new plugin's module."""
+        message = f"A module {quote_name(module)} is already installed, and the new one would hide it."
+        return cls(message, "choose another name.", "FZ-P024")
 
     @classmethod
     def folder_exists(cls, folder: Path) -> NewPluginError:
-        return cls(f"{folder} is there already, and nothing was written.\nFix: move it, or choose another --folder.")
+        """The folder of the new plugin exists."""
+        message = f"The folder {folder} already exists. Nothing was written."
+        return cls(message, "move it away, or choose another --folder.", "FZ-P025")
 
 
 def hook_note(claim: Claim, hook: str) -> str:
-    """What is added to an exception that a plugin raised itself."""
-    return f"This happened in {hook}() of {claim.owner}, which provides {claim.kind} {named(claim.name)}."
+    """Return the note for an exception that a plugin's hook raised."""
+    return f"This happened in {hook}() of {claim.owner}, which provides {claim.kind} {quote_name(claim.name)}."
 
 
-def _raised(cause: BaseException) -> str:
+def _describe_exception(cause: BaseException) -> str:
     return cut(f"{type(cause).__name__}: {cause}".removesuffix(": "), 400)
 
 
-def _calls(hooks: Sequence[str]) -> str:
-    return some([f"{hook}()" for hook in hooks])
+def _list_calls(hooks: Sequence[str]) -> str:
+    return list_names([f"{hook}()" for hook in hooks])

@@ -1,4 +1,4 @@
-"""Several processes and hosts."""
+"""Jobs of several processes and hosts."""
 
 from __future__ import annotations
 
@@ -6,66 +6,78 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import short
+from fusionzoo.errors.wording import pluralize, short
+
+SEE_LOG_AND_RESTART = "see the log of that process; start the job again to resume from its last checkpoint."
 
 
 class ProcessesError(ZooError):
-    """The job cannot have as many processes as it is to have."""
+    """The job cannot run with these processes and hosts."""
 
     @classmethod
-    def too_few_gpus(cls, wanted: int, found: int) -> Self:
+    def too_few_gpus(cls, devices: int, available: int) -> Self:
+        """`devices` is larger than the number of GPUs of the machine."""
+        message = f"devices = {devices}: this machine has {pluralize(available, 'GPU')}."
+        return cls(message, f"set devices: {available}, or remove devices.", "FZ-R001")
+
+    @classmethod
+    def too_few_rows(cls, batch_size: int, processes: int) -> Self:
+        """`batch_size` is smaller than the number of processes."""
         return cls(
-            f"devices is {wanted}, but this machine has {found} GPU{'s' if found > 1 else ''}.\n"
-            f"Fix: set devices: {found}, or leave it out."
+            f"batch_size = {batch_size}: a step needs at least one row for each of {processes} processes.",
+            f"set batch_size to {processes} or more (about {16 * processes} is better), or lower devices.",
+            "FZ-R002",
         )
 
     @classmethod
-    def too_few_rows(cls, rows: int, processes: int) -> Self:
+    def unknown_host(cls, name: str, seconds: float) -> Self:
+        """The name of another host of the job cannot be resolved."""
         return cls(
-            f"batch_size is {rows}: a step of so many rows cannot be shared by {processes} processes.\n"
-            f"Fix: set batch_size to {processes} or, better, some {16 * processes}; or lower devices."
-        )
-
-    @classmethod
-    def host_unknown(cls, name: str, seconds: float) -> Self:
-        return cls(
-            f"The name of host '{name}', which resourceconfig.json has, is not known here after {seconds:.0f} s.\n"
-            "Fix: see whether that host has started, and that both stand in one network."
+            f"The name of host '{name}' from resourceconfig.json could not be resolved within {seconds:.0f} s.",
+            "check that this host has started, and that all hosts are in the same network.",
+            "FZ-R003",
         )
 
     @classmethod
     def sharded(cls, channel: str, hosts: int) -> Self:
+        """SageMaker gives each host a part of the channel, and training needs the whole channel on each host."""
         return cls(
-            f"Channel '{channel}' is ShardedByS3Key: each of {hosts} hosts sees other rows, and the job needs all of "
-            "them on each host.\nFix: set S3DataDistributionType: FullyReplicated."
+            f"Channel '{channel}' is ShardedByS3Key, so each of {hosts} hosts sees different rows. The job needs all "
+            "rows on each host.",
+            "set S3DataDistributionType: FullyReplicated for the channel.",
+            "FZ-R004",
         )
 
     @classmethod
     def other_data(cls, differences: Mapping[str, tuple[str | None, str]], rank: int) -> Self:
-        shown = "; ".join(f"{name}: {first}, {here} here" for name, (first, here) in differences.items())
+        """Hosts have different files, settings or packages."""
+        shown = "; ".join(f"{name}: {first} and here {here}" for name, (first, here) in differences.items())
         return cls(
-            f"Process {rank} does not see what process 0 sees: {shown}.\n"
-            "Fix: give every host the same files, settings and packages."
+            f"Process {rank} differs from process 0: {shown}.",
+            "give each host the same files, settings and packages.",
+            "FZ-R005",
         )
-
-
-def process_gone(names: Sequence[str], sign: str) -> str:
-    who = " and ".join(names) if names else "another process of the job"
-    seen = f" ({short(sign)})" if sign else ""
-    return (
-        f"The job lost {who}{seen}: it was killed, perhaps for want of memory, or its machine failed.\n"
-        "Fix: see that process's own log; start the job again to go on from its last checkpoint."
-    )
 
 
 class ProcessLostError(ZooError):
-    """Another process of the job failed, so that this one cannot go on."""
+    """Another process of the job failed, so this one cannot continue."""
 
     @classmethod
     def ended(cls, rank: int, processes: int, status: int, signal: str | None) -> Self:
-        how = f"was killed by {signal}" if signal else f"ended with status {status}"
-        hint = ", perhaps for want of memory" if signal == "SIGKILL" else ""
-        return cls(
-            f"Process {rank} of {processes} {how}{hint}.\n"
-            "Fix: see its own log; start the job again to go on from its last checkpoint."
-        )
+        """A process of the job failed or was killed; its own log has the cause."""
+        how = f"was killed by {signal}" if signal else f"ended with exit status {status}"
+        hint = ", which often means that the host is out of memory" if signal == "SIGKILL" else ""
+        return cls(f"Process {rank} of {processes} {how}{hint}.", SEE_LOG_AND_RESTART, "FZ-R006")
+
+    @classmethod
+    def disappeared(cls, names: Sequence[str], sign: str) -> Self:
+        """A process no longer answers: it was killed, or its machine failed."""
+        who = " and ".join(names) if names else "another process of the job"
+        seen = f" ({short(sign)})" if sign else ""
+        message = f"The job lost {who}{seen}: it was killed (perhaps out of memory), or its machine failed."
+        return cls(message, SEE_LOG_AND_RESTART, "FZ-R007")
+
+    @classmethod
+    def reported(cls, text: str) -> Self:
+        """Return the error that another process reported, with the text that it has there."""
+        return cls(text)

@@ -1,48 +1,66 @@
-"""How messages put names, counts and causes."""
+"""How messages format names, counts, values and causes."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+MAX_CAUSE_LENGTH = 200
+MAX_JSON_LENGTH = 80
+
 
 def nearest_names(name: str, known: Iterable[str], how_many: int = 1) -> list[str]:
-    """The known names that are most like `name`, best first; compared without regard to case."""
+    """Return the known names that are most like `name`, best first; the comparison ignores case."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     return [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=how_many)]
 
 
-def pluralize(number: int, thing: str) -> str:
-    return f"{number} {thing}" + ("" if number == 1 else "s")
+def pluralize(number: int, noun: str, plural: str = "") -> str:
+    """Return the number with its noun, such as "1 row" or "1,000 rows"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def quoted(names: Iterable[object]) -> str:
+    """Return the names in quotes, separated by commas."""
     return ", ".join(f"'{name}'" for name in names)
 
 
-def shown_examples(examples: Sequence[tuple[str, object]]) -> str:
+def format_examples(examples: Sequence[tuple[str, object]]) -> str:
+    """Return rows with their values, such as "row 3 'cheap', row 7"."""
     return ", ".join(where if value is None else f"{where} {str(value)[:40]!r}" for where, value in examples)
 
 
-def short(cause: Exception | str) -> str:
-    return " ".join(str(cause).split())[:200]
+def format_json(value: object) -> str:
+    """Return the value as JSON on one line, at most `MAX_JSON_LENGTH` characters."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    except (ValueError, RecursionError):
+        text = f"{type(value).__name__} too large to show"
+    return cut(text.encode("utf-8", "backslashreplace").decode(), MAX_JSON_LENGTH)
 
 
-def named(name: str) -> str:
+def short(cause: BaseException | str) -> str:
+    """Return the cause's text on one line, at most `MAX_CAUSE_LENGTH` characters."""
+    return " ".join(str(cause).split())[:MAX_CAUSE_LENGTH]
+
+
+def quote_name(name: str) -> str:
+    """Return a name of unknown content in quotes, at most 80 characters."""
     return cut(repr(name), 80)
 
 
 def cut(text: str, length: int) -> str:
-    """The text on one line, its end left out where it is longer than `length`."""
+    """Return the text on one line, cut to `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 3] + "..."
 
 
-def some(names: Sequence[str], length: int = 400) -> str:
-    """As many of the names as fit into `length`, and how many more there are."""
+def list_names(names: Sequence[str], length: int = 400) -> str:
+    """Return as many names as fit into `length` characters, and the number of the rest; "none" where there are none."""
     shown: list[str] = []
     for name in names:
         if len(", ".join([*shown, cut(name, length)])) > length:
             return f"{', '.join(shown)} and {len(names) - len(shown)} more"
         shown.append(cut(name, length))
-    return ", ".join(shown)
+    return ", ".join(shown) or "none"

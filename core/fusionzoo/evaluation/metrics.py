@@ -117,9 +117,9 @@ def class_names(classes: Sequence[Label], count: int) -> list[str]:
     """
     names = [canonical_label(label) for label in classes]
     if len(names) != count:
-        raise errors.ScoresError.other_class_count(len(names), count)
+        raise errors.ScoresError.wrong_class_count(len(names), count)
     if len(set(names)) < count:
-        raise errors.ScoresError.class_twice([name for k, name in enumerate(names) if name in names[:k]])
+        raise errors.ScoresError.duplicate_class([name for k, name in enumerate(names) if name in names[:k]])
     return names
 
 
@@ -134,7 +134,7 @@ def check_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floating
         raise errors.ScoresError.types(y_true.dtype, probabilities.dtype)
     outside = np.flatnonzero((y_true < 0) | (y_true >= probabilities.shape[1]))
     if len(outside):
-        raise errors.ScoresError.no_such_class(int(outside[0]), int(y_true[outside[0]]), probabilities.shape[1])
+        raise errors.ScoresError.unknown_class(int(outside[0]), int(y_true[outside[0]]), probabilities.shape[1])
     nonfinite = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
     if len(nonfinite):
         raise errors.ScoresError.not_finite(int(nonfinite[0]), len(nonfinite))

@@ -31,7 +31,7 @@ def check_modalities(job: SettingsDraft[JobSettings], model: SettingsDraft[Model
     columns, needs, reads = _columns_by_modality(job), model.settings_class.needs, model.settings_class.reads
     absent = [modality for modality, names in COLUMN_SETTINGS.items() if not columns[modality] and job.is_valid(*names)]
     if missing := [modality for modality in absent if modality in needs]:
-        return [errors.modality_missing(model.owner, [modality]) for modality in missing]
+        return [errors.missing_modality(model.owner, [modality]) for modality in missing]
     dropout_rate = job.get("modality_dropout")
     used = [modality for modality in COLUMN_SETTINGS if modality in reads and columns[modality]]
     if (
@@ -39,9 +39,9 @@ def check_modalities(job: SettingsDraft[JobSettings], model: SettingsDraft[Model
         and len(used) == 1
         and job.is_valid(*(name for names in COLUMN_SETTINGS.values() for name in names))
     ):
-        return [errors.one_modality_to_drop(dropout_rate, model.owner, used)]
+        return [errors.modality_dropout_with_one_modality(dropout_rate, model.owner, used)]
     has_no_input = reads and reads <= set(absent)
-    return [errors.modality_missing(model.owner, sorted(reads))] if has_no_input else []
+    return [errors.missing_modality(model.owner, sorted(reads))] if has_no_input else []
 
 
 def find_unused_columns(job: SettingsDraft[JobSettings], model: SettingsDraft[ModelSettings]) -> list[str]:
@@ -64,7 +64,9 @@ def find_name_clashes(parts: Sequence[BaseModel]) -> Iterator[errors.Problem]:
     """Yield a problem per name whose values differ between settings objects, unless each has its class's default."""
     for name, values in shared_names_that_differ(parts).items():
         if any(value != cls.model_fields[name].get_default(call_default_factory=True) for cls, value in values):
-            yield errors.settings_clash(name, {f"{cls.__module__}.{cls.__name__}": value for cls, value in values})
+            yield errors.setting_of_two_plugins(
+                name, {f"{cls.__module__}.{cls.__name__}": value for cls, value in values}
+            )
 
 
 def shared_names_that_differ(parts: Sequence[BaseModel]) -> dict[str, list[tuple[type[BaseModel], Any]]]:
@@ -90,18 +92,18 @@ def _check_classes(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
     is_binary, weights, classes = job.get("is_binary"), job.get("class_weights"), job.get("classes")
     weights = weights if isinstance(weights, list) else None
     if weights and (min(weights) < 0 or max(weights) <= 0):
-        yield errors.weights_invalid(weights)
+        yield errors.invalid_class_weights(weights)
     keys = [str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in classes or []]
     if duplicates := [c for c, key in zip(classes or [], keys, strict=True) if keys.count(key) > 1]:
-        yield errors.classes_twice(classes, duplicates)
+        yield errors.duplicate_classes(classes, duplicates)
     num_classes = job.get("num_classes")
     if num_classes is None:
         return
     if is_binary is not None and is_binary != (num_classes == 2):
-        yield errors.binary_against_classes(is_binary, num_classes)
+        yield errors.is_binary_contradicts_num_classes(is_binary, num_classes)
     for name, values in (("class_weights", weights), ("classes", classes)):
         if values is not None and len(values) != num_classes:
-            yield errors.length_against_classes(name, values, num_classes)
+            yield errors.wrong_length_for_classes(name, values, num_classes)
 
 
 def _check_column_roles(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
@@ -110,7 +112,7 @@ def _check_column_roles(job: SettingsDraft[JobSettings]) -> Iterator[errors.Prob
         columns = job.get(role)
         for column in [columns] if isinstance(columns, str) else columns or []:
             if column in first_role:
-                yield errors.column_in_two_roles(column, first_role[column], role)
+                yield errors.column_with_two_roles(column, first_role[column], role)
             first_role.setdefault(column, role)
 
 
@@ -120,32 +122,32 @@ def _check_split_fractions(job: SettingsDraft[JobSettings]) -> Iterator[errors.P
     total = sum(fractions.values())
     if total >= MAX_HELD_OUT_FRACTION:
         largest = max(fractions, key=lambda name: fractions[name])
-        yield errors.fractions_leave_little(largest, fractions[largest], total, MAX_HELD_OUT_FRACTION)
+        yield errors.fractions_too_large(largest, fractions[largest], total, MAX_HELD_OUT_FRACTION)
     group = job.get("group_field")
     if group is not None and not fractions and job.is_valid(*names):
-        yield errors.group_without_fraction(group)
+        yield errors.group_field_without_fraction(group)
     if group is not None and group == job.get("label_name"):
-        yield errors.group_is_label(group)
+        yield errors.group_field_is_label(group)
 
 
 def _check_early_stop_metric(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
     metric = job.get("early_stop_metric")
     if metric is not None and canonical_metric(metric) is None:
-        yield errors.metric_unknown("early_stop_metric", metric, [LOSS_METRIC, *(f"val/{name}" for name in METRICS)])
+        yield errors.unknown_metric("early_stop_metric", metric, [LOSS_METRIC, *(f"val/{name}" for name in METRICS)])
 
 
 def _check_precision(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
     fp16, precision = job.get("fp16"), job.get("precision")
     if fp16 is not None and precision not in (None, "auto") and fp16 != (precision == "fp16"):
-        yield errors.precision_contradicts(fp16, precision)
+        yield errors.fp16_contradicts_precision(fp16, precision)
 
 
 def _check_loss(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
     loss, gamma, smoothing = (job.get(name) for name in ("loss", "focal_gamma", "label_smoothing"))
     if loss == "cross_entropy" and gamma not in (None, job.default("focal_gamma")):
-        yield errors.focal_gamma_without_focal(gamma, loss)
+        yield errors.focal_gamma_without_focal_loss(gamma, loss)
     if loss == "focal" and smoothing:
-        yield errors.smoothing_with_focal(smoothing)
+        yield errors.label_smoothing_with_focal_loss(smoothing)
 
 
 def _columns_by_modality(job: SettingsDraft[JobSettings]) -> dict[str, list[str]]:

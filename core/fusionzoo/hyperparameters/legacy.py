@@ -8,6 +8,16 @@ from typing import Any
 
 from fusionzoo import errors
 from fusionzoo.hyperparameters.decoding import parse_literal
+from fusionzoo.hyperparameters.legacy_names import (
+    ALL_METRICS_ARE_COMPUTED,
+    BOOLEAN,
+    CHUNKS_ARE_CAPPED,
+    COLUMN_LIST,
+    METRIC_LIST,
+    UNSUPPORTED_SETTINGS,
+    format_ineffective,
+    format_renamed,
+)
 from fusionzoo.settings import METRICS
 
 LEGACY_FUSION_PREFIX, FUSION_PREFIX = "bimodal_", "multimodal_"
@@ -46,9 +56,11 @@ def translate_legacy(raw: Mapping[str, Any], declared: Collection[str]) -> Trans
             del translator.settings[name]
         else:
             rule(translator, name)
-    for name in errors.WITHOUT_MEANING:
+    for name in UNSUPPORTED_SETTINGS:
         if name in raw and name not in declared:
-            translator.problems.append(errors.legacy_without_meaning(name, translator.settings.pop(name)))
+            translator.problems.append(
+                errors.unsupported_legacy_setting(name, translator.settings.pop(name), UNSUPPORTED_SETTINGS[name])
+            )
     return Translation(translator.settings, translator.warnings, translator.problems)
 
 
@@ -65,19 +77,19 @@ class _Translator:
         old_value = parse_literal(self.settings.pop(old))
         current, translated = parse_literal(self.settings.get(new)), parse_literal(value)
         if current is not None and not _are_equal(current, translated):
-            self.problems.append(errors.legacy_and_new_differ(old, old_value, new, translated, current))
+            self.problems.append(errors.contradicting_legacy_setting(old, old_value, new, translated, current))
             return
         if current is None:
             self.settings[new] = value
-        self.warnings.append(errors.legacy_renamed(old, old_value, new, translated))
+        self.warnings.append(format_renamed(old, old_value, new, translated))
 
     def drop(self, old: str, reason: str) -> None:
         """Remove an old setting that has no effect."""
-        self.warnings.append(errors.legacy_always_so(old, parse_literal(self.settings.pop(old)), reason))
+        self.warnings.append(format_ineffective(old, parse_literal(self.settings.pop(old)), reason))
 
     def reject(self, old: str, expected: str, new: str) -> None:
         """Report that the old setting's value is not of the expected kind."""
-        self.problems.append(errors.legacy_invalid(old, parse_literal(self.settings.pop(old)), expected, new))
+        self.problems.append(errors.invalid_legacy_setting(old, parse_literal(self.settings.pop(old)), expected, new))
 
 
 _Rule = Callable[[_Translator, str], None]
@@ -101,7 +113,7 @@ def _replace_switch(new: str, if_true: str, if_false: str) -> _Rule:
         if isinstance(value, bool):
             translator.rename(old, new, if_true if value else if_false)
         else:
-            translator.reject(old, errors.TRUE_OR_FALSE, new)
+            translator.reject(old, BOOLEAN, new)
 
     return rule
 
@@ -111,31 +123,31 @@ def _translate_text_steps(translator: _Translator, name: str) -> None:
     if not isinstance(steps, list) or not any(step in ALWAYS_APPLIED_STEPS for step in steps):
         return
     translator.settings[name] = [step for step in steps if step not in ALWAYS_APPLIED_STEPS]
-    translator.warnings.append(errors.legacy_renamed(name, steps, name, translator.settings[name]))
+    translator.warnings.append(format_renamed(name, steps, name, translator.settings[name]))
 
 
 def _translate_chunk_truncation(translator: _Translator, old: str) -> None:
     value = parse_literal(translator.settings[old])
     limit = parse_literal(translator.settings.get("max_total_chunks", "not given"))
     if not isinstance(value, bool):
-        translator.reject(old, errors.TRUE_OR_FALSE, "max_total_chunks")
+        translator.reject(old, BOOLEAN, "max_total_chunks")
     elif not value:
         translator.rename(old, "max_total_chunks", None)
     elif limit is None:
         del translator.settings[old]
-        translator.problems.append(errors.chunk_truncation_differs(old))
+        translator.problems.append(errors.chunk_truncation_without_cap(old))
     else:
-        translator.drop(old, errors.CHUNKS_ARE_CAPPED)
+        translator.drop(old, CHUNKS_ARE_CAPPED)
 
 
 def _translate_categorical_features(translator: _Translator, old: str) -> None:
     columns, current = parse_literal(translator.settings[old]), parse_literal(translator.settings.get("cat_field_list"))
     if not isinstance(columns, list):
-        translator.reject(old, errors.A_LIST_OF_COLUMNS, "cat_field_list")
+        translator.reject(old, COLUMN_LIST, "cat_field_list")
     elif current is None or isinstance(current, list):
         union = [*(current or []), *(column for column in columns if column not in (current or []))]
         translator.settings["cat_field_list"] = union
-        translator.warnings.append(errors.legacy_renamed(old, columns, "cat_field_list", union))
+        translator.warnings.append(format_renamed(old, columns, "cat_field_list", union))
         del translator.settings[old]
     else:
         del translator.settings[old]  # parsing reports that cat_field_list is not a list
@@ -151,12 +163,12 @@ def _translate_metric_choices(translator: _Translator, old: str) -> None:
     value = parse_literal(translator.settings[old])
     metrics = [value] if isinstance(value, str) else value
     if not isinstance(metrics, list):
-        translator.reject(old, errors.A_LIST_OF_METRICS, "early_stop_metric")
+        translator.reject(old, METRIC_LIST, "early_stop_metric")
         return
     for metric in metrics:
         if str(metric).lower().removeprefix("val/").removeprefix("val_") not in METRICS:
-            translator.problems.append(errors.metric_unknown(old, str(metric), METRICS))
-    translator.drop(old, errors.ALL_METRICS_ARE_COMPUTED)
+            translator.problems.append(errors.unknown_metric(old, str(metric), METRICS))
+    translator.drop(old, ALL_METRICS_ARE_COMPUTED)
 
 
 _RULES: dict[str, _Rule] = {

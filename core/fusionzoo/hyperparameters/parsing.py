@@ -19,6 +19,7 @@ from fusionzoo.hyperparameters.consistency import (
     shared_names_that_differ,
 )
 from fusionzoo.hyperparameters.legacy import translate_legacy, translate_model_class
+from fusionzoo.hyperparameters.legacy_names import format_renamed
 from fusionzoo.hyperparameters.settings_draft import SettingsDraft
 from fusionzoo.settings import JobSettings, ModelSettings
 
@@ -98,7 +99,7 @@ def parse_hyperparameters(
     problems = list(translation.problems)
     if encoder is not None or not _requires_text_encoder(model):  # otherwise an unknown name may be the encoder's
         known = declared | JobSettings.model_fields.keys()
-        problems += [errors.setting_unknown(key, settings[key], known) for key in settings if key not in known]
+        problems += [errors.unknown_setting(key, settings[key], known) for key in settings if key not in known]
     drafts: list[SettingsDraft[Any]] = [core, *plugins]
     for draft in drafts:
         draft.fill(settings)
@@ -108,9 +109,9 @@ def parse_hyperparameters(
         raise errors.HyperparametersError(list(dict.fromkeys(problems)))
     warnings = list(translation.warnings)
     if written_name not in (None, model.name):
-        warnings.insert(0, errors.legacy_renamed("model_class", written_name, "model_class", model.name))
+        warnings.insert(0, format_renamed("model_class", written_name, "model_class", model.name))
     if unused := find_unused_columns(core, model_draft):
-        warnings.append(errors.columns_unused(model.name, unused))
+        warnings.append(f"{model.name} does not read these columns of the settings: {', '.join(unused)}.")
     job = core.settings.model_copy(update={"early_stop_metric": canonical_metric(core.settings.early_stop_metric)})
     encoder_settings = None if encoder_draft is None else encoder_draft.settings
     return Hyperparameters(job, model_draft.settings, encoder_settings, tuple(warnings))

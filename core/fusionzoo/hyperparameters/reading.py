@@ -27,7 +27,7 @@ def read_hyperparameters(paths: Paths) -> dict[str, Any]:
     settings = settings or _read_file(paths.code_hyperparameters)
     if not settings:
         places = [paths.hyperparameters, paths.channel_hyperparameters, paths.code_hyperparameters]
-        raise errors.HyperparametersError([errors.hyperparameters_nowhere(places)])
+        raise errors.HyperparametersError([errors.missing_hyperparameters(places)])
     return settings
 
 
@@ -38,7 +38,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     def collect_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         duplicates = sorted({key for key in keys if keys.count(key) > 1})
-        problems.extend(errors.setting_twice(path, key) for key in duplicates)
+        problems.extend(errors.duplicate_setting(path, key) for key in duplicates)
         return dict(pairs)
 
     try:
@@ -47,14 +47,14 @@ def _read_file(path: Path) -> dict[str, Any]:
         return {}
     except json.JSONDecodeError as cause:
         place = f" line {cause.lineno} column {cause.colno}"
-        raise errors.HyperparametersError([errors.hyperparameters_not_json(path, place, cause.msg)]) from cause
+        raise errors.HyperparametersError([errors.invalid_json(path, place, cause.msg)]) from cause
     except (OSError, UnicodeDecodeError) as cause:
-        raise errors.HyperparametersError([errors.hyperparameters_unreadable(path, cause)]) from cause
+        raise errors.HyperparametersError([errors.unreadable_hyperparameters(path, cause)]) from cause
     except (ValueError, RecursionError) as cause:  # a number with thousands of digits, or deeply nested lists
-        raise errors.HyperparametersError([errors.hyperparameters_not_json(path, "", str(cause))]) from cause
+        raise errors.HyperparametersError([errors.invalid_json(path, "", str(cause))]) from cause
     if not isinstance(content, dict):
-        raise errors.HyperparametersError([errors.hyperparameters_not_object(path, content)])
-    problems += [errors.setting_not_finite(key, value, path) for key, value in content.items() if not is_finite(value)]
+        raise errors.HyperparametersError([errors.hyperparameters_not_an_object(path, content)])
+    problems += [errors.nonfinite_setting(key, value, path) for key, value in content.items() if not is_finite(value)]
     if problems:
         raise errors.HyperparametersError(problems)
     return {k: v for k, v in content.items() if not k.startswith(SAGEMAKER_PREFIX) and k != TUNING_METRIC}

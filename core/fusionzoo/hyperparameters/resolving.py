@@ -24,7 +24,7 @@ def resolve_hyperparameters(parsed: Hyperparameters) -> Hyperparameters:
     resolved = replace(parsed, model=model, encoder=encoder)
     layer_decay, is_pretrained = parsed.job.layer_decay, encoder is not None and encoder.pretrained
     if layer_decay is not None and not is_pretrained and not problems:
-        problems.append(errors.no_layers_to_decay(layer_decay).problem)
+        problems.append(errors.layer_decay_without_encoder(layer_decay).problem)
     problems += find_name_clashes(resolved.parts)
     if problems:
         raise errors.HyperparametersError(problems)

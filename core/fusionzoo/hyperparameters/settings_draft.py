@@ -17,6 +17,7 @@ from fusionzoo.hyperparameters.decoding import (
     json_types,
     takes_list_or_choice,
 )
+from fusionzoo.hyperparameters.schema_text import allowed_strings, describe_allowed_values, is_list_of_strings
 
 LIGHTNING_PRECISIONS = {"bf16-mixed": "bf16", "16-mixed": "fp16", "16": "fp16", "32-true": "32"}
 
@@ -102,15 +103,19 @@ class SettingsDraft(Generic[SettingsT]):
         schema = self._schema(name)
         types = json_types(schema)
         if not is_finite(value):
-            return errors.setting_not_finite(name, value)
+            return errors.nonfinite_setting(name, value)
         if not is_valid_json(value):
-            return errors.setting_not_plain(name, value)
+            return errors.unencodable_setting(name, value)
         if isinstance(value, dict) and types and "object" not in types:
-            return errors.setting_nested(name, value)
+            return errors.nested_setting(name, value)
         if types - {"null"} == {"array"} and value is not None and not isinstance(value, list):
-            return errors.setting_no_list(name, value, schema)
+            return errors.setting_not_a_list(name, value, describe_allowed_values(schema), is_list_of_strings(schema))
         if takes_list_or_choice(schema) and not isinstance(value, (list, type(None))):
-            return None if value in errors.only_words(schema) else errors.setting_no_list(name, value, schema)
+            return (
+                None
+                if value in allowed_strings(schema)
+                else errors.setting_not_a_list(name, value, describe_allowed_values(schema), is_list_of_strings(schema))
+            )
         return None
 
     def _describe_error(self, name: str, error: ErrorDetails) -> errors.Problem:
@@ -118,12 +123,12 @@ class SettingsDraft(Generic[SettingsT]):
         indices = [place for place in error["loc"][1:] if isinstance(place, int)]
         reason = error["msg"].removeprefix("Value error, ") if error["type"] == "value_error" else ""
         if not name:
-            return errors.settings_inconsistent(self.owner, reason or error["msg"])
+            return errors.inconsistent_settings(self.owner, reason or error["msg"])
         if error["type"] == "missing" and name not in self._values:
-            return errors.setting_missing(name, schema)
+            return errors.missing_setting(name, describe_allowed_values(schema))
         if indices and isinstance(value, list):
-            return errors.setting_item_invalid(name, value, indices[0], schema)
-        return errors.setting_invalid(name, value, schema, reason)
+            return errors.invalid_setting_item(name, value, indices[0], describe_allowed_values(schema))
+        return errors.invalid_setting(name, value, describe_allowed_values(schema), reason)
 
 
 def _prefer_item_errors(problems: Sequence[ErrorDetails]) -> list[ErrorDetails]:

@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json, to_jsonable_python
 
 from fusionzoo import __version__, errors
 from fusionzoo.hyperparameters.decoding import schema_alternatives
+from fusionzoo.hyperparameters.schema_text import allowed_constants
 from fusionzoo.registry.discovery import Registry
 from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, GROUP_KINDS, MODELS_GROUP, TEXT_ENCODERS_GROUP
 from fusionzoo.registry.providers import Provider
@@ -51,7 +52,7 @@ class Description:
         schema = self.properties.get("text_encoder")
         if schema is None or self.kind != GROUP_KINDS[MODELS_GROUP]:
             return None
-        choices = [errors.only_values(part) for part in schema_alternatives(schema) if part.get("type") != "null"]
+        choices = [allowed_constants(part) for part in schema_alternatives(schema) if part.get("type") != "null"]
         return tuple(name for names in choices for name in names) if all(choices) else ()
 
 

@@ -41,7 +41,7 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
 
 def _describe_cause(error: BaseException) -> str:
     """Return the exception's type and message, its notes, and how to reduce memory use if it ran out of memory."""
-    hint = f"\n{errors.OUT_OF_MEMORY}" if errors.lacks_memory(error) else ""
+    hint = f"\n{errors.OUT_OF_MEMORY}" if errors.is_out_of_memory(error) else ""
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))  # for example the plugin's hook
     end = (notes + hint)[-MAX_CAUSE_CHARACTERS // 2 :]
     return f"{type(error).__name__}: {error}"[: MAX_CAUSE_CHARACTERS - len(end)] + end

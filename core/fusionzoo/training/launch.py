@@ -150,7 +150,7 @@ def wait_for_hosts(hosts: Hosts) -> None:
     for name in hosts.names:
         while not _can_resolve(name):
             if time.monotonic() > deadline:
-                raise errors.ProcessesError.host_unknown(name, MAX_HOST_WAIT_SECONDS)
+                raise errors.ProcessesError.unknown_host(name, MAX_HOST_WAIT_SECONDS)
             time.sleep(1)
 
 

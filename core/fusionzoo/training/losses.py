@@ -32,7 +32,7 @@ def compute_class_weights(settings: JobSettings, train: EncodedSplit, label_map:
     counts = np.bincount(train.labels, minlength=len(label_map.classes))
     if not counts.all():
         absent = [label for label, count in zip(label_map.classes, counts, strict=True) if not count]
-        raise errors.DataError([errors.balance_without_rows(label_map.name, absent)])
+        raise errors.DataError([errors.no_rows_to_balance(label_map.name, absent)])
     weights: list[float] = (len(train) / (len(counts) * counts)).tolist()
     log.info("Balanced class_weights: %s", ", ".join(f"{weight:.6g}" for weight in weights))
     return weights

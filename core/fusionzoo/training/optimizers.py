@@ -132,7 +132,7 @@ def parameter_groups(
     groups = _scale_plugin_groups(plugin_groups, lr, settings)
     encoder_scales = _compute_encoder_scales(pretrained, settings) if pretrained is not None and is_tuned else {}
     if settings.layer_decay is not None and not encoder_scales:
-        raise errors.no_layers_to_decay(settings.layer_decay)
+        raise errors.layer_decay_without_encoder(settings.layer_decay)
     in_plugin_groups = {id(p) for group in plugin_groups for p in group["params"]}
     without_decay = _find_parameters_without_decay(model)
     head_scale = settings.head_lr_scale if is_tuned else 1.0
@@ -175,7 +175,7 @@ def _compute_encoder_scales(pretrained: nn.Module, settings: JobSettings) -> dic
         return {id(p): settings.encoder_lr_scale for p in pretrained.parameters()}
     layers_above = count_layers_above(pretrained)
     if layers_above is None:
-        raise errors.no_stack_of_layers(settings.layer_decay, type(pretrained).__name__)
+        raise errors.layer_decay_without_layers(settings.layer_decay, type(pretrained).__name__)
     return {
         id(p): settings.encoder_lr_scale * settings.layer_decay ** layers_above[name]
         for name, p in pretrained.named_parameters()

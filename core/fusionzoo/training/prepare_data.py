@@ -95,7 +95,7 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
     present = {name for name in fractions if paths.channel(name).exists() or name in declared}
     problems = errors.ProblemLog()
     for name in [name for name in split_off if name in present]:
-        problems.keep(errors.split_twice(name, paths.channel(name)))
+        problems.keep(errors.split_from_two_sources(name, paths.channel(name)))
     opened: dict[str, Channel] = {}
     for name in sorted({"train", "val", *present} - split_off.keys()):
         extra_columns = [job.group_field] if name == "train" and job.group_field is not None else []
@@ -144,4 +144,4 @@ def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture,
         raise errors.DataError([errors.no_text(architecture.data_settings.text_columns)])
     prediction_columns(job.id_name, job.label_name, classes)
     if val.labels is not None and len(np.unique(val.labels)) < 2 and job.early_stop_metric.startswith("val/"):
-        raise errors.DataError([errors.val_has_one_class(job.early_stop_metric)])
+        raise errors.DataError([errors.val_with_single_class(job.early_stop_metric)])

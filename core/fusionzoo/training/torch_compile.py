@@ -33,7 +33,7 @@ def check_torch_compile(settings: JobSettings, torch_version: str = torch.__vers
     if not settings.torch_compile:
         return
     if Version(torch_version) < Version(MIN_TORCH):
-        raise errors.compile_needs_torch(torch_version, MIN_TORCH)
+        raise errors.torch_too_old_to_compile(torch_version, MIN_TORCH)
     from torch._inductor.utils import fresh_inductor_cache  # importing it takes seconds
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -41,7 +41,7 @@ def check_torch_compile(settings: JobSettings, torch_version: str = torch.__vers
         with TemporaryDirectory(prefix="compile-") as folder, fresh_inductor_cache(dir=folder):
             torch.compile(_tiny_function)(torch.ones(2, device=device, requires_grad=True)).backward()  # type: ignore[no-untyped-call]
     except RuntimeError as cause:
-        raise errors.compiler_missing(device, cause) from cause
+        raise errors.missing_compiler(device, cause) from cause
     if device == "cpu":
         log.warning(
             "torch_compile is on, but there is no GPU. On a CPU, MiniLM trained at 0.8 times its usual speed, after "

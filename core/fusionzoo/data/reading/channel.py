@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fusionzoo import errors
+from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.formats import FORMATS, format_from_suffix, known_suffixes
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
@@ -47,9 +48,9 @@ class Channel:
             errors.DataError: part files are truncated, of another format than their names say, or not UTF-8. Raised
                 after the rows of the other files, with all problems together.
         """
-        problems = errors.ProblemLog()
+        problems = ProblemLog()
         for file in self.files:
-            with problems.kept(), file.convert_read_errors():
+            with problems.collect(), file.convert_read_errors():
                 yield from FORMATS[file.format].read_rows(file, self.columns)
         problems.raise_if_any()
 
@@ -67,14 +68,14 @@ def open_channel(name: str, folder: Path, columns: Sequence[str]) -> Channel:
 
 def _list_part_files(name: str, folder: Path) -> tuple[PartFile, ...]:
     if not folder.is_dir():
-        raise errors.DataError([errors.channel_missing(name, folder)])
+        raise errors.DataError([errors.missing_channel(name, folder)])
     paths = [
         path
         for path in folder.rglob("*")
         if path.is_file() and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
     ]
     if not paths:
-        raise errors.DataError([errors.channel_empty(name, folder)])
+        raise errors.DataError([errors.empty_channel(name, folder)])
     files, problems = [], []
     for path in sorted(paths, key=lambda path: _natural_sort_key(path.relative_to(folder).as_posix())):
         suffixes = [suffix.lower() for suffix in path.suffixes]
@@ -83,7 +84,7 @@ def _list_part_files(name: str, folder: Path) -> tuple[PartFile, ...]:
         file_format = format_from_suffix(suffix)
         display_name = f"{name}/{path.relative_to(folder)}"
         if file_format is None:
-            problems.append(errors.part_of_unknown_type(display_name, known_suffixes()))
+            problems.append(errors.unknown_file_type(display_name, known_suffixes()))
         else:
             files.append(PartFile(path, display_name, file_format, gzipped))
     if problems:
@@ -97,11 +98,11 @@ def _natural_sort_key(name: str) -> tuple[list[int | str], str]:
 
 
 def _find_column_problems(file: PartFile, columns: Sequence[str]) -> list[errors.Problem]:
-    problems = errors.ProblemLog()
-    with problems.kept(), file.convert_read_errors():
+    problems = ProblemLog()
+    with problems.collect(), file.convert_read_errors():
         present = FORMATS[file.format].list_columns(file, columns)
         if present is not None:
-            missing = [errors.column_missing(file.name, column, present) for column in columns if column not in present]
-            repeated = [errors.column_twice(file.name, column) for column in columns if present.count(column) > 1]
+            missing = [errors.missing_column(file.name, column, present) for column in columns if column not in present]
+            repeated = [errors.duplicate_column(file.name, column) for column in columns if present.count(column) > 1]
             return missing + repeated
     return problems.problems

@@ -34,7 +34,7 @@ def column_as_text(rows: Rows, column: str) -> pa.Array:
     try:
         text = values_as_text(values)
     except pa.ArrowException as cause:
-        problem = errors.column_of_wrong_type(rows.source, column, str(values.type), "text or plain values")
+        problem = errors.wrong_column_type(rows.source, column, str(values.type), "text or plain values")
         raise errors.DataError([problem]) from cause
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 

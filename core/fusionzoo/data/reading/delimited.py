@@ -53,7 +53,9 @@ def read_rows(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
         yield Rows(arrays, file.name, first_row, typed=False)
         first_row += len(block)
     if wrong_width_count:
-        raise errors.DataError([errors.rows_of_other_width(file.name, len(header), wrong_width_count, examples)])
+        raise errors.DataError(
+            [errors.rows_with_wrong_column_count(file.name, len(header), wrong_width_count, examples)]
+        )
 
 
 def _parse_lines(file: PartFile) -> Iterator[tuple[int, list[str]]]:
@@ -68,4 +70,4 @@ def _parse_lines(file: PartFile) -> Iterator[tuple[int, list[str]]]:
                     yield line, row
                 line = reader.line_num + 1
         except csv.Error as cause:
-            raise errors.DataError([errors.line_not_delimited(file.name, line, cause)]) from cause
+            raise errors.DataError([errors.unterminated_quote(file.name, line, cause)]) from cause

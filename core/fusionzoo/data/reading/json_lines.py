@@ -46,7 +46,7 @@ def _parse_lines(file: PartFile) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             except (ValueError, RecursionError) as cause:
-                raise errors.DataError([errors.line_not_json(file.name, number, cause)]) from cause
+                raise errors.DataError([errors.invalid_json_line(file.name, number, cause)]) from cause
             if not isinstance(record, dict):
-                raise errors.DataError([errors.line_not_object(file.name, number)])
+                raise errors.DataError([errors.json_line_not_an_object(file.name, number)])
             yield len(line), record

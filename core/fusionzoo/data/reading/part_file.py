@@ -39,6 +39,6 @@ class PartFile:
         try:
             yield
         except UnicodeDecodeError as cause:
-            raise errors.DataError([errors.part_not_utf8(self.name, cause)]) from cause
+            raise errors.DataError([errors.file_not_utf8(self.name, cause)]) from cause
         except (pa.ArrowException, OSError, EOFError, zlib.error) as cause:
-            raise errors.DataError([errors.part_unreadable(self.name, self.format, cause)]) from cause
+            raise errors.DataError([errors.unreadable_file(self.name, self.format, cause)]) from cause

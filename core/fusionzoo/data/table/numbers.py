@@ -76,7 +76,7 @@ def column_as_numbers(rows: Rows, column: str) -> np.ndarray:
         numbers = values.cast(pa.float64(), safe=False)
     else:
         is_category = pa.types.is_temporal(arrow_type) and not pa.types.is_duration(arrow_type)
-        raise errors.DataError([errors.column_without_numbers(rows.source, column, str(arrow_type), is_category)])
+        raise errors.DataError([errors.column_not_numeric(rows.source, column, str(arrow_type), is_category)])
     result: np.ndarray = pc.fill_null(numbers, float("nan")).to_numpy(zero_copy_only=False)
     _raise_not_numbers(rows, column, np.flatnonzero(np.abs(result) > MAX_FLOAT32), values)
     return result
@@ -97,7 +97,7 @@ def _raise_not_numbers(rows: Rows, column: str, invalid: np.ndarray, values: pa.
     """Raise errors.DataError if there are `invalid` row indices."""
     if len(invalid):
         examples = [(rows.locate(int(i)), values[int(i)].as_py()) for i in invalid[:3]]
-        raise errors.DataError([errors.not_numbers(rows.source, column, len(invalid), examples)])
+        raise errors.DataError([errors.values_not_numeric(rows.source, column, len(invalid), examples)])
 
 
 class NumberStatistics:

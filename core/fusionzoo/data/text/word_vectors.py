@@ -63,7 +63,7 @@ def build_word_vectors(settings: DataSettings, tokenizer: TextTokenizer, train: 
     if source is not None:
         is_known = np.array([word in source.key_to_index for word in words])
         if not is_known.any():
-            raise errors.EmbeddingsError.no_word_known(settings.embeddings)
+            raise errors.EmbeddingsError.no_known_word(settings.embeddings)
         vectors[is_known] = source[[word for word, known in zip(words, is_known, strict=True) if known]]
         log.info("Word vectors (%s): %.1f %% of %d words", settings.embeddings, 100 * is_known.mean(), len(words))
     vectors[tokenizer.pad_id] = 0.0

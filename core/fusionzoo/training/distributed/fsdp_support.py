@@ -27,11 +27,13 @@ def check_fsdp(settings: JobSettings, installed: Mapping[str, str] | None = None
     for library, since in MIN_VERSIONS.items():
         found = version(library) if installed is None else installed[library]
         if Version(found) < Version(since):
-            raise errors.sharding_needs(library, found, since)
+            raise errors.library_too_old_for_fsdp(library, found, since)
     if settings.torch_compile:
-        raise errors.sharding_without("torch_compile", True)
+        raise errors.setting_unsupported_by_fsdp("torch_compile", True)
     if settings.precision == "fp16" or settings.fp16:
-        raise errors.sharding_without("precision" if settings.precision == "fp16" else "fp16", settings.precision)
+        raise errors.setting_unsupported_by_fsdp(
+            "precision" if settings.precision == "fp16" else "fp16", settings.precision
+        )
 
 
 def uses_fsdp(settings: JobSettings, world: World) -> bool:

@@ -74,12 +74,14 @@ class Heartbeat:
         """
         if not _is_lost_connection(error):
             cause = self._store.compare_set(CAUSE_KEY, "", f"{self._name}: {_format_error(error)}").decode()
-            return error if cause.startswith(f"{self._name}: ") else errors.ProcessLostError(cause)
+            return error if cause.startswith(f"{self._name}: ") else errors.ProcessLostError.reported(cause)
         deadline = time.monotonic() + SECONDS_TO_REPORT
         while self._reported_cause is None and time.monotonic() < deadline:
             time.sleep(HEARTBEAT_SECONDS / 4)
         silent = self._silent_processes(SECONDS_TO_REPORT - HEARTBEAT_SECONDS)
-        return errors.ProcessLostError(self._reported_cause or errors.process_gone(silent, _format_error(error)))
+        if self._reported_cause is not None:
+            return errors.ProcessLostError.reported(self._reported_cause)
+        return errors.ProcessLostError.disappeared(silent, _format_error(error))
 
     def _exchange_beats(self) -> None:
         keys = [CAUSE_KEY, *(f"beat/{rank}" for rank in self._peers)]
@@ -99,10 +101,10 @@ class Heartbeat:
     def _watch_peers(self) -> None:
         while not self._stopped.wait(HEARTBEAT_SECONDS):
             silent = self._silent_processes(MAX_SILENCE_SECONDS)
-            cause = self._reported_cause or (errors.process_gone(silent, "") if silent else None)
+            cause = self._reported_cause or (str(errors.ProcessLostError.disappeared(silent, "")) if silent else None)
             # Wait, because the main thread may be about to raise the same cause.
             if cause is not None and not self._stopped.wait(2 * SECONDS_TO_REPORT):
-                self._write_cause(str(errors.ProcessLostError(cause)))
+                self._write_cause(cause)
                 sys.stdout.flush()
                 os._exit(1)
 

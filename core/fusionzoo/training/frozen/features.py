@@ -136,7 +136,9 @@ def prepare_features(
             found[name] = SplitFeatures(split, arrays["pooled"], arrays.get("tokens"), text)
     kept = _tensor(found["train"].pooled[rows])
     if probe.differ(kept, example.pooled.cpu(), precision.DTYPES[run.precision]):
-        log.warning(errors.features_unused(errors.features_are_others(cache.folder)))
+        _warn_encoder_runs_each_epoch(
+            f"the features in {cache.folder} are not what it computes now; delete that folder"
+        )
         return {}
     return found
 
@@ -152,8 +154,8 @@ def _try_out(run: EncoderRun, split: EncodedSplit, rows: np.ndarray) -> tuple[pr
             read = probe.probe_reads(run.model, run.encoder, together, example)
         if read.passes_on:
             return read, example
-        reason = errors.MODEL_CHANGES_THE_BATCH
-    log.warning(errors.features_unused(reason))
+        reason = probe.MODEL_CHANGES_THE_BATCH
+    _warn_encoder_runs_each_epoch(reason)
     return None
 
 
@@ -180,7 +182,11 @@ def _fetch(
     try:
         return cache.get_or_build(cache_key({**made_by, "split": _content(split)}), build, array_store.read_arrays)
     except errors.CacheError as cause:
-        log.warning(errors.features_uncached(cause, name, sum(sizes), in_memory=not with_tokens))
+        then = "it runs in each epoch" if with_tokens else "they stay in memory, and the next job computes them again"
+        log.warning(
+            "%s The frozen text encoder's features of '%s' take %s MB: %s. Fix: %s",
+            *(cause.message, name, f"{sum(sizes) / 2**20:,.1f}", then, cause.fix),
+        )
         if with_tokens:
             return None
     blocks = list(_blocks(run, split, with_tokens))
@@ -289,3 +295,7 @@ def _on(device: torch.device, model: nn.Module) -> Iterator[None]:
         model.to(home)
         for part, mode in modes:
             part.training = mode
+
+
+def _warn_encoder_runs_each_epoch(reason: str) -> None:
+    log.warning("The frozen text encoder runs in each epoch instead of once, because %s", reason)

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fusionzoo import errors
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.nn.schema import Batch, TextFeatures
 
@@ -28,6 +27,11 @@ class FieldReads:
     batch: frozenset[str]
     features: frozenset[str]
     passes_on: bool  # whether the encoder is given the batch as the model was given it, each time
+
+
+ENCODER_HAS_OTHER_TOKENS = "its features have other tokens than the batch"
+ENCODER_IS_UNSTEADY = "its features of a row change in training mode or with the other rows of the batch"
+MODEL_CHANGES_THE_BATCH = "the model passes it another batch than it received, or none"
 
 
 def sample_rows(split: EncodedSplit) -> np.ndarray:
@@ -63,12 +67,12 @@ def find_obstacle(encoder: nn.Module, rows: Sequence[Batch], together: Batch) ->
         encoder.eval()
         alone: list[TextFeatures] = [encoder(row) for row in rows]
     if not read <= TEXT:
-        return errors.encoder_reads_more(sorted(read - TEXT))
+        return f"it reads more of a batch than the text: {', '.join(sorted(read - TEXT))}"
     if not (torch.equal(found.mask, together.token_mask) and torch.equal(found.chunk_row, together.chunk_row)):
-        return errors.ENCODER_HAS_OTHER_TOKENS
+        return ENCODER_HAS_OTHER_TOKENS
     expected = torch.cat([one.tokens[one.mask] for one in alone])
     if differ(found.pooled, torch.cat([one.pooled for one in alone])) or differ(found.tokens[found.mask], expected):
-        return errors.ENCODER_IS_UNSTEADY
+        return ENCODER_IS_UNSTEADY
     return None
 
 

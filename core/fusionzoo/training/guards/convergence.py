@@ -15,7 +15,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from fusionzoo import errors
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.optimizers import PRETRAINED_LR, current_learning_rates
@@ -45,7 +44,7 @@ def check_learning_rate(settings: JobSettings, tuned: bool) -> str | None:
     if not tuned or lowest <= rate <= highest:
         return None
     lowest, highest = USUAL[settings.optimizer]
-    return errors.encoder_rate_unusual(rate, settings.optimizer, lowest, highest, settings.encoder_lr_scale)
+    return _format_unusual_rate(rate, settings.optimizer, lowest, highest, settings.encoder_lr_scale)
 
 
 class FirstEpochCheck(Callback):
@@ -108,7 +107,7 @@ class FirstEpochCheck(Callback):
         fell = first - last > ERRORS * math.sqrt(first_variance + last_variance)
         if not fell and val_loss > (1 - SMALLEST_GAIN) * constant > 0:  # 0: only one class counts
             steps = len(self._first)
-            log.warning(errors.nothing_learned(self._batches, val_loss, constant, first, last, steps, self._rates))
+            log.warning(_format_no_improvement(self._batches, val_loss, constant, (first, last), steps, self._rates))
 
 
 def constant_loss(labels: np.ndarray, class_weights: np.ndarray) -> float:
@@ -128,3 +127,29 @@ def _mean(sums: Sequence[Tensor] | deque[Tensor]) -> tuple[float, float]:
     rows, total, squares = torch.stack(list(sums)).double().sum(dim=0).tolist()
     mean = total / rows
     return mean, max(0.0, squares / rows - mean**2) / rows
+
+
+def _format_unusual_rate(rate: float, optimizer: str, lowest: float, highest: float, scale: float) -> str:
+    """Return the warning; `lowest` and `highest` are the rates that are usual with this optimizer."""
+    side = "above" if rate > highest else "below"
+    effect = "forgets its pretraining, or diverges" if rate > highest else "hardly learns"
+    return (
+        f"The learning rate of the pretrained text encoder is {rate:.1e} (lr x encoder_lr_scale of {scale:g}), far "
+        f"{side} the usual {lowest:.0e} to {highest:.0e} with {optimizer}. The encoder probably {effect}. "
+        f"Fix: set lr: {highest:.0e}, and remove encoder_lr_scale."
+    )
+
+
+def _format_no_improvement(
+    batches: int, val_loss: float, constant: float, losses: tuple[float, float], steps: int, rates: Sequence[float]
+) -> str:
+    """Return the warning; `losses` are mean losses per row in the first and in the last `steps` batches."""
+    shown = ", ".join(f"{rate:.1e}" for rate in sorted(set(rates)))
+    noun = "batch" if steps == 1 else "batches"
+    return (
+        f"No measurable improvement after {batches} batches: val_loss is {val_loss:.4f}, and a constant prediction of "
+        f"val's class frequencies scores {constant:.4f}. The training loss was {losses[0]:.4f} per row in the first "
+        f"{steps} {noun} and {losses[1]:.4f} in the last {steps}. "
+        f"Fix: raise lr (largest learning rates {shown}), check that label_name belongs to the text and the table, or "
+        "use more rows or epochs."
+    )

@@ -102,7 +102,7 @@ class DivergenceGuard(Callback):
         loss, norms = outputs["loss"].detach(), self._norms
         step = trainer.global_step + (norms is None)
         self._rows_of_step.append(batch.row)
-        place = errors.place_in_training(step, trainer.current_epoch + 1, batch_idx + 1, trainer.num_training_batches)
+        place = _format_place(step, trainer.current_epoch + 1, batch_idx + 1, trainer.num_training_batches)
         finite = torch.ones_like(loss) if norms is None else norms.values.isfinite().all()
         nonfinite = torch.stack([~loss.isfinite(), finite == 0]).float()
         if trainer.world_size > 1:
@@ -217,7 +217,7 @@ class ValidationGuard(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         weights = pl_module.class_weights.cpu().numpy()
         if self._labels is not None and not weights[self._labels].any():
-            raise errors.DataError([errors.val_has_no_weight(weights.tolist())])
+            raise errors.DataError([errors.val_without_weight(weights.tolist())])
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._seen = []
@@ -260,9 +260,13 @@ def ids_of_rows(ids: pa.Array | pa.ChunkedArray, rows: Iterable[int]) -> list[An
 
 def divergence_fix(settings: JobSettings, trainer: Trainer) -> str:
     """What to change in the settings of a training that diverged."""
-    return errors.divergence_remedy(settings.lr, settings.gradient_clip_val, str(trainer.precision))
+    return errors.divergence_fix(settings.lr, settings.gradient_clip_val, str(trainer.precision))
 
 
 def _gathered(found: list[Any]) -> list[Any]:
     """What all ranks have found, in the order of the ranks. All of them must ask."""
     return [entry for part in collectives.all_gather(found) for entry in part]
+
+
+def _format_place(step: int, epoch: int, batch: int, batches: int | float) -> str:
+    return f"step {step} (epoch {epoch}, batch {batch} of {batches})"

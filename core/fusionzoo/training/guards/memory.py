@@ -38,24 +38,24 @@ class BatchSize:
         return self.chunks * self.length, self.rows
 
     def __str__(self) -> str:
-        return errors.batch_size_told(self.rows, self.chunks, self.length)
+        return _format_batch_size(self.rows, self.chunks, self.length)
 
 
 class CurrentBatch(Callback):
     """Remembers which batch is under way, and how large it is."""
 
     def __init__(self) -> None:
-        self.doing = errors.BEFORE_THE_FIRST_BATCH
+        self.doing = "before the first batch"
         self.size: BatchSize | None = None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        self.doing = errors.in_training_step(trainer.global_step + 1, trainer.current_epoch + 1)
+        self.doing = f"in training step {trainer.global_step + 1} (epoch {trainer.current_epoch + 1})"
         self._see(batch)
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self.doing = errors.in_validation_batch(batch_idx + 1, trainer.global_step)
+        self.doing = f"in batch {batch_idx + 1} of the validation after step {trainer.global_step}"
         self._see(batch)
 
     def _see(self, batch: Batch) -> None:
@@ -83,7 +83,7 @@ def explain_training_memory(trainer: Trainer, settings: JobSettings, splits: Spl
     try:
         yield
     except Exception as error:
-        if not errors.lacks_memory(error):
+        if not errors.is_out_of_memory(error):
             raise
         watch = next(callback for callback in trainer.callbacks if isinstance(callback, CurrentBatch))  # type: ignore[attr-defined]
         largest = largest_batch(splits.train, splits.order.batches(trainer.current_epoch))
@@ -99,12 +99,14 @@ def explain_scoring_memory(
     try:
         yield
     except Exception as error:
-        if not errors.lacks_memory(error):
+        if not errors.is_out_of_memory(error):
             raise
         limits = settings.batch_size, settings.max_batch_tokens
         sizes = [largest_batch(split, make_scoring_batches(RowSizes.of(split), *limits)) for split in splits]
         largest = max(sizes, key=lambda size: size.cost)
-        raise _explained(error, errors.WHILE_SCORING, None, largest, settings, device, "32-true") from error
+        raise _explained(
+            error, "while the trained model was scoring", None, largest, settings, device, "32-true"
+        ) from error
 
 
 def _explained(
@@ -116,7 +118,7 @@ def _explained(
     device: torch.device,
     chosen: str,
 ) -> errors.BatchMemoryError:
-    memory = [errors.larger_batch(str(largest))] if size is None or largest.cost > size.cost else []
+    memory = [f"The largest batch of the epoch has {largest}."] if size is None or largest.cost > size.cost else []
     largest = largest if size is None else max(size, largest, key=lambda one: one.cost)
     changes = list(smaller_settings(settings, largest, chosen))
     told = str(size) if size is not None else str(largest)
@@ -128,24 +130,44 @@ def smaller_settings(settings: JobSettings, largest: BatchSize, chosen: str) -> 
     every, tokens = settings.accumulate_grad_batches, largest.chunks * largest.length
     if largest.rows > 1:
         if settings.max_batch_tokens is None:
-            yield errors.set_batch_size(max(1, settings.batch_size // 2), 2 * every)
+            yield (
+                f"set batch_size: {max(1, settings.batch_size // 2)} with accumulate_grad_batches: {2 * every} "
+                "(a step of the same rows)"
+            )
         if tokens > 1:
-            yield errors.set_max_batch_tokens(tokens // 2, 2 * every)
+            yield f"max_batch_tokens: {tokens // 2} with accumulate_grad_batches: {2 * every}"
     if largest.length > SHORTEST:
-        yield errors.set_max_sen_len(largest.length // 2)
+        yield f"max_sen_len: {largest.length // 2}"
     if largest.chunks > largest.rows:
-        yield errors.set_max_total_chunks(max(1, largest.chunks // largest.rows // 2))
+        yield f"max_total_chunks: {max(1, largest.chunks // largest.rows // 2)}"
     if chosen == "32-true" and precision.has_bf16():
-        yield errors.SET_BF16
+        yield "precision: bf16"
 
 
 def describe_memory(device: torch.device, chosen: str) -> list[str]:
     """What there is of memory, and of it free, on the device of a training."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        return [errors.memory_told(torch.cuda.get_device_name(device), chosen, free, total)]
+        return [_format_memory(torch.cuda.get_device_name(device), chosen, free, total)]
     page = os.sysconf("SC_PAGE_SIZE")
     free, total = page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    limited = [] if limit == resource.RLIM_INFINITY else [errors.memory_limited(limit)]
-    return [errors.memory_told("the CPU", chosen, free, total), *limited]
+    limited = (
+        []
+        if limit == resource.RLIM_INFINITY
+        else [f"This process may use {limit / 2**30:.1f} GiB of address space (ulimit -v)."]
+    )
+    return [_format_memory("the CPU", chosen, free, total), *limited]
+
+
+def _format_memory(device: str, chosen: str, free: int, total: int) -> str:
+    return f"Precision {chosen} on {device} with {total / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB free."
+
+
+def _format_batch_size(rows: int, chunks: int, length: int) -> str:
+    """Return a batch's size in words; `length` is in tokens per chunk."""
+    size = f"{rows} row{'' if rows == 1 else 's'}"
+    if not chunks:
+        return size
+    noun = f"chunk{'' if chunks == 1 else 's'}"
+    return f"{size}, {chunks} {noun} of {length} tokens, {chunks * length:,} tokens with padding"

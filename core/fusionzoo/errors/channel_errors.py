@@ -1,0 +1,149 @@
+"""Problems of channels, splits, and the files and lines that they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fusionzoo.errors.base import Problem, ProblemsError
+from fusionzoo.errors.wording import format_examples, pluralize, short
+
+
+class DataError(ProblemsError):
+    """The data cannot be used as the settings say; holds all problems of all splits."""
+
+    heading = "The data cannot be used: {count}."
+
+
+@dataclass(frozen=True)
+class ValuesProblem(Problem):
+    """Values of one column that cannot be used; the same ones in several blocks of a file are one problem."""
+
+    noun: str
+    description: str
+    count: int
+    examples: tuple[tuple[str, object], ...]
+    """The first rows and their values."""
+
+    @classmethod
+    def of(
+        cls, where: str, what: tuple[str, str], count: int, examples: Sequence[tuple[str, object]], fix: str, code: str
+    ) -> ValuesProblem:
+        """Return the problem of `count` values; `what` is a noun and what is wrong, such as ("label", "null")."""
+        noun, description = what
+        shown = tuple(examples[:3])
+        message = f"{pluralize(count, noun)} {description}: {format_examples(shown)}"
+        return cls(where, message, fix, code, noun, description, count, shown)
+
+    def merged_with(self, other: ValuesProblem) -> ValuesProblem:
+        """Return this problem and the same one of a later block as one."""
+        what, count = (self.noun, self.description), self.count + other.count
+        return self.of(self.where, what, count, self.examples + other.examples, self.fix, self.code)
+
+
+def missing_channel(name: str, folder: Path) -> Problem:
+    """The folder of a channel does not exist."""
+    alternative = "" if name == "train" else f", or set {name}_fraction to split it off train"
+    fix = f"mount the {name} data there{alternative}"
+    return Problem(f"channel '{name}'", f"the folder {folder} does not exist", fix, "FZ-D001")
+
+
+def split_from_two_sources(name: str, folder: Path) -> Problem:
+    """A split has a channel of its own and a fraction of train."""
+    message = f"both the folder {folder} and {name}_fraction are given"
+    return Problem(f"channel '{name}'", message, f"remove the channel or {name}_fraction", "FZ-D002")
+
+
+def empty_channel(name: str, folder: Path) -> Problem:
+    """The folder of a channel has no data file; names that begin with "." or "_" do not count."""
+    fix = "check the S3 prefix of the channel"
+    return Problem(f"channel '{name}'", f"the folder {folder} has no part file", fix, "FZ-D003")
+
+
+def channel_without_rows(name: str) -> Problem:
+    """All files of a channel are empty."""
+    fix = "check the step that wrote them"
+    return Problem(f"channel '{name}'", "its part files have no rows", fix, "FZ-D004")
+
+
+def changed_channel(name: str) -> Problem:
+    """The rows of a channel changed between two reads."""
+    fix = "start the job after all files are written"
+    return Problem(f"channel '{name}'", "its rows changed while the job read them", fix, "FZ-D005")
+
+
+def no_row_for_split(name: str, split: str, fraction: float, rows: int) -> Problem:
+    """The fraction of train is less than one row."""
+    message = (
+        f"{split}_fraction = {fraction:g} of {pluralize(rows, 'row')} leaves no row for {split}, because each class "
+        "keeps at least one row in train"
+    )
+    fix = f"raise {split}_fraction, or mount a channel '{split}'"
+    return Problem(f"channel '{name}'", message, fix, "FZ-D006")
+
+
+def no_group_for_split(
+    channel: str, split: str, fraction: float, rows: int, group_field: str, sizes: Sequence[int]
+) -> Problem:
+    """No group of rows is small enough for the split."""
+    message = (
+        f"{split}_fraction = {fraction:g} leaves no group for {split}: the {pluralize(rows, 'row')} have "
+        f"{pluralize(len(sizes), 'group')} of {min(sizes):,} to {max(sizes):,} rows, and each class keeps at least one "
+        "row in train"
+    )
+    fix = f"raise {split}_fraction, choose a group_field with smaller groups, or mount a channel '{split}'"
+    return Problem(f"channel '{channel}', column '{group_field}'", message, fix, "FZ-D007")
+
+
+def unknown_file_type(name: str, suffixes: Sequence[str]) -> Problem:
+    """The file's suffix is not one of the formats that fusionzoo reads."""
+    fix = f"use one of {', '.join(suffixes)}, also compressed with .gz"
+    return Problem(name, "the suffix of the file name is not a known format", fix, "FZ-D008")
+
+
+def unreadable_file(name: str, kind: str, cause: Exception) -> Problem:
+    """The file is truncated, damaged, or of another format than its name says."""
+    message = f"the file cannot be read as {kind} ({short(cause)})"
+    fix = "write the file again: it may be truncated or of another format than its suffix says"
+    return Problem(name, message, fix, "FZ-D009")
+
+
+def file_not_utf8(name: str, cause: Exception) -> Problem:
+    """The file is text in another encoding, or not text."""
+    message = f"the file is not UTF-8 text ({short(cause)})"
+    return Problem(name, message, "save it as UTF-8, and check that its suffix names its format", "FZ-D010")
+
+
+def changed_file(path: Path) -> Problem:
+    """Another process wrote to the file during the job."""
+    fix = "start the job after all files are written"
+    return Problem(str(path), "the file changed while the job read it", fix, "FZ-D011")
+
+
+def rows_with_wrong_column_count(name: str, expected: int, count: int, examples: Sequence[tuple[int, int]]) -> Problem:
+    """Rows have more or fewer columns than the header."""
+    lines = ", ".join(f"line {line} ({width})" for line, width in examples)
+    more = ", ..." if count > len(examples) else ""
+    message = f"{pluralize(count, 'row')} with another number of columns than the header's {expected}: {lines}{more}"
+    fix = "put texts that contain the delimiter in quotes; the file may also be truncated"
+    return Problem(name, message, fix, "FZ-D012")
+
+
+def unterminated_quote(name: str, line: int, cause: Exception) -> Problem:
+    """A quoted text of a delimited file has no end."""
+    message = f"a quoted text does not end correctly ({short(cause)})"
+    fix = "double each quote inside a quoted text; the file may also be truncated"
+    return Problem(f"{name} line {line}", message, fix, "FZ-D013")
+
+
+def invalid_json_line(name: str, line: int, cause: Exception) -> Problem:
+    """A line of a JSON Lines file is not valid JSON."""
+    message = f"the line is not valid JSON ({short(cause)})"
+    return Problem(f"{name} line {line}", message, "write one JSON object per line", "FZ-D014")
+
+
+def json_line_not_an_object(name: str, line: int) -> Problem:
+    """A line of a JSON Lines file is a list or a single value."""
+    fix = 'write one object per line, like {"id": 1}'
+    return Problem(f"{name} line {line}", "the line is not a JSON object", fix, "FZ-D015")

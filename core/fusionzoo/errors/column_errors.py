@@ -1,0 +1,148 @@
+"""Problems of columns, their values, labels and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fusionzoo.errors.base import Problem
+from fusionzoo.errors.channel_errors import ValuesProblem
+from fusionzoo.errors.wording import nearest_names, pluralize, quoted, short
+
+MAX_LISTED_LABELS = 10
+
+
+def missing_column(name: str, column: str, columns: Sequence[str]) -> Problem:
+    """A file has no column of a name that the settings give."""
+    close = nearest_names(column, columns, 3)
+    fix = f"the file has the columns {quoted(other[:60] for other in columns[:10])}; use one of them"
+    if close:
+        fix = f"did you mean {quoted(close)}? Correct the setting, or add the column to the file"
+    return Problem(name, f"column '{column}' does not exist", fix, "FZ-D101")
+
+
+def duplicate_column(name: str, column: str) -> Problem:
+    """A file has two columns of one name."""
+    fix = "give each column a unique name"
+    return Problem(name, f"column '{column}' occurs more than once", fix, "FZ-D102")
+
+
+def wrong_column_type(name: str, column: str, kind: str, expected: str) -> Problem:
+    """A column holds lists or other nested values."""
+    message = f"the column holds {kind}, not {expected}"
+    fix = "convert the column, or remove it from the settings"
+    return Problem(f"{name}, column '{column}'", message, fix, "FZ-D103")
+
+
+def column_not_utf8(name: str, column: str, cause: Exception) -> Problem:
+    """A Parquet file marks bytes as text that are not UTF-8."""
+    message = f"the column holds text that is not UTF-8 ({short(cause)})"
+    return Problem(f"{name}, column '{column}'", message, "write the text as UTF-8", "FZ-D104")
+
+
+def ids_without_common_type(column: str, kinds: Mapping[str, str]) -> Problem:
+    """Files of one split hold ids of different types, so that the prediction file cannot have one type."""
+    shown = ", ".join(f"{kind} in {name}" for kind, name in kinds.items())
+    message = f"part files hold ids of incompatible types: {shown}"
+    return Problem(f"column '{column}'", message, "write all ids with one type", "FZ-D105")
+
+
+def values_not_numeric(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Problem:
+    """A number column holds text, NaN or infinity; empty values are allowed."""
+    where, fix = f"{name}, column '{column}'", "correct the values (empty means missing), or use cat_field_list"
+    return ValuesProblem.of(where, ("value", "not a finite number"), count, examples, fix, "FZ-D106")
+
+
+def column_not_numeric(name: str, column: str, kind: str, is_category: bool) -> Problem:
+    """A number column holds dates, text or nested values."""
+    fix = "convert it to numbers, or remove it from tab_field_list"
+    if is_category:
+        fix = "convert it to numbers, such as days since a fixed day, or move it to cat_field_list"
+    return Problem(f"{name}, column '{column}'", f"the column holds {kind}, not numbers", fix, "FZ-D107")
+
+
+def too_many_categories(column: str, limit: int) -> Problem:
+    """A category column has so many different values that it is an id or free text."""
+    message = f"the column has more than {limit:,} different values, so it is an id or free text"
+    fix = "move it to text_name, or remove it from cat_field_list"
+    return Problem(f"train, column '{column}'", message, fix, "FZ-D108")
+
+
+def no_text(columns: Sequence[str]) -> Problem:
+    """After cleaning, the text columns are empty in every row."""
+    fix = "check text_name and the cleaning steps"
+    return Problem(f"train, column {quoted(columns)}", "no row has any text", fix, "FZ-D109")
+
+
+def no_frequent_word(min_count: int) -> Problem:
+    """The word tokenizer has no word for its vocabulary."""
+    message = f"no word occurs at least {pluralize(min_count, 'time')}"
+    return Problem("train", message, "lower word_min_count", "FZ-D110")
+
+
+def single_class(column: str, counts: Mapping[str, int]) -> Problem:
+    """All rows of train have the same label."""
+    shown = ", ".join(f"'{label}' in {pluralize(count, 'row')}" for label, count in counts.items())
+    fix = "check label_name: a classifier needs at least two classes"
+    return Problem(f"train, column '{column}'", f"the labels have one class only: {shown}", fix, "FZ-D111")
+
+
+def no_rows_to_balance(column: str, absent: Sequence[object]) -> Problem:
+    """Balanced class weights divide by the number of rows of each class, and a class has none."""
+    message = f"class_weights: balanced needs rows of each class, and train has no row of {quoted(absent)}"
+    fix = "add such rows, or give class_weights as a list"
+    return Problem(f"train, column '{column}'", message, fix, "FZ-D112")
+
+
+def null_labels(name: str, column: str, count: int, rows: Sequence[str]) -> Problem:
+    """Rows have no label."""
+    where, examples = f"{name}, column '{column}'", [(row, None) for row in rows]
+    return ValuesProblem.of(where, ("label", "null"), count, examples, "remove these rows", "FZ-D113")
+
+
+def infinite_labels(name: str, column: str, count: int, rows: Sequence[str]) -> Problem:
+    """Labels are infinite numbers."""
+    where, examples = f"{name}, column '{column}'", [(row, None) for row in rows]
+    return ValuesProblem.of(where, ("label", "infinite"), count, examples, "remove these rows", "FZ-D114")
+
+
+def unseen_labels(
+    name: str, column: str, count: int, examples: Sequence[tuple[str, object]], classes: Sequence[object]
+) -> Problem:
+    """Rows of val or test have a label that no row of train has."""
+    known = quoted(classes[:MAX_LISTED_LABELS])
+    fix = f"correct the labels, or add such rows to train; train has {known}"
+    where = f"{name}, column '{column}'"
+    return ValuesProblem.of(where, ("label", "not seen in train"), count, examples, fix, "FZ-D115")
+
+
+def labels_contradict_num_classes(
+    column: str, counts: Mapping[str, int], first_row: Mapping[str, str], num_classes: int
+) -> Problem:
+    """`num_classes` is not the number of different labels in train."""
+    rarest = sorted(counts.items(), key=lambda item: item[1])[:MAX_LISTED_LABELS]
+    shown = ", ".join(f"'{label}' ({pluralize(count, 'row')}, first {first_row[label]})" for label, count in rarest)
+    message = f"num_classes is {num_classes}, but train has {pluralize(len(counts), 'label')}: {shown}"
+    fix = "correct the labels or num_classes, or list all labels in classes where train lacks one"
+    return Problem(f"train, column '{column}'", message, fix, "FZ-D116")
+
+
+def labels_outside_classes(
+    column: str, extra: Sequence[str], first_row: Mapping[str, str], classes: Sequence[object]
+) -> Problem:
+    """Train has labels that the setting `classes` does not list."""
+    shown = ", ".join(f"'{label}' (first {first_row[label]})" for label in extra[:MAX_LISTED_LABELS])
+    message = f"labels that are not in classes ({quoted(classes)}): {shown}"
+    return Problem(f"train, column '{column}'", message, "correct the labels, or add them to classes", "FZ-D117")
+
+
+def val_without_weight(weights: Sequence[float]) -> Problem:
+    """All rows of val are of classes with weight 0, so val_loss is 0 / 0."""
+    shown = ", ".join(f"{weight:g}" for weight in weights)
+    message = f"all rows are of classes with weight 0 (class_weights {shown}), so val_loss is 0 / 0"
+    return Problem("val", message, "add rows of other classes to val, or change class_weights", "FZ-D118")
+
+
+def val_with_single_class(metric: str) -> Problem:
+    """All rows of val have the same label, and `early_stop_metric` is not defined for one class."""
+    message = f"all rows are of one class, so {metric} is not defined"
+    return Problem("val", message, "add rows of other classes to val, or set early_stop_metric: val_loss", "FZ-D119")

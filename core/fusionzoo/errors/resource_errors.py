@@ -1,0 +1,75 @@
+"""Tokenizers, word vectors, the cache, and the folder of the demo data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from fusionzoo.errors.base import ZooError
+from fusionzoo.errors.wording import short
+
+
+class TokenizerError(ZooError):
+    """The tokenizer is neither on the hub nor a local folder, or it is not a fast tokenizer."""
+
+    def __init__(self, name: str, cause: Exception) -> None:
+        super().__init__(
+            f"Tokenizer '{name}' could not be loaded ({type(cause).__name__}: {short(cause)}).",
+            "set tokenizer to a Hugging Face model name (needs the hub), to a folder with tokenizer.json, or to word "
+            "for a vocabulary of the training text.",
+            "FZ-D201",
+        )
+
+
+class EmbeddingsError(ZooError):
+    """The word vectors that `embeddings` names could not be loaded."""
+
+    @classmethod
+    def unknown(cls, value: str, methods: Sequence[str]) -> EmbeddingsError:
+        """`embeddings` is neither a file nor the name of a method."""
+        message = f"embeddings = '{value}' is neither a file nor one of {', '.join(methods)}."
+        return cls(message, "give the path of a file, or one of these names.", "FZ-D202")
+
+    @classmethod
+    def unreadable(cls, path: str, cause: Exception) -> EmbeddingsError:
+        """The file of word vectors is damaged or of an unknown format."""
+        return cls(
+            f"embeddings = '{path}' could not be read ({type(cause).__name__}: {short(cause)}).",
+            "give vectors in word2vec or GloVe text format, or word2vec .bin, uncompressed or gzip.",
+            "FZ-D203",
+        )
+
+    @classmethod
+    def no_known_word(cls, path: str) -> EmbeddingsError:
+        """The file of word vectors shares no word with train."""
+        return cls(
+            f"embeddings = '{path}' has no vector for any word in train.",
+            "give vectors of the language of the text, for lower-case words, or set embeddings: word2vec.",
+            "FZ-D204",
+        )
+
+
+class CacheError(ZooError):
+    """The folder of the cache is full, read-only or on a failing disk."""
+
+    def __init__(self, folder: Path, cause: Exception) -> None:
+        reason = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else short(cause)
+        message = f"The cache {folder} cannot be written: {reason}."
+        super().__init__(message, "set FUSIONZOO_CACHE to another folder.", "FZ-D205")
+
+    @classmethod
+    def damaged_after_write(cls, entry: Path) -> CacheError:
+        """Return the error of an entry that does not read back as it was written."""
+        return cls(entry, ValueError("the entry does not read back as it was written; the disk may be failing"))
+
+
+class DemoFolderError(ZooError):
+    """The folder for the demo data holds a file that no earlier demo wrote."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__(
+            f"{folder} holds '{name}', which is not demo data. Nothing was written or deleted.",
+            "give the demo an empty folder, or the folder of an earlier demo.",
+            "FZ-D206",
+        )

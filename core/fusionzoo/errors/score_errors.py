@@ -1,0 +1,70 @@
+"""Class indices and probabilities that cannot be evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fusionzoo.errors.base import ZooError
+from fusionzoo.errors.wording import pluralize, quoted
+
+
+class ScoresError(ZooError, ValueError):
+    """Class indices and probabilities cannot be evaluated."""
+
+    @classmethod
+    def shapes(
+        cls, y_true: tuple[int, ...], probabilities: tuple[int, ...], expected: tuple[int, int] | None = None
+    ) -> ScoresError:
+        """The arrays have wrong shapes."""
+        shape = f"[rows, classes] = {list(expected)}" if expected else "[rows, classes] with at least two classes"
+        return cls(
+            f"Scores have wrong shapes: y_true {list(y_true)}, probabilities {list(probabilities)}.",
+            f"give y_true as [rows] and probabilities as {shape}.",
+            "FZ-O101",
+        )
+
+    @classmethod
+    def types(cls, y_true: object, probabilities: object) -> ScoresError:
+        """The arrays have wrong dtypes."""
+        return cls(
+            f"Scores have wrong dtypes: y_true {y_true}, probabilities {probabilities}.",
+            "give class indices as integers and probabilities as floating-point numbers.",
+            "FZ-O102",
+        )
+
+    @classmethod
+    def unknown_class(cls, row: int, index: int, classes: int) -> ScoresError:
+        """A class index is not between 0 and the number of classes."""
+        message = f"Row {row} (from 0) has class index {index}, but there are {classes} classes."
+        return cls(message, f"give indices from 0 to {classes - 1}.", "FZ-O103")
+
+    @classmethod
+    def not_finite(cls, row: int, count: int) -> ScoresError:
+        """The model's probabilities are NaN or infinite: training diverged."""
+        return cls(
+            f"The model's probabilities are NaN or infinite in {pluralize(count, 'row')}, first in row {row} (from 0).",
+            "lower lr, set gradient_clip_val, or set precision: 32.",
+            "FZ-O104",
+        )
+
+    @classmethod
+    def not_probabilities(cls, row: int, values: Sequence[float], count: int) -> ScoresError:
+        """The values of a row do not sum to 1: often logits instead of probabilities."""
+        shown = ", ".join(f"{value:.4g}" for value in values[:10]) + (", ..." if len(values) > 10 else "")
+        return cls(
+            f"{pluralize(count, 'row')}, first row {row} (from 0), without probabilities that sum to 1: [{shown}].",
+            "give softmax(logits), not logits.",
+            "FZ-O105",
+        )
+
+    @classmethod
+    def wrong_class_count(cls, labels: int, scored: int) -> ScoresError:
+        """The list of labels is longer or shorter than a row of probabilities."""
+        message = f"There are {labels} labels, but probabilities of {scored} classes."
+        return cls(message, "give one label per class.", "FZ-O106")
+
+    @classmethod
+    def duplicate_class(cls, names: Sequence[str]) -> ScoresError:
+        """Two labels are the same as text, such as 1 and "1"."""
+        message = f"Several classes have the same text: {quoted(names)}."
+        return cls(message, "give each label a unique text.", "FZ-O107")
