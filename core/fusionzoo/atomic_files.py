@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from fusionzoo.errors import WRITE_REMEDIES, OutputError
+from fusionzoo.errors import WRITE_FIXES, OutputError
 
 STAGING_PREFIX = ".staging-"
 TEMPORARY_PREFIX = ".tmp-"
@@ -101,7 +101,7 @@ def translate_write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in WRITE_REMEDIES or not _is_about(error, path):
+        if error.errno not in WRITE_FIXES or not _is_about(error, path):
             raise
         raise OutputError.failed(_visible_path(path), error, free_space(path)) from error
     except RuntimeError as error:
@@ -110,7 +110,7 @@ def translate_write_errors(path: Path) -> Iterator[None]:
         os_error = _find_os_error(error)
         if os_error is not None:
             raise OutputError.failed(_visible_path(path), os_error, free_space(path)) from error
-        raise OutputError.cut_short(_visible_path(path), str(error), free_space(path)) from error
+        raise OutputError.interrupted(_visible_path(path), str(error), free_space(path)) from error
 
 
 def free_space(path: Path) -> int | None:
@@ -129,7 +129,7 @@ def _create_folder(folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
-            raise OutputError.in_the_way(_visible_path(folder), error) from error
+            raise OutputError.blocked(_visible_path(folder), error) from error
 
 
 def _move_files(staging: Path, folder: Path) -> None:
@@ -154,7 +154,7 @@ def _move_files(staging: Path, folder: Path) -> None:
                 _back_up(target, backups / str(number), undo)
                 path.replace(target)
         except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-            raise OutputError.in_the_way(folder, error) from error
+            raise OutputError.blocked(folder, error) from error
         undo.pop_all()
     for path in {folder, *(folder / path.relative_to(staging) for path in subfolders)}:
         _flush_to_disk(path)
@@ -204,7 +204,7 @@ def _find_os_error(error: BaseException) -> OSError | None:
     """Return the write failure that caused `error`, or during whose handling it was raised; None without one."""
     cause = error.__cause__ or error.__context__
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in WRITE_REMEDIES:
+        if isinstance(cause, OSError) and cause.errno in WRITE_FIXES:
             return cause
         cause = cause.__cause__ or cause.__context__
     return None

@@ -19,6 +19,7 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.hashing import hash_files
 from fusionzoo.data.labels import Label
 from fusionzoo.data.preprocessor import Preprocessor
+from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.channel import Channel, open_channel
 from fusionzoo.data.row_digests import count_rows_seen_in_train
 from fusionzoo.data.splitting import SplitPart
@@ -93,13 +94,13 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
     split_off = {name: fraction for name, fraction in fractions.items() if fraction is not None}
     declared = paths.read_channel_configs() or {}
     present = {name for name in fractions if paths.channel(name).exists() or name in declared}
-    problems = errors.ProblemLog()
+    problems = ProblemLog()
     for name in [name for name in split_off if name in present]:
-        problems.keep(errors.split_from_two_sources(name, paths.channel(name)))
+        problems.add(errors.split_from_two_sources(name, paths.channel(name)))
     opened: dict[str, Channel] = {}
     for name in sorted({"train", "val", *present} - split_off.keys()):
         extra_columns = [job.group_field] if name == "train" and job.group_field is not None else []
-        with problems.kept():
+        with problems.collect():
             opened[name] = open_channel(name, paths.channel(name), list(dict.fromkeys([*columns, *extra_columns])))
     problems.raise_if_any()
     train = replace(opened["train"], columns=tuple(columns))
