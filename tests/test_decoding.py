@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusionzoo.errors import NAMES_ELSEWHERE
+from fusionzoo.errors.setting_errors import NAMES_IN_OTHER_TRAINERS
 from fusionzoo.settings import JobSettings
 from parsing_helpers import (
     CONTRACT,
@@ -24,8 +24,8 @@ from parsing_helpers import (
 
 
 def test_names_of_other_trainers_are_mapped_to_existing_settings() -> None:
-    assert set(NAMES_ELSEWHERE.values()) <= JobSettings.model_fields.keys()
-    assert not NAMES_ELSEWHERE.keys() & JobSettings.model_fields.keys()
+    assert set(NAMES_IN_OTHER_TRAINERS.values()) <= JobSettings.model_fields.keys()
+    assert not NAMES_IN_OTHER_TRAINERS.keys() & JobSettings.model_fields.keys()
 
 
 @pytest.mark.parametrize("encode", [encode_v2, encode_v3, dict, lambda values: encode_v2(encode_v2(values))])

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fusionzoo.errors import WITHOUT_MEANING
 from fusionzoo.hyperparameters import parse_model_class
+from fusionzoo.hyperparameters.legacy_names import UNSUPPORTED_SETTINGS
 from parsing_helpers import (
     REQUIRED,
     Fusion,
@@ -49,9 +49,9 @@ def test_dropout_keep_and_bimodal_names_are_translated() -> None:
     assert len(found.warnings) == 2
 
 
-@pytest.mark.parametrize("key", sorted(WITHOUT_MEANING))
+@pytest.mark.parametrize("key", sorted(UNSUPPORTED_SETTINGS))
 def test_legacy_names_without_a_meaning_are_rejected_with_the_reason(key: str) -> None:
-    assert WITHOUT_MEANING[key] in parse_error(**{key: "0"})
+    assert UNSUPPORTED_SETTINGS[key] in parse_error(**{key: "0"})
     assert "remove it" in parse_error(**{key: "0"})
 
 

@@ -55,7 +55,7 @@ def test_a_byte_order_mark_is_skipped_and_another_encoding_is_an_error(tmp_path:
 def test_a_folder_in_place_of_the_file_is_an_error(tmp_path: Path) -> None:
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
     paths.hyperparameters.mkdir(parents=True)
-    with pytest.raises(HyperparametersError, match=r"hyperparameters\.json: it cannot be read"):
+    with pytest.raises(HyperparametersError, match=r"hyperparameters\.json: the file cannot be read"):
         read_hyperparameters(paths)
 
 
@@ -64,13 +64,13 @@ def test_a_folder_in_place_of_the_file_is_an_error(tmp_path: Path) -> None:
     [
         ('{"a": 1,\n "b": }', "line 2 column 7"),
         ('{"fine": 1, "lr": [1e999]}', "lr = [Infinity]"),
-        (f'{{"a": {"1" * 5000}}}', "not JSON"),
-        ("[" * 100_000, "not JSON"),
+        (f'{{"a": {"1" * 5000}}}', "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
         ('{"a": 1,}', "line 1 column"),
         ("[1]", "not an object"),
         ('{"a": 1, "a": 2}', "more than once"),
         ('{"a": NaN}', "NaN"),
-        ("", "not JSON"),
+        ("", "not valid JSON"),
     ],
 )
 def test_a_file_that_is_not_a_flat_json_object_is_an_error(tmp_path: Path, content: str, says: str) -> None:
