@@ -1,4 +1,4 @@
-"""`fusionzoo doctor` finds what is wrong with installed plugins, whatever they do, and nothing else."""
+"""`fusionzoo doctor` finds the problems of installed plugins, and no others."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from conftest import Installer
 from fusionzoo import __version__
 from fusionzoo.registry.doctor import Finding, examine_environment
 
-CORE = ["fusionzoo>=0.1,<0.2"]
-SOUND = """
+CORE_REQUIREMENT = ["fusionzoo>=0.1,<0.2"]
+VALID = """
 from fusionzoo import hookimpl
 from fusionzoo.settings import ModelSettings
 class Settings(ModelSettings):
@@ -33,7 +33,7 @@ def build_text_encoder(spec):
 """
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "fusionzoo.cli", "doctor", *arguments],
         env={**os.environ, **environment},
@@ -42,21 +42,21 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def findings(install: Installer, seconds: float = 120) -> list[Finding]:
-    """What is found among the test's own plugins."""
+def find_problems(install: Installer, seconds: float = 120) -> list[Finding]:
+    """Return the findings about the plugins of this test."""
     return [one for report in examine_environment(seconds, [str(install.folder)]) for one in report.findings]
 
 
-def the_finding(install: Installer, seconds: float = 120) -> Finding:
-    (found,) = findings(install, seconds)
-    return found
+def find_only_problem(install: Installer, seconds: float = 120) -> Finding:
+    (finding,) = find_problems(install, seconds)
+    return finding
 
 
-# --- all that is installed
+# --- everything that is installed
 
 
-def test_all_that_is_installed_here_is_sound_and_versions_are_named() -> None:
-    done = run()
+def test_everything_installed_here_is_valid_and_versions_are_printed() -> None:
+    done = run_doctor()
     assert done.returncode == 0, done.stdout + done.stderr
     first, *lines, last = done.stdout.splitlines()
     assert f"fusionzoo {__version__}" in first
@@ -67,19 +67,19 @@ def test_all_that_is_installed_here_is_sound_and_versions_are_named() -> None:
     assert last == f"no problems in {len(lines)} examined"
 
 
-def test_one_broken_plugin_among_sound_ones_is_the_only_finding_and_the_status_is_1(install: Installer) -> None:
-    install("acme-film", models=["film"], source="print('noise')\nimport nowhere", requires=CORE)
-    done = run("--json", PYTHONPATH=str(install.folder))
+def test_one_broken_plugin_is_the_only_finding_and_the_status_is_1(install: Installer) -> None:
+    install("acme-film", models=["film"], source="print('noise')\nimport nowhere", requires=CORE_REQUIREMENT)
+    done = run_doctor("--json", PYTHONPATH=str(install.folder))
     assert done.returncode == 1
     document = json.loads(done.stdout)
     assert document["ok"] is False
     assert document["versions"]["acme-film"] == "1.0"
-    (found,) = document["findings"]
-    assert found.pop("problem") == (
+    (finding,) = document["findings"]
+    assert finding.pop("problem") == (
         "Importing model_class 'film' from acme-film 1.0 (acme_film) failed: ModuleNotFoundError: "
         "No module named 'nowhere'. The error is in acme-film 1.0 or in a package that it imports, not in fusionzoo."
     )
-    assert found == {
+    assert finding == {
         "kind": "model_class",
         "name": "film",
         "distribution": "acme-film",
@@ -88,8 +88,8 @@ def test_one_broken_plugin_among_sound_ones_is_the_only_finding_and_the_status_i
     }
 
 
-def test_a_sound_plugin_has_no_finding(install: Installer) -> None:
-    install("acme-film", models=["film"], text_encoders=["film"], source=SOUND, requires=CORE)
+def test_a_valid_plugin_has_no_finding(install: Installer) -> None:
+    install("acme-film", models=["film"], text_encoders=["film"], source=VALID, requires=CORE_REQUIREMENT)
     (report,) = examine_environment(120, [str(install.folder)])
     assert report.subject == "acme-film 1.0: model_class film, text_encoder film"
     assert report.findings == ()
@@ -98,28 +98,28 @@ def test_a_sound_plugin_has_no_finding(install: Installer) -> None:
 # --- names and metadata
 
 
-def test_a_name_that_two_claim_is_a_finding_though_each_is_sound(install: Installer) -> None:
-    install("acme-one", models=["film"], source=SOUND, requires=CORE)
-    install("acme-two", "2.0", models=["film"], source=SOUND, requires=CORE)
-    found = the_finding(install)
-    assert (found.kind, found.name, found.distribution) == ("model_class", "film", "acme-one, acme-two")
-    assert "is provided by 2 installed distributions: acme-one 1.0 (acme_one), acme-two 2.0" in found.problem
-    assert found.remedy.startswith("set model_class to one of them")
+def test_a_name_of_two_valid_plugins_is_a_finding(install: Installer) -> None:
+    install("acme-one", models=["film"], source=VALID, requires=CORE_REQUIREMENT)
+    install("acme-two", "2.0", models=["film"], source=VALID, requires=CORE_REQUIREMENT)
+    finding = find_only_problem(install)
+    assert (finding.kind, finding.name, finding.distribution) == ("model_class", "film", "acme-one, acme-two")
+    assert "is provided by 2 installed distributions: acme-one 1.0 (acme_one), acme-two 2.0" in finding.problem
+    assert finding.remedy.startswith("set model_class to one of them")
 
 
-def test_both_claimants_of_a_name_are_loaded(install: Installer) -> None:
-    install("acme-one", models=["film"], source="1 / 0", requires=CORE)
-    install("acme-two", models=["film"], source="[][0]", requires=CORE)
-    problems = [found.problem for found in findings(install)]
+def test_both_providers_of_a_name_are_loaded(install: Installer) -> None:
+    install("acme-one", models=["film"], source="1 / 0", requires=CORE_REQUIREMENT)
+    install("acme-two", models=["film"], source="[][0]", requires=CORE_REQUIREMENT)
+    problems = [finding.problem for finding in find_problems(install)]
     assert len(problems) == 3
     assert any("ZeroDivisionError" in problem and "acme-one" in problem for problem in problems)
     assert any("IndexError" in problem and "acme-two" in problem for problem in problems)
 
 
-def test_metadata_that_cannot_be_read_is_a_finding(install: Installer) -> None:
-    (install("acme-film", models=["film"], source=SOUND) / "METADATA").write_text("")
-    (install("acme-gate", models=["gate"], source=SOUND) / "entry_points.txt").write_bytes(b"\xff[fusionzoo.models]")
-    gate, film = findings(install)
+def test_unreadable_metadata_is_a_finding(install: Installer) -> None:
+    (install("acme-film", models=["film"], source=VALID) / "METADATA").write_text("")
+    (install("acme-gate", models=["gate"], source=VALID) / "entry_points.txt").write_bytes(b"\xff[fusionzoo.models]")
+    gate, film = find_problems(install)
     assert (gate.kind, gate.name) == ("distribution", "acme_gate-1.0.dist-info")
     assert "entry points that cannot be read" in gate.problem
     assert (film.name, film.version) == ("film", "")
@@ -127,7 +127,7 @@ def test_metadata_that_cannot_be_read_is_a_finding(install: Installer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("requires", "said"),
+    ("requires", "expected"),
     [
         ([], "it does not require fusionzoo"),
         (["fusionzoo"], "it requires fusionzoo without an upper bound"),
@@ -137,24 +137,24 @@ def test_metadata_that_cannot_be_read_is_a_finding(install: Installer) -> None:
     ],
 )
 def test_a_requirement_on_core_without_an_upper_bound_is_a_finding(
-    install: Installer, requires: list[str], said: str
+    install: Installer, requires: list[str], expected: str
 ) -> None:
-    install("acme-film", models=["film", "gate"], source=SOUND, requires=requires)
-    found = the_finding(install)
-    assert said in found.problem
-    assert found.remedy == "in acme-film 1.0, require 'fusionzoo>=0.1,<0.2'. [FZ-P005]"
+    install("acme-film", models=["film", "gate"], source=VALID, requires=requires)
+    finding = find_only_problem(install)
+    assert expected in finding.problem
+    assert finding.remedy == "in acme-film 1.0, require 'fusionzoo>=0.1,<0.2'. [FZ-P005]"
 
 
 @pytest.mark.parametrize("bounded", ["fusionzoo<1", "fusionzoo<=0.1.0", "FusionZoo~=0.1", "fusionzoo==0.1.*"])
-def test_any_upper_bound_will_do(install: Installer, bounded: str) -> None:
-    install("acme-film", models=["film"], source=SOUND, requires=[bounded])
-    assert findings(install) == []
+def test_any_upper_bound_is_accepted(install: Installer, bounded: str) -> None:
+    install("acme-film", models=["film"], source=VALID, requires=[bounded])
+    assert find_problems(install) == []
 
 
-def test_requirements_that_do_not_hold_are_one_finding_and_the_plugin_is_not_imported(install: Installer) -> None:
+def test_unmet_requirements_are_one_finding_and_the_plugin_is_not_imported(install: Installer) -> None:
     install("acme-film", models=["film", "tower"], source="1 / 0", requires=["fusionzoo>=7,<8"])
-    install("acme-gate", models=["gate"], source="1 / 0", requires=[*CORE, "no-such-package>=1"])
-    film, gate = findings(install)
+    install("acme-gate", models=["gate"], source="1 / 0", requires=[*CORE_REQUIREMENT, "no-such-package>=1"])
+    film, gate = find_problems(install)
     assert "was built for fusionzoo<8,>=7" in film.problem
     assert "no-such-package>=1 (not installed)" in gate.problem
 
@@ -163,7 +163,7 @@ def test_requirements_that_do_not_hold_are_one_finding_and_the_plugin_is_not_imp
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "expected"),
     [
         ("import os; os._exit(7)", "the process that loaded it ended with status 7"),
         ("import os; os._exit(0)", "the process that loaded it ended with status 0"),
@@ -171,22 +171,22 @@ def test_requirements_that_do_not_hold_are_one_finding_and_the_plugin_is_not_imp
         ("print('the last', 'words', flush=True); import os; os._exit(1)", "Its last line of output: the last words"),
         ("raise KeyboardInterrupt", "was killed by signal 2 (Interrupt)"),
         ("raise SystemExit(0)", "failed: SystemExit: 0"),
-        ("import atexit, os; atexit.register(os._exit, 9)\n" + SOUND, "ended with status 9"),
+        ("import atexit, os; atexit.register(os._exit, 9)\n" + VALID, "ended with status 9"),
         ("", "it lacks settings_class(), build_model()"),
-        (SOUND.replace("return Settings", "return dict"), "which is not a subclass of ModelSettings"),
-        (SOUND.replace("return Settings", "raise OSError('gone')"), "settings_class() raised OSError: gone"),
-        (SOUND.replace("    pass", "    lr: float = 1.0"), "belong to fusionzoo: lr"),
-        (SOUND.replace("(spec)", "(specs)"), "parameters that fusionzoo does not pass"),
+        (VALID.replace("return Settings", "return dict"), "which is not a subclass of ModelSettings"),
+        (VALID.replace("return Settings", "raise OSError('gone')"), "settings_class() raised OSError: gone"),
+        (VALID.replace("    pass", "    lr: float = 1.0"), "belong to fusionzoo: lr"),
+        (VALID.replace("(spec)", "(specs)"), "parameters that fusionzoo does not pass"),
     ],
 )
-def test_an_import_that_goes_wrong_is_a_finding(install: Installer, source: str, said: str) -> None:
-    install("acme-film", models=["film"], source=source, requires=CORE)
-    found = the_finding(install)
-    assert said in found.problem
-    assert found.remedy
+def test_a_failed_import_is_a_finding(install: Installer, source: str, expected: str) -> None:
+    install("acme-film", models=["film"], source=source, requires=CORE_REQUIREMENT)
+    finding = find_only_problem(install)
+    assert expected in finding.problem
+    assert finding.remedy
 
 
-def test_an_import_that_never_ends_is_a_finding_and_what_it_started_is_ended_too(
+def test_an_import_that_never_ends_is_a_finding_and_its_child_processes_are_killed(
     install: Installer, tmp_path: Path
 ) -> None:
     started = tmp_path / "pid"
@@ -197,19 +197,19 @@ def test_an_import_that_never_ends_is_a_finding_and_what_it_started_is_ended_too
     while True:
         time.sleep(1)
     """
-    install("acme-film", models=["film"], source=source, requires=CORE)
-    found = the_finding(install, seconds=5)
-    assert "did not end within 5 seconds" in found.problem
+    install("acme-film", models=["film"], source=source, requires=CORE_REQUIREMENT)
+    finding = find_only_problem(install, seconds=5)
+    assert "did not end within 5 seconds" in finding.problem
     child = Path(f"/proc/{started.read_text()}/stat")
-    for _ in range(200):  # until the system has ended it
+    for _ in range(200):  # until the system has removed it
         if not child.exists() or ") Z " in child.read_text():
             return
         time.sleep(0.05)
     pytest.fail("the program that the import started still runs")
 
 
-def test_after_a_name_that_ends_its_process_the_others_of_its_plugin_are_loaded_too(install: Installer) -> None:
-    source = f"""{SOUND}
+def test_after_a_plugin_ends_its_process_the_other_names_are_still_loaded(install: Installer) -> None:
+    source = f"""{VALID}
 class Ends:
     @hookimpl
     def settings_class(self):
@@ -222,10 +222,18 @@ ends = Ends()
 wrong = object()
 """
     values = {"a": "acme_film", "b": "acme_film:ends", "c": "acme_film:wrong", "d": "acme_film"}
-    install("acme-film", models=values, source=source, requires=CORE)
-    assert {found.name: "status 3" in found.problem for found in findings(install)} == {"b": True, "c": False}
+    install("acme-film", models=values, source=source, requires=CORE_REQUIREMENT)
+    assert {finding.name: "status 3" in finding.problem for finding in find_problems(install)} == {
+        "b": True,
+        "c": False,
+    }
 
 
-def test_a_plugin_cannot_answer_for_the_doctor_on_its_output(install: Installer) -> None:
-    install("acme-film", models=["film"], source="print('null', flush=True)\nimport os; os._exit(0)", requires=CORE)
-    assert "ended with status 0" in the_finding(install).problem
+def test_a_plugin_cannot_forge_results_on_its_output(install: Installer) -> None:
+    install(
+        "acme-film",
+        models=["film"],
+        source="print('null', flush=True)\nimport os; os._exit(0)",
+        requires=CORE_REQUIREMENT,
+    )
+    assert "ended with status 0" in find_only_problem(install).problem

@@ -1,4 +1,4 @@
-"""atomic_files.py: files that are whole or not there, and errors that say what to do."""
+"""atomic_files.py: files are written completely or not at all, and every error has a fix."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEGABYTE = 2**20
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte, its own."""
+    """Mount a file system of one megabyte."""
     place = tmp_path / "small"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place]
@@ -33,8 +33,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", place], check=True)  # a torch.save that failed holds its file for a while
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, hidden ones included."""
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Return the content of every file below a folder, including hidden files."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -44,15 +44,15 @@ def save_by_path(path: Path) -> None:
 
 
 def stage(folder: Path, new: dict[str, bytes], error: Exception | None = None) -> None:
-    """Stage these files; then fail, if told to."""
+    """Stage these files, then raise `error` if there is one."""
     with staged_folder(folder) as staging:
         for name, content in new.items():
-            write_atomically(staging / name, put(content))
+            write_atomically(staging / name, make_writer(content))
         if error is not None:
             raise error
 
 
-def put(content: bytes) -> Callable[[BinaryIO], None]:
+def make_writer(content: bytes) -> Callable[[BinaryIO], None]:
     def write(file: BinaryIO) -> None:
         file.write(content)
 
@@ -62,13 +62,13 @@ def put(content: bytes) -> Callable[[BinaryIO], None]:
 # --- one file
 
 
-def test_a_file_is_written_whole_into_a_folder_that_was_not_there(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "a" / "b" / "model.pth", put(b"weights"))
-    assert contents(tmp_path) == {"a/b/model.pth": b"weights"}
+def test_writing_a_file_creates_its_folder(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a" / "b" / "model.pth", make_writer(b"weights"))
+    assert read_files(tmp_path) == {"a/b/model.pth": b"weights"}
 
 
-def test_a_writer_that_fails_halfway_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "model.pth", put(b"old"))
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "model.pth", make_writer(b"old"))
 
     def breaks(file: BinaryIO) -> None:
         file.write(b"new, but only ha")
@@ -76,10 +76,10 @@ def test_a_writer_that_fails_halfway_leaves_the_old_file_and_nothing_else(tmp_pa
 
     with pytest.raises(KeyError, match="a bug"):
         write_atomically(tmp_path / "model.pth", breaks)
-    assert contents(tmp_path) == {"model.pth": b"old"}
+    assert read_files(tmp_path) == {"model.pth": b"old"}
 
 
-def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_the_old_file_is_kept_until_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "model.pth"
     path.write_bytes(b"old")
     seen = []
@@ -94,31 +94,31 @@ def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
-def test_a_file_can_be_read_by_those_whom_the_umask_lets_and_may_have_the_longest_name(tmp_path: Path) -> None:
+def test_a_file_has_the_permissions_of_the_umask_and_may_have_the_longest_name(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
-        write_atomically(tmp_path / ("n" * 255), put(b"x"))
+        write_atomically(tmp_path / ("n" * 255), make_writer(b"x"))
     finally:
         os.umask(before)
     assert (tmp_path / ("n" * 255)).stat().st_mode & 0o777 == 0o644
 
 
-# --- a full disk, for real
+# --- a disk that is really full
 
 
-FILLING = {
-    "bytes": lambda path: write_atomically(path, put(bytes(2 * MEGABYTE))),
+WRITERS_THAT_FILL_THE_DISK = {
+    "bytes": lambda path: write_atomically(path, make_writer(bytes(2 * MEGABYTE))),
     "torch.save": lambda path: write_atomically(path, lambda file: torch.save({"w": torch.zeros(MEGABYTE)}, file)),
     "torch.save by path": save_by_path,
 }
 
 
-@pytest.mark.parametrize("what", FILLING)
-def test_a_full_disk_says_which_file_how_much_is_free_and_what_to_do(small_disk: Path, what: str) -> None:
+@pytest.mark.parametrize("what", WRITERS_THAT_FILL_THE_DISK)
+def test_the_error_for_a_full_disk_names_the_file_the_free_space_and_the_fix(small_disk: Path, what: str) -> None:
     path = small_disk / "model.pth"
     path.write_bytes(b"old")
     with pytest.raises(OutputError) as caught:
-        FILLING[what](path)
+        WRITERS_THAT_FILL_THE_DISK[what](path)
     message = str(caught.value)
     assert message.startswith(f"{path} cannot be written")
     assert "full disk" in message or "No space left on device (ENOSPC)" in message
@@ -127,25 +127,25 @@ def test_a_full_disk_says_which_file_how_much_is_free_and_what_to_do(small_disk:
     assert len(message) < 1024
     assert path.read_bytes() == b"old"
     if what != "torch.save by path":
-        assert contents(small_disk) == {"model.pth": b"old"}
+        assert read_files(small_disk) == {"model.pth": b"old"}
 
 
-def test_a_full_disk_while_staging_leaves_the_folder_as_it_was(small_disk: Path) -> None:
+def test_a_full_disk_during_staging_leaves_the_folder_unchanged(small_disk: Path) -> None:
     (small_disk / "metrics.json").write_bytes(b"old")
     with pytest.raises(OutputError) as caught:
         stage(small_disk, {"metrics.json": b"new", "model.pth": bytes(2 * MEGABYTE)})
     assert str(caught.value).startswith(f"{small_disk}/model.pth cannot be written: No space left on device (ENOSPC)")
-    assert contents(small_disk) == {"metrics.json": b"old"}
+    assert read_files(small_disk) == {"metrics.json": b"old"}
 
 
-def test_a_full_disk_is_found_by_the_check(small_disk: Path) -> None:
+def test_the_check_detects_a_full_disk(small_disk: Path) -> None:
     check_writable(small_disk / "data")
     (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize))
     with pytest.raises(OutputError, match="No space left on device"):
         check_writable(small_disk / "data")
 
 
-def test_a_read_only_mount_is_found_by_the_check_even_for_root(small_disk: Path) -> None:
+def test_the_check_detects_a_read_only_mount_even_for_root(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises(OutputError, match="Read-only file system") as caught:
         check_writable(small_disk)
@@ -174,7 +174,7 @@ print(sorted(path.name for path in folder.iterdir()))
 """
 
 
-def test_a_limit_on_file_size_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_exceeding_the_file_size_limit_is_an_error_that_names_the_limit(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", LIMITED, tmp_path], capture_output=True, text=True, check=False)
     lines = run.stdout.splitlines()
     assert run.returncode == 0, run.stderr
@@ -185,7 +185,7 @@ def test_a_limit_on_file_size_is_an_error_that_names_it(tmp_path: Path) -> None:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100_000
 
 
-# --- which errors are failures to write
+# --- which errors are write failures
 
 
 @pytest.mark.parametrize(
@@ -201,14 +201,14 @@ def test_a_limit_on_file_size_is_an_error_that_names_it(tmp_path: Path) -> None:
     ],
     ids=repr,
 )
-def test_an_error_that_is_no_failure_to_write_passes_untouched(tmp_path: Path, error: BaseException) -> None:
+def test_an_error_that_is_not_a_write_failure_is_raised_unchanged(tmp_path: Path, error: BaseException) -> None:
     with pytest.raises(type(error)) as caught, translate_write_errors(tmp_path / "model.pth"):
         raise error
     assert caught.value is error
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO, errno.EDQUOT])
-def test_every_failure_to_write_names_its_cause_and_a_remedy(tmp_path: Path, number: int) -> None:
+def test_every_write_failure_has_a_cause_and_a_fix(tmp_path: Path, number: int) -> None:
     with pytest.raises(OutputError) as caught, translate_write_errors(tmp_path):
         raise OSError(number, os.strerror(number), str(tmp_path / "plots" / "roc.png"))
     assert os.strerror(number) in str(caught.value)
@@ -216,7 +216,7 @@ def test_every_failure_to_write_names_its_cause_and_a_remedy(tmp_path: Path, num
     assert isinstance(caught.value.__cause__, OSError)
 
 
-def test_torch_save_into_a_place_that_is_a_folder_is_a_failure_to_write(tmp_path: Path) -> None:
+def test_torch_save_to_a_folder_is_a_write_failure(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"torch\.save failed"), translate_write_errors(tmp_path):
         torch.save({}, tmp_path)
 
@@ -224,7 +224,7 @@ def test_torch_save_into_a_place_that_is_a_folder_is_a_failure_to_write(tmp_path
 # --- many files at once
 
 
-def test_staged_files_appear_together_and_other_files_stay(tmp_path: Path) -> None:
+def test_staged_files_appear_together_and_other_files_are_kept(tmp_path: Path) -> None:
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "old.png").write_bytes(b"old")
     (tmp_path / "plots" / "roc.png").write_bytes(b"old")
@@ -236,30 +236,30 @@ def test_staged_files_appear_together_and_other_files_stay(tmp_path: Path) -> No
         assert folder.parent == tmp_path
         assert (tmp_path / "plots" / "roc.png").read_bytes() == b"old"
         assert not (tmp_path / "deep").exists()
-    assert contents(tmp_path) == {"plots/old.png": b"old", "plots/roc.png": b"new", "deep/er/file": b"deep"}
+    assert read_files(tmp_path) == {"plots/old.png": b"old", "plots/roc.png": b"new", "deep/er/file": b"deep"}
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_block_that_fails_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+def test_a_failed_block_leaves_the_folder_unchanged(tmp_path: Path) -> None:
     (tmp_path / "model.pth").write_bytes(b"old")
     with pytest.raises(ValueError, match="a bug"):
         stage(tmp_path, {"model.pth": b"new"}, ValueError("a bug"))
-    assert contents(tmp_path) == {"model.pth": b"old"}
+    assert read_files(tmp_path) == {"model.pth": b"old"}
     assert [path.name for path in tmp_path.iterdir()] == ["model.pth"]
 
 
-def test_a_failure_while_files_are_put_in_place_undoes_those_already_there(tmp_path: Path) -> None:
+def test_a_failed_move_undoes_the_moves_before_it(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"old a")
     (tmp_path / "z").mkdir()
     (tmp_path / "z" / "inside").write_bytes(b"z is a folder")
     with pytest.raises(OutputError, match="Is a directory") as caught:
         stage(tmp_path, {"a": b"new", "new/b": b"new", "z": b"new"})
     assert str(tmp_path / "z") in str(caught.value)
-    assert contents(tmp_path) == {"a": b"old a", "z/inside": b"z is a folder"}
+    assert read_files(tmp_path) == {"a": b"old a", "z/inside": b"z is a folder"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "z"]
 
 
-def test_what_a_killed_run_left_behind_is_removed(tmp_path: Path) -> None:
+def test_the_staging_folder_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     killed = "import os, sys; from pathlib import Path; from fusionzoo.atomic_files import staged_folder\n"
     killed += "with staged_folder(Path(sys.argv[1])) as f:\n    (f / 'half').write_bytes(b'x'); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", killed, tmp_path], check=False)
@@ -267,23 +267,23 @@ def test_what_a_killed_run_left_behind_is_removed(tmp_path: Path) -> None:
     with staged_folder(tmp_path) as folder:
         assert list(tmp_path.iterdir()) == [folder]
         (folder / "whole").write_bytes(b"x")
-    assert contents(tmp_path) == {"whole": b"x"}
+    assert read_files(tmp_path) == {"whole": b"x"}
 
 
 # --- a folder that cannot be written to
 
 
 @pytest.mark.parametrize("name", ["file", "file/below/it"])
-def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path, name: str) -> None:
+def test_a_file_in_place_of_the_folder_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_bytes(b"in the way")
     with pytest.raises(OutputError, match="existing file or folder") as caught:
         check_writable(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
     with pytest.raises(OutputError), staged_folder(tmp_path / name):
         pass
-    assert contents(tmp_path) == {"file": b"in the way"}
+    assert read_files(tmp_path) == {"file": b"in the way"}
 
 
-def test_the_check_creates_the_folder_and_leaves_nothing_in_it(tmp_path: Path) -> None:
+def test_the_check_creates_the_folder_and_leaves_it_empty(tmp_path: Path) -> None:
     check_writable(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []

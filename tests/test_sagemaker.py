@@ -1,4 +1,4 @@
-"""Places, the failure file, exit statuses and logs of a container."""
+"""Paths, failure file, exit status and logs of a SageMaker job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fusionzoo.sagemaker import run_job
 from fusionzoo.sagemaker.paths import Paths
 
 
-def fail(error: BaseException) -> Callable[[Paths], None]:
+def make_failing_job(error: BaseException) -> Callable[[Paths], None]:
     def job(paths: Paths) -> None:
         raise error
 
@@ -28,7 +28,7 @@ def run(job: Callable[[Paths], None], base: Path) -> tuple[int, str]:
     return status, failure.read_text("utf-8") if failure.exists() else ""
 
 
-def test_a_bare_container_has_its_places_under_opt_ml() -> None:
+def test_the_default_paths_are_below_opt_ml() -> None:
     paths = Paths.from_environment({})
     assert str(paths.hyperparameters) == "/opt/ml/input/config/hyperparameters.json"
     assert str(paths.channel("train")) == "/opt/ml/input/data/train"
@@ -38,13 +38,13 @@ def test_a_bare_container_has_its_places_under_opt_ml() -> None:
     assert str(paths.failure) == "/opt/ml/output/failure"
 
 
-def test_two_variables_move_them_and_no_other_does() -> None:
+def test_only_two_environment_variables_change_the_paths() -> None:
     moved = Paths.from_environment({"SAGEMAKER_BASE_DIR": "/a", "SM_CHECKPOINT_DIR": "/b", "SM_MODEL_DIR": "/c"})
     assert (str(moved.model), str(moved.checkpoints)) == ("/a/model", "/b")
     assert str(Paths.from_environment({"SAGEMAKER_BASE_DIR": "/a"}).checkpoints) == "/a/checkpoints"
 
 
-def test_declared_channels_are_read_where_the_file_is_there(tmp_path: Path) -> None:
+def test_channel_configurations_are_read_from_inputdataconfig(tmp_path: Path) -> None:
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
     assert paths.read_channel_configs() is None
     paths.input_data_config.parent.mkdir(parents=True)
@@ -55,29 +55,29 @@ def test_declared_channels_are_read_where_the_file_is_there(tmp_path: Path) -> N
         paths.read_channel_configs()
 
 
-def test_a_good_job_exits_with_0_and_removes_a_stale_failure(tmp_path: Path) -> None:
+def test_a_successful_job_exits_with_0_and_removes_a_stale_failure_file(tmp_path: Path) -> None:
     (tmp_path / "output").mkdir()
     (tmp_path / "output/failure").write_text("yesterday's")
     assert run(lambda paths: None, tmp_path) == (0, "")
 
 
-def test_a_mendable_error_is_the_failure_itself_without_a_trace(tmp_path: Path, capsys: Any) -> None:
-    status, failure = run(fail(ZooError("column 'x' is missing", "add it.", "FZ-D999")), tmp_path)
+def test_the_failure_file_of_a_zoo_error_contains_its_message_without_a_trace(tmp_path: Path, capsys: Any) -> None:
+    status, failure = run(make_failing_job(ZooError("column 'x' is missing", "add it.", "FZ-D999")), tmp_path)
     assert (status, failure) == (1, "column 'x' is missing\nFix: add it. [FZ-D999]")
     out = capsys.readouterr()
     assert "column 'x' is missing" in out.out
     assert "Traceback" not in out.out + out.err
 
 
-def test_any_other_error_puts_the_cause_first_and_the_end_of_the_trace_after_it(tmp_path: Path) -> None:
-    status, failure = run(fail(RuntimeError("x" * 5000 + "é" * 5000)), tmp_path)
+def test_the_failure_file_of_any_other_error_contains_the_cause_and_the_end_of_the_trace(tmp_path: Path) -> None:
+    status, failure = run(make_failing_job(RuntimeError("x" * 5000 + "é" * 5000)), tmp_path)
     assert status == 1
     assert failure.startswith("RuntimeError: xxx")
     assert "Traceback" in failure
     assert len(failure.encode()) <= 20_000
 
 
-def test_the_cause_stands_in_what_sagemaker_shows_and_the_traces_end_in_the_file(tmp_path: Path) -> None:
+def test_the_cause_is_within_the_characters_that_sagemaker_shows(tmp_path: Path) -> None:
     def deep(depth: int) -> None:
         if depth == 0:
             raise ValueError("the cause " + "\ud800é" * 3)
@@ -91,40 +91,40 @@ def test_the_cause_stands_in_what_sagemaker_shows_and_the_traces_end_in_the_file
     assert len((tmp_path / "output/failure").read_bytes()) <= 20_010
 
 
-def test_a_long_mendable_error_is_cut_between_characters(tmp_path: Path) -> None:
-    _, failure = run(fail(ZooError("x" + "é" * 40_000)), tmp_path)
+def test_a_long_message_is_cut_between_characters(tmp_path: Path) -> None:
+    _, failure = run(make_failing_job(ZooError("x" + "é" * 40_000)), tmp_path)
     assert failure == "x" + "é" * 9_999
 
 
-def test_want_of_memory_is_known_by_name_and_says_what_to_do(tmp_path: Path) -> None:
+def test_an_out_of_memory_error_is_recognized_by_name_and_has_a_fix(tmp_path: Path) -> None:
     class OutOfMemoryError(RuntimeError):
-        """As torch names its own."""
+        """Has the name of torch's class."""
 
     for error in (OutOfMemoryError("CUDA out of memory. " + "x" * 3000), MemoryError()):
-        _, failure = run(fail(error), tmp_path)
+        _, failure = run(make_failing_job(error), tmp_path)
         assert failure.startswith(type(error).__name__)
         assert "lower batch_size" in failure[:1024]
 
 
-def test_a_job_gets_its_places_and_arguments_of_the_command_line_change_nothing(
+def test_a_job_receives_its_paths_and_ignores_command_line_arguments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["train.py", "--batch_size", "3"])
-    seen: list[Paths] = []
-    assert run(seen.append, tmp_path) == (0, "")
-    assert seen == [Paths(tmp_path, tmp_path / "checkpoints", Path.home() / ".cache/fusionzoo")]
+    received: list[Paths] = []
+    assert run(received.append, tmp_path) == (0, "")
+    assert received == [Paths(tmp_path, tmp_path / "checkpoints", Path.home() / ".cache/fusionzoo")]
 
 
 @pytest.mark.parametrize(
     "error", [KeyboardInterrupt(), SystemExit(3), SystemExit(0), MemoryError("no"), OSError(28, "x")]
 )
-def test_whatever_ends_a_job_its_status_is_1_and_its_cause_is_written(error: BaseException, tmp_path: Path) -> None:
-    status, failure = run(fail(error), tmp_path)
+def test_any_exception_gives_status_1_and_a_failure_file(error: BaseException, tmp_path: Path) -> None:
+    status, failure = run(make_failing_job(error), tmp_path)
     assert status == 1
     assert failure.startswith(type(error).__name__)
 
 
-def test_the_first_process_that_fails_writes_the_cause(tmp_path: Path) -> None:
+def test_the_failure_file_contains_the_cause_of_the_first_process_that_failed(tmp_path: Path) -> None:
     def job(paths: Paths) -> None:
         paths.failure.parent.mkdir(parents=True)
         paths.failure.write_text("the first cause")
@@ -133,12 +133,12 @@ def test_the_first_process_that_fails_writes_the_cause(tmp_path: Path) -> None:
     assert run(job, tmp_path) == (1, "the first cause")
 
 
-def test_a_failure_file_that_cannot_be_written_still_exits_with_1(tmp_path: Path) -> None:
+def test_the_status_is_1_even_if_the_failure_file_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "output").write_text("a file in the way")
-    assert run_job(fail(ValueError("x")), {"SAGEMAKER_BASE_DIR": str(tmp_path)}) == 1
+    assert run_job(make_failing_job(ValueError("x")), {"SAGEMAKER_BASE_DIR": str(tmp_path)}) == 1
 
 
-def test_logs_are_plain_lines_once_and_no_handler_is_left(tmp_path: Path, capsys: Any) -> None:
+def test_each_log_line_is_printed_once_and_the_handlers_are_restored(tmp_path: Path, capsys: Any) -> None:
     def job(paths: Paths) -> None:
         logging.getLogger("fusionzoo.somewhere").info("a line")
 
@@ -149,7 +149,7 @@ def test_logs_are_plain_lines_once_and_no_handler_is_left(tmp_path: Path, capsys
     assert logging.getLogger("fusionzoo").handlers == before
 
 
-def test_the_notes_of_an_error_stand_with_its_cause(tmp_path: Path) -> None:
+def test_the_notes_of_an_exception_are_part_of_the_cause(tmp_path: Path) -> None:
     error = ValueError("y" * 3000)
     error.add_note("in the hook build_model of acme-fusion 1.0")
-    assert "in the hook build_model of acme-fusion 1.0" in run(fail(error), tmp_path)[1][:1024]
+    assert "in the hook build_model of acme-fusion 1.0" in run(make_failing_job(error), tmp_path)[1][:1024]

@@ -1,0 +1,186 @@
+"""The hooks of a plugin and its settings class are checked when it is loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fusionzoo.errors import (
+    BrokenPluginError,
+    SettingError,
+)
+from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
+from registry_helpers import ENCODER_HOOK, HEAD, MODEL_HOOK, SETTINGS_HOOK, VALID, load_error
+
+if TYPE_CHECKING:
+    from conftest import Installer
+
+
+# --- hooks
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (
+            VALID.replace("build_model", "build_modle"),
+            ["build_modle() is not a hook of fusionzoo", "rename it to build_model()"],
+        ),
+        (VALID + "@hookimpl\ndef xyzzy(): ...", ["xyzzy() is not a hook of fusionzoo", "parameter_groups"]),
+        (
+            VALID.replace("spec, settings,", "spec, cfg,"),
+            ["build_model() has parameters", "fusionzoo does not pass: cfg."],
+        ),
+        (
+            VALID.replace("encoder)", "encoder=None)", 1),
+            ["fusionzoo does not pass: text_encoder=None.", "none with a default"],
+        ),
+        (VALID.replace("(spec, settings, text_encoder)", "(**batch)", 1), ["fusionzoo does not pass: **batch."]),
+        (VALID.replace("text_encoder)", "*, text_encoder)", 1), ["fusionzoo does not pass: text_encoder."]),
+        (HEAD + SETTINGS_HOOK, ["it lacks build_model(); it has only settings_class()"]),
+        (HEAD + MODEL_HOOK, ["it lacks settings_class(); it has only build_model()"]),
+        (HEAD, ["it lacks settings_class(), build_model(); it has no hooks"]),
+        (HEAD + SETTINGS_HOOK + ENCODER_HOOK, ["it lacks build_model()"]),
+        (
+            VALID.replace("@hookimpl", ""),
+            ["settings_class(), build_model() without the decorator", "fusionzoo.hookimpl"],
+        ),
+        (VALID.replace("@hookimpl", "", 1), ["it defines settings_class() without the decorator"]),
+        (VALID + "def callbacks(settings): ...", ["it defines callbacks() without the decorator"]),
+        (VALID.replace("@hookimpl", "@hookimpl(hookwrapper=True)", 1), ["cannot be registered", "generator"]),
+    ],
+)
+def test_the_error_for_a_wrong_hook_names_the_hook_and_the_fix(
+    install: Installer, source: str, says: list[str]
+) -> None:
+    install("acme-bad", models=["bad"], source=source)
+    message = str(load_error("bad", BrokenPluginError))
+    assert message.startswith("model_class 'bad' comes from acme-bad 1.0 (acme_bad), and ")
+    assert "\nFix: in acme-bad 1.0, " in message
+    for words in says:
+        assert words in message
+
+
+def test_a_text_encoder_requires_build_text_encoder(install: Installer) -> None:
+    install("acme-bad", text_encoders=["bad"], source=VALID)
+    message = str(load_error("bad", BrokenPluginError, TEXT_ENCODERS_GROUP))
+    assert message.startswith(
+        "text_encoder 'bad' comes from acme-bad 1.0 (acme_bad), and it lacks build_text_encoder()"
+    )
+
+
+def test_an_entry_point_that_names_a_class_is_an_error(install: Installer) -> None:
+    body = "class Gate:\n" + "".join(
+        f"    {line}\n" for line in MODEL_HOOK.replace("(spec", "(self, spec").splitlines()
+    )
+    install("acme-bad", models={"bad": "acme_bad:Gate"}, source=HEAD + body)
+    message = str(load_error("bad", BrokenPluginError))
+    assert "fusionzoo does not pass: self." in message
+    assert "name an instance, not the class" in message
+
+
+@pytest.mark.parametrize(
+    "plugin",
+    [
+        "import types; plugin = types.SimpleNamespace(settings_class=settings_class, build_model=build_model)",
+        "class Gate:\n"
+        "    @hookimpl\n    def settings_class(self): return Settings\n"
+        "    @hookimpl\n    def build_model(self, spec): return ('model', spec)\n"
+        "plugin = Gate()",
+        "class plugin:\n"
+        "    @staticmethod\n    @hookimpl\n    def settings_class(): return Settings\n"
+        "    @staticmethod\n    @hookimpl\n    def build_model(spec, settings): return ('model', spec)\n",
+    ],
+    ids=["namespace", "instance", "class of static methods"],
+)
+def test_any_object_with_hooks_is_a_plugin_and_a_hook_may_declare_fewer_arguments(
+    install: Installer, plugin: str
+) -> None:
+    install("acme-good", models={"good": "acme_good:plugin"}, source=VALID + plugin)
+    loaded = Registry.discover(MODELS_GROUP).load("good")
+    built: Any = loaded.build_model("spec", loaded.settings_class(), None)  # type: ignore[arg-type]
+    assert built[:2] == ("model", "spec")
+
+
+def test_missing_optional_hooks_have_no_effect(install: Installer) -> None:
+    install("acme-good", models=["good"], source=VALID)
+    plugin: Any = Registry.discover(MODELS_GROUP).load("good")
+    assert plugin.load_pretrained("encoder", "settings") is False
+    assert plugin.parameter_groups("model", "settings") == []
+    assert plugin.callbacks("settings") == []
+
+
+def test_optional_hooks_are_called_with_the_arguments_that_they_declare(install: Installer) -> None:
+    more = """
+@hookimpl
+def load_pretrained(settings): return settings == "settings"
+@hookimpl
+def parameter_groups(model, settings): return ({"params": [model], "lr_scale": 0.1},)
+@hookimpl
+def callbacks(): return ("log",)
+"""
+    install("acme-good", models=["good"], source=VALID + more)
+    plugin: Any = Registry.discover(MODELS_GROUP).load("good")
+    assert plugin.load_pretrained("encoder", "settings") is True
+    assert plugin.parameter_groups("model", "settings") == [{"params": ["model"], "lr_scale": 0.1}]
+    assert plugin.callbacks("settings") == ["log"]
+
+
+def test_a_builder_that_returns_nothing_is_an_error(install: Installer) -> None:
+    install("acme-bad", models=["bad"], source=VALID.replace('return ("model"', 'unused = ("model"'))
+    plugin: Any = Registry.discover(MODELS_GROUP).load("bad")
+    with pytest.raises(BrokenPluginError, match=r"acme-bad 1\.0 .*build_model\(\) returned None"):
+        plugin.build_model(None, None, None)
+
+
+def test_an_exception_in_a_hook_is_raised_unchanged_with_a_note_about_the_plugin(install: Installer) -> None:
+    install("acme-bad", models=["bad"], source=VALID.replace('return ("model"', 'spec.missing, ("model"'))
+    plugin: Any = Registry.discover(MODELS_GROUP).load("bad")
+    with pytest.raises(AttributeError) as caught:
+        plugin.build_model(None, None, None)
+    note = "This happened in build_model() of acme-bad 1.0, which provides model_class 'bad'."
+    assert caught.value.__notes__ == [note]
+
+
+def test_a_setting_error_of_a_plugin_is_raised_unchanged(install: Installer) -> None:
+    refuse = "raise fusionzoo.errors.SettingError('width', 8, 'odd', 'give 7')"
+    install("acme-good", models=["good"], source=VALID.replace('return ("model"', f'{refuse}; ("model"'))
+    plugin: Any = Registry.discover(MODELS_GROUP).load("good")
+    with pytest.raises(SettingError) as caught:
+        plugin.build_model(None, None, None)
+    assert str(caught.value) == "width = 8: odd.\nFix: give 7. [FZ-S001]"
+    assert not hasattr(caught.value, "__notes__")
+
+
+# --- settings
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [("dict", "<class 'dict'>"), ("Settings()", "Settings(width=8)"), ("None", "None"), ("fusionzoo", "<module")],
+)
+def test_a_settings_class_that_is_not_a_model_settings_class_is_an_error(
+    install: Installer, found: str, shown: str
+) -> None:
+    install("acme-bad", models=["bad"], source=VALID.replace("return Settings", f"return {found}"))
+    plugin = Registry.discover(MODELS_GROUP).load("bad")
+    with pytest.raises(BrokenPluginError) as caught:
+        plugin.settings_class  # noqa: B018 - a property that checks
+    assert "from acme-bad 1.0 (acme_bad) is broken: settings_class() returned " + shown in str(caught.value)
+    assert "fusionzoo.settings.ModelSettings" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    ["lr: float = 1.0; label_name: str = ''", "a: float = Field(1.0, alias='lr'); label_name: str = ''"],
+)
+def test_settings_with_names_of_core_are_an_error(install: Installer, fields: str) -> None:
+    source = "from pydantic import Field" + VALID.replace("width: int = 8", f"width: int = 8; {fields}")
+    install("acme-bad", models=["bad"], source=source)
+    plugin = Registry.discover(MODELS_GROUP).load("bad")
+    with pytest.raises(BrokenPluginError) as caught:
+        plugin.settings_class  # noqa: B018 - a property that checks
+    message = str(caught.value)
+    assert "acme-bad 1.0 (acme_bad), and its settings have names that belong to core: label_name, lr." in message
+    assert "width" not in message
