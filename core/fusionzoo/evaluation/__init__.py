@@ -1,1 +1,1 @@
-"""What a model is worth on a split: figures, curves, calibration and plots, each computed once."""
+"""The evaluation of a split: metrics, curves, calibration and plots, each computed once."""

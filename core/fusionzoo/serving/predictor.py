@@ -1,10 +1,10 @@
-"""Score raw rows with a model folder alone: ONNX runtime and the preprocessor, no torch, no network, no plugin."""
+"""Score raw rows with a model folder alone: ONNX Runtime and the preprocessor, without torch, network or plugins."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 import numpy as np
 
@@ -13,11 +13,15 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.reading.rows import Rows, rows_from_records
 from fusionzoo.data.sampling import RowSizes, make_scoring_batches
+from fusionzoo.serving.data_frames import is_data_frame, predictions_to_data_frame, rows_from_data_frame
 
 if TYPE_CHECKING:
     import onnxruntime
+    import pandas as pd
 
     from fusionzoo.data.labels import Label
+
+__all__ = ["Predictor"]
 
 
 class Predictor:
@@ -25,49 +29,76 @@ class Predictor:
 
     def __init__(self, preprocessor: Preprocessor, session: onnxruntime.InferenceSession) -> None:
         self.preprocessor, self._session = preprocessor, session
-        self._inputs = [given.name for given in session.get_inputs()]
+        self._input_names = [model_input.name for model_input in session.get_inputs()]
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """The predictor of a model folder.
+    def load(cls, folder: str | Path) -> Self:
+        """Load the predictor of a model folder.
 
         Raises:
             fusionzoo.errors.ModelFolderError: a file is missing or damaged.
         """
         import onnxruntime
 
+        folder = Path(folder)
         preprocessor = Preprocessor.load(folder)
         return cls(preprocessor, onnxruntime.InferenceSession(str(folder / ONNX_FILE)))
 
     @property
     def classes(self) -> Sequence[Label]:
-        """The labels as they came in training, in the order of the probabilities' columns."""
+        """The original labels, in the order of the class indices."""
         return self.preprocessor.labels.classes
 
     @property
     def columns(self) -> list[str]:
-        """The columns that a row must have."""
+        """The columns that the model reads."""
         settings = self.preprocessor.settings
         return [*settings.text_columns, *settings.cat_field_list, *settings.tab_field_list]
 
     def predict_records(self, records: Sequence[Mapping[str, Any]], batch_size: int = 64) -> np.ndarray:
-        """Probabilities [rows, classes] float32 of rows given as mappings of plain values; an absent key is missing."""
-        return self.predict([rows_from_records(records, self.columns)], batch_size)
+        """Return probabilities [rows, classes] float32 of rows that are mappings of plain Python values.
 
-    def predict(self, rows: Iterable[Rows], batch_size: int = 64) -> np.ndarray:
-        """Probabilities [rows, classes] float32 of raw rows, such as an open channel, in their order.
+        An absent key is a missing value.
 
         Raises:
-            fusionzoo.errors.DataError: values that cannot be encoded, with the rows where they stand.
+            fusionzoo.errors.DataError: see `predict`.
         """
-        split = self.preprocessor.encode(rows, "rows", labeled=False)
-        scores = np.empty((len(split), len(self.classes)), np.float32)
-        for chosen in make_scoring_batches(RowSizes.of(split), batch_size):
-            scores[chosen] = self._run(split, chosen)
-        return scores
+        return self._score([rows_from_records(records, self.columns)], batch_size)
 
-    def _run(self, split: EncodedSplit, rows: np.ndarray) -> np.ndarray:
-        batch = split.batch(rows)
-        (probabilities,) = self._session.run(None, {name: batch[name] for name in self._inputs})
+    @overload
+    def predict(self, rows: pd.DataFrame, batch_size: int = 64) -> pd.DataFrame: ...
+
+    @overload
+    def predict(self, rows: Iterable[Rows], batch_size: int = 64) -> np.ndarray: ...
+
+    def predict(self, rows: pd.DataFrame | Iterable[Rows], batch_size: int = 64) -> pd.DataFrame | np.ndarray:
+        """Return the predictions for raw rows, in their order.
+
+        Args:
+            rows: a pandas DataFrame, or blocks of rows such as an open channel.
+            batch_size: the maximum number of rows of one batch; it does not change the predictions.
+
+        Returns:
+            For a DataFrame, a DataFrame with the same index: `prob_<class>` float32 for each class, and
+            `predicted_<label>`. Otherwise probabilities [rows, classes] float32.
+
+        Raises:
+            fusionzoo.errors.DataError: values that cannot be encoded, with their rows, or a column that is absent.
+        """
+        if is_data_frame(rows):
+            probabilities = self._score([rows_from_data_frame(rows, self.columns)], batch_size)
+            return predictions_to_data_frame(probabilities, self.classes, self.preprocessor.labels.name, rows.index)
+        return self._score(cast("Iterable[Rows]", rows), batch_size)
+
+    def _score(self, rows: Iterable[Rows], batch_size: int) -> np.ndarray:
+        split = self.preprocessor.encode(rows, "rows", labeled=False)
+        probabilities = np.empty((len(split), len(self.classes)), np.float32)
+        for row_indices in make_scoring_batches(RowSizes.of(split), batch_size):
+            probabilities[row_indices] = self._run(split, row_indices)
+        return probabilities
+
+    def _run(self, split: EncodedSplit, row_indices: np.ndarray) -> np.ndarray:
+        batch = split.batch(row_indices)
+        (probabilities,) = self._session.run(None, {name: batch[name] for name in self._input_names})
         result: np.ndarray = probabilities
         return result

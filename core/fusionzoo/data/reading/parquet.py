@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from fusionzoo import errors
 from fusionzoo.data.reading import blocks
 from fusionzoo.data.reading.part_file import PartFile
-from fusionzoo.data.reading.rows import Rows
+from fusionzoo.data.reading.rows import Rows, to_plain_layout
 
 SLICE_ROWS, SLICE_LENGTH = 256, 2 * 2**20  # maximum rows and bytes that are decoded at once
 READ_BUFFER = 2**20  # bytes per read
@@ -84,7 +84,7 @@ def _read_slices(parquet: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa
     for group in range(parquet.num_row_groups):
         batch_rows = _choose_batch_rows(parquet.metadata.row_group(group), columns)
         for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=list(columns)):
-            decoded = pa.RecordBatch.from_arrays([_decode(batch.column(c)) for c in columns], list(columns))
+            decoded = pa.RecordBatch.from_arrays([to_plain_layout(batch.column(c)) for c in columns], list(columns))
             step = max(1, len(decoded) * SLICE_LENGTH // max(1, decoded.nbytes))
             yield from (decoded.slice(start, step) for start in range(0, len(decoded), step))
 
@@ -109,10 +109,3 @@ def _join_slices(slices: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBat
         length += part.nbytes
     if block:
         yield block
-
-
-def _decode(values: pa.Array) -> pa.Array:
-    """Return the values in the plain layout of their type: dictionaries and string views only store text compactly."""
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    return values.cast(pa.string()) if str(values.type) == "string_view" else values

@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from fusionzoo.data.reading.column_text import format_number
 
+PANDAS_MISSING_TYPES = frozenset({"NAType", "NaTType"})  # by name: this module does not import pandas
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -51,8 +53,12 @@ def rows_from_records(records: Sequence[Mapping[str, Any]], columns: Sequence[st
 def array_from_values(values: list[Any]) -> pa.Array:
     """Return an array of Arrow's own type if the values share one, otherwise an array of each value's text.
 
+    None, NaN, NaT and pandas.NA are null.
+
     One nested value makes the whole column nested, so that every reader of the column rejects it.
     """
+    if {type(value).__name__ for value in values} & PANDAS_MISSING_TYPES:
+        values = [None if type(value).__name__ in PANDAS_MISSING_TYPES else value for value in values]
     types = {type(value) for value in values if value is not None}
     if types & {list, dict}:
         return pa.array([[json.dumps(value)] for value in values])
@@ -64,3 +70,10 @@ def array_from_values(values: list[Any]) -> pa.Array:
     texts = [format_number(value) if isinstance(value, float) else value for value in values]
     encodable = [text if text is None else str(text).encode("utf-8", "replace").decode() for text in texts]
     return pa.array(encodable, pa.string())
+
+
+def to_plain_layout(values: pa.Array) -> pa.Array:
+    """Return the values in the plain layout of their type: dictionaries and string views only store text compactly."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    return values.cast(pa.string()) if str(values.type) == "string_view" else values

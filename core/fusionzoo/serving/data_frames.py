@@ -1,0 +1,76 @@
+"""pandas data frames as input and output of a predictor. pandas is imported only if the caller uses it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeGuard
+
+import numpy as np
+import pyarrow as pa
+
+from fusionzoo import errors
+from fusionzoo.artifacts.predictions import label_array, probability_column_names
+from fusionzoo.data.reading.rows import Rows, array_from_values, to_plain_layout
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fusionzoo.data.labels import Label
+
+SOURCE = "data frame"  # in messages, where files have their names
+UNIFORM_KINDS = frozenset(
+    {"string", "integer", "floating", "mixed-integer-float", "boolean", "decimal", "datetime", "empty"}
+)
+"""The kinds of object columns that Arrow and `array_from_values` convert to the same array, as pandas names them."""
+
+
+def is_data_frame(value: object) -> TypeGuard[pd.DataFrame]:
+    """Return whether the value is a pandas DataFrame, without importing pandas."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(value, pandas.DataFrame)
+
+
+def rows_from_data_frame(frame: pd.DataFrame, columns: Sequence[str]) -> Rows:
+    """Convert the named columns of a data frame. None, NaN, NaT and pandas.NA are missing values.
+
+    Raises:
+        errors.DataError: a column is absent, or its name occurs twice.
+    """
+    names = [str(name) for name in frame.columns]
+    problems = [errors.column_missing(SOURCE, column, names) for column in columns if column not in names]
+    problems += [errors.column_twice(SOURCE, column) for column in columns if names.count(column) > 1]
+    if problems:
+        raise errors.DataError(problems)
+    return Rows({column: _to_array(frame.iloc[:, names.index(column)]) for column in columns}, SOURCE, 1, typed=True)
+
+
+def predictions_to_data_frame(
+    probabilities: np.ndarray, classes: Sequence[Label], label_name: str, index: pd.Index
+) -> pd.DataFrame:
+    """Return a data frame with `prob_<class>` float32 for each class, and `predicted_<label>`.
+
+    Args:
+        probabilities: [rows, classes] float32.
+        classes: the original labels, in the order of the class indices.
+        label_name: the name of the label column in training.
+        index: the index of the result, [rows].
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(probabilities, index=index, columns=probability_column_names(classes))
+    predicted = label_array(classes).take(pa.array(probabilities.argmax(axis=1)))
+    frame[f"predicted_{label_name}"] = predicted.to_pandas().to_numpy()
+    return frame
+
+
+def _to_array(series: pd.Series) -> pa.Array:
+    from pandas.api.types import infer_dtype, is_object_dtype
+
+    if is_object_dtype(series.dtype) and infer_dtype(series, skipna=True) not in UNIFORM_KINDS:
+        return array_from_values(series.tolist())
+    try:
+        values = pa.array(series, from_pandas=True)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # as in `array_from_values`, which stores text then
+        return array_from_values(series.tolist())
+    return to_plain_layout(values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values)
