@@ -33,6 +33,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy core/fusionzoo $(wildcard plugins/*/*.py docs/*/*.py) train.py
 	$(BIN)/lint-imports
+	cd core && ../$(BIN)/deptry .
 
 clean:
 	rm -rf $(VENV) $(DEMO_ROOT)

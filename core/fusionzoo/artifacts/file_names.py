@@ -1,4 +1,4 @@
-"""The names of the files that leave a job; they need no torch, so that serving can read them too."""
+"""The names of the files that a job writes. This module imports no torch, so that serving can use it."""
 
 WEIGHTS_FILE = "model.pth"
 ARTIFACTS_FILE = "model_artifacts.pth"

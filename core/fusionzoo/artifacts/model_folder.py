@@ -1,4 +1,4 @@
-"""The model folder: written as a whole, and loaded back from itself alone, offline."""
+"""The model folder: written completely or not at all, and loaded offline from its own files."""
 
 from __future__ import annotations
 
@@ -36,37 +36,37 @@ def write_model_folder(
     val: EncodedSplit,
     val_scores: np.ndarray,
 ) -> None:
-    """Write the whole model folder, or nothing of it.
+    """Write all files of the model folder, or none.
 
-    Before anything is put in place, the model is loaded back from the files and must score the first validation
-    rows as `val_scores` [rows, classes] has them.
+    Before the files replace older ones, the model is loaded from them and must reproduce `val_scores` [rows, classes]
+    for the first validation rows.
 
     Raises:
         errors.OutputError: a file cannot be written.
-        errors.ExportError: the ONNX file does not score as the model does.
-        errors.ReadBackError: the model that was read back scores otherwise.
+        errors.ExportError: the scores of the ONNX file differ from those of the model.
+        errors.ReadBackError: the scores of the model that was loaded from the files differ.
     """
     settings = architecture.hyperparameters.as_flat_dict()
     with staged_folder(folder) as staging:
         with translate_write_errors(folder / WEIGHTS_FILE):
             torch.save({k: v.cpu() for k, v in model.state_dict().items()}, staging / WEIGHTS_FILE)
         with translate_write_errors(folder / ARTIFACTS_FILE):
-            torch.save(_artifacts(architecture, preprocessor, model, settings), staging / ARTIFACTS_FILE)
+            torch.save(_collect_artifacts(architecture, preprocessor, model, settings), staging / ARTIFACTS_FILE)
         with translate_write_errors(folder):
             preprocessor.save(staging)
             _write_json(staging / SETTINGS_FILE, settings)
         with translate_write_errors(folder / ONNX_FILE):
-            checked = onnx_export.export_onnx(model, val, staging / ONNX_FILE)
-            _write_json(staging / ONNX_CHECK_FILE, checked)
-        _prove(staging, val, val_scores)
+            comparison = onnx_export.export_onnx(model, val, staging / ONNX_FILE)
+            _write_json(staging / ONNX_CHECK_FILE, comparison)
+        _verify(staging, val, val_scores)
 
 
 def load_model(folder: Path) -> tuple[nn.Module, Preprocessor]:
-    """The trained model in evaluation mode, and its preprocessor, from a model folder; the plugins must be installed.
+    """Load the trained model in evaluation mode, and its preprocessor. The plugins of the model must be installed.
 
     Raises:
         errors.ModelFolderError: a file is missing or damaged.
-        errors.ZooError: a plugin that the model needs is not installed as it was.
+        errors.ZooError: a plugin that the model needs is missing, or does not fit the stored settings.
     """
     architecture = restore_architecture(read_json_object(folder / SETTINGS_FILE))
     preprocessor = Preprocessor.load(folder)
@@ -76,7 +76,7 @@ def load_model(folder: Path) -> tuple[nn.Module, Preprocessor]:
     return model.eval(), preprocessor
 
 
-def _artifacts(
+def _collect_artifacts(
     architecture: Architecture, preprocessor: Preprocessor, model: nn.Module, settings: dict[str, Any]
 ) -> dict[str, Any]:
     spec = asdict(InputSpec.from_preprocessor(preprocessor))
@@ -88,7 +88,7 @@ def _artifacts(
         "model_class": architecture.job.model_class,
         "vocab": {} if text is None else text.tokenizer.backend.get_vocab(),
         "embedding_mat": None if text is None or text.vectors is None else torch.from_numpy(text.vectors.copy()),
-        "input_spec": _plain(spec),
+        "input_spec": _to_lists(spec),
         "label_map": {str(label): index for index, label in enumerate(preprocessor.labels.classes)},
         "classes": list(preprocessor.labels.classes),
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -101,18 +101,18 @@ def _artifacts(
     }
 
 
-def _plain(value: Any) -> Any:
-    """Tuples as lists, all the way down: what `weights_only=True` loads and JSON knows."""
+def _to_lists(value: Any) -> Any:
+    """Return the value with lists for tuples at every level: it must load with `weights_only=True` and from JSON."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+        return {key: _to_lists(entry) for key, entry in value.items()}
+    return [_to_lists(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _prove(folder: Path, val: EncodedSplit, val_scores: np.ndarray) -> None:
+def _verify(folder: Path, val: EncodedSplit, val_scores: np.ndarray) -> None:
     torch.load(folder / ARTIFACTS_FILE, map_location="cpu", weights_only=True)
     model, _ = load_model(folder)
     rows = np.arange(min(VERIFIED_ROWS, len(val)))

@@ -1,4 +1,4 @@
-"""Export to ONNX, and the proof that the exported file scores real rows as PyTorch does."""
+"""Export to ONNX, and the check that the exported file scores real rows as PyTorch does."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ INPUTS: Mapping[str, dict[int, str]] = {
     "numbers_missing": {0: "rows"},
 }
 OUTPUT = "probabilities"
-OPSET, NEWEST_IR = 17, 9
+OPSET, MAX_IR_VERSION = 17, 9
 TOLERANCE = 1e-5
 
 
 class _Probabilities(nn.Module):
-    """A model as a function of plain tensors."""
+    """A model with plain tensors as inputs, and probabilities [rows, classes] as output."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class _Probabilities(nn.Module):
 
 
 def export_onnx(model: nn.Module, split: EncodedSplit, path: Path) -> dict[str, Any]:
-    """Write `path`, one file, and compare it with the model on real rows of the split.
+    """Export the model to one file, and compare it with the model on real rows of the split.
 
     Rows, chunks and length are dynamic; the output is probabilities [rows, classes].
 
@@ -52,23 +52,25 @@ def export_onnx(model: nn.Module, split: EncodedSplit, path: Path) -> dict[str, 
         The comparison: the largest difference of a probability for each of several batch shapes.
 
     Raises:
-        errors.ExportError: the model cannot be exported, or the exported one scores otherwise.
+        errors.ExportError: the model cannot be exported, or the scores of the exported model differ.
     """
     was_training, device = model.training, next(model.parameters()).device
     model.cpu().eval()
     try:
-        _write(model, split, path)
+        _export(model, split, path)
         return _compare(model, split, path)
     finally:
         model.to(device).train(was_training)
 
 
-def _write(model: nn.Module, split: EncodedSplit, path: Path) -> None:
+def _export(model: nn.Module, split: EncodedSplit, path: Path) -> None:
     example = _arrays(split, _example_rows(split))
-    # torch >= 2.5 has two exporters; the newer one writes IR 10 in two files, which older runtimes cannot load.
-    older: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    # torch >= 2.5 has two exporters; the newer one writes two files of IR version 10, which older runtimes cannot load.
+    exporter: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer warns of each shape it reads; the comparison below decides
+        warnings.simplefilter(
+            "ignore"
+        )  # the tracer warns about each shape that it reads; the comparison is what decides
         try:
             torch.onnx.export(
                 _Probabilities(model),
@@ -78,7 +80,7 @@ def _write(model: nn.Module, split: EncodedSplit, path: Path) -> None:
                 output_names=[OUTPUT],
                 dynamic_axes={**INPUTS, OUTPUT: {0: "rows"}},
                 opset_version=OPSET,
-                **older,
+                **exporter,
             )
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as cause:
             raise errors.ExportError.failed(cause) from cause
@@ -88,18 +90,20 @@ def _compare(model: nn.Module, split: EncodedSplit, path: Path) -> dict[str, Any
     import onnx
     import onnxruntime
 
-    if (version := onnx.load(str(path), load_external_data=False).ir_version) > NEWEST_IR:
-        raise errors.ExportError.newer_ir(version, NEWEST_IR)
+    if (version := onnx.load(str(path), load_external_data=False).ir_version) > MAX_IR_VERSION:
+        raise errors.ExportError.newer_ir(version, MAX_IR_VERSION)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    wanted = {given.name for given in session.get_inputs()}
+    input_names = {model_input.name for model_input in session.get_inputs()}
     checks = []
-    for rows in _shapes(split):
+    for rows in _comparison_batches(split):
         arrays = _arrays(split, rows)
         try:
-            (found,) = session.run([OUTPUT], {name: array for name, array in arrays.items() if name in wanted})
+            (probabilities,) = session.run(
+                [OUTPUT], {name: array for name, array in arrays.items() if name in input_names}
+            )
         except Exception as cause:
             raise errors.ExportError.does_not_run(arrays["tokens"].shape, len(rows), cause) from cause
-        difference = float(np.abs(found - predict_proba(model, split, len(rows), rows)).max())
+        difference = float(np.abs(probabilities - predict_proba(model, split, len(rows), rows)).max())
         chunks, length = arrays["tokens"].shape
         checks.append({"rows": len(rows), "chunks": chunks, "length": length, "largest_difference": difference})
         if not difference <= TOLERANCE:
@@ -113,14 +117,14 @@ def _arrays(split: EncodedSplit, rows: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _example_rows(split: EncodedSplit) -> np.ndarray:
-    """Rows of different lengths, so that the traced batch has padding and several chunks."""
+    """Return rows of different lengths, so that the traced batch has padding and several chunks."""
     by_length = np.argsort(split.row_tokens(), kind="stable")
     rows: np.ndarray = by_length[np.unique(np.linspace(0, len(by_length) - 1, 4).astype(int))]
     return rows
 
 
-def _shapes(split: EncodedSplit) -> list[np.ndarray]:
-    """Batches of 1 to 32 real rows: the shortest, the longest, many alike, and mixed ones."""
+def _comparison_batches(split: EncodedSplit) -> list[np.ndarray]:
+    """Return batches of 1 to 32 rows: the shortest, the longest, rows of similar length, and random ones."""
     n = len(split)
     by_length = np.argsort(split.row_tokens(), kind="stable")
     mixed = np.random.default_rng(0).permutation(n)
