@@ -363,8 +363,8 @@ def test_a_model_whose_plugin_is_not_there_is_refused_and_the_package_named(
     assert status == 1
     assert failure == (
         "No installed plugin provides model_class 'multimodal_bert'.\n"
-        "Fix: pip install fusionzoo-bert\n"
-        "Installed: cnn, multimodal_cnn."
+        "Installed: cnn, multimodal_cnn.\n"
+        "Fix: pip install fusionzoo-bert [FZ-P001]"
     )
 
 
