@@ -47,8 +47,8 @@ def test_an_unmet_requirement_is_an_error_before_anything_is_imported(
 def test_a_wrong_version_of_core_is_reported_before_other_requirements(install: Installer) -> None:
     install("acme-new", models=["new"], source=MUST_NOT_BE_IMPORTED, requires=["einopsy", "FusionZoo>=9,<10"])
     assert str(load_error("new", IncompatiblePluginError)) == (
-        "model_class 'new' comes from acme-new 1.0 (acme_new), which was built for FusionZoo<10,>=9; "
-        f"this is fusionzoo {__version__}.\nFix: pip install --upgrade acme-new fusionzoo"
+        "model_class 'new' from acme-new 1.0 (acme_new) was built for FusionZoo<10,>=9, but "
+        f"this is fusionzoo {__version__}.\nFix: pip install --upgrade acme-new fusionzoo [FZ-P003]"
     )
 
 

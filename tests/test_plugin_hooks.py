@@ -56,7 +56,7 @@ def test_the_error_for_a_wrong_hook_names_the_hook_and_the_fix(
 ) -> None:
     install("acme-bad", models=["bad"], source=source)
     message = str(load_error("bad", BrokenPluginError))
-    assert message.startswith("model_class 'bad' comes from acme-bad 1.0 (acme_bad), and ")
+    assert message.startswith("model_class 'bad' from acme-bad 1.0 (acme_bad) is broken: ")
     assert "\nFix: in acme-bad 1.0, " in message
     for words in says:
         assert words in message
@@ -66,7 +66,7 @@ def test_a_text_encoder_requires_build_text_encoder(install: Installer) -> None:
     install("acme-bad", text_encoders=["bad"], source=VALID)
     message = str(load_error("bad", BrokenPluginError, TEXT_ENCODERS_GROUP))
     assert message.startswith(
-        "text_encoder 'bad' comes from acme-bad 1.0 (acme_bad), and it lacks build_text_encoder()"
+        "text_encoder 'bad' from acme-bad 1.0 (acme_bad) is broken: it lacks build_text_encoder()"
     )
 
 

@@ -55,16 +55,17 @@ def test_names_are_sorted_whatever_their_order_on_disk(install: Installer) -> No
 def test_the_error_for_a_misspelled_installed_name_suggests_the_name(install: Installer) -> None:
     install("acme-gate", models=["gated_sum"], source=MUST_NOT_BE_IMPORTED)
     assert str(load_error("gated_smu", UnknownModelError, path=[str(install.folder)])) == (
-        "No installed plugin provides model_class 'gated_smu'.\n"
-        "Did you mean 'gated_sum'?   Fix: set model_class to 'gated_sum'\n"
-        "Installed: gated_sum."
+        "No installed plugin provides model_class 'gated_smu'. Did you mean 'gated_sum'?\n"
+        "Installed: gated_sum.\n"
+        "Fix: set model_class to 'gated_sum'. [FZ-P001]"
     )
 
 
 def test_the_error_for_a_misspelled_installed_first_party_name_suggests_no_pip_install(install: Installer) -> None:
     install("fusionzoo-bert", models=["bert", "multimodal_bert"], source=MUST_NOT_BE_IMPORTED)
     message = str(load_error("mutlimodal_bert", UnknownModelError, path=[str(install.folder)]))
-    assert "Did you mean 'multimodal_bert'?   Fix: set model_class to 'multimodal_bert'\n" in message
+    assert "Did you mean 'multimodal_bert'?\n" in message
+    assert "\nFix: set model_class to 'multimodal_bert'." in message
     assert "pip install" not in message
 
 
@@ -73,9 +74,9 @@ def test_the_error_for_a_misspelled_first_party_name_that_is_not_installed_names
 ) -> None:
     install("fusionzoo-bert", models=["bert", "multimodal_bert"], source=MUST_NOT_BE_IMPORTED)
     assert str(load_error("multimodal_gate_fuson", UnknownModelError, path=[str(install.folder)])) == (
-        "No installed plugin provides model_class 'multimodal_gate_fuson'.\n"
-        "Did you mean 'multimodal_gate_fusion'?   Fix: pip install fusionzoo-gate-fusion\n"
-        "Installed: bert, multimodal_bert."
+        "No installed plugin provides model_class 'multimodal_gate_fuson'. Did you mean 'multimodal_gate_fusion'?\n"
+        "Installed: bert, multimodal_bert.\n"
+        "Fix: pip install fusionzoo-gate-fusion [FZ-P001]"
     )
 
 
@@ -92,35 +93,37 @@ def test_the_error_for_a_first_party_name_that_is_not_installed_suggests_pip_ins
     install: Installer, name: str, package: str
 ) -> None:
     assert str(load_error(name, UnknownModelError, path=[str(install.folder)])) == (
-        f"No installed plugin provides model_class '{name}'.\nFix: pip install {package}\nInstalled: none."
+        f"No installed plugin provides model_class '{name}'.\nInstalled: none.\nFix: pip install {package} [FZ-P001]"
     )
 
 
 @pytest.mark.parametrize("name", ["moe", "gate_fusion", "cross_attn"])
 def test_the_error_for_a_fusion_without_its_prefix_suggests_the_full_name(install: Installer, name: str) -> None:
     message = str(load_error(name, UnknownModelError, path=[str(install.folder)]))
-    assert f"Did you mean 'multimodal_{name}'?   Fix: pip install fusionzoo-{name.replace('_', '-')}\n" in message
+    assert f"Did you mean 'multimodal_{name}'?\n" in message
+    assert f"\nFix: pip install fusionzoo-{name.replace('_', '-')} [" in message
 
 
 def test_the_prefix_that_all_fusions_share_does_not_make_two_names_similar(install: Installer) -> None:
     install("fusionzoo-bert", models=["bert", "multimodal_bert"], source=MUST_NOT_BE_IMPORTED)
     message = str(load_error("multimodal_film", UnknownModelError, path=[str(install.folder)]))
-    assert message.startswith("No installed plugin provides model_class 'multimodal_film'.\nFix: install the plugin")
+    assert message.startswith("No installed plugin provides model_class 'multimodal_film'.\nInstalled: ")
+    assert "\nFix: install the plugin" in message
     assert "Did you mean" not in message
 
 
 def test_the_error_for_an_unrelated_name_lists_the_installed_names_without_a_suggestion(install: Installer) -> None:
     install("acme-gate", models=["gate", "tower"])
     message = str(load_error("xyzzy", UnknownModelError, path=[str(install.folder)]))
-    assert message.startswith("No installed plugin provides model_class 'xyzzy'.\nFix: ")
+    assert message.startswith("No installed plugin provides model_class 'xyzzy'.\nInstalled: gate, tower.\nFix: ")
     assert "Did you mean" not in message
-    assert message.endswith("Installed: gate, tower.")
 
 
 def test_the_error_for_a_text_encoder_does_not_suggest_a_fusion(install: Installer) -> None:
     folder = [str(install.folder)]
     message = str(load_error("lsmt", UnknownModelError, TEXT_ENCODERS_GROUP, folder))
-    assert message.startswith("No installed plugin provides text_encoder 'lsmt'.\nDid you mean 'lstm'?   Fix: pip ")
+    assert message.startswith("No installed plugin provides text_encoder 'lsmt'. Did you mean 'lstm'?\n")
+    assert "\nFix: pip " in message
     assert "pip install" not in str(load_error("multimodal_moe", UnknownModelError, TEXT_ENCODERS_GROUP, folder))
 
 
@@ -149,9 +152,7 @@ def test_the_fix_in_the_error_about_a_name_clash_works(install: Installer) -> No
 def test_the_error_for_a_distribution_without_the_name_suggests_one_that_provides_it(install: Installer) -> None:
     install("acme-two", models=["gate"], source=VALID)
     message = str(load_error("acme-tow:gate", UnknownModelError))
-    assert message.startswith(
-        "No installed plugin provides model_class 'acme-tow:gate'.\nDid you mean 'acme-two:gate'?"
-    )
+    assert message.startswith("No installed plugin provides model_class 'acme-tow:gate'. Did you mean 'acme-two:gate'?")
     assert "Did you mean 'acme-two:gate'?" in str(load_error("zzz:gate", UnknownModelError))
 
 
@@ -235,7 +236,7 @@ def test_messages_are_short_and_contain_the_fix_however_long_the_cause(
     distribution = "acme-" + "z" * 180
     install(distribution, models={name: f"{distribution.replace('-', '_')}"}, source=source, requires=requires)
     message = str(load_error(name, error))
-    assert message.startswith("model_class 'a_model_class_with_a_long_name_")
-    assert "comes from acme-zzz" in message
+    assert "model_class 'a_model_class_with_a_long_name_" in message[:40]
+    assert " from acme-zzz" in message
     assert "\nFix: " in message
     assert len(str(load_error(LONG_TEXT, UnknownModelError))) < 1024
