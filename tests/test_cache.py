@@ -1,4 +1,4 @@
-"""The cache of encoded data: built once, shared, checked, whole or not there, and never larger than its limit."""
+"""The cache: entries are built once, shared, verified, complete or absent, and bounded in size."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache", 10**9)
 
 
-def never(folder: Path) -> None:
-    raise AssertionError("nothing was to be built")
+def build_never(folder: Path) -> None:
+    raise AssertionError("the entry was built again")
 
 
 def test_an_entry_is_built_once_and_used_by_every_later_job(cache: Cache) -> None:
     build = CountingBuild()
     assert cache.get_or_build("k", build, read_entry) == "built"
     assert cache.get_or_build("k", build, read_entry) == "built"
-    assert Cache(cache.folder, 0).get_or_build("k", never, read_entry) == "built"
+    assert Cache(cache.folder, 0).get_or_build("k", build_never, read_entry) == "built"
     assert build.count == 1
     assert cache.get_or_build("other", CountingBuild("else"), read_entry) == "else"
 
 
-def test_keys_tell_contents_apart_and_not_the_order_of_their_names() -> None:
+def test_keys_depend_on_the_content_and_not_on_the_order_of_its_names() -> None:
     assert cache_key({"a": 1, "b": [1, "é"]}) == cache_key({"b": [1, "é"], "a": 1})
     assert len({cache_key({"a": a}) for a in (1, "1", None, [1], 1.5, {"a": 1})}) == 6
 
@@ -57,7 +57,7 @@ def truncate(path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["one.bin", SEAL_FILE])
 @pytest.mark.parametrize("damage", [flip, truncate, Path.unlink])
-def test_a_damaged_entry_is_found_and_made_anew(
+def test_a_damaged_entry_is_detected_and_built_again(
     file: str, damage: Callable[[Path], Any], cache: Cache, caplog: pytest.LogCaptureFixture
 ) -> None:
     build = CountingBuild("a long enough text")
@@ -65,12 +65,12 @@ def test_a_damaged_entry_is_found_and_made_anew(
     damage(cache.folder / "k" / file)
     assert cache.get_or_build("k", build, read_entry) == "a long enough text"
     assert build.count == 2
-    assert cache.get_or_build("k", never, read_entry) == "a long enough text"
+    assert cache.get_or_build("k", build_never, read_entry) == "a long enough text"
     assert not list(cache.folder.glob(f"{REMOVED_PREFIX}*"))
     assert ("damaged" in caplog.text) == ((file, damage) != (SEAL_FILE, Path.unlink))
 
 
-def test_a_file_that_is_longer_than_it_was_is_damage(cache: Cache) -> None:
+def test_an_entry_with_a_longer_file_is_built_again(cache: Cache) -> None:
     build = CountingBuild()
     cache.get_or_build("k", build, read_entry)
     with (cache.folder / "k/two.bin").open("ab") as file:
@@ -79,7 +79,7 @@ def test_a_file_that_is_longer_than_it_was_is_damage(cache: Cache) -> None:
     assert build.count == 2
 
 
-def test_a_build_that_fails_leaves_nothing_and_its_own_error(cache: Cache) -> None:
+def test_a_failed_build_leaves_no_entry_and_raises_its_own_error(cache: Cache) -> None:
     def fails(folder: Path) -> None:
         (folder / "one.bin").write_text("half")
         raise DataError([Problem("train", "it is bad", "write it again", "FZ-D999")])
@@ -97,27 +97,27 @@ from fusionzoo.data.cache import Cache
 
 def build(folder):
     (folder / "one.bin").write_text("half")
-    print("begun", flush=True)
+    print("started", flush=True)
     time.sleep(60)
 
 Cache(Path(sys.argv[1]), 10**9).get_or_build(sys.argv[2], build, lambda folder: None)
 """
 
 
-def begin_and_kill(cache: Cache, key: str) -> None:
+def start_and_kill(cache: Cache, key: str) -> None:
     process = subprocess.Popen([sys.executable, "-c", KILLED, cache.folder, key], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert process.stdout.readline() == "begun\n"
+    assert process.stdout.readline() == "started\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
 
 
-def test_a_killed_build_is_not_mistaken_for_a_whole_one_and_is_cleared_away(cache: Cache) -> None:
-    begin_and_kill(cache, "k")
+def test_a_killed_build_is_not_used_and_is_removed_later(cache: Cache) -> None:
+    start_and_kill(cache, "k")
     assert (cache.folder / f"{BUILDING_PREFIX}k/one.bin").read_text() == "half"
     assert cache.get_or_build("k", CountingBuild(), read_entry) == "built"
-    begin_and_kill(cache, "of-a-job-that-never-comes-back")
+    start_and_kill(cache, "of-a-job-that-never-comes-back")
     cache.get_or_build("other", CountingBuild(), read_entry)
     assert sorted(path.name for path in cache.folder.iterdir() if path.is_dir()) == ["k", "other"]
 
@@ -137,14 +137,14 @@ print(Cache(Path(sys.argv[1]), 10**9).get_or_build("k", build, lambda folder: (f
 """
 
 
-def test_of_several_processes_one_builds_and_the_others_wait_for_it(cache: Cache, tmp_path: Path) -> None:
+def test_one_of_several_processes_builds_and_the_others_wait(cache: Cache, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SHARED, cache.folder, tmp_path / "log"]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [process.communicate()[0] for process in processes] == ["built\n"] * 4
     assert (tmp_path / "log").read_text() == "built\n"
 
 
-def test_threads_share_a_cache_too(cache: Cache) -> None:
+def test_one_of_several_threads_builds_and_the_others_wait(cache: Cache) -> None:
     build = CountingBuild()
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda _: cache.get_or_build("k", build, read_entry), range(8))) == ["built"] * 8
@@ -157,19 +157,19 @@ def age(cache: Cache, **seconds: int) -> None:
         os.utime(cache.folder / key / SEAL_FILE, (at, at))
 
 
-def test_the_least_recently_used_entries_go_where_the_limit_is_reached(tmp_path: Path) -> None:
+def test_the_least_recently_used_entries_are_evicted_at_the_limit(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 25_000)
     for key in ("a", "b"):
         cache.get_or_build(key, CountingBuild(size=10_000), read_entry)
     age(cache, a=100, b=200)
-    cache.get_or_build("b", never, read_entry)  # used now, so that "a" is the oldest
+    cache.get_or_build("b", build_never, read_entry)  # used now, so that "a" is the oldest
     cache.get_or_build("c", CountingBuild(size=10_000), read_entry)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["b", "c"]
     assert Cache(tmp_path, 0).get_or_build("d", CountingBuild(size=10_000), read_entry) == "built"
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["d"]
 
 
-def test_an_entry_that_is_removed_while_it_is_loaded_is_made_anew(cache: Cache) -> None:
+def test_an_entry_that_is_removed_while_it_is_loaded_is_built_again(cache: Cache) -> None:
     build, times = CountingBuild(), 0
 
     def load(folder: Path) -> str:
@@ -184,7 +184,7 @@ def test_an_entry_that_is_removed_while_it_is_loaded_is_made_anew(cache: Cache) 
     assert (build.count, times) == (2, 2)
 
 
-def test_an_entry_that_another_process_is_at_work_on_is_not_removed(tmp_path: Path) -> None:
+def test_an_entry_that_another_process_locks_is_not_evicted(tmp_path: Path) -> None:
     from filelock import FileLock
 
     cache = Cache(tmp_path, 0)
@@ -197,7 +197,7 @@ def test_an_entry_that_another_process_is_at_work_on_is_not_removed(tmp_path: Pa
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO])
-def test_a_disk_that_cannot_be_written_is_a_cache_error_and_leaves_nothing(number: int, cache: Cache) -> None:
+def test_a_failing_disk_is_a_cache_error_and_leaves_no_entry(number: int, cache: Cache) -> None:
     def full(folder: Path) -> None:
         (folder / "one.bin").write_text("half")
         raise OSError(number, os.strerror(number), str(folder / "one.bin"))
@@ -208,14 +208,14 @@ def test_a_disk_that_cannot_be_written_is_a_cache_error_and_leaves_nothing(numbe
     assert not list(cache.folder.glob(f"{BUILDING_PREFIX}*"))
 
 
-def test_a_file_in_the_place_of_the_cache_is_a_cache_error(tmp_path: Path) -> None:
+def test_a_file_at_the_path_of_the_cache_is_a_cache_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file/below"):
         with pytest.raises(CacheError):
             Cache(folder, 10**9).get_or_build("k", CountingBuild(), read_entry)
 
 
-def test_another_error_of_the_build_passes_as_it_is(cache: Cache) -> None:
+def test_other_errors_of_the_build_pass_unchanged(cache: Cache) -> None:
     def bug(folder: Path) -> None:
         raise FileNotFoundError(errno.ENOENT, "a bug", "nowhere")
 
@@ -223,21 +223,21 @@ def test_another_error_of_the_build_passes_as_it_is(cache: Cache) -> None:
         cache.get_or_build("k", bug, read_entry)
 
 
-def mounted_read_only(folder: Path) -> bool:
-    """Mounts a folder read-only in this process's own mount namespace; False where that cannot be done."""
-    made = subprocess.run(["mount", "--bind", folder, folder], capture_output=True, check=False)
-    if made.returncode:
+def mount_read_only(folder: Path) -> bool:
+    """Mount a folder read-only; return False if that is not permitted."""
+    result = subprocess.run(["mount", "--bind", folder, folder], capture_output=True, check=False)
+    if result.returncode:
         return False
     return not subprocess.run(["mount", "-o", "remount,ro,bind", folder], capture_output=True, check=False).returncode
 
 
-def test_a_cache_that_can_only_be_read_gives_what_it_has(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+def test_entries_of_a_read_only_cache_are_used(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
     cache.get_or_build("k", CountingBuild(), read_entry)
-    if not mounted_read_only(cache.folder):
-        pytest.skip("a read-only folder needs the right to mount")
+    if not mount_read_only(cache.folder):
+        pytest.skip("a read-only folder needs the permission to mount")
     try:
         with caplog.at_level(logging.WARNING):
-            assert cache.get_or_build("k", never, read_entry) == "built"
+            assert cache.get_or_build("k", build_never, read_entry) == "built"
         assert not caplog.text
         with pytest.raises(CacheError, match="Read-only file system"):
             cache.get_or_build("other", CountingBuild(), read_entry)

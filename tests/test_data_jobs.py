@@ -1,4 +1,4 @@
-"""Whole jobs whose data is the story: one channel divided, warnings of leaks, token budgets, and the cache."""
+"""Complete jobs: one channel divided, warnings about data, token budgets, and the cache."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ from fusionzoo.data.text.text_tokenizer import TextTokenizer
 from shop import JobFolder, shop_rows
 
 
-def predicted(job: JobFolder, name: str) -> list[str]:
+def predicted_ids(job: JobFolder, name: str) -> list[str]:
     return [str(i) for i in pd.read_parquet(job.output / f"{name}_predictions.parquet")["id"]]
 
 
-def test_a_lone_train_channel_is_divided_and_no_customer_stands_on_two_sides(job: JobFolder) -> None:
+def test_a_single_train_channel_is_divided_and_no_customer_is_in_two_splits(job: JobFolder) -> None:
     frame = shop_rows(300)
     frame["customer"] = [f"c{i % 47}" for i in range(len(frame))]
     owner = dict(zip(frame["id"], frame["customer"], strict=True))
     job.channel("train", frame)
     job.settings(val_fraction=0.2, test_fraction=0.2, group_field="customer", max_epochs=1)
     assert job.run() == 0
-    val, test = predicted(job, "val"), predicted(job, "test")
+    val, test = predicted_ids(job, "val"), predicted_ids(job, "test")
     train = set(frame["id"]) - {*val, *test}
     assert abs(len(val) - 60) <= 8
     assert abs(len(test) - 60) <= 8
-    sides = [{owner[i] for i in ids} for ids in (train, val, test)]
-    assert sum(map(len, sides)) == len(set.union(*sides)) == 47
+    customers = [{owner[i] for i in ids} for ids in (train, val, test)]
+    assert sum(map(len, customers)) == len(set.union(*customers)) == 47
     assert val == [i for i in frame["id"] if i in set(val)]
 
 
-def test_a_division_is_decided_by_the_seed(job: JobFolder) -> None:
+def test_the_seed_determines_the_division(job: JobFolder) -> None:
     job.channel("train", shop_rows(200))
-    found = []
+    result = []
     for seed in (1, 1, 2):
         job.settings(val_fraction=0.25, seed=seed, max_epochs=1)
         assert job.run() == 0
-        found.append(predicted(job, "val"))
-    assert len(found[0]) == 50
-    assert found[0] == found[1]
-    assert found[0] != found[2]
+        result.append(predicted_ids(job, "val"))
+    assert len(result[0]) == 50
+    assert result[0] == result[1]
+    assert result[0] != result[2]
 
 
-def test_a_test_share_can_be_taken_beside_a_val_channel(job: JobFolder) -> None:
+def test_test_can_be_a_fraction_of_train_although_val_is_a_channel(job: JobFolder) -> None:
     job.channel("train", shop_rows(200))
     job.channel("val", shop_rows(50, 1))
     job.settings(test_fraction=0.1, max_epochs=1)
     assert job.run() == 0
-    assert predicted(job, "val") == list(shop_rows(50, 1)["id"])
-    assert len(predicted(job, "test")) == 20
+    assert predicted_ids(job, "val") == list(shop_rows(50, 1)["id"])
+    assert len(predicted_ids(job, "test")) == 20
 
 
-def test_a_share_of_train_beside_the_channel_itself_is_refused(job: JobFolder) -> None:
+def test_a_fraction_and_a_channel_for_the_same_split_are_an_error(job: JobFolder) -> None:
     job.fill(val_fraction=0.2, test_fraction=0.1)
     assert job.run() == 1
     assert "both" in job.failure
@@ -65,23 +65,21 @@ def test_a_share_of_train_beside_the_channel_itself_is_refused(job: JobFolder) -
     assert "test_fraction" in job.failure
 
 
-def test_without_val_the_way_out_is_named(job: JobFolder) -> None:
+def test_a_missing_val_channel_is_an_error_that_names_val_fraction(job: JobFolder) -> None:
     job.channel("train", shop_rows(200))
     job.settings()
     assert job.run() == 1
     assert "val_fraction" in job.failure
 
 
-def test_leaks_are_warned_of_in_every_job_on_the_data_and_cost_no_figure(
-    job: JobFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_job_on_leaky_data_warns(job: JobFolder, capsys: pytest.CaptureFixture[str]) -> None:
     train, val = shop_rows(160, 0), shop_rows(48, 1)
     train["visits"] = train["target"] * 5.0 + 1
     val = pd.concat([val, train.iloc[:7].assign(id="x")])
     job.fill(max_epochs=1)
     job.channel("train", train)
     job.channel("val", val)
-    for _ in range(2):  # the second one takes what it needs from the cache
+    for _ in range(2):  # the second job uses the cache
         assert job.run() == 0
         out = capsys.readouterr().out
         assert "val: 7 rows of 55 also appear in train" in out
@@ -97,7 +95,7 @@ def test_batches_can_be_sized_by_tokens(job: JobFolder, capsys: pytest.CaptureFi
     assert "longer than max_batch_tokens" not in capsys.readouterr().out
 
 
-def test_warm_up_beyond_the_steps_of_a_token_budget_is_refused(job: JobFolder) -> None:
+def test_a_warmup_longer_than_the_training_is_an_error_with_a_token_budget(job: JobFolder) -> None:
     job.fill(max_batch_tokens=1000, max_epochs=1, warmup_steps=50)
     assert job.run() == 1
     assert "warmup_steps" in job.failure
@@ -111,16 +109,16 @@ def test_a_second_job_tokenizes_nothing_and_writes_the_same_model(
     first = {name: (job.model / name).read_bytes() for name in ("preprocessor.json", "tokenizer.json")}
     scores = pd.read_parquet(job.output / "test_predictions.parquet")
 
-    def never(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise AssertionError("something was tokenized")
 
-    monkeypatch.setattr(TextTokenizer, "encode", never)
+    monkeypatch.setattr(TextTokenizer, "encode", fail)
     assert job.run() == 0
     assert first == {name: (job.model / name).read_bytes() for name in first}
     pd.testing.assert_frame_equal(scores, pd.read_parquet(job.output / "test_predictions.parquet"))
 
 
-def test_a_job_whose_cache_cannot_be_written_trains_all_the_same_and_says_so(
+def test_a_job_with_an_unwritable_cache_trains_and_warns(
     job: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -130,7 +128,7 @@ def test_a_job_whose_cache_cannot_be_written_trains_all_the_same_and_says_so(
     assert (job.model / "model.onnx").exists()
 
 
-def test_faults_of_all_splits_are_named_in_one_failure(job: JobFolder) -> None:
+def test_problems_of_all_splits_are_in_one_failure_message(job: JobFolder) -> None:
     job.fill()
     for seed, name in enumerate(("train", "val", "test")):
         (job.root / "input/data" / name / "part-00000.parquet").unlink()

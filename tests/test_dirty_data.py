@@ -1,4 +1,4 @@
-"""Data as it comes: what once gave a wrong result, a stack trace, or no end."""
+"""Real-world data: inputs that once gave a wrong result, a stack trace, or an endless run."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from shop import shop_rows
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 
 
-def labels_of(root: Path, values: Any, num_classes: int) -> list[tuple[list[int], list[str]]]:
-    """The encoded labels, and the texts of the classes, of the same rows in each format."""
-    found = []
+def encode_labels(root: Path, values: Any, num_classes: int) -> list[tuple[list[int], list[str]]]:
+    """Return the encoded labels and the texts of the classes of the same rows in each format."""
+    result = []
     for suffix in FORMATS:
         write_part(shop_rows(len(values)).assign(target=values), root / suffix / f"data/train/part.{suffix}")
         data = encode_folder(root / suffix / "data", SETTINGS.model_copy(update={"num_classes": num_classes}))
         labels = data.splits["train"].labels
         assert labels is not None
-        found.append((labels.tolist(), [f"{float(c):g}" for c in data.preprocessor.labels.classes]))
-    return found
+        result.append((labels.tolist(), [f"{float(c):g}" for c in data.preprocessor.labels.classes]))
+    return result
 
 
 @pytest.mark.parametrize(
@@ -48,28 +48,28 @@ def labels_of(root: Path, values: Any, num_classes: int) -> list[tuple[list[int]
         ([-0.0, 1.5] * 30, 2, ["0", "1.5"]),
     ],
 )
-def test_labels_have_the_same_indices_from_every_format(
+def test_labels_have_the_same_indices_in_every_format(
     values: Any, num_classes: int, classes: list[str], tmp_path: Path
 ) -> None:
-    found = labels_of(tmp_path, values, num_classes)
-    assert found == [found[0]] * len(FORMATS)
-    assert found[0][1] == classes
+    result = encode_labels(tmp_path, values, num_classes)
+    assert result == [result[0]] * len(FORMATS)
+    assert result[0][1] == classes
 
 
 @pytest.mark.parametrize("values", [[-0.0, 0.0, 1.5], [1e16, 2e16, 3.0], [True, False, True]])
-def test_categories_have_the_same_ids_from_every_format_and_beside_each_other(values: Any, tmp_path: Path) -> None:
-    found = []
+def test_categories_have_the_same_ids_in_every_format_and_in_mixed_formats(values: Any, tmp_path: Path) -> None:
+    result = []
     for suffix in FORMATS:
         frame = shop_rows(60).assign(country=values * 20)
         write_part(frame, tmp_path / suffix / f"data/train/part.{suffix}")
         write_part(frame, tmp_path / suffix / "data/val/part.parquet")
         splits = encode_folder(tmp_path / suffix / "data").splits
         assert np.array_equal(splits["train"].categories, splits["val"].categories)
-        found.append(splits["train"].categories.tolist())
-    assert found == [found[0]] * len(FORMATS)
+        result.append(splits["train"].categories.tolist())
+    assert result == [result[0]] * len(FORMATS)
 
 
-def test_truth_values_of_any_writer_are_the_same_category(tmp_path: Path) -> None:
+def test_booleans_in_any_notation_are_the_same_category(tmp_path: Path) -> None:
     write_part(shop_rows(60).assign(country=[True, False] * 30), tmp_path / "data/train/part.parquet")
     write_part(shop_rows(60).assign(country=["true", "false"] * 30), tmp_path / "data/val/part.csv")
     splits = encode_folder(tmp_path / "data").splits
@@ -78,7 +78,7 @@ def test_truth_values_of_any_writer_are_the_same_category(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("step", ["fit_preprocessor", "write_split"])
-def test_a_part_file_that_changes_while_the_job_reads_it_is_an_error_and_leaves_no_entry(
+def test_a_part_file_that_changes_during_the_job_is_an_error_and_leaves_no_cache_entry(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = tmp_path / "data/train/part-0.parquet"
@@ -86,11 +86,11 @@ def test_a_part_file_that_changes_while_the_job_reads_it_is_an_error_and_leaves_
     owner: Any = encoding if step == "fit_preprocessor" else array_store
     real = getattr(owner, step)
 
-    def slow(*arguments: Any) -> Any:
+    def change_first(*arguments: Any) -> Any:
         write_part(shop_rows(60, 7), part)
         return real(*arguments)
 
-    monkeypatch.setattr(owner, step, slow)
+    monkeypatch.setattr(owner, step, change_first)
     with pytest.raises(DataError, match=r"part-0\.parquet: the file changed"):
         encode_folder(tmp_path / "data")
     monkeypatch.undo()
@@ -114,7 +114,7 @@ def test_text_that_is_not_utf8_in_parquet_is_named(tmp_path: Path) -> None:
         encode_folder(tmp_path / "data")
 
 
-def test_ids_that_cannot_stand_in_one_column_are_named_before_anything_is_tokenized(tmp_path: Path) -> None:
+def test_ids_without_a_common_type_are_named_before_any_text_is_tokenized(tmp_path: Path) -> None:
     write_part(shop_rows(30), tmp_path / "data/train/part-0.parquet")
     write_part(shop_rows(30, 1).assign(id=[b"\xff%d" % i for i in range(30)]), tmp_path / "data/train/part-1.parquet")
     with pytest.raises(DataError, match=r"string in train/part-0\.parquet, binary in train/part-1\.parquet"):
@@ -127,7 +127,7 @@ def test_an_infinite_label_is_named_with_its_row(tmp_path: Path) -> None:
         encode_folder(tmp_path / "data")
 
 
-def test_dates_beyond_the_year_9999_are_ids_and_labels(tmp_path: Path) -> None:
+def test_dates_beyond_the_year_9999_can_be_ids_and_labels(tmp_path: Path) -> None:
     table = pa.Table.from_pandas(shop_rows(4), preserve_index=False)
     dates = pa.array(np.int32([10**7, 10**7 + 1] * 2)).cast(pa.date32())
     for name in ("id", "target"):
@@ -140,14 +140,14 @@ def test_dates_beyond_the_year_9999_are_ids_and_labels(tmp_path: Path) -> None:
     assert split.duplicate_ids == 2
 
 
-def test_a_letter_with_a_hundred_thousand_marks_takes_no_quadratic_time() -> None:
+def test_excess_combining_marks_on_a_letter_are_removed() -> None:
     (text,) = clean_messages(["a" + "\u0301\u0316" * 200_000 + "b"], ["text_normalizer"]).texts
     assert len(text) <= 32
     assert text[-1] == "b"
     assert clean_messages(["e\u0301" * 3], ["text_normalizer"]).texts == ["\u00e9" * 3]
 
 
-def test_a_chunk_that_special_tokens_fill_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_special_tokens_that_fill_a_chunk_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {name: i for i, name in enumerate(["[PAD]", "[A]", "[B]", "[C]", "[D]", "a"])}
     backend = Tokenizer(models.WordLevel(names, unk_token="[PAD]"))
     backend.add_special_tokens(list(names)[:5])
@@ -161,7 +161,7 @@ def test_a_chunk_that_special_tokens_fill_is_refused(tmp_path: Path, monkeypatch
     assert len(encode_folder(tmp_path / "data", use.model_copy(update={"max_sen_len": 5})).splits["train"]) == 30
 
 
-def test_faults_of_a_new_val_are_found_before_it_is_tokenized_though_the_fit_is_cached(
+def test_problems_of_a_new_val_are_found_before_tokenizing_if_the_fit_is_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_part(shop_rows(60), tmp_path / "data/train/part.parquet")
@@ -174,35 +174,35 @@ def test_faults_of_a_new_val_are_found_before_it_is_tokenized_though_the_fit_is_
     assert {fault.where for fault in error.value.problems} == {"val/part.csv, column 'price'", "test, column 'target'"}
 
 
-# --- a cache that others are at work on
+# --- a cache that other processes use too
 
 
-def test_an_error_of_the_disk_without_a_number_is_a_cache_error(tmp_path: Path) -> None:
-    def short(folder: Path) -> None:
+def test_a_disk_error_without_errno_is_a_cache_error(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
         raise OSError("44800 requested and 10208 written")
 
     with pytest.raises(CacheError, match="44800 requested"):
-        Cache(tmp_path, 10**9).get_or_build("k", short, read_entry)
+        Cache(tmp_path, 10**9).get_or_build("k", fail, read_entry)
 
 
 @pytest.mark.parametrize("step", ["fit_preprocessor", "write_split"])
-def test_a_cache_that_is_removed_while_a_job_runs_costs_time_and_nothing_else(
+def test_a_cache_that_is_removed_during_a_job_is_built_again(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_part(shop_rows(60), tmp_path / "data/train/part.parquet")
     owner: Any = encoding if step == "fit_preprocessor" else array_store
     real = getattr(owner, step)
 
-    def swept(*arguments: Any) -> Any:
+    def remove_first(*arguments: Any) -> Any:
         shutil.rmtree(tmp_path / "cache")
         monkeypatch.setattr(owner, step, real)
         return real(*arguments)
 
-    monkeypatch.setattr(owner, step, swept)
+    monkeypatch.setattr(owner, step, remove_first)
     assert len(encode_folder(tmp_path / "data").splits["train"]) == 60
 
 
-def test_what_two_killed_processes_left_stops_no_later_job(tmp_path: Path) -> None:
+def test_leftovers_of_killed_processes_do_not_stop_later_jobs(tmp_path: Path) -> None:
     for name in (f"{BUILDING_PREFIX}k", f"{REMOVED_PREFIX}k"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "one.bin").write_text("half")
@@ -210,25 +210,27 @@ def test_what_two_killed_processes_left_stops_no_later_job(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["k"]
 
 
-def test_a_fit_that_is_removed_while_it_is_loaded_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_that_is_removed_while_it_is_loaded_is_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_part(shop_rows(60), tmp_path / "data/train/part.parquet")
-    one = encode_folder(tmp_path / "data")
+    first = encode_folder(tmp_path / "data")
     real, times = Preprocessor.load, 0
 
-    def swept(folder: Path) -> Preprocessor:
+    def remove_first(folder: Path) -> Preprocessor:
         nonlocal times
         times += 1
         if times == 1:
             shutil.rmtree(folder)
         return real(folder)
 
-    monkeypatch.setattr(Preprocessor, "load", swept)
-    assert encode_folder(tmp_path / "data").preprocessor.numbers == one.preprocessor.numbers
+    monkeypatch.setattr(Preprocessor, "load", remove_first)
+    assert encode_folder(tmp_path / "data").preprocessor.numbers == first.preprocessor.numbers
     assert times == 2
 
 
 @pytest.mark.parametrize("step", ["fit_preprocessor", "write_split"])
-def test_a_part_file_that_is_removed_while_the_job_runs_is_an_error(
+def test_a_part_file_that_is_removed_during_the_job_is_an_error(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for part in (0, 1):
@@ -236,36 +238,36 @@ def test_a_part_file_that_is_removed_while_the_job_runs_is_an_error(
     owner: Any = encoding if step == "fit_preprocessor" else array_store
     real = getattr(owner, step)
 
-    def swept(*arguments: Any) -> Any:
-        found = real(*arguments)
+    def remove_first(*arguments: Any) -> Any:
+        result = real(*arguments)
         (tmp_path / "data/train/part-1.parquet").unlink()
-        return found
+        return result
 
-    monkeypatch.setattr(owner, step, swept)
+    monkeypatch.setattr(owner, step, remove_first)
     with pytest.raises(DataError, match=r"part-1\.parquet: the file changed"):
         encode_folder(tmp_path / "data")
 
 
-def test_numbers_of_32_bits_are_those_that_a_text_file_has(tmp_path: Path) -> None:
+def test_float32_numbers_equal_those_of_a_text_file(tmp_path: Path) -> None:
     frame = shop_rows(60)
     frame["price"] = frame["price"].round(2).astype(np.float32)
-    found = []
+    result = []
     for suffix in ("csv", "parquet"):
         write_part(frame, tmp_path / suffix / f"data/train/part.{suffix}")
-        found.append(encode_folder(tmp_path / suffix / "data"))
-    assert found[0].preprocessor.numbers == found[1].preprocessor.numbers
-    assert np.array_equal(found[0].splits["train"].numbers, found[1].splits["train"].numbers)
+        result.append(encode_folder(tmp_path / suffix / "data"))
+    assert result[0].preprocessor.numbers == result[1].preprocessor.numbers
+    assert np.array_equal(result[0].splits["train"].numbers, result[1].splits["train"].numbers)
 
 
-def test_frames_of_pandas_own_kinds_are_read(tmp_path: Path) -> None:
+def test_part_files_with_pandas_extension_types_are_read(tmp_path: Path) -> None:
     frame = shop_rows(60)
     frame["country"] = frame["country"].astype("category")
     frame["visits"] = frame["visits"].astype("Int64")
     frame["message"] = pd.array(frame["message"], "string")
     write_part(frame, tmp_path / "one/data/train/part.parquet")
     write_part(shop_rows(60), tmp_path / "two/data/train/part.parquet")
-    one, two = (
+    first, second = (
         encode_folder(tmp_path / "one/data").splits["train"],
         encode_folder(tmp_path / "two/data").splits["train"],
     )
-    assert all(np.array_equal(getattr(one, name), getattr(two, name)) for name in array_store.ARRAYS)
+    assert all(np.array_equal(getattr(first, name), getattr(second, name)) for name in array_store.ARRAYS)

@@ -1,4 +1,4 @@
-"""From channels to encoded splits: once, in bounded memory, the same from any files, and nothing learned from val."""
+"""Encoding: each step once, in bounded memory, independent of the files, and fitted on train alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from shop import lists, shop_rows
 ARRAYS = (*array_store.ARRAYS, "dropped_tokens", "empty_texts", "duplicate_ids", "pad_id")
 
 
-def same(one: EncodedSplit, two: EncodedSplit) -> bool:
+def are_equal(one: EncodedSplit, two: EncodedSplit) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(two, name)) for name in ARRAYS) and (
         one.ids.to_pylist() == two.ids.to_pylist()
     )
@@ -43,7 +43,7 @@ def same(one: EncodedSplit, two: EncodedSplit) -> bool:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Three channels of a shop."""
+    """Write three channels of a shop and return their folder."""
     for seed, name in enumerate(("train", "val", "test")):
         write_part(shop_rows(60, seed), tmp_path / "data" / name / "part-0.parquet")
     return tmp_path / "data"
@@ -51,7 +51,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tokenized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every text that is tokenized from now on."""
+    """Return a list that every tokenized text is appended to."""
     seen: list[str] = []
     real = TextTokenizer.encode
 
@@ -63,21 +63,23 @@ def tokenized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-# --- once
+# --- each step once
 
 
-def test_a_second_job_on_the_same_data_tokenizes_nothing_and_gets_the_same(data: Path, tokenized: list[str]) -> None:
-    one = encode_folder(data)
+def test_a_second_job_on_the_same_data_tokenizes_nothing_and_has_the_same_result(
+    data: Path, tokenized: list[str]
+) -> None:
+    first = encode_folder(data)
     assert tokenized
     tokenized.clear()
     shutil.copytree(data, data.parent / "again/data")  # another job's download of the same files
-    two = encode_folder(data.parent / "again/data", cache=Cache(data.parent / "cache", 10**9))
+    second = encode_folder(data.parent / "again/data", cache=Cache(data.parent / "cache", 10**9))
     assert not tokenized
-    assert all(same(one.splits[name], two.splits[name]) for name in ("train", "val", "test"))
-    assert one.preprocessor.text is not None
-    assert two.preprocessor.text is not None
-    assert np.array_equal(one.preprocessor.text.vectors, two.preprocessor.text.vectors)
-    assert replace(one.preprocessor, text=None) == replace(two.preprocessor, text=None)
+    assert all(are_equal(first.splits[name], second.splits[name]) for name in ("train", "val", "test"))
+    assert first.preprocessor.text is not None
+    assert second.preprocessor.text is not None
+    assert np.array_equal(first.preprocessor.text.vectors, second.preprocessor.text.vectors)
+    assert replace(first.preprocessor, text=None) == replace(second.preprocessor, text=None)
 
 
 ENCODE = """
@@ -131,7 +133,7 @@ def test_the_code_hash_covers_every_python_file_of_the_data_package(tmp_path: Pa
 @pytest.mark.parametrize(
     "change", [{"max_sen_len": 9}, {"text_processing_steps": []}, {"chunk_keep": "tail"}, {"min_category_count": 9}]
 )
-def test_a_setting_that_decides_the_encoding_makes_it_anew(
+def test_a_changed_setting_of_the_encoding_encodes_again(
     change: dict[str, Any], data: Path, tokenized: list[str]
 ) -> None:
     encode_folder(data)
@@ -140,40 +142,40 @@ def test_a_setting_that_decides_the_encoding_makes_it_anew(
     assert tokenized
 
 
-def test_another_seed_makes_other_word_vectors_of_the_same_encoding(data: Path, tokenized: list[str]) -> None:
+def test_another_seed_changes_only_the_word_vectors(data: Path, tokenized: list[str]) -> None:
     texts = [encode_folder(data, seed=seed).preprocessor.text for seed in (0, 1, 0)]
-    found = [text.vectors for text in texts if text is not None and text.vectors is not None]
-    assert not np.array_equal(found[0], found[1])
-    assert np.array_equal(found[0], found[2])
+    result = [text.vectors for text in texts if text is not None and text.vectors is not None]
+    assert not np.array_equal(result[0], result[1])
+    assert np.array_equal(result[0], result[2])
     first = len(tokenized)
     encode_folder(data, seed=2)
     assert len(tokenized) == first
 
 
-def test_another_val_is_encoded_anew_and_train_is_not(data: Path, tokenized: list[str]) -> None:
-    one = encode_folder(data)
+def test_a_changed_val_is_encoded_again_and_train_is_not(data: Path, tokenized: list[str]) -> None:
+    first = encode_folder(data)
     tokenized.clear()
     write_part(shop_rows(7, 9), data / "val/part-1.parquet")
-    two = encode_folder(data)
+    second = encode_folder(data)
     assert 0 < len(tokenized) <= 67
-    assert len(two.splits["val"]) == 67
-    assert same(one.splits["train"], two.splits["train"])
+    assert len(second.splits["val"]) == 67
+    assert are_equal(first.splits["train"], second.splits["train"])
 
 
-def test_a_part_file_of_train_that_changes_makes_all_anew(data: Path, tokenized: list[str]) -> None:
+def test_a_changed_part_file_of_train_encodes_all_splits_again(data: Path, tokenized: list[str]) -> None:
     frame = shop_rows(60, 0)
-    one = encode_folder(data)
+    first = encode_folder(data)
     tokenized.clear()
     frame.loc[5, "message"] = "order 7 was rude and the box red"
     frame.loc[5, "price"] = 77.0
     write_part(frame, data / "train/part-0.parquet")
-    two = encode_folder(data)
+    second = encode_folder(data)
     assert "order 7 was rude and the box red" in tokenized
-    assert one.preprocessor.numbers[0].mean < two.preprocessor.numbers[0].mean
-    assert not np.array_equal(one.splits["val"].numbers, two.splits["val"].numbers)
+    assert first.preprocessor.numbers[0].mean < second.preprocessor.numbers[0].mean
+    assert not np.array_equal(first.splits["val"].numbers, second.splits["val"].numbers)
 
 
-def test_another_tokenizer_in_the_same_folder_is_noticed(data: Path, minilm: str, tokenized: list[str]) -> None:
+def test_another_tokenizer_in_the_same_folder_encodes_again(data: Path, minilm: str, tokenized: list[str]) -> None:
     folder = data.parent / "tokenizer"
     folder.mkdir()
     for name in ("tokenizer.json", "tokenizer_config.json", "config.json"):
@@ -192,12 +194,12 @@ def test_another_tokenizer_in_the_same_folder_is_noticed(data: Path, minilm: str
 def test_identical_texts_are_tokenized_once(data: Path, tokenized: list[str]) -> None:
     for part in range(6):
         write_part(shop_rows(60).assign(message="the same text"), data / f"train/part-{part}.parquet")
-    found = encode_folder(data).splits["train"]
+    result = encode_folder(data).splits["train"]
     assert tokenized.count("the same text") == 1
-    assert len({tuple(part) for part in np.split(found.tokens, found.chunk_starts[1:-1])}) == 1
+    assert len({tuple(part) for part in np.split(result.tokens, result.chunk_starts[1:-1])}) == 1
 
 
-def test_only_the_last_texts_are_remembered_and_ids_stay_right(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_recent_texts_are_cached_and_ids_stay_correct(monkeypatch: pytest.MonkeyPatch) -> None:
     counter = text_tokenizer.WordCounter()
     counter.add(["a b c d e f"])
     tokenizer = counter.fit(100, 1)
@@ -213,24 +215,24 @@ def test_only_the_last_texts_are_remembered_and_ids_stay_right(monkeypatch: pyte
 # --- a cache that cannot be used
 
 
-def test_without_a_usable_cache_the_splits_are_held_in_memory_and_a_warning_says_what_it_costs(
+def test_without_a_writable_cache_the_splits_are_held_in_memory_and_a_warning_says_so(
     data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = encode_folder(data)
+    first = encode_folder(data)
     (data.parent / "file").write_text("")
     with caplog.at_level(logging.WARNING):
-        two = encode_folder(data, cache=Cache(data.parent / "file", 10**9))
-    assert all(same(one.splits[name], two.splits[name]) for name in ("train", "val", "test"))
+        second = encode_folder(data, cache=Cache(data.parent / "file", 10**9))
+    assert all(are_equal(first.splits[name], second.splits[name]) for name in ("train", "val", "test"))
     for name in ("train", "val", "test"):
         assert f"'{name}' is held in memory" in caplog.text
     assert "FUSIONZOO_CACHE" in caplog.text
     assert "the next job encodes it again" in caplog.text
 
 
-def test_a_disk_that_fills_up_while_a_split_is_written_loses_nothing(
+def test_a_disk_that_fills_up_while_a_split_is_written_loses_no_rows(
     data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = encode_folder(data)
+    first = encode_folder(data)
     real = array_store._ArrayFile.add
 
     def full(self: Any, piece: np.ndarray) -> None:
@@ -238,51 +240,49 @@ def test_a_disk_that_fills_up_while_a_split_is_written_loses_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(array_store._ArrayFile, "add", full)
-    two = encode_folder(data, cache=Cache(data.parent / "other", 10**9))
-    assert all(same(one.splits[name], two.splits[name]) for name in ("train", "val", "test"))
+    second = encode_folder(data, cache=Cache(data.parent / "other", 10**9))
+    assert all(are_equal(first.splits[name], second.splits[name]) for name in ("train", "val", "test"))
     assert "No space left on device" in caplog.text
     left = [path.name for path in (data.parent / "other").iterdir() if path.is_dir()]
     assert not [name for name in left if name.startswith(".")]
 
 
-# --- the same from any files, and learned from train alone
+# --- independent of the files, and fitted on train alone
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "jsonl", "csv.gz"])
 @pytest.mark.parametrize("files", [1, 50])
-def test_the_same_rows_in_any_format_and_number_of_files_give_bit_equal_splits(
-    suffix: str, files: int, tmp_path: Path
-) -> None:
+def test_splits_do_not_depend_on_format_or_number_of_files(suffix: str, files: int, tmp_path: Path) -> None:
     frame = pd.concat([difficult_rows(), difficult_rows().iloc[::-1]], ignore_index=True)
     write_part(frame, tmp_path / "one/data/train/part-0.parquet")
     for i, rows in enumerate(np.array_split(np.arange(len(frame)), files)):
         write_part(frame.iloc[rows], tmp_path / f"other/data/train/part-{i}.{suffix}")
-    one, other = encode_folder(tmp_path / "one/data"), encode_folder(tmp_path / "other/data")
-    one_split, other_split = one.splits["train"], other.splits["train"]
+    first, second = encode_folder(tmp_path / "one/data"), encode_folder(tmp_path / "other/data")
+    one_split, other_split = first.splits["train"], second.splits["train"]
     assert all(np.array_equal(getattr(one_split, name), getattr(other_split, name)) for name in ARRAYS)
     assert [str(i) for i in one_split.ids.to_pylist()] == [str(i) for i in other_split.ids.to_pylist()]
-    assert one.preprocessor.numbers == other.preprocessor.numbers
-    assert one.preprocessor.categories == other.preprocessor.categories
-    assert one.preprocessor.text is not None
-    assert other.preprocessor.text is not None
-    assert np.array_equal(one.preprocessor.text.vectors, other.preprocessor.text.vectors)
+    assert first.preprocessor.numbers == second.preprocessor.numbers
+    assert first.preprocessor.categories == second.preprocessor.categories
+    assert first.preprocessor.text is not None
+    assert second.preprocessor.text is not None
+    assert np.array_equal(first.preprocessor.text.vectors, second.preprocessor.text.vectors)
 
 
-def test_val_and_test_change_nothing_that_is_fitted(data: Path) -> None:
+def test_val_and_test_do_not_affect_the_fit(data: Path) -> None:
     fits = []
     for change in ({}, {"price": 1e9, "country": "nowhere", "message": "words never seen"}):
         for seed, name in enumerate(("val", "test"), 1):
             write_part(shop_rows(60, seed).assign(**change), data / name / "part-0.parquet")
-        found = encode_folder(data, cache=Cache(data.parent / f"cache-{len(fits)}", 10**9))
-        found.preprocessor.save(folder := data.parent)
-        assert found.preprocessor.text is not None
-        assert found.preprocessor.text.vectors is not None
+        result = encode_folder(data, cache=Cache(data.parent / f"cache-{len(fits)}", 10**9))
+        result.preprocessor.save(folder := data.parent)
+        assert result.preprocessor.text is not None
+        assert result.preprocessor.text.vectors is not None
         saved = [(folder / name).read_bytes() for name in ("preprocessor.json", "tokenizer.json")]
-        fits.append([*saved, found.preprocessor.text.vectors.tobytes()])
+        fits.append([*saved, result.preprocessor.text.vectors.tobytes()])
     assert fits[0] == fits[1]
 
 
-def test_all_faults_of_all_splits_are_reported_together_before_anything_is_tokenized(
+def test_all_problems_of_all_splits_are_reported_together_before_any_text_is_tokenized(
     data: Path, tokenized: list[str]
 ) -> None:
     bad = {
@@ -301,13 +301,13 @@ def test_all_faults_of_all_splits_are_reported_together_before_anything_is_token
         "val/part-0.csv, column 'visits'",
         "test, column 'target'",
     ]
-    for said in ("train/part-0.csv row 2 'cheap'", "30 values", "val/part-0.csv row 60 'many'", "2 labels never seen"):
-        assert said in text
+    for part in ("train/part-0.csv row 2 'cheap'", "30 values", "val/part-0.csv row 60 'many'", "2 labels never seen"):
+        assert part in text
     assert "test/part-0.csv row 1 '7'" in text
     assert not tokenized
 
 
-def test_a_fault_that_stands_in_many_blocks_is_one_fault_with_its_count(
+def test_a_problem_of_many_blocks_is_reported_once_with_its_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fusionzoo.data.reading.blocks.BLOCK_ROWS", 10)
@@ -319,10 +319,10 @@ def test_a_fault_that_stands_in_many_blocks_is_one_fault_with_its_count(
     assert "row 1 'cheap'" in str(error.value)
 
 
-# --- rows that stand in two splits
+# --- rows that are in two splits
 
 
-def test_rows_of_val_that_stand_in_train_are_counted_whatever_their_id(data: Path) -> None:
+def test_rows_of_val_that_are_also_in_train_are_counted_for_any_id(data: Path) -> None:
     train = shop_rows(60, 0)
     val = pd.concat([train.iloc[5:9].assign(id="other"), shop_rows(20, 1)])
     val.iloc[0, val.columns.get_loc("target")] = 1 - val.iloc[0]["target"]
@@ -334,7 +334,7 @@ def test_rows_of_val_that_stand_in_train_are_counted_whatever_their_id(data: Pat
     assert count_rows_seen_in_train(splits["train"], splits["train"]) == 60
 
 
-def test_a_digest_tells_every_part_of_a_row_apart_and_not_its_id() -> None:
+def test_a_digest_depends_on_every_field_of_a_row_except_its_id() -> None:
     base = {"id": "a", "message": "it was late", "country": "de", "price": 1.5, "visits": 2.0, "target": 1}
     changes: list[dict[str, Any]] = [
         {},
@@ -354,28 +354,28 @@ def test_a_digest_tells_every_part_of_a_row_apart_and_not_its_id() -> None:
         SETTINGS, [rows_from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
     ).preprocessor
     rows = rows_from_records([{**base, **change} for change in [*changes, {"id": "other"}]], SETTINGS.columns)
-    found = fitted.encode([rows], "x").digests
-    assert found is not None
-    assert len(set(found)) == len(changes)
-    assert found[-1] == found[0]
+    result = fitted.encode([rows], "x").digests
+    assert result is not None
+    assert len(set(result)) == len(changes)
+    assert result[-1] == result[0]
 
 
-def test_a_digest_does_not_take_one_number_column_for_another() -> None:
+def test_a_digest_depends_on_the_order_of_number_columns() -> None:
     rows = rows_from_records(shop_rows(3).to_dict("records"), SETTINGS.columns)
-    one, two = np.float32([1, 2, 3]), np.float32([3, 2, 1])
-    found = [compute_row_digests(SETTINGS, rows, numbers) for numbers in ([one, two], [two, one])]
-    assert (found[0] == found[1]).tolist() == [False, True, False]
+    first, second = np.float32([1, 2, 3]), np.float32([3, 2, 1])
+    result = [compute_row_digests(SETTINGS, rows, numbers) for numbers in ([first, second], [second, first])]
+    assert (result[0] == result[1]).tolist() == [False, True, False]
 
 
 def fitted_mean() -> float:
-    """What a missing price is filled with: the same number to a model, but for the missing flag."""
+    """Return the price that has the same standardized value as a missing one."""
     fitted = fit_preprocessor.fit_preprocessor(
         SETTINGS, [rows_from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
     ).preprocessor
     return fitted.numbers[0].mean
 
 
-# --- in and out of files
+# --- files of encoded splits
 
 
 IDS = [
@@ -389,7 +389,7 @@ IDS = [
 
 @settings(deadline=None, max_examples=60)
 @given(ids=st.lists(st.one_of(st.lists(kind, min_size=1, max_size=5) for kind in IDS), min_size=1, max_size=5))
-def test_a_split_comes_out_of_its_files_as_it_is_in_memory(
+def test_a_split_read_from_files_equals_the_one_in_memory(
     ids: list[list[Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("split")
@@ -398,40 +398,40 @@ def test_a_split_comes_out_of_its_files_as_it_is_in_memory(
     ).preprocessor
     rows = shop_rows(5, 1).to_dict("records")
     sources = [
-        rows_from_records([{**row, "id": value} for row, value in zip(rows, some, strict=False)], SETTINGS.columns)
-        for some in ids
+        rows_from_records([{**row, "id": value} for row, value in zip(rows, part, strict=False)], SETTINGS.columns)
+        for part in ids
     ]
     array_store.write_split(folder, fitted.encode_blocks(sources, "train"))
-    assert same(array_store.read_split(folder), fitted.encode(sources, "train"))
+    assert are_equal(array_store.read_split(folder), fitted.encode(sources, "train"))
     assert array_store.read_split(folder).ids.type == fitted.encode(sources, "train").ids.type
 
 
-def test_a_split_without_text_fields_or_labels_goes_through_files_too(tmp_path: Path) -> None:
+def test_a_split_without_text_fields_or_labels_is_stored_in_files_too(tmp_path: Path) -> None:
     use = SETTINGS.model_copy(update={"text_name": None, "cat_field_list": [], "tab_field_list": ["price"]})
     rows = [rows_from_records(shop_rows(20).to_dict("records"), use.columns)]
     fitted = fit_preprocessor.fit_preprocessor(use, rows).preprocessor
     array_store.write_split(tmp_path, fitted.encode_blocks(rows, "x", labeled=False))
-    found = array_store.read_split(tmp_path)
-    assert same(found, fitted.encode(rows, "x", labeled=False))
-    assert found.labels is None
-    assert found.batch(np.array([3, 1]))["tokens"].shape == (0, 0)
+    result = array_store.read_split(tmp_path)
+    assert are_equal(result, fitted.encode(rows, "x", labeled=False))
+    assert result.labels is None
+    assert result.batch(np.array([3, 1]))["tokens"].shape == (0, 0)
 
 
-def test_blocks_are_let_go_one_after_the_other(tmp_path: Path) -> None:
-    """Memory does not grow with the rows: when a block is written, at most the one before it is still there."""
+def test_blocks_are_released_one_after_the_other(tmp_path: Path) -> None:
+    """Memory does not grow with the rows: while a block is written, at most the one before it still exists."""
     fitted = fit_preprocessor.fit_preprocessor(
         SETTINGS, [rows_from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
     ).preprocessor
     alive: list[weakref.ref[Any]] = []
-    most = 0
+    max_alive = 0
 
     def source() -> Iterator[Any]:
-        nonlocal most
+        nonlocal max_alive
         for seed in range(12):
             rows = rows_from_records(shop_rows(30, seed).to_dict("records"), SETTINGS.columns)
             alive.append(weakref.ref(rows))
             gc.collect()
-            most = max(most, sum(ref() is not None for ref in alive))
+            max_alive = max(max_alive, sum(ref() is not None for ref in alive))
             yield rows
             del rows
 
@@ -443,10 +443,10 @@ def test_blocks_are_let_go_one_after_the_other(tmp_path: Path) -> None:
 
     array_store.write_split(tmp_path, blocks())
     assert len(array_store.read_split(tmp_path)) == 360
-    assert most <= 4  # the block that is read, the one before it, and the encoded forms of either
+    assert max_alive <= 4  # the block that is read, the one before it, and the encoded forms of either
 
 
-# --- texts that are hard to bear
+# --- difficult texts
 
 
 @pytest.mark.parametrize(
@@ -464,8 +464,8 @@ def test_blocks_are_let_go_one_after_the_other(tmp_path: Path) -> None:
     ids=lambda text: f"{text[:6]!r} of {len(text)}",
 )
 @pytest.mark.parametrize("name", ["minilm", "word"])
-def test_a_text_of_any_kind_and_length_passes(name: str, text: str, minilm: str) -> None:
-    """In time in proportion to its length: what grows with the square would take hours here."""
+def test_texts_of_any_script_and_length_are_encoded(name: str, text: str, minilm: str) -> None:
+    """Steps that need quadratic time would take hours for these texts."""
     use = SETTINGS.model_copy(update={"tokenizer": minilm if name == "minilm" else "word", "word_min_count": 1})
     frame = shop_rows(20)
     rows = [rows_from_records([*frame.to_dict("records")[:-1], {**frame.iloc[-1], "message": text}], use.columns)]
@@ -478,12 +478,12 @@ def test_a_text_of_any_kind_and_length_passes(name: str, text: str, minilm: str)
     assert np.diff(split.chunk_starts).max() <= use.max_sen_len
 
 
-def test_splits_of_blocks_join_as_one(tmp_path: Path) -> None:
+def test_concatenated_blocks_equal_the_split(tmp_path: Path) -> None:
     fitted = fit_preprocessor.fit_preprocessor(
         SETTINGS, [rows_from_records(shop_rows(40).to_dict("records"), SETTINGS.columns)]
     ).preprocessor
     records = shop_rows(31, 3).to_dict("records")
-    whole = fitted.encode([rows_from_records(records, SETTINGS.columns)], "x")
+    expected = fitted.encode([rows_from_records(records, SETTINGS.columns)], "x")
     parts = [rows_from_records(records[i : i + 7], SETTINGS.columns) for i in range(0, 31, 7)]
-    assert same(concatenate_splits(fitted.encode_blocks(parts, "x")), whole)
+    assert are_equal(concatenate_splits(fitted.encode_blocks(parts, "x")), expected)
     assert isinstance(fitted, Preprocessor)

@@ -276,7 +276,7 @@ def test_real_columns_cause_no_false_alarm(real_data: Path, minilm: str, folder:
     fit = fit_preprocessor.fit_preprocessor(use, open_channel("train", real_data / folder / "train", use.columns))
     assert fit.warnings == ()
     leaking = use.model_copy(update={"cat_field_list": [use.label_name, "id"]})
-    found = fit_preprocessor.fit_preprocessor(
+    result = fit_preprocessor.fit_preprocessor(
         leaking, open_channel("train", real_data / folder / "train", leaking.columns)
     ).warnings
-    assert [one.split("'")[1] for one in found] == [use.label_name, "id"]
+    assert [first.split("'")[1] for first in result] == [use.label_name, "id"]

@@ -1,4 +1,4 @@
-"""Numbers in a stream: statistics that no block moves, fences, and the types that a number column may have."""
+"""Number columns: statistics that do not depend on blocks, fences, and the supported types."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def encoded(encoder: NumberEncoder, *values: float | None) -> list[float]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces and samples of a few values, so that a few values are many."""
+    """Shrink pieces and samples, so that a few values are more than one of them."""
     monkeypatch.setattr(numbers, "PIECE_SIZE", 16)
     monkeypatch.setattr(numbers, "SAMPLE_SIZE", 24)
 
@@ -55,22 +55,22 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small")
 @given(st.lists(st.floats(-1e6, 1e6) | st.just(NAN), min_size=1, max_size=150), st.data())
 @settings(deadline=None)
-def test_no_digit_depends_on_how_rows_are_spread_over_blocks(
+def test_statistics_are_bit_identical_for_every_division_into_blocks(
     clip: float | None, values: list[float], data: Any
 ) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(values)), max_size=6))
     assert fit(*np.split(np.array(values), sorted(cuts)), clip=clip) == fit(values, clip=clip)
 
 
-def test_no_digit_depends_on_the_blocks_of_many_rows() -> None:
+def test_statistics_of_many_rows_are_bit_identical_for_every_division_into_blocks() -> None:
     values = np.random.default_rng(0).lognormal(3, 2, 2 * numbers.PIECE_SIZE + 77_777)
     values[::10] = NAN
-    whole = fit(values)
-    assert fit(*np.array_split(values, 50)) == whole
-    assert fit(values[:5], values[5:]) == whole
+    expected = fit(values)
+    assert fit(*np.array_split(values, 50)) == expected
+    assert fit(values[:5], values[5:]) == expected
 
 
-def test_statistics_of_one_piece_are_numpys_own() -> None:
+def test_statistics_of_one_piece_are_those_of_numpy() -> None:
     values = np.random.default_rng(1).normal(5, 2, 1000)
     ordered = np.sort(values)
     encoder = fit(values)
@@ -79,9 +79,9 @@ def test_statistics_of_one_piece_are_numpys_own() -> None:
     assert encoder.edges == tuple(scaled.astype(np.float32).tolist())
 
 
-@pytest.mark.parametrize(("centre", "spread"), [(1e6, 1.0), (-1e9, 100.0), (0.0, 1e30), (3.0, 1e-6)])
-def test_mean_and_deviation_of_many_pieces_lose_no_digits(centre: float, spread: float) -> None:
-    values = np.sort(np.random.default_rng(2).normal(centre, spread, 3 * numbers.PIECE_SIZE + 1000))
+@pytest.mark.parametrize(("center", "spread"), [(1e6, 1.0), (-1e9, 100.0), (0.0, 1e30), (3.0, 1e-6)])
+def test_mean_and_standard_deviation_of_many_pieces_are_accurate(center: float, spread: float) -> None:
+    values = np.sort(np.random.default_rng(2).normal(center, spread, 3 * numbers.PIECE_SIZE + 1000))
     encoder = fit(values)
     mean = math.fsum(values) / len(values)
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values.tolist()) / len(values))
@@ -104,21 +104,21 @@ def test_extreme_numbers_stay_finite_through_many_pieces(values: list[float]) ->
 
 
 @pytest.mark.usefixtures("small")
-def test_a_constant_column_has_deviation_one_however_long_it_is() -> None:
+def test_a_constant_column_of_any_length_has_standard_deviation_one() -> None:
     assert {fit([0.1] * rows).std for rows in range(1, 60)} == {1.0}
     assert encoded(fit([7.0] * 1000), 7.0, None) == [0.0, 0.0]
 
 
-def test_quantiles_of_many_values_are_as_near_as_the_docstring_says() -> None:
+def test_quantiles_of_many_values_have_the_documented_accuracy() -> None:
     rows = 5 * numbers.SAMPLE_SIZE
     order = np.arange(rows) * 1_000_003 % rows  # each rank once, in an order that is no sample's
     encoder = fit(order)
     edges = np.array(encoder.edges, float) * encoder.std + encoder.mean
-    wanted = np.linspace(0, 1, numbers.BINS + 1) * (rows - 1)
-    assert np.abs(edges - wanted).max() / rows < 4 * 0.0039
+    expected = np.linspace(0, 1, numbers.BINS + 1) * (rows - 1)
+    assert np.abs(edges - expected).max() / rows < 4 * 0.0039
 
 
-def test_the_fit_may_be_asked_for_between_blocks() -> None:
+def test_the_fit_is_available_between_blocks() -> None:
     statistics = NumberStatistics("price")
     statistics.add(np.array([1.0, 2.0]))
     assert statistics.fit() == statistics.fit() == fit([1.0, 2.0])
@@ -126,7 +126,7 @@ def test_the_fit_may_be_asked_for_between_blocks() -> None:
     assert statistics.fit() == fit([1.0, 2.0, 6.0])
 
 
-def test_a_column_without_values_is_named_once() -> None:
+def test_a_column_without_values_causes_one_warning() -> None:
     statistics = NumberStatistics("price")
     statistics.add(np.array([NAN] * 9))
     assert encoded(statistics.fit(3.0), 5.0, None) == [5.0, 0.0]
@@ -138,7 +138,7 @@ def test_a_column_without_values_is_named_once() -> None:
 # --- outliers
 
 
-def test_outliers_are_clipped_to_the_fences_before_anything_is_learned() -> None:
+def test_outliers_are_clipped_to_the_fences_before_the_fit() -> None:
     plain = [float(value) for value in range(101)]  # quartiles 25 and 75
     encoder = fit([*plain, 1e9], clip=1.5)
     low, high = np.quantile([*plain, 1e9], [0.25, 0.75])
@@ -150,7 +150,7 @@ def test_outliers_are_clipped_to_the_fences_before_anything_is_learned() -> None
     assert values[2] == values[3] < values[4] < values[0]
 
 
-def test_a_clipped_value_is_present_and_a_missing_one_still_missing() -> None:
+def test_a_clipped_value_is_present_and_a_missing_one_stays_missing() -> None:
     encoder = fit(range(100), clip=1.0)
     rows = Rows({"price": pa.array([1e30, None, NAN, -1e30])}, "train/part-0", 1, True)
     value, missing = encoder.encode(rows)
@@ -159,7 +159,7 @@ def test_a_clipped_value_is_present_and_a_missing_one_still_missing() -> None:
     assert fit([*range(100), NAN, NAN], clip=1.0) == encoder
 
 
-def test_clipping_beyond_the_sample_is_near_that_of_all_values() -> None:
+def test_fences_of_a_sample_are_near_those_of_all_values() -> None:
     values = np.random.default_rng(3).standard_t(2, 3 * numbers.SAMPLE_SIZE)
     encoder = fit(values, clip=3.0)
     low, high = np.quantile(values, [0.25, 0.75])
@@ -169,7 +169,7 @@ def test_clipping_beyond_the_sample_is_near_that_of_all_values() -> None:
     assert encoder.std == pytest.approx(clipped.std(), rel=0.02)
 
 
-def test_a_column_with_equal_quartiles_is_not_clipped_and_named() -> None:
+def test_a_column_with_equal_quartiles_is_not_clipped_and_causes_a_warning() -> None:
     values = [3.0] * 80 + [1000.0] * 20
     statistics = NumberStatistics("price")
     statistics.add(np.array(values))
@@ -186,7 +186,7 @@ def test_fences_of_extreme_numbers_stay_finite(values: list[float], clip: float)
     assert np.isfinite(encoded(encoder, *values, 3e38, -3e38)).all()
 
 
-def test_an_encoder_comes_back_from_json() -> None:
+def test_an_encoder_is_restored_from_json() -> None:
     for clip in (None, 2.0):
         encoder = fit(range(30), clip=clip)
         assert NumberEncoder.of(**json.loads(json.dumps(asdict(encoder)))) == encoder
@@ -210,7 +210,7 @@ def test_an_encoder_comes_back_from_json() -> None:
     ],
     ids=lambda values: str(values.type),
 )
-def test_a_number_column_may_have_any_type_of_numbers(tmp_path: Path, values: pa.Array) -> None:
+def test_a_number_column_may_have_any_numeric_type(tmp_path: Path, values: pa.Array) -> None:
     assert read(tmp_path, values).tolist() == pytest.approx([1.0, NAN, 0.0], nan_ok=True)
 
 
@@ -230,7 +230,7 @@ def test_a_column_of_nulls_is_missing_everywhere(tmp_path: Path) -> None:
         ({"a": 1}, pa.struct({"a": pa.int64()}), False),
     ],
 )
-def test_a_column_of_another_type_is_named_with_what_to_do(
+def test_a_column_of_another_type_is_an_error_with_a_fix(
     tmp_path: Path, value: object, kind: pa.DataType, is_category: bool
 ) -> None:
     with pytest.raises(DataError) as error:
@@ -243,7 +243,7 @@ def test_a_column_of_another_type_is_named_with_what_to_do(
 
 
 @pytest.mark.parametrize("bad", ["1_000", "１２", "٣", "0x1f", "1e400", "1.2.3"])
-def test_digits_of_other_kinds_are_refused(tmp_path: Path, bad: str) -> None:
+def test_other_notations_of_numbers_are_an_error(tmp_path: Path, bad: str) -> None:
     with pytest.raises(DataError, match="row 2"):
         read(tmp_path, pa.array(["1", bad]))
 
@@ -258,7 +258,7 @@ def read(folder: Path, values: pa.Array) -> np.ndarray:
 # --- the sample
 
 
-def sample_of(size: int, *blocks: Sequence[int]) -> list[int]:
+def draw_sample(size: int, *blocks: Sequence[int]) -> list[int]:
     sample = BottomK(size)
     for block in blocks:
         values = np.array(block, np.int64)
@@ -268,17 +268,17 @@ def sample_of(size: int, *blocks: Sequence[int]) -> list[int]:
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=20).filter(any), st.integers(1, 50))
-def test_a_sample_has_each_row_once_and_depends_on_no_block(lengths: list[int], size: int) -> None:
+def test_a_sample_has_each_row_once_and_does_not_depend_on_blocks(lengths: list[int], size: int) -> None:
     ends = np.cumsum(lengths).tolist()
     blocks = [range(start, end) for start, end in zip([0, *ends], ends, strict=False)]
-    found = sample_of(size, *blocks)
-    assert found == sample_of(size, range(ends[-1]))
-    assert len(found) == len(set(found)) == min(size, ends[-1])
-    assert set(found) <= set(range(ends[-1]))
+    result = draw_sample(size, *blocks)
+    assert result == draw_sample(size, range(ends[-1]))
+    assert len(result) == len(set(result)) == min(size, ends[-1])
+    assert set(result) <= set(range(ends[-1]))
 
 
-def test_a_sample_favours_no_part_of_the_stream() -> None:
-    tenths = np.bincount(np.array(sample_of(5000, *np.array_split(np.arange(100_000), 300))) // 10_000)
+def test_a_sample_is_uniform_over_the_stream() -> None:
+    tenths = np.bincount(np.array(draw_sample(5000, *np.array_split(np.arange(100_000), 300))) // 10_000)
     assert np.abs(tenths - 500).max() < 4 * math.sqrt(500 * 0.9)
 
 
@@ -290,7 +290,7 @@ def test_a_sample_of_a_stream_of_single_rows_holds_few_batches() -> None:
     assert sorted(sample.rows()["row"].to_pylist()) == list(range(3 * MAX_BATCHES))
 
 
-def test_what_is_held_does_not_grow_with_the_rows() -> None:
+def test_memory_does_not_grow_with_the_rows() -> None:
     statistics = NumberStatistics("price")
     for seed in range(12):
         statistics.add(np.random.default_rng(seed).normal(size=numbers.SAMPLE_SIZE))

@@ -1,4 +1,4 @@
-"""Which rows stand together in a batch, on any number of ranks, and what the trainer is fed with."""
+"""Which rows form a batch on any number of ranks, and which batches the trainer receives."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ def threads(rows: int) -> RowSizes:
 
 
 def tokens(sizes: RowSizes, rows: np.ndarray) -> int:
-    """What a batch of these rows computes."""
+    """Return the tokens that a batch of these rows computes."""
     return int(sizes.chunks[rows].sum() * sizes.longest[rows].max(initial=0))
 
 
 def padding(sizes: RowSizes, batches: list[np.ndarray]) -> float:
-    """Of rows of one chunk each, where an encoder runs a batch in groups of similar length."""
+    """Return the share of padding for rows of one chunk if an encoder runs a batch in length groups."""
     groups = [rows[group] for rows in batches for group in make_length_groups(sizes.longest[rows], CPU_GROUP_OVERHEAD)]
     return 1 - sizes.tokens.sum() / sum(tokens(sizes, rows) for rows in groups)
 
 
-def alike(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
+def are_equal(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
     return len(some) == len(others) and all(map(np.array_equal, some, others))
 
 
-def meeting_again(first: list[np.ndarray], second: list[np.ndarray]) -> float:
-    """Share of the pairs of rows in one batch that stand in one batch of the other epoch, too."""
+def share_meeting_again(first: list[np.ndarray], second: list[np.ndarray]) -> float:
+    """Return the share of the pairs of rows in one batch that are in one batch of the other epoch too."""
     place = {row: number for number, rows in enumerate(second) for row in rows.tolist()}
     pairs = [(a, b) for rows in first for a, b in itertools.combinations(rows.tolist(), 2)]
     return sum(place[a] == place[b] for a, b in pairs) / len(pairs)
@@ -85,10 +85,10 @@ WORLDS = st.integers(1, 9)
 
 
 def on_all_ranks(sizes: RowSizes, job: dict[str, Any], world_size: int, epoch: int) -> list[list[np.ndarray]]:
-    """The ranks' batches [ranks][steps]."""
+    """Return the batches of all ranks, [ranks][steps]."""
     orders = [TrainingOrder(sizes, **job, rank=rank, world_size=world_size) for rank in range(world_size)]
     batches = [order.batches(epoch) for order in orders]
-    assert {len(own) for own in batches} == {order.steps for order in orders}
+    assert {len(rank_batches) for rank_batches in batches} == {order.steps for order in orders}
     return batches
 
 
@@ -96,7 +96,7 @@ def on_all_ranks(sizes: RowSizes, job: dict[str, Any], world_size: int, epoch: i
 
 
 @given(row_sizes(), JOBS, WORLDS, st.integers(0, 10_000))
-def test_every_row_stands_once_in_an_epoch_over_all_ranks_which_do_as_many_steps(
+def test_each_row_occurs_once_in_an_epoch_and_all_ranks_have_the_same_number_of_steps(
     sizes: RowSizes, job: dict[str, Any], world_size: int, epoch: int
 ) -> None:
     batches = on_all_ranks(sizes, job, world_size, epoch)
@@ -104,7 +104,7 @@ def test_every_row_stands_once_in_an_epoch_over_all_ranks_which_do_as_many_steps
 
 
 @given(row_sizes(), JOBS, WORLDS)
-def test_a_batch_keeps_its_limit_of_rows_or_of_tokens(sizes: RowSizes, job: dict[str, Any], world_size: int) -> None:
+def test_a_batch_respects_its_limit_of_rows_or_tokens(sizes: RowSizes, job: dict[str, Any], world_size: int) -> None:
     batches = on_all_ranks(sizes, job, world_size, 0)
     if job["max_tokens"] is None:
         steps = [sum(map(len, step)) for step in zip(*batches, strict=True)]
@@ -137,18 +137,18 @@ def test_a_step_has_the_same_rows_on_any_number_of_ranks(sizes: RowSizes, job: d
 
 
 @given(row_sizes(), JOBS, WORLDS, st.integers(0, 5))
-def test_seed_and_epoch_decide_the_order_so_that_it_is_drawn_again_for_a_resumed_epoch(
+def test_seed_and_epoch_determine_the_order_so_that_an_epoch_can_be_resumed(
     sizes: RowSizes, job: dict[str, Any], world_size: int, epoch: int
 ) -> None:
     order = TrainingOrder(sizes, **job, world_size=world_size)
     drawn = order.batches(epoch)
     order.batches(epoch + 1)
-    assert alike(order.batches(epoch), drawn)
-    assert alike(TrainingOrder(sizes, **job, world_size=world_size).batches(epoch), drawn)
+    assert are_equal(order.batches(epoch), drawn)
+    assert are_equal(TrainingOrder(sizes, **job, world_size=world_size).batches(epoch), drawn)
 
 
 @pytest.mark.parametrize("more", [{}, {"max_tokens": 4096}, {"group_by_length": False}])
-def test_epochs_and_seeds_differ(more: dict[str, Any]) -> None:
+def test_orders_differ_between_epochs_and_seeds(more: dict[str, Any]) -> None:
     orders = [TrainingOrder(lognormal(2000), 16, seed, **more) for seed in (1, 2)]
     drawn = {np.concatenate(order.batches(epoch)).tobytes() for order in orders for epoch in (0, 1)}
     assert len(drawn) == 4
@@ -163,16 +163,16 @@ def test_the_steps_of_an_epoch_are_not_ordered_by_size(more: dict[str, Any]) -> 
         assert abs(spearmanr(np.arange(order.steps), step_tokens).statistic) < 0.2  # of 400 steps or more
 
 
-def test_little_is_padded_where_rows_are_grouped_by_length_and_they_meet_others_in_the_next_epoch() -> None:
+def test_grouping_by_length_avoids_padding_and_rows_meet_others_in_the_next_epoch() -> None:
     sizes = lognormal(20_000)
     order = TrainingOrder(sizes, 32, 1)
     first = order.batches(0)
     assert padding(sizes, first) < 0.06
-    assert meeting_again(first, order.batches(1)) < 0.02
+    assert share_meeting_again(first, order.batches(1)) < 0.02
     assert padding(sizes, TrainingOrder(sizes, 32, 1, group_by_length=False).batches(0)) > 0.12
 
 
-def test_every_batch_mirrors_the_lengths_of_the_split() -> None:
+def test_every_batch_is_length_stratified() -> None:
     sizes = one_chunk(np.random.default_rng(0).permutation(4000) + 1)
     quarter = (sizes.longest - 1) // 1000
     shares = np.array([np.bincount(quarter[rows], minlength=4) for rows in TrainingOrder(sizes, 32, 1).batches(0)])
@@ -184,10 +184,10 @@ def test_every_batch_mirrors_the_lengths_of_the_split() -> None:
 def test_rows_of_a_small_split_meet_others_in_the_next_epoch() -> None:
     for rows in (300, 1000):
         order = TrainingOrder(lognormal(rows), 32, 1)
-        assert meeting_again(order.batches(0), order.batches(1)) < 0.2
+        assert share_meeting_again(order.batches(0), order.batches(1)) < 0.2
 
 
-def test_real_reviews_are_padded_by_less_than_six_percent(real_data: Path) -> None:
+def test_batches_of_real_reviews_have_less_than_six_percent_padding(real_data: Path) -> None:
     parts = sorted((real_data / "womens_clothing/train").glob("*.parquet"))
     table = pa.concat_tables(pq.read_table(part, columns=["title", "review_text"]) for part in parts)
     texts = zip(*(table[name].to_pylist() for name in table.schema.names), strict=True)
@@ -195,7 +195,7 @@ def test_real_reviews_are_padded_by_less_than_six_percent(real_data: Path) -> No
     assert padding(sizes, TrainingOrder(sizes, 32, 42).batches(0)) < 0.06
 
 
-def test_pieces_look_at_the_longest_chunk_which_decides_what_is_padded() -> None:
+def test_strata_depend_on_the_longest_chunk_of_a_row() -> None:
     sizes = RowSizes(np.tile([8, 1], 320), np.tile([10, 80], 320))  # as many tokens in each row
     batches = [sorted(sizes.longest[rows]) for rows in TrainingOrder(sizes, 8, 1).batches(0)]
     assert batches.count([10] * 4 + [80] * 4) >= 0.8 * len(batches)  # at the border rows move among their neighbours
@@ -203,59 +203,63 @@ def test_pieces_look_at_the_longest_chunk_which_decides_what_is_padded() -> None
 
 @pytest.mark.parametrize("sizes", [lognormal(20_000), threads(20_000)])
 @pytest.mark.parametrize("max_tokens", [None, 4096])
-def test_ranks_have_as_much_to_do_in_each_step(sizes: RowSizes, max_tokens: int | None) -> None:
+def test_ranks_have_equal_work_in_each_step(sizes: RowSizes, max_tokens: int | None) -> None:
     job = {"batch_size": 128, "seed": 1, "max_tokens": max_tokens}
     computed = tokens if max_tokens is not None else lambda sizes, rows: sizes.tokens[rows].sum()
-    work = np.array([[computed(sizes, rows) for rows in own] for own in on_all_ranks(sizes, job, 4, 0)])
+    work = np.array(
+        [[computed(sizes, rows) for rows in rank_batches] for rank_batches in on_all_ranks(sizes, job, 4, 0)]
+    )
     assert work.mean() / work.max(axis=0).mean() > 0.95
     assert work.sum(axis=1).max() / work.sum(axis=1).min() < 1.02
 
 
-def test_the_longest_batch_of_a_step_is_not_always_the_same_ranks() -> None:
+def test_the_largest_batch_of_a_step_is_not_always_on_the_same_rank() -> None:
     sizes = lognormal(8000)
     for choice in (True, False):
         batches = on_all_ranks(sizes, {"batch_size": 32, "seed": 1, "group_by_length": choice}, 4, 0)
-        work = np.array([[sizes.tokens[rows].sum() for rows in own] for own in batches])
+        work = np.array([[sizes.tokens[rows].sum() for rows in rank_batches] for rank_batches in batches])
         alone = (work == work.max(axis=0)).sum(axis=0) == 1
         assert np.bincount(work[:, alone].argmax(axis=0), minlength=4).min() > 0.15 * alone.sum()
     sizes = threads(2000)  # where a bucket's first batches have the most chunks
     batches = on_all_ranks(sizes, {"batch_size": 16, "seed": 1}, 4, 0)
-    most = np.array([[sizes.chunks[rows].sum() for rows in own] for own in batches]).argmax(axis=0)
-    assert np.bincount(most, minlength=4).min() > 15
+    largest_rank = np.array([[sizes.chunks[rows].sum() for rows in rank_batches] for rank_batches in batches]).argmax(
+        axis=0
+    )
+    assert np.bincount(largest_rank, minlength=4).min() > 15
 
 
-def test_a_budget_of_tokens_is_used_nearly_whole() -> None:
+def test_batches_use_most_of_the_token_budget() -> None:
     for sizes in (lognormal(20_000), threads(5000)):
         work = [tokens(sizes, rows) for rows in TrainingOrder(sizes, 32, 1, max_tokens=8192).batches(0)]
         assert np.mean(work) > 0.85 * 8192
         assert max(work) <= 8192
 
 
-def test_every_epoch_has_the_same_steps_with_a_budget_too() -> None:
+def test_every_epoch_has_the_same_number_of_steps_with_a_budget() -> None:
     order = TrainingOrder(threads(500), 32, 1, max_tokens=5000, world_size=3)
     assert {len(order.batches(epoch)) for epoch in range(20)} == {order.steps}
 
 
-def test_batches_of_a_budget_are_split_until_every_rank_has_one() -> None:
+def test_batches_of_a_budget_are_divided_until_every_rank_has_one() -> None:
     batches = on_all_ranks(one_chunk([10] * 40), {"batch_size": 8, "seed": 1, "max_tokens": 100}, 3, 0)
     assert min(len(rows) for rows in itertools.chain(*batches)) >= 5
 
 
-def test_a_row_beyond_the_budget_is_a_batch_of_its_own() -> None:
+def test_a_row_over_the_budget_is_a_batch_of_its_own() -> None:
     sizes = one_chunk([*range(5, 60), 900])
     order = TrainingOrder(sizes, 32, 1, max_tokens=200)
     assert order.rows_over_budget == 1
     assert [55] in [rows.tolist() for rows in order.batches(0)]
 
 
-def test_a_row_of_many_short_chunks_does_not_part_the_rows_that_are_sampled_with_it() -> None:
+def test_a_row_of_many_short_chunks_does_not_shrink_other_batches() -> None:
     sizes = RowSizes(np.array([*[1] * 200, 160]), np.array([*[100] * 200, 5]))
     order = TrainingOrder(sizes, 32, 1, max_tokens=1000, group_by_length=False)
     assert order.rows_over_budget == 0
     assert order.steps == 21
 
 
-def test_an_order_of_no_rows_or_for_a_rank_that_does_not_exist_is_refused() -> None:
+def test_an_order_without_rows_or_for_an_invalid_rank_is_an_error() -> None:
     with pytest.raises(ValueError, match="0 rows"):
         TrainingOrder(one_chunk([]), 8, 1)
     with pytest.raises(ValueError, match="rank 2 of 2"):
@@ -266,7 +270,7 @@ def test_an_order_of_no_rows_or_for_a_rank_that_does_not_exist_is_refused() -> N
 
 
 @given(row_sizes(), st.integers(1, 20), st.none() | st.integers(1, 2000), WORLDS)
-def test_every_row_is_scored_once_over_all_ranks_which_do_as_many_batches(
+def test_each_row_is_scored_once_and_all_ranks_have_the_same_number_of_batches(
     sizes: RowSizes, batch_size: int, max_tokens: int | None, world_size: int
 ) -> None:
     ranks = [make_scoring_batches(sizes, batch_size, max_tokens, rank, world_size) for rank in range(world_size)]
@@ -283,20 +287,20 @@ def test_every_row_is_scored_once_over_all_ranks_which_do_as_many_batches(
     assert len(batches) - len(alone) < world_size
 
 
-def test_scoring_ranks_have_as_much_to_do_and_no_rows_make_no_batch() -> None:
+def test_scoring_ranks_have_equal_work_and_without_rows_there_are_no_batches() -> None:
     sizes = threads(4000)
     for max_tokens in (None, 8192):
         ranks = [make_scoring_batches(sizes, 32, max_tokens, rank, 4) for rank in range(4)]
-        work = [sum(tokens(sizes, rows) for rows in own) for own in ranks]
+        work = [sum(tokens(sizes, rows) for rows in rank_batches) for rank_batches in ranks]
         assert max(work) / min(work) < 1.05
         assert make_scoring_batches(one_chunk([]), 32, max_tokens, 0, 4) == []
 
 
-# --- what the trainer is fed with
+# --- batches that the trainer receives
 
 
 def split(rows: int, seed: int = 0) -> EncodedSplit:
-    """Rows of one to three chunks; their first category is 2 + row, their second one mostly MISSING."""
+    """Return rows of one to three chunks. The first category is 2 + row, the second one is mostly MISSING."""
     rng = np.random.default_rng(seed)
     row_starts = np.cumsum([0, *rng.integers(1, 4, rows)])
     chunk_starts = np.cumsum([0, *rng.integers(1, 30, row_starts[-1])])
@@ -315,9 +319,9 @@ def test_the_sizes_of_rows_are_their_chunks_and_the_longest_of_them() -> None:
     data = split(30)
     sizes = RowSizes.of(data)
     lengths = np.diff(data.chunk_starts)
-    own = [lengths[a:b] for a, b in itertools.pairwise(data.row_starts)]
-    assert sizes.chunks.tolist() == [len(some) for some in own]
-    assert sizes.longest.tolist() == [some.max() for some in own]
+    rank_batches = [lengths[a:b] for a, b in itertools.pairwise(data.row_starts)]
+    assert sizes.chunks.tolist() == [len(part) for part in rank_batches]
+    assert sizes.longest.tolist() == [part.max() for part in rank_batches]
 
 
 def without_text(rows: int) -> EncodedSplit:
@@ -330,8 +334,8 @@ def test_rows_without_text_are_batched_as_rows_of_one_token() -> None:
     assert sorted(batch.rows for batch in loader) == [16, 17, 17]
 
 
-def hidden(module: SplitsDataModule, epoch: int = 0) -> dict[int, list[bool]]:
-    """By row: which of its fields are shown as UNKNOWN."""
+def unknown_fields(module: SplitsDataModule, epoch: int = 0) -> dict[int, list[bool]]:
+    """Return for each row which of its fields are replaced by UNKNOWN."""
     loader = module.train_dataloader()
     loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
     return {
@@ -341,27 +345,32 @@ def hidden(module: SplitsDataModule, epoch: int = 0) -> dict[int, list[bool]]:
     }
 
 
-def test_a_row_shows_the_same_categories_as_unknown_on_any_number_of_ranks_in_any_batch_and_after_a_resume() -> None:
+def test_the_categories_replaced_by_unknown_do_not_depend_on_ranks_batches_or_resuming() -> None:
     data, use = split(400), {"unknown_category_rate": 0.3}
-    alone = hidden(SplitsDataModule(data, data, job(**use)))
+    alone = unknown_fields(SplitsDataModule(data, data, job(**use)))
     ranks = [SplitsDataModule(data, data, job(**use, batch_size=7), World(rank, 3)) for rank in range(3)]
-    assert functools.reduce(lambda a, b: a | b, map(hidden, ranks)) == alone
+    assert functools.reduce(lambda a, b: a | b, map(unknown_fields, ranks)) == alone
     resumed = SplitsDataModule(data, data, job(**use))
     resumed._order.start_at(Position(0, 5))
-    rest = hidden(resumed)
+    rest = unknown_fields(resumed)
     assert 0 < len(rest) < 400
     assert rest == {row: alone[row] for row in rest}
     others = [
-        hidden(SplitsDataModule(data, data, job(**use)), epoch=1),
-        hidden(SplitsDataModule(data, data, job(**use, seed=1))),
+        unknown_fields(SplitsDataModule(data, data, job(**use)), epoch=1),
+        unknown_fields(SplitsDataModule(data, data, job(**use, seed=1))),
     ]
     assert alone not in others
 
 
-def test_as_many_categories_as_asked_are_shown_as_unknown_in_each_field_but_no_missing_one() -> None:
+def test_the_requested_share_of_present_categories_is_replaced_by_unknown_in_each_field() -> None:
     data = split(6000)
     shown = np.array(
-        [fields for _, fields in sorted(hidden(SplitsDataModule(data, data, job(unknown_category_rate=0.1))).items())]
+        [
+            fields
+            for _, fields in sorted(
+                unknown_fields(SplitsDataModule(data, data, job(unknown_category_rate=0.1))).items()
+            )
+        ]
     )
     present = data.categories != 0
     assert not shown[~present].any()
@@ -371,7 +380,7 @@ def test_as_many_categories_as_asked_are_shown_as_unknown_in_each_field_but_no_m
     assert shown[both].all(axis=1).mean() == pytest.approx(0.01, abs=0.006)  # fields are independent
 
 
-def test_ranks_share_the_rows_of_validation_within_the_budget() -> None:
+def test_ranks_share_the_validation_rows_within_the_budget() -> None:
     data = split(100)
     ranks = [SplitsDataModule(data, data, job(max_batch_tokens=200), World(rank, 3)) for rank in range(3)]
     batches = [batch for module in ranks for batch in module.val_dataloader() if batch.labels.min() >= 0]
@@ -379,7 +388,7 @@ def test_ranks_share_the_rows_of_validation_within_the_budget() -> None:
     assert max(batch.tokens.numel() for batch in batches) <= 200
 
 
-def test_rows_are_grouped_by_length_unless_the_job_says_no() -> None:
+def test_rows_are_grouped_by_length_unless_the_setting_is_off() -> None:
     data = split(400)
     modules = [SplitsDataModule(data, data, job(batch_size=8, group_by_length=choice)) for choice in (True, False)]
     tokens_of = [[int(batch.token_mask.sum()) for batch in module.train_dataloader()] for module in modules]
@@ -387,11 +396,11 @@ def test_rows_are_grouped_by_length_unless_the_job_says_no() -> None:
     assert np.std(tokens_of[0]) < 0.7 * np.std(tokens_of[1])  # each batch mirrors the lengths of the split
 
 
-def test_an_epoch_goes_on_from_the_middle_and_the_next_one_is_whole() -> None:
+def test_an_epoch_resumes_in_the_middle_and_the_next_one_is_complete() -> None:
     data = split(100)
-    whole, resumed = (SplitsDataModule(data, data, job(batch_size=8)) for _ in range(2))
+    expected, resumed = (SplitsDataModule(data, data, job(batch_size=8)) for _ in range(2))
     resumed._order.start_at(Position(2, 4))
-    loaders = whole.train_dataloader(), resumed.train_dataloader()
+    loaders = expected.train_dataloader(), resumed.train_dataloader()
     rows: dict[int, list[list[list[int]]]] = {}
     for epoch in (2, 3):
         for loader in loaders:
@@ -399,11 +408,11 @@ def test_an_epoch_goes_on_from_the_middle_and_the_next_one_is_whole() -> None:
             rows.setdefault(epoch, []).append([batch.row.tolist() for batch in loader])
     assert rows[2][0][4:] == rows[2][1]
     assert rows[3][0] == rows[3][1]
-    assert len(loaders[0]) == len(loaders[1]) == whole.steps == len(rows[3][0]) == 13
+    assert len(loaders[0]) == len(loaders[1]) == expected.steps == len(rows[3][0]) == 13
 
 
-class Rows(LightningModule):
-    """Learns nothing, and notes which rows it was trained and validated on, by epoch."""
+class RowRecorder(LightningModule):
+    """Records which rows it was trained and validated on, by epoch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -422,8 +431,8 @@ class Rows(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-class StopsAt(Callback):
-    """Saves after a step, and ends the training as a lost machine does."""
+class StopAfterStep(Callback):
+    """Saves a checkpoint after a step and then stops the training like a lost machine."""
 
     def __init__(self, step: int, path: Path) -> None:
         self.step, self.path = step, path
@@ -434,8 +443,8 @@ class StopsAt(Callback):
             raise ConnectionAbortedError
 
 
-def fit(module: SplitsDataModule, callbacks: Any = (), **more: Any) -> Rows:
-    rows = Rows()
+def fit(module: SplitsDataModule, callbacks: Any = (), **more: Any) -> RowRecorder:
+    rows = RowRecorder()
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     checkpoint = more.pop("ckpt_path", None)
     trainer = Trainer(
@@ -448,7 +457,7 @@ def fit(module: SplitsDataModule, callbacks: Any = (), **more: Any) -> Rows:
 
 @pytest.mark.parametrize("budget", [None, 150])
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_the_trainer_sees_every_row_once_in_each_epoch_and_each_epoch_in_its_own_order(budget: int | None) -> None:
+def test_the_trainer_receives_each_row_once_per_epoch_in_a_new_order(budget: int | None) -> None:
     data, val = split(60), split(11, 1)
     module = SplitsDataModule(data, val, job(batch_size=8, max_batch_tokens=budget))
     rows = fit(module)
@@ -462,20 +471,18 @@ def test_the_trainer_sees_every_row_once_in_each_epoch_and_each_epoch_in_its_own
 
 @pytest.mark.parametrize("stop", [3, 8, 11, 16])
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_training_that_was_cut_off_in_an_epoch_goes_on_with_the_rows_that_were_left(
-    stop: int, tmp_path: Path
-) -> None:
+def test_a_training_interrupted_in_an_epoch_resumes_with_the_remaining_rows(stop: int, tmp_path: Path) -> None:
     data, use, path = split(60), job(batch_size=8), tmp_path / "last.ckpt"
-    whole = fit(SplitsDataModule(data, split(9, 1), use)).seen
+    expected = fit(SplitsDataModule(data, split(9, 1), use)).seen
     with pytest.raises(ConnectionAbortedError):
-        fit(SplitsDataModule(data, split(9, 1), use), [StopsAt(stop, path)])
+        fit(SplitsDataModule(data, split(9, 1), use), [StopAfterStep(stop, path)])
     resumed = SplitsDataModule(data, split(9, 1), use)
     epoch, batch = divmod(stop, resumed.steps)
     after = fit(resumed, ckpt_path=path).seen
-    assert after == {e: whole[e][batch if e == epoch else 0 :] for e in range(epoch, 3)}
+    assert after == {e: expected[e][batch if e == epoch else 0 :] for e in range(epoch, 3)}
 
 
-def test_the_user_is_told_once_of_rows_beyond_the_budget(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_warning_names_the_rows_over_the_budget(caplog: pytest.LogCaptureFixture) -> None:
     data, use = split(60), job(max_batch_tokens=50)
     sizes = RowSizes.of(data).tokens
     with caplog.at_level(logging.WARNING, "fusionzoo"):

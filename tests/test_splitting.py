@@ -300,9 +300,9 @@ def test_a_part_can_be_read_repeatedly_like_a_channel(tmp_path: Path) -> None:
 
 def test_the_selection_hash_of_a_part_depends_on_its_rows(tmp_path: Path) -> None:
     channel = write_channel(tmp_path, make_frame(["a", "b"] * 50))
-    first, again, other = (split_channel(channel, {"val": 0.2, "test": 0.2}, "y", seed) for seed in (0, 0, 1))
-    assert [part.selection_hash for part in first.values()] == [part.selection_hash for part in again.values()]
-    assert len({part.selection_hash for parts in (first, other) for part in parts.values()}) == 6
+    first, restored, second = (split_channel(channel, {"val": 0.2, "test": 0.2}, "y", seed) for seed in (0, 0, 1))
+    assert [part.selection_hash for part in first.values()] == [part.selection_hash for part in restored.values()]
+    assert len({part.selection_hash for parts in (first, second) for part in parts.values()}) == 6
 
 
 @pytest.mark.parametrize("rows", [99, 101, 130])

@@ -44,16 +44,16 @@ def column(values: Any, typed: bool = True) -> Rows:
 # --- numbers
 
 
-def number_fit(*blocks: np.ndarray) -> numbers.NumberEncoder:
+def fit_numbers(*blocks: np.ndarray) -> numbers.NumberEncoder:
     statistics = numbers.NumberStatistics("c")
     for block in blocks:
         statistics.add(block)
     return statistics.fit()
 
 
-def test_missing_numbers_never_move_a_statistic() -> None:
-    full = number_fit(np.array([1.0, 2.0, 6.0]))
-    holes = number_fit(np.array([1.0, np.nan, 2.0]), np.array([np.nan, 6.0, np.nan]))
+def test_missing_numbers_do_not_affect_the_statistics() -> None:
+    full = fit_numbers(np.array([1.0, 2.0, 6.0]))
+    holes = fit_numbers(np.array([1.0, np.nan, 2.0]), np.array([np.nan, 6.0, np.nan]))
     assert holes == full
     assert full.mean == 3.0
     value, missing = full.encode(column([3.0, None, float("nan")]))
@@ -62,18 +62,18 @@ def test_missing_numbers_never_move_a_statistic() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=60), st.integers(1, 5))
-def test_statistics_do_not_depend_on_how_rows_are_spread_and_edges_ascend(values: list[float], parts: int) -> None:
-    whole = np.array(values)
-    one, many = number_fit(whole), number_fit(*np.array_split(whole, parts))
-    assert one == many
-    assert all(a < b for a, b in zip(one.edges, one.edges[1:], strict=False))
-    assert np.isfinite([one.mean, one.std, *one.edges]).all()
-    assert one.std > 0
+def test_statistics_do_not_depend_on_blocks_and_edges_ascend(values: list[float], parts: int) -> None:
+    expected = np.array(values)
+    first, many = fit_numbers(expected), fit_numbers(*np.array_split(expected, parts))
+    assert first == many
+    assert all(a < b for a, b in zip(first.edges, first.edges[1:], strict=False))
+    assert np.isfinite([first.mean, first.std, *first.edges]).all()
+    assert first.std > 0
 
 
-def test_constant_and_empty_number_columns_are_harmless() -> None:
-    assert number_fit(np.full(9, 7.0)).encode(column([7.0, 7.0]))[0].tolist() == [0.0, 0.0]
-    empty = number_fit(np.full(9, np.nan))
+def test_constant_and_empty_number_columns_are_encoded() -> None:
+    assert fit_numbers(np.full(9, 7.0)).encode(column([7.0, 7.0]))[0].tolist() == [0.0, 0.0]
+    empty = fit_numbers(np.full(9, np.nan))
     assert empty.encode(column(pa.nulls(2)))[1].tolist() == [True, True]
 
 
@@ -95,42 +95,42 @@ def test_a_text_in_a_number_column_is_named_with_its_row(bad: str) -> None:
         pa.array(["1", "NaN", "3"]).dictionary_encode().dictionary_decode(),
     ],
 )
-def test_numbers_are_the_same_from_every_type(values: pa.Array) -> None:
+def test_numbers_are_the_same_for_every_type(values: pa.Array) -> None:
     assert np.array_equal(numbers.column_as_numbers(column(values), "c"), [1.0, np.nan, 3.0], equal_nan=True)
 
 
 # --- categories
 
 
-def fitted(frame: pd.DataFrame, **changes: Any) -> Preprocessor:
+def fit_frame(frame: pd.DataFrame, **changes: Any) -> Preprocessor:
     return fit_preprocessor.fit_preprocessor(SETTINGS.model_copy(update=changes), [rows(frame)]).preprocessor
 
 
-def test_missing_and_unknown_and_rare_categories_are_told_apart() -> None:
+def test_missing_unknown_and_frequent_categories_have_different_ids() -> None:
     frame = shop_rows(40)
     frame["country"] = ["de"] * 20 + ["fr"] * 10 + ["it"] + [None] * 4 + [""] * 5
-    fit = fitted(frame, min_category_count=2)
-    assert fit.categories[0].values == ("de", "fr")
-    ids = fit.categories[0].encode(rows(pd.DataFrame({"country": ["de", "fr", "it", "xx", None, ""]})))
+    preprocessor = fit_frame(frame, min_category_count=2)
+    assert preprocessor.categories[0].values == ("de", "fr")
+    ids = preprocessor.categories[0].encode(rows(pd.DataFrame({"country": ["de", "fr", "it", "xx", None, ""]})))
     assert ids.tolist() == [2, 3, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize(("min_count", "values"), [(1, ("c", "b", "a")), (2, ("c", "b")), (3, ("c",)), (4, ())])
 def test_a_category_with_exactly_the_minimum_count_has_an_id(min_count: int, values: tuple[str, ...]) -> None:
     frame = shop_rows(6).assign(country=["a", "b", "b", "c", "c", "c"])
-    encoder = fitted(frame, min_category_count=min_count).categories[0]
+    encoder = fit_frame(frame, min_category_count=min_count).categories[0]
     assert encoder.values == values
 
 
-def test_a_category_is_the_same_whether_it_comes_as_a_number_or_a_text() -> None:
+def test_a_category_has_the_same_id_as_a_number_and_as_text() -> None:
     frame = shop_rows(40)
     frame["country"] = [1, 2] * 20
-    encoder = fitted(frame).categories[0]
-    found = [
+    encoder = fit_frame(frame).categories[0]
+    result = [
         encoder.encode(Rows({"country": pa.array(v)}, "x", 1, True)).tolist() for v in ([1], [1.0], ["1"], ["1.0"])
     ]
-    assert found == [found[0]] * 4
-    assert found[0][0] >= 2
+    assert result == [result[0]] * 4
+    assert result[0][0] >= 2
 
 
 # --- labels
@@ -151,14 +151,16 @@ def test_a_category_is_the_same_whether_it_comes_as_a_number_or_a_text() -> None
         (["10", "9", "5"], False, (5, 9, 10)),
     ],
 )
-def test_labels_come_out_as_they_went_in(values: list[Any], typed: bool, classes: tuple[Any, ...]) -> None:
+def test_classes_have_the_values_and_types_of_the_labels(
+    values: list[Any], typed: bool, classes: tuple[Any, ...]
+) -> None:
     counts = LabelCounts("c")
     counts.add(column(values, typed))
-    found = counts.fit(SETTINGS.model_copy(update={"num_classes": len(classes)}))
-    assert found.classes == classes
-    assert [type(c) for c in found.classes] == [type(c) for c in classes]
-    by_text = [str(c) for c in found.classes]
-    encoded = found.encode(column(values, typed)).tolist()
+    result = counts.fit(SETTINGS.model_copy(update={"num_classes": len(classes)}))
+    assert result.classes == classes
+    assert [type(c) for c in result.classes] == [type(c) for c in classes]
+    by_text = [str(c) for c in result.classes]
+    encoded = result.encode(column(values, typed)).tolist()
     assert [by_text[i] for i in encoded] == [str(v) for v in values]
 
 
@@ -168,7 +170,7 @@ def fit_labels(values: list[Any], **changes: Any) -> Any:
     return counts.fit(SETTINGS.model_copy(update=changes))
 
 
-def test_classes_decide_the_order_and_refuse_what_is_not_among_them() -> None:
+def test_classes_decide_the_order_and_other_labels_are_an_error() -> None:
     assert fit_labels(["no", "yes"], classes=["yes", "no"]).classes == ("yes", "no")
     with pytest.raises(DataError, match="'maybe'"):
         fit_labels(["no", "yes", "maybe"], classes=["yes", "no"])
@@ -185,7 +187,7 @@ def test_classes_decide_the_order_and_refuse_what_is_not_among_them() -> None:
         (["a", "", "b"], {}, "train/part-0 row 2"),
     ],
 )
-def test_labels_that_cannot_be_are_named(values: list[Any], changes: dict[str, Any], says: str) -> None:
+def test_invalid_labels_are_named(values: list[Any], changes: dict[str, Any], says: str) -> None:
     with pytest.raises(DataError) as error:
         fit_labels(values, **changes)
     assert says in str(error.value)
@@ -201,27 +203,30 @@ def test_whole_numbers_below_num_classes_are_their_own_indices_even_if_one_is_ab
 
 
 def test_a_class_without_rows_is_a_warning_that_names_it() -> None:
-    found = fit_preprocessor.fit_preprocessor(SETTINGS.model_copy(update={"num_classes": 3}), [rows(shop_rows(40))])
-    assert found.preprocessor.labels.classes == (0, 1, 2)
-    assert any("target = '2'" in warning for warning in found.warnings)
+    result = fit_preprocessor.fit_preprocessor(SETTINGS.model_copy(update={"num_classes": 3}), [rows(shop_rows(40))])
+    assert result.preprocessor.labels.classes == (0, 1, 2)
+    assert any("target = '2'" in warning for warning in result.warnings)
     assert not fit_preprocessor.fit_preprocessor(SETTINGS, [rows(shop_rows(40))]).warnings
 
 
-# --- the whole preprocessor
+# --- the preprocessor
 
 
-def test_it_is_fitted_on_train_alone_and_saved_and_loaded_whole(tmp_path: Path) -> None:
-    fit = fitted(shop_rows(80))
-    fit.save(tmp_path)
-    again = Preprocessor.load(tmp_path)
-    one, two = fit.encode([rows(shop_rows(30, 1))], "val"), again.encode([rows(shop_rows(30, 1))], "val")
+def test_a_loaded_preprocessor_encodes_like_the_saved_one(tmp_path: Path) -> None:
+    preprocessor = fit_frame(shop_rows(80))
+    preprocessor.save(tmp_path)
+    restored = Preprocessor.load(tmp_path)
+    first, second = (
+        preprocessor.encode([rows(shop_rows(30, 1))], "val"),
+        restored.encode([rows(shop_rows(30, 1))], "val"),
+    )
     for name in ("tokens", "chunk_starts", "row_starts", "categories", "numbers", "numbers_missing", "labels"):
-        assert np.array_equal(getattr(one, name), getattr(two, name)), name
-    assert again.labels == fit.labels
+        assert np.array_equal(getattr(first, name), getattr(second, name)), name
+    assert restored.labels == preprocessor.labels
 
 
 @pytest.mark.parametrize("changes", [{"tokenizer": "/no/folder"}, {"embeddings": "/no/file"}])
-def test_a_tokenizer_or_vectors_that_are_nowhere_are_found_before_any_row_is_read(changes: dict[str, str]) -> None:
+def test_a_missing_tokenizer_or_vectors_file_is_an_error_before_any_row_is_read(changes: dict[str, str]) -> None:
     def unread() -> Any:
         pytest.fail("a row was read")
         yield
@@ -231,7 +236,7 @@ def test_a_tokenizer_or_vectors_that_are_nowhere_are_found_before_any_row_is_rea
 
 
 def test_data_does_not_need_torch(tmp_path: Path) -> None:
-    fitted(shop_rows(40)).save(tmp_path)
+    fit_frame(shop_rows(40)).save(tmp_path)
     code = (
         "import sys, socket\nfrom pathlib import Path\n"
         "socket.socket.connect = None\n"
@@ -245,33 +250,35 @@ def test_data_does_not_need_torch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
 
 
-def test_faults_of_several_columns_are_reported_together() -> None:
-    fit, frame = fitted(shop_rows(40)), shop_rows(20, 1)
+def test_problems_of_several_columns_are_reported_together() -> None:
+    preprocessor, frame = fit_frame(shop_rows(40)), shop_rows(20, 1)
     frame["price"] = "x"
     frame["visits"] = "y"
     frame["target"] = [5, *frame["target"][1:]]
     with pytest.raises(DataError) as error:
-        fit.encode([rows(frame)], "val")
+        preprocessor.encode([rows(frame)], "val")
     assert len(error.value.problems) == 3
 
 
-def test_ids_keep_their_type_and_doubled_ones_are_counted() -> None:
-    fit = fitted(shop_rows(40))
+def test_ids_keep_their_type_and_duplicates_are_counted() -> None:
+    preprocessor = fit_frame(shop_rows(40))
     for ids in (["007", "1e5", "x,y", "007"], [3, 1, 2, 3], [2**62, 1, 2, 2**62]):
-        split = fit.encode([rows(shop_rows(4, 1).assign(id=ids))], "val")
+        split = preprocessor.encode([rows(shop_rows(4, 1).assign(id=ids))], "val")
         assert split.ids.to_pylist() == ids
         assert split.duplicate_ids == 1
 
 
-def test_blocks_of_other_id_types_are_joined_without_loss() -> None:
-    fit, frame = fitted(shop_rows(40)), shop_rows(2, 1)
-    split = fit.encode([rows(frame.assign(id=[1, 2])), rows(frame.assign(id=["a", "b"]))], "val")
+def test_blocks_with_different_id_types_are_concatenated_without_loss() -> None:
+    preprocessor, frame = fit_frame(shop_rows(40)), shop_rows(2, 1)
+    split = preprocessor.encode([rows(frame.assign(id=[1, 2])), rows(frame.assign(id=["a", "b"]))], "val")
     assert split.ids.to_pylist() == ["1", "2", "a", "b"]
 
 
 def test_records_of_plain_values_may_lack_keys() -> None:
-    fit = fitted(shop_rows(40))
-    split = fit.encode([rows_from_records([{"price": 1}, {}], ["message", "country", "price", "visits"])], "x", False)
+    preprocessor = fit_frame(shop_rows(40))
+    split = preprocessor.encode(
+        [rows_from_records([{"price": 1}, {}], ["message", "country", "price", "visits"])], "x", False
+    )
     assert split.numbers_missing.tolist() == [[False, True], [True, True]]
     assert split.labels is None
     assert split.empty_texts == 2
@@ -284,7 +291,7 @@ SPLITS = st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=4), min_size=
 
 @settings(deadline=None)
 @given(SPLITS, st.randoms())
-def test_a_batch_is_what_its_rows_are_one_by_one(lengths: list[list[int]], random: Any) -> None:
+def test_a_batch_holds_its_rows_unchanged(lengths: list[list[int]], random: Any) -> None:
     flat = [n for row in lengths for n in row]
     split = EncodedSplit(
         tokens=np.arange(1, sum(flat) + 1, dtype=np.int32),
@@ -302,15 +309,15 @@ def test_a_batch_is_what_its_rows_are_one_by_one(lengths: list[list[int]], rando
     chosen = np.array(random.sample(range(len(lengths)), random.randint(1, len(lengths))))
     batch = split.batch(chosen)
     chunks = [c for r in chosen for c in range(split.row_starts[r], split.row_starts[r + 1])]
-    wanted = [split.tokens[split.chunk_starts[c] : split.chunk_starts[c + 1]].tolist() for c in chunks]
-    assert [t[m].tolist() for t, m in zip(batch["tokens"], batch["token_mask"], strict=True)] == wanted
+    expected = [split.tokens[split.chunk_starts[c] : split.chunk_starts[c + 1]].tolist() for c in chunks]
+    assert [t[m].tolist() for t, m in zip(batch["tokens"], batch["token_mask"], strict=True)] == expected
     assert not batch["tokens"][~batch["token_mask"]].any()
     assert batch["chunk_row"].tolist() == [i for i, r in enumerate(chosen) for _ in lengths[r]]
     assert batch["row"].tolist() == batch["labels"].tolist() == batch["categories"][:, 0].tolist() == chosen.tolist()
     assert split.row_tokens().tolist() == [sum(row) for row in lengths]
 
 
-# --- the same value, whatever it came as
+# --- the same value in every type
 
 
 @pytest.mark.parametrize(
@@ -326,13 +333,13 @@ def test_a_batch_is_what_its_rows_are_one_by_one(lengths: list[list[int]], rando
         (pa.array(["7.25", "9.50"]).cast(pa.decimal128(9, 2)), ("7.25", "9.50")),
     ],
 )
-def test_labels_of_any_type_are_found_again_and_saved(values: Any, classes: tuple[Any, ...], tmp_path: Path) -> None:
-    found = fit_labels(values)
-    assert found.classes == classes
-    assert found.encode(column(values)).tolist() == [0, 1]
-    fit = fitted(shop_rows(40))
-    replace(fit, labels=found).save(tmp_path)
-    assert Preprocessor.load(tmp_path).labels == found
+def test_labels_of_any_type_are_encoded_and_saved(values: Any, classes: tuple[Any, ...], tmp_path: Path) -> None:
+    result = fit_labels(values)
+    assert result.classes == classes
+    assert result.encode(column(values)).tolist() == [0, 1]
+    preprocessor = fit_frame(shop_rows(40))
+    replace(preprocessor, labels=result).save(tmp_path)
+    assert Preprocessor.load(tmp_path).labels == result
 
 
 LABELS = [st.integers(-(2**40), 2**40), st.floats(-1e6, 1e6), st.text(st.characters(codec="utf-8"), min_size=1)]
@@ -343,11 +350,11 @@ def test_labels_make_a_round_trip(labels: set[Any], random: Any) -> None:
     distinct = list({canonical_label(label): label for label in labels}.values())
     assume(len(distinct) >= 2)
     values = distinct + [random.choice(distinct) for _ in range(9)]
-    found = fit_labels(values, num_classes=len(distinct))
-    assert [found.classes[i] for i in found.encode(column(values))] == values
+    result = fit_labels(values, num_classes=len(distinct))
+    assert [result.classes[i] for i in result.encode(column(values))] == values
 
 
-def test_labels_that_are_numbers_here_and_text_there_have_one_type() -> None:
+def test_labels_of_mixed_types_get_one_type() -> None:
     counts = LabelCounts("c")
     for values in ([0, 1], ["1", "a"]):
         counts.add(column(values))
@@ -358,23 +365,23 @@ def test_labels_that_are_numbers_here_and_text_there_have_one_type() -> None:
     assert counts.fit(SETTINGS.model_copy(update={"num_classes": 3})).classes == (0.0, 0.5, 1.0)
 
 
-def test_classes_may_name_one_that_train_lacks() -> None:
+def test_classes_may_name_a_class_that_train_lacks() -> None:
     assert fit_labels(["no", "yes"], num_classes=3, classes=["yes", "maybe", "no"]).classes == ("yes", "maybe", "no")
 
 
-def test_large_whole_numbers_are_one_category_from_every_type() -> None:
+def test_large_whole_numbers_are_the_same_category_in_every_type() -> None:
     large = 12_345_678_901
     made = [pa.array([large]), pa.array([float(large)]), pa.array([str(large)]), pa.array([f"{large}.0"])]
     assert {canonicalize_column(column(values), "c")[0].as_py() for values in made} == {str(large)}
     assert canonicalize_column(column([0.1, float("nan"), None, -0.0]), "c").to_pylist() == ["0.1", None, None, "0"]
 
 
-def test_true_and_false_are_numbers_from_every_format() -> None:
+def test_booleans_are_numbers_in_every_format() -> None:
     for values in (pa.array([True, False]), pa.array(["True", "false"]), pa.array([1, 0])):
         assert numbers.column_as_numbers(column(values), "c").tolist() == [1.0, 0.0]
 
 
-def test_decimals_are_the_same_numbers_as_their_texts() -> None:
+def test_decimals_equal_their_texts_as_numbers() -> None:
     texts = pa.array([f"{i * 7919 % 100_000 / 100:.2f}" for i in range(2000)])
     decimals = texts.cast(pa.decimal128(9, 2))
     assert np.array_equal(
@@ -386,7 +393,7 @@ VALUES = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() 
 
 
 @given(st.lists(VALUES, min_size=1, max_size=6))
-def test_a_record_reads_the_same_alone_and_among_others(values: list[Any]) -> None:
+def test_a_record_is_read_the_same_alone_and_among_others(values: list[Any]) -> None:
     together = canonicalize_column(rows_from_records([{"c": value} for value in values], ["c"]), "c").to_pylist()
     assert together == [
         canonicalize_column(rows_from_records([{"c": value}], ["c"]), "c")[0].as_py() for value in values
@@ -396,84 +403,84 @@ def test_a_record_reads_the_same_alone_and_among_others(values: list[Any]) -> No
 # --- numbers at the limits
 
 
-def test_the_order_of_rows_moves_no_digit_of_a_statistic() -> None:
+def test_statistics_do_not_depend_on_the_order_of_rows() -> None:
     values = np.random.default_rng(0).normal(1e6, 1, 5001)
-    assert number_fit(values) == number_fit(values[::-1])
+    assert fit_numbers(values) == fit_numbers(values[::-1])
 
 
 @pytest.mark.parametrize(
     "values", [[1e-200, 2e-200], [5e-324, 1e-323], [3e38, -3e38], [1e15, 1e15 + 0.125], [0.1] * 10, [-7.0]]
 )
-def test_extreme_numbers_are_standardised_to_finite_ones(values: list[float]) -> None:
-    fit = number_fit(np.array(values))
-    assert fit.std > 0
-    assert np.isfinite([fit.mean, fit.std, *fit.edges]).all()
-    assert np.isfinite(fit.encode(column([*values, 3e38, -3e38, 0.0]))[0]).all()
+def test_extreme_numbers_are_standardized_to_finite_values(values: list[float]) -> None:
+    encoder = fit_numbers(np.array(values))
+    assert encoder.std > 0
+    assert np.isfinite([encoder.mean, encoder.std, *encoder.edges]).all()
+    assert np.isfinite(encoder.encode(column([*values, 3e38, -3e38, 0.0]))[0]).all()
 
 
 @pytest.mark.parametrize("value", [1e39, -1e300, float("inf")])
-def test_a_number_beyond_float32_is_named(value: float) -> None:
+def test_a_number_beyond_the_range_of_float32_is_named(value: float) -> None:
     with pytest.raises(DataError, match="train/part-0 row 2"):
         numbers.column_as_numbers(column([1.0, value]), "c")
 
 
-def test_small_deviations_are_no_constant() -> None:
-    assert number_fit(np.array([1e-14, 3e-14])).encode(column([1e-14, 3e-14]))[0].tolist() == [-1.0, 1.0]
+def test_a_column_with_small_deviations_is_not_constant() -> None:
+    assert fit_numbers(np.array([1e-14, 3e-14])).encode(column([1e-14, 3e-14]))[0].tolist() == [-1.0, 1.0]
 
 
 # --- more of the preprocessor
 
 
-def test_values_of_val_change_nothing_that_was_fitted(tmp_path: Path) -> None:
-    fit, val = fitted(shop_rows(60)), shop_rows(20, 1)
-    fit.save(tmp_path)
+def test_values_of_val_do_not_affect_the_fit(tmp_path: Path) -> None:
+    preprocessor, val = fit_frame(shop_rows(60)), shop_rows(20, 1)
+    preprocessor.save(tmp_path)
     saved = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     for changed in (val, val.assign(price=1e9, country="xx", message="never seen")):
-        fit.encode([rows(changed)], "val")
-        fit.save(tmp_path)
+        preprocessor.encode([rows(changed)], "val")
+        preprocessor.save(tmp_path)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == saved
 
 
-def test_no_rows_are_encoded_as_none() -> None:
-    fit = fitted(shop_rows(40))
-    split = fit.encode([rows_from_records([], ["message", "country", "price", "visits"])], "x", labeled=False)
+def test_zero_rows_are_encoded_as_an_empty_split() -> None:
+    preprocessor = fit_frame(shop_rows(40))
+    split = preprocessor.encode([rows_from_records([], ["message", "country", "price", "visits"])], "x", labeled=False)
     assert len(split) == 0
     batch = split.batch(np.arange(0))
     assert {name: array.shape for name, array in batch.items()}["tokens"] == (0, 0)
     assert batch["categories"].shape == (0, 1)
 
 
-def test_faults_of_reading_and_of_values_are_reported_together() -> None:
+def test_problems_of_reading_and_of_values_are_reported_together() -> None:
     def source() -> Any:
         yield rows(shop_rows(20).assign(price="cheap"))
         raise DataError([Problem("train/part-1", "it is cut", "write it again", "FZ-D999")])
 
     for read in (
         lambda: fit_preprocessor.fit_preprocessor(SETTINGS, source()),
-        lambda: fitted(shop_rows(40)).encode(source(), "val"),
+        lambda: fit_frame(shop_rows(40)).encode(source(), "val"),
     ):
         with pytest.raises(DataError) as error:
             read()
         assert [fault.where for fault in error.value.problems] == ["train/part-0, column 'price'", "train/part-1"]
 
 
-def test_one_class_and_no_text_are_reported_together() -> None:
+def test_a_single_class_and_missing_text_are_reported_together() -> None:
     with pytest.raises(DataError) as error:
-        fitted(shop_rows(20).assign(target=1, message=None))
+        fit_frame(shop_rows(20).assign(target=1, message=None))
     assert len(error.value.problems) == 2
 
 
-def test_several_text_columns_are_all_used_and_all_their_faults_reported() -> None:
-    several = {"text_name": ["message", "country"], "cat_field_list": []}
+def test_all_text_columns_are_used_and_all_their_problems_reported() -> None:
+    settings = {"text_name": ["message", "country"], "cat_field_list": []}
     frame = shop_rows(40)
-    fit = fitted(frame, **several)
-    assert fit.text is not None
-    words = fit.text.tokenizer.backend.get_vocab()
-    tokens = fit.encode([rows(frame.iloc[[0]].assign(message="late box", country="de"))], "x").tokens
+    preprocessor = fit_frame(frame, **settings)
+    assert preprocessor.text is not None
+    words = preprocessor.text.tokenizer.backend.get_vocab()
+    tokens = preprocessor.encode([rows(frame.iloc[[0]].assign(message="late box", country="de"))], "x").tokens
     assert [words[w] for w in ("message", ":", "late", "box", "country", ":", "de")] == tokens.tolist()
     nested = rows(frame).columns | dict.fromkeys(("message", "country"), pa.array([["a"]] * 40))
     with pytest.raises(DataError) as error:
-        fit.encode([Rows(nested, "x", 1, typed=True)], "x")
+        preprocessor.encode([Rows(nested, "x", 1, typed=True)], "x")
     assert [fault.where for fault in error.value.problems] == ["x, column 'message'", "x, column 'country'"]
 
 
@@ -490,19 +497,19 @@ def test_several_text_columns_are_all_used_and_all_their_faults_reported() -> No
         ([[True], ["a"]], ["True", "a"]),
     ],
 )
-def test_ids_of_several_part_files_lose_nothing(parts: list[Any], joined: list[Any]) -> None:
-    fit, sources = fitted(shop_rows(40)), []
+def test_ids_of_several_part_files_are_kept_without_loss(parts: list[Any], joined: list[Any]) -> None:
+    preprocessor, sources = fit_frame(shop_rows(40)), []
     for ids in parts:
         plain = rows(shop_rows(9, 1)[: len(ids)])
         sources.append(Rows({**plain.columns, "id": ids if isinstance(ids, pa.Array) else pa.array(ids)}, "x", 1, True))
-    split = fit.encode(sources, "x", labeled=False)
+    split = preprocessor.encode(sources, "x", labeled=False)
     assert split.ids.to_pylist() == joined
     assert split.duplicate_ids == len(joined) - len(set(joined))
 
 
 @pytest.mark.parametrize("file", ["preprocessor.json", "tokenizer.json"])
 def test_a_damaged_model_folder_is_named(file: str, tmp_path: Path) -> None:
-    fitted(shop_rows(40)).save(tmp_path)
+    fit_frame(shop_rows(40)).save(tmp_path)
     (tmp_path / file).write_bytes((tmp_path / file).read_bytes()[:200])
     with pytest.raises(ModelFolderError, match=file):
         Preprocessor.load(tmp_path)

@@ -143,13 +143,13 @@ def encoded() -> tuple[text_tokenizer.TextTokenizer, word_vectors.EncodedSplit]:
 def test_vectors_depend_on_the_seed_and_padding_is_zero(method: str, encoded: tuple) -> None:  # type: ignore[type-arg]
     tokenizer, split = encoded
     settings = SETTINGS.model_copy(update={"embeddings": method})
-    one, two, other = (word_vectors.build_word_vectors(settings, tokenizer, split, seed) for seed in (1, 1, 2))
-    assert one.shape == (tokenizer.vocab_size, 4)
-    assert one.dtype == np.float32
-    assert np.array_equal(one, two)
-    assert not np.array_equal(one, other)
-    assert not one[0].any()
-    assert one[1:].any(axis=1).all()
+    first, second, other = (word_vectors.build_word_vectors(settings, tokenizer, split, seed) for seed in (1, 1, 2))
+    assert first.shape == (tokenizer.vocab_size, 4)
+    assert first.dtype == np.float32
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+    assert not first[0].any()
+    assert first[1:].any(axis=1).all()
 
 
 @pytest.mark.parametrize("name", ["v.txt", "glove.txt", "v.bin", "v.txt.gz"])
