@@ -27,7 +27,7 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.fit_preprocessor import fit_preprocessor
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.data.sampling import RowSizes, TrainingOrder
-from fusionzoo.nn.length_groups import CPU_GROUP_OVERHEAD, group_by_length
+from fusionzoo.nn.length_groups import CPU_GROUP_OVERHEAD, make_length_groups
 
 BATCH_SIZE = 32
 WINDOW_BATCHES = 50
@@ -61,7 +61,7 @@ def measure_padding(split: EncodedSplit, batches: Batches, in_groups: bool) -> f
     computed = 0
     for rows in batches:
         lengths = np.concatenate([chunk_lengths[row] for row in rows])
-        groups = group_by_length(lengths, CPU_GROUP_OVERHEAD) if in_groups else [np.arange(len(lengths))]
+        groups = make_length_groups(lengths, CPU_GROUP_OVERHEAD) if in_groups else [np.arange(len(lengths))]
         computed += sum(int(lengths[group].max()) * len(group) for group in groups)
     return 1 - len(split.tokens) / computed
 
