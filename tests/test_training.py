@@ -181,9 +181,9 @@ def test_the_precision_its_request_and_its_reason_are_reported_and_logged(
 def test_validation_metrics_equal_those_of_the_final_evaluation_for_any_batches() -> None:
     torch.manual_seed(0)
     logits, labels, weights = torch.randn(57, 3), torch.randint(0, 3, (57,)), torch.tensor([1.0, 2.0, 5.0])
-    metrics = ValidationMetrics()
+    metrics = ValidationMetrics(weights)
     for start in range(0, 57, 10):
-        metrics.update(logits[start : start + 10], labels[start : start + 10], weights)
+        metrics.update(logits[start : start + 10], labels[start : start + 10])
     computed = metrics.compute()
     expected = classification_metrics(labels.numpy(), logits.softmax(-1).numpy())
     assert {name: computed[f"val/{name}"] for name in METRICS} == pytest.approx(expected)
@@ -191,8 +191,8 @@ def test_validation_metrics_equal_those_of_the_final_evaluation_for_any_batches(
 
 
 def test_an_undefined_metric_is_omitted() -> None:
-    metrics = ValidationMetrics()
-    metrics.update(torch.randn(4, 2), torch.zeros(4, dtype=torch.long), torch.ones(2))
+    metrics = ValidationMetrics(torch.ones(2))
+    metrics.update(torch.randn(4, 2), torch.zeros(4, dtype=torch.long))
     assert "val/auroc" not in metrics.compute()
     assert "val/accuracy" in metrics.compute()
 

@@ -48,15 +48,13 @@ class EncodedSplit:
         tokens: np.ndarray = np.diff(self.chunk_starts[self.row_starts])
         return tokens
 
-    def batch(self, rows: np.ndarray, text: bool = True) -> dict[str, np.ndarray]:
+    def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return the named arrays of a batch of these rows, in this order, as described by `fusionzoo.nn.schema.Batch`.
 
         Args:
             rows: [batch rows] int64.
-            text: if False, the batch has no chunks, as if the rows had no text.
         """
         first, counts = self.row_starts[rows], self.row_starts[rows + 1] - self.row_starts[rows]
-        counts = counts if text else np.zeros_like(counts)
         chunks = concatenate_ranges(first, counts)
         starts = self.chunk_starts[chunks]
         lengths = self.chunk_starts[chunks + 1] - starts

@@ -138,11 +138,10 @@ class CompileError(ZooError):
 class BatchMemoryError(ZooError):
     """The device or the host has too little memory for a batch."""
 
-    def __init__(self, doing: str, batch: str, cause: str, memory: Sequence[str], changes: Sequence[str]) -> None:
-        state = "".join(f"\n{line}" for line in memory)
+    def __init__(self, place: str, batch: str, cause: str, changes: Sequence[str]) -> None:
         super().__init__(
-            f"Out of memory {doing}: {batch}.{state}\nCause: {cut(cause, 200)}",
-            f"{', or '.join(changes)}, or use an instance with more memory.",
+            f"Out of memory {place}: {batch}.\nCause: {cut(cause, 200)}",
+            ", or ".join([*changes, "use an instance with more memory."]),
             "FZ-T007",
         )
 

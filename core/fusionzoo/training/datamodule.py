@@ -22,7 +22,7 @@ from fusionzoo.errors.wording import pluralize
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
-from fusionzoo.training.frozen.features import SplitFeatures
+from fusionzoo.training.frozen.feature_batches import SplitFeatures
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class _Batches(Dataset[Batch]):
         epoch, rows = index
         is_idle = len(rows) == 0
         rows = np.zeros(1, np.int64) if is_idle else rows
-        arrays = self.split.batch(rows, text=self.features is None or self.features.text)
+        arrays = self.split.batch(rows)
         if is_idle:
             arrays["labels"] = np.full(1, IGNORE_INDEX)
         if self.augmentation is not None:

@@ -37,7 +37,7 @@ from fusionzoo.training.distributed import collectives, fsdp_support, split_scor
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.fit import fit
 from fusionzoo.training.frozen import features
-from fusionzoo.training.guards import convergence, memory
+from fusionzoo.training.guards import convergence
 from fusionzoo.training.monitoring import log_lines, resource_usage
 from fusionzoo.training.monitoring.phases import BUILD, EVALUATE, PREPARE, Phases
 from fusionzoo.training.monitoring.throughput import Throughput
@@ -215,9 +215,7 @@ def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> tuple[nn.M
 def score_splits(run: TrainingRun, model: nn.Module) -> dict[str, np.ndarray]:
     """Return the probabilities [rows, classes] of every split except train."""
     splits = {name: split for name, split in run.data.splits.items() if name != "train"}  # same order in all processes
-    device = next(model.parameters()).device
-    with memory.explain_scoring_memory(list(splits.values()), run.job, device):
-        return {name: split_scoring.score_split(model, split, run.job, run.world) for name, split in splits.items()}
+    return {name: split_scoring.score_split(model, split, run.job, run.world) for name, split in splits.items()}
 
 
 def write_artifacts(

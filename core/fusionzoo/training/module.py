@@ -48,7 +48,7 @@ class Classifier(LightningModule):
         self._groups, self._total_steps = groups, total_steps
         self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
         self._batch_weight = self._step_weight = torch.zeros(())  # the sums of the rows' weights in a batch, in a step
-        self.validation_metrics, self._epoch_means = ValidationMetrics(), WeightedMeans()
+        self.validation_metrics, self._epoch_means = ValidationMetrics(self.class_weights), WeightedMeans()
 
     def forward(self, batch: Batch) -> Tensor | ModelOutput:
         output: Tensor | ModelOutput = self.model(batch)
@@ -107,7 +107,7 @@ class Classifier(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return which rows have finite logits [rows] bool."""
         logits, (labels, is_counted) = get_logits(self(batch)), _split_labels(batch)
-        self.validation_metrics.update(logits[is_counted], labels[is_counted], self.class_weights)
+        self.validation_metrics.update(logits[is_counted], labels[is_counted])
         return logits.isfinite().all(dim=-1)
 
     def on_validation_epoch_end(self) -> None:

@@ -19,7 +19,7 @@ from fusionzoo.training.checkpointing.random_state import RestoreRandomState
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.distributed import fsdp_support, process_group
 from fusionzoo.training.distributed.world import World
-from fusionzoo.training.guards import divergence
+from fusionzoo.training.guards.callbacks import guard_callbacks
 from fusionzoo.training.module import Classifier
 from fusionzoo.training.monitoring import log_lines, tensorboard_scalars
 from fusionzoo.training.monitoring.progress_bar import ProgressBar
@@ -50,7 +50,7 @@ def make_trainer(
         enable_model_summary=False,
         logger=TensorBoardLogger(run.paths.output_data, name="tensorboard", version=""),
         plugins=[checkpoint_io.AtomicCheckpoints()],
-        profiler=run.throughput.wait,
+        profiler=run.throughput.data_wait,
         callbacks=list(callbacks),
     )
 
@@ -67,7 +67,7 @@ def make_callbacks(
     return [
         RestoreRandomState(),
         *lightning_compat.make_compat_callbacks(),
-        *divergence.guard_callbacks(job, splits),
+        *guard_callbacks(job, splits),
         *best_checkpoints.make_checkpoint_callbacks(folder, job),
         *greedy_soup.make_soup_callbacks(folder, job),
         run.throughput,
@@ -85,9 +85,9 @@ def choose_strategy(job: JobSettings, world: World) -> tuple[type[Classifier], s
         return Classifier, "auto"
     if fsdp_support.uses_fsdp(job, world):
         # Importing this needs newer libraries than the rest of the package.
-        from fusionzoo.training.distributed.fsdp import ShardedClassifier, ShardedStrategy
+        from fusionzoo.training.distributed.fsdp import ShardedClassifier, make_fsdp_strategy
 
-        return ShardedClassifier, ShardedStrategy(world)
+        return ShardedClassifier, make_fsdp_strategy(world)
     # An architecture may leave parameters out of a step, such as those of an idle expert.
     return Classifier, DDPStrategy(find_unused_parameters=True, timeout=process_group.COLLECTIVE_TIMEOUT)
 

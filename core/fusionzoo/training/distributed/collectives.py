@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from torch import distributed as dist
@@ -30,6 +30,11 @@ def all_gather(value: T) -> list[T]:
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def all_gather_flat(values: Iterable[T]) -> list[T]:
+    """Return the values of all processes in one list, ordered by rank. Every process must call this."""
+    return [value for process_values in all_gather(list(values)) for value in process_values]
 
 
 def any_process(condition: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a training's model is in parts (FSDP), and whether it can be."""
+"""Whether a job uses FSDP, and whether its settings and libraries support it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from fusionzoo.training.distributed.world import World
 
 MIN_VERSIONS: Mapping[str, str] = MappingProxyType(
     {
-        "torch": "2.6",  # earlier ones have `fully_shard` elsewhere, and not for every optimiser
-        "lightning": "2.4",  # the oldest that was tried
+        "torch": "2.6",  # earlier versions lack torch.distributed.fsdp.fully_shard
+        "lightning": "2.4",  # the oldest version that was tested
     }
 )
 
 
 def check_fsdp(settings: JobSettings, installed: Mapping[str, str] | None = None) -> None:
-    """Raises errors.SettingError where `strategy: fsdp` cannot work with these libraries, or with other settings."""
+    """Raise errors.SettingError if `strategy: fsdp` does not work with the installed libraries or other settings."""
     if settings.strategy != "fsdp":
         return
-    for library, since in MIN_VERSIONS.items():
-        found = version(library) if installed is None else installed[library]
-        if Version(found) < Version(since):
-            raise errors.library_too_old_for_fsdp(library, found, since)
+    for library, min_version in MIN_VERSIONS.items():
+        installed_version = version(library) if installed is None else installed[library]
+        if Version(installed_version) < Version(min_version):
+            raise errors.library_too_old_for_fsdp(library, installed_version, min_version)
     if settings.torch_compile:
         raise errors.setting_unsupported_by_fsdp("torch_compile", True)
     if settings.precision == "fp16" or settings.fp16:
@@ -37,5 +37,5 @@ def check_fsdp(settings: JobSettings, installed: Mapping[str, str] | None = None
 
 
 def uses_fsdp(settings: JobSettings, world: World) -> bool:
-    """Whether the training's model is in parts; one process has nothing to share."""
+    """Return whether the parameters are sharded; with one process there is nothing to shard."""
     return settings.strategy == "fsdp" and world.size > 1

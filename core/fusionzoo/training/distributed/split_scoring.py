@@ -18,8 +18,7 @@ def score_split(model: nn.Module, split: EncodedSplit, settings: JobSettings, wo
     sizes = RowSizes.of(split)
     batches = make_scoring_batches(sizes, settings.batch_size, settings.max_batch_tokens, world.rank, world.size)
     local_batches = [rows for rows in batches if len(rows)]
-    gathered = collectives.all_gather(list(predict_batches(model, split, local_batches)))
-    parts = [part for process_parts in gathered for part in process_parts]
+    parts = collectives.all_gather_flat(predict_batches(model, split, local_batches))
     scores = np.full((len(split), parts[0][1].shape[1]), np.nan, np.float32)
     for rows, probabilities in parts:
         scores[rows] = probabilities

@@ -1,0 +1,1 @@
+"""A frozen text encoder runs once per row: its features are stored, and the rest of the model trains on them."""

@@ -1,7 +1,6 @@
-"""A frozen text encoder runs once per row: its features are kept in files, and the rest of the model trains from them.
+"""Get the features of a frozen text encoder, from the cache or by running it once per row.
 
-The encoder stays where it is in the model, and in every checkpoint and artifact; only its forward is another one while
-the model trains.
+The encoder itself stays in the model, in every checkpoint and in every artifact. Only training replaces its forward.
 """
 
 from __future__ import annotations
@@ -11,12 +10,11 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,272 +27,144 @@ from fusionzoo.data import array_store
 from fusionzoo.data.cache import Cache, cache_key
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.hashing import hash_file
-from fusionzoo.data.ragged import concatenate_ranges
-from fusionzoo.data.sampling import RowSizes, make_scoring_batches
 from fusionzoo.nn.schema import Batch, TextFeatures
 from fusionzoo.training import precision
 from fusionzoo.training.frozen import probe
-from fusionzoo.training.precision import Precision
+from fusionzoo.training.frozen.encoder_run import EncoderRun
+from fusionzoo.training.frozen.feature_batches import SplitFeatures, to_array, to_tensor
 
 log = logging.getLogger(__name__)
 
-BLOCK_TOKENS = 2**16  # encoded between two writes
-NOTHING = cast(Tensor, None)  # in the place of what the model does not read: if it does after all, it fails there
-
-
-@dataclass
-class FeatureBatch(Batch):
-    """A batch whose text is encoded already; fields of the text that the model does not read are None."""
-
-    pooled: Tensor  # [rows, dim]
-    features: Tensor  # [chunks, length, dim], zero on padding
-
-
-@dataclass(frozen=True)
-class SplitFeatures:
-    """What a frozen encoder made of a split's rows, in the encoder's own precision; bfloat16 has int16's bits."""
-
-    split: EncodedSplit
-    pooled: np.ndarray  # [rows, dim]
-    tokens: np.ndarray | None  # [all tokens, dim]; None where the model does not read them
-    text: bool  # whether a batch needs its tokens all the same
-
-    def attach(self, batch: Batch) -> FeatureBatch:
-        """The batch with the features of its rows; without `text`, it has come without tokens."""
-        rows = batch.row.numpy()
-        given = {**vars(batch), "pooled": _tensor(self.pooled[rows]), "features": NOTHING}
-        if not self.text:
-            given |= dict.fromkeys(probe.TEXT, NOTHING)
-        elif self.tokens is not None:
-            mask, (begins, lengths) = batch.token_mask.numpy(), _row_tokens(self.split, rows)
-            found = np.zeros((*mask.shape, self.tokens.shape[1]), self.tokens.dtype)
-            found[mask] = self.tokens[concatenate_ranges(begins, lengths)]
-            given["features"] = _tensor(found)
-        return FeatureBatch(**given)
-
-
-@dataclass(frozen=True)
-class EncoderRun:
-    """A model with its frozen encoder, and how a training runs them; `max_tokens` goes before `batch_size`."""
-
-    model: nn.Module
-    encoder: nn.Module
-    precision: Precision
-    device: torch.device
-    batch_size: int
-    max_tokens: int | None
-
 
 def is_frozen(encoder: nn.Module) -> bool:
-    """Whether no parameter of the encoder learns."""
+    """Return whether no parameter of the encoder is trainable."""
     return not any(parameter.requires_grad for parameter in encoder.parameters())
-
-
-@contextmanager
-def replaced_encoder(encoder: nn.Module | None) -> Iterator[None]:
-    """Has the encoder, if there is one, give the features that come with a `FeatureBatch` instead of running."""
-    if encoder is None:
-        yield
-        return
-    with probe.replaced_forward(encoder, _given):
-        yield
-
-
-def _given(batch: Batch) -> TextFeatures:
-    if not isinstance(batch, FeatureBatch):
-        raise TypeError("the model gives its text encoder another batch than it was given, which it did not when tried")
-    return TextFeatures(batch.features, batch.token_mask, batch.chunk_row, batch.pooled)
 
 
 def prepare_features(
     run: EncoderRun, splits: Mapping[str, EncodedSplit], cache: Cache, identity: Mapping[str, Any]
 ) -> dict[str, SplitFeatures]:
-    """The features of each split, from the cache or made now; none, with a warning, where they cannot stand in.
+    """Return the features of each split; warn and return none if the encoder has to run in each epoch.
 
-    They are what the encoder makes of the rows in a training step, padding apart. Which of them are kept is found by
-    running the model on a few rows of `train`. Where the cache cannot be written, `pooled` is held in memory, and
-    features of tokens are not made.
+    The features are those of a training step, without padding. A run on a few rows of `train` decides whether features
+    of tokens are needed. If the cache cannot be written, pooled features stay in memory, and features of tokens are not
+    computed.
 
     Args:
-        splits: `train` among them; all with text.
-        identity: what the encoder's features depend on beside its weights, in plain JSON values.
+        splits: includes `train`; every split has text.
+        identity: what the features depend on besides the encoder's weights, as JSON values.
     """
     train, rows = splits["train"], probe.sample_rows(splits["train"])
-    with isolate_rng(), _on(run.device, run.model), torch.no_grad():
-        tried = _try_out(run, train, rows)
-        if tried is None:
+    with isolate_rng(), run.prepared(), torch.no_grad():
+        probed = _probe(run, train, rows)
+        if probed is None:
             return {}
-        read, example = tried
-        with_tokens = "tokens" in read.features
-        text = with_tokens or bool((read.batch | read.features) & {*probe.TEXT, "mask"})
-        made_by = {**_circumstances(run, identity), "tokens": with_tokens}
-        found = {}
+        with_tokens, sample = probed
+        key = {**_key_of_encoder(run, identity), "tokens": with_tokens}
+        features = {}
         for name, split in splits.items():
-            arrays = _fetch(run, name, split, example, cache, made_by)
+            arrays = _load_or_encode(run, name, split, sample, cache, key)
             if arrays is None:
                 return {}
-            found[name] = SplitFeatures(split, arrays["pooled"], arrays.get("tokens"), text)
-    kept = _tensor(found["train"].pooled[rows])
-    if probe.differ(kept, example.pooled.cpu(), precision.DTYPES[run.precision]):
+            features[name] = SplitFeatures(split, arrays["pooled"], arrays.get("tokens"))
+    stored = to_tensor(features["train"].pooled[rows])
+    if probe.differ(stored, sample.pooled.cpu(), precision.DTYPES[run.precision]):
         _warn_encoder_runs_each_epoch(
             f"the features in {cache.folder} are not what it computes now; delete that folder"
         )
         return {}
-    return found
+    return features
 
 
-def _try_out(run: EncoderRun, split: EncodedSplit, rows: np.ndarray) -> tuple[probe.FieldReads, TextFeatures] | None:
-    """What the model reads of these rows, and their features; None, with a warning, where features cannot stand in."""
-    together, *alone = (
-        Batch.from_arrays(split.batch(some)).to(run.device) for some in (rows, *np.split(rows, len(rows)))
+def _probe(run: EncoderRun, split: EncodedSplit, rows: np.ndarray) -> tuple[bool, TextFeatures] | None:
+    """Return whether the model reads features of tokens, and the features of these rows.
+
+    Return None, with a warning, if stored features cannot replace the encoder.
+    """
+    batch, *single_rows = (
+        Batch.from_arrays(split.batch(part)).to(run.device) for part in (rows, *np.split(rows, len(rows)))
     )
-    if (reason := probe.find_obstacle(run.encoder, alone, together)) is None:
-        example = _encode(run, together)
+    if (reason := probe.find_obstacle(run.encoder, batch, single_rows)) is None:
+        sample = run.encode(batch)
         with precision.autocast(run.precision, run.device):
-            read = probe.probe_reads(run.model, run.encoder, together, example)
-        if read.passes_on:
-            return read, example
-        reason = probe.MODEL_CHANGES_THE_BATCH
+            reads = probe.probe_model(run.model, run.encoder, batch, sample)
+        if reads.passes_batch:
+            return reads.reads_tokens, sample
+        reason = probe.MODEL_CHANGES_BATCH
     _warn_encoder_runs_each_epoch(reason)
     return None
 
 
-def _fetch(
-    run: EncoderRun, name: str, split: EncodedSplit, example: TextFeatures, cache: Cache, made_by: Mapping[str, Any]
+def _load_or_encode(
+    run: EncoderRun, name: str, split: EncodedSplit, sample: TextFeatures, cache: Cache, key: Mapping[str, Any]
 ) -> dict[str, np.ndarray] | None:
-    """The arrays of a split; None, with a warning, where there is no place for them."""
-    with_tokens = made_by["tokens"]
-    sizes = [len(split) * example.pooled[0].nbytes]
-    sizes += [len(split.tokens) * example.tokens[0, 0].nbytes] if with_tokens else []
-    kinds = " and ".join(["rows", "tokens"][: len(sizes)])
-    kind = str((example.tokens if with_tokens else example.pooled).dtype).removeprefix("torch.")
+    """Return the features of a split; None, with a warning, if there is no room to store them."""
+    with_tokens = key["tokens"]
+    size = len(split) * to_array(sample.pooled[0]).nbytes
+    if with_tokens:
+        size += len(split.tokens) * to_array(sample.tokens[0, 0]).nbytes
+    megabytes = f"{size / 2**20:,.1f}"
+    dtype = str((sample.tokens if with_tokens else sample.pooled).dtype).removeprefix("torch.")
 
     def build(folder: Path) -> None:
-        free = free_space(folder)
         log.info(
             "%s: the frozen text encoder runs once; features of its %s take %s MB on disk, as %s",
-            *(name, kinds, f"{sum(sizes) / 2**20:,.1f}", kind),
+            *(name, "rows and tokens" if with_tokens else "rows", megabytes, dtype),
         )
-        if free is not None and free < sum(sizes):
+        free = free_space(folder)
+        if free is not None and free < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-        array_store.write_arrays(folder, _blocks(run, split, with_tokens))
+        array_store.write_arrays(folder, run.encode_blocks(split, with_tokens))
 
     try:
-        return cache.get_or_build(cache_key({**made_by, "split": _content(split)}), build, array_store.read_arrays)
-    except errors.CacheError as cause:
-        then = "it runs in each epoch" if with_tokens else "they stay in memory, and the next job computes them again"
+        return cache.get_or_build(cache_key({**key, "split": _hash_text(split)}), build, array_store.read_arrays)
+    except errors.CacheError as error:
+        effect = "it runs in each epoch" if with_tokens else "they stay in memory, and the next job computes them again"
         log.warning(
             "%s The frozen text encoder's features of '%s' take %s MB: %s. Fix: %s",
-            *(cause.message, name, f"{sum(sizes) / 2**20:,.1f}", then, cause.fix),
+            *(error.message, name, megabytes, effect, error.fix),
         )
         if with_tokens:
             return None
-    blocks = list(_blocks(run, split, with_tokens))
+    blocks = list(run.encode_blocks(split, with_tokens))
     return {array: np.concatenate([block[array] for block in blocks]) for array in blocks[0]}
 
 
-def _circumstances(run: EncoderRun, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """All that features depend on but the rows."""
+def _key_of_encoder(run: EncoderRun, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything that features depend on, except the rows."""
     source = getattr(sys.modules[type(run.encoder).__module__], "__file__", None)
+    weights = {**dict(run.encoder.named_parameters()), **dict(run.encoder.named_buffers())}
     return {
         "what": "text features",
         "fusionzoo": __version__,
         "libraries": [str(torch.__version__), version("transformers"), np.__version__],
         "run": [run.precision, run.device.type],
         "encoder": dict(identity),
-        "source": hash_file(Path(source)) if source else None,  # an author does not count versions up
-        "weights": _fingerprint(run.encoder),
+        "source": hash_file(Path(source)) if source else None,  # authors edit code without a new version
+        "weights": _hash_arrays(
+            (f"{name} {tensor.dtype} {tuple(tensor.shape)}", _bytes_of(tensor))
+            for name, tensor in sorted(weights.items(), key=itemgetter(0))
+        ),
     }
 
 
-def _fingerprint(module: nn.Module) -> str:
-    """A hash of all parameters and buffers, with their names."""
-    found = hashlib.sha256()
-    for name, tensor in sorted([*module.named_parameters(), *module.named_buffers()], key=lambda named: named[0]):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
-
-
-def _content(split: EncodedSplit) -> str:
-    """A hash of the text of all rows, in their order."""
-    found = hashlib.sha256()
-    for array in (split.tokens, split.chunk_starts, split.row_starts):
-        found.update(f"{array.dtype} {array.shape}\n".encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
-
-
-# --- running the encoder
-
-
-def _encode(run: EncoderRun, batch: Batch) -> TextFeatures:
-    with precision.autocast(run.precision, run.device):
-        features: TextFeatures = run.encoder(batch)
-    return features
-
-
-def _blocks(run: EncoderRun, split: EncodedSplit, with_tokens: bool) -> Iterator[dict[str, np.ndarray]]:
-    """The features of neighbouring rows, some of them at a time; batches within are of similar length."""
-    sizes = RowSizes.of(split)
-    for rows in _neighbours(split):
-        first, _ = _row_tokens(split, rows[:1])
-        block: dict[str, np.ndarray] = {}
-        for chosen in make_scoring_batches(sizes.take(rows), run.batch_size, run.max_tokens):
-            batch = Batch.from_arrays(split.batch(rows[chosen]))
-            features = _encode(run, batch.to(run.device))
-            _put(block, "pooled", len(rows), chosen, features.pooled)
-            if with_tokens:
-                begins, lengths = _row_tokens(split, rows[chosen])
-                count = int(np.sum(_row_tokens(split, rows)[1]))
-                _put(
-                    block, "tokens", count, concatenate_ranges(begins - first, lengths), features.tokens[features.mask]
-                )
-        yield block
-
-
-def _put(block: dict[str, np.ndarray], name: str, length: int, at: np.ndarray, values: Tensor) -> None:
-    array = _array(values)
-    if name not in block:
-        block[name] = np.empty((length, *array.shape[1:]), array.dtype)
-    block[name][at] = array
-
-
-def _neighbours(split: EncodedSplit) -> list[np.ndarray]:
-    """All rows in their order, in blocks that begin where another `BLOCK_TOKENS` tokens have gone by."""
-    begins, _ = _row_tokens(split, np.arange(len(split)))
-    cuts = np.flatnonzero(np.diff(begins // BLOCK_TOKENS)) + 1
-    return np.split(np.arange(len(split)), cuts)
-
-
-def _row_tokens(split: EncodedSplit, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each row's tokens begin among all tokens, and how many they are, int64."""
-    begins = split.chunk_starts[split.row_starts[rows]]
-    return begins, split.chunk_starts[split.row_starts[rows + 1]] - begins
-
-
-def _array(values: Tensor) -> np.ndarray:
-    """numpy has no bfloat16: its bits stand in an int16."""
-    array: np.ndarray = (values.view(torch.int16) if values.dtype == torch.bfloat16 else values).cpu().numpy()
+def _bytes_of(tensor: Tensor) -> np.ndarray:
+    """Return the content of a tensor of any dtype [bytes] uint8."""
+    array: np.ndarray = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     return array
 
 
-def _tensor(array: np.ndarray) -> Tensor:
-    values = torch.from_numpy(array)
-    return values.view(torch.bfloat16) if array.dtype == np.int16 else values
+def _hash_text(split: EncodedSplit) -> str:
+    return _hash_arrays((str(a.dtype), a) for a in (split.tokens, split.chunk_starts, split.row_starts))
 
 
-@contextmanager
-def _on(device: torch.device, model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode on another device for a while."""
-    home, modes = next(model.parameters()).device, [(part, part.training) for part in model.modules()]
-    model.to(device).eval()
-    try:
-        yield
-    finally:
-        model.to(home)
-        for part, mode in modes:
-            part.training = mode
+def _hash_arrays(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
+    """Return a hash of named arrays, in their order."""
+    digest = hashlib.sha256()
+    for name, array in arrays:
+        digest.update(f"{name} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _warn_encoder_runs_each_epoch(reason: str) -> None:

@@ -1,11 +1,11 @@
-"""Whether a frozen encoder's features can stand in for it, and which of them a model reads: found by trying them."""
+"""Check on a few rows whether stored features can replace a frozen encoder, and which features the model reads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,113 +14,116 @@ from torch import Tensor, nn
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.nn.schema import Batch, TextFeatures
 
-T = TypeVar("T")
-TEXT = frozenset({"tokens", "token_mask", "chunk_row"})  # what a batch has of its text
-MOST_ROWS = 8
-TOLERANCE = {torch.float32: 5e-3, torch.bfloat16: 0.1, torch.float16: 1e-2}  # of the largest feature
+TEXT_FIELDS = frozenset({"tokens", "token_mask", "chunk_row"})  # of a `Batch`
+MAX_ROWS = 8
+TOLERANCES = {torch.float32: 5e-3, torch.bfloat16: 0.1, torch.float16: 1e-2}  # relative to the largest feature
+
+ENCODER_CHANGES_TOKENS = "its features belong to other tokens than those of the batch"
+ENCODER_IS_UNSTEADY = (
+    "its features of a row depend on the table, on the other rows of the batch, or on whether the model is training"
+)
+MODEL_CHANGES_BATCH = "the model calls it with another batch than the one it received, or does not call it"
 
 
 @dataclass(frozen=True)
-class FieldReads:
-    """The fields that a model read of a batch and of its text's features, in training and in evaluation."""
+class ModelReads:
+    """How a model uses its text encoder, in training mode and in evaluation mode."""
 
-    batch: frozenset[str]
-    features: frozenset[str]
-    passes_on: bool  # whether the encoder is given the batch as the model was given it, each time
+    passes_batch: bool  # whether the encoder always receives the batch that the model received
+    reads_tokens: bool  # whether the model reads the features of tokens, not only the pooled ones
 
 
-ENCODER_HAS_OTHER_TOKENS = "its features have other tokens than the batch"
-ENCODER_IS_UNSTEADY = "its features of a row change in training mode or with the other rows of the batch"
-MODEL_CHANGES_THE_BATCH = "the model passes it another batch than it received, or none"
+class _WatchedFeatures(TextFeatures):
+    """Features that record whether their tokens were read."""
+
+    tokens_were_read = False
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("tokens", "__dict__"):
+            object.__setattr__(self, "tokens_were_read", True)
+        return super().__getattribute__(name)
 
 
 def sample_rows(split: EncodedSplit) -> np.ndarray:
-    """A few rows from the shortest to the longest, int64."""
+    """Return a few rows, from the shortest to the longest [rows] int64."""
     by_length = np.argsort(split.row_tokens(), kind="stable")
-    rows: np.ndarray = by_length[np.unique(np.linspace(0, len(by_length) - 1, MOST_ROWS).astype(int))]
+    rows: np.ndarray = by_length[np.unique(np.linspace(0, len(by_length) - 1, MAX_ROWS).astype(int))]
     return rows
 
 
 @contextmanager
 def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Another forward in the place of a module's own; its parameters, buffers and names stay as they are."""
+    """Replace the forward of a module during the block; its parameters, buffers and names stay the same."""
     module.forward = forward
     try:
         yield
     finally:
-        del module.forward  # the class's own is there again
+        del module.forward  # restores the method of the class
 
 
-def find_obstacle(encoder: nn.Module, rows: Sequence[Batch], together: Batch) -> str | None:
-    """Why features that are kept would not be those of a training step; None where they are.
+def find_obstacle(encoder: nn.Module, batch: Batch, single_rows: Sequence[Batch]) -> str | None:
+    """Return why stored features would differ from those of a training step; None if they would not differ.
 
-    The encoder must read nothing but the text, and make of a row in training, among others, what it makes of it in
-    evaluation, alone.
+    The encoder must compute the same features in training mode, in a batch, and with an invalid table as in evaluation
+    mode, row by row, and with the real table.
 
     Args:
-        rows: batches of one row each.
-        together: the same rows in one batch.
+        batch: a few rows in one batch.
+        single_rows: the same rows in batches of one row.
     """
-    with torch.no_grad(), _as_it_was(encoder):
-        given, read = watch_reads(together)
-        found: TextFeatures = encoder.train()(given)
+    with torch.no_grad(), _preserved_state(encoder):
+        features: TextFeatures = encoder.train()(_invalidate_table(batch))
         encoder.eval()
-        alone: list[TextFeatures] = [encoder(row) for row in rows]
-    if not read <= TEXT:
-        return f"it reads more of a batch than the text: {', '.join(sorted(read - TEXT))}"
-    if not (torch.equal(found.mask, together.token_mask) and torch.equal(found.chunk_row, together.chunk_row)):
-        return ENCODER_HAS_OTHER_TOKENS
-    expected = torch.cat([one.tokens[one.mask] for one in alone])
-    if differ(found.pooled, torch.cat([one.pooled for one in alone])) or differ(found.tokens[found.mask], expected):
+        expected: list[TextFeatures] = [encoder(row) for row in single_rows]
+    if not (torch.equal(features.mask, batch.token_mask) and torch.equal(features.chunk_row, batch.chunk_row)):
+        return ENCODER_CHANGES_TOKENS
+    pooled, tokens = (torch.cat(parts) for parts in zip(*((f.pooled, f.tokens[f.mask]) for f in expected), strict=True))
+    if differ(features.pooled, pooled) or differ(features.tokens[features.mask], tokens):
         return ENCODER_IS_UNSTEADY
     return None
 
 
-def probe_reads(model: nn.Module, encoder: nn.Module, batch: Batch, features: TextFeatures) -> FieldReads:
-    """What the model reads of a batch, whose text has these features."""
-    given, read = watch_reads(batch)
-    made, read_features = watch_reads(features)
-    passed: list[Batch] = []
+def _invalidate_table(batch: Batch) -> Batch:
+    """Return the batch with NaN numbers, MISSING categories, and other values in every field that is not text."""
+    values = {f.name: getattr(batch, f.name) for f in fields(batch) if f.name not in TEXT_FIELDS}
+    return replace(batch, **{name: _invalidate(value) for name, value in values.items() if value is not None})
+
+
+def _invalidate(values: Tensor) -> Tensor:
+    if values.dtype == torch.bool:
+        return ~values
+    return torch.full_like(values, torch.nan if values.is_floating_point() else 0)
+
+
+def probe_model(model: nn.Module, encoder: nn.Module, batch: Batch, features: TextFeatures) -> ModelReads:
+    """Run the model with these features of the batch, and return how it uses its encoder."""
+    watched = _WatchedFeatures(features.tokens, features.mask, features.chunk_row, features.pooled)
+    received: list[Batch] = []
 
     def forward(batch: Batch) -> TextFeatures:
-        passed.append(batch)
-        return made
+        received.append(batch)
+        return watched
 
-    with torch.no_grad(), _as_it_was(model), replaced_forward(encoder, forward):
+    with torch.no_grad(), _preserved_state(model), replaced_forward(encoder, forward):
         for training in (True, False):
-            model.train(training)(given)
-    return FieldReads(frozenset(read), frozenset(read_features), bool(passed) and all(one is given for one in passed))
+            model.train(training)(batch)
+    return ModelReads(bool(received) and all(b is batch for b in received), watched.tokens_were_read)
 
 
-def watch_reads(value: T) -> tuple[T, set[str]]:
-    """A shallow copy of a dataclass's instance, and the names of its fields that were read since, which grow.
-
-    What `dataclasses.replace` makes of the copy is watched, too. `Batch.rows` counts as nothing read.
-    """
-    names, read = {f.name for f in fields(value)}, set[str]()  # type: ignore[arg-type]
-    kind: Any = type(value)
-
-    class Watched(kind):  # type: ignore[misc]
-        def __getattribute__(self, name: str) -> Any:
-            if name == "rows":
-                return value.rows  # type: ignore[attr-defined]
-            read.update(names if name == "__dict__" else {name} & names)
-            return super().__getattribute__(name)
-
-    return Watched(**{name: getattr(value, name) for name in names}), read
-
-
-def differ(one: Tensor, other: Tensor, arithmetic: torch.dtype = torch.float32) -> bool:
-    """Whether features are others than rounding in this arithmetic explains; dropout changes one by all that it is."""
-    if one.shape != other.shape:
+def differ(actual: Tensor, expected: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Return whether features differ by more than rounding in this dtype; dropout differs by much more."""
+    if actual.shape != expected.shape:
         return True
-    scale = max(float(one.abs().max()), float(other.abs().max())) if one.numel() else 0.0
-    return not torch.allclose(one.float(), other.float(), rtol=0, atol=TOLERANCE[arithmetic] * scale)
+    if not actual.numel():
+        return False
+    actual, expected = actual.float(), expected.float()
+    is_close = (actual - expected).abs().max() <= TOLERANCES[dtype] * expected.abs().max()
+    return not is_close  # also if a value is NaN
 
 
 @contextmanager
-def _as_it_was(module: nn.Module) -> Iterator[None]:
-    """Puts back buffers and modes, which running a module in training can change."""
+def _preserved_state(module: nn.Module) -> Iterator[None]:
+    """Restore the buffers and the modes of a module after the block; a forward in training mode can change buffers."""
     modes = [(part, part.training) for part in module.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
     try:

@@ -1,0 +1,1 @@
+"""What a user sees while a model trains: log lines, a progress bar, TensorBoard scalars, and the usage of the run."""

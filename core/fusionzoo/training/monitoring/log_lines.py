@@ -1,4 +1,4 @@
-"""What a log says while a model trains: plain lines that are read at night, and by tuning jobs."""
+"""Log lines about a training: plain text for log files, and `#metric` lines that tuning jobs parse."""
 
 from __future__ import annotations
 
@@ -18,84 +18,70 @@ from fusionzoo.data.labels import Label
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.lightning_compat import batches_done, total_batches
 from fusionzoo.training.monitoring.resource_usage import format_duration
-from fusionzoo.training.monitoring.throughput import Throughput, ThroughputReading
+from fusionzoo.training.monitoring.throughput import Throughput, ThroughputInterval, ThroughputReading
 
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 15.0
-SHOWN_CLASSES = 20
-TRAIN_METRIC_PREFIX = "train/"  # what an architecture tells of itself: `ModelOutput.penalties` and `figures`
+MAX_LISTED_CLASSES = 20
+TRAIN_METRIC_PREFIX = "train/"  # of `ModelOutput.penalties` and `ModelOutput.metrics`
 
 
-class RemainingTime:
-    """How long a training will still take at the mean pace of this run, validations included."""
+class ProgressReporter(Callback):
+    """Reports throughput and remaining time at a fixed interval; subclasses define `report`.
 
-    def __init__(self) -> None:
-        self._began, self._before = 0.0, 0
+    The remaining time assumes the mean pace of this run, including validations, and that no epoch is skipped.
+    """
 
-    def start(self, trainer: Trainer) -> None:
-        self._began, self._before = time.monotonic(), batches_done(trainer)
+    def __init__(self, throughput: Throughput, seconds_between_reports: float) -> None:
+        self._interval, self._seconds_between_reports = ThroughputInterval(throughput), seconds_between_reports
+        self._started = self._reported = 0.0
+        self._batches_before_start = 0
 
-    def seconds_left(self, trainer: Trainer, done: int) -> float | None:
-        """Until the last epoch has gone by, when so many batches are done; None before the run's first batch."""
-        new = done - self._before
-        left = total_batches(trainer) - done
-        return left * (time.monotonic() - self._began) / new if new > 0 else None
-
-
-def format_throughput(
-    done: ThroughputReading, processes: int, seconds_left: float | None, short: bool = False
-) -> list[str]:
-    """Loss, speed, padding and time left; the speed of several processes as if all of them were as fast as this one."""
-    shown = [f"train_loss {done.mean_loss:.4f}"] if done.mean_loss is not None else []
-    shown.append(f"{done.rows_per_second * processes:,.0f} rows/s")
-    if done.encoded and not short:
-        shown.append(f"{done.tokens_per_second * processes:,.0f} tokens/s")
-    if done.padding is not None:
-        shown.append(f"padding {done.padding:.1%}")
-    if seconds_left is not None:
-        shown.append(f"{format_duration(seconds_left)} left")
-    return shown
-
-
-class IntervalLogger(Callback):
-    """A line every 15 s: where the training stands, how fast it is, and what is left."""
-
-    def __init__(self, throughput: Throughput) -> None:
-        self._throughput, self._pace, self._before, self._since = throughput, RemainingTime(), ThroughputReading(), 0.0
+    def report(self, trainer: Trainer, reading: ThroughputReading, seconds_left: float | None) -> None:
+        """Show what was trained since the last report; `seconds_left` is None before the first batch."""
+        raise NotImplementedError
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._pace.start(trainer)
-        self._since = time.monotonic()
+        self._started = self._reported = time.monotonic()
+        self._batches_before_start = batches_done(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if time.monotonic() - self._since < SECONDS_BETWEEN_LINES:
+        if time.monotonic() - self._reported < self._seconds_between_reports:
             return
-        reading = self._throughput.read()
-        left = self._pace.seconds_left(trainer, batches_done(trainer))
-        shown = format_throughput(reading - self._before, trainer.world_size, left)
+        reading, done = self._interval.read(), batches_done(trainer)
+        batches = done - self._batches_before_start
+        left = (total_batches(trainer) - done) * (time.monotonic() - self._started) / batches if batches > 0 else None
+        self.report(trainer, reading, left)
+        self._reported = time.monotonic()
+
+
+class IntervalLogger(ProgressReporter):
+    """Logs a line about every 15 s: position, loss, speed, and remaining time."""
+
+    def __init__(self, throughput: Throughput) -> None:
+        super().__init__(throughput, SECONDS_BETWEEN_LINES)
+
+    def report(self, trainer: Trainer, reading: ThroughputReading, seconds_left: float | None) -> None:
+        batch = batches_done(trainer) - trainer.current_epoch * int(trainer.num_training_batches)
         log.info(
             "Epoch %d of %s, batch %d of %d, step %d: %s",
-            *(trainer.current_epoch + 1, trainer.max_epochs, batch_idx + 1, trainer.num_training_batches),
-            *(trainer.global_step, ", ".join(shown)),
+            *(trainer.current_epoch + 1, trainer.max_epochs),
+            *(batch, trainer.num_training_batches, trainer.global_step),
+            ", ".join(format_throughput(reading, trainer.world_size, seconds_left)),
         )
-        self._before, self._since = reading, time.monotonic()
 
 
 class ValidationLogger(Callback):
-    """After each validation, its figures for tuning jobs, and whether they are the best.
-
-    At the end of an epoch, a line with what the architecture tells of itself, averaged over the epoch.
-    """
+    """Logs the metrics of each validation, and at the end of an epoch the mean metrics of the architecture."""
 
     def __init__(self, throughput: Throughput) -> None:
-        self._throughput, self._before = throughput, ThroughputReading()
+        self._interval = ThroughputInterval(throughput)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        reading = self._throughput.read()
-        loss, self._before = (reading - self._before).mean_loss, reading
+        loss = self._interval.read().mean_loss
         metrics = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val")}
         log_metrics({} if loss is None else {"train_loss": loss})
         log_metrics(metrics)
@@ -108,14 +94,13 @@ class ValidationLogger(Callback):
                 )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics = {
-            n.removeprefix(TRAIN_METRIC_PREFIX): float(v)
-            for n, v in trainer.callback_metrics.items()
-            if n.startswith(TRAIN_METRIC_PREFIX)
-        }
+        metrics = [
+            f"{name.removeprefix(TRAIN_METRIC_PREFIX)} {float(value):.4f}"
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith(TRAIN_METRIC_PREFIX)
+        ]
         if metrics:
-            shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-            log.info("Epoch %d of %s: %s", trainer.current_epoch + 1, trainer.max_epochs, shown)
+            log.info("Epoch %d of %s: %s", trainer.current_epoch + 1, trainer.max_epochs, ", ".join(metrics))
 
 
 def log_training_start(
@@ -127,17 +112,16 @@ def log_training_start(
     precision: str,
     processes: int,
 ) -> None:
-    """Log what is about to be trained: the model's size, the classes' shares, and how many steps of what kind."""
-    counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    log.info(
-        "Model %s: %s parameters, of which %s learn",
-        *(settings.model_class, f"{sum(n for n, _ in counts):,}", f"{sum(n for n, learns in counts if learns):,}"),
-    )
+    """Log the size of the model, the class frequencies, the device, and the number of batches."""
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    parameters = sum(p.numel() for p in model.parameters())
+    log.info("Model %s: %s parameters, %s trainable", settings.model_class, f"{parameters:,}", f"{trainable:,}")
     if train.labels is not None:
         rows = np.bincount(train.labels, minlength=len(classes))
-        named = [f"{label}: {count / len(train):.1%}" for label, count in zip(classes, rows, strict=True)]
-        more = f" and {len(named) - SHOWN_CLASSES} more classes" if len(named) > SHOWN_CLASSES else ""
-        log.info("%d training rows: %s%s", len(train), ", ".join(named[:SHOWN_CLASSES]), more)
+        shares = [f"{label}: {count / len(train):.1%}" for label, count in zip(classes, rows, strict=True)]
+        hidden = len(shares) - MAX_LISTED_CLASSES
+        more = f" and {hidden} more classes" if hidden > 0 else ""
+        log.info("%d training rows: %s%s", len(train), ", ".join(shares[:MAX_LISTED_CLASSES]), more)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     log.info(
         "Training on %s, %s, precision %s: up to %d epochs of %d batches",
@@ -145,23 +129,37 @@ def log_training_start(
     )
 
 
+def format_throughput(
+    reading: ThroughputReading, processes: int, seconds_left: float | None, short: bool = False
+) -> list[str]:
+    """Return loss, speed, padding, and remaining time as texts. The speed assumes equally fast processes."""
+    parts = [f"train_loss {reading.mean_loss:.4f}"] if reading.mean_loss is not None else []
+    parts.append(f"{reading.rows_per_second * processes:,.0f} rows/s")
+    if reading.encoded and not short:
+        parts.append(f"{reading.tokens_per_second * processes:,.0f} tokens/s")
+    if reading.padding is not None:
+        parts.append(f"padding {reading.padding:.1%}")
+    if seconds_left is not None:
+        parts.append(f"{format_duration(seconds_left)} left")
+    return parts
+
+
 def format_best(best: Mapping[str, Any]) -> str:
-    """Which validation was the best, as `checkpoints.best` tells it."""
+    """Return a text about the best validation; `best` is the result of `best_checkpoints.describe_best`."""
     return f"{best['metric']} {best['value']:.4f} in epoch {best['epoch']}, step {best['step']}"
 
 
 def format_verdict(stopping: EarlyStopping, value: float) -> str:
-    """Whether a validation is the best so far, and what patience is left; after early stopping has judged it."""
-    found = f"{stopping.monitor} {value:.4f}"
+    """Return a text that says whether a validation is the best so far, after `stopping` has seen it."""
+    metric = f"{stopping.monitor} {value:.4f}"
     if stopping.wait_count == 0:
-        return f"{found}, the best so far"
-    best = float(stopping.best_score)
-    without = f"{stopping.wait_count} of {stopping.patience} validations without a better one"
-    end = "; the training stops" if stopping.wait_count >= stopping.patience else ""
-    return f"{found}, best {best:.4f}; {without}{end}"
+        return f"{metric}, the best so far"
+    patience = f"{stopping.wait_count} of {stopping.patience} validations without improvement"
+    end = "; stopping early" if stopping.wait_count >= stopping.patience else ""
+    return f"{metric}, best {float(stopping.best_score):.4f}; {patience}{end}"
 
 
 def log_metrics(metrics: Mapping[str, float]) -> None:
-    """A line `#metric name=value;` for each figure, which a tuning job's regular expression finds; / becomes _."""
+    """Log a line `#metric name=value;` per metric, for the regular expressions of tuning jobs; `/` becomes `_`."""
     for name in sorted(metrics):
         log.info("#metric %s=%.6f;", name.replace("/", "_"), metrics[name])

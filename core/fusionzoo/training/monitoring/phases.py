@@ -1,4 +1,4 @@
-"""Where the time of a job goes: one phase follows another."""
+"""The phases of a job, and how many seconds each of them took."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ PREPARE, BUILD, TRAIN, VALIDATE, EVALUATE = "prepare", "build", "train", "valida
 
 
 class Phases:
-    """The seconds of each phase; each second belongs to the phase that was begun last.
+    """A stopwatch for phases that follow each other; each second belongs to the phase that began last.
 
     Args:
-        clock: seconds from any point in time on.
+        clock: returns seconds since an arbitrary point in time.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._since = clock, clock()
-        self._done: dict[str, float] = {}
-        self.current: str | None = None
+        self._clock, self._began = clock, clock()
+        self._completed: dict[str, float] = {}
+        self._current: str | None = None
 
     def begin(self, name: str) -> None:
-        """End the phase that runs, if one does, and begin this one, or go on with it."""
+        """End the current phase, and begin or resume this one."""
         now = self._clock()
-        if self.current is not None:
-            self._done[self.current] = self._done.get(self.current, 0.0) + now - self._since
-        self.current, self._since = name, now
+        if self._current is not None:
+            self._completed[self._current] = self._completed.get(self._current, 0.0) + now - self._began
+        self._current, self._began = name, now
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Seconds of each phase so far, in the order in which they began."""
-        found = dict(self._done)
-        if self.current is not None:
-            found[self.current] = found.get(self.current, 0.0) + self._clock() - self._since
-        return found
+        """The seconds of each phase so far, in the order in which the phases first began."""
+        seconds = dict(self._completed)
+        if self._current is not None:
+            seconds[self._current] = seconds.get(self._current, 0.0) + self._clock() - self._began
+        return seconds

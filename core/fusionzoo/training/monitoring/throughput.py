@@ -1,4 +1,4 @@
-"""How much is trained in which time: rows, tokens, padding, and waiting for data."""
+"""Count rows, tokens, padding, and the time spent waiting for data."""
 
 from __future__ import annotations
 
@@ -16,94 +16,95 @@ from torch import nn
 
 from fusionzoo.training.monitoring.phases import TRAIN, VALIDATE, Phases
 
-NEXT_BATCH = "[_TrainingEpochLoop].train_dataloader_next"  # as Lightning calls it
+NEXT_BATCH_ACTION = "[_TrainingEpochLoop].train_dataloader_next"  # Lightning's name in its profilers
 
 
 @dataclass(frozen=True)
 class ThroughputReading:
-    """What one process has trained so far in this run; the difference of two is what it has in between.
+    """What one process trained so far in this run. The difference of two readings is what it trained in between.
 
-    Padding is counted where it costs: in the tokens that the text encoder's embedding is given, after an encoder has
-    put chunks of similar length together. Tokens stay 0 where no text encoder runs.
+    Padding is counted in the tokens that reach the text encoder's embedding, that is, after the encoder grouped chunks
+    of similar length. The token counts stay 0 if no text encoder runs.
     """
 
     rows: int = 0
     batches: int = 0
-    loss: float = 0.0  # the sum of the batches' losses
-    encoded: int = 0  # real tokens that the text encoder was given
-    computed: int = 0  # tokens that it computed, padding among them; 0 where it shows none
-    seconds: float = 0.0  # of the training phase, checkpoints written in it included
-    waited: float = 0.0  # seconds of those, in which the next batch was made
+    loss: float = 0.0  # sum over the batches
+    encoded: int = 0  # real tokens in the input of the text encoder
+    computed: int = 0  # tokens that the text encoder computed, including padding; 0 if unknown
+    seconds: float = 0.0  # of the training phase, including its checkpoints
+    waited: float = 0.0  # the part of `seconds` spent waiting for the next batch
 
     def __sub__(self, earlier: ThroughputReading) -> Self:
         return type(self)(**{f.name: getattr(self, f.name) - getattr(earlier, f.name) for f in fields(self)})
 
     @property
     def rows_per_second(self) -> float:
+        """Rows per second of training."""
         return self.rows / self.seconds if self.seconds else 0.0
 
     @property
     def tokens_per_second(self) -> float:
-        """Real tokens, padding apart."""
+        """Real tokens per second of training, without padding."""
         return self.encoded / self.seconds if self.seconds else 0.0
 
     @property
     def padding(self) -> float | None:
-        """The share of padding in the tokens computed; None where the text encoder computed none, or shows none."""
+        """The share of padding in the computed tokens; None if their number is unknown."""
         return 1 - self.encoded / self.computed if self.computed else None
 
     @property
     def mean_loss(self) -> float | None:
+        """The mean loss of a batch; None before the first batch."""
         return self.loss / self.batches if self.batches else None
-
-    @property
-    def waiting(self) -> float:
-        """The share of the time that went by while the next batch was made."""
-        return self.waited / self.seconds if self.seconds else 0.0
 
 
 class Throughput(Callback):
     """Counts what is trained, and begins the phases of training and validation.
 
-    Sums stay on the device until somebody reads them: a GPU is not waited for in every step, and a reading waits
-    until it has done what was asked of it, so that its seconds are true.
+    The sums stay on the device until `read`, so that the CPU does not wait for the GPU in every step. `read` waits for
+    the GPU, so that the seconds of a reading include all of its batches.
     """
 
     def __init__(self, phases: Phases) -> None:
         self._phases = phases
-        self.wait = DataWait()
-        self._encodes = False
-        self._embedded: dict[nn.Module, int] = {}  # tokens that each embedding was given in this step
-        self._counts, self._loss = torch.zeros(2, dtype=torch.int64), torch.zeros(())  # not yet read
+        self.data_wait = DataWait()
+        self._has_text_encoder = False
+        self._embedded_tokens: dict[nn.Module, int] = {}  # in the current batch, by embedding
+        self._counts, self._loss = torch.zeros(2, dtype=torch.int64), torch.zeros(())  # since the last `read`
         self._total, self._batches, self._computed = ThroughputReading(), 0, 0
 
     @contextmanager
-    def watching(self, text_encoder: nn.Module | None, in_one_graph: bool = False) -> Iterator[None]:
-        """For a while, sees how many tokens this text encoder computes, if one runs; not within a compiled graph."""
-        self._encodes = text_encoder is not None
+    def count_tokens(self, text_encoder: nn.Module | None, in_one_graph: bool = False) -> Iterator[None]:
+        """Count the tokens that this text encoder computes during the block.
+
+        Args:
+            text_encoder: None if no text encoder runs.
+            in_one_graph: whether the encoder is part of a compiled graph, where hooks do not run.
+        """
+        self._has_text_encoder = text_encoder is not None
         with ExitStack() as stack:
             for module in () if text_encoder is None or in_one_graph else text_encoder.modules():
                 if isinstance(module, nn.Embedding):
-                    stack.callback(module.register_forward_pre_hook(self._see).remove)
+                    stack.callback(module.register_forward_pre_hook(self._count_embedded).remove)
             yield
 
-    def _see(self, module: nn.Module, given: tuple[Any, ...]) -> None:
-        if given:
-            self._embedded[module] = self._embedded.get(module, 0) + given[0].numel()
+    def _count_embedded(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if args:
+            self._embedded_tokens[module] = self._embedded_tokens.get(module, 0) + args[0].numel()
 
     def read(self) -> ThroughputReading:
-        """All that this run has trained up to now."""
+        """Return what this run trained up to now."""
         (rows, encoded), loss = self._counts.tolist(), self._loss.item()
         self._counts, self._loss = torch.zeros_like(self._counts), torch.zeros_like(self._loss)
-        total = self._total
         self._total = ThroughputReading(
-            total.rows + rows,
-            self._batches,
-            total.loss + loss,
-            total.encoded + encoded,
-            self._computed,
-            self._phases.seconds.get(TRAIN, 0.0),
-            self.wait.seconds,
+            rows=self._total.rows + rows,
+            batches=self._batches,
+            loss=self._total.loss + loss,
+            encoded=self._total.encoded + encoded,
+            computed=self._computed,
+            seconds=self._phases.seconds.get(TRAIN, 0.0),
+            waited=self.data_wait.seconds,
         )
         return self._total
 
@@ -112,20 +113,19 @@ class Throughput(Callback):
         self._phases.begin(TRAIN)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._embedded.clear()
+        self._embedded_tokens.clear()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        real = batch.token_mask.sum() if self._encodes else batch.row.new_zeros(())
-        self._counts += torch.stack([(batch.labels >= 0).sum(), real])
-        # Lightning's is a part of the mean over the batches that a step joins
-        self._loss += outputs["loss"] * trainer.accumulate_grad_batches
+        encoded = batch.token_mask.sum() if self._has_text_encoder else batch.row.new_zeros(())
+        self._counts += torch.stack([(batch.labels >= 0).sum(), encoded])
+        self._loss += outputs["loss"] * trainer.accumulate_grad_batches  # Lightning divides the loss by it
         self._batches += 1
-        self._computed += max(self._embedded.values(), default=0)
+        self._computed += max(self._embedded_tokens.values(), default=0)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.read()  # the time until a GPU is done belongs to training
+        self.read()  # the time until the GPU is done belongs to training
         self._phases.begin(VALIDATE)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -135,20 +135,34 @@ class Throughput(Callback):
         self.read()
 
 
-class DataWait(Profiler):
-    """The seconds in which training waits for its next batch.
+class ThroughputInterval:
+    """Reads a throughput in intervals: each `read` returns what was trained since the one before."""
 
-    On a GPU, which computes meanwhile, that is the most it can have been waiting itself.
+    def __init__(self, throughput: Throughput) -> None:
+        self._throughput, self._last = throughput, ThroughputReading()
+
+    def read(self) -> ThroughputReading:
+        """Return what was trained since the last call."""
+        reading = self._throughput.read()
+        difference, self._last = reading - self._last, reading
+        return difference
+
+
+class DataWait(Profiler):
+    """Sums the seconds that training waits for its next batch.
+
+    A GPU may still compute during that time, so this is an upper bound of how long it idles. Lightning's SimpleProfiler
+    measures the same, but stores every duration of every action for the whole training.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.seconds, self._since = 0.0, 0.0
+        self.seconds, self._started = 0.0, 0.0
 
     def start(self, action_name: str) -> None:
-        if action_name == NEXT_BATCH:
-            self._since = time.perf_counter()
+        if action_name == NEXT_BATCH_ACTION:
+            self._started = time.perf_counter()
 
     def stop(self, action_name: str) -> None:
-        if action_name == NEXT_BATCH:
-            self.seconds += time.perf_counter() - self._since
+        if action_name == NEXT_BATCH_ACTION:
+            self.seconds += time.perf_counter() - self._started

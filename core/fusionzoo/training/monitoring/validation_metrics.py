@@ -1,11 +1,11 @@
-"""Validation figures while training: the same computation as the final evaluation, over all rows of the split."""
+"""Metrics that are computed while a model trains."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
+from torch.nn import functional
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
@@ -13,55 +13,56 @@ from fusionzoo.evaluation.metrics import classification_metrics
 
 
 class ValidationMetrics(Metric):
-    """Gathers a split's probabilities, labels and losses, over batches and processes."""
+    """Computes the metrics of a split with the functions of the final evaluation, over all batches and processes.
+
+    Args:
+        class_weights: the loss weight of each class [classes].
+    """
 
     full_state_update = False
-    probabilities: list[Tensor]
+    logits: list[Tensor]
     labels: list[Tensor]
-    losses: list[Tensor]
-    weights: list[Tensor]
 
-    def __init__(self) -> None:
+    def __init__(self, class_weights: Tensor) -> None:
         super().__init__()
-        for name in ("probabilities", "labels", "losses", "weights"):
-            self.add_state(name, default=[], dist_reduce_fx="cat")
+        self._class_weights = class_weights
+        self.add_state("logits", default=[], dist_reduce_fx="cat")
+        self.add_state("labels", default=[], dist_reduce_fx="cat")
 
-    def update(self, logits: Tensor, labels: Tensor, class_weights: Tensor) -> None:
-        """Add a batch: logits [rows, classes], labels [rows], the loss weight of each class [classes]."""
-        logits = logits.float()
-        self.probabilities.append(logits.softmax(dim=-1))
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch: logits [rows, classes], labels [rows] int64."""
+        self.logits.append(logits.float())
         self.labels.append(labels)
-        self.losses.append(torch.nn.functional.cross_entropy(logits, labels, reduction="none"))
-        self.weights.append(class_weights[labels])
 
     def compute(self) -> dict[str, float]:
-        """`val_loss`, weighted as the training loss, and `val/<metric>` for each figure that the rows define."""
-        losses, weights = dim_zero_cat(self.losses), dim_zero_cat(self.weights)
-        scores = dim_zero_cat(self.probabilities).cpu().numpy()
-        metrics = classification_metrics(dim_zero_cat(self.labels).cpu().numpy(), scores)
-        loss = float((losses * weights).sum() / weights.sum())
-        return {"val_loss": loss, **{f"val/{name}": value for name, value in metrics.items() if value is not None}}
+        """Return `val_loss`, weighted as the training loss, and `val/<metric>` for each metric that the rows define."""
+        logits, labels = dim_zero_cat(self.logits), dim_zero_cat(self.labels)
+        loss = functional.cross_entropy(logits, labels, weight=self._class_weights.to(logits.device))
+        metrics = classification_metrics(labels.cpu().numpy(), logits.softmax(dim=-1).cpu().numpy())
+        defined = {f"val/{name}": value for name, value in metrics.items() if value is not None}
+        return {"val_loss": float(loss), **defined}
 
 
 class WeightedMeans:
-    """Means over rows of named scalars that batches come with; sums stay on their device until they are taken.
+    """Means over rows of named scalars; the sums stay on the device until `take`.
 
-    They are of this process, and since it started: a resumed job has those of the rest of its epoch.
+    The means cover this process since it started: after resuming, they cover the rest of the epoch. torchmetrics'
+    MeanMetric and `LightningModule.log` are 9 and 190 times slower per step: see docs/decisions/progress.md.
     """
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._rows: dict[str, int] = {}
 
-    def add(self, metrics: Mapping[str, Tensor], rows: int) -> None:
-        """Add a batch's means over its rows, scalars []."""
-        for name, figure in metrics.items():
-            part = figure.detach().float() * rows
-            self._sums[name] = self._sums[name] + part if name in self._sums else part
+    def add(self, means: Mapping[str, Tensor], rows: int) -> None:
+        """Add the means [] of a batch over its rows."""
+        for name, mean in means.items():
+            total = mean.detach().float() * rows
+            self._sums[name] = self._sums[name] + total if name in self._sums else total
             self._rows[name] = self._rows.get(name, 0) + rows
 
     def take(self) -> dict[str, Tensor]:
-        """The means of what was added since the last time."""
+        """Return the means since the last call, and start again."""
         means = {name: total / self._rows[name] for name, total in self._sums.items()}
         self._sums, self._rows = {}, {}
         return means

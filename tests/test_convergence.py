@@ -1,0 +1,118 @@
+"""A training that does not learn causes a warning with numbers and a fix."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import Tensor, nn
+
+from fusionzoo.nn.schema import Batch
+from fusionzoo.training.guards import convergence
+from guard_helpers import ScriptedModel, fit_with_guards
+from shop import JobFolder
+from training_helpers import make_job_settings
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "scale", "words"),
+    [
+        ("adamw", 2e-3, 1.0, "above the usual 2e-05 to 1e-04 with adamw"),
+        ("adam", 1e-7, 0.5, "below the usual 2e-05 to 1e-04"),
+        ("adamw", 1e-2, 0.05, None),
+        ("adamw", None, 1.0, None),
+        ("adamw", None, 1e-4, "below"),
+        ("sgd", 0.1, 1.0, None),
+        ("sgd", 2e-3, 1.0, None),
+        ("sgd", 5.0, 1.0, "above the usual 1e-03 to 1e-01 with sgd"),
+        ("sgd", 1e-7, 1.0, "below"),
+    ],
+)
+def test_an_unusual_learning_rate_of_a_pretrained_encoder_is_reported_with_the_usual_ones(
+    optimizer: str, lr: float | None, scale: float, words: str | None
+) -> None:
+    settings = make_job_settings(optimizer=optimizer, lr=lr, encoder_lr_scale=scale)
+    assert convergence.check_learning_rate(settings, tuned=False) is None
+    warning = convergence.check_learning_rate(settings, tuned=True)
+    if words is None:
+        assert warning is None
+    else:
+        assert warning is not None
+        assert words in warning
+        assert "Fix: set lr" in warning
+
+
+def test_the_learning_rate_is_reported_only_if_pretrained_weights_are_trainable(
+    job: JobFolder, minilm: str, capsys: Any
+) -> None:
+    cases = [({"freeze_text_encoder": False}, True), ({"freeze_text_encoder": True}, False)]
+    for changes, warned in cases:
+        bert = {"model_class": "multimodal_bert", "tokenizer": minilm, "embedding_dim": None, "num_channels": None}
+        job.fill(rows=24, **bert, **changes, lr=0.05, max_epochs=1)
+        assert job.run() == 0, job.failure
+        assert ("The learning rate of the pretrained text encoder is 5.0e-02" in capsys.readouterr().out) == warned
+
+
+def test_only_an_epoch_without_improvement_causes_a_warning(tmp_path: Path, capsys: Any) -> None:
+    for lr, warned in ((1e-12, True), (1e-2, False)):
+        folder = JobFolder(tmp_path / str(lr)).fill(max_epochs=2, lr=lr)
+        assert folder.run() == 0
+        out = capsys.readouterr().out
+        assert out.count("No measurable improvement") == warned
+    assert json.loads((folder.output / "metrics.json").read_text())["training"]["epochs"] == 2
+
+
+def test_the_warning_has_the_loss_of_a_constant_prediction_and_the_losses_of_both_ends(
+    tmp_path: Path, caplog: Any
+) -> None:
+    def change(model: ScriptedModel, batch: Batch, logits: Tensor) -> Tensor:
+        return 0 * logits  # every row's loss is ln 2
+
+    with caplog.at_level(logging.WARNING, "fusionzoo"):
+        _, splits, _ = fit_with_guards(change, tmp_path, epochs=1)
+    labels = splits.val.labels
+    assert labels is not None
+    share = labels.mean()
+    entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    assert (
+        f"val_loss is 0.6931, and a constant prediction of val's class frequencies scores {entropy:.4f}" in caplog.text
+    )
+    assert "0.6931 per row in the first 2 batches and 0.6931 in the last 2" in caplog.text
+    assert "largest learning rates 1.0e-02" in caplog.text
+    assert caplog.text.count("No measurable improvement after 8 batches") == 1
+
+
+def test_an_epoch_of_few_batches_is_judged_together_with_later_epochs(tmp_path: Path, caplog: Any) -> None:
+    with caplog.at_level(logging.WARNING, "fusionzoo"):
+        fit_with_guards(lambda model, batch, logits: 0 * logits, tmp_path, epochs=5, early_stop_patience=9)
+    assert caplog.text.count("No measurable improvement") == 1
+    assert "No measurable improvement after 32 batches" in caplog.text
+
+
+def test_either_sign_of_improvement_prevents_the_warning(tmp_path: Path, caplog: Any) -> None:
+    def one_hot_labels(batch: Batch) -> Tensor:
+        assert batch.labels is not None
+        return nn.functional.one_hot(batch.labels, 2).float()
+
+    def training_loss_decreases(model: ScriptedModel, batch: Batch, logits: Tensor) -> Tensor:
+        return 0 * logits + one_hot_labels(batch) * (model.batches - 8 if model.training else 0)
+
+    def val_loss_is_low(model: ScriptedModel, batch: Batch, logits: Tensor) -> Tensor:
+        return 0 * logits + one_hot_labels(batch) * (0.0 if model.training else 0.1)
+
+    for number, change in enumerate((training_loss_decreases, val_loss_is_low)):
+        with caplog.at_level(logging.WARNING, "fusionzoo"):
+            fit_with_guards(change, tmp_path / str(number), epochs=1)
+    assert caplog.text == ""
+
+
+def test_the_loss_of_the_best_constant_prediction_is_the_entropy_of_the_weighted_class_frequencies() -> None:
+    labels = np.array([0, 0, 0, 1])
+    assert convergence.constant_loss(labels, np.ones(2)) == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
+    assert convergence.constant_loss(labels, np.array([1.0, 3.0])) == pytest.approx(np.log(2))
+    assert convergence.constant_loss(labels, np.array([1.0, 0.0])) == 0
+    assert convergence.constant_loss(labels, np.ones(3)) == convergence.constant_loss(labels, np.ones(2))
