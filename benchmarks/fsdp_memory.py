@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/fsdp_memory.py
 
 Trains a random BERT (12 layers, width 512, 53 million parameters) with AdamW in two processes on the CPU, on synthetic
-rows with short texts, so that weights, gradients and optimizer state dominate the memory. Prints one line per strategy.
+rows with short texts. Prints one line per strategy. The peak on the CPU includes the unsharded checkpoint that the
+first process gathers.
 """
 
 from __future__ import annotations
