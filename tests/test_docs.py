@@ -1,4 +1,4 @@
-"""The pages under docs/ say what is so: their files, signatures, names, commands and messages are the live ones."""
+"""docs/write-a-plugin.md matches the code: its files, signatures, names, commands and messages."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_each_block_that_names_a_file_of_the_example_is_that_file() -> None:
         assert named[name] == (FILM / name).read_text("utf-8"), f"docs/film/{name} and the page differ"
 
 
-def test_links_to_files_lead_somewhere() -> None:
+def test_links_lead_to_existing_files_and_headings() -> None:
     links = [link.partition("#") for link in re.findall(r"\]\((?!https?:)([^)]+)\)", TEXT)]
     assert len(links) >= 2
     for file, _, anchor in links:
@@ -70,7 +70,7 @@ def test_links_to_files_lead_somewhere() -> None:
             assert anchor in [heading.lower().replace(" ", "-") for heading in headings]
 
 
-def test_every_import_on_the_page_can_be_done() -> None:
+def test_every_import_on_the_page_works() -> None:
     imports = [
         (node.module, alias.name)
         for source in blocks("python")
@@ -87,14 +87,14 @@ def test_every_import_on_the_page_can_be_done() -> None:
 
 
 @pytest.mark.parametrize("hook", list(HOOKS))
-def test_every_hook_is_on_the_page_as_it_is(hook: str) -> None:
+def test_every_hook_is_on_the_page_with_its_signature(hook: str) -> None:
     live = getattr(hookspecs, hook)
     arguments = [f"{p.name}: {p.annotation}" for p in inspect.signature(live).parameters.values()]
     signature = f"def {hook}({', '.join(arguments)}) -> {inspect.signature(live).return_annotation}: ..."
     assert f"{signature} ``` {' '.join(str(inspect.getdoc(live)).split())} " in WORDS
 
 
-def test_no_hook_on_the_page_is_not_there() -> None:
+def test_every_hook_on_the_page_exists() -> None:
     shown = re.findall(r"^def (\w+)\(.*: \.\.\.$", TEXT, re.MULTILINE)
     assert sorted(shown) == sorted(HOOKS)
 
@@ -110,14 +110,14 @@ def test_the_data_contract_is_on_the_page_field_by_field(name: str) -> None:
     assert [line for line in lines if line not in live] == []
 
 
-def test_all_that_a_settings_class_says_beside_its_fields_is_on_the_page() -> None:
+def test_every_attribute_of_a_settings_class_is_on_the_page() -> None:
     own = {name for name in vars(ModelSettings) if not name.startswith("_") and name != "model_config"}
     own = {name for name in own if not name.startswith("model_")}
     rows = re.findall(r"^\| `(\w+)(?:\(\w*\))?` \|", section("Settings"), re.MULTILINE)
     assert sorted(rows) == sorted(own)
 
 
-def test_the_fields_that_a_base_class_brings_are_on_the_page() -> None:
+def test_the_fields_of_a_base_class_are_on_the_page() -> None:
     said = section("Settings")
     for kind in (TextSettings, FusionSettings):
         assert f"`{kind.__name__}`" in said
@@ -129,7 +129,7 @@ def test_the_fields_that_a_base_class_brings_are_on_the_page() -> None:
     )  # "the first three of these"
 
 
-def test_the_parts_to_build_with_are_where_the_page_says() -> None:
+def test_the_building_blocks_are_in_the_modules_on_the_page() -> None:
     rows = re.findall(r"^\| `(fusionzoo\.nn\.\w+)` \| (.+) \|$", section("What to build with"), re.MULTILINE)
     shown = [(module, name) for module, said in rows for name in re.findall(r"`(\w+)`", said)]
     assert len(shown) > 10
@@ -152,7 +152,7 @@ def test_every_check_of_the_kit_is_on_the_page_with_its_contract(kind: str) -> N
     assert shown == {check.__name__: " ".join(str(inspect.getdoc(check)).split()) for check in vars(checks)[kind]}
 
 
-def test_no_check_is_named_that_is_not_there() -> None:
+def test_every_check_on_the_page_exists() -> None:
     live = {*checks.PLUGIN_CHECKS, *checks.ENCODER_CHECKS, *checks.MODEL_CHECKS}
     named = set(re.findall(r"\bcheck_\w+", TEXT)) - {"check_plugin"}
     assert named == {check.__name__ for check in live}
@@ -208,7 +208,7 @@ def install_word_set(install: Installer) -> None:
     )
 
 
-def test_the_settings_on_the_page_say_what_is_said_of_them(install: Installer) -> None:
+def test_the_settings_on_the_page_behave_as_described(install: Installer) -> None:
     first, second = [body for body in blocks("python") if "class TableOnly" in body or "class Pair" in body]
     install("page-settings", source=f"{first}\n\n{second}")
     made = importlib.import_module("page_settings")
@@ -328,7 +328,7 @@ def test_the_note_on_a_failing_hook_is_on_the_page(install: Installer) -> None:
     assert raised.value.__notes__ == [_shown("This happened in").splitlines()[-1]]
 
 
-def test_no_message_on_the_page_goes_unproven() -> None:
+def test_every_message_on_the_page_has_a_test() -> None:
     shown = FENCE.findall(section("What your users see when something is wrong"))
     assert len(shown) == len(FAULTS) + 3
 

@@ -342,7 +342,7 @@ def test_a_plots_title_names_split_rows_and_metric() -> None:
 def test_a_legend_of_forty_classes_names_the_most_frequent_and_no_more() -> None:
     figure = plots.roc(evaluate_split("val", *CASES["forty, ten of them absent"]))
     (legend,) = figure.legends
-    assert len(legend.get_texts()) == len(plots.COLOURS) + 1
+    assert len(legend.get_texts()) == len(plots.COLORS) + 1
     assert legend.get_title().get_text() == "20 of 40 classes"
     assert all(len(text.get_text()) < 40 for text in legend.get_texts())
 

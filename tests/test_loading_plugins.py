@@ -81,7 +81,7 @@ def test_an_unreadable_requirement_is_an_error_of_the_plugin(install: Installer)
         ("import einopsy", ModuleNotFoundError, "ModuleNotFoundError: No module named 'einopsy'"),
         ("from fusionzoo import no_such_thing", ImportError, "cannot import name 'no_such_thing'"),
         ("def f(:", SyntaxError, "SyntaxError: invalid syntax"),
-        ("raise SystemExit('no licence')", SystemExit, "SystemExit: no licence"),
+        ("raise SystemExit('no license')", SystemExit, "SystemExit: no license"),
         ("raise OSError('libcuda.so.1')", OSError, "OSError: libcuda.so.1"),
         ("1 / 0", ZeroDivisionError, "ZeroDivisionError: division by zero"),
     ],

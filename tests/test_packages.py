@@ -1,6 +1,6 @@
 """Every distribution as users get it: a wheel that holds what it should, declares what it needs, and works alone.
 
-The stranger's plugin, `docs/film`, goes the same way as ours.
+The third-party plugin `docs/film` is tested in the same way as the first-party ones.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def metadata(wheel: Path) -> PathDistribution:
 
 
 def requirements(wheel: Path) -> dict[str, Requirement]:
-    """What a wheel needs without extras, by normalised name."""
+    """What a wheel needs without extras, by normalized name."""
     needed = [Requirement(line) for line in metadata(wheel).requires or ()]
     return {canonicalize_name(r.name): r for r in needed if r.marker is None or r.marker.evaluate({"extra": ""})}
 
@@ -207,7 +207,7 @@ def test_core_declares_what_it_imports_or_the_library_that_always_brings_it(tmp_
         assert needed in names, f"{library} no longer requires {needed}: declare it"
     transitive = f"DEP003={'|'.join(brought)}"
     found = _deptry(CORE, tmp_path, "--ignore", "DEP002", "--per-rule-ignores", transitive)
-    assert found == []  # what it declares beyond that (DEP002), its users asked for
+    assert found == []  # DEP002, a declared package that is not imported, is for its users
 
 
 def _deptry(source: Path, tmp_path: Path, *options: str) -> list[str]:
@@ -368,7 +368,7 @@ def test_a_model_whose_plugin_is_not_there_is_refused_and_the_package_named(
     )
 
 
-def test_a_strangers_plugin_trains_by_its_model_class_and_is_missed_when_it_is_uninstalled(
+def test_a_third_party_plugin_trains_by_model_class_and_is_unknown_after_uninstalling_it(
     wheels: dict[Path, Path], tmp_path: Path
 ) -> None:
     environment, root = Environment.make(tmp_path / "environment"), tmp_path / "ml"

@@ -313,7 +313,7 @@ def test_the_router_learns_from_the_loss_itself(top_k: int) -> None:
     assert model.router.noise.weight.grad.abs().sum() > 0
 
 
-def test_the_router_is_noisy_while_training_only_and_only_if_it_is_asked_to_be() -> None:
+def test_the_router_adds_noise_only_in_training_and_only_with_the_setting() -> None:
     joint = torch.randn(6, 16)
     for noisy in (True, False):
         router = build("multimodal_moe", router_noise=noisy).router
@@ -476,7 +476,7 @@ def test_the_mean_gate_of_each_modality_is_logged_for_each_epoch(job: JobFolder,
 MODULES = sorted((Path(__file__).parents[1] / "plugins").glob("*/fusionzoo_*.py"))
 NOT_A_PLUGINS_BUSINESS = {
     "a loss": r"cross_entropy|\w*Loss\b|F\.\w*loss",
-    "an optimiser": r"torch\.optim|AdamW?\b|\bSGD\b|lr_scheduler",
+    "an optimizer": r"torch\.optim|AdamW?\b|\bSGD\b|lr_scheduler",
     "a metric": r"torchmetrics|sklearn|auroc|accuracy",
     "a file path": r"pathlib|\bos\b|\bopen\(|/opt/ml",
     "the trainer": r"lightning",

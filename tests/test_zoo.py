@@ -111,7 +111,7 @@ def test_fusions_over_another_encoder_are_compared_with_late_fusion_over_that_on
     assert "minus the AUROC of `multimodal_cnn`" in text
 
 
-def test_the_encoder_that_was_asked_for_stands_under_the_fusions_that_take_any(zoo: ModuleType) -> None:
+def test_fusions_that_take_any_encoder_use_the_requested_one(zoo: ModuleType) -> None:
     models, _ = zoo.installed([], "cnn")
     over = {model.name: model.text_encoder for model in models}
     assert {"multimodal_cnn", GATE, CROSS} <= over.keys()
@@ -141,7 +141,7 @@ def test_the_page_takes_the_later_of_two_results_of_one_run_and_none_of_another_
     assert row(page(zoo, records), "demo", f"`{GATE}`")[2].startswith("0.7000;")
 
 
-def test_the_demos_best_possible_auroc_stands_beside_its_figures(zoo: ModuleType) -> None:
+def test_the_best_possible_auroc_of_the_demo_is_shown_with_its_metrics(zoo: ModuleType) -> None:
     assert "The best possible AUROC on these rows is 0.9500." in page(zoo, [result(GATE)])
 
 
@@ -315,7 +315,7 @@ def test_a_line_that_is_no_json_is_named(zoo: ModuleType, tmp_path: Path) -> Non
         zoo.read(out)
 
 
-def test_data_that_is_nowhere_is_asked_for(zoo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_data_is_an_error_with_a_fix(zoo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FUSIONZOO_DATA", raising=False)
     with pytest.raises(SystemExit, match="Fix: let it name the folder of womens_clothing/, or add --data demo"):
         zoo.DataSet.load("womens_clothing")

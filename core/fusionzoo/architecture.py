@@ -91,7 +91,7 @@ class Architecture:
             ValueError: the architecture has no text encoder, or the job has no text.
         """
         if self.encoder is None or spec.text is None:
-            raise ValueError("there is no text encoder")
+            raise ValueError("the architecture has no text encoder")
         return {
             "name": self.encoder.name,
             "distribution": [self.encoder.distribution, self.encoder.version],

@@ -135,7 +135,7 @@ class JobSettings(DataSettings):
         0.0,
         ge=0,
         lt=1,
-        description="Fraction of training rows whose text or whose table is dropped, half of them each. Requires a "
+        description="Fraction of training rows with a dropped text or table, half of them each. Requires a "
         "model that reads both.",
     )
     unknown_category_rate: float = Field(

@@ -66,7 +66,7 @@ class BertEncoderSettings(ModelSettings):
         name = self.encoder_name
         if name is None and self.encoder_config is None:
             if job.tokenizer_name == "word":
-                problem = "the text encoder 'bert' was not told which weights to load"
+                problem = "the text encoder 'bert' has no weights to load"
                 remedy = "give a Hugging Face tokenizer, or set encoder_config to train one from random weights"
                 raise SettingError("tokenizer", "word", problem, remedy)
             name = job.tokenizer_name

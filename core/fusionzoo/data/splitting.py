@@ -51,7 +51,7 @@ class SplitPart:
 
     @property
     def selection_hash(self) -> str:
-        """A hash of which rows of the channel belong to this part."""
+        """Return a hash of the rows of the channel that belong to this part."""
         return hashlib.sha256(np.packbits(self.assignment == self.index).tobytes()).hexdigest()
 
     def __iter__(self) -> Iterator[Rows]:

@@ -90,8 +90,8 @@ def thin(x: NDArray[np.float64], y: NDArray[np.float64], points: int) -> NDArray
     """Indices of at most `points` points, both ends among them, evenly spaced along the curve (city-block length)."""
     if len(x) <= points:
         return np.arange(len(x))
-    travelled = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
-    wanted = np.linspace(0, travelled[-1], points)
-    kept = np.searchsorted(travelled, wanted)
+    covered_distance = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
+    wanted = np.linspace(0, covered_distance[-1], points)
+    kept = np.searchsorted(covered_distance, wanted)
     kept[-1] = len(x) - 1
     return np.unique(kept)

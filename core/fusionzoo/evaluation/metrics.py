@@ -28,7 +28,7 @@ def classification_metrics(y_true: NDArray[np.integer], probabilities: NDArray[n
     - `f1_score`: at the class of highest probability (of equals the lower); of class 1, or the plain mean over the
       classes that `y_true` holds. None where class 1 is neither there nor predicted.
     - `accuracy`: share of rows whose class has the highest probability.
-    - `log_loss`: natural logarithm, rows normalised in float64, probabilities no smaller than 2.2e-16.
+    - `log_loss`: natural logarithm, rows normalized in float64, probabilities no smaller than 2.2e-16.
     - `brier_score`: mean of (p - y)^2 of class 1; for more classes the sum over them (Brier 1950: 0 to 2). These are
       scikit-learn's conventions (`brier_score_loss`, scale_by_half="auto").
 
@@ -166,7 +166,7 @@ def _ranking(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> tuple[
 
 
 def _proper_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> tuple[float, float]:
-    """Log-loss and Brier score of rows normalised in float64."""
+    """Log-loss and Brier score of rows normalized in float64."""
     total = probabilities.sum(axis=1, dtype=np.float64)
     own = probabilities[np.arange(len(y_true)), y_true].astype(np.float64) / total
     log_loss = -np.log(np.clip(own, np.finfo(np.float64).eps, 1)).mean()

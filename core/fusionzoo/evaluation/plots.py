@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from fusionzoo.evaluation.calibration import Reliability
 from fusionzoo.evaluation.split_evaluation import SplitEvaluation
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
-"""Okabe and Ito's palette, its yellow darkened: told apart by colour-blind readers too."""
-GREY = "#B8B8B8"
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
+"""The palette of Okabe and Ito with a darker yellow: color-blind readers can distinguish the colors."""
+GRAY = "#B8B8B8"
 LABEL_LENGTH = 24
 NUMBERED_CELLS = 12
 NAMED_CELLS = 60
@@ -57,7 +57,7 @@ def png(figure: Figure) -> bytes:
 def roc(split: SplitEvaluation) -> Figure:
     """True against false positive rate, a line per class."""
     figure, axes = _square(split, _figure("AUROC", split.metrics["auroc"], split))
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
+    axes.plot([0, 1], [0, 1], color=GRAY, linewidth=1, linestyle=":")
     _lines(figure, split, "auroc", lambda name: (split.curves[name].roc.fpr, split.curves[name].roc.tpr), "default")
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
     return figure
@@ -67,7 +67,7 @@ def precision_recall(split: SplitEvaluation) -> Figure:
     """Precision against recall, a line per class; dotted, where there are two classes, the share of positives."""
     figure, axes = _square(split, _figure("average precision", split.metrics["average_precision"], split))
     if len(split.classes) == 2 and split.curves:
-        axes.axhline(float((split.scored.y_true == 1).mean()), color=GREY, linewidth=1, linestyle=":")
+        axes.axhline(float((split.scored.y_true == 1).mean()), color=GRAY, linewidth=1, linestyle=":")
 
     def points(name: str) -> tuple[list[float], list[float]]:
         return split.curves[name].precision_recall.recall, split.curves[name].precision_recall.precision
@@ -84,7 +84,7 @@ def reliability(split: SplitEvaluation) -> Figure:
     figure = Figure(figsize=(5.6, 6.2), dpi=DOTS_PER_INCH, layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
     upper.set_title(_title(split, _figure("calibration error", error, split)))
-    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
+    upper.plot([0, 1], [0, 1], color=GRAY, linewidth=1, linestyle=":")
     upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     if split.calibration.of == "positive_class":
         name = _shown(split.classes[1], 1)
@@ -98,16 +98,16 @@ def reliability(split: SplitEvaluation) -> Figure:
     if width is None or mass is None:
         _empty(upper, split)
         return figure
-    _bins(upper, width, "equal width", COLOURS[0], "o")
-    _bins(upper, mass, "equal mass", COLOURS[1], "s")
+    _bins(upper, width, "equal width", COLORS[0], "o")
+    _bins(upper, mass, "equal mass", COLORS[1], "s")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     sizes = np.array(width.upper) - np.array(width.lower)
-    lower.bar(width.lower, width.rows, sizes, align="edge", color=COLOURS[0], edgecolor="white", linewidth=0.5)
+    lower.bar(width.lower, width.rows, sizes, align="edge", color=COLORS[0], edgecolor="white", linewidth=0.5)
     return figure
 
 
 def confusion_matrix(split: SplitEvaluation, counts: NDArray[np.int64]) -> Figure:
-    """True against predicted class; colour is the share of the true class's rows, numbers (few classes) are rows."""
+    """True against predicted class; color is the share of the true class's rows, numbers (few classes) are rows."""
     classes = len(split.classes)
     side = min(max(4.0, 0.55 * classes if classes <= NUMBERED_CELLS else 0.2 * classes), 11)
     step = -(-classes // NAMED_CELLS)
@@ -129,14 +129,14 @@ def confusion_matrix(split: SplitEvaluation, counts: NDArray[np.int64]) -> Figur
     axes.set_yticks(ticks, names, fontsize=height)
     if classes <= NUMBERED_CELLS:
         for true, predicted in np.ndindex(counts.shape):
-            colour = "white" if share[true, predicted] > 0.55 else "black"
+            color = "white" if share[true, predicted] > 0.55 else "black"
             text = f"{counts[true, predicted]:,}"
-            axes.text(predicted, true, text, ha="center", va="center", color=colour, fontsize=10 - len(text) // 3)
+            axes.text(predicted, true, text, ha="center", va="center", color=color, fontsize=10 - len(text) // 3)
     return figure
 
 
 def probabilities(split: SplitEvaluation) -> Figure:
-    """Histograms of a class's probability: shares of its own rows beside shares of all others.
+    """Plot histograms of the probability of each class, for its own rows and for all others.
 
     Two classes: one panel, of class 1. More: a panel each for the most frequent, `PANELS` at most.
     """
@@ -186,35 +186,35 @@ def _lines(
     points: Callable[[str], tuple[Sequence[float], Sequence[float]]],
     drawstyle: str,
 ) -> None:
-    """A coloured line for each of the most frequent classes, grey ones for the others, a legend beside."""
+    """Draw a colored line for each of the most frequent classes, gray lines for the others, and a legend."""
     (axes,) = figure.axes
     if not split.curves:
         _empty(axes, split)
         return
     names = list(split.curves)
-    if len(names) <= len(COLOURS):
+    if len(names) <= len(COLORS):
         names.sort(key=split.classes.index)
     handles, texts = [], []
     for place, name in reversed(list(enumerate(names))):
-        coloured = place < len(COLOURS)
+        colored = place < len(COLORS)
         (line,) = axes.plot(
             *points(name),
-            color=COLOURS[place] if coloured else GREY,
-            linewidth=1.6 if coloured else 0.8,
+            color=COLORS[place] if colored else GRAY,
+            linewidth=1.6 if colored else 0.8,
             drawstyle=drawstyle,
         )
-        if coloured or place == len(COLOURS):
+        if colored or place == len(COLORS):
             handles.append(line)
             value = split.per_class[name][metric]
-            texts.append(f"{value:.3f}  {_shown(name, split.classes.index(name))}" if coloured else "others")
+            texts.append(f"{value:.3f}  {_shown(name, split.classes.index(name))}" if colored else "others")
     if len(split.classes) > 2:
         heading = f"{len(names)} of {len(split.classes)} classes" if len(names) < len(split.classes) else "classes"
         figure.legend(handles[::-1], texts[::-1], title=heading, loc="outside right upper", frameon=False)
 
 
-def _bins(axes: Axes, bins: Reliability, name: str, colour: str, marker: str) -> None:
+def _bins(axes: Axes, bins: Reliability, name: str, color: str, marker: str) -> None:
     text = f"{bins.expected_calibration_error:.4f}  bins of {name}"
-    axes.plot(bins.mean_probability, bins.observed_rate, color=colour, marker=marker, markersize=4, label=text)
+    axes.plot(bins.mean_probability, bins.observed_rate, color=color, marker=marker, markersize=4, label=text)
 
 
 def _histogram(
@@ -222,11 +222,11 @@ def _histogram(
 ) -> tuple[list[Artist], list[str]]:
     edges = np.linspace(0, 1, 26)
     handles: list[Artist] = []
-    for rows, colour in ((~own, COLOURS[0]), (own, COLOURS[1])):
+    for rows, color in ((~own, COLORS[0]), (own, COLORS[1])):
         counts, _ = np.histogram(score[rows], edges)
         shares = counts / max(int(rows.sum()), 1)
-        handles.append(axes.stairs(shares, edges, fill=True, color=colour, alpha=0.45))
-        axes.stairs(shares, edges, color=colour, linewidth=1)
+        handles.append(axes.stairs(shares, edges, fill=True, color=color, alpha=0.45))
+        axes.stairs(shares, edges, color=color, linewidth=1)
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))

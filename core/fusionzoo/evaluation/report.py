@@ -52,8 +52,8 @@ class Report:
         To have all of it or nothing, give the folder that `fusionzoo.atomic_files.staged_folder` yields.
 
         Args:
-            folder: created where it is not there.
-            extra: top-level entries of metrics.json beside the report's own, e.g. how training went.
+            folder: created if it does not exist.
+            extra: additional top-level entries of metrics.json, for example a summary of the training.
 
         Raises:
             errors.ReportEntryError: `extra` has an entry that the report itself has.
