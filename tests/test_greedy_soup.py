@@ -1,0 +1,75 @@
+"""The average of the best checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.training.checkpointing import greedy_soup
+from training_helpers import LinearModel, make_job_settings, make_random_split
+
+
+def write_checkpoints(folder: Path, *weights: Tensor) -> list[dict[str, Any]]:
+    """Write checkpoints of `LinearModel` with these weights [classes, 2] and no bias, best first."""
+    names = [f"top-{i}.ckpt" for i in range(len(weights))]
+    for name, weight in zip(names, weights, strict=True):
+        state = {"model.classify.weight": weight, "model.classify.bias": torch.zeros(2), "class_weights": torch.ones(2)}
+        torch.save({"state_dict": state}, folder / name)
+    return [{"file": name, "score": 0.0} for name in names]
+
+
+def make_separable_split(direction: Sequence[float]) -> EncodedSplit:
+    """Return rows with the label 1 if their two numbers point in the given direction, else 0."""
+    data = make_random_split(200)
+    return replace(data, labels=(data.numbers @ np.array(direction) > 0).astype(np.int64))
+
+
+LEFT, RIGHT = torch.tensor([[0.0, 0.0], [3.0, 0.0]]), torch.tensor([[0.0, 0.0], [0.0, 3.0]])
+
+
+@pytest.mark.parametrize("metric", ["val/auroc", "val_loss"])
+def test_a_checkpoint_joins_the_average_only_if_val_does_not_get_worse(tmp_path: Path, metric: str) -> None:
+    data, model, settings = (
+        make_separable_split([1.0, 1.0]),
+        LinearModel(),
+        make_job_settings(early_stop_metric=metric, average_checkpoints=3),
+    )
+    candidates = write_checkpoints(tmp_path, LEFT, -5 * RIGHT, RIGHT)
+    soup = greedy_soup.make_greedy_soup(tmp_path, model, data, settings, candidates, [1.0, 1.0])
+    assert soup["averaged"] == ["top-0.ckpt", "top-2.ckpt"]
+    assert torch.allclose(model.classify.weight, (LEFT + RIGHT) / 2)
+    assert soup["gain"] > 0.01
+    assert soup["gain"] == pytest.approx(abs(soup["value"] - soup["best_alone"]))
+    assert (soup["value"] > soup["best_alone"]) == (metric == "val/auroc")
+
+
+def test_if_no_average_helps_the_best_checkpoint_is_used_unchanged(tmp_path: Path) -> None:
+    data, model = make_separable_split([1.0, 0.0]), LinearModel()
+    candidates = write_checkpoints(tmp_path, LEFT, -RIGHT)
+    soup = greedy_soup.make_greedy_soup(
+        tmp_path, model, data, make_job_settings(early_stop_metric="val/auroc"), candidates, [1.0, 1.0]
+    )
+    assert (soup["averaged"], soup["gain"]) == (["top-0.ckpt"], 0.0)
+    assert torch.equal(model.classify.weight, LEFT)
+
+
+def test_the_average_is_the_mean_and_integers_keep_their_values() -> None:
+    states = [{"w": torch.tensor([float(i)]), "n": torch.tensor(i)} for i in (1, 2, 6)]
+    mean = greedy_soup.average_weights(greedy_soup.average_weights(states[0], states[1], 1), states[2], 2)
+    assert (mean["w"].item(), mean["n"].item()) == (3.0, 1)
+
+
+def test_val_loss_of_probabilities_equals_that_of_logits() -> None:
+    data, logits = make_random_split(60), torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    labels, weights = torch.from_numpy(data.labels), torch.tensor([1.0, 3.0])
+    val_loss = greedy_soup.compute_metric("val_loss", logits.softmax(-1).numpy(), data, [1.0, 3.0])
+    assert val_loss == pytest.approx(F.cross_entropy(logits, labels, weights).item(), rel=1e-5)
