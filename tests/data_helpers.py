@@ -54,7 +54,7 @@ def difficult_rows() -> pd.DataFrame:
 def encode_folder(
     root: Path, settings: DataSettings = SETTINGS, cache: Cache | None = None, seed: int = 0
 ) -> EncodedData:
-    """Encode the channels below `root`; by default with the cache beside `root`."""
+    """Encode the channels below `root`; by default with the cache next to `root`."""
     channels = {path.name: open_channel(path.name, path, settings.columns) for path in sorted(root.iterdir())}
     cache = cache or Cache(root.parent / "cache", 10**9)
     return encode_channels(settings, channels, cache, seed, lambda rows: None)

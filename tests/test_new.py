@@ -154,14 +154,14 @@ def test_the_readme_has_a_row_for_each_setting_with_its_default(
     shown = cli("show", made.names[0], "--json", folder=tmp_path, PYTHONPATH=str(install.folder))
     readme = (made.folder / "README.md").read_text("utf-8")
     rows = [line.split("|") for line in readme.splitlines() if line.startswith("| `")]
-    told = {
+    documented = {
         name.strip(" `"): default.strip(" `")
         for _, names, defaults, *_ in rows
         for name, default in zip(names.split(","), defaults.split(","), strict=True)
     }
     for one in json.loads(shown.stdout):
         for name, schema in one["settings"]["properties"].items():
-            assert told[name] == str(schema["default"]), name
+            assert documented[name] == str(schema["default"]), name
 
 
 # --- names and places
@@ -203,7 +203,7 @@ def test_a_name_that_cannot_be_used_is_refused_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
 
-def test_an_encoder_whose_name_a_text_encoder_has_is_refused(tmp_path: Path, install: Installer) -> None:
+def test_an_encoder_with_the_name_of_an_installed_one_is_refused(tmp_path: Path, install: Installer) -> None:
     install("acme-words", text_encoders=["words"])
     done = cli("new", "words", "--encoder", folder=tmp_path, PYTHONPATH=str(install.folder))
     assert done.returncode == 1

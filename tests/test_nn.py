@@ -145,7 +145,7 @@ def test_heads_have_the_widths_that_they_are_given() -> None:
 
 @pytest.mark.parametrize("kind", ["piecewise_linear", "periodic"])
 @pytest.mark.parametrize("field", ["categories", "numbers", "numbers_missing"])
-def test_changing_a_column_changes_its_field_and_leaves_the_others_bit_equal(
+def test_changing_a_column_changes_its_field_and_leaves_the_others_bit_identical(
     field: str, kind: NumericEmbedding
 ) -> None:
     torch.manual_seed(0)

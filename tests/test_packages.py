@@ -356,9 +356,7 @@ def test_a_plugin_alone_with_core_trains(cnn_alone: Environment, tmp_path: Path)
     assert_scores_as_in_training(tmp_path)
 
 
-def test_a_model_whose_plugin_is_not_there_is_refused_and_the_package_named(
-    cnn_alone: Environment, tmp_path: Path
-) -> None:
+def test_a_model_without_its_plugin_is_an_error_that_names_the_package(cnn_alone: Environment, tmp_path: Path) -> None:
     status, failure = cnn_alone.train(tmp_path, "multimodal_bert")
     assert status == 1
     assert failure == (

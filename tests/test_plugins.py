@@ -135,7 +135,7 @@ TINY_ALBERT = {
 }
 
 
-def test_an_encoder_whose_layers_share_their_weights_is_loaded_and_none_of_them_can_start_anew(tmp_path: Path) -> None:
+def test_an_encoder_with_shared_layers_loads_and_cannot_reinitialize_layers(tmp_path: Path) -> None:
     theirs = AutoModel.from_config(AutoConfig.for_model(**TINY_ALBERT))
     theirs.save_pretrained(tmp_path)
     encoder = build_encoder("bert", encoder_name=str(tmp_path), encoder_config=None)

@@ -176,7 +176,7 @@ def test_every_batch_is_length_stratified() -> None:
     sizes = one_chunk(np.random.default_rng(0).permutation(4000) + 1)
     quarter = (sizes.longest - 1) // 1000
     shares = np.array([np.bincount(quarter[rows], minlength=4) for rows in TrainingOrder(sizes, 32, 1).batches(0)])
-    assert np.percentile(np.abs(shares - 8), 95) == 0  # at the borders rows move among their neighbours
+    assert np.percentile(np.abs(shares - 8), 95) == 0  # at the borders rows move among their neighbors
     at_random = TrainingOrder(sizes, 32, 1, group_by_length=False).batches(0)
     assert max(np.bincount(quarter[rows], minlength=4).max() for rows in at_random) > 13
 
@@ -198,7 +198,7 @@ def test_batches_of_real_reviews_have_less_than_six_percent_padding(real_data: P
 def test_strata_depend_on_the_longest_chunk_of_a_row() -> None:
     sizes = RowSizes(np.tile([8, 1], 320), np.tile([10, 80], 320))  # as many tokens in each row
     batches = [sorted(sizes.longest[rows]) for rows in TrainingOrder(sizes, 8, 1).batches(0)]
-    assert batches.count([10] * 4 + [80] * 4) >= 0.8 * len(batches)  # at the border rows move among their neighbours
+    assert batches.count([10] * 4 + [80] * 4) >= 0.8 * len(batches)  # at the border rows move among their neighbors
 
 
 @pytest.mark.parametrize("sizes", [lognormal(20_000), threads(20_000)])
