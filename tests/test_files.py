@@ -121,7 +121,7 @@ def test_the_error_for_a_full_disk_names_the_file_the_free_space_and_the_fix(sma
         WRITERS_THAT_FILL_THE_DISK[what](path)
     message = str(caught.value)
     assert message.startswith(f"{path} cannot be written")
-    assert "full disk" in message or "No space left on device (ENOSPC)" in message
+    assert "free disk space" in message or "No space left on device (ENOSPC)" in message
     assert "MB" in message
     assert "Fix:" in message
     assert len(message) < 1024

@@ -182,5 +182,8 @@ def test_settings_with_names_of_core_are_an_error(install: Installer, fields: st
     with pytest.raises(BrokenPluginError) as caught:
         plugin.settings_class  # noqa: B018 - a property that checks
     message = str(caught.value)
-    assert "acme-bad 1.0 (acme_bad), and its settings have names that belong to core: label_name, lr." in message
+    assert (
+        "acme-bad 1.0 (acme_bad) is broken: its settings have names that belong to fusionzoo: label_name, lr."
+        in message
+    )
     assert "width" not in message
