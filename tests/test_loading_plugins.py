@@ -182,7 +182,7 @@ def test_the_error_for_an_unknown_name_lists_unreadable_entry_points(install: In
     break_metadata(install("acme-bad", models=["bad"], source=MUST_NOT_BE_IMPORTED))
     assert Registry.discover(MODELS_GROUP).unreadable == ("acme_bad-1.0.dist-info",)
     message = str(load_error("bad", UnknownModelError))
-    assert message.endswith("which may provide it: acme_bad-1.0.dist-info.")
+    assert "which may provide it: acme_bad-1.0.dist-info.\n" in message
 
 
 def test_the_remains_of_a_failed_uninstall_are_no_clash(install: Installer, tmp_path: Path) -> None:
