@@ -1,135 +1,21 @@
-"""An honest plugin, and wrong ones made of it by small changes, each with the checks that must reject it."""
+"""Faulty plugins, made from the correct ones by small changes, each with the checks that must fail."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
-MODEL = '''
-"""Late fusion by a sum."""
-from __future__ import annotations
-
-import torch
-from pydantic import Field
-from torch import nn
-
-from fusionzoo import hookimpl
-from fusionzoo.nn.pooling import sum_per_row, token_mean
-from fusionzoo.nn.schema import ModelOutput
-from fusionzoo.settings import FusionSettings
-
-
-class Settings(FusionSettings):
-    width: int = Field(16, ge=1, description="Width of both sides.")
-
-
-class LateSum(nn.Module):
-    def __init__(self, spec, settings, text_encoder):
-        super().__init__()
-        width, self.pad_id = settings.width, spec.text and spec.text.pad_id
-        self.text_encoder = text_encoder
-        self.text = nn.Linear(text_encoder.dim, width)
-        self.categories = nn.ModuleList([nn.Embedding(c.cardinality, width) for c in spec.categories])
-        self.numbers = nn.Linear(2 * len(spec.numbers), width) if spec.numbers else None
-        self.dropout = nn.Dropout(settings.dropout)
-        self.classify = nn.Linear(width, spec.num_classes)
-
-    def forward(self, batch):
-        features = self.text_encoder(batch)
-        tokens, mask, chunk_row, rows = features.tokens, features.mask, features.chunk_row, batch.rows
-        pooled = token_mean(tokens, mask, chunk_row, rows)
-        joined = self.text(pooled)
-        numbers, missing = batch.numbers, batch.numbers_missing.float()
-        fields = [embedding(batch.categories[:, i]) for i, embedding in enumerate(self.categories)]
-        if self.numbers is not None:
-            fields.append(self.numbers(torch.cat([numbers, missing], dim=1)))
-        joined = joined + torch.stack(fields).sum(dim=0)
-        logits = self.classify(self.dropout(joined.tanh()))
-        return ModelOutput(logits, {"size": 1e-4 * logits.square().mean()}, {"level": joined.detach().float().mean()})
-
-
-@hookimpl
-def settings_class():
-    return Settings
-
-
-@hookimpl
-def build_model(spec, settings, text_encoder):
-    return LateSum(spec, settings, text_encoder)
-'''
-
-ENCODER = '''
-"""Words, each with its own feature."""
-from __future__ import annotations
-
-import torch
-from pydantic import Field
-from torch import nn
-
-from fusionzoo.nn.pooling import token_mean
-from fusionzoo.nn.recipes import Encoder
-from fusionzoo.nn.schema import TextFeatures
-from fusionzoo.nn.word_embedding import WordEmbedding
-from fusionzoo.settings import ModelSettings
-
-
-class Settings(ModelSettings):
-    needs = reads = frozenset({"text"})
-
-    width: int = Field(16, ge=1, description="Width of the features.")
-
-
-class Words(nn.Module):
-    def __init__(self, spec, settings):
-        super().__init__()
-        self.words = WordEmbedding(spec.text, settings.width)
-        self.project = nn.Linear(self.words.dim, settings.width)
-        self.dim = settings.width
-
-    def forward(self, batch):
-        mask, chunk_row = batch.token_mask, batch.chunk_row
-        tokens = self.project(self.words(batch.tokens, mask)).tanh()
-        pooled = token_mean(tokens, mask, chunk_row, batch.rows)
-        return TextFeatures(tokens, mask, chunk_row, pooled)
-
-
-encoder = Encoder(Settings, Words)
-'''
-
-BOUNDED = ("fusionzoo>=0.1,<0.2",)
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A wrong plugin: what is changed in the honest one, and the checks that must reject it, and no others."""
-
-    name: str
-    rejected_by: frozenset[str]
-    changes: tuple[tuple[str, str], ...] = ()
-    is_encoder: bool = False
-    entry_point: str = "mutant"
-    distribution: str = "acme-mutant"
-    requires: tuple[str, ...] = field(default=BOUNDED)
-
-    @property
-    def source(self) -> str:
-        """The plugin's module."""
-        source = ENCODER if self.is_encoder else MODEL
-        for old, new in self.changes:
-            assert source.count(old) == 1, f"{self.name}: {old!r} stands {source.count(old)} times in the honest plugin"
-            source = source.replace(old, new)
-        return source
+from correct_plugins import Mutant
 
 
 def _mutants(check: str, **changes: tuple[str, str] | list[tuple[str, str]]) -> Iterable[Mutant]:
-    """Wrong models, by name, that this check alone rejects."""
+    """Yield faulty models, by name, that fail only this check."""
     for name, change in changes.items():
         pairs = (change,) if isinstance(change, tuple) else tuple(change)
         yield Mutant(name, frozenset({check}), pairs)
 
 
-def _several(name: str, checks: str, *changes: tuple[str, str]) -> Mutant:
-    """A wrong model that several checks reject, as most real mistakes are."""
+def _common_mistake(name: str, checks: str, *changes: tuple[str, str]) -> Mutant:
+    """Return a faulty model that fails several checks, like most real mistakes."""
     return Mutant(name, frozenset(checks.split()), changes)
 
 
@@ -147,18 +33,18 @@ WIDTH = 'width: int = Field(16, ge=1, description="Width of both sides.")'
 IMPORTED = "import torch\n"
 
 
-def _at_the_end(code: str) -> tuple[str, str]:
-    """One more line before forward returns."""
+def _before_return(code: str) -> tuple[str, str]:
+    """Add a line before forward returns."""
     return LAST, f"\n        {code}{LAST}"
 
 
-def _layer(code: str) -> tuple[str, str]:
-    """One more line in __init__."""
+def _in_init(code: str) -> tuple[str, str]:
+    """Add a line to __init__."""
     return LAYERS, f"{LAYERS}        {code}\n"
 
 
 def _hook(signature: str, value: str) -> tuple[str, str]:
-    """One more hook, which returns this."""
+    """Add a hook that returns this value."""
     last = "@hookimpl\ndef settings_class"
     return last, f"@hookimpl\ndef {signature}:\n    return {value}\n\n\n{last}"
 
@@ -204,10 +90,9 @@ MUTANTS: tuple[Mutant, ...] = (
         seeds_on_import=_on_import("torch.manual_seed(0)"),
         seeds_python_on_import=_on_import("import random\nrandom.seed(0)"),
         draws_on_import=_on_import("START = torch.randn(2)"),
-        computes_on_import=_on_import("ZEROS = torch.zeros(2)"),
         builds_a_layer_on_import=_on_import("from torch import nn\nSHARED = nn.Linear(2, 2)"),
-        silences_warnings_on_import=_on_import("import warnings\nwarnings.filterwarnings('ignore', message='mutant')"),
-        simplifies_warnings_on_import=_on_import("import warnings\nwarnings.simplefilter('ignore', UserWarning)"),
+        filters_warnings_on_import=_on_import("import warnings\nwarnings.filterwarnings('ignore', message='mutant')"),
+        ignores_warnings_on_import=_on_import("import warnings\nwarnings.simplefilter('ignore', UserWarning)"),
         configures_logging_on_import=_on_import("import logging\nlogging.basicConfig(level='INFO')"),
         adds_a_handler_on_import=_on_import("import logging\nlogging.getLogger().addHandler(logging.StreamHandler())"),
         sets_cores_log_level_on_import=_on_import("import logging\nlogging.getLogger('fusionzoo').setLevel('ERROR')"),
@@ -218,7 +103,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "    socket.create_connection(('127.0.0.1', 9), timeout=1).close()"
         ),
     ),
-    # what comes out
+    # outputs
     *_mutants(
         "check_logits",
         three_classes_only=("nn.Linear(width, spec.num_classes)", "nn.Linear(width, 3)"),
@@ -226,34 +111,39 @@ MUTANTS: tuple[Mutant, ...] = (
     *_mutants(
         "check_penalties_and_metrics",
         penalty_per_class=("logits.square().mean()", "logits.square().mean(dim=0)"),
-        figure_is_a_number=("joined.detach().float().mean()", "float(joined.detach().sum())"),
-        figure_is_nan=("joined.detach().float().mean()", "joined.detach().float().mean() / 0 * 0"),
+        metric_is_a_number=("joined.detach().float().mean()", "float(joined.detach().sum())"),
+        metric_is_nan=("joined.detach().float().mean()", "joined.detach().float().mean() / 0 * 0"),
     ),
-    *_mutants("check_batch_is_not_modified", writes_into_the_batch=_at_the_end("batch.row.zero_()")),
+    *_mutants("check_batch_is_not_modified", writes_into_the_batch=_before_return("batch.row.zero_()")),
     # one row, one score
-    *_mutants("check_batch_size_invariance", knows_how_many_rows=_at_the_end("logits = logits * (1 + 0.01 * rows)")),
+    *_mutants(
+        "check_batch_size_invariance",
+        depends_on_the_number_of_rows=_before_return("logits = logits * (1 + 0.01 * rows)"),
+    ),
     *_mutants(
         "check_row_order_invariance",
-        knows_a_falling_order=_at_the_end(
-            "falls = (batch.row[1:] < batch.row[:-1]).sum() >= 0.9 * rows\n"
-            "        logits = torch.where(falls, 1.1 * logits, logits)"
+        depends_on_a_descending_order=_before_return(
+            "descends = (batch.row[1:] < batch.row[:-1]).sum() >= 0.9 * rows\n"
+            "        logits = torch.where(descends, 1.1 * logits, logits)"
         ),
     ),
     *_mutants(
         "check_padding_invariance",
-        tells_padding_by_its_id=(POOLED, POOLED.replace("mask", "batch.tokens != self.pad_id")),
+        finds_padding_by_its_id=(POOLED, POOLED.replace("mask", "batch.tokens != self.pad_id")),
     ),
     *_mutants(
         "check_rows_are_independent",
-        scales_by_the_batch=_at_the_end("logits = logits / (batch.numbers.square().sum().sqrt() / 100).clamp_min(1.0)"),
+        scales_by_the_batch=_before_return(
+            "logits = logits / (batch.numbers.square().sum().sqrt() / 100).clamp_min(1.0)"
+        ),
     ),
     *_mutants(
         "check_scoring_is_deterministic",
-        noise_in_evaluation=_at_the_end(
+        noise_in_evaluation=_before_return(
             "logits = logits if self.training else logits + 5e-7 * torch.randn_like(logits)"
         ),
     ),
-    # every input
+    # inputs
     *_mutants(
         "check_every_input_affects_logits",
         last_number_left_out=(
@@ -269,7 +159,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *_mutants(
         "check_missing_numbers",
         missing_is_zero=("batch.numbers_missing.float()", "0 * batch.numbers"),
-        mean_of_no_numbers=_at_the_end(
+        mean_of_no_numbers=_before_return(
             "known = (missing == 0).sum(dim=1, keepdim=True)\n"
             "        logits = logits + (numbers.sum(dim=1, keepdim=True) / known if self.numbers is not None else 0)"
         ),
@@ -279,7 +169,7 @@ MUTANTS: tuple[Mutant, ...] = (
         missing_is_unknown=("batch.categories[:, i])", "batch.categories[:, i].clamp(min=1))"),
         unknown_is_a_value=("batch.categories[:, i])", "batch.categories[:, i] + (batch.categories[:, i] == 1))"),
     ),
-    # rare shapes
+    # unusual shapes
     *_mutants(
         "check_empty_text",
         deviation_of_one_token=(
@@ -289,7 +179,9 @@ MUTANTS: tuple[Mutant, ...] = (
             "        joined = joined + 0.01 * (spread * n / (n - 1)).sum(dim=1, keepdim=True)\n",
         ),
     ),
-    *_mutants("check_empty_batch", maximum_of_no_rows=_at_the_end("logits = logits + 0.0 * batch.row.float().max()")),
+    *_mutants(
+        "check_empty_batch", maximum_of_no_rows=_before_return("logits = logits + 0.0 * batch.row.float().max()")
+    ),
     *_mutants(
         "check_text_only_and_table_only",
         says_that_it_needs_no_table=(WIDTH, f'needs = frozenset({{"text"}})\n    {WIDTH}'),
@@ -309,16 +201,16 @@ MUTANTS: tuple[Mutant, ...] = (
     # training
     *_mutants(
         "check_seed_determines_weights",
-        sets_the_seed=_layer("torch.manual_seed(0)"),
-        draws_elsewhere=_layer(
+        sets_the_seed=_in_init("torch.manual_seed(0)"),
+        own_random_generator=_in_init(
             "self.text.weight.data.uniform_(-0.1, 0.1, generator=(g := torch.Generator(), g.seed())[0])"
         ),
     ),
     *_mutants(
         "check_gradients_reach_all_parameters",
         dead_layer=[
-            _layer("self.dead = nn.Linear(width, spec.num_classes)"),
-            _at_the_end("logits = logits + 0.0 * self.dead(joined)"),
+            _in_init("self.dead = nn.Linear(width, spec.num_classes)"),
+            _before_return("logits = logits + 0.0 * self.dead(joined)"),
         ],
     ),
     *_mutants(
@@ -333,7 +225,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "check_callbacks",
         callback_is_a_name=_hook("callbacks()", "['early_stopping']"),
     ),
-    *_mutants("check_overfits_small_dataset", squashed_logits=_at_the_end("logits = 0.05 * logits.tanh()")),
+    *_mutants("check_overfits_small_dataset", squashed_logits=_before_return("logits = 0.05 * logits.tanh()")),
     *_mutants(
         "check_bf16",
         float32_buffer=(
@@ -342,15 +234,15 @@ MUTANTS: tuple[Mutant, ...] = (
             "0, torch.arange(rows)[:, None].expand(joined.shape), joined)\n",
         ),
     ),
-    # what leaves the job
+    # export
     *_mutants(
         "check_state_dict_is_complete",
-        connects_when_it_is_built=_layer(
+        connects_when_it_is_built=_in_init(
             "import contextlib, socket\n        with contextlib.suppress(OSError):\n"
             "            socket.create_connection(('127.0.0.1', 9), timeout=1).close()"
         ),
         state_outside=[
-            _layer("self.shift = torch.randn(width)"),
+            _in_init("self.shift = torch.randn(width)"),
             (TEXT, f"{TEXT}        joined = joined + self.shift\n"),
         ],
     ),
@@ -367,7 +259,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *_mutants(
         "check_distributed_training",
         parameter_for_some_batches=[
-            _layer("self.note = nn.Parameter(torch.randn(width))"),
+            _in_init("self.note = nn.Parameter(torch.randn(width))"),
             (
                 TEXT,
                 f"{TEXT}        if tokens.shape[0] > rows:\n"
@@ -395,39 +287,39 @@ MUTANTS: tuple[Mutant, ...] = (
             "TextFeatures(tokens - tokens.mean(dim=(0, 1)) if len(tokens) else tokens,",
         ),
     ),
-    # what most real mistakes look like: several checks see them
-    _several(
+    # common mistakes fail several checks
+    _common_mistake(
         "softmax_at_the_end",
         "check_logits check_overfits_small_dataset",
-        _at_the_end("logits = logits.softmax(dim=-1)"),
+        _before_return("logits = logits.softmax(dim=-1)"),
     ),
-    _several(
+    _common_mistake(
         "unmasked_mean",
         "check_batch_size_invariance check_padding_invariance",
         (POOLED, POOLED.replace("mask", "torch.ones_like(mask)")),
     ),
-    _several(
+    _common_mistake(
         "unused_layer",
         "check_gradients_reach_all_parameters check_distributed_training",
-        _layer("self.unused = nn.Linear(width, width)"),
+        _in_init("self.unused = nn.Linear(width, width)"),
     ),
-    _several(
+    _common_mistake(
         "text_is_ignored",
         "check_every_input_affects_logits check_gradients_reach_all_parameters",
         (TEXT, "joined = 0.0 * self.text(pooled)\n"),
     ),
-    _several(
+    _common_mistake(
         "dropout_is_always_on",
         "check_scoring_is_deterministic check_batch_size_invariance check_row_order_invariance "
         "check_padding_invariance check_rows_are_independent check_state_dict_is_complete check_onnx_export",
         ("self.dropout(joined.tanh())", "nn.functional.dropout(joined.tanh(), 0.3)"),
     ),
-    _several(
+    _common_mistake(
         "softmax_over_the_batch",
         "check_batch_size_invariance check_rows_are_independent",
         (TEXT, f"{TEXT}        joined = joined * joined.softmax(dim=0)\n"),
     ),
-    _several(
+    _common_mistake(
         "loop_over_rows",
         "check_empty_batch check_onnx_export",
         (

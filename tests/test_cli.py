@@ -377,7 +377,7 @@ def test_check_prints_a_line_per_result_and_a_summary() -> None:
     assert lines[:-1] == [
         "model_class 'cnn'",
         "  passed  check_metadata T",
-        "model_class 'cnn' over text encoder 'cnn'",
+        "model_class 'cnn' with text encoder 'cnn'",
         "  passed  check_logits T",
         "text_encoder 'cnn'",
         "  passed  check_metadata T",

@@ -1,10 +1,10 @@
-"""What every architecture owes its users, as checks that need no data and no pytest.
+"""Checks of the contract that every plugin must fulfill. They generate their own data and do not need pytest.
 
 In a plugin's tests:
 
     test_conformance = parametrize_with_checks("my_model")
 
-and without pytest, `fusionzoo check my_model`, or `check_plugin("my_model")`. Importing this imports no torch.
+Without pytest: `fusionzoo check my_model`, or `check_plugin("my_model")`. Importing this package does not import torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks that a model leaves the job as it was trained: its weights in a file, and its ONNX form."""
+"""Checks that a model can be saved and exported: a complete state_dict, and an equivalent ONNX graph."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import encode_rows, make_batch, make_rows
 from fusionzoo.errors import ExportError
 
-ROWS, EXPORTED = 12, 40
+ROWS, EXPORT_ROWS = 12, 40
 
 
 def check_state_dict_is_complete(subject: Subject) -> None:
-    """Weights saved here and loaded in a fresh process without network, over another seed's, score the same."""
+    """A model that loads a saved state_dict in a fresh process without network access gives the same logits."""
     model, batch = build_trained_briefly(subject), make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=8))
     expected = compute_logits(model, batch)
     with tempfile.TemporaryDirectory(prefix="fusionzoo-check-") as name:
@@ -27,19 +27,23 @@ def check_state_dict_is_complete(subject: Subject) -> None:
         torch.save(model.state_dict(), folder / "state.pt")
         torch.save(vars(batch), folder / "batch.pt")
         run_in_fresh_process("score", subject, folder)
-        found = torch.load(folder / "logits.pt", weights_only=True)
-    if seen := largest_difference(found, expected):
+        logits = torch.load(folder / "logits.pt", weights_only=True)
+    if difference := largest_difference(logits, expected):
         raise ConformanceError(
-            f"in a fresh process the same weights score otherwise, by {seen:.2g} (allowed {TOLERANCE:.0e}): "
-            "keep tensors as parameters or with register_buffer, and nothing else between batches"
+            f"in a fresh process, a model with the same state_dict gives logits that differ by {difference:.2g} "
+            f"(tolerance {TOLERANCE:.0e}), so the deployed model would differ. Fix: make every tensor "
+            "a parameter or a buffer (register_buffer), and keep no other state between batches"
         )
 
 
 def check_onnx_export(subject: Subject) -> None:
-    """The ONNX export scores as PyTorch does, over other numbers of rows, chunks and tokens than it was traced with."""
-    split = encode_rows(subject.spec, make_rows(subject.spec, EXPORTED, seed=9))
+    """The ONNX export gives the same logits as PyTorch for other numbers of rows, chunks and tokens than the example.
+
+    The example is the batch with which the model is traced.
+    """
+    split = encode_rows(subject.spec, make_rows(subject.spec, EXPORT_ROWS, seed=9))
     with tempfile.TemporaryDirectory(prefix="fusionzoo-check-") as folder:
         try:
             onnx_export.export_onnx(build_trained_briefly(subject), split, Path(folder) / "model.onnx")
-        except ExportError as fault:
-            raise ConformanceError(str(fault)) from fault
+        except ExportError as error:
+            raise ConformanceError(str(error)) from error

@@ -16,51 +16,56 @@ ROWS = 12
 
 
 def check_logits(subject: Subject) -> None:
-    """Logits are finite floats [rows, classes] for 2 and for 5 classes, with word vectors and without.
+    """Logits are finite floats [rows, classes], for 2 and for 5 classes, with and without word vectors.
 
     They are not probabilities: core applies softmax.
     """
     for classes, inputs in ((2, subject.spec), (5, subject.other_spec)):
         spec = replace(inputs, num_classes=classes)
-        found = compute_logits(build_trained_briefly(subject, spec), make_batch(spec, make_rows(spec, ROWS, seed=1)))
-        _check_shape(found, ROWS, classes)
-        if bool((found >= 0).all()) and torch.allclose(found.sum(dim=1), torch.ones(ROWS), atol=1e-4):
+        logits = compute_logits(build_trained_briefly(subject, spec), make_batch(spec, make_rows(spec, ROWS, seed=1)))
+        _check_shape(logits, ROWS, classes)
+        if bool((logits >= 0).all()) and torch.allclose(logits.sum(dim=1), torch.ones(ROWS), atol=1e-4):
             raise ConformanceError(
-                "the logits of each row are positive and sum to one, as probabilities do: "
-                "is there a softmax at the end of forward? Core applies it"
+                "the logits of each row are positive and sum to one, as probabilities do, but core applies softmax "
+                "itself. Fix: remove the softmax at the end of forward"
             )
 
 
-def _check_shape(found: Tensor, rows: int, classes: int) -> None:
-    if found.shape != (rows, classes):
+def _check_shape(logits: Tensor, rows: int, classes: int) -> None:
+    if logits.shape != (rows, classes):
         raise ConformanceError(
-            f"logits have shape {list(found.shape)}, where {[rows, classes]} is [rows, classes]: "
-            "is the last layer sized by spec.num_classes, and are chunks pooled into rows?"
+            f"logits have shape {list(logits.shape)}, but [rows, classes] is {[rows, classes]}. "
+            "Fix: size the last layer by spec.num_classes, and pool chunks to rows"
         )
-    if not bool(found.isfinite().all()):
-        raise ConformanceError("logits are not finite: is something divided by zero, or its logarithm taken?")
+    if not bool(logits.isfinite().all()):
+        raise ConformanceError("logits are not finite. Fix: look for a division by zero or the logarithm of zero")
 
 
 def check_penalties_and_metrics(subject: Subject) -> None:
-    """What stands beside the logits in a `ModelOutput` are named, finite scalars, while training and while scoring."""
+    """The penalties and metrics of a `ModelOutput` are finite scalar tensors, in training and in evaluation mode."""
     batch = make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=1))
     model = build_trained_briefly(subject)
-    for mode in (True, False):
-        _, output = run_model(model.train(mode), batch)
+    for is_training in (True, False):
+        _, output = run_model(model.train(is_training), batch)
         for kind in ("penalties", "metrics"):
             for name, value in getattr(output, kind).items():
                 if not isinstance(value, Tensor) or value.shape != ():
-                    shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                    raise ConformanceError(f"{kind}['{name}'] is {shape}, not a scalar tensor: take its mean or sum")
+                    actual = f"of shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                    raise ConformanceError(
+                        f"{kind}['{name}'] is {actual}, not a scalar tensor. Fix: return its mean or its sum"
+                    )
                 if not bool(value.isfinite()):
-                    raise ConformanceError(f"{kind}['{name}'] is {value.item()}: is something divided by zero?")
+                    raise ConformanceError(f"{kind}['{name}'] is {value.item()}. Fix: look for a division by zero")
 
 
 def check_batch_is_not_modified(subject: Subject) -> None:
-    """Forward does not write into the batch."""
+    """Forward does not modify the batch in place."""
     batch = make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=1))
     before = batch.map(Tensor.clone)
     compute_logits(build_trained_briefly(subject), batch)
     for name, value in vars(before).items():
         if value is not None and not torch.equal(value, getattr(batch, name)):
-            raise ConformanceError(f"forward changed batch.{name}: use an operation that makes a new tensor")
+            raise ConformanceError(
+                f"forward modified batch.{name} in place, which corrupts the data that core reads afterwards. "
+                "Fix: use an operation that returns a new tensor"
+            )

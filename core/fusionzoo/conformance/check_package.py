@@ -32,10 +32,11 @@ def check_metadata(subject: Subject) -> None:
 
 
 def check_import_has_no_side_effects(subject: Subject) -> None:
-    """Importing the plugin opens no connection, and its own code only defines things.
+    """Importing the plugin opens no network connection, and its own code only defines names.
 
-    It starts no program, computes nothing with torch, sets no seed, prints nothing, and leaves log handlers, log
-    levels and warning filters alone.
+    It starts no program, prints nothing, draws no random numbers, and does not change seeds, torch's defaults, log
+    handlers, log levels or warning filters.
     """
     with tempfile.TemporaryDirectory(prefix="fusionzoo-check-") as folder:
-        run_in_fresh_process("import", subject, Path(folder))
+        run_in_fresh_process("list_libraries", subject, Path(folder))
+        run_in_fresh_process("watch_import", subject, Path(folder))

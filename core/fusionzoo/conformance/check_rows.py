@@ -1,4 +1,4 @@
-"""Checks that a row has one score, whatever stands beside it."""
+"""Checks that the score of a row does not depend on its batch."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from fusionzoo.conformance.synthetic_rows import Row, encode_rows, make_batch, m
 from fusionzoo.nn.schema import Batch
 
 ROWS = 12
-EXTREME = 1e3  # standard deviations
+EXTREME_FACTOR = 1e3
 
 
 def check_batch_size_invariance(subject: Subject) -> None:
-    """A row scores the same alone and in a batch."""
+    """A row gets the same logits alone and in a batch."""
     model, rows = build_trained_briefly(subject), make_rows(subject.spec, ROWS, seed=2)
-    together = compute_logits(model, make_batch(subject.spec, rows))
+    in_batch = compute_logits(model, make_batch(subject.spec, rows))
     alone = torch.cat([compute_logits(model, make_batch(subject.spec, [row])) for row in rows])
-    if seen := largest_difference(alone, together):
+    if difference := largest_difference(alone, in_batch):
         raise ConformanceError(
-            f"a row's logits alone and in a batch of {ROWS} differ by {seen:.2g} (allowed {TOLERANCE:.0e}): "
-            "is there a mean over padding, a batch statistic, or a loss of chunks?"
+            f"a row's logits alone and in a batch of {ROWS} differ by {difference:.2g} (tolerance {TOLERANCE:.0e}). "
+            "Fix: look for a mean that includes padding, a statistic of the batch, or lost chunks"
         )
 
 
 def check_row_order_invariance(subject: Subject) -> None:
-    """A row scores the same wherever it stands in a batch."""
+    """A row gets the same logits at every position in a batch."""
     model, split = build_trained_briefly(subject), encode_rows(subject.spec, make_rows(subject.spec, ROWS, seed=2))
-    straight = np.arange(ROWS)
-    usual = compute_logits(model, Batch.from_arrays(split.batch(straight)))
-    for order in (straight[::-1].copy(), np.random.default_rng(0).permutation(ROWS)):
-        found = compute_logits(model, Batch.from_arrays(split.batch(order.copy())))
-        if seen := largest_difference(found, usual[torch.from_numpy(order)]):
+    ascending = np.arange(ROWS)
+    expected = compute_logits(model, Batch.from_arrays(split.batch(ascending)))
+    for order in (ascending[::-1].copy(), np.random.default_rng(0).permutation(ROWS)):
+        logits = compute_logits(model, Batch.from_arrays(split.batch(order.copy())))
+        if difference := largest_difference(logits, expected[torch.from_numpy(order)]):
             raise ConformanceError(
-                f"a row's logits change by {seen:.2g} (allowed {TOLERANCE:.0e}) with the order of the rows: "
-                "does something read batch.row, or run over rows as if they were a sequence?"
+                f"a row's logits change by {difference:.2g} (tolerance {TOLERANCE:.0e}) with the order of the rows. "
+                "Fix: do not read batch.row, and do not treat rows as a sequence"
             )
 
 
 def check_padding_invariance(subject: Subject) -> None:
-    """More padding, or other token ids under it, change no score."""
+    """Neither more padding nor other token ids in the padding change the logits."""
     batch = make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=2))
     if subject.spec.text is None:
         return
@@ -55,47 +55,46 @@ def check_padding_invariance(subject: Subject) -> None:
         tokens=F.pad(batch.tokens, (0, 3), value=subject.spec.text.pad_id),
         token_mask=F.pad(batch.token_mask, (0, 3)),
     )
-    drawn = torch.randint(
-        0, subject.spec.text.vocab_size, wider.tokens.shape, generator=torch.Generator().manual_seed(0)
-    )
-    other = replace(wider, tokens=torch.where(wider.token_mask, wider.tokens, drawn))
-    usual = compute_logits(model, batch)
-    for name, changed in (("three more columns of padding", wider), ("other token ids under padding", other)):
-        if seen := largest_difference(compute_logits(model, changed), usual):
+    generator = torch.Generator().manual_seed(0)
+    random_ids = torch.randint(0, subject.spec.text.vocab_size, wider.tokens.shape, generator=generator)
+    other_ids = replace(wider, tokens=torch.where(wider.token_mask, wider.tokens, random_ids))
+    expected = compute_logits(model, batch)
+    for name, changed in (("three more columns of padding", wider), ("other token ids in the padding", other_ids)):
+        if difference := largest_difference(compute_logits(model, changed), expected):
             raise ConformanceError(
-                f"{name} changed the logits by {seen:.2g} (allowed {TOLERANCE:.0e}): is a pooling step or an attention "
-                "unmasked, or is padding told by its token id instead of batch.token_mask?"
+                f"{name} changed the logits by {difference:.2g} (tolerance {TOLERANCE:.0e}). Fix: mask pooling and "
+                "attention, and find padding by batch.token_mask, not by the token id"
             )
 
 
 def check_rows_are_independent(subject: Subject) -> None:
-    """A row's score does not change with the contents of other rows: their text, its chunks' order, their table."""
+    """A row's logits do not depend on the text, the order of chunks or the table of other rows."""
     model, rows = build_trained_briefly(subject), make_rows(subject.spec, ROWS, seed=2)
-    usual = compute_logits(model, make_batch(subject.spec, rows))
-    others = make_rows(subject.spec, ROWS, seed=3)
+    expected = compute_logits(model, make_batch(subject.spec, rows))
+    factor, others = np.float32(EXTREME_FACTOR), make_rows(subject.spec, ROWS, seed=3)
     changes: dict[str, list[Row]] = {
         "other contents of other rows": others,
         "another order of the chunks of other rows": [replace(row, chunks=row.chunks[::-1]) for row in rows],
         "other words in other rows": [replace(row, chunks=tuple(map(replace_tokens, row.chunks))) for row in rows],
-        "extreme numbers in other rows": [replace(row, numbers=row.numbers * np.float32(EXTREME)) for row in others],
+        "extreme numbers in other rows": [replace(row, numbers=row.numbers * factor) for row in others],
     }
-    for name, changed in changes.items():
-        for kept in (0, ROWS - 1):
-            beside = [row if i == kept else other for i, (row, other) in enumerate(zip(rows, changed, strict=True))]
-            found = compute_logits(model, make_batch(subject.spec, beside))
-            if seen := largest_difference(found[kept], usual[kept]):
+    for name, changed_rows in changes.items():
+        for position in (0, ROWS - 1):
+            neighbors = [*changed_rows[:position], rows[position], *changed_rows[position + 1 :]]
+            logits = compute_logits(model, make_batch(subject.spec, neighbors))
+            if difference := largest_difference(logits[position], expected[position]):
                 raise ConformanceError(
-                    f"{name} changed a row's logits by {seen:.2g} (allowed {TOLERANCE:.0e}): is there a softmax, a "
-                    "norm or a maximum over the rows of a batch, or do chunks reach the wrong row?"
+                    f"{name} changed a row's logits by {difference:.2g} (tolerance {TOLERANCE:.0e}). Fix: look for a "
+                    "softmax, a norm or a maximum over the rows of a batch, and for chunks assigned to the wrong row"
                 )
 
 
 def check_scoring_is_deterministic(subject: Subject) -> None:
-    """In evaluation mode the same batch has exactly the same scores each time: dropout and noise are off."""
+    """In evaluation mode, the same batch gives exactly the same logits twice: dropout and noise are off."""
     model, batch = build_trained_briefly(subject), make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=2))
     first, second = compute_logits(model, batch), compute_logits(model, batch)
     if not torch.equal(first, second):
         raise ConformanceError(
-            f"scored twice, the same rows differ by {float((first - second).abs().max()):.2g}: is there noise, or an "
-            "F.dropout without training=self.training?"
+            f"two evaluations of the same batch differ by {float((first - second).abs().max()):.2g}. Fix: use "
+            "nn.Dropout or F.dropout(..., training=self.training), and add noise only if self.training"
         )

@@ -1,4 +1,4 @@
-"""Checks that what a row says reaches its score."""
+"""Checks that every input of a row affects its logits."""
 
 from __future__ import annotations
 
@@ -24,56 +24,61 @@ from fusionzoo.conformance.synthetic_rows import (
 from fusionzoo.nn.schema import InputSpec
 
 ROWS = 12
-SMALLEST = 1e-7  # a change of the logits below this is none
+MIN_CHANGE = 1e-7  # smaller changes of the logits count as none
 
 
 def check_every_input_affects_logits(subject: Subject) -> None:
-    """Changing any one input changes scores: a word of any chunk, each category, each number."""
+    """Each input affects the logits: a word of any chunk, each category, each number."""
     model, rows = build_trained_briefly(subject), make_rows(subject.spec, ROWS, seed=4)
     for name, change in _changes(subject.spec):
         if not _differs(model, subject.spec, rows, [change(row) for row in rows]):
-            raise ConformanceError(f"{name} has no effect on any of {ROWS} rows' logits: does forward leave it out?")
+            raise ConformanceError(
+                f"{name} has no effect on the logits of any of {ROWS} rows, so the model cannot learn from it. "
+                "Fix: use this input in forward"
+            )
 
 
 def check_missing_numbers(subject: Subject) -> None:
-    """A missing number is not the number zero, and rows without any number have finite scores."""
+    """A missing number and the number 0 give different logits, and rows without any number give finite ones."""
     spec = subject.spec
     if not spec.numbers:
         return
     model, rows = build_trained_briefly(subject), make_rows(spec, ROWS, seed=4)
     for i, number in enumerate(spec.numbers):
-        given, missing = (_with_number(rows, i, flag) for flag in (False, True))
-        if not _differs(model, spec, given, missing):
+        present, missing = (_with_number(rows, i, flag) for flag in (False, True))
+        if not _differs(model, spec, present, missing):
             raise ConformanceError(
-                f"whether the number '{number.name}' is missing has no effect: its value is 0 either way, "
-                "so forward has to read batch.numbers_missing"
+                f"the number '{number.name}' gives the same logits for missing and for 0: its value is 0 in both. "
+                "Fix: use batch.numbers_missing in forward"
             )
     fields = len(spec.numbers)
     empty = [replace(row, numbers=np.zeros(fields, np.float32), missing=np.ones(fields, bool)) for row in rows]
     if not bool(compute_logits(model, make_batch(spec, empty)).isfinite().all()):
-        raise ConformanceError("rows whose numbers are all missing have logits that are not finite: a mean over none?")
+        raise ConformanceError(
+            "rows without any number have logits that are not finite. Fix: look for a mean over an empty set"
+        )
 
 
 def check_missing_and_unknown_categories(subject: Subject) -> None:
-    """MISSING (id 0), UNKNOWN (id 1) and a known value of a category score differently."""
+    """MISSING (id 0), UNKNOWN (id 1) and a known value of a category give different logits."""
     model, rows = build_trained_briefly(subject), make_rows(subject.spec, ROWS, seed=4)
     for i, category in enumerate(subject.spec.categories):
         kinds = {"MISSING": MISSING, "UNKNOWN": UNKNOWN, "a known value": FIRST_VALUE}
         for one, other in (("MISSING", "UNKNOWN"), ("MISSING", "a known value"), ("UNKNOWN", "a known value")):
             if not _differs(model, subject.spec, *(_with_category(rows, i, kinds[kind]) for kind in (one, other))):
                 raise ConformanceError(
-                    f"{one} and {other} of the category '{category.name}' score the same: "
-                    "each id has to have an embedding of its own (ids are 0 = MISSING, 1 = UNKNOWN, 2.. = values)"
+                    f"{one} and {other} of the category '{category.name}' give the same logits. "
+                    "Fix: embed each id separately (0 = MISSING, 1 = UNKNOWN, 2.. = values)"
                 )
 
 
 def _differs(model: nn.Module, spec: InputSpec, one: Sequence[Row], other: Sequence[Row]) -> bool:
     change = compute_logits(model, make_batch(spec, one)) - compute_logits(model, make_batch(spec, other))
-    return bool(change.abs().max() > SMALLEST)
+    return bool(change.abs().max() > MIN_CHANGE)
 
 
 def _changes(spec: InputSpec) -> Iterator[tuple[str, Callable[[Row], Row]]]:
-    """What is changed in each row, in words and in deed."""
+    """Yield a description of each change, and the function that applies it to a row."""
     if spec.text is not None:
         yield "the first word of a text", lambda row: _with_word(row, 0, 0)
         yield "the last word of a text of one chunk", _last_word(1)
@@ -116,12 +121,12 @@ def _next_number(position: int) -> Callable[[Row], Row]:
     return change
 
 
-def _with_number(rows: Sequence[Row], position: int, flag: bool) -> list[Row]:
-    """The rows with the number 0 at a position, given or missing."""
+def _with_number(rows: Sequence[Row], position: int, is_missing: bool) -> list[Row]:
+    """Return the rows with the value 0 at a position, present or missing."""
     changed = []
     for row in rows:
         numbers, missing = row.numbers.copy(), row.missing.copy()
-        numbers[position], missing[position] = 0, flag
+        numbers[position], missing[position] = 0, is_missing
         changed.append(replace(row, numbers=numbers, missing=missing))
     return changed
 

@@ -7,51 +7,61 @@ from pydantic import ValidationError
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 
-UNKNOWN = "no_setting_has_this_name"
+UNKNOWN_SETTING = "no_setting_has_this_name"
 
 
 def check_default_settings(subject: Subject) -> None:
-    """The settings can be made without any value: each has a default, and the defaults fit together."""
-    kind = subject.plugin.settings_class
+    """The settings class can be created without arguments: each setting has a default, and the defaults are valid."""
+    settings_class = subject.plugin.settings_class
     try:
-        kind()
-    except ValidationError as refused:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'together'}: {e['msg']}" for e in refused.errors())
-        raise ConformanceError(f"{kind.__name__}() is refused ({problems}): give every setting a default") from refused
+        settings_class()
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'all'}: {e['msg']}" for e in error.errors())
+        raise ConformanceError(
+            f"{settings_class.__name__}() fails ({problems}), so users cannot leave any setting out. "
+            "Fix: give every setting a valid default"
+        ) from error
 
 
 def check_unknown_settings_are_rejected(subject: Subject) -> None:
-    """A setting that the class does not have is an error: a misspelled one must not pass."""
-    kind, small = subject.plugin.settings_class, subject.plugin.settings_class.small()
-    values = {name: getattr(small, name) for name in kind.model_fields}
+    """A setting that the class does not have is an error, so that misspelled settings are found."""
+    settings_class, small = subject.plugin.settings_class, subject.plugin.settings_class.small()
+    values = {name: getattr(small, name) for name in settings_class.model_fields}
     try:
-        kind.model_validate({**values, UNKNOWN: 1})
-    except ValidationError as refused:
-        if any(error["loc"][:1] == (UNKNOWN,) for error in refused.errors()):
+        settings_class.model_validate({**values, UNKNOWN_SETTING: 1})
+    except ValidationError as error:
+        if any(e["loc"][:1] == (UNKNOWN_SETTING,) for e in error.errors()):
             return
-    raise ConformanceError(f'{kind.__name__} takes any setting: leave `extra="forbid"` of ModelSettings as it is')
+    raise ConformanceError(
+        f"{settings_class.__name__} accepts unknown settings, so a misspelled setting has no effect and no error. "
+        'Fix: keep extra="forbid" of ModelSettings'
+    )
 
 
 def check_settings_have_descriptions(subject: Subject) -> None:
     """Each setting has a description, which `fusionzoo show` prints."""
-    kind = subject.plugin.settings_class
-    bare = [name for name, setting in kind.model_fields.items() if not (setting.description or "").strip()]
-    if bare:
+    settings_class = subject.plugin.settings_class
+    names = [name for name, field in settings_class.model_fields.items() if not (field.description or "").strip()]
+    if names:
         raise ConformanceError(
-            f"{kind.__name__} has no description of {', '.join(bare)}: write Field(..., description=...)"
+            f"{settings_class.__name__} has no description of {', '.join(names)}, which `fusionzoo show` prints. "
+            "Fix: write Field(..., description=...)"
         )
 
 
 def check_settings_json_round_trip(subject: Subject) -> None:
-    """Settings written as JSON and read again are the same: the model's files hold them."""
+    """Settings are the same after they are written as JSON and read again, as in the model folder."""
     small = subject.plugin.settings_class.small()
-    kind, text = type(small), small.model_dump_json()
+    settings_class, text = type(small), small.model_dump_json()
     try:
-        again = kind.model_validate_json(text)
-    except ValidationError as refused:
-        raise ConformanceError(f"{kind.__name__} does not read its own JSON, {text}: {refused}") from refused
-    if changed := [name for name in kind.model_fields if getattr(again, name) != getattr(small, name)]:
+        restored = settings_class.model_validate_json(text)
+    except ValidationError as error:
         raise ConformanceError(
-            f"{', '.join(changed)} of {kind.__name__} come back from JSON as something else: use types that JSON has, "
-            "or declare them precisely (tuple[int, ...], not Any)"
+            f"{settings_class.__name__} cannot read its own JSON, {text}: {error}. The saved model could not be loaded"
+        ) from error
+    if changed := [name for name in settings_class.model_fields if getattr(restored, name) != getattr(small, name)]:
+        raise ConformanceError(
+            f"JSON changes the values of {', '.join(changed)} in {settings_class.__name__}, so the loaded model would "
+            "differ from the trained one. Fix: use types that JSON has, or declare precise types (tuple[int, ...] "
+            "instead of Any)"
         )

@@ -1,4 +1,4 @@
-"""Checks of rows, batches and jobs that are rare and allowed."""
+"""Checks of valid but unusual rows, batches and jobs."""
 
 from __future__ import annotations
 
@@ -17,76 +17,75 @@ from fusionzoo.errors import SettingError
 from fusionzoo.nn.schema import Batch, InputSpec
 
 ROWS = 12
-EMPTY_WIDTH = 4
+EMPTY_LENGTH = 4
 
 
 def check_empty_text(subject: Subject) -> None:
-    """A row whose text is empty, one chunk of one token, has a finite score and finite gradients."""
+    """Rows with an empty text (one chunk of one token) give finite logits and gradients."""
     if subject.spec.text is None:
         return
     rows = [replace(row, chunks=(row.chunks[0][:1],)) for row in make_rows(subject.spec, ROWS, seed=5)]
-    _check_trains(
-        subject, subject.spec, rows, "empty texts (one chunk of one token): a standard deviation of one value?"
-    )
+    _check_trains(subject, subject.spec, rows, "rows with an empty text (one chunk of one token)")
 
 
 def check_empty_batch(subject: Subject) -> None:
-    """A batch without rows has logits [0, classes]."""
+    """A batch without rows gives logits [0, classes]."""
     model, classes = build_trained_briefly(subject), subject.spec.num_classes
     split = encode_rows(subject.spec, make_rows(subject.spec, ROWS, seed=5))
     empty = Batch.from_arrays(split.batch(np.zeros(0, np.int64)))
     wider = replace(
-        empty, tokens=F.pad(empty.tokens, (0, EMPTY_WIDTH)), token_mask=F.pad(empty.token_mask, (0, EMPTY_WIDTH))
+        empty, tokens=F.pad(empty.tokens, (0, EMPTY_LENGTH)), token_mask=F.pad(empty.token_mask, (0, EMPTY_LENGTH))
     )
     for batch in (empty, wider):
-        found = compute_logits(model, batch)
-        if found.shape != (0, classes):
+        logits = compute_logits(model, batch)
+        if logits.shape != (0, classes):
             raise ConformanceError(
-                f"a batch without rows has logits of shape {list(found.shape)}, not {[0, classes]}: "
-                "is the number of rows taken from something else than batch.rows?"
+                f"a batch without rows gives logits of shape {list(logits.shape)}, not {[0, classes]}. "
+                "Fix: take the number of rows from batch.rows"
             )
 
 
 def check_text_only_and_table_only(subject: Subject) -> None:
-    """A job with text alone, or with a table alone, works, unless the settings' `needs` or `resolve` refuse it."""
-    kind, spec = type(subject.settings), subject.spec
-    if beyond := sorted(kind.needs - kind.reads):
-        raise ConformanceError(f"{kind.__name__}.needs has {beyond}, which its `reads` has not")
-    if "table" not in kind.needs and spec.text is not None:
-        _check_job(subject, replace(spec, categories=(), numbers=()), 'text alone: should `needs` have "table"?')
-    if "text" not in kind.needs and (spec.categories or spec.numbers):
-        _check_job(subject, replace(spec, text=None), 'a table alone: should `needs` have "text"?')
+    """A job with only text, or only a table, works, unless the settings reject it by `needs` or `resolve`."""
+    settings_class, spec = type(subject.settings), subject.spec
+    if extra := sorted(settings_class.needs - settings_class.reads):
+        raise ConformanceError(
+            f"{settings_class.__name__}.needs contains {extra}, but its `reads` does not. Fix: add it to `reads`"
+        )
+    if "table" not in settings_class.needs and spec.text is not None:
+        _check_job(subject, replace(spec, categories=(), numbers=()), "a job with only text", 'add "table" to `needs`')
+    if "text" not in settings_class.needs and (spec.categories or spec.numbers):
+        _check_job(subject, replace(spec, text=None), "a job with only a table", 'add "text" to `needs`')
 
 
 def check_categories_only_and_numbers_only(subject: Subject) -> None:
-    """A table of categories alone, or of numbers alone, works, unless the settings' `resolve` refuses it."""
+    """A table of only categories, or only numbers, works, unless the settings reject it by `resolve`."""
     spec = subject.spec
     if spec.categories:
-        _check_job(subject, replace(spec, numbers=()), "a table of categories alone: something made of no numbers?")
+        _check_job(subject, replace(spec, numbers=()), "a table of only categories", "skip layers of zero numbers")
     if spec.numbers:
-        _check_job(subject, replace(spec, categories=()), "a table of numbers alone: something made of no categories?")
+        _check_job(subject, replace(spec, categories=()), "a table of only numbers", "skip layers of zero categories")
 
 
-def _check_job(subject: Subject, spec: InputSpec, kind: str) -> None:
+def _check_job(subject: Subject, spec: InputSpec, case: str, remedy: str) -> None:
     try:
         subject.architecture(spec)
     except SettingError:
-        return  # refused, and before any data is read
+        return  # the settings reject the job before any data is read
     try:
-        _check_trains(subject, spec, make_rows(spec, ROWS, seed=5), kind)
-    except ConformanceError:
-        raise
-    except Exception as fault:
-        raise ConformanceError(f"{type(fault).__name__} in a job with {kind} ({fault})") from fault
+        _check_trains(subject, spec, make_rows(spec, ROWS, seed=5), case)
+    except Exception as error:
+        reason = str(error) if isinstance(error, ConformanceError) else f"{case} raises {type(error).__name__}: {error}"
+        raise ConformanceError(f"{reason}. Fix: {remedy}, or raise a SettingError in `resolve`") from error
 
 
-def _check_trains(subject: Subject, spec: InputSpec, rows: Sequence[Row], kind: str) -> None:
+def _check_trains(subject: Subject, spec: InputSpec, rows: Sequence[Row], case: str) -> None:
     model, batch = build_trained_briefly(subject, spec), make_batch(spec, rows)
-    found = compute_logits(model, batch)
-    if found.shape != (len(rows), spec.num_classes) or not bool(found.isfinite().all()):
-        raise ConformanceError(f"logits have shape {list(found.shape)} or are not finite with {kind}")
+    logits = compute_logits(model, batch)
+    if logits.shape != (len(rows), spec.num_classes) or not bool(logits.isfinite().all()):
+        raise ConformanceError(f"{case} gives logits of shape {list(logits.shape)}, or logits that are not finite")
     parameters = trainable_parameters(model.train())
     if parameters:
         compute_loss(model, batch).backward()  # type: ignore[no-untyped-call]
     if not all(bool(torch.isfinite(p.grad).all()) for p in parameters if p.grad is not None):
-        raise ConformanceError(f"gradients are not finite with {kind}")
+        raise ConformanceError(f"{case} gives gradients that are not finite, for example from a deviation of one value")

@@ -1,4 +1,4 @@
-"""Checks of how a model starts and learns."""
+"""Checks of a model's initialization and training."""
 
 from __future__ import annotations
 
@@ -15,127 +15,142 @@ from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
 
-ROWS, SMALL_SET, BATCHES = 12, 16, 40
-STEPS, FITTED, LOOK_EVERY = 200, 0.1, 5
-WARM_UP = 10
-RATES = (3e-3, 3e-2, 3e-4)  # whichever suits the architecture
+ROWS, SMALL_DATASET_ROWS, MAX_BATCHES = 12, 16, 40
+MAX_STEPS, TARGET_LOSS, EVALUATE_EVERY = 200, 0.1, 5
+WARMUP_STEPS = 10
+LEARNING_RATES = (3e-3, 3e-2, 3e-4)  # one of them must work
 GROUP_KEYS = frozenset({"params", "lr_scale", "weight_decay"})
 
 
 def check_gradients_reach_all_parameters(subject: Subject) -> None:
-    """Within a few training steps every trainable parameter gets a gradient other than zero; each is finite."""
+    """Every trainable parameter gets a nonzero gradient within a few training steps, and all gradients are finite."""
     model = subject.build().train()
-    waiting = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    optimizer = torch.optim.Adam(trainable_parameters(model), lr=1e-3) if waiting else None
-    for seed in range(BATCHES):
+    without_gradient = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    optimizer = torch.optim.Adam(trainable_parameters(model), lr=1e-3) if without_gradient else None
+    for seed in range(MAX_BATCHES):
         model.zero_grad()
         loss = compute_loss(model, make_batch(subject.spec, make_rows(subject.spec, ROWS, seed)))
         if optimizer is None:
             return
         loss.backward()  # type: ignore[no-untyped-call]
         grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-        if wild := [name for name, grad in grads.items() if not bool(grad.isfinite().all())]:
-            raise ConformanceError(f"the gradient of {_some(wild)} is not finite: a square root or a norm of zero?")
-        waiting -= {name for name, grad in grads.items() if bool(grad.any())}
-        if not waiting:
+        if nonfinite := [name for name, grad in grads.items() if not bool(grad.isfinite().all())]:
+            raise ConformanceError(
+                f"the gradient of {_some(nonfinite)} is not finite. "
+                "Fix: look for a square root or a norm of zero, or a division by zero"
+            )
+        without_gradient -= {name for name, grad in grads.items() if bool(grad.any())}
+        if not without_gradient:
             return
-        optimizer.step()  # after a step, a layer that starts at zero lets gradients through, and a router turns
+        optimizer.step()  # a layer that starts from zero passes gradients on only after a step
     raise ConformanceError(
-        f"no gradient reaches {_some(sorted(waiting))} in {BATCHES} batches: leave out what is not used, keep what is "
-        "frozen at requires_grad=False, and look for a detach() or a no_grad()"
+        f"no gradient reaches {_some(sorted(without_gradient))} in {MAX_BATCHES} batches, so it is "
+        "never trained. Fix: remove unused layers, set requires_grad=False for frozen ones, and look for a detach() or "
+        "a no_grad()"
     )
 
 
 def check_parameter_groups(subject: Subject) -> None:
-    """`parameter_groups`, where the plugin has it, names the model's parameters, each once, under core's keys."""
+    """The hook `parameter_groups`, if present, lists parameters of the model, each once, with the keys of core."""
     model = subject.build()
     groups = subject.model.parameter_groups(model, subject.settings)
-    own = {id(parameter) for parameter in model.parameters()}
+    model_parameters = {id(parameter) for parameter in model.parameters()}
     seen: set[int] = set()
     for i, group in enumerate(groups):
         if "params" not in group or (unknown := sorted(set(group) - GROUP_KEYS)):
-            found = unknown if "params" in group else sorted(group)
-            raise ConformanceError(f"group {i} has the keys {found}: core reads {sorted(GROUP_KEYS)}")
+            problem = f"unknown keys {unknown}" if "params" in group else f"no key 'params', only {sorted(group)}"
+            raise ConformanceError(f"parameter group {i} has {problem}. Fix: use only the keys {sorted(GROUP_KEYS)}")
         for parameter in group["params"]:
-            if not isinstance(parameter, nn.Parameter) or id(parameter) not in own:
+            if not isinstance(parameter, nn.Parameter) or id(parameter) not in model_parameters:
                 raise ConformanceError(
-                    f"group {i} holds a {type(parameter).__name__} that is no parameter of the model"
+                    f"parameter group {i} contains a {type(parameter).__name__} that is not a parameter of the model. "
+                    "Fix: take parameters from model.parameters()"
                 )
             if id(parameter) in seen:
-                raise ConformanceError(f"a parameter of group {i} is in the groups twice: the optimiser refuses that")
+                raise ConformanceError(
+                    f"parameter group {i} contains a parameter twice, or one of an earlier group; the optimizer "
+                    "rejects that. Fix: list each parameter once"
+                )
             seen.add(id(parameter))
 
 
 def check_callbacks(subject: Subject) -> None:
-    """`callbacks`, where the plugin has it, returns Lightning callbacks."""
-    found = subject.model.callbacks(subject.settings)
-    if not found:
+    """The hook `callbacks`, if present, returns Lightning callbacks."""
+    callbacks = subject.model.callbacks(subject.settings)
+    if not callbacks:
         return
     from lightning.pytorch import Callback
 
-    if wrong := [type(callback).__name__ for callback in found if not isinstance(callback, Callback)]:
-        raise ConformanceError(f"callbacks() returned {_some(wrong)}, not instances of lightning.pytorch.Callback")
+    if wrong := [type(callback).__name__ for callback in callbacks if not isinstance(callback, Callback)]:
+        raise ConformanceError(
+            f"callbacks() returned objects of type {_some(wrong)}. Fix: return instances of lightning.pytorch.Callback"
+        )
 
 
 def check_overfits_small_dataset(subject: Subject) -> None:
-    """200 steps of Adam fit 16 rows whose labels are drawn at random."""
+    """The model can overfit 16 rows with random labels in 200 steps of Adam."""
     best = float("inf")
-    for rate in RATES:
+    for rate in LEARNING_RATES:
         best = min(best, _fit(subject, rate))
-        if best < FITTED:
+        if best < TARGET_LOSS:
             break
     else:
         raise ConformanceError(
-            f"after {STEPS} steps of Adam the loss on {SMALL_SET} rows is still {best:.2f} (needed {FITTED}): "
-            "are logits squashed, are inputs thrown away, or is a layer detached?"
+            f"after {MAX_STEPS} steps of Adam, the loss on {SMALL_DATASET_ROWS} rows is still {best:.2f}, not below "
+            f"{TARGET_LOSS}, so the model cannot learn. Fix: look for bounded logits, unused inputs and detached layers"
         )
 
 
 def _fit(subject: Subject, rate: float) -> float:
-    """The lowest loss in evaluation mode; stops once it is low enough."""
+    """Train on the small dataset; return the minimum loss in evaluation mode. Stops at the target."""
     spec = subject.spec
-    batch = make_batch(spec, make_rows(spec, SMALL_SET, seed=6))
+    batch = make_batch(spec, make_rows(spec, SMALL_DATASET_ROWS, seed=6))
     model, best = subject.build(), float("inf")
     parameters = trainable_parameters(model)
     if not parameters or batch.labels is None:
         return best
     optimizer = torch.optim.Adam(parameters, lr=rate)
-    for step in range(1, STEPS + 1):
-        optimizer.param_groups[0]["lr"] = rate * min(1.0, step / WARM_UP)
+    for step in range(1, MAX_STEPS + 1):
+        optimizer.param_groups[0]["lr"] = rate * min(1.0, step / WARMUP_STEPS)
         optimizer.zero_grad()
         compute_loss(model.train(), batch).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        if step % LOOK_EVERY == 0:
+        if step % EVALUATE_EVERY == 0:
             best = min(best, float(F.cross_entropy(compute_logits(model.eval(), batch), batch.labels)))
-            if best < FITTED:
+            if best < TARGET_LOSS:
                 break
     return best
 
 
 def check_seed_determines_weights(subject: Subject) -> None:
-    """The torch seed decides the weights: the same, the same; another, others. Building leaves the seed alone."""
-    one, again = subject.build(seed=1).state_dict(), subject.build(seed=1).state_dict()
-    drawn = torch.rand(4)
+    """The torch seed determines the initial weights, and building the model does not set the seed."""
+    first, second = subject.build(seed=1).state_dict(), subject.build(seed=1).state_dict()
+    expected = torch.rand(4)
     other_model = subject.build(seed=2)
-    if torch.equal(drawn, torch.rand(4)):
-        raise ConformanceError("building the model sets torch's seed: leave out manual_seed, core sets it once per job")
-    if changed := [name for name, value in one.items() if not _same(value, again[name])]:
+    if torch.equal(expected, torch.rand(4)):
         raise ConformanceError(
-            f"built twice with the same seed, {_some(changed)} differ: draw with torch's own default generator"
+            "building the model sets torch's seed, which core sets once per job. Fix: remove torch.manual_seed"
+        )
+    if changed := [name for name, value in first.items() if not _same(value, second[name])]:
+        raise ConformanceError(
+            f"two models built with the same seed differ in {_some(changed)}, so jobs are not reproducible. "
+            "Fix: use torch's default random generator"
         )
     names = {name for name, _ in other_model.named_parameters()}
-    if names and all(_same(one[name], value) for name, value in other_model.state_dict().items() if name in names):
-        raise ConformanceError("built with another seed, all weights are the same: is there a generator of its own?")
+    if names and all(_same(first[name], value) for name, value in other_model.state_dict().items() if name in names):
+        raise ConformanceError(
+            "models built with different seeds have the same weights. Fix: use torch's default random generator"
+        )
 
 
-def _same(one: object, other: object) -> bool:
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return torch.equal(one, other)
-    return one == other
+def _same(first: object, second: object) -> bool:
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        return torch.equal(first, second)
+    return first == second
 
 
 def check_bf16(subject: Subject) -> None:
-    """Under bfloat16 autocast, logits and gradients stay finite."""
+    """Under bfloat16 autocast, the loss and the gradients are finite."""
     model, batch = (
         build_trained_briefly(subject).train(),
         make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=7)),
@@ -148,13 +163,13 @@ def check_bf16(subject: Subject) -> None:
     grads = [p.grad for p in trainable_parameters(model) if p.grad is not None]
     if not bool(loss.isfinite()) or not all(bool(grad.isfinite().all()) for grad in grads):
         raise ConformanceError(
-            "in bfloat16 the loss or a gradient is not finite: compute sums, norms and exponentials in float32, "
-            "and mask with torch.finfo(x.dtype).min"
+            "under bfloat16 autocast, the loss or a gradient is not finite. Fix: compute sums, norms and exponentials "
+            "in float32, and mask with torch.finfo(x.dtype).min"
         )
 
 
 def check_distributed_training(subject: Subject) -> None:
-    """Two processes with different kinds of rows train together: each uses every parameter in every batch."""
+    """Two processes with different kinds of rows can train together: every batch uses every parameter."""
     with tempfile.TemporaryDirectory(prefix="fusionzoo-check-") as folder:
         run_in_fresh_process("train", subject, Path(folder), processes=2)
 

@@ -1,4 +1,4 @@
-"""What the kit does in fresh processes."""
+"""The tasks that checks run in fresh processes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ if TYPE_CHECKING:
     from fusionzoo.conformance.subject import Subject
 
 OTHER_SEED = 4321
-RANKS = ("rows of every kind", "rows of one chunk, without missing or unknown values, all of one class")
-SECONDS_APART = 60  # that one of two processes waits for the other
+RANK_ROWS = ("rows of every kind", "rows with one chunk, no missing or unknown values, and the same class")
+PEER_TIMEOUT_SECONDS = 60
+LIBRARIES_FILE = "libraries.json"
 
 
 def main(job: dict[str, Any]) -> NoReturn:
-    """Do the task; where the plugin is at fault, write down how, and end with status 1.
+    """Run the task. If the plugin fails, write the failure to a file and exit with status 1.
 
-    Ends without tearing anything down: the destructor of DistributedDataParallel may wait for ever.
+    Exits without cleanup, because the destructor of DistributedDataParallel may block forever.
     """
     folder, rank, status = Path(job["folder"]), int(job["rank"]), 1
     try:
-        kept = _do(job["task"], job["request"], folder, rank)  # noqa: F841 - until the end
+        alive = _run(job["task"], job["request"], folder, rank)  # noqa: F841 - must not be destroyed before the exit
         status = 0
-    except (Exception, SystemExit) as fault:  # noqa: BLE001 - a plugin may raise anything
-        written = folder / f"writing-{rank}"
-        written.write_text(_told(fault, job["request"]), "utf-8")
-        written.rename(failure_file(folder, rank))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything
+        unfinished = folder / f"writing-{rank}"
+        unfinished.write_text(_describe(error, job["request"]), "utf-8")
+        unfinished.rename(failure_file(folder, rank))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -37,24 +38,25 @@ def main(job: dict[str, Any]) -> NoReturn:
 
 
 def failure_file(folder: Path, rank: int | str) -> Path:
-    """Where a process, by its rank, writes what it found wrong."""
+    """Return the file in which the process with this rank describes its failure."""
     return folder / f"failure-{rank}.txt"
 
 
-def _told(fault: BaseException, request: dict[str, Any]) -> str:
+def _describe(error: BaseException, request: dict[str, Any]) -> str:
     from fusionzoo.conformance.results import ConformanceError, describe_exception
     from fusionzoo.registry import Registry
 
-    if isinstance(fault, ConformanceError):
-        return str(fault)
-    return describe_exception(fault, Registry.discover(request["group"]).provider(request["name"]).entry_point.module)
+    if isinstance(error, ConformanceError):
+        return str(error)
+    module = Registry.discover(request["group"]).provider(request["name"]).entry_point.module
+    return describe_exception(error, module)
 
 
-def _do(task: str, request: dict[str, Any], folder: Path, rank: int) -> object:
-    if task == "import":
-        from fusionzoo.conformance.import_watch import import_quietly
+def _run(task: str, request: dict[str, Any], folder: Path, rank: int) -> object:
+    if task in ("list_libraries", "watch_import"):
+        from fusionzoo.conformance import import_watch
 
-        import_quietly(request["group"], request["name"])
+        getattr(import_watch, task)(request["group"], request["name"], folder / LIBRARIES_FILE)
         return None
     from fusionzoo.conformance.subject import Subject, SubjectRequest
 
@@ -66,7 +68,7 @@ def _do(task: str, request: dict[str, Any], folder: Path, rank: int) -> object:
 
 
 def _score(subject: Subject, folder: Path) -> None:
-    """Without a network, load the weights into a model drawn from another seed, and score the batch."""
+    """Without network access, load the saved weights into a model built with another seed, and score the batch."""
     import torch
 
     from fusionzoo.conformance.forward import compute_logits
@@ -74,21 +76,21 @@ def _score(subject: Subject, folder: Path) -> None:
     from fusionzoo.conformance.results import ConformanceError
     from fusionzoo.nn.schema import Batch
 
-    tried: list[str] = []
-    forbid_network(tried.append)
+    attempts: list[str] = []
+    forbid_network(attempts.append)
     model = subject.build(seed=OTHER_SEED)
     model.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
     batch = Batch(**torch.load(folder / "batch.pt", weights_only=True))
     torch.save(compute_logits(model, batch), folder / "logits.pt")
-    if tried:
+    if attempts:
         raise ConformanceError(
-            f"building or scoring {'; '.join(dict.fromkeys(tried))}: `resolve` may do that, once per training; models "
-            "are loaded where there is no network"
+            f"building or scoring the model {'; '.join(dict.fromkeys(attempts))}, but models are also loaded where "
+            "there is no network. Fix: move this to `resolve`, which runs once per training"
         )
 
 
 def _train(subject: Subject, folder: Path, rank: int) -> object:
-    """Two steps of a training that two processes share; returns what must not be destroyed."""
+    """Train two steps together with the other process; return the model, which must stay alive until the exit."""
     import torch
     from torch import distributed
     from torch.nn.parallel import DistributedDataParallel
@@ -98,19 +100,21 @@ def _train(subject: Subject, folder: Path, rank: int) -> object:
     from fusionzoo.conformance.synthetic_rows import make_batch, make_plain_rows, make_rows
 
     if loopback := [name for _, name in socket.if_nameindex() if name.startswith("lo")]:
-        os.environ["GLOO_SOCKET_IFNAME"] = loopback[0]  # the host's own name need not have an address
-    meeting, patience = f"file://{folder / 'meeting'}", timedelta(seconds=SECONDS_APART)
-    distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=len(RANKS), timeout=patience)
+        os.environ["GLOO_SOCKET_IFNAME"] = loopback[0]  # the host name may not resolve to an address
+    store, timeout = f"file://{folder / 'store'}", timedelta(seconds=PEER_TIMEOUT_SECONDS)
+    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=len(RANK_ROWS), timeout=timeout)
     model = DistributedDataParallel(subject.build().train())
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     make = (make_rows, make_plain_rows)[rank]
     for step in range(2):
         optimizer.zero_grad()
-        compute_loss(model, make_batch(subject.spec, make(subject.spec, 8, 10 + step))).backward()  # type: ignore[no-untyped-call]
+        loss = compute_loss(model, make_batch(subject.spec, make(subject.spec, 8, 10 + step)))
+        loss.backward()  # type: ignore[no-untyped-call]
         if unused := [name for name, p in model.module.named_parameters() if p.requires_grad and p.grad is None]:
             raise ConformanceError(
-                f"with {RANKS[rank]}, no gradient reaches {', '.join(unused[:5])}: another process would wait for it "
-                "forever. Use every parameter in every batch: torch.where, not `if batch.numbers_missing.any()`"
+                f"with {RANK_ROWS[rank]}, no gradient reaches {', '.join(unused[:5])}. In distributed training, "
+                "another process would wait for it forever. Fix: use every parameter in every batch, for example with "
+                "torch.where instead of `if batch.numbers_missing.any()`"
             )
         optimizer.step()
     distributed.barrier()

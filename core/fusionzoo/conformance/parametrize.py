@@ -1,4 +1,4 @@
-"""The kit as one pytest function."""
+"""Run the conformance checks with pytest."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def parametrize_with_checks(
     encoder_settings: Mapping[str, Any] | None = None,
     expected_failed_checks: Mapping[str, str] | None = None,
 ) -> Callable[..., None]:
-    """A pytest function that runs every check of an installed plugin.
+    """Return a pytest function that runs every check of an installed plugin.
 
-    The arguments are those of `check_plugin`. An excused check that fails is an expected failure; one that passes,
-    fails the test.
+    The arguments are those of `check_plugin`. An excused check that fails is an expected failure (xfail). An excused
+    check that passes fails the test.
 
     Raises:
-        fusionzoo.errors.ZooError: no such plugin, or it cannot be loaded, or settings do not fit.
-        ValueError: an excuse names no check, or gives no reason.
+        fusionzoo.errors.ZooError: the plugin does not exist or cannot be loaded, or settings are invalid.
+        ValueError: an excuse names an unknown check, or gives no reason.
     """
     import pytest
 

@@ -1,4 +1,4 @@
-"""The kit's own text encoder, over which it checks fusions, and core's text classifier, in which it checks encoders."""
+"""The small text encoder with which fusions are checked, and the text classifier with which encoders are checked."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ WIDTH = 16
 
 
 class ReferenceSettings(ModelSettings):
-    """The kit's own text encoder has no settings."""
+    """The reference text encoder has no settings."""
 
     needs = reads = frozenset({"text"})
 
 
 class ReferenceEncoder(nn.Module):
-    """A small honest encoder: each token's features know its chunk, so that a fusion may read any of them."""
+    """A small correct encoder. Each token's features depend on its chunk, so a fusion may read any of them."""
 
     def __init__(self, spec: InputSpec, settings: ReferenceSettings) -> None:
         super().__init__()
         if spec.text is None:
-            raise ValueError("the kit's own text encoder needs text")
+            raise ValueError("the reference text encoder needs text")
         self.words = WordEmbedding(spec.text, default_dim=WIDTH)
         self.mix = nn.Linear(2 * self.words.dim, WIDTH)
         self.dim = WIDTH
@@ -48,15 +48,15 @@ class ReferenceEncoder(nn.Module):
 
 
 def make_text_encoder_plugin() -> Plugin:
-    """The kit's own text encoder, as if it were installed."""
-    return _provided(TEXT_ENCODERS_GROUP, Encoder(ReferenceSettings, ReferenceEncoder))
+    """Return the reference text encoder as a plugin."""
+    return _make_plugin(TEXT_ENCODERS_GROUP, Encoder(ReferenceSettings, ReferenceEncoder))
 
 
 def make_text_classifier_plugin() -> Plugin:
-    """Core's text classifier over any text encoder, as if it were installed."""
-    return _provided(MODELS_GROUP, TextOnly(TextSettings))
+    """Return core's text classifier as a plugin."""
+    return _make_plugin(MODELS_GROUP, TextOnly(TextSettings))
 
 
-def _provided(group: str, implementation: object) -> Plugin:
+def _make_plugin(group: str, implementation: object) -> Plugin:
     claim = Claim(GROUP_KINDS[group], NAME, CORE_DISTRIBUTION, __version__, __name__)
     return Plugin(group, claim, implementation)

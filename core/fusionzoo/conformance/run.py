@@ -1,4 +1,4 @@
-"""Which checks a plugin is owed, and running them one by one."""
+"""Choose the checks that apply to a plugin, and run them one by one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Case:
-    """One check of one subject; of all subjects of a name, where the check is excused.
+    """One check of one subject; if the check is excused, of all subjects with the name.
 
-    `title` says what is checked. `excuse` is the reason why the check may fail.
+    `title` describes the subjects. `excuse` is the author's reason why the check may fail.
     """
 
     check: Check
@@ -27,14 +27,14 @@ class Case:
 
     @property
     def id(self) -> str:
-        """The case in a few characters, as a test's name."""
+        """A short name of the case, for pytest."""
         parts = [self.check.__name__, *(s.request.group.rpartition(".")[2] for s in self.subjects)]
         return "-".join(parts)
 
     def run(self) -> CheckResult:
-        """Run the check; whatever the plugin does, the answer is a result."""
-        begun = time.perf_counter()
-        problems = [fault for subject in self.subjects if (fault := run_check(self.check, subject))]
+        """Run the check and return its result; an exception in the plugin is a failed check."""
+        start = time.perf_counter()
+        problems = [problem for subject in self.subjects if (problem := run_check(self.check, subject))]
         status: Status = "failed" if problems else "passed"
         detail = "\n".join(problems)
         if self.excuse is not None and problems:
@@ -42,10 +42,10 @@ class Case:
         elif self.excuse is not None:
             status = "stale"
             detail = (
-                f"the check passes, but it is excused ({self.excuse}). Fix: remove '{self.check.__name__}' "
+                f"the check passes although it is excused ({self.excuse}). Fix: remove '{self.check.__name__}' "
                 "from expected_failed_checks."
             )
-        return CheckResult(self.check.__name__, self.title, status, detail, time.perf_counter() - begun)
+        return CheckResult(self.check.__name__, self.title, status, detail, time.perf_counter() - start)
 
 
 def check_plugin(
@@ -56,18 +56,18 @@ def check_plugin(
     encoder_settings: Mapping[str, Any] | None = None,
     expected_failed_checks: Mapping[str, str] | None = None,
 ) -> Iterator[CheckResult]:
-    """Run every check of an installed plugin; results come as they are found.
+    """Run every check of an installed plugin, and yield each result as soon as it is known.
 
     Args:
-        name: a model_class or a text encoder, or `dist-name:name`; a name that is both is checked as both.
-        text_encoder: an installed text encoder for a fusion that takes any; by default a small one of the kit's own.
-        settings: what to change in the plugin's `small()` settings; the model's, where the name is both.
+        name: a model_class or a text encoder, or `dist-name:name`. A name that is both is checked as both.
+        text_encoder: an installed text encoder for a fusion that accepts any; by default a small reference encoder.
+        settings: changes to the plugin's `small()` settings; to the model's if the name is both.
         encoder_settings: the same for the text encoder.
-        expected_failed_checks: why a check may fail, by its name; if it passes after all, the result is `stale`.
+        expected_failed_checks: check name -> reason why it may fail. If the check passes, its result is `stale`.
 
     Raises:
-        fusionzoo.errors.ZooError: no such plugin, or it cannot be loaded, or settings do not fit.
-        ValueError: an excuse names no check, or gives no reason.
+        fusionzoo.errors.ZooError: the plugin does not exist or cannot be loaded, or settings are invalid.
+        ValueError: an excuse names an unknown check, or gives no reason.
     """
     cases = plan_cases(
         name,
@@ -87,27 +87,28 @@ def plan_cases(
     encoder_settings: Mapping[str, Any] | None = None,
     expected_failed_checks: Mapping[str, str] | None = None,
 ) -> list[Case]:
-    """The cases that `check_plugin` runs, with its arguments and its errors."""
+    """Return the cases that `check_plugin` runs; same arguments, same errors."""
     from fusionzoo.conformance.subject import Subject, make_requests
 
     excuses = dict(expected_failed_checks or {})
     subjects = [Subject(r) for r in make_requests(name, text_encoder, settings or {}, encoder_settings or {})]
-    owed = [case for subject in subjects for case in make_cases(subject)]
-    _refuse_void_excuses(excuses, owed)
+    all_cases = [case for subject in subjects for case in make_cases(subject)]
+    _check_excuses(excuses, all_cases)
     cases: dict[object, Case] = {}
-    for case in owed:
-        found = case.check.__name__
-        if found not in excuses:
+    for case in all_cases:
+        check = case.check.__name__
+        if check not in excuses:
             cases[len(cases)] = case
             continue
-        before = cases.get(found)
-        titles = case.title if before is None else f"{before.title}; {case.title}"
-        cases[found] = Case(case.check, (*(before.subjects if before else ()), *case.subjects), titles, excuses[found])
+        earlier = cases.get(check)
+        title = case.title if earlier is None else f"{earlier.title}; {case.title}"
+        subjects = (*(earlier.subjects if earlier else ()), *case.subjects)
+        cases[check] = Case(case.check, subjects, title, excuses[check])
     return list(cases.values())
 
 
 def make_cases(subject: Subject) -> Iterator[Case]:
-    """What one subject is owed: the checks of its package, of an encoder, and of the model that it is or stands in."""
+    """Yield the checks of a subject: of its package, of a text encoder, and of the model that it is or is part of."""
     from fusionzoo.conformance.checks import ENCODER_CHECKS, MODEL_CHECKS, PLUGIN_CHECKS
 
     yield from (Case(check, (subject,), subject.plugin_title) for check in PLUGIN_CHECKS)
@@ -116,23 +117,25 @@ def make_cases(subject: Subject) -> Iterator[Case]:
     yield from (Case(check, (subject,), subject.title) for check in MODEL_CHECKS)
 
 
-def _refuse_void_excuses(excuses: Mapping[str, str], owed: Iterable[Case]) -> None:
-    names = sorted({case.check.__name__ for case in owed})
+def _check_excuses(excuses: Mapping[str, str], all_cases: Iterable[Case]) -> None:
+    names = sorted({case.check.__name__ for case in all_cases})
     if unknown := [excuse for excuse in excuses if excuse not in names]:
-        raise ValueError(f"expected_failed_checks names no check of this plugin: {unknown}. The checks are {names}.")
+        raise ValueError(
+            f"expected_failed_checks contains {unknown}, which are not checks of this plugin. The checks are {names}."
+        )
     if empty := [excuse for excuse, reason in excuses.items() if not reason.strip()]:
-        raise ValueError(f"expected_failed_checks gives no reason for {empty}.")
+        raise ValueError(f"expected_failed_checks gives no reason for {empty}. Fix: write why each of them may fail.")
 
 
 def run_check(check: Check, subject: Subject) -> str | None:
-    """What the check finds wrong; None where it passes. The caller's random state stays as it is."""
+    """Run a check and return its failure, or None if it passes. The random state of the caller does not change."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
         try:
             check(subject)
-        except ConformanceError as failure:
-            return str(failure)
-        except (Exception, SystemExit) as fault:  # noqa: BLE001 - a plugin may raise anything
-            return describe_exception(fault, subject.module)
+        except ConformanceError as error:
+            return str(error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything
+            return describe_exception(error, subject.module)
     return None

@@ -1,4 +1,4 @@
-"""What is checked: an architecture or a text encoder, with small settings, built as a job builds it."""
+"""The subject of a check: an architecture or a text encoder with small settings, built as a job builds it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture
 from fusionzoo.conformance import reference_encoder
-from fusionzoo.conformance.synthetic_rows import MAX_CHUNKS, MAX_TOKENS, SUBWORDS, WORD, make_spec
+from fusionzoo.conformance.synthetic_rows import MAX_CHUNKS, MAX_TOKENS, SUBWORD_TOKENIZER, WORD_TOKENIZER, make_spec
 from fusionzoo.hyperparameters.parsing import Hyperparameters
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
@@ -25,9 +25,9 @@ from fusionzoo.settings import JobSettings, ModelSettings
 
 @dataclass(frozen=True)
 class SubjectRequest:
-    """What was asked for, in plain values, so that a fresh process can be asked for the same.
+    """The arguments from which a subject is created, as plain values that can be sent to a fresh process.
 
-    `settings` are those of the model, or of the text encoder where `group` is that of the encoders.
+    `settings` are the settings of the model, or of the text encoder if `group` is `fusionzoo.text_encoders`.
     """
 
     group: str
@@ -38,13 +38,14 @@ class SubjectRequest:
 
 
 class Subject:
-    """A plugin, what core puts around it, and their settings.
+    """A plugin with its settings, completed to a model that can be built.
 
-    A fusion over any text encoder stands over the kit's own, unless the request names an installed one; a text
-    encoder stands in core's text classifier.
+    A fusion is combined with the reference text encoder, unless the request names an installed one. A text encoder is
+    combined with core's text classifier.
 
     Raises:
-        fusionzoo.errors.ZooError: a plugin cannot be loaded, or there is no text encoder to choose.
+        fusionzoo.errors.ZooError: a plugin cannot be loaded, or the request names a text encoder that the plugin does
+            not accept.
     """
 
     def __init__(self, request: SubjectRequest) -> None:
@@ -60,75 +61,77 @@ class Subject:
             self.title = f"{self.plugin_title} in core's text classifier"
             return
         self.model = self.plugin
-        name = self._encoder_name()
+        name = self._choose_encoder()
         if name is None:
-            over = ""
+            suffix = ""
         elif name == reference_encoder.NAME:
-            self.encoder, over = reference_encoder.make_text_encoder_plugin(), " over the kit's own text encoder"
+            self.encoder, suffix = reference_encoder.make_text_encoder_plugin(), " with the reference text encoder"
         else:
-            self.encoder, over = Registry.discover(TEXT_ENCODERS_GROUP).load(name), f" over text encoder '{name}'"
-        self.title = self.plugin_title + over
+            self.encoder, suffix = Registry.discover(TEXT_ENCODERS_GROUP).load(name), f" with text encoder '{name}'"
+        self.title = self.plugin_title + suffix
 
     @property
     def module(self) -> str:
         """The module that the plugin's entry point names."""
         return self.provider.entry_point.module
 
-    def _encoder_name(self) -> str | None:
-        """The text encoder that was asked for, the one that the model fixes, or the kit's own; None without any."""
-        asked, setting = self.request.text_encoder, self.plugin.settings_class.model_fields.get("text_encoder")
-        if setting is None:
-            if asked is not None:
+    def _choose_encoder(self) -> str | None:
+        """Return the name of the requested text encoder, of the one that the model fixes, or of the reference."""
+        requested, field = self.request.text_encoder, self.plugin.settings_class.model_fields.get("text_encoder")
+        if field is None:
+            if requested is not None:
                 problem = f"{self.plugin_title} has no text encoder to choose"
-                raise errors.SettingError("text_encoder", asked, problem, "leave it out")
+                raise errors.SettingError("text_encoder", requested, problem, "remove it")
             return None
-        accepted = TypeAdapter[Any](setting.annotation or str)
-        if asked is not None:
-            if not _accepts(accepted, asked):
+        accepted = TypeAdapter[Any](field.annotation or str)
+        if requested is not None:
+            if not _accepts(accepted, requested):
                 problem = f"{self.plugin_title} fixes its text encoder"
-                raise errors.SettingError("text_encoder", asked, problem, "leave it out")
-            return asked
+                raise errors.SettingError("text_encoder", requested, problem, "remove it")
+            return requested
         if _accepts(accepted, reference_encoder.NAME):
             return reference_encoder.NAME
-        default = setting.get_default(call_default_factory=True)
-        return next(iter(get_args(setting.annotation)), None) if default in (None, PydanticUndefined) else str(default)
+        default = field.get_default(call_default_factory=True)
+        return next(iter(get_args(field.annotation)), None) if default in (None, PydanticUndefined) else str(default)
 
     @cached_property
     def settings(self) -> ModelSettings:
-        """The model's settings: small ones, with what the request changes.
+        """The model's `small()` settings, updated by the request.
 
         Raises:
-            fusionzoo.errors.HyperparametersError: a change is refused.
+            fusionzoo.errors.HyperparametersError: a value is invalid.
         """
-        given = {} if self.is_encoder else dict(self.request.settings)
+        changes = {} if self.is_encoder else dict(self.request.settings)
         if self.encoder is not None:
-            given["text_encoder"] = self.encoder.name
-        return _settings(self.model, given)
+            changes["text_encoder"] = self.encoder.name
+        return _make_settings(self.model, changes)
 
     @cached_property
     def encoder_settings(self) -> ModelSettings | None:
-        """The text encoder's settings: small ones, with what the request changes.
+        """The text encoder's `small()` settings, updated by the request.
 
         Raises:
-            fusionzoo.errors.HyperparametersError: a change is refused.
+            fusionzoo.errors.HyperparametersError: a value is invalid.
         """
-        given = self.request.settings if self.is_encoder else self.request.encoder_settings
+        changes = self.request.settings if self.is_encoder else self.request.encoder_settings
         if self.encoder is not None:
-            return _settings(self.encoder, given)
-        if given:
+            return _make_settings(self.encoder, changes)
+        if changes:
             problem = f"{self.plugin_title} has no text encoder"
-            raise errors.SettingError(next(iter(given)), next(iter(given.values())), problem, "leave it out")
+            raise errors.SettingError(next(iter(changes)), next(iter(changes.values())), problem, "remove it")
         return None
 
     @cached_property
     def spec(self) -> InputSpec:
-        """The inputs that the model reads: core gives it no others."""
+        """The inputs that the model reads; core passes no others."""
         return make_spec(self.settings.reads, self._tokenizer)
 
     @cached_property
     def other_spec(self) -> InputSpec:
-        """The same with word vectors where `spec` has none, and without where it has, if the plugins take that."""
-        other = make_spec(self.settings.reads, SUBWORDS if self._tokenizer == WORD else WORD)
+        """`spec` with word vectors if it has none, and without if it has; `spec` itself if the plugins reject it."""
+        other = make_spec(
+            self.settings.reads, SUBWORD_TOKENIZER if self._tokenizer == WORD_TOKENIZER else WORD_TOKENIZER
+        )
         try:
             self.architecture(other)
         except errors.SettingError:
@@ -137,13 +140,13 @@ class Subject:
 
     @property
     def _tokenizer(self) -> str:
-        return WORD if self.encoder is None else self.encoder.settings_class.default_tokenizer
+        return WORD_TOKENIZER if self.encoder is None else self.encoder.settings_class.default_tokenizer
 
     def architecture(self, spec: InputSpec) -> Architecture:
-        """The plugins with their settings resolved for a job of such inputs.
+        """Return the plugins with their settings resolved for a job with these inputs.
 
         Raises:
-            fusionzoo.errors.SettingError: a plugin refuses the job.
+            fusionzoo.errors.SettingError: a plugin rejects the job.
         """
         values = {
             "model_class": self.model.name,
@@ -162,11 +165,14 @@ class Subject:
             encoder = None if self.encoder_settings is None else self.encoder_settings.resolve(job)
             return Architecture(self.model, self.encoder, Hyperparameters(job, self.settings.resolve(job), encoder))
         except errors.SettingError as fault:
-            fault.add_note("A check takes the settings that `small()` returns: they need no files and no network.")
+            fault.add_note(
+                "The checks use the settings that `small()` returns. "
+                "Fix: make `small()` return settings that need no files and no network."
+            )
             raise
 
     def build(self, spec: InputSpec | None = None, seed: int = 0) -> nn.Module:
-        """The module with the weights that the seed draws, in evaluation mode."""
+        """Return the model with initial weights from the seed, in evaluation mode."""
         spec = spec or self.spec
         architecture = self.architecture(spec)
         torch.manual_seed(seed)
@@ -176,11 +182,13 @@ class Subject:
 def make_requests(
     name: str, text_encoder: str | None, settings: Mapping[str, Any], encoder_settings: Mapping[str, Any]
 ) -> list[SubjectRequest]:
-    """What a name stands for: a model class, a text encoder, or both. `settings` are the model's where it is both.
+    """Return a request for the model class or the text encoder with this name, or for both.
+
+    If the name is both, `settings` are the settings of the model.
 
     Raises:
         fusionzoo.errors.UnknownModelError: nothing installed has the name.
-        fusionzoo.errors.SettingError: what is given is of no use to a text encoder.
+        fusionzoo.errors.SettingError: `text_encoder` is set, but the name is a text encoder.
     """
     model = SubjectRequest(MODELS_GROUP, name, text_encoder, settings, encoder_settings)
     if not _is_provided(TEXT_ENCODERS_GROUP, name):
@@ -189,7 +197,7 @@ def make_requests(
         return [model, SubjectRequest(TEXT_ENCODERS_GROUP, name, settings=encoder_settings)]
     if text_encoder is not None:
         problem = f"'{name}' is a text encoder itself"
-        raise errors.SettingError("text_encoder", text_encoder, problem, "leave it out")
+        raise errors.SettingError("text_encoder", text_encoder, problem, "remove it")
     return [SubjectRequest(TEXT_ENCODERS_GROUP, name, settings={**encoder_settings, **settings})]
 
 
@@ -209,22 +217,22 @@ def _accepts(accepted: TypeAdapter[Any], value: str) -> bool:
     return True
 
 
-def _settings(plugin: Plugin, changes: Mapping[str, Any]) -> ModelSettings:
-    kind = plugin.settings_class
-    small = kind.small()
-    values = {name: getattr(small, name) for name in kind.model_fields}
+def _make_settings(plugin: Plugin, changes: Mapping[str, Any]) -> ModelSettings:
+    settings_class = plugin.settings_class
+    small = settings_class.small()
+    values = {name: getattr(small, name) for name in settings_class.model_fields}
     if all(name in values and values[name] == value for name, value in changes.items()):
         return small
     try:
-        return kind.model_validate({**values, **changes})
-    except ValidationError as refused:
+        return settings_class.model_validate({**values, **changes})
+    except ValidationError as error:
         problems = [
             errors.invalid_plugin_setting(
-                ".".join(str(place) for place in error["loc"]) or plugin.name,
-                error["input"],
-                error["msg"],
-                kind.__name__,
+                ".".join(str(part) for part in problem["loc"]) or plugin.name,
+                problem["input"],
+                problem["msg"],
+                settings_class.__name__,
             )
-            for error in refused.errors(include_url=False)
+            for problem in error.errors(include_url=False)
         ]
-        raise errors.HyperparametersError(problems) from refused
+        raise errors.HyperparametersError(problems) from error

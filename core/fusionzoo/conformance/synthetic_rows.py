@@ -1,4 +1,4 @@
-"""Rows made up from an `InputSpec` and a seed; they become batches exactly as in a job."""
+"""Generate rows from an `InputSpec` and a seed, and encode them as a job does."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextSpec
 from fusionzoo.settings import Modality
 
-VOCABULARY, PAD, MAX_TOKENS, MAX_CHUNKS, VECTORS = 50, 1, 12, 4, 16
-MISSING, UNKNOWN, FIRST_VALUE = 0, 1, 2  # ids of a category
-WORD, SUBWORDS = "word", "bert-base-uncased"  # a tokenizer that comes with word vectors, and one without
+VOCAB_SIZE, PAD_ID, MAX_TOKENS, MAX_CHUNKS, EMBEDDING_DIM = 50, 1, 12, 4, 16
+MISSING, UNKNOWN, FIRST_VALUE = 0, 1, 2  # category ids
+WORD_TOKENIZER, SUBWORD_TOKENIZER = "word", "bert-base-uncased"  # with word vectors, and without
 
 
-def make_spec(reads: Collection[Modality], tokenizer: str = WORD) -> InputSpec:
-    """Three classes; texts of up to four chunks; two categories and three numbers: as far as a model reads them."""
-    vectors = tokenizer == WORD
-    drawn = torch.randn(VOCABULARY, VECTORS, generator=torch.Generator().manual_seed(0)) if vectors else None
-    text = TextSpec(VOCABULARY, PAD, MAX_TOKENS, MAX_CHUNKS, tokenizer, VECTORS if vectors else None, drawn)
+def make_spec(reads: Collection[Modality], tokenizer: str = WORD_TOKENIZER) -> InputSpec:
+    """Return a spec with three classes and, if the model reads them, text, two categories and three numbers."""
+    has_vectors = tokenizer == WORD_TOKENIZER
+    embeddings = (
+        torch.randn(VOCAB_SIZE, EMBEDDING_DIM, generator=torch.Generator().manual_seed(0)) if has_vectors else None
+    )
+    text = TextSpec(
+        VOCAB_SIZE, PAD_ID, MAX_TOKENS, MAX_CHUNKS, tokenizer, EMBEDDING_DIM if has_vectors else None, embeddings
+    )
     table = "table" in reads
     return InputSpec(
         text=text if "text" in reads else None,
-        categories=(CategoryField("colour", 5), CategoryField("country", 9)) if table else (),
+        categories=(CategoryField("color", 5), CategoryField("country", 9)) if table else (),
         numbers=(
             NumberField("price", 20.0, 5.0, (-2.0, -1.0, -0.3, 0.2, 0.9, 2.0)),
             NumberField("is_new", 0.5, 0.5, (-1.0, 1.0)),
@@ -41,7 +45,7 @@ def make_spec(reads: Collection[Modality], tokenizer: str = WORD) -> InputSpec:
 
 @dataclass(frozen=True)
 class Row:
-    """One encoded row: token ids per chunk, ids of categories, numbers (0 where missing) with their flags, a label."""
+    """One encoded row: token ids per chunk, category ids, numbers (0 where missing), missing flags, and a label."""
 
     chunks: tuple[np.ndarray, ...]
     categories: np.ndarray
@@ -51,15 +55,15 @@ class Row:
 
 
 def make_rows(spec: InputSpec, count: int, seed: int) -> list[Row]:
-    """Rows of every kind: one to all chunks, two tokens or more in each, some values missing or unknown."""
+    """Return rows of every kind: one to `MAX_CHUNKS` chunks of at least two tokens, some values missing or unknown."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(count) % spec.num_classes)
     rows = [_row(spec, rng, 1 + i % MAX_CHUNKS, int(label)) for i, label in enumerate(labels)]
-    return [_with_gaps(row, i, rng) for i, row in enumerate(rows)]
+    return [_with_missing(row, i, rng) for i, row in enumerate(rows)]
 
 
 def make_plain_rows(spec: InputSpec, count: int, seed: int) -> list[Row]:
-    """Rows of one chunk, nothing missing, nothing unknown, all of the first class."""
+    """Return rows with one chunk, no missing or unknown values, and the first class."""
     rng = np.random.default_rng(seed)
     return [_row(spec, rng, 1, 0) for _ in range(count)]
 
@@ -75,8 +79,8 @@ def _row(spec: InputSpec, rng: Generator, chunks: int, label: int) -> Row:
     )
 
 
-def _with_gaps(row: Row, position: int, rng: Generator) -> Row:
-    """In every third row a number is missing, in every fourth a category is MISSING or UNKNOWN."""
+def _with_missing(row: Row, position: int, rng: Generator) -> Row:
+    """Make a number missing in every third row, and a category MISSING or UNKNOWN in every fourth."""
     categories, missing = row.categories.copy(), row.missing.copy()
     if len(missing) and position % 3 == 1:
         missing[rng.integers(len(missing))] = True
@@ -87,21 +91,21 @@ def _with_gaps(row: Row, position: int, rng: Generator) -> Row:
 
 
 def make_tokens(rng: Generator, length: int) -> np.ndarray:
-    """Ids of real tokens [length] int32, none of them the padding's."""
-    ids = rng.integers(0, VOCABULARY - 1, length)
-    shifted: np.ndarray = (ids + (ids >= PAD)).astype(np.int32)
-    return shifted
+    """Return token ids [length] int32 without the padding id."""
+    ids = rng.integers(0, VOCAB_SIZE - 1, length)
+    without_pad: np.ndarray = (ids + (ids >= PAD_ID)).astype(np.int32)
+    return without_pad
 
 
 def replace_tokens(tokens: np.ndarray) -> np.ndarray:
-    """Another real token in place of each."""
-    ids = (tokens.astype(np.int64) + 1) % VOCABULARY
-    changed: np.ndarray = np.where(ids == PAD, ids + 1, ids).astype(np.int32)
+    """Replace each token by another real token."""
+    ids = (tokens.astype(np.int64) + 1) % VOCAB_SIZE
+    changed: np.ndarray = np.where(ids == PAD_ID, ids + 1, ids).astype(np.int32)
     return changed
 
 
 def encode_rows(spec: InputSpec, rows: Sequence[Row]) -> EncodedSplit:
-    """The rows as a split of a job."""
+    """Encode rows as a split of a job."""
     chunks = [chunk for row in rows for chunk in row.chunks]
     return EncodedSplit(
         tokens=np.concatenate([np.zeros(0, np.int32), *chunks]),
@@ -119,7 +123,7 @@ def encode_rows(spec: InputSpec, rows: Sequence[Row]) -> EncodedSplit:
 
 
 def make_batch(spec: InputSpec, rows: Sequence[Row]) -> Batch:
-    """All of the rows as one batch, in their order."""
+    """Return all rows as one batch, in their order."""
     return Batch.from_arrays(encode_rows(spec, rows).batch(np.arange(len(rows))))
 
 

@@ -1,0 +1,214 @@
+"""Which cases the conformance kit runs, excuses for failures, and the kit with pytest and without."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from conformance_runs import install_model, run_checks, run_one_check
+from conftest import Installer
+from correct_plugins import BOUNDED, ENCODER, MODEL
+from fusionzoo import errors
+from fusionzoo.conformance import check_plugin
+from fusionzoo.conformance.checks import ENCODER_CHECKS, MODEL_CHECKS, PLUGIN_CHECKS
+from fusionzoo.conformance.run import plan_cases
+
+FEATURES = "features = self.text_encoder(batch)\n"
+
+
+# --- excuses
+
+
+def test_an_excused_failure_is_ok_and_shows_its_reason(install: Installer) -> None:
+    install_model(install, MODEL, ("nn.Linear(width, spec.num_classes)", "nn.Linear(width, 3)"))
+    result = run_one_check("mutant", "check_logits", expected_failed_checks={"check_logits": "three classes by design"})
+    assert (result.status, result.ok) == ("excused", True)
+    assert result.detail.startswith("three classes by design (logits have shape")
+
+
+def test_an_excuse_for_a_check_that_passes_is_stale(install: Installer) -> None:
+    install_model(install)
+    result = run_one_check("mutant", "check_logits", expected_failed_checks={"check_logits": "three classes by design"})
+    assert (result.status, result.ok) == ("stale", False)
+    assert "Fix: remove 'check_logits' from expected_failed_checks" in result.detail
+
+
+@pytest.mark.parametrize(
+    ("excuses", "message"),
+    [
+        ({"check_logit": "why"}, "contains ['check_logit'], which are not checks of this plugin"),
+        ({"check_encoder_dim": "why"}, "which are not checks of this plugin"),
+        ({"check_logits": " "}, "gives no reason for ['check_logits']"),
+    ],
+)
+def test_an_excuse_for_an_unknown_check_or_without_a_reason_is_an_error(
+    install: Installer, excuses: dict[str, str], message: str
+) -> None:
+    install_model(install)
+    with pytest.raises(ValueError) as refused:
+        check_plugin("mutant", expected_failed_checks=excuses)
+    assert message in str(refused.value)
+
+
+def test_one_excuse_covers_the_model_and_the_encoder_of_the_same_name(install: Installer) -> None:
+    """The encoder's unmasked mean fails in the text classifier, not in the fusion, which does its own pooling."""
+    pooled = "pooled = token_mean(tokens, mask, chunk_row, batch.rows)"
+    wrong = ENCODER.replace(pooled, pooled.replace("mask", "torch.ones_like(mask)"))
+    install("acme-words", source=wrong, text_encoders={"both": "acme_words:encoder"}, requires=BOUNDED)
+    install("acme-mutant", source=MODEL, models=["both"], requires=BOUNDED)
+    statuses = {result.subject: result.status for result in run_checks("both", {"check_padding_invariance"})}
+    assert statuses == {
+        "model_class 'both' with the reference text encoder": "passed",
+        "text_encoder 'both' in core's text classifier": "failed",
+    }
+    excused = run_one_check(
+        "both", "check_padding_invariance", expected_failed_checks={"check_padding_invariance": "a known fault"}
+    )
+    assert excused.status == "excused"
+    assert "'both' with the reference text encoder; text_encoder 'both'" in excused.subject
+
+
+# --- what is checked
+
+
+def test_a_fusion_is_checked_with_the_requested_text_encoder(install: Installer) -> None:
+    install_model(install)
+    assert run_one_check("mutant", "check_logits").subject == "model_class 'mutant' with the reference text encoder"
+    result = run_one_check("mutant", "check_logits", text_encoder="cnn", encoder_settings={"num_channels": [7]})
+    assert (result.subject, result.status) == ("model_class 'mutant' with text encoder 'cnn'", "passed")
+    (case, *_) = plan_cases("mutant", text_encoder="cnn", encoder_settings={"num_channels": [7]}, settings={"width": 5})
+    (subject,) = case.subjects
+    assert subject.encoder_settings is not None
+    assert subject.encoder_settings.model_dump()["num_channels"] == [7]
+    assert subject.settings.model_dump()["width"] == 5
+
+
+def test_a_model_that_fixes_its_text_encoder_is_checked_with_it() -> None:
+    subjects = {result.subject for result in run_checks("multimodal_cnn", {"check_logits"})}
+    assert subjects == {"model_class 'multimodal_cnn' with text encoder 'cnn'"}
+
+
+def test_a_name_that_is_both_is_checked_as_both_also_with_its_distribution() -> None:
+    for name in ("cnn", "fusionzoo-cnn:cnn"):
+        cases = plan_cases(name)
+        titles = {case.title for case in cases}
+        assert titles == {
+            f"model_class '{name}'",
+            f"model_class '{name}' with text encoder 'cnn'",
+            f"text_encoder '{name}'",
+            f"text_encoder '{name}' in core's text classifier",
+        }
+        assert len({case.id for case in cases}) == len(cases)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("mutnat", {}, "Did you mean 'mutant'?"),
+        ("multimodal_cnn", {"text_encoder": "bert"}, "fixes its text encoder"),
+        ("words", {"text_encoder": "cnn"}, "'words' is a text encoder itself"),
+        ("mutant", {"text_encoder": "nowhere"}, "No installed plugin provides text_encoder 'nowhere'"),
+    ],
+)
+def test_an_unknown_plugin_or_text_encoder_is_an_error_before_any_check(
+    install: Installer, name: str, arguments: dict[str, str], message: str
+) -> None:
+    install_model(install)
+    install("acme-words", source=ENCODER, text_encoders={"words": "acme_words:encoder"}, requires=BOUNDED)
+    with pytest.raises(errors.ZooError) as refused:
+        check_plugin(name, **arguments)  # type: ignore[arg-type]
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"widht": 3}, "widht"), ({"width": 0}, "width"), ({"width": "wide"}, "width")]
+)
+def test_an_invalid_setting_fails_the_checks_and_is_named(
+    install: Installer, changes: dict[str, object], message: str
+) -> None:
+    install_model(install)
+    result = run_one_check("mutant", "check_logits", settings=changes)
+    assert result.status == "failed"
+    assert message in result.detail
+
+
+def test_results_are_yielded_one_by_one_and_the_random_state_is_unchanged(install: Installer) -> None:
+    install_model(install, MODEL, (FEATURES, f"{FEATURES}        raise LookupError('reached')\n"))
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    found = check_plugin("mutant")
+    first = next(found)
+    assert (first.check, first.status, first.detail) == ("check_metadata", "passed", "")
+    assert first.seconds >= 0
+    result = next(result for result in found if result.check == "check_logits")
+    assert "reached" in result.detail
+    assert torch.equal(torch.rand(3), expected)
+
+
+# --- with pytest, and without
+
+
+def run_pytest(folder: Path, installed: Path, test: str, *arguments: str) -> str:
+    (folder / "test_plugin.py").write_text(textwrap.dedent(test))
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", "test_plugin.py", *arguments]
+    ran = subprocess.run(
+        command, cwd=folder, env={"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+    return ran.stdout + ran.stderr
+
+
+def test_parametrize_with_checks_returns_a_pytest_function_of_all_checks(install: Installer, tmp_path: Path) -> None:
+    install_model(install, MODEL, ("nn.Linear(width, spec.num_classes)", "nn.Linear(width, 3)"))
+    output = run_pytest(
+        tmp_path,
+        install.folder,
+        """
+        from fusionzoo.conformance import parametrize_with_checks
+
+        test_conformance = parametrize_with_checks("mutant")
+        test_excused = parametrize_with_checks("mutant", expected_failed_checks={"check_logits": "three by design"})
+        test_stale = parametrize_with_checks("mutant", expected_failed_checks={"check_padding_invariance": "old news"})
+        """,
+        "-k",
+        "check_logits or check_padding_invariance or check_metadata",
+    )
+    assert "PASSED test_plugin.py::test_conformance[check_metadata-models]" in output
+    assert "FAILED test_plugin.py::test_conformance[check_logits-models]" in output
+    assert "logits have shape [12, 3], but [rows, classes] is [12, 2]" in output
+    assert "XFAIL test_plugin.py::test_excused[check_logits-models] - three by design" in output
+    assert "FAILED test_plugin.py::test_stale[check_padding_invariance-models]" in output
+    assert "the check passes although it is excused (old news)" in output
+    assert "3 failed, 5 passed" in output
+
+
+def test_a_plugin_that_is_not_installed_is_a_collection_error(install: Installer, tmp_path: Path) -> None:
+    output = run_pytest(
+        tmp_path,
+        install.folder,
+        """
+        from fusionzoo.conformance import parametrize_with_checks
+
+        test_conformance = parametrize_with_checks("my_modle")
+        """,
+    )
+    assert "No installed plugin provides model_class 'my_modle'." in output
+
+
+def test_importing_the_conformance_package_imports_neither_torch_nor_pytest() -> None:
+    code = "import sys, fusionzoo.conformance; print({'torch', 'pytest', 'numpy', 'pydantic'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
+
+
+def test_every_check_has_a_docstring_that_states_its_contract() -> None:
+    checks = [*PLUGIN_CHECKS, *ENCODER_CHECKS, *MODEL_CHECKS]
+    for check in checks:
+        assert check.__name__.startswith("check_")
+        assert (check.__doc__ or "").strip().partition("\n\n")[0].endswith(".")
+    assert len({check.__name__ for check in checks}) == len(checks)
