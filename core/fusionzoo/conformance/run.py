@@ -102,8 +102,8 @@ def plan_cases(
             continue
         earlier = cases.get(check)
         title = case.title if earlier is None else f"{earlier.title}; {case.title}"
-        subjects = (*(earlier.subjects if earlier else ()), *case.subjects)
-        cases[check] = Case(case.check, subjects, title, excuses[check])
+        together = (*(earlier.subjects if earlier else ()), *case.subjects)
+        cases[check] = Case(case.check, together, title, excuses[check])
     return list(cases.values())
 
 
