@@ -1,4 +1,4 @@
-"""docs/write-a-plugin.md matches the code: its files, signatures, names, commands and messages."""
+"""The plugin tutorial and reference match the code: files, signatures, names, commands and messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ from parsing_helpers import parse_with_classes
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/write-a-plugin.md"
 FILM = ROOT / "docs/film"
-TEXT = PAGE.read_text("utf-8")
+REFERENCE = ROOT / "docs/plugin-reference.md"
+TEXT = PAGE.read_text("utf-8") + "\n" + REFERENCE.read_text("utf-8")
 CORE = ["fusionzoo>=0.1,<0.2"]
 WORDS = " ".join(TEXT.split())
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -55,7 +56,7 @@ def test_each_block_that_names_a_file_of_the_example_is_that_file() -> None:
     named = dict(NAMED.findall(TEXT))
     shown = {name for name in named if (FILM / name).exists()}
     files = {str(path.relative_to(FILM)) for path in FILM.rglob("*") if path.is_file() and path.suffix != ".pyc"}
-    assert shown == files - {"README.md"}
+    assert shown == files
     for name in shown:
         assert named[name] == (FILM / name).read_text("utf-8"), f"docs/film/{name} and the page differ"
 
@@ -130,7 +131,7 @@ def test_the_fields_of_a_base_class_are_on_the_page() -> None:
 
 
 def test_the_building_blocks_are_in_the_modules_on_the_page() -> None:
-    rows = re.findall(r"^\| `(fusionzoo\.nn\.\w+)` \| (.+) \|$", section("What to build with"), re.MULTILINE)
+    rows = re.findall(r"^\| `(fusionzoo\.nn\.\w+)` \| (.+) \|$", section("Building blocks"), re.MULTILINE)
     shown = [(module, name) for module, said in rows for name in re.findall(r"`(\w+)`", said)]
     assert len(shown) > 10
     for module, name in shown:
@@ -142,12 +143,8 @@ def test_the_building_blocks_are_in_the_modules_on_the_page() -> None:
 
 @pytest.mark.parametrize("kind", ["PLUGIN_CHECKS", "ENCODER_CHECKS", "MODEL_CHECKS"])
 def test_every_check_of_the_kit_is_on_the_page_with_its_contract(kind: str) -> None:
-    title = {"PLUGIN_CHECKS": "every plugin", "ENCODER_CHECKS": "a text encoder", "MODEL_CHECKS": "an architecture"}[
-        kind
-    ]
-    table = re.split(
-        r"^\| of .+ \| .+ \|$", section("Check it").partition(f"\n| of {title} | ")[2], flags=re.MULTILINE
-    )[0]
+    title = {"PLUGIN_CHECKS": "every plugin", "ENCODER_CHECKS": "text encoders", "MODEL_CHECKS": "architectures"}[kind]
+    table = section("Conformance checks").partition(f"\n| {title} | contract |\n")[2].partition("\n\n")[0]
     shown = dict(re.findall(r"^\| `(check_\w+)` \| (.+) \|$", table, re.MULTILINE))
     assert shown == {check.__name__: " ".join(str(inspect.getdoc(check)).split()) for check in vars(checks)[kind]}
 
@@ -223,8 +220,8 @@ def test_the_settings_on_the_page_behave_as_described(install: Installer) -> Non
         return str(refused.value)
 
     assert "table" in refusal(made.TableOnlySettings, text_name="t")
-    assert "text" in refusal(made.TableIfThereSettings, cat_field_list=["c"])
-    accept(made.TableIfThereSettings, text_name="t")
+    assert "text" in refusal(made.OptionalTableSettings, cat_field_list=["c"])
+    accept(made.OptionalTableSettings, text_name="t")
     assert "no pair of numbers" in refusal(made.PairSettings, text_name="t", tab_field_list=["n"])
     accept(made.PairSettings, text_name="t", tab_field_list=["n", "m"])
 
@@ -329,7 +326,7 @@ def test_the_note_on_a_failing_hook_is_on_the_page(install: Installer) -> None:
 
 
 def test_every_message_on_the_page_has_a_test() -> None:
-    shown = FENCE.findall(section("What your users see when something is wrong"))
+    shown = FENCE.findall(section("Error messages about plugins"))
     assert len(shown) == len(FAULTS) + 3
 
 

@@ -6,6 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
+from fusionzoo.conformance.child_process import LIBRARIES_FILE
 from fusionzoo.conformance.fresh_process import run_in_fresh_process
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
@@ -38,5 +39,9 @@ def check_import_has_no_side_effects(subject: Subject) -> None:
     handlers, log levels or warning filters.
     """
     with tempfile.TemporaryDirectory(prefix="fusionzoo-check-") as folder:
-        run_in_fresh_process("list_libraries", subject, Path(folder))
-        run_in_fresh_process("watch_import", subject, Path(folder))
+        first, second = Path(folder) / "first", Path(folder) / "second"
+        first.mkdir()
+        second.mkdir()
+        run_in_fresh_process("list_libraries", subject, first)
+        (first / LIBRARIES_FILE).rename(second / LIBRARIES_FILE)
+        run_in_fresh_process("watch_import", subject, second)
