@@ -1,4 +1,4 @@
-"""What the tests of several rooms share."""
+"""Fixtures that several test modules share."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 
 from shop import JobFolder
 
-os.environ["OMP_NUM_THREADS"] = "1"  # two cores, many small tests: threads only get into each other's way
+os.environ["OMP_NUM_THREADS"] = "1"  # many small tests on two cores: more threads make them slower
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @dataclass
 class Installer:
-    """Writes real distributions, each one module with its .dist-info, into a folder on `sys.path`: no pip, no mocks."""
+    """Writes real distributions, one module and its .dist-info each, to a folder on `sys.path`: no pip, no mocks."""
 
     folder: Path
     modules: list[str] = field(default_factory=list)
@@ -38,16 +38,16 @@ class Installer:
     ) -> Path:
         """Install one distribution and return its .dist-info folder.
 
-        `models` and `text_encoders` hold the names it provides, either alone (the module provides them) or with the
-        entry point's value. `folder` is another folder than the installer's own.
+        `models` and `text_encoders` are the names that it provides, with the value of the entry point if that is not
+        the module. `folder` replaces the folder of the installer.
         """
         module = distribution.replace("-", "_").replace(".", "_")
-        place = folder or self.folder
-        info = place / f"{module}-{version}.dist-info"
+        site = folder or self.folder
+        info = site / f"{module}-{version}.dist-info"
         info.mkdir(parents=True)
-        (place / f"{module}.py").write_text(textwrap.dedent(source))
-        needs = [f"Requires-Dist: {line}" for line in requires]
-        lines = ["Metadata-Version: 2.1", f"Name: {distribution}", f"Version: {version}", *needs, ""]
+        (site / f"{module}.py").write_text(textwrap.dedent(source))
+        requirements = [f"Requires-Dist: {line}" for line in requires]
+        lines = ["Metadata-Version: 2.1", f"Name: {distribution}", f"Version: {version}", *requirements, ""]
         (info / "METADATA").write_text("\n".join(lines))
         sections = []
         for group, names in (("fusionzoo.models", models), ("fusionzoo.text_encoders", text_encoders)):
@@ -61,7 +61,7 @@ class Installer:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installer]:
-    """Install distributions for the time of one test."""
+    """Install distributions during one test."""
     installer = Installer(tmp_path / "site")
     installer.folder.mkdir()
     monkeypatch.syspath_prepend(str(installer.folder))
@@ -72,7 +72,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache of the jobs that tests run; not the user's own."""
+    """The cache of the jobs that tests run, instead of the cache of the user."""
     folder = tmp_path_factory.mktemp("cache")
     os.environ["FUSIONZOO_CACHE"] = str(folder)
     return folder
@@ -93,7 +93,7 @@ def minilm() -> str:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real data sets that FUSIONZOO_DATA names."""
+    """The folder with real data sets, from FUSIONZOO_DATA."""
     folder = os.environ.get("FUSIONZOO_DATA")
     if not folder:
         pytest.skip("FUSIONZOO_DATA does not name a folder of real data")

@@ -1,4 +1,4 @@
-"""A small shop: rows, and the folder of a small job, for the tests of several rooms."""
+"""Rows of a small shop, and the folder of a small job, for the tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TINY_BERT = {
 
 
 def shop_rows(rows: int, seed: int = 0, classes: tuple[Any, ...] = (0, 1)) -> pd.DataFrame:
-    """Rows whose label depends on a word of the text, a number and a category; some of each are missing."""
+    """Return rows. Their label depends on a word of the text, a number and a category; each has missing values."""
     rng = np.random.default_rng(seed)
     tone = rng.integers(0, len(classes), rows)
     words = np.array(["fine quick friendly", "late broken awful", "wrong size", "lost parcel", "rude", "odd", "cheap"])
@@ -53,12 +53,12 @@ def shop_rows(rows: int, seed: int = 0, classes: tuple[Any, ...] = (0, 1)) -> pd
 
 
 def lists(ragged: Ragged) -> list[list[int]]:
-    """Each of its lists as a plain one."""
+    """Return its parts as plain lists."""
     return [part.tolist() for part in ragged]
 
 
 def made_split(row_starts: np.ndarray, chunk_starts: np.ndarray, seed: int = 0, **changes: Any) -> EncodedSplit:
-    """An encoded split of two classes, its texts of these chunks; all else is at random, but for the `changes`."""
+    """Return an encoded split of two classes with these chunks. Every field that is not in `changes` is random."""
     rng = np.random.default_rng(seed)
     rows = len(row_starts) - 1
     arrays = {
@@ -75,7 +75,7 @@ def made_split(row_starts: np.ndarray, chunk_starts: np.ndarray, seed: int = 0, 
 
 @dataclass
 class JobFolder:
-    """A SageMaker folder tree that a test fills, runs and looks into."""
+    """A folder with the layout of SageMaker: a test fills it, runs the job and reads the outputs."""
 
     root: Path
 
@@ -93,13 +93,13 @@ class JobFolder:
         return path
 
     def fill(self, classes: tuple[Any, ...] = (0, 1), rows: int = 160, **settings: Any) -> JobFolder:
-        """Three channels and settings of a small job that trains in a second or two."""
+        """Write three channels, and the settings of a small job that trains in one or two seconds."""
         for seed, (name, share) in enumerate({"train": 1.0, "val": 0.3, "test": 0.3}.items()):
             self.channel(name, shop_rows(int(rows * share), seed, classes))
         return self.settings(num_classes=len(classes), **settings)
 
     def settings(self, **changes: Any) -> JobFolder:
-        """Write hyperparameters.json of a new job, each value as the SDK's version 2 does; None leaves a key out."""
+        """Write hyperparameters.json of a new job in the encoding of version 2 of the SDK; None removes a key."""
         shutil.rmtree(self.root / "checkpoints", ignore_errors=True)
         values = {
             "model_class": "multimodal_cnn",
@@ -124,7 +124,7 @@ class JobFolder:
         return self
 
     def run(self) -> int:
-        """Run the job in this process; returns its exit status."""
+        """Run the job in this process and return its exit status."""
         from fusionzoo.sagemaker import run_job
         from fusionzoo.training.launch import run_training
 
@@ -142,5 +142,5 @@ class JobFolder:
 
     @property
     def failure(self) -> str:
-        """What SageMaker would show as the reason: the first 1,024 characters of the failure file."""
+        """The reason that SageMaker would show: the first 1,024 characters of the failure file."""
         return (self.root / "output/failure").read_text()[:1024]

@@ -1,4 +1,4 @@
-"""Whether a probability means what it says: of rows scored 0.8, are 80 % right?
+"""Calibration: of the rows with probability 0.8, how many are correct?
 
 Reliability bins and the expected calibration error: Naeini et al. 2015 ("Obtaining Well Calibrated Probabilities Using
 Bayesian Binning"), Guo et al. 2017 ("On Calibration of Modern Neural Networks", arXiv 1706.04599), who use 15 bins.
@@ -17,7 +17,7 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Reliability:
-    """Bins that hold rows, from low to high; a bin holds the probabilities above `lower` up to `upper`."""
+    """The bins that are not empty, in ascending order. A bin holds probabilities p with `lower` < p <= `upper`."""
 
     expected_calibration_error: float
     lower: list[float]
@@ -29,9 +29,9 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Reliability of `of`: the positive class's probability, or the predicted class's where there are more than two.
+    """The reliability of `of`: the probability of the positive class (two classes) or of the predicted class (more).
 
-    Bins are of equal width, and of equal mass (rows); both are None where the split has no rows.
+    One set of bins has equal width, the other has equal mass (rows). Both are None if the split has no rows.
     """
 
     of: Literal["positive_class", "predicted_class"]
@@ -39,11 +39,13 @@ class Calibration:
     equal_mass: Reliability | None
 
 
-def calibration(y_true: NDArray[np.integer], probabilities: NDArray[np.floating], bins: int = BINS) -> Calibration:
-    """The calibration of class indices [rows] and probabilities [rows, classes].
+def compute_calibration(
+    y_true: NDArray[np.integer], probabilities: NDArray[np.floating], bins: int = BINS
+) -> Calibration:
+    """Compute the calibration of class indices [rows] and probabilities [rows, classes].
 
-    Two classes: P(class 1) against being of class 1 (Naeini et al. 2015). More: the highest probability against being
-    right (Guo et al. 2017).
+    Two classes: P(class 1) against being class 1 (Naeini et al. 2015). More: the highest probability against being
+    correct (Guo et al. 2017).
     """
     of: Literal["positive_class", "predicted_class"]
     if probabilities.shape[1] == 2:
@@ -54,31 +56,36 @@ def calibration(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]
     if not len(score):
         return Calibration(of, None, None)
     probability: NDArray[np.float64] = score.astype(np.float64)
-    equal_width = reliability(probability, outcome, np.linspace(0, 1, bins + 1))
-    return Calibration(of, equal_width, reliability(probability, outcome, mass(probability, bins)))
+    equal_width = compute_reliability(probability, outcome, np.linspace(0, 1, bins + 1))
+    return Calibration(of, equal_width, compute_reliability(probability, outcome, equal_mass_edges(probability, bins)))
 
 
-def mass(probability: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
-    """Edges of at most `bins` bins of equally many rows; equal probabilities share a bin, whatever the rows' order."""
+def equal_mass_edges(probability: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    """Return the edges of at most `bins` bins with equal numbers of rows. Equal probabilities share a bin."""
     edges: NDArray[np.float64] = np.quantile(probability, np.linspace(0, 1, bins + 1), method="inverted_cdf")
     return edges
 
 
-def reliability(
+def compute_reliability(
     probability: NDArray[np.float64], outcome: NDArray[np.bool_], edges: NDArray[np.float64]
 ) -> Reliability:
-    """Bins between `edges` (ascending) of probabilities [rows], at least one, and what came of them [rows].
+    """Group probabilities [rows], at least one, and outcomes [rows] into the bins between `edges` (ascending).
 
-    The expected calibration error is the mean over rows of the distance between their bin's mean probability and its
-    observed rate.
+    The expected calibration error is the mean over rows of the difference between the mean probability and the
+    observed rate of their bin.
     """
-    place = np.searchsorted(edges[1:-1], probability, side="left")
+    bin_of_row = np.searchsorted(edges[1:-1], probability, side="left")
     count = len(edges) - 1
-    rows = np.bincount(place, minlength=count)
-    held = np.flatnonzero(rows)
-    mean = np.bincount(place, weights=probability, minlength=count)[held] / rows[held]
-    rate = np.bincount(place, weights=outcome, minlength=count)[held] / rows[held]
-    error = float(np.sum(rows[held] * np.abs(mean - rate)) / len(probability))
+    rows = np.bincount(bin_of_row, minlength=count)
+    nonempty = np.flatnonzero(rows)
+    mean = np.bincount(bin_of_row, weights=probability, minlength=count)[nonempty] / rows[nonempty]
+    rate = np.bincount(bin_of_row, weights=outcome, minlength=count)[nonempty] / rows[nonempty]
+    error = float(np.sum(rows[nonempty] * np.abs(mean - rate)) / len(probability))
     return Reliability(
-        error, edges[held].tolist(), edges[held + 1].tolist(), rows[held].tolist(), mean.tolist(), rate.tolist()
+        error,
+        edges[nonempty].tolist(),
+        edges[nonempty + 1].tolist(),
+        rows[nonempty].tolist(),
+        mean.tolist(),
+        rate.tolist(),
     )

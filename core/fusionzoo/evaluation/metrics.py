@@ -1,6 +1,6 @@
-"""The figures of a split: how well the probabilities rank, decide and mean what they say.
+"""The metrics of a split: ranking, decisions and calibration of the probabilities.
 
-A figure that the rows do not define (no rows, one class only) is None: never a number that nobody measured.
+A metric that is undefined for the rows (no rows, or one class only) is None, never a default number.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ SUM_TOLERANCE = 1e-3
 
 
 def classification_metrics(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Metrics:
-    """The six figures named in `fusionzoo.settings.METRICS`.
+    """Compute the six metrics named in `fusionzoo.settings.METRICS`.
 
-    - `auroc`, `average_precision`: of class 1 where there are two classes; otherwise one-vs-rest, the plain mean
-      over the classes that `y_true` holds. None where `y_true` holds one class only.
-    - `f1_score`: at the class of highest probability (of equals the lower); of class 1, or the plain mean over the
-      classes that `y_true` holds. None where class 1 is neither there nor predicted.
-    - `accuracy`: share of rows whose class has the highest probability.
-    - `log_loss`: natural logarithm, rows normalized in float64, probabilities no smaller than 2.2e-16.
+    - `auroc`, `average_precision`: of class 1 if there are two classes; otherwise one-vs-rest, the unweighted mean
+      over the classes in `y_true`. None if `y_true` has only one class.
+    - `f1_score`: of the predicted class (see `predict_classes`); of class 1, or the unweighted mean over the classes
+      in `y_true`. None if class 1 is neither in `y_true` nor predicted.
+    - `accuracy`: fraction of rows with a correct predicted class.
+    - `log_loss`: natural logarithm, rows normalized in float64, probabilities clipped at 2.2e-16.
     - `brier_score`: mean of (p - y)^2 of class 1; for more classes the sum over them (Brier 1950: 0 to 2). These are
       scikit-learn's conventions (`brier_score_loss`, scale_by_half="auto").
 
@@ -37,7 +37,7 @@ def classification_metrics(y_true: NDArray[np.integer], probabilities: NDArray[n
         probabilities: [rows, classes]; each row sums to 1 within 1e-3.
 
     Raises:
-        errors.ScoresError: a ValueError; the shapes, indices or probabilities are not such.
+        errors.ScoresError: a ValueError; the shapes, indices or probabilities are invalid.
     """
     check_scores(y_true, probabilities)
     rows, classes = probabilities.shape
@@ -66,18 +66,19 @@ def classification_metrics(y_true: NDArray[np.integer], probabilities: NDArray[n
 def per_class_metrics(
     y_true: NDArray[np.integer], probabilities: NDArray[np.floating], classes: Sequence[Label]
 ) -> dict[str, dict[str, int | float | None]]:
-    """Each class against the rest: `support` (rows), `precision`, `recall`, `f1`, `auroc`, `average_precision`.
+    """Compute the metrics of each class against the rest.
 
-    Decisions are as in `classification_metrics`. None where undefined: precision of a class never predicted, recall
-    of a class without rows, ranking figures where the class has none or all of the rows.
+    They are `support` (rows), `precision`, `recall`, `f1`, `auroc` and `average_precision`, with the decisions of
+    `classification_metrics`. None if undefined: precision of a class that is never predicted, recall of a class without
+    rows, ranking metrics of a class with no rows or all rows.
 
     Args:
         y_true: class indices [rows], integers.
         probabilities: [rows, classes].
-        classes: the labels in the order of the indices; they become keys by `fusionzoo.data.labels.canonical_label`.
+        classes: the labels in the order of the class indices; keys come from `fusionzoo.data.labels.canonical_label`.
 
     Raises:
-        errors.ScoresError: as `classification_metrics`, or `classes` are not as many, or two have one text.
+        errors.ScoresError: as `classification_metrics`, or the number of `classes` differs, or two have the same text.
     """
     check_scores(y_true, probabilities)
     names = class_names(classes, probabilities.shape[1])
@@ -97,23 +98,23 @@ def per_class_metrics(
 
 
 def confusion_matrix(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Counts of rows, [true class, predicted class] int64."""
+    """Count rows, [true class, predicted class] int64."""
     classes = probabilities.shape[1]
-    cells = y_true.astype(np.int64) * classes + predictions(probabilities)
+    cells = y_true.astype(np.int64) * classes + predict_classes(probabilities)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 
-def predictions(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
-    """The class of highest probability [rows] int64; of equals the lower."""
-    chosen: NDArray[np.int64] = np.argmax(probabilities, axis=1).astype(np.int64)
-    return chosen
+def predict_classes(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return the class with the highest probability [rows] int64; of equal ones the class with the lower index."""
+    predicted: NDArray[np.int64] = np.argmax(probabilities, axis=1).astype(np.int64)
+    return predicted
 
 
 def class_names(classes: Sequence[Label], count: int) -> list[str]:
-    """The labels' texts.
+    """Return the texts of the labels.
 
     Raises:
-        errors.ScoresError: they are not `count`, or two of them have one text.
+        errors.ScoresError: there are not `count` labels, or two have the same text.
     """
     names = [canonical_label(label) for label in classes]
     if len(names) != count:
@@ -124,9 +125,9 @@ def class_names(classes: Sequence[Label], count: int) -> list[str]:
 
 
 def check_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> None:
-    """Raises errors.ScoresError (a ValueError) unless these are class indices [rows] and probabilities [rows, classes].
+    """Raise errors.ScoresError (a ValueError) unless these are class indices [rows] and probabilities [rows, classes].
 
-    Probabilities are finite, from 0 to 1, and sum to 1 in each row within 1e-3.
+    Probabilities must be finite, from 0 to 1, and sum to 1 in each row within 1e-3.
     """
     if y_true.ndim != 1 or probabilities.ndim != 2 or len(y_true) != len(probabilities) or probabilities.shape[1] < 2:
         raise errors.ScoresError.shapes(y_true.shape, probabilities.shape)
@@ -147,18 +148,18 @@ def check_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floating
 def _counts(
     y_true: NDArray[np.integer], probabilities: NDArray[np.floating]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Per class [classes]: its rows, the rows predicted as it, the rows that are both."""
+    """Return per class [classes]: its rows, the rows predicted as it, and the rows that are both."""
     classes = probabilities.shape[1]
-    chosen = predictions(probabilities)
+    predicted = predict_classes(probabilities)
     return (
         np.bincount(y_true, minlength=classes),
-        np.bincount(chosen, minlength=classes),
-        np.bincount(y_true[y_true == chosen], minlength=classes),
+        np.bincount(predicted, minlength=classes),
+        np.bincount(y_true[y_true == predicted], minlength=classes),
     )
 
 
 def _ranking(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> tuple[float | None, float | None]:
-    """AUROC and average precision; None where all rows are positive, or none is."""
+    """Return AUROC and average precision; None if all rows are positive, or none."""
     if not positive.any() or positive.all():
         return None, None
     score = score.astype(np.float64)
@@ -166,21 +167,21 @@ def _ranking(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> tuple[
 
 
 def _proper_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> tuple[float, float]:
-    """Log-loss and Brier score of rows normalized in float64."""
+    """Return log-loss and Brier score of rows normalized in float64."""
     total = probabilities.sum(axis=1, dtype=np.float64)
-    own = probabilities[np.arange(len(y_true)), y_true].astype(np.float64) / total
-    log_loss = -np.log(np.clip(own, np.finfo(np.float64).eps, 1)).mean()
-    brier = (1 - own) ** 2
+    true_probability = probabilities[np.arange(len(y_true)), y_true].astype(np.float64) / total
+    log_loss = -np.log(np.clip(true_probability, np.finfo(np.float64).eps, 1)).mean()
+    brier = (1 - true_probability) ** 2
     if probabilities.shape[1] > 2:
         squares = np.einsum("ij,ij->i", probabilities, probabilities, dtype=np.float64) / total**2
-        brier += np.maximum(squares - own**2, 0)
+        brier += np.maximum(squares - true_probability**2, 0)
     return abs(float(log_loss)), float(brier.mean())
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return float(part / whole) if whole else None
+def _ratio(numerator: int, denominator: int) -> float | None:
+    return float(numerator / denominator) if denominator else None
 
 
 def _mean(metrics: Sequence[float | None]) -> float | None:
-    known = [figure for figure in metrics if figure is not None]
-    return float(np.mean(known)) if len(known) == len(metrics) else None
+    defined = [metric for metric in metrics if metric is not None]
+    return float(np.mean(defined)) if len(defined) == len(metrics) else None

@@ -1,4 +1,4 @@
-"""Plots of one split as PNG bytes. Figures are objects of their own: pyplot and its global state are never touched."""
+"""Plots of one split as PNG bytes, drawn without pyplot and its global state."""
 
 from __future__ import annotations
 
@@ -20,166 +20,172 @@ from fusionzoo.evaluation.split_evaluation import SplitEvaluation
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
 """The palette of Okabe and Ito with a darker yellow: color-blind readers can distinguish the colors."""
-GRAY = "#B8B8B8"
-LABEL_LENGTH = 24
-NUMBERED_CELLS = 12
-NAMED_CELLS = 60
-PANELS = 9
+LIGHT_GRAY = "#B8B8B8"
+MAX_LABEL_LENGTH = 24
+MAX_NUMBERED_CLASSES = 12
+MAX_NAMED_CLASSES = 60
+MAX_PANELS = 9
 DOTS_PER_INCH = 110
 INCHES_PER_LETTER = 0.09
 
 
-def draw(split: SplitEvaluation) -> dict[str, bytes]:
-    """PNG bytes by name: roc, precision_recall, reliability, confusion_matrix, probabilities.
+def draw_plots(split: SplitEvaluation) -> dict[str, bytes]:
+    """Return PNG bytes by name: roc, precision_recall, reliability, confusion_matrix, probabilities.
 
-    Without rows, or with one class only, the axes say why they are empty. No confusion matrix where the split's
+    Without rows, or with only one class, the axes state why they are empty. There is no confusion matrix if the
     evaluation has none.
     """
-    metrics = {
-        "roc": roc(split),
-        "precision_recall": precision_recall(split),
-        "reliability": reliability(split),
-        "probabilities": probabilities(split),
+    figures = {
+        "roc": draw_roc(split),
+        "precision_recall": draw_precision_recall(split),
+        "reliability": draw_reliability(split),
+        "probabilities": draw_probabilities(split),
     }
     if split.confusion is not None:
-        metrics["confusion_matrix"] = confusion_matrix(split, split.confusion)
-    return {name: png(figure) for name, figure in metrics.items()}
+        figures["confusion_matrix"] = draw_confusion_matrix(split, split.confusion)
+    return {name: encode_png(figure) for name, figure in figures.items()}
 
 
-def png(figure: Figure) -> bytes:
-    """The figure's PNG bytes."""
+def encode_png(figure: Figure) -> bytes:
+    """Return the figure as PNG bytes."""
     file = io.BytesIO()
-    FigureCanvasAgg(figure)  # the figure's canvas from now on: needs no display and no global backend
+    FigureCanvasAgg(figure)  # replaces the figure's canvas: needs no display and no global backend
     figure.savefig(file, format="png")
     return file.getvalue()
 
 
-def roc(split: SplitEvaluation) -> Figure:
-    """True against false positive rate, a line per class."""
-    figure, axes = _square(split, _figure("AUROC", split.metrics["auroc"], split))
-    axes.plot([0, 1], [0, 1], color=GRAY, linewidth=1, linestyle=":")
-    _lines(figure, split, "auroc", lambda name: (split.curves[name].roc.fpr, split.curves[name].roc.tpr), "default")
+def draw_roc(split: SplitEvaluation) -> Figure:
+    """Draw the true against the false positive rate, one line per class."""
+    figure, axes = _create_square_figure(split, _format_metric("AUROC", split.metrics["auroc"], split))
+    axes.plot([0, 1], [0, 1], color=LIGHT_GRAY, linewidth=1, linestyle=":")
+    _draw_lines(
+        figure, split, "auroc", lambda name: (split.curves[name].roc.fpr, split.curves[name].roc.tpr), "default"
+    )
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
     return figure
 
 
-def precision_recall(split: SplitEvaluation) -> Figure:
-    """Precision against recall, a line per class; dotted, where there are two classes, the share of positives."""
-    figure, axes = _square(split, _figure("average precision", split.metrics["average_precision"], split))
+def draw_precision_recall(split: SplitEvaluation) -> Figure:
+    """Draw precision against recall, one line per class. With two classes, a dotted line is the rate of positives."""
+    figure, axes = _create_square_figure(
+        split, _format_metric("average precision", split.metrics["average_precision"], split)
+    )
     if len(split.classes) == 2 and split.curves:
-        axes.axhline(float((split.scored.y_true == 1).mean()), color=GRAY, linewidth=1, linestyle=":")
+        axes.axhline(float((split.scored.y_true == 1).mean()), color=LIGHT_GRAY, linewidth=1, linestyle=":")
 
     def points(name: str) -> tuple[list[float], list[float]]:
         return split.curves[name].precision_recall.recall, split.curves[name].precision_recall.precision
 
-    _lines(figure, split, "average_precision", points, "steps-post")
+    _draw_lines(figure, split, "average_precision", points, "steps-post")
     axes.set(xlabel="recall", ylabel="precision")
     return figure
 
 
-def reliability(split: SplitEvaluation) -> Figure:
-    """Observed rate against mean probability per bin, above the number of rows per bin of equal width."""
+def draw_reliability(split: SplitEvaluation) -> Figure:
+    """Draw the observed rate against the mean probability per bin, and below it the rows per bin of equal width."""
     width, mass = split.calibration.equal_width, split.calibration.equal_mass
     error = None if width is None else width.expected_calibration_error
     figure = Figure(figsize=(5.6, 6.2), dpi=DOTS_PER_INCH, layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
-    upper.set_title(_title(split, _figure("calibration error", error, split)))
-    upper.plot([0, 1], [0, 1], color=GRAY, linewidth=1, linestyle=":")
+    upper.set_title(_format_title(split, _format_metric("calibration error", error, split)))
+    upper.plot([0, 1], [0, 1], color=LIGHT_GRAY, linewidth=1, linestyle=":")
     upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     if split.calibration.of == "positive_class":
-        name = _shown(split.classes[1], 1)
-        upper.set_ylabel(f"share of rows of class {name}")
+        name = _format_class(split.classes[1], 1)
+        upper.set_ylabel(f"fraction of rows of class {name}")
         lower.set_xlabel(f"probability of class {name}")
     else:
-        upper.set_ylabel("share of rows predicted right")
+        upper.set_ylabel("fraction of correct predictions")
         lower.set_xlabel("probability of the predicted class")
     lower.set_ylabel("rows")
     lower.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     if width is None or mass is None:
-        _empty(upper, split)
+        _mark_empty(upper, split)
         return figure
-    _bins(upper, width, "equal width", COLORS[0], "o")
-    _bins(upper, mass, "equal mass", COLORS[1], "s")
+    _draw_bins(upper, width, "equal width", COLORS[0], "o")
+    _draw_bins(upper, mass, "equal mass", COLORS[1], "s")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     sizes = np.array(width.upper) - np.array(width.lower)
     lower.bar(width.lower, width.rows, sizes, align="edge", color=COLORS[0], edgecolor="white", linewidth=0.5)
     return figure
 
 
-def confusion_matrix(split: SplitEvaluation, counts: NDArray[np.int64]) -> Figure:
-    """True against predicted class; color is the share of the true class's rows, numbers (few classes) are rows."""
+def draw_confusion_matrix(split: SplitEvaluation, counts: NDArray[np.int64]) -> Figure:
+    """Draw true against predicted class. Color is the fraction of the true class, numbers (few classes) are rows."""
     classes = len(split.classes)
-    side = min(max(4.0, 0.55 * classes if classes <= NUMBERED_CELLS else 0.2 * classes), 11)
-    step = -(-classes // NAMED_CELLS)
+    side = min(max(4.0, 0.55 * classes if classes <= MAX_NUMBERED_CLASSES else 0.2 * classes), 11)
+    step = -(-classes // MAX_NAMED_CLASSES)
     ticks = range(0, classes, step)
-    names = [_shown(split.classes[k], k) for k in ticks]
+    names = [_format_class(split.classes[k], k) for k in ticks]
     letters = max(len(name) for name in names) * INCHES_PER_LETTER
-    turned = letters > side / classes
-    size = (side + 1.8 + letters, side + 1.0 + (letters if turned else 0))
+    is_rotated = letters > side / classes
+    size = (side + 1.8 + letters, side + 1.0 + (letters if is_rotated else 0))
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
     support = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    figure.colorbar(image, ax=axes, label="share of the true class's rows", shrink=0.8)
-    axes.set_title(_title(split, _figure("accuracy", split.metrics["accuracy"], None)))
+    figure.colorbar(image, ax=axes, label="fraction of the true class", shrink=0.8)
+    axes.set_title(_format_title(split, _format_metric("accuracy", split.metrics["accuracy"], None)))
     axes.set(xlabel="predicted class", ylabel="true class")
-    height = 9 if classes <= NUMBERED_CELLS else 7
-    axes.set_xticks(ticks, names, rotation=90 if turned else 0, fontsize=height)
+    height = 9 if classes <= MAX_NUMBERED_CLASSES else 7
+    axes.set_xticks(ticks, names, rotation=90 if is_rotated else 0, fontsize=height)
     axes.set_yticks(ticks, names, fontsize=height)
-    if classes <= NUMBERED_CELLS:
+    if classes <= MAX_NUMBERED_CLASSES:
         for true, predicted in np.ndindex(counts.shape):
-            color = "white" if share[true, predicted] > 0.55 else "black"
+            text_color = "white" if share[true, predicted] > 0.55 else "black"
             text = f"{counts[true, predicted]:,}"
-            axes.text(predicted, true, text, ha="center", va="center", color=color, fontsize=10 - len(text) // 3)
+            axes.text(predicted, true, text, ha="center", va="center", color=text_color, fontsize=10 - len(text) // 3)
     return figure
 
 
-def probabilities(split: SplitEvaluation) -> Figure:
-    """Plot histograms of the probability of each class, for its own rows and for all others.
+def draw_probabilities(split: SplitEvaluation) -> Figure:
+    """Draw histograms of the probability of a class, for its rows and for all other rows.
 
-    Two classes: one panel, of class 1. More: a panel each for the most frequent, `PANELS` at most.
+    Two classes: one panel, for class 1. More: one panel for each of the `MAX_PANELS` most frequent classes.
     """
-    binary = len(split.classes) == 2
-    shown = [1] if binary else sorted(split.by_frequency()[:PANELS])
+    is_binary = len(split.classes) == 2
+    shown = [1] if is_binary else sorted(split.by_frequency()[:MAX_PANELS])
     columns = min(len(shown), 3) or 1
     lines = -(-len(shown) // columns) or 1
     size = (6.4, 4.6) if columns == 1 else (3.0 * columns + 0.4, 2.3 * lines + 0.9)
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
     panels: list[Axes] = list(figure.subplots(lines, columns, squeeze=False, sharex=True).flat)
     of_all = "" if len(shown) in (1, len(split.classes)) else f", {len(shown)} of {len(split.classes)} classes"
-    log_loss = _figure("log-loss", split.metrics["log_loss"], None)
-    figure.suptitle(_title(split, log_loss + of_all), fontsize="large")
+    log_loss = _format_metric("log-loss", split.metrics["log_loss"], None)
+    figure.suptitle(_format_title(split, log_loss + of_all), fontsize="large")
     for panel in panels[max(len(shown), 1) :]:
         panel.set_visible(False)
     handles: tuple[list[Artist], list[str]] | None = None
     for k, axes in zip(shown, panels, strict=False):
-        own = split.scored.y_true == k
+        is_true_class = split.scored.y_true == k
         names = (
-            [_shown(name, i) for i, name in enumerate(split.classes)] if binary else ["other rows", "rows of the class"]
+            [_format_class(name, i) for i, name in enumerate(split.classes)]
+            if is_binary
+            else ["other rows", "rows of the class"]
         )
-        handles = _histogram(axes, split.scored.probabilities[:, k], own, names)
-        if binary:
-            axes.set(xlabel=f"probability of class {names[1]}", ylabel="share of the class's rows")
+        handles = _draw_histogram(axes, split.scored.probabilities[:, k], is_true_class, names)
+        if is_binary:
+            axes.set(xlabel=f"probability of class {names[1]}", ylabel="fraction of the class")
         else:
-            axes.set_title(f"{_shown(split.classes[k], k)} ({int(own.sum()):,} rows)", fontsize=9)
+            axes.set_title(f"{_format_class(split.classes[k], k)} ({int(is_true_class.sum()):,} rows)", fontsize=9)
     if not split.rows or not shown:
-        _empty(panels[0], split)
+        _mark_empty(panels[0], split)
     elif handles:
         figure.legend(handles[0], handles[1], loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
-def _square(split: SplitEvaluation, metric: str) -> tuple[Figure, Axes]:
+def _create_square_figure(split: SplitEvaluation, metric: str) -> tuple[Figure, Axes]:
     wide = len(split.classes) > 2
     figure = Figure(figsize=(7.6 if wide else 5.4, 5.2), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
-    axes.set_title(_title(split, metric))
+    axes.set_title(_format_title(split, metric))
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     return figure, axes
 
 
-def _lines(
+def _draw_lines(
     figure: Figure,
     split: SplitEvaluation,
     metric: str,
@@ -189,40 +195,40 @@ def _lines(
     """Draw a colored line for each of the most frequent classes, gray lines for the others, and a legend."""
     (axes,) = figure.axes
     if not split.curves:
-        _empty(axes, split)
+        _mark_empty(axes, split)
         return
     names = list(split.curves)
     if len(names) <= len(COLORS):
         names.sort(key=split.classes.index)
     handles, texts = [], []
     for place, name in reversed(list(enumerate(names))):
-        colored = place < len(COLORS)
+        is_colored = place < len(COLORS)
         (line,) = axes.plot(
             *points(name),
-            color=COLORS[place] if colored else GRAY,
-            linewidth=1.6 if colored else 0.8,
+            color=COLORS[place] if is_colored else LIGHT_GRAY,
+            linewidth=1.6 if is_colored else 0.8,
             drawstyle=drawstyle,
         )
-        if colored or place == len(COLORS):
+        if is_colored or place == len(COLORS):
             handles.append(line)
             value = split.per_class[name][metric]
-            texts.append(f"{value:.3f}  {_shown(name, split.classes.index(name))}" if colored else "others")
+            texts.append(f"{value:.3f}  {_format_class(name, split.classes.index(name))}" if is_colored else "others")
     if len(split.classes) > 2:
         heading = f"{len(names)} of {len(split.classes)} classes" if len(names) < len(split.classes) else "classes"
         figure.legend(handles[::-1], texts[::-1], title=heading, loc="outside right upper", frameon=False)
 
 
-def _bins(axes: Axes, bins: Reliability, name: str, color: str, marker: str) -> None:
+def _draw_bins(axes: Axes, bins: Reliability, name: str, color: str, marker: str) -> None:
     text = f"{bins.expected_calibration_error:.4f}  bins of {name}"
     axes.plot(bins.mean_probability, bins.observed_rate, color=color, marker=marker, markersize=4, label=text)
 
 
-def _histogram(
-    axes: Axes, score: NDArray[np.floating], own: NDArray[np.bool_], names: Sequence[str]
+def _draw_histogram(
+    axes: Axes, score: NDArray[np.floating], is_true_class: NDArray[np.bool_], names: Sequence[str]
 ) -> tuple[list[Artist], list[str]]:
     edges = np.linspace(0, 1, 26)
     handles: list[Artist] = []
-    for rows, color in ((~own, COLORS[0]), (own, COLORS[1])):
+    for rows, color in ((~is_true_class, COLORS[0]), (is_true_class, COLORS[1])):
         counts, _ = np.histogram(score[rows], edges)
         shares = counts / max(int(rows.sum()), 1)
         handles.append(axes.stairs(shares, edges, fill=True, color=color, alpha=0.45))
@@ -233,42 +239,42 @@ def _histogram(
     return handles, list(names)
 
 
-def _empty(axes: Axes, split: SplitEvaluation) -> None:
+def _mark_empty(axes: Axes, split: SplitEvaluation) -> None:
     text = "one class only" if split.rows else "no rows"
     axes.text(
         0.5, 0.5, text, ha="center", va="center", color="#606060", backgroundcolor="white", transform=axes.transAxes
     )
 
 
-def _title(split: SplitEvaluation, metric: str) -> str:
+def _format_title(split: SplitEvaluation, metric: str) -> str:
     rows = "1 row" if split.rows == 1 else f"{split.rows:,} rows"
-    return f"{_drawable(split.name)}: {rows}, {metric}"
+    return f"{_escape_dollars(split.name)}: {rows}, {metric}"
 
 
-def _figure(name: str, value: float | None, split: SplitEvaluation | None) -> str:
-    """A figure's name and value; given a split of more than two classes, called a macro average."""
+def _format_metric(name: str, value: float | None, split: SplitEvaluation | None) -> str:
+    """Return the name and value of a metric; for a split with more than two classes, it is a macro average."""
     if split is not None and len(split.classes) > 2 and name != "calibration error":
         name = f"macro {name}"
     return f"{name} undefined" if value is None else f"{name} {value:.3f}"
 
 
-def _shown(name: str, index: int) -> str:
-    """A class's name as a plot can show it: one line, shortened in the middle, or its number if the font lacks it."""
+def _format_class(name: str, index: int) -> str:
+    """Return a class name for a plot: one line, shortened in the middle; its index if the font lacks a character."""
     text = " ".join(name.split())
-    if not text or any(ord(letter) not in _letters() for letter in text):
+    if not text or any(ord(letter) not in _font_characters() for letter in text):
         return f"#{index}"
-    if len(text) > LABEL_LENGTH:
-        half = (LABEL_LENGTH - 1) // 2
+    if len(text) > MAX_LABEL_LENGTH:
+        half = (MAX_LABEL_LENGTH - 1) // 2
         text = f"{text[:half]}…{text[-half:]}"
-    return _drawable(text)
+    return _escape_dollars(text)
 
 
-def _drawable(text: str) -> str:
-    """The text with its dollar signs as such: matplotlib would take what is between two of them for mathematics."""
+def _escape_dollars(text: str) -> str:
+    """Return the text with escaped dollar signs: matplotlib renders text between two of them as math."""
     return text.replace("$", r"\$")
 
 
 @cache
-def _letters() -> frozenset[int]:
-    """The letters that matplotlib's font has."""
+def _font_characters() -> frozenset[int]:
+    """Return the characters that matplotlib's font has."""
     return frozenset(get_font(findfont(FontProperties())).get_charmap())

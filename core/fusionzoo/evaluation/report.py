@@ -1,4 +1,4 @@
-"""The evaluation that leaves the job: metrics.json, plots and TensorBoard events, from one computation."""
+"""The evaluation that a job writes: metrics.json, plots and TensorBoard events, from one computation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from fusionzoo import errors
 from fusionzoo.data.labels import Label
-from fusionzoo.evaluation.plots import draw
+from fusionzoo.evaluation.plots import draw_plots
 from fusionzoo.evaluation.split_evaluation import ScoredSplit, SplitEvaluation, evaluate_split
 from fusionzoo.evaluation.tensorboard_events import write_events
 
@@ -23,48 +23,48 @@ EVENTS_FOLDER = "tensorboard_eval"
 
 @dataclass(frozen=True)
 class Report:
-    """The evaluations of all splits, and the labels in the order of their indices."""
+    """The evaluations of all splits, and the labels in the order of the class indices."""
 
     splits: tuple[SplitEvaluation, ...]
     classes: tuple[Label, ...]
 
     def metrics(self, split: str) -> dict[str, float | None]:
-        """The figures of one split, as `classification_metrics` names them."""
+        """Return the metrics of one split, as `classification_metrics` names them."""
         return next(evaluation.metrics for evaluation in self.splits if evaluation.name == split)
 
     def as_json(self, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What metrics.json holds: `splits`, `classes`, and the entries of `extra`.
+        """Return the content of metrics.json: `splits`, `classes`, and the entries of `extra`.
 
         Raises:
-            errors.ReportEntryError: `extra` has an entry of one of those names.
+            errors.ReportEntryError: `extra` has an entry with one of those names.
         """
-        own = {
+        content = {
             "splits": {evaluation.name: evaluation.as_json() for evaluation in self.splits},
             "classes": list(self.classes),
         }
-        if taken := sorted(own.keys() & (extra or {}).keys()):
-            raise errors.ReportEntryError(taken)
-        return {**own, **(extra or {})}
+        if reserved := sorted(content.keys() & (extra or {}).keys()):
+            raise errors.ReportEntryError(reserved)
+        return {**content, **(extra or {})}
 
     def write(self, folder: Path, extra: Mapping[str, Any] | None = None) -> None:
         """Write metrics.json, plots/<split>_<plot>.png and tensorboard_eval/ into `folder`.
 
-        To have all of it or nothing, give the folder that `fusionzoo.atomic_files.staged_folder` yields.
+        To write all files or none, pass the folder that `fusionzoo.atomic_files.staged_folder` yields.
 
         Args:
             folder: created if it does not exist.
-            extra: additional top-level entries of metrics.json, for example a summary of the training.
+            extra: additional top-level entries of metrics.json, for example the training summary.
 
         Raises:
-            errors.ReportEntryError: `extra` has an entry that the report itself has.
-            ValueError: `extra` holds NaN or an infinity, which JSON has no word for.
-            OSError: something cannot be written.
+            errors.ReportEntryError: `extra` has an entry with a name that the report uses.
+            ValueError: `extra` holds NaN or an infinity, which JSON cannot represent.
+            OSError: a file cannot be written.
         """
         text = strict_json(self.as_json(extra)) + "\n"
-        plots = {evaluation.name: draw(evaluation) for evaluation in self.splits}
+        plots = {evaluation.name: draw_plots(evaluation) for evaluation in self.splits}
         (folder / PLOTS_FOLDER).mkdir(parents=True, exist_ok=True)
-        for split, of_split in plots.items():
-            for name, png in of_split.items():
+        for split, split_plots in plots.items():
+            for name, png in split_plots.items():
                 (folder / PLOTS_FOLDER / f"{split}_{name}.png").write_bytes(png)
         write_events(folder / EVENTS_FOLDER, self.splits, plots)
         (folder / METRICS_FILE).write_text(text, encoding="utf-8")
@@ -74,8 +74,8 @@ def evaluate(splits: Mapping[str, ScoredSplit], classes: Sequence[Label]) -> Rep
     """Evaluate each split once.
 
     Args:
-        splits: by name; class indices [rows] and probabilities [rows, classes].
-        classes: the labels as they came, in the order of the indices.
+        splits: by name: class indices [rows] and probabilities [rows, classes].
+        classes: the original labels, in the order of the class indices.
 
     Raises:
         errors.ScoresError: see `fusionzoo.evaluation.metrics.classification_metrics`.
@@ -85,19 +85,19 @@ def evaluate(splits: Mapping[str, ScoredSplit], classes: Sequence[Label]) -> Rep
 
 
 def strict_json(value: object, indent: str = "") -> str:
-    """JSON with sorted keys, one line per entry, and lists of plain values on one line.
+    """Return JSON with sorted keys, one line per entry, and lists of plain values on one line.
 
     Raises:
         ValueError: a number is NaN or infinite.
     """
     inner = indent + "  "
     if isinstance(value, Mapping) and value:
-        entries = [f"{_plain(str(name))}: {strict_json(value[name], inner)}" for name in sorted(value)]
+        entries = [f"{_to_json(str(name))}: {strict_json(value[name], inner)}" for name in sorted(value)]
         return "{\n" + ",\n".join(inner + entry for entry in entries) + f"\n{indent}}}"
     if isinstance(value, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in value):
         return "[\n" + ",\n".join(inner + strict_json(item, inner) for item in value) + f"\n{indent}]"
-    return _plain(value)
+    return _to_json(value)
 
 
-def _plain(value: object) -> str:
+def _to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -1,4 +1,4 @@
-"""One split's evaluation: computed once, then written as numbers, plots and TensorBoard events."""
+"""The evaluation of one split: computed once, then written as numbers, plots and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionzoo.data.labels import Label
-from fusionzoo.evaluation.calibration import Calibration, calibration
-from fusionzoo.evaluation.curves import CURVE_CLASSES, Curves, curves
+from fusionzoo.evaluation.calibration import Calibration, compute_calibration
+from fusionzoo.evaluation.curves import MAX_CURVE_CLASSES, Curves, compute_curves
 from fusionzoo.evaluation.metrics import (
     Metrics,
     class_names,
@@ -20,13 +20,13 @@ from fusionzoo.evaluation.metrics import (
     per_class_metrics,
 )
 
-CONFUSION_CLASSES = 1000
-"""With more classes there is no confusion matrix: it would have more cells than anyone reads."""
+MAX_CONFUSION_CLASSES = 1000
+"""With more classes there is no confusion matrix: it would be too large to read."""
 
 
 @dataclass(frozen=True)
 class ScoredSplit:
-    """A split's class indices [rows] and probabilities [rows, classes]."""
+    """The class indices [rows] and probabilities [rows, classes] of a split."""
 
     y_true: NDArray[np.integer]
     probabilities: NDArray[np.floating]
@@ -34,7 +34,7 @@ class ScoredSplit:
 
 @dataclass(frozen=True)
 class SplitEvaluation:
-    """All figures of one split; `classes` are the labels' texts in the order of their indices."""
+    """All metrics of one split; `classes` are the texts of the labels in the order of the class indices."""
 
     name: str
     scored: ScoredSplit
@@ -50,27 +50,26 @@ class SplitEvaluation:
         return len(self.scored.y_true)
 
     def by_frequency(self) -> list[int]:
-        """The classes that the split holds, most frequent first, of equals the lower."""
+        """Return the classes that have rows, most frequent first; equally frequent ones in ascending order."""
         support = np.bincount(self.scored.y_true, minlength=len(self.classes))
         return [int(k) for k in np.argsort(-support, kind="stable") if support[k]]
 
     def as_json(self) -> dict[str, Any]:
-        """The split's entry in metrics.json: plain types only."""
+        """Return the split's entry of metrics.json, with plain types only."""
         return {
             "rows": self.rows,
             "metrics": self.metrics,
             "calibration": asdict(self.calibration),
             "per_class": self.per_class,
             "confusion_matrix": None if self.confusion is None else self.confusion.tolist(),
-            "curves": {name: asdict(of_class) for name, of_class in self.curves.items()},
+            "curves": {name: asdict(class_curves) for name, class_curves in self.curves.items()},
         }
 
 
 def evaluate_split(name: str, scored: ScoredSplit, classes: Sequence[Label]) -> SplitEvaluation:
-    """The evaluation of one split.
+    """Evaluate one split.
 
-    Curves are of class 1 where there are two classes, otherwise of each class that has rows, the most frequent
-    `CURVE_CLASSES` of them.
+    There are curves of class 1 if there are two classes, otherwise of the `MAX_CURVE_CLASSES` most frequent classes.
 
     Raises:
         errors.ScoresError: see `classification_metrics`.
@@ -78,19 +77,19 @@ def evaluate_split(name: str, scored: ScoredSplit, classes: Sequence[Label]) -> 
     y_true, probabilities = scored.y_true, scored.probabilities
     metrics = classification_metrics(y_true, probabilities)
     names = class_names(classes, probabilities.shape[1])
-    binary = len(names) == 2
+    is_binary = len(names) == 2
     evaluation = SplitEvaluation(
         name=name,
         scored=scored,
         classes=names,
         metrics=metrics,
-        calibration=calibration(y_true, probabilities),
+        calibration=compute_calibration(y_true, probabilities),
         per_class=per_class_metrics(y_true, probabilities, classes),
-        confusion=confusion_matrix(y_true, probabilities) if len(names) <= CONFUSION_CLASSES else None,
+        confusion=confusion_matrix(y_true, probabilities) if len(names) <= MAX_CONFUSION_CLASSES else None,
         curves={},
     )
-    for k in [1] if binary else evaluation.by_frequency()[:CURVE_CLASSES]:
-        of_class = curves(y_true == k, probabilities[:, k])
-        if of_class is not None:
-            evaluation.curves[names[k]] = of_class
+    for k in [1] if is_binary else evaluation.by_frequency()[:MAX_CURVE_CLASSES]:
+        class_curves = compute_curves(y_true == k, probabilities[:, k])
+        if class_curves is not None:
+            evaluation.curves[names[k]] = class_curves
     return evaluation

@@ -1,4 +1,4 @@
-"""The evaluation as TensorBoard shows it: scalars, precision-recall curves and the plots."""
+"""The evaluation as TensorBoard events: scalars, precision-recall curves and plots."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ EVENT_FILE = "events.out.tfevents.evaluation"
 
 
 def write_events(folder: Path, splits: Sequence[SplitEvaluation], plots: Mapping[str, Mapping[str, bytes]]) -> None:
-    """Write one event file of a fixed name, so that a second evaluation replaces the first.
+    """Write one event file with a fixed name, so that a second evaluation replaces the first.
 
     Tags: `<split>/<metric>`, `<split>/ece_equal_width`, `<split>/ece_equal_mass`, `<split>/pr/<class>`,
-    `<split>/plots/<plot>`. What is None has no tag. TensorBoard keeps float32.
+    `<split>/plots/<plot>`. An undefined value has no tag. TensorBoard stores float32.
 
     Args:
-        folder: created where it is not there.
+        folder: created if it does not exist.
         splits: the evaluations.
-        plots: PNG bytes by split and plot name, as `fusionzoo.evaluation.plots.draw` makes them.
+        plots: PNG bytes by split and plot name, as `fusionzoo.evaluation.plots.draw_plots` returns them.
 
     Raises:
         OSError: the file cannot be written.
@@ -37,26 +37,26 @@ def write_events(folder: Path, splits: Sequence[SplitEvaluation], plots: Mapping
 
     with SummaryWriter(str(folder)) as writer:
         for split in splits:
-            _scalars(writer, split)
+            _add_scalars(writer, split)
             for name, curve in split.curves.items():
-                _pr_curve(writer, f"{split.name}/pr/{name}", curve.counts)
+                _add_pr_curve(writer, f"{split.name}/pr/{name}", curve.counts)
             for name, png in plots[split.name].items():
                 image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
                 writer.add_image(f"{split.name}/plots/{name}", image, dataformats="HWC")
-        written = Path(writer.file_writer.event_writer._file_name)
-    written.replace(folder / EVENT_FILE)
+        event_file = Path(writer.file_writer.event_writer._file_name)
+    event_file.replace(folder / EVENT_FILE)
 
 
-def _scalars(writer: SummaryWriter, split: SplitEvaluation) -> None:
+def _add_scalars(writer: SummaryWriter, split: SplitEvaluation) -> None:
     metrics = dict(split.metrics)
     for name, bins in (("equal_width", split.calibration.equal_width), ("equal_mass", split.calibration.equal_mass)):
         metrics[f"ece_{name}"] = None if bins is None else bins.expected_calibration_error
-    for name, figure in metrics.items():
-        if figure is not None:
-            writer.add_scalar(f"{split.name}/{name}", figure)
+    for name, value in metrics.items():
+        if value is not None:
+            writer.add_scalar(f"{split.name}/{name}", value)
 
 
-def _pr_curve(writer: SummaryWriter, tag: str, counts: Counts) -> None:
+def _add_pr_curve(writer: SummaryWriter, tag: str, counts: Counts) -> None:
     tp, fp, tn, fn = (
         np.array(column, dtype=np.float64)
         for column in (
