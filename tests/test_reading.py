@@ -417,7 +417,7 @@ def test_every_parquet_type_is_read_as_python_writes_it_or_is_a_problem(
     pq.write_table(pa.table({"c": column}), tmp_path / "part.parquet")
     (rows,) = open_channel("train", tmp_path, ["c"])
     if text is DataError:
-        with pytest.raises(DataError, match="column 'c': it holds"):
+        with pytest.raises(DataError, match="column 'c': the column holds"):
             column_as_text(rows, "c")
     else:
         assert column_as_text(rows, "c").to_pylist() == [text, None, text]

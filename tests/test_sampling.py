@@ -351,7 +351,7 @@ def test_the_categories_replaced_by_unknown_do_not_depend_on_ranks_batches_or_re
     ranks = [SplitsDataModule(data, data, job(**use, batch_size=7), World(rank, 3)) for rank in range(3)]
     assert functools.reduce(lambda a, b: a | b, map(unknown_fields, ranks)) == alone
     resumed = SplitsDataModule(data, data, job(**use))
-    resumed._order.start_at(Position(0, 5))
+    resumed._sampler.resume_at(Position(0, 5))
     rest = unknown_fields(resumed)
     assert 0 < len(rest) < 400
     assert rest == {row: alone[row] for row in rest}
@@ -399,7 +399,7 @@ def test_rows_are_grouped_by_length_unless_the_setting_is_off() -> None:
 def test_an_epoch_resumes_in_the_middle_and_the_next_one_is_complete() -> None:
     data = split(100)
     expected, resumed = (SplitsDataModule(data, data, job(batch_size=8)) for _ in range(2))
-    resumed._order.start_at(Position(2, 4))
+    resumed._sampler.resume_at(Position(2, 4))
     loaders = expected.train_dataloader(), resumed.train_dataloader()
     rows: dict[int, list[list[list[int]]]] = {}
     for epoch in (2, 3):
