@@ -73,7 +73,7 @@ def row(text: str, heading: str, *first: str) -> list[str]:
 # --- the page
 
 
-def test_each_figure_stands_in_its_column_as_the_mean_over_the_seeds(zoo: ModuleType) -> None:
+def test_each_metric_is_in_its_column_as_the_mean_over_the_seeds(zoo: ModuleType) -> None:
     records = [
         result(
             GATE, seed=seed, auroc=auroc, average_precision=ap, log_loss=loss, parameters=2_000_000, trainable=500_000
@@ -97,7 +97,7 @@ def test_each_figure_stands_in_its_column_as_the_mean_over_the_seeds(zoo: Module
     ]
 
 
-def test_fusions_over_another_encoder_are_compared_with_late_fusion_over_that_one(zoo: ModuleType) -> None:
+def test_fusions_over_another_encoder_are_compared_with_late_fusion_over_the_same_encoder(zoo: ModuleType) -> None:
     over_cnn = [
         result(name, seed=seed, auroc=auroc, text_encoder="cnn", epochs=8)
         for name, auroc in (("multimodal_cnn", 0.7), (GATE, 0.75))
@@ -111,7 +111,7 @@ def test_fusions_over_another_encoder_are_compared_with_late_fusion_over_that_on
     assert "minus the AUROC of `multimodal_cnn`" in text
 
 
-def test_fusions_that_take_any_encoder_use_the_requested_one(zoo: ModuleType) -> None:
+def test_fusions_for_any_encoder_use_the_requested_one(zoo: ModuleType) -> None:
     models, _ = zoo.installed([], "cnn")
     over = {model.name: model.text_encoder for model in models}
     assert {"multimodal_cnn", GATE, CROSS} <= over.keys()
@@ -121,7 +121,7 @@ def test_fusions_that_take_any_encoder_use_the_requested_one(zoo: ModuleType) ->
     assert {model.name: model.text_encoder for model in models} == {LATE: "bert", GATE: "bert", "cnn": "cnn"}
 
 
-def test_runs_that_are_missing_are_said_to_be(zoo: ModuleType) -> None:
+def test_missing_runs_are_listed(zoo: ModuleType) -> None:
     text = page(zoo, [result(GATE, seed=0, auroc=0.91), result(GATE, seed=2, auroc=0.95)], (GATE, "another"))
     assert row(text, "demo", f"`{GATE}`")[2] == "0.9300 (0.9100 to 0.9500); **2 of 3 seeds**"
     assert row(text, "womens_clothing", f"`{GATE}`")[2] == "not run; **0 of 3 seeds**"
@@ -129,14 +129,14 @@ def test_runs_that_are_missing_are_said_to_be(zoo: ModuleType) -> None:
     assert "**Installed, but not run: `another`.**" in text
 
 
-def test_a_figure_that_one_seed_leaves_undefined_has_no_mean(zoo: ModuleType) -> None:
+def test_a_metric_that_is_undefined_for_one_seed_has_no_mean(zoo: ModuleType) -> None:
     records = [result(name, seed=seed, auroc=None if seed == 1 else 0.9) for name in (LATE, GATE) for seed in range(3)]
     text = page(zoo, records)
     assert row(text, "demo", f"`{GATE}`")[2].startswith("undefined")
     assert row(text, "Against late fusion over bert", f"`{GATE}`", "demo")[2:5] == ["+0.0000", "", "+0.0000"]
 
 
-def test_the_page_takes_the_later_of_two_results_of_one_run_and_none_of_another_size(zoo: ModuleType) -> None:
+def test_the_page_uses_the_later_of_two_results_of_a_run_and_ignores_runs_of_another_size(zoo: ModuleType) -> None:
     records = [result(GATE, auroc=0.5), result(GATE, auroc=0.7), result(GATE, auroc=0.6, train_rows=200)]
     assert row(page(zoo, records), "demo", f"`{GATE}`")[2].startswith("0.7000;")
 
@@ -151,7 +151,7 @@ def test_a_fusion_is_compared_with_late_fusion_seed_by_seed(zoo: ModuleType) -> 
     assert cells == ["-0.0200", "+0.0100", "+0.0400", "+0.0100", "0.0300", "within noise"]
 
 
-def test_late_fusion_is_compared_with_fusions_over_its_own_encoder_alone(zoo: ModuleType) -> None:
+def test_late_fusion_is_compared_only_with_fusions_over_its_own_encoder(zoo: ModuleType) -> None:
     others = [
         result("multimodal_cnn", text_encoder="cnn"),
         result("bert", reads=["text"]),
@@ -177,7 +177,9 @@ def test_late_fusion_is_compared_with_fusions_over_its_own_encoder_alone(zoo: Mo
         ([], "open: 0 of 3 seeds"),
     ],
 )
-def test_a_difference_counts_where_it_is_beyond_noise(zoo: ModuleType, differences: list[float], verdict: str) -> None:
+def test_a_difference_counts_only_if_it_exceeds_the_noise(
+    zoo: ModuleType, differences: list[float], verdict: str
+) -> None:
     found = zoo.Results.of([*results({GATE: differences}, "demo"), result(GATE, "womens_clothing")])
     assert found.verdict("demo", GATE) == verdict
 
@@ -204,7 +206,7 @@ def small_demo(zoo: ModuleType) -> Any:
     return zoo.replace(whole, **kept)
 
 
-def test_the_seed_decides_the_training_rows_and_val_is_the_same_for_all(zoo: ModuleType, tmp_path: Path) -> None:
+def test_the_seed_determines_the_training_rows_and_val_is_always_the_same(zoo: ModuleType, tmp_path: Path) -> None:
     data, size = zoo.DataSet.load("demo"), zoo.Size(train_rows=50, val_rows=30)
 
     def ids(name: str, seed: int, split: str) -> list[str]:
@@ -217,14 +219,14 @@ def test_the_seed_decides_the_training_rows_and_val_is_the_same_for_all(zoo: Mod
     assert ids("e", 0, "val") == ids("f", 1, "val") == data.val["message_id"].to_pylist()[:30]
 
 
-def test_the_best_possible_auroc_is_that_of_the_rows_that_are_scored(zoo: ModuleType) -> None:
+def test_the_best_possible_auroc_is_that_of_the_scored_rows(zoo: ModuleType) -> None:
     data = zoo.DataSet.load("demo")
     labels, chance = data.val["disputed"].to_numpy()[:100], data.val_chance[:100]
     pairs = chance[labels == 1][:, None] - chance[labels == 0]
     assert data.best_auroc(100) == pytest.approx(np.mean((pairs > 0) + 0.5 * (pairs == 0)))
 
 
-def test_a_run_is_written_at_once_and_not_made_again(
+def test_a_run_is_written_immediately_and_not_repeated(
     zoo: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models, broken = zoo.installed(["multimodal_cnn"], "bert")
@@ -243,7 +245,7 @@ def test_a_run_is_written_at_once_and_not_made_again(
     assert "there already" in capsys.readouterr().out
 
 
-def test_a_model_that_fails_is_reported_and_the_others_run(
+def test_a_model_that_fails_is_reported_and_the_other_models_run(
     zoo: ModuleType, install: Installer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install(
@@ -308,7 +310,7 @@ def test_the_first_steps_and_validation_are_not_timed(zoo: ModuleType, monkeypat
     assert watch.rows_per_second == 64 / (1 + 3)
 
 
-def test_a_line_that_is_no_json_is_named(zoo: ModuleType, tmp_path: Path) -> None:
+def test_an_error_names_a_line_that_is_not_json(zoo: ModuleType, tmp_path: Path) -> None:
     out = tmp_path / "results.jsonl"
     out.write_text('{"kind": "run"}\n{"kind": "ru\n')
     with pytest.raises(SystemExit, match=r"results\.jsonl line 2 is not JSON"):
@@ -321,7 +323,7 @@ def test_missing_data_is_an_error_with_a_fix(zoo: ModuleType, monkeypatch: pytes
         zoo.DataSet.load("womens_clothing")
 
 
-def test_the_table_is_written_from_the_results_alone(zoo: ModuleType, tmp_path: Path) -> None:
+def test_the_table_is_written_from_the_results_only(zoo: ModuleType, tmp_path: Path) -> None:
     out, target = tmp_path / "results.jsonl", tmp_path / "zoo.md"
     out.write_text("".join(json.dumps(record) + "\n" for record in results({GATE: [0.1, 0.1, 0.1]}, "demo")))
     assert zoo.main(["--table", "--results", str(out), "--page", str(target)]) == 0
