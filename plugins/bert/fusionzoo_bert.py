@@ -1,4 +1,4 @@
-"""Any Hugging Face text encoder, alone and in late fusion with a table (Devlin et al. 2019, arXiv 1810.04805)."""
+"""Any Hugging Face text encoder, text-only and in late fusion with a table (Devlin et al. 2019, arXiv 1810.04805)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class BertEncoderSettings(ModelSettings):
 
     @classmethod
     def small(cls) -> Self:
-        """A random encoder of two narrow layers."""
+        """Return the settings of a random encoder with two narrow layers."""
         sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
         return cls.model_validate({"encoder_config": {"model_type": "bert", **sizes}})
 
@@ -62,7 +62,7 @@ class BertEncoderSettings(ModelSettings):
         return self.encoder_name is not None
 
     def resolve(self, job: JobSettings) -> Self:
-        """The settings with the encoder's name and configuration filled in, and checked against the job."""
+        """Return the settings with the encoder's name and configuration, checked against the job."""
         name = self.encoder_name
         if name is None and self.encoder_config is None:
             if job.tokenizer_name == "word":
@@ -119,7 +119,7 @@ class BertEncoder(nn.Module):
         self.dim = int(config.hidden_size)
 
     def train(self, mode: bool = True) -> Self:
-        """Dropout is on while training (`from_pretrained` leaves it off), except in a frozen encoder."""
+        """Set the mode; a frozen encoder stays in evaluation mode. (`from_pretrained` returns a model in that mode.)"""
         super().train(mode)
         self.backbone.train(mode and not self.frozen)
         return self
@@ -143,11 +143,11 @@ class BertEncoder(nn.Module):
         return mean_per_row(pooler[0], batch.chunk_row, batch.rows)
 
     def load_pretrained(self, settings: BertEncoderSettings) -> bool:
-        """Put the pretrained weights in place, except where a layer or the pooler is to start anew."""
+        """Load the pretrained weights, except those of reinitialized layers and of a reinitialized pooler."""
         if settings.encoder_name is None:
             return False
-        anew = last_layer_prefixes(self.backbone, settings.reinit_layers)
-        load_weights(self.backbone, settings.encoder_name, (*anew, "pooler.") if settings.reinit_pooler else anew)
+        skip = last_layer_prefixes(self.backbone, settings.reinit_layers)
+        load_weights(self.backbone, settings.encoder_name, (*skip, "pooler.") if settings.reinit_pooler else skip)
         return True
 
 
