@@ -268,8 +268,8 @@ def test_show_describes_each_setting_in_plain_words(install: Installer) -> None:
         "needs": ["text and table"],
         "reads": ["text and table"],
         "setting": ["default", "allowed values", "meaning"],
-        "depth": ["2", "a whole number from 1 to 16", "Layers."],
-        "widths": ["[8, 8]", "a list of whole numbers that is not empty, like [1, 2]", "Widths."],
+        "depth": ["2", "an integer from 1 to 16", "Layers."],
+        "widths": ["[8, 8]", "a non-empty list of integers, like [1, 2]", "Widths."],
         "mode": ['"fast"', 'one of "fast", "slow"', "How."],
         "limit": ['"Infinity"', "a number above 0", "At most."],
         "name": ["required", "a non-empty string", "No default."],
@@ -319,7 +319,7 @@ def test_show_core_lists_the_settings_of_every_job_and_show_of_a_plugin_omits_th
     done = invoke("show", "core", "--json")
     (core,) = json.loads(done.stdout)
     assert set(core["settings"]["properties"]) == set(JobSettings.model_fields)
-    assert parse_table(invoke("show", "core").stdout)["batch_size"][1] == "a whole number from 1 to 65536"
+    assert parse_table(invoke("show", "core").stdout)["batch_size"][1] == "an integer from 1 to 65536"
     assert "batch_size" not in invoke("show", "cnn").stdout
 
 
