@@ -128,7 +128,7 @@ def test_an_error_of_resolve_is_reported_like_any_other_problem() -> None:
         def resolve(self, job: JobSettings) -> Choosy:
             raise SettingError("gate", self.gate, "it cannot work here", "choose another")
 
-    assert "gate = 0.5: it cannot work here. Fix: choose another. [FZ-S001] [FZ-S001]" in parse_error(Choosy)
+    assert "gate = 0.5: it cannot work here. Fix: choose another. [FZ-S001]" in parse_error(Choosy)
 
 
 def test_train_can_be_split_by_groups_of_any_column_except_the_label() -> None:

@@ -67,7 +67,7 @@ def test_a_folder_in_place_of_the_file_is_an_error(tmp_path: Path) -> None:
         (f'{{"a": {"1" * 5000}}}', "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
         ('{"a": 1,}', "line 1 column"),
-        ("[1]", "not an object"),
+        ("[1]", "not a JSON object"),
         ('{"a": 1, "a": 2}', "more than once"),
         ('{"a": NaN}', "NaN"),
         ("", "not valid JSON"),
