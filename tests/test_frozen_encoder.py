@@ -32,7 +32,7 @@ def read_scores(folder: JobFolder, split: str) -> np.ndarray:
 
 
 def run_both_ways(folder: JobFolder, **settings: Any) -> list[tuple[np.ndarray, dict[str, Tensor]]]:
-    """Return val scores and weights of a training whose encoder runs once, and of one whose encoder runs each epoch."""
+    """Return val scores and weights of two trainings: the encoder runs once, and in each epoch."""
     results = []
     for once in (True, False):
         folder.fill(**{**FROZEN, "encode_once": once, "max_epochs": 3, **settings})

@@ -214,7 +214,7 @@ def test_a_process_that_is_killed_ends_the_job_and_the_failure_file_names_it(
     assert "resume from its last checkpoint" in job.failure
 
 
-def test_a_job_of_two_processes_that_was_killed_goes_on_bit_equal(job: JobFolder, install: Installer) -> None:
+def test_a_killed_job_of_two_processes_resumes_bit_identically(job: JobFolder, install: Installer) -> None:
     whole = like(dying(job, install, KILLED), job.root / "whole")
     site = str(install.folder)
     assert run(whole, 2, PYTHONPATH=site, DYING_RANK="none") == 0
@@ -226,7 +226,7 @@ def test_a_job_of_two_processes_that_was_killed_goes_on_bit_equal(job: JobFolder
     assert report(whole)["splits"] == report(job)["splits"]
 
 
-def test_a_job_of_two_processes_goes_on_with_one(job: JobFolder, install: Installer) -> None:
+def test_a_job_of_two_processes_resumes_with_one(job: JobFolder, install: Installer) -> None:
     whole = like(dying(job, install, KILLED), job.root / "whole")
     site = str(install.folder)
     assert run(whole, 1, PYTHONPATH=site, DYING_RANK="none") == 0
@@ -260,7 +260,7 @@ def test_sigterm_saves_the_state_of_a_job_of_several_processes(job: JobFolder, i
     assert (job.root / "checkpoints/last.ckpt").exists()
 
 
-def test_wrong_settings_are_told_once_and_by_the_first_process(job: JobFolder) -> None:
+def test_wrong_settings_are_reported_once_by_the_first_process(job: JobFolder) -> None:
     job.fill(batch_size=1)
     assert run(job) == 1
     assert "batch_size = 1: a step needs at least one row for each of 2 processes" in job.failure
@@ -310,7 +310,7 @@ def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("installed", "told"),
+    ("installed", "message"),
     [
         ({"torch": "2.1.2", "lightning": "2.6.6"}, "the installed torch is 2.1.2.\nFix: install torch 2.6 or newer"),
         (
@@ -319,15 +319,15 @@ def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
         ),
     ],
 )
-def test_libraries_too_old_to_shard_a_model_are_told(installed: dict[str, str], told: str) -> None:
+def test_libraries_too_old_for_fsdp_are_an_error(installed: dict[str, str], message: str) -> None:
     with pytest.raises(errors.SettingError) as caught:
         fsdp_support.check_fsdp(settings(strategy="fsdp"), installed)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     fsdp_support.check_fsdp(settings(strategy="ddp"), installed)
 
 
 @pytest.mark.parametrize("setting", [{"torch_compile": True}, {"fp16": True}, {"precision": "fp16"}])
-def test_what_a_model_in_parts_cannot_do_is_told(setting: dict[str, Any]) -> None:
+def test_settings_that_fsdp_excludes_are_an_error(setting: dict[str, Any]) -> None:
     with pytest.raises(errors.SettingError, match="fsdp"):
         fsdp_support.check_fsdp(settings(strategy="fsdp", **setting), {"torch": "2.6.0", "lightning": "2.4.0"})
     fsdp_support.check_fsdp(settings(strategy="fsdp"), {"torch": "2.6.0", "lightning": "2.4.0"})
@@ -463,7 +463,7 @@ def test_a_host_that_dies_ends_the_job_on_the_other_one_within_a_minute(
     assert "process 1 of 2" in hosts[0].failure
 
 
-def test_hosts_that_see_other_rows_are_told_so(two_hosts: tuple[str, str], tmp_path: Path) -> None:
+def test_hosts_with_different_rows_are_an_error(two_hosts: tuple[str, str], tmp_path: Path) -> None:
     hosts = on_hosts(JobFolder(tmp_path / "job").fill(), two_hosts, tmp_path)
     (hosts[1].root / "input/data/val/part-00000.parquet").unlink()
     hosts[1].channel("val", shop_rows(50, 9))

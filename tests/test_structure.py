@@ -20,6 +20,7 @@ ROOT_MODULES = {
     "architecture": "joins plugins and settings",
     "atomic_files": "data, artifacts and training write files with it",
 }
+MANY_PARAMETERS = {"core/fusionzoo/data/sampling.py:__init__"}  # TrainingOrder: four keyword-only options with defaults
 SHARED_BASE_NAMES: dict[str, str] = {}  # a base name that sibling folders share on purpose, and the reason
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -71,28 +72,26 @@ def find_cycle(graph: Mapping[str, set[str]]) -> list[str]:
     return []
 
 
-@pytest.mark.xfail(reason="the rewrite is under way", strict=False)
 def test_no_source_file_is_too_long() -> None:
     lengths = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in source_files()}
     assert {file: lines for file, lines in lengths.items() if lines > MAX_FILE_LINES} == {}
 
 
-@pytest.mark.xfail(reason="the rewrite is under way", strict=False)
 def test_no_function_is_too_long() -> None:
     lengths = {name: (node.end_lineno or node.lineno) - node.lineno + 1 for name, node in functions()}
     assert {name: lines for name, lines in lengths.items() if lines > MAX_FUNCTION_LINES} == {}
 
 
-@pytest.mark.xfail(reason="the rewrite is under way", strict=False)
 def test_no_function_has_too_many_parameters() -> None:
     counts = {
         name: len({a.arg for a in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]} - {"self", "cls"})
         for name, node in functions()
     }
-    assert {name: count for name, count in counts.items() if count > MAX_PARAMETERS} == {}
+    assert {
+        name: count for name, count in counts.items() if count > MAX_PARAMETERS and name not in MANY_PARAMETERS
+    } == {}
 
 
-@pytest.mark.xfail(reason="the rewrite is under way", strict=False)
 def test_no_modules_import_each_other_in_a_cycle() -> None:
     names = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts): p for p in package_files()}
     modules = {name.removesuffix(".__init__"): path for name, path in names.items()}
@@ -117,7 +116,6 @@ def test_lazy_and_type_checking_imports_count_as_imports() -> None:
     assert find_imports(ast.parse(source), {"a", "a.b", "a.c", "a.d"}) == {"a.b", "a.c", "a.d"}
 
 
-@pytest.mark.xfail(reason="the rewrite is under way", strict=False)
 def test_no_base_name_is_used_twice_in_the_package() -> None:
     places = defaultdict(list)
     for path in package_files():
@@ -126,19 +124,16 @@ def test_no_base_name_is_used_twice_in_the_package() -> None:
     assert {base for base, files in places.items() if len(files) > 1} == set(SHARED_BASE_NAMES), dict(places)
 
 
-@pytest.mark.xfail(reason="the rewrite is under way", strict=False)
 def test_the_package_root_holds_the_agreed_modules_only() -> None:
     assert {path.stem for path in PACKAGE.glob("*.py")} == set(ROOT_MODULES)
 
 
-@pytest.mark.xfail(reason="the rewrite is under way", strict=False)
 def test_no_test_module_imports_from_another_test_module() -> None:
     modules = {path.stem for path in list_test_files() if path.stem.startswith("test_")}
     offenders = {path.name: find_imports(parse(path), modules) for path in list_test_files()}
     assert {name: imported for name, imported in offenders.items() if imported} == {}
 
 
-@pytest.mark.xfail(reason="the rewrite is under way", strict=False)
 def test_no_module_imports_a_star() -> None:
     offenders = [
         f"{path.relative_to(ROOT)}:{node.lineno}"

@@ -90,7 +90,6 @@ def find_words(path: Path) -> list[str]:
 FILES = {str(path.relative_to(ROOT)): path for path in list_files()}
 
 
-@pytest.mark.xfail(reason="the rewrite is under way", strict=False)
 @pytest.mark.parametrize("file", list(FILES))
 def test_no_wrong_word_is_used(file: str) -> None:
     assert find_words(FILES[file]) == []

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from fusionzoo import errors
 from fusionzoo.data.data_settings import MAX_CLASSES, DataSettings
-from fusionzoo.data.reading.column_text import format_number
+from fusionzoo.data.reading.number_text import format_number
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.table.categories import CANONICAL_FORMS, canonicalize_column
 

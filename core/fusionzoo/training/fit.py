@@ -52,7 +52,8 @@ def fit(run: TrainingRun) -> dict[str, Any]:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # without its tips and lists of devices
     callbacks = make_callbacks(run, splits, last_checkpoint, progress_bar)
     trainer = make_trainer(run, splits.steps, precision, strategy, callbacks)
-    log_lines.log_training_start(job, run.built.model, train, labels.classes, splits.steps, precision, run.world.size)
+    log_lines.log_model_size(job, run.built.model)
+    log_lines.log_training_start(job, train, labels.classes, splits.steps, precision, run.world.size)
     module.train()  # Lightning keeps the mode of a module, and a pretrained encoder comes in evaluation mode
     with fit_contexts(run, trainer, splits, progress_bar):
         trainer.fit(module, datamodule=splits, ckpt_path=run.resume_point.file if run.resume_point else None)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusionzoo import errors
+from fusionzoo.data.reading.number_text import format_number
 
 if TYPE_CHECKING:
     from fusionzoo.data.reading.rows import Rows
@@ -57,16 +58,6 @@ def values_as_text(values: pa.Array) -> pa.Array:
     if str(arrow_type).startswith(_TYPES_WITHOUT_TEXT):
         raise pa.ArrowTypeError(f"{arrow_type} is not text")
     return values.cast(pa.string())
-
-
-def format_number(number: float) -> str | None:
-    """Return a float as text: a whole number without a decimal point, None for NaN.
-
-    From 1e16 on, Python (and pandas with it) writes an exponent.
-    """
-    if number != number:  # NaN is the only value that does not equal itself
-        return None
-    return str(int(number) if number.is_integer() and abs(number) < 1e16 else number)
 
 
 def _times_as_text(values: pa.Array) -> pa.Array:

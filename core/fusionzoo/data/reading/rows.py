@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fusionzoo.data.reading.column_text import format_number
+from fusionzoo.data.reading.number_text import format_number
 
 PANDAS_MISSING_TYPES = frozenset({"NAType", "NaTType"})  # by name: this module does not import pandas
 

@@ -103,19 +103,22 @@ class ValidationLogger(Callback):
             log.info("Epoch %d of %s: %s", trainer.current_epoch + 1, trainer.max_epochs, ", ".join(metrics))
 
 
+def log_model_size(settings: JobSettings, model: nn.Module) -> None:
+    """Log the number of parameters of the model."""
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    parameters = sum(p.numel() for p in model.parameters())
+    log.info("Model %s: %s parameters, %s trainable", settings.model_class, f"{parameters:,}", f"{trainable:,}")
+
+
 def log_training_start(
     settings: JobSettings,
-    model: nn.Module,
     train: EncodedSplit,
     classes: Sequence[Label],
     batches: int,
     precision: str,
     processes: int,
 ) -> None:
-    """Log the size of the model, the class frequencies, the device, and the number of batches."""
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    parameters = sum(p.numel() for p in model.parameters())
-    log.info("Model %s: %s parameters, %s trainable", settings.model_class, f"{parameters:,}", f"{trainable:,}")
+    """Log the class frequencies, the device, and the number of batches."""
     if train.labels is not None:
         rows = np.bincount(train.labels, minlength=len(classes))
         shares = [f"{label}: {count / len(train):.1%}" for label, count in zip(classes, rows, strict=True)]
