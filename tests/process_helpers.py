@@ -1,0 +1,137 @@
+"""Jobs of several processes: start them, make a process die, and compare their results."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from conftest import Installer
+from shop import JobFolder
+
+TRAIN_PY = Path(__file__).parents[1] / "train.py"
+DETERMINISTIC = {
+    "dropout": 0.0,
+    "encoder_dropout": 0.0,
+    "precision": "32",
+}  # no random numbers that differ between processes
+
+
+def start(
+    job: JobFolder, processes: int = 2, program: list[str] | None = None, **environ: str
+) -> subprocess.Popen[str]:
+    """Start a job under torchrun, or with the arguments `program` of Python; its log goes to log.txt."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), str(TRAIN_PY)]
+    log = (job.root / "log.txt").open("a")
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", *(program or torchrun)],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(job.root), **environ},
+        stdout=log,
+        stderr=log,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(job: JobFolder, processes: int = 2, program: list[str] | None = None, **environ: str) -> int:
+    """Run a job to its end, and return its exit status."""
+    running = start(job, processes, program, **environ)
+    try:
+        return running.wait(timeout=240)  # detecting a dead process takes up to a minute
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+
+
+def read_log(job: JobFolder) -> str:
+    return (job.root / "log.txt").read_text()
+
+
+def copy_job(job: JobFolder, folder: Path, **changes: Any) -> JobFolder:
+    """Return a copy of a job in another folder, with changed settings."""
+    shutil.copytree(job.root / "input", folder / "input")
+    path = folder / "input/config/hyperparameters.json"
+    settings = {**json.loads(path.read_text()), **{name: json.dumps(value) for name, value in changes.items()}}
+    path.write_text(json.dumps(settings))
+    return JobFolder(folder)
+
+
+def read_metrics(job: JobFolder) -> dict[str, Any]:
+    metrics: dict[str, Any] = json.loads((job.output / "metrics.json").read_text())
+    return metrics
+
+
+def read_predictions(job: JobFolder, split: str) -> pd.DataFrame:
+    return pq.read_table(job.output / f"{split}_predictions.parquet").to_pandas()
+
+
+def get_probabilities(frame: pd.DataFrame) -> np.ndarray:
+    return frame[[column for column in frame if column.startswith("prob_")]].to_numpy()
+
+
+def load_weights(job: JobFolder) -> Mapping[str, torch.Tensor]:
+    weights: Mapping[str, torch.Tensor] = torch.load(job.model / "model.pth", weights_only=True)
+    return weights
+
+
+def assert_same_results(actual: JobFolder, expected: JobFolder) -> None:
+    """Assert that metrics, predictions and weights are equal, except for rounding."""
+    assert read_metrics(actual)["training"]["steps"] == read_metrics(expected)["training"]["steps"]
+    for split in ("val", "test"):
+        metrics = [read_metrics(job)["splits"][split]["metrics"] for job in (actual, expected)]
+        assert metrics[0] == pytest.approx(metrics[1], abs=1e-6)
+        rows = [read_predictions(job, split) for job in (actual, expected)]
+        assert rows[0]["id"].tolist() == rows[1]["id"].tolist()
+        assert rows[0]["target"].tolist() == rows[1]["target"].tolist()
+        assert rows[0]["predicted_target"].tolist() == rows[1]["predicted_target"].tolist()
+        assert np.allclose(get_probabilities(rows[0]), get_probabilities(rows[1]), atol=1e-6)
+    pairs = zip(load_weights(actual).values(), load_weights(expected).values(), strict=True)
+    assert all(torch.allclose(a.float(), b.float(), atol=1e-5) for a, b in pairs)
+
+
+DYING = """
+import os, signal, time
+from fusionzoo import hookimpl
+from fusionzoo.nn.recipes import LateFusionClassifier
+from fusionzoo.settings import FusionSettings
+
+class Dying(LateFusionClassifier):
+    def forward(self, batch):
+        if self.training:
+            self.steps = getattr(self, "steps", 0) + 1
+            if self.steps == 6 and os.environ.get("RANK") == os.environ["DYING_RANK"]:
+                {how}
+        return super().forward(batch)
+
+class Settings(FusionSettings):
+    text_encoder: str = "cnn"
+
+@hookimpl
+def settings_class():
+    return Settings
+
+@hookimpl
+def build_model(spec, settings, text_encoder):
+    return Dying(spec, settings, text_encoder)
+"""
+RAISES = 'raise ValueError("the wheel of rank one is broken")'
+KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
+SLEEPS = "time.sleep(3600)"
+
+
+def make_dying_job(job: JobFolder, install: Installer, how: str) -> JobFolder:
+    """Return a job whose model runs `how` in its sixth step, in the process DYING_RANK."""
+    install("fusionzoo-dying", source=DYING.replace("{how}", how), models=["dying"])
+    return job.fill(**DETERMINISTIC, model_class="dying", checkpoint_every_n_steps=2)

@@ -1,0 +1,101 @@
+"""How many processes a job has, on which hosts, and which of them this one is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fusionzoo import errors
+from fusionzoo.sagemaker.hosts import Hosts, read_hosts
+from fusionzoo.sagemaker.paths import Paths
+from fusionzoo.training import launch
+from fusionzoo.training.distributed.world import World
+from fusionzoo.training.job import check_processes
+from fusionzoo.training.launch import ProcessPlan, plan_processes
+from shop import JobFolder
+from training_helpers import make_job_settings
+
+HOSTS = Hosts(("algo-1", "algo-2"), "algo-2", "eth0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "hosts", "environ", "gpus", "expected"),
+    [
+        ({}, None, {}, 0, ProcessPlan(1, None)),
+        ({}, None, {}, 4, ProcessPlan(4, None)),
+        ({}, None, {"SM_NUM_GPUS": "2"}, 4, ProcessPlan(2, None)),
+        ({}, None, {"SM_NUM_GPUS": "0"}, 0, ProcessPlan(1, None)),
+        ({"devices": 3}, None, {"SM_NUM_GPUS": "0"}, 0, ProcessPlan(3, None)),
+        ({"devices": 1}, None, {}, 8, ProcessPlan(1, None)),
+        ({}, HOSTS, {}, 8, ProcessPlan(8, HOSTS)),
+        ({}, Hosts(("algo-1",), "algo-1", None), {}, 0, ProcessPlan(1, None)),
+    ],
+)
+def test_the_machine_and_the_settings_determine_the_number_of_processes(
+    changes: dict[str, Any],
+    hosts: Hosts | None,
+    environ: dict[str, str],
+    gpus: int,
+    expected: ProcessPlan,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    plan = plan_processes(make_job_settings(**changes), hosts, environ)
+    assert plan == expected
+    assert plan.processes == expected.per_host * (2 if expected.hosts else 1)
+
+
+def test_more_devices_than_gpus_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(errors.ProcessesError, match="this machine has 2 GPUs"):
+        plan_processes(make_job_settings(devices=3), None, {})
+
+
+def test_the_world_comes_from_the_variables_of_torchrun() -> None:
+    environ = {
+        "RANK": "5",
+        "WORLD_SIZE": "8",
+        "LOCAL_RANK": "1",
+        "LOCAL_WORLD_SIZE": "4",
+        "MASTER_ADDR": "algo-1",
+        "MASTER_PORT": "7777",
+    }
+    world = World.from_environment(environ)
+    assert world == World(5, 8, 1, 4)
+    assert (world.hosts, world.is_first) == (2, False)
+    assert World.from_environment({**environ, "MASTER_PORT": ""}) is None
+    assert World.from_environment({}) is None
+
+
+def test_the_hosts_come_from_resourceconfig(tmp_path: Path) -> None:
+    paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path), "HOME": "/root"})
+    assert read_hosts(paths) is None
+    paths.resource_config.parent.mkdir(parents=True)
+    config = {"current_host": "algo-2", "hosts": ["algo-2", "algo-1"], "network_interface_name": "eth0"}
+    paths.resource_config.write_text(json.dumps(config))
+    assert read_hosts(paths) == HOSTS
+    for wrong in ({**config, "current_host": "algo-3"}, {**config, "hosts": "algo-1"}, {**config, "hosts": [1]}, {}):
+        paths.resource_config.write_text(json.dumps(wrong))
+        with pytest.raises(errors.ContainerError, match="one of them"):
+            read_hosts(paths)
+
+
+def test_a_host_name_that_cannot_be_resolved_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "MAX_HOST_WAIT_SECONDS", 1.0)
+    with pytest.raises(errors.ProcessesError, match="'no-such-host'"):
+        launch.wait_for_hosts(Hosts(("localhost", "no-such-host"), "localhost", None))
+
+
+def test_a_sharded_channel_is_rejected_if_there_are_several_hosts(tmp_path: Path) -> None:
+    paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(JobFolder(tmp_path / "ml").fill().root)})
+    channels = {"train": {"S3DistributionType": "ShardedByS3Key"}, "val": {"S3DistributionType": "FullyReplicated"}}
+    paths.input_data_config.write_text(json.dumps(channels))
+    check_processes(paths, make_job_settings(), World(0, 2, 0, 2))
+    with pytest.raises(
+        errors.ProcessesError, match="'train' is ShardedByS3Key, so each of 2 hosts sees different rows"
+    ):
+        check_processes(paths, make_job_settings(), World(1, 2, 0, 1))
