@@ -211,7 +211,7 @@ def train_by_hand(settings: JobSettings, data: EncodedSplit, weights: Sequence[f
     return model
 
 
-@pytest.mark.parametrize("batching", [{"batch_size": 8}, {"max_batch_tokens": 70, "batch_size": 1}])
+@pytest.mark.parametrize("batching", [{"batch_size": 8}, {"max_batch_tokens": 160, "batch_size": 1}])
 @pytest.mark.parametrize("every", [1, 3])
 def test_accumulated_batches_train_like_one_batch_of_their_rows(batching: dict[str, Any], every: int) -> None:
     data = make_random_split(60)
