@@ -38,8 +38,8 @@ def rows_from_data_frame(frame: pd.DataFrame, columns: Sequence[str]) -> Rows:
         errors.DataError: a column is absent, or its name occurs twice.
     """
     names = [str(name) for name in frame.columns]
-    problems = [errors.column_missing(SOURCE, column, names) for column in columns if column not in names]
-    problems += [errors.column_twice(SOURCE, column) for column in columns if names.count(column) > 1]
+    problems = [errors.missing_column(SOURCE, column, names) for column in columns if column not in names]
+    problems += [errors.duplicate_column(SOURCE, column) for column in columns if names.count(column) > 1]
     if problems:
         raise errors.DataError(problems)
     return Rows({column: _to_array(frame.iloc[:, names.index(column)]) for column in columns}, SOURCE, 1, typed=True)
