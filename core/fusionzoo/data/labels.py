@@ -69,7 +69,7 @@ class LabelCounts:
         """
         text = canonicalize_column(rows, self.name)
         check_labels_not_null(rows, self.name, text)
-        check_labels_finite(rows, self.name)
+        check_labels_finite(rows, self.name, text)
         if len(self.counts) > MAX_CLASSES:
             return text  # `fit` raises an error anyway
         self.typed &= rows.typed
@@ -157,14 +157,12 @@ def check_labels_not_null(rows: Rows, name: str, text: pa.Array) -> None:
         raise errors.DataError([errors.null_labels(rows.source, name, len(null), examples)])
 
 
-def check_labels_finite(rows: Rows, name: str) -> None:
+def check_labels_finite(rows: Rows, name: str, text: pa.Array) -> None:
     """Raise errors.DataError if a label is an infinite number."""
-    values = rows.columns[name]
-    if pa.types.is_floating(values.type):
-        infinite = np.flatnonzero(np.isinf(values.to_numpy(zero_copy_only=False)))
-        if len(infinite):
-            examples = [rows.locate(int(i)) for i in infinite[:3]]
-            raise errors.DataError([errors.infinite_labels(rows.source, name, len(infinite), examples)])
+    infinite = np.flatnonzero(pc.is_in(text, pa.array(["inf", "-inf"])).to_numpy(zero_copy_only=False))
+    if len(infinite):
+        examples = [rows.locate(int(i)) for i in infinite[:3]]
+        raise errors.DataError([errors.infinite_labels(rows.source, name, len(infinite), examples)])
 
 
 def _infer_types(values: Mapping[str, Label]) -> Mapping[str, Label]:

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from fusionzoo import errors
 from fusionzoo.artifacts.predictions import label_array, probability_column_names
-from fusionzoo.data.reading.rows import Rows, array_from_values, to_plain_layout
+from fusionzoo.data.reading.plain_values import array_from_values
+from fusionzoo.data.reading.rows import Rows, to_plain_layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from fusionzoo.data.labels import Label
 
 SOURCE = "data frame"  # in messages, where files have their names
-UNIFORM_KINDS = frozenset(
-    {"string", "integer", "floating", "mixed-integer-float", "boolean", "decimal", "datetime", "empty"}
-)
-"""The kinds of object columns that Arrow and `array_from_values` convert to the same array, as pandas names them."""
 
 
 def is_data_frame(value: object) -> TypeGuard[pd.DataFrame]:
@@ -65,12 +62,15 @@ def predictions_to_data_frame(
 
 
 def _to_array(series: pd.Series) -> pa.Array:
-    from pandas.api.types import infer_dtype, is_object_dtype
+    from pandas.api.types import is_object_dtype
 
-    if is_object_dtype(series.dtype) and infer_dtype(series, skipna=True) not in UNIFORM_KINDS:
+    if is_object_dtype(series.dtype):
         return array_from_values(series.tolist())
     try:
         values = pa.array(series, from_pandas=True)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # as in `array_from_values`, which stores text then
         return array_from_values(series.tolist())
-    return to_plain_layout(values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values)
+    plain = to_plain_layout(values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values)
+    if pa.types.is_nested(plain.type) or isinstance(plain.type, pa.BaseExtensionType):
+        return array_from_values(series.tolist())  # periods and intervals, as in records
+    return plain

@@ -9,7 +9,8 @@ from typing import Any
 from fusionzoo import errors
 from fusionzoo.data.reading.blocks import group_into_blocks
 from fusionzoo.data.reading.part_file import PartFile
-from fusionzoo.data.reading.rows import Rows, array_from_values
+from fusionzoo.data.reading.plain_values import array_from_values
+from fusionzoo.data.reading.rows import Rows
 
 
 def list_columns(file: PartFile, columns: Sequence[str]) -> list[str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,9 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fusionzoo.data.reading.number_text import format_number
-
-PANDAS_MISSING_TYPES = frozenset({"NAType", "NaTType"})  # by name: this module does not import pandas
+from fusionzoo.data.reading.plain_values import array_from_values
 
 
 @dataclass(frozen=True)
@@ -48,28 +45,6 @@ def rows_from_records(records: Sequence[Mapping[str, Any]], columns: Sequence[st
     """Build rows from mappings of plain Python values, such as parsed JSON. An absent key is a missing value."""
     arrays = {column: array_from_values([record.get(column) for record in records]) for column in columns}
     return Rows(arrays, source, 1, typed=True)
-
-
-def array_from_values(values: list[Any]) -> pa.Array:
-    """Return an array of Arrow's own type if the values share one, otherwise an array of each value's text.
-
-    None, NaN, NaT and pandas.NA are null.
-
-    One nested value makes the whole column nested, so that every reader of the column rejects it.
-    """
-    if {type(value).__name__ for value in values} & PANDAS_MISSING_TYPES:
-        values = [None if type(value).__name__ in PANDAS_MISSING_TYPES else value for value in values]
-    types = {type(value) for value in values if value is not None}
-    if types & {list, dict}:
-        return pa.array([[json.dumps(value)] for value in values])
-    if types <= {int, float} or len(types) == 1:
-        try:
-            return pa.array(values, from_pandas=True)
-        except (pa.ArrowException, OverflowError, UnicodeEncodeError):
-            pass  # integers beyond 64 bits, or half of a surrogate pair: stored as text below
-    texts = [format_number(value) if isinstance(value, float) else value for value in values]
-    encodable = [text if text is None else str(text).encode("utf-8", "replace").decode() for text in texts]
-    return pa.array(encodable, pa.string())
 
 
 def to_plain_layout(values: pa.Array) -> pa.Array:
