@@ -117,6 +117,8 @@ def test_the_onnx_file_was_compared_on_at_least_four_batch_shapes(trained: JobFo
     shapes = {(batch["rows"], batch["chunks"], batch["length"]) for batch in check["batches"]}
     assert len(shapes) >= 4
     assert max(batch["largest_difference"] for batch in check["batches"]) <= 1e-5
+    assert check["extreme_rows"]["rows"] >= 1
+    assert check["extreme_rows"]["largest_difference"] <= check["extreme_rows"]["tolerance"]
     assert (check["opset"], check["ir_version"] <= 9) == (17, True)
 
 

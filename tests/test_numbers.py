@@ -23,7 +23,13 @@ from fusionzoo.data.bottom_k import MAX_BATCHES, BottomK
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.table import numbers
-from fusionzoo.data.table.numbers import NumberEncoder, NumberStatistics, column_as_numbers
+from fusionzoo.data.table.numbers import (
+    MAX_STANDARDIZED,
+    NumberEncoder,
+    NumberStatistics,
+    column_as_numbers,
+    find_clipped,
+)
 from fusionzoo.errors import DataError
 
 NAN = float("nan")
@@ -184,6 +190,50 @@ def test_fences_of_extreme_numbers_stay_finite(values: list[float], clip: float)
     assert encoder.fences is not None
     assert np.isfinite([encoder.mean, encoder.std, *encoder.edges, *encoder.fences]).all()
     assert np.isfinite(encoded(encoder, *values, 3e38, -3e38)).all()
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32), st.sampled_from([None, 3.0]))
+def test_standardized_values_are_bounded(value: float, clip: float | None) -> None:
+    encoder = fit([*range(100), NAN], clip=clip)
+    (standardized,) = encoded(encoder, value)
+    assert abs(standardized) <= MAX_STANDARDIZED
+    exact = (value - encoder.mean) / encoder.std
+    if abs(exact) < MAX_STANDARDIZED and clip is None:
+        assert standardized == pytest.approx(exact, rel=1e-6, abs=1e-6)
+    assert find_clipped(np.array([standardized])).tolist() == [clip is None and abs(exact) >= MAX_STANDARDIZED]
+
+
+@pytest.mark.parametrize("text", ["1e25", "-3e38", "100000000000000000000"])
+def test_a_text_far_outside_train_is_clipped_like_a_number(text: str) -> None:
+    encoder = fit(range(100))
+    rows = [Rows({"price": pa.array([value])}, "rows", 1, True) for value in (text, float(text))]
+    first, second = (encoder.encode(row)[0].tolist() for row in rows)
+    assert first == second == [np.copysign(MAX_STANDARDIZED, float(text))]
+
+
+@pytest.mark.parametrize(("extreme", "warns"), [(1e25, True), (-3e38, True), (1e6, True), (1e3, False)])
+def test_extreme_values_in_train_cause_a_warning_unless_they_are_clipped(extreme: float, warns: bool) -> None:
+    for clip in (None, 3.0):
+        statistics = NumberStatistics("age")
+        statistics.add(np.array([*range(100), extreme]))
+        statistics.fit(clip)
+        assert len(statistics.warnings) == (warns and clip is None)
+    if warns:
+        statistics = NumberStatistics("age")
+        statistics.add(np.array([*range(100), extreme]))
+        statistics.fit()
+        assert (
+            f"'age' has extreme values in train ({min(0, extreme):g} to {max(99, extreme):g})"
+            in (statistics.warnings[0])
+        )
+
+
+@pytest.mark.parametrize("values", [np.random.default_rng(0).lognormal(0, 2, 2000), [0.0] * 99 + [1e9], range(2)])
+def test_skewed_and_sparse_columns_cause_no_warning(values: Sequence[float]) -> None:
+    statistics = NumberStatistics("price")
+    statistics.add(np.asarray(values, float))
+    statistics.fit()
+    assert not statistics.warnings
 
 
 def test_an_encoder_is_restored_from_json() -> None:

@@ -6,7 +6,7 @@ import inspect
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,8 +14,13 @@ from torch import Tensor, nn
 
 from fusionzoo import errors
 from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.data.table.categories import MISSING, UNKNOWN
+from fusionzoo.data.table.numbers import MAX_STANDARDIZED
 from fusionzoo.nn.inference import get_logits, predict_proba
 from fusionzoo.nn.schema import Batch
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 INPUTS: Mapping[str, dict[int, str]] = {
     "tokens": {0: "chunks", 1: "length"},
@@ -28,6 +33,8 @@ INPUTS: Mapping[str, dict[int, str]] = {
 OUTPUT = "probabilities"
 OPSET, MAX_IR_VERSION = 17, 9
 TOLERANCE = 1e-5
+EXTREME_TOLERANCE = 1e-2  # logits of extreme rows are large, and so is their rounding error
+EXTREME_ROWS = 8
 
 
 class _Probabilities(nn.Module):
@@ -44,7 +51,7 @@ class _Probabilities(nn.Module):
 
 
 def export_onnx(model: nn.Module, split: EncodedSplit, path: Path) -> dict[str, Any]:
-    """Export the model to one file, and compare it with the model on real rows of the split.
+    """Export the model to one file, and compare it with the model on real rows of the split and on extreme ones.
 
     Rows, chunks and length are dynamic; the output is probabilities [rows, classes].
 
@@ -52,7 +59,8 @@ def export_onnx(model: nn.Module, split: EncodedSplit, path: Path) -> dict[str, 
         The comparison: the largest difference of a probability for each of several batch shapes.
 
     Raises:
-        errors.ExportError: the model cannot be exported, or the scores of the exported model differ.
+        errors.ExportError: the model cannot be exported, the scores of the exported model differ, or the model's own
+            scores of extreme rows are not finite.
     """
     was_training, device = model.training, next(model.parameters()).device
     model.cpu().eval()
@@ -93,22 +101,56 @@ def _compare(model: nn.Module, split: EncodedSplit, path: Path) -> dict[str, Any
     if (version := onnx.load(str(path), load_external_data=False).ir_version) > MAX_IR_VERSION:
         raise errors.ExportError.newer_ir(version, MAX_IR_VERSION)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    input_names = {model_input.name for model_input in session.get_inputs()}
     checks = []
     for rows in _comparison_batches(split):
         arrays = _arrays(split, rows)
-        try:
-            (probabilities,) = session.run(
-                [OUTPUT], {name: array for name, array in arrays.items() if name in input_names}
-            )
-        except Exception as cause:
-            raise errors.ExportError.does_not_run(arrays["tokens"].shape, len(rows), cause) from cause
-        difference = float(np.abs(probabilities - predict_proba(model, split, len(rows), rows)).max())
+        difference = _largest_difference(session, arrays, predict_proba(model, split, len(rows), rows))
         chunks, length = arrays["tokens"].shape
         checks.append({"rows": len(rows), "chunks": chunks, "length": length, "largest_difference": difference})
         if not difference <= TOLERANCE:
             raise errors.ExportError.differs(difference, TOLERANCE, len(rows), chunks, length)
-    return {"opset": OPSET, "ir_version": version, "tolerance": TOLERANCE, "batches": checks}
+    result = {"opset": OPSET, "ir_version": version, "tolerance": TOLERANCE, "batches": checks}
+    return {**result, "extreme_rows": _compare_extreme_rows(model, session, split)} if split.numbers.size else result
+
+
+def _compare_extreme_rows(
+    model: nn.Module, session: onnxruntime.InferenceSession, split: EncodedSplit
+) -> dict[str, float]:
+    """Compare the probabilities of rows with the largest possible numbers, with none, and with unknown categories."""
+    arrays = _extreme_arrays(split)
+    with torch.inference_mode():
+        expected = _Probabilities(model)(*(torch.from_numpy(array) for array in arrays.values())).float().numpy()
+    rows, (chunks, length) = len(expected), arrays["tokens"].shape
+    if not np.isfinite(expected).all():
+        raise errors.ExportError.not_finite_on_extreme_rows(MAX_STANDARDIZED)
+    difference = _largest_difference(session, arrays, expected)
+    if not difference <= EXTREME_TOLERANCE:
+        raise errors.ExportError.differs(difference, EXTREME_TOLERANCE, rows, chunks, length)
+    return {"rows": rows, "tolerance": EXTREME_TOLERANCE, "largest_difference": difference}
+
+
+def _extreme_arrays(split: EncodedSplit) -> dict[str, np.ndarray]:
+    """Return a batch of real texts with extreme tables."""
+    arrays = _arrays(split, np.arange(min(EXTREME_ROWS, len(split))))
+    shape = arrays["numbers"].shape
+    kind = np.arange(shape[0])[:, None]
+    signs = np.where((kind + np.arange(shape[1]) * (kind // 4)) % 2, -1, 1)
+    missing = np.broadcast_to(kind % 4 == 2, shape)
+    arrays["numbers_missing"] = missing.copy()
+    arrays["numbers"] = np.where(missing, 0, signs * MAX_STANDARDIZED).astype(np.float32)
+    arrays["categories"] = np.where(kind % 2, UNKNOWN, np.where(kind % 4 == 2, MISSING, arrays["categories"]))
+    return arrays
+
+
+def _largest_difference(
+    session: onnxruntime.InferenceSession, arrays: Mapping[str, np.ndarray], expected: np.ndarray
+) -> float:
+    input_names = {model_input.name for model_input in session.get_inputs()}
+    try:
+        (probabilities,) = session.run([OUTPUT], {name: arrays[name] for name in INPUTS if name in input_names})
+    except Exception as cause:
+        raise errors.ExportError.does_not_run(arrays["tokens"].shape, len(expected), cause) from cause
+    return float(np.abs(probabilities - expected).max())
 
 
 def _arrays(split: EncodedSplit, rows: np.ndarray) -> dict[str, np.ndarray]:

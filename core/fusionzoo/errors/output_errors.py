@@ -81,6 +81,17 @@ class ExportError(ZooError):
             "FZ-O008",
         )
 
+    @classmethod
+    def not_finite_on_extreme_rows(cls, bound: float) -> ExportError:
+        """The model itself computes NaN for the largest numbers that a row can have."""
+        return cls(
+            f"The model's probabilities are not finite for rows with numbers {bound:g} standard deviations from the "
+            "mean, the largest that the preprocessor produces.",
+            "in the architecture, bound what grows with the numbers: no exp() or power of them, and a norm before "
+            "layers that multiply them. clip_outliers: 3 keeps numbers small.",
+            "FZ-O018",
+        )
+
 
 class ReadBackError(ZooError):
     """The saved model computes other probabilities than the trained one."""

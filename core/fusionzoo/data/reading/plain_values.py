@@ -100,7 +100,7 @@ def _from_numpy(value: np.generic) -> Any:
             exact = value.astype("datetime64[us]").item() if value.astype("datetime64[us]") == value else None
         return exact if isinstance(exact, datetime.date) else str(value).replace("T", " ")
     if isinstance(value, np.float16 | np.float32):
-        return None if np.isnan(value) else format_number(value)  # a float32 of 0.1 is 0.1, as in text files
+        return None if np.isnan(value) else str(value)  # a float32 of 0.1 is 0.1, as in text files
     if isinstance(value, np.longdouble):
         return float(value)
     return value.item()

@@ -20,6 +20,10 @@ BINS = 32
 PIECE_SIZE = 16_384  # values for which mean and variance are computed at once
 SAMPLE_SIZE = 16_384  # values from which quantiles are computed
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
+# Larger standardized values are clipped: layers would overflow. At most one value of train in a million exceeds this
+# number of standard deviations (Chebyshev's inequality).
+MAX_STANDARDIZED = 1000.0
+MIN_CENTRAL_RANGE = 1e-3  # of the central 90 % of train, in standard deviations; a narrower range causes a warning
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class NumberEncoder:
     def encode(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Return standardized values, [rows] float32 with 0 where missing, and missing flags, [rows] bool.
 
+        Standardized values are clipped to `MAX_STANDARDIZED`.
+
         Raises:
             errors.DataError: a value is not a finite number; names rows.
         """
@@ -52,8 +58,14 @@ class NumberEncoder:
         missing = np.isnan(values)
         if self.fences is not None:
             values = np.clip(values, *self.fences)
-        standardized = np.clip((values - self.mean) / self.std, -MAX_FLOAT32, MAX_FLOAT32)
+        standardized = np.clip((values - self.mean) / self.std, -MAX_STANDARDIZED, MAX_STANDARDIZED)
         return np.where(missing, 0.0, standardized).astype(np.float32), missing
+
+
+def find_clipped(standardized: np.ndarray) -> np.ndarray:
+    """Return which standardized values were clipped to `MAX_STANDARDIZED`, bool of the same shape."""
+    clipped: np.ndarray = np.abs(standardized) >= MAX_STANDARDIZED
+    return clipped
 
 
 def column_as_numbers(rows: Rows, column: str) -> np.ndarray:
@@ -152,8 +164,18 @@ class NumberStatistics:
             values = np.clip(values, *fences)
             moments = _Moments.of(values)
         mean, std = moments.mean, moments.std
+        self._warn_of_extreme_values(values, std)
         edges = np.unique(np.quantile((values - mean) / std, np.linspace(0, 1, BINS + 1)).astype(np.float32))
         return NumberEncoder(self.name, mean, std, tuple(float(edge) for edge in edges), fences)
+
+    def _warn_of_extreme_values(self, ordered: np.ndarray, std: float) -> None:
+        low, high = np.quantile(ordered, [0.05, 0.95]).tolist()
+        if 0 < high - low < MIN_CENTRAL_RANGE * std:
+            self.warnings.append(
+                f"Number column '{self.name}' has extreme values in train ({ordered[0]:g} to {ordered[-1]:g}): the "
+                f"central 90 % of the values span only {(high - low) / std:.1g} standard deviations, so the model can "
+                "hardly tell them apart. Correct the extreme values, or set clip_outliers to 3."
+            )
 
     def _compute_fences(self, values: np.ndarray, ranges: float) -> tuple[float, float] | None:
         low, high = np.quantile(values, [0.25, 0.75]).tolist()
