@@ -118,6 +118,14 @@ def test_a_column_of_objects_has_the_same_texts_as_in_records(values: list[Any])
     assert from_frame.to_pylist() == from_records.to_pylist()
 
 
+def test_an_extreme_number_is_clipped_with_a_warning(predictor: Predictor, caplog: pytest.LogCaptureFixture) -> None:
+    frame = shop_rows(3, seed=9).assign(price=[1e25, 3e38, 1.0])
+    predicted = predictor.predict(frame)["prob_no"]
+    assert predicted.notna().all()
+    assert predicted[0] == predictor.predict(frame.assign(price=3e38))["prob_no"][0]
+    assert "rows: 66.67% of the values of number column 'price'" in caplog.text
+
+
 def test_nested_values_are_an_error(predictor: Predictor) -> None:
     frame = shop_rows(3, seed=9)
     frame["country"] = pd.Series([["de"], "fr", None], dtype=object)

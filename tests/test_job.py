@@ -102,6 +102,8 @@ def test_the_numbers_of_all_outputs_agree(trained: JobFolder) -> None:
     accuracy = (out["target"] == out["predicted_target"]).mean()
     assert report["splits"]["test"]["metrics"]["accuracy"] == pytest.approx(accuracy)
     assert report["splits"]["test"]["rows"] == 48
+    assert set(report["data"]) == {"train", "val", "test"}
+    assert set(report["data"]["val"]["text"]) == {"missing", "unknown_tokens", "dropped_tokens"}
 
 
 def test_the_model_learned_and_the_best_checkpoint_is_what_ships(trained: JobFolder) -> None:

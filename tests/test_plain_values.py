@@ -1,4 +1,4 @@
-"""A value means the same in every role, alone and beside any other value, as a record, in a data frame and in Arrow."""
+"""A value means the same in every role, alone and next to others, as a record, in a data frame and in Arrow."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_value_is_encoded_as_if_it_were_alone(
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("marker", MISSING, ids=lambda marker: f"{type(marker).__name__}-{marker!r}")
-def test_every_missing_marker_is_missing_beside_every_value(
+def test_every_missing_marker_is_missing_next_to_every_value(
     marker: Any, source: Callable[[Sequence[Any]], Rows], role: Role
 ) -> None:
     expected = encode(role, source, [None])
@@ -157,7 +157,7 @@ def test_every_missing_marker_is_missing_beside_every_value(
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("value", REJECTED, ids=repr)
-def test_a_value_without_a_text_is_refused_alone_and_beside_others(
+def test_a_value_without_a_text_is_refused_alone_and_next_to_others(
     value: Any, source: Callable[[Sequence[Any]], Rows]
 ) -> None:
     for role in ROLES:

@@ -214,5 +214,10 @@ class _TrainScan(_SplitScan):
 
     def warnings(self, label_map: labels.LabelMap) -> list[str]:
         """Return the warnings about train. Call this after all other `fit_*` methods."""
+        category_warnings = [
+            f"Category column '{name}' has no value in train: the model can only use that it is missing."
+            for name, counts in self.categories.items()
+            if not counts
+        ]
         number_warnings = [warning for statistics in self.numbers.values() for warning in statistics.warnings]
-        return [*self.labels.warnings(label_map), *number_warnings, *self.column_checks.warnings()]
+        return [*self.labels.warnings(label_map), *category_warnings, *number_warnings, *self.column_checks.warnings()]

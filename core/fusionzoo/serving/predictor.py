@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast, overload
@@ -13,6 +14,7 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.reading.rows import Rows, rows_from_records
 from fusionzoo.data.sampling import RowSizes, make_scoring_batches
+from fusionzoo.data.split_report import report_numbers, warn_of_clipping
 from fusionzoo.serving.data_frames import is_data_frame, predictions_to_data_frame, rows_from_data_frame
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from fusionzoo.data.labels import Label
 
 __all__ = ["Predictor"]
+
+log = logging.getLogger(__name__)
 
 
 class Predictor:
@@ -92,6 +96,8 @@ class Predictor:
 
     def _score(self, rows: Iterable[Rows], batch_size: int) -> np.ndarray:
         split = self.preprocessor.encode(rows, "rows", labeled=False)
+        for warning in warn_of_clipping("rows", report_numbers(split, self.preprocessor)):
+            log.warning(warning)
         probabilities = np.empty((len(split), len(self.classes)), np.float32)
         for row_indices in make_scoring_batches(RowSizes.of(split), batch_size):
             probabilities[row_indices] = self._run(split, row_indices)

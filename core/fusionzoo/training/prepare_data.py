@@ -22,6 +22,7 @@ from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.channel import Channel, open_channel
 from fusionzoo.data.row_digests import count_rows_seen_in_train
+from fusionzoo.data.split_report import SplitReport, report_split, warn_of_shares
 from fusionzoo.data.splitting import SplitPart
 from fusionzoo.errors.wording import pluralize
 from fusionzoo.hyperparameters import consistency
@@ -39,13 +40,15 @@ log = logging.getLogger(__name__)
 class TrainingData:
     """The encoded splits (`train`, `val` and perhaps `test`) and the preprocessor that encoded them.
 
-    `contents` holds a hash of each split's files and of the tokenizer's files.
+    `contents` holds a hash of each split's files and of the tokenizer's files, `reports` the shares of what the
+    preprocessor does not know of each split.
     """
 
     preprocessor: Preprocessor
     splits: Mapping[str, EncodedSplit]
     channels: Mapping[str, Channel | SplitPart]
     contents: Mapping[str, str]
+    reports: Mapping[str, SplitReport]
 
     @property
     def spec(self) -> InputSpec:
@@ -68,10 +71,13 @@ def prepare_data(paths: Paths, architecture: Architecture, world: World = SINGLE
     )
     for warning in encoded.warnings:
         log.warning(warning)
+    reports = {name: report_split(split, encoded.preprocessor) for name, split in encoded.splits.items()}
     for name, split in encoded.splits.items():
         log_split(name, split, encoded.splits["train"])
+        for warning in warn_of_shares(name, reports[name], reports["train"]):
+            log.warning(warning)
     check_splits(encoded.splits, architecture, encoded.preprocessor.labels.classes)
-    return TrainingData(encoded.preprocessor, encoded.splits, channels, encoded.content_hashes)
+    return TrainingData(encoded.preprocessor, encoded.splits, channels, encoded.content_hashes, reports)
 
 
 def _hash_files_once_per_host(world: World, files: Sequence[Path]) -> Mapping[Path, str]:

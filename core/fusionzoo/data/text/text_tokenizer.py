@@ -42,6 +42,14 @@ class TextTokenizer:
         """Number of ids, added tokens included."""
         return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
 
+    @property
+    def unknown_id(self) -> int | None:
+        """The id of text that the vocabulary lacks; None if the tokenizer has none, because it falls back to bytes."""
+        unknown_id: int | None = self.backend.token_to_id(
+            getattr(self.backend.model, "unk_token", None) or UNKNOWN_TOKEN
+        )
+        return unknown_id
+
     def encode(self, texts: Sequence[str]) -> Ragged:
         """Return the ids of each text, int32, without special tokens: a "[SEP]" in a text is plain text."""
         # Since version 0.20, tokenizers can skip the offsets, which makes it a quarter faster.
