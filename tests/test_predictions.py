@@ -203,7 +203,7 @@ def test_each_of_a_hundred_classes_has_its_own_column(tmp_path: Path) -> None:
         ("y", "y", [0, 1], "y"),
         ("predicted_y", "y", [0, 1], "predicted_y"),
         ("id", "prob_a", ["a", "b"], "prob_a"),
-        ("id", "y", [1, 1.0], "prob_1"),
+        ("id", "y", ["1", "1"], "prob_1"),
     ],
 )
 def test_duplicate_column_names_are_an_error_that_names_them(

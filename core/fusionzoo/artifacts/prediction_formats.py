@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,11 +38,20 @@ class PredictionFormat:
 
 def _csv_writer(delimiter: str) -> Writer:
     def write(file: BinaryIO, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+        schema = pa.schema([pa.field(f.name, pa.string() if pa.types.is_float64(f.type) else f.type) for f in schema])
         with pacsv.CSVWriter(file, schema, write_options=pacsv.WriteOptions(delimiter=delimiter)) as writer:
             for batch in batches:
-                writer.write_batch(batch)
+                columns = [_spell_floats(column) for column in batch.columns]
+                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
 
     return write
+
+
+def _spell_floats(values: pa.Array) -> pa.Array:
+    """Return float64 ids and labels as Python and pandas write them: Arrow would write 1.0 as 1."""
+    if not pa.types.is_float64(values.type):
+        return values
+    return pa.array([None if number != number else str(number) for number in values.fill_null(nan).to_pylist()])
 
 
 def _csv_reader(delimiter: str) -> Reader:

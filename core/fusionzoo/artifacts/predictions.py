@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fusionzoo import errors
-from fusionzoo.data.labels import Label, canonical_label
+from fusionzoo.data.labels import Label
 
 PlainId = int | float | bool | str | None
 CELLS_PER_BLOCK = 2**21
@@ -105,8 +105,8 @@ def prediction_columns(id_name: str, label_name: str, classes: Sequence[Label]) 
 
 
 def probability_column_names(classes: Sequence[Label]) -> list[str]:
-    """Return `prob_<class>` for each class, in their order."""
-    return [f"prob_{canonical_label(label)}" for label in classes]
+    """Return `prob_<class>` for each class, in their order and as the labels are spelled."""
+    return [f"prob_{label}" for label in classes]
 
 
 def label_array(classes: Sequence[Label]) -> pa.Array:

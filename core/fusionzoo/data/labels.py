@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,9 +11,11 @@ import pyarrow.compute as pc
 
 from fusionzoo import errors
 from fusionzoo.data.data_settings import MAX_CLASSES, DataSettings
+from fusionzoo.data.reading.canonical_text import canonical_text
+from fusionzoo.data.reading.column_text import values_as_text
 from fusionzoo.data.reading.number_text import format_number
 from fusionzoo.data.reading.rows import Rows
-from fusionzoo.data.table.categories import CANONICAL_FORMS, canonicalize_column
+from fusionzoo.data.table.categories import canonicalize_column
 
 Label = bool | int | float | str
 
@@ -86,14 +87,12 @@ class LabelCounts:
         """Return the value in a type that a `Label` can have; otherwise its text, and the column counts as untyped."""
         if pa.types.is_floating(value.type):
             return float(text)  # a float32 of 0.1 is 0.1, not 0.10000000149
-        if pa.types.is_temporal(value.type):
-            self.typed = False
-            return text
         plain = value.as_py()
         if isinstance(plain, bool | int | float | str):
             return plain
-        self.typed = False  # a decimal
-        return text
+        self.typed = False  # a date, time or decimal
+        written: str = values_as_text(pa.array([plain], value.type))[0].as_py()
+        return written
 
     def fit(self, settings: DataSettings) -> LabelMap:
         """Return the label map.
@@ -133,20 +132,14 @@ class LabelCounts:
             raise errors.DataError(
                 [errors.labels_contradict_num_classes(self.name, self.counts, self.first_row, num_classes)]
             )
-        sort_values = _infer_types({label: label for label in values})  # "9" sorts before "10" in every format
-        is_numeric = all(not isinstance(value, str) for value in sort_values.values())
-        return sorted(
-            values.values(),
-            key=lambda value: float(sort_values[canonical_label(value)]) if is_numeric else canonical_label(value),
-        )
+        numbers = _parse_numbers({label: label for label in values})  # "9" sorts before "10" in every format
+        order = sorted(values) if numbers is None else sorted(values, key=numbers.__getitem__)
+        return [values[label] for label in order]
 
 
 def canonical_label(label: Label) -> str:
-    """Return a label's text, the same for every file format: 1, 1.0, "1" and "1.0" are the same label."""
-    text = str(format_number(label)) if isinstance(label, float) else str(label)
-    for pattern, replacement in CANONICAL_FORMS:
-        text = re.sub(pattern, replacement, text)
-    return text
+    """Return the text by which labels are compared: 1, 1.0, "1" and "1.0" are the same label."""
+    return canonical_text(str(format_number(label)) if isinstance(label, float) else str(label))
 
 
 def check_labels_not_null(rows: Rows, name: str, text: pa.Array) -> None:
@@ -166,15 +159,23 @@ def check_labels_finite(rows: Rows, name: str, text: pa.Array) -> None:
 
 
 def _infer_types(values: Mapping[str, Label]) -> Mapping[str, Label]:
-    """Return labels that were read as text (CSV) as integers or floats if all of them are numbers."""
+    """Return labels that were read as text (CSV) as integers or floats if that keeps the spelling of all of them."""
+    numbers = _parse_numbers(values)
+    if numbers is None or any(str(number) != str(values[label]) for label, number in numbers.items()):
+        return values
+    return numbers
+
+
+def _parse_numbers(values: Mapping[str, Label]) -> Mapping[str, int | float] | None:
+    """Return the values as integers, or else as floats, by label; None if one of them is not a finite number."""
     for number_type in (int, float):
         try:
-            numbers = {label: number_type(label) for label in values}
+            numbers = {label: number_type(str(value)) for label, value in values.items()}
         except ValueError:
             continue
         if all(canonical_label(number) == label and np.isfinite(number) for label, number in numbers.items()):
             return numbers
-    return values
+    return None
 
 
 def _unify_types(classes: Sequence[Label]) -> Sequence[Label]:

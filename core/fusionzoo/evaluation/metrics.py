@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fusionzoo import errors
-from fusionzoo.data.labels import Label, canonical_label
+from fusionzoo.data.labels import Label
 from fusionzoo.settings import METRICS
 
 Metrics = dict[str, float | None]
@@ -75,7 +75,7 @@ def per_class_metrics(
     Args:
         y_true: class indices [rows], integers.
         probabilities: [rows, classes].
-        classes: the labels in the order of the class indices; keys come from `fusionzoo.data.labels.canonical_label`.
+        classes: the labels in the order of the class indices; the keys are their texts.
 
     Raises:
         errors.ScoresError: as `classification_metrics`, or the number of `classes` differs, or two have the same text.
@@ -116,7 +116,7 @@ def class_names(classes: Sequence[Label], count: int) -> list[str]:
     Raises:
         errors.ScoresError: there are not `count` labels, or two have the same text.
     """
-    names = [canonical_label(label) for label in classes]
+    names = [str(label) for label in classes]
     if len(names) != count:
         raise errors.ScoresError.wrong_class_count(len(names), count)
     if len(set(names)) < count:

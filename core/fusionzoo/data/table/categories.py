@@ -11,14 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusionzoo import errors
+from fusionzoo.data.reading.canonical_text import canonicalize_texts
 from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.rows import Rows
 
 MISSING, UNKNOWN = 0, 1
 FIRST_VALUE_ID = 2
 MAX_CATEGORIES = 2_000_000  # per column; counting them needs about 150 bytes each
-# Patterns and replacements: whole numbers without decimal point, no negative zero, and capitalized booleans.
-CANONICAL_FORMS = ((r"^(-?[0-9]+)\.0+$", r"\1"), (r"^-0$", "0"), (r"^(?i:true)$", "True"), (r"^(?i:false)$", "False"))
 
 
 @dataclass(frozen=True)
@@ -46,17 +45,14 @@ class CategoryEncoder:
 
 
 def canonicalize_column(rows: Rows, column: str) -> pa.Array:
-    """Return the values of a column as text that is the same for every file format.
+    """Return the values of a column as text that is the same for every type and file format, see `canonical_text`.
 
-    3, 3.0 and "3.0" become "3"; null and "" become null; booleans become True and False in any notation.
+    3, 3.0 and "3.00" become "3"; null and "" become null.
 
     Raises:
         errors.DataError: the values are nested.
     """
-    text = column_as_text(rows, column)
-    for pattern, replacement in CANONICAL_FORMS:
-        text = pc.replace_substring_regex(text, pattern, replacement)
-    return text
+    return canonicalize_texts(column_as_text(rows, column))
 
 
 def count_categories(counter: Counter[str], values: pa.Array, column: str) -> None:
