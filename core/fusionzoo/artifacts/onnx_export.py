@@ -33,7 +33,7 @@ INPUTS: Mapping[str, dict[int, str]] = {
 OUTPUT = "probabilities"
 OPSET, MAX_IR_VERSION = 17, 9
 TOLERANCE = 1e-5
-EXTREME_TOLERANCE = 1e-2  # logits of extreme rows are large, and so is their rounding error
+EXTREME_TOLERANCE = 1e-3  # logits of extreme rows are large, and so is their rounding error
 EXTREME_ROWS = 8
 
 
@@ -118,8 +118,8 @@ def _compare_extreme_rows(
 ) -> dict[str, float]:
     """Compare the probabilities of rows with the largest possible numbers, with none, and with unknown categories."""
     arrays = _extreme_arrays(split)
-    with torch.inference_mode():
-        expected = _Probabilities(model)(*(torch.from_numpy(array) for array in arrays.values())).float().numpy()
+    with torch.inference_mode():  # torch.onnx.export sets the mode of its argument, a wrapper in training mode
+        expected = _Probabilities(model).eval()(*(torch.from_numpy(array) for array in arrays.values())).float().numpy()
     rows, (chunks, length) = len(expected), arrays["tokens"].shape
     if not np.isfinite(expected).all():
         raise errors.ExportError.not_finite_on_extreme_rows(MAX_STANDARDIZED)
