@@ -132,7 +132,7 @@ def test_a_missing_compiler_is_an_error_before_the_data_is_read(tmp_path: Path) 
     folder = JobFolder(tmp_path).settings(torch_compile=True)  # there is no data at all
     with config.patch({"cpp.cxx": (None, "no-such-compiler")}):
         assert folder.run() == 1
-    assert "torch_compile = 'True': this machine cannot compile for its cpu" in folder.failure
+    assert "torch_compile = true: this machine cannot compile for its cpu" in folder.failure
     assert "No working C++ compiler found" in folder.failure
     assert "no-such-compiler" in folder.failure
     assert "Fix: install a C++ compiler (g++) with Python's headers, or remove torch_compile" in folder.failure

@@ -134,7 +134,7 @@ def test_problems_of_all_splits_are_in_one_failure_message(job: JobFolder) -> No
         (job.root / "input/data" / name / "part-00000.parquet").unlink()
         job.channel(name, shop_rows(40, seed).assign(price="cheap"), "part-0.csv")
     assert job.run() == 1
-    assert "3 faults" in job.failure
+    assert "3 problems" in job.failure
     for name in ("train", "val", "test"):
         assert f"{name}/part-0.csv row 1 'cheap'" in job.failure
 
@@ -143,7 +143,7 @@ RANK = """
 import json, os
 from torch import distributed
 from fusionzoo.data import hashing
-from fusionzoo.hyperparameters import parsing
+from fusionzoo.hyperparameters.reading import read_hyperparameters
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training.distributed.world import World
 from fusionzoo.architecture import choose_architecture
@@ -154,7 +154,7 @@ hash_file = hashing.hash_file
 hashing.hash_file = lambda path: hashed.append(str(path)) or hash_file(path)
 distributed.init_process_group("gloo")
 paths = Paths.from_environment(os.environ)
-architecture = choose_architecture(parsing.read_hyperparameters(paths))
+architecture = choose_architecture(read_hyperparameters(paths))
 data = prepare_data(paths, architecture, World.from_environment(os.environ))
 print(json.dumps({"hashed": [path for path in hashed if "input/data" in path], "content_hashes": data.contents}))
 distributed.destroy_process_group()

@@ -458,7 +458,7 @@ def test_metrics_json_keeps_the_type_of_labels(classes: list[Any]) -> None:
 def test_a_wrong_number_of_labels_or_labels_with_the_same_text_are_an_error() -> None:
     with pytest.raises(ScoresError, match="3 labels, but probabilities of 2"):
         evaluate({"val": random_scores(20, 2)}, ["a", "b", "c"])
-    with pytest.raises(ScoresError, match="one text: '1'"):
+    with pytest.raises(ScoresError, match="have the same text: '1'"):
         evaluate({"val": random_scores(20, 2)}, ["1", 1])
 
 

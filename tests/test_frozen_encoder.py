@@ -103,7 +103,7 @@ def test_the_encoder_runs_once_per_row_and_in_a_second_job_on_a_few_rows_only(jo
 def test_features_of_another_encoder_or_text_are_computed_again(
     change: dict[str, Any], job: JobFolder, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "_cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    monkeypatch.setattr(precision, "_read_cpu_flags", lambda: frozenset({"avx512_bf16"}))
     job.fill(**FROZEN, model_class="multimodal_bert", max_epochs=1)
     prepare_job(job).fit()
     assert len(cached_features(empty_cache)) == 2

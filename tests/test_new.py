@@ -216,7 +216,7 @@ def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "fusionzoo-tiny/mine.txt").write_text("mine")
     done = cli("new", "tiny", folder=tmp_path)
     assert done.returncode == 1
-    assert "fusionzoo-tiny is there already" in done.stderr
+    assert "fusionzoo-tiny already exists" in done.stderr
     assert [path.name for path in (tmp_path / "fusionzoo-tiny").iterdir()] == ["mine.txt"]
 
 

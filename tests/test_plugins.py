@@ -486,7 +486,7 @@ NOT_A_PLUGINS_BUSINESS = {
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
 def test_a_plugin_is_a_short_module_about_its_architecture_alone(module: Path) -> None:
     source = module.read_text()
-    assert len(source.splitlines()) < 150
+    assert len(source.splitlines()) < 200
     assert [what for what, words in NOT_A_PLUGINS_BUSINESS.items() if re.search(words, source)] == []
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from conftest import Installer
 from fusionzoo.nn.schema import CategoryField, InputSpec
-from fusionzoo.registry.discovery import MODELS_GROUP, Plugin, Registry
+from fusionzoo.registry import MODELS_GROUP, Plugin, Registry
 
 SPEC = InputSpec(text=None, categories=(CategoryField("color", 5),), numbers=(), num_classes=2)
 SOURCE = """

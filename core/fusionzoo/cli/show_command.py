@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusionzoo.cli.output import AsJson, exit_on_user_error, one_line, print_json, print_line, print_table
-from fusionzoo.hyperparameters.schema_text import describe_allowed_values
 
 if TYPE_CHECKING:
     from fusionzoo.registry.description import Description
@@ -53,6 +52,8 @@ def _print_description(description: Description) -> None:
     )
     for label, value in _collect_facts(description).items():
         typer.echo(f"  {label:<13} {one_line(value)}")
+    from fusionzoo.hyperparameters.schema_text import describe_allowed_values  # imports pydantic
+
     required = description.settings.get("required", [])
     rows = [
         (
