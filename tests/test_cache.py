@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import shutil
@@ -10,12 +11,14 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from data_helpers import CountingBuild, read_entry
 from fusionzoo.data.cache import BUILDING_PREFIX, REMOVED_PREFIX, SEAL_FILE, Cache, cache_key
@@ -68,6 +71,79 @@ def test_a_damaged_entry_is_detected_and_built_again(
     assert cache.get_or_build("k", build_never, read_entry) == "a long enough text"
     assert not list(cache.folder.glob(f"{REMOVED_PREFIX}*"))
     assert ("damaged" in caplog.text) == ((file, damage) != (SEAL_FILE, Path.unlink))
+
+
+SEALS = {
+    "a list": [],
+    "a number": 3,
+    "nothing": None,
+    "text": "one.bin",
+    "no files": {},
+    "another file": {"other.bin": [5, 0]},
+    "a file outside": {"../../secret": [5, 0]},
+    "a size only": {"one.bin": 5},
+    "one number": {"one.bin": [5]},
+    "three numbers": {"one.bin": [5, 0, 0]},
+    "text for numbers": {"one.bin": ["5", "0"]},
+    "an object": {"one.bin": {"size": 5}},
+    "nested": {"one.bin": [[5], [0]]},
+    "huge numbers": {"one.bin": [1e300, 10**300]},
+}
+
+
+@pytest.mark.parametrize("text", [*map(json.dumps, SEALS.values()), "[" * 100_000, "NaN", '{"one.bin": [1e999, 0]}'])
+def test_a_seal_of_another_shape_is_not_trusted(text: str, cache: Cache) -> None:
+    build = CountingBuild()
+    cache.get_or_build("k", build, read_entry)
+    (cache.folder / "k" / SEAL_FILE).write_text(f"{text}\n{zlib.crc32(text.encode())}\n")
+    assert cache.get_or_build("k", build, read_entry) == "built"
+    assert build.count == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{}", b"\n\n", bytes(1000)])
+def test_a_seal_of_any_bytes_is_not_trusted(content: bytes, cache: Cache) -> None:
+    build = CountingBuild()
+    cache.get_or_build("k", build, read_entry)
+    (cache.folder / "k" / SEAL_FILE).write_bytes(content)
+    assert cache.get_or_build("k", build, read_entry) == "built"
+    assert build.count == 2
+
+
+def add_file(entry: Path) -> None:
+    (entry / "added.bin").write_bytes(b"x")
+
+
+def add_folder(entry: Path) -> None:
+    (entry / "added").mkdir()
+
+
+def replace_with_folder(entry: Path) -> None:
+    (entry / "one.bin").unlink()
+    (entry / "one.bin").mkdir()
+
+
+@pytest.mark.parametrize("change", [add_file, add_folder, replace_with_folder])
+def test_the_seal_covers_every_file_of_an_entry(change: Callable[[Path], None], cache: Cache) -> None:
+    build = CountingBuild()
+    cache.get_or_build("k", build, read_entry)
+    change(cache.folder / "k")
+    assert cache.get_or_build("k", build, read_entry) == "built"
+    assert build.count == 2
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOLCK, errno.EACCES, errno.EROFS, errno.ENOTSUP]
+)
+@pytest.mark.parametrize("step", ["mkdir", "acquire"])
+def test_a_cache_folder_that_cannot_be_created_or_locked_is_a_cache_error(
+    number: int, step: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number), "/somewhere")
+
+    monkeypatch.setattr(Path if step == "mkdir" else FileLock, step, fail)
+    with pytest.raises(CacheError, match="FUSIONZOO_CACHE"):
+        cache.get_or_build("k", CountingBuild(), read_entry)
 
 
 def test_an_entry_with_a_longer_file_is_built_again(cache: Cache) -> None:
@@ -185,8 +261,6 @@ def test_an_entry_that_is_removed_while_it_is_loaded_is_built_again(cache: Cache
 
 
 def test_an_entry_that_another_process_locks_is_not_evicted(tmp_path: Path) -> None:
-    from filelock import FileLock
-
     cache = Cache(tmp_path, 0)
     cache.get_or_build("a", CountingBuild(), read_entry)
     with FileLock(tmp_path / "a.lock"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
+from fusionzoo.data.cache import damaged_entry_errors
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.ids import DuplicateIds, cast_ids, find_common_type
 
 SPLIT_FILE, ARRAYS_FILE, IDS_FILE = "split.json", "arrays.json", "ids.arrow"
 STARTS = ("chunk_starts", "row_starts")  # counted from the beginning of each block
+PLAIN_KINDS = "biuf"  # of NumPy: booleans, integers and floating-point numbers
 ARRAYS = ("tokens", *STARTS, "categories", "numbers", "numbers_missing", "labels", "digests")
 
 
@@ -57,13 +60,48 @@ def write_split(folder: Path, blocks: Iterable[EncodedSplit]) -> None:
 
 
 def read_split(folder: Path) -> EncodedSplit:
-    """Return the split written by `write_split`, memory-mapped: its arrays need no memory of their own."""
-    fields: dict[str, Any] = json.loads((folder / SPLIT_FILE).read_text("utf-8"))
-    for name, description in fields.pop("arrays").items():
-        fields[name] = _map_array(folder / f"{name}.bin", description)
-    with pa.memory_map(str(folder / IDS_FILE)) as source:
-        fields["ids"] = pa.ipc.open_file(source).read_all()["id"]
-    return EncodedSplit(**{"labels": None, **fields})
+    """Return the split written by `write_split`, memory-mapped: its arrays need no memory of their own.
+
+    Raises:
+        DamagedEntryError: the files do not hold a split.
+    """
+    with damaged_entry_errors():
+        fields: dict[str, Any] = json.loads((folder / SPLIT_FILE).read_text("utf-8"))
+        arrays = fields.pop("arrays")
+        if not arrays.keys() <= set(ARRAYS) or not all(type(count) is int for count in fields.values()):
+            raise ValueError(f"{SPLIT_FILE} has unknown entries")
+        for name, description in arrays.items():
+            fields[name] = _map_array(folder / f"{name}.bin", description)
+        fields["ids"] = _map_ids(folder / IDS_FILE)
+        split = EncodedSplit(**{"labels": None, **fields})
+        _check_lengths(split)
+    return split
+
+
+def _map_ids(path: Path) -> pa.ChunkedArray:
+    try:
+        with pa.memory_map(str(path)) as source:
+            ids = pa.ipc.open_file(source).read_all()["id"]
+        ids.validate(full=True)
+    except pa.ArrowException as cause:
+        raise ValueError(f"{path.name}: {cause}") from cause
+    return ids
+
+
+def _check_lengths(split: EncodedSplit) -> None:
+    """Check that the arrays of a split belong together.
+
+    Raises:
+        ValueError: they do not.
+    """
+    rows, chunks = len(split.row_starts) - 1, len(split.chunk_starts) - 1
+    by_row = (split.categories, split.numbers, split.numbers_missing, split.labels, split.ids, split.digests)
+    if (
+        any(values is not None and len(values) != rows for values in by_row)
+        or (split.row_starts[0], split.row_starts[-1]) != (0, chunks)
+        or (split.chunk_starts[0], split.chunk_starts[-1]) != (0, len(split.tokens))
+    ):
+        raise ValueError("the lengths of the arrays disagree")
 
 
 def write_arrays(folder: Path, blocks: Iterable[Mapping[str, np.ndarray]]) -> None:
@@ -84,16 +122,33 @@ def write_arrays(folder: Path, blocks: Iterable[Mapping[str, np.ndarray]]) -> No
 
 
 def read_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """Return the arrays written by `write_arrays`, memory-mapped."""
-    descriptions: dict[str, Any] = json.loads((folder / ARRAYS_FILE).read_text("utf-8"))
-    return {name: _map_array(folder / f"{name}.bin", description) for name, description in descriptions.items()}
+    """Return the arrays written by `write_arrays`, memory-mapped.
+
+    Raises:
+        DamagedEntryError: the files do not hold arrays.
+    """
+    with damaged_entry_errors():
+        descriptions: dict[str, Any] = json.loads((folder / ARRAYS_FILE).read_text("utf-8"))
+        return {name: _map_array(folder / f"{name}.bin", description) for name, description in descriptions.items()}
 
 
 def _map_array(path: Path, description: Mapping[str, Any]) -> np.ndarray:
-    shape = tuple(description["shape"])
+    """Return a memory-mapped array.
+
+    Raises:
+        ValueError: it is not an array of plain numbers, or the file has another size. Bytes of a file must never be
+            used as the pointers of an array of objects.
+    """
+    dtype, shape = np.dtype(str(description["dtype"])), tuple(description["shape"])
+    if dtype.kind not in PLAIN_KINDS:
+        raise ValueError(f"{path.name} has the type {description['dtype']}, not a plain number")
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise ValueError(f"{path.name} has the shape {shape}")
+    if path.stat().st_size != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes, which is not {shape} of {dtype}")
     if 0 in shape:
-        return np.zeros(shape, description["dtype"])  # an empty file cannot be mapped
-    return np.asarray(np.memmap(path, description["dtype"], "r", shape=shape))
+        return np.zeros(shape, dtype)  # an empty file cannot be mapped
+    return np.asarray(np.memmap(path, dtype, "r", shape=shape))
 
 
 class _ArrayFile:

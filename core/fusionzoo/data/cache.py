@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from fusionzoo import errors
+from fusionzoo.errors.wording import short
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,19 @@ def cache_key(content: Mapping[str, Any]) -> str:
     """Return the name of the entry that this content, plain JSON values, determines."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class DamagedEntryError(Exception):
+    """The files of an entry are those that were sealed, but they do not hold what they should."""
+
+
+@contextmanager
+def damaged_entry_errors() -> Iterator[None]:
+    """In the block, which reads the files of an entry, turn errors about their content into DamagedEntryError."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, NotImplementedError, RecursionError, EOFError) as cause:
+        raise DamagedEntryError(f"{type(cause).__name__}: {cause}") from cause
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,8 @@ class Cache:
         """Return `load(folder)` of the entry's folder. `build(folder)` fills it first if there is no complete entry.
 
         One process builds while the others wait. If `load` raises FileNotFoundError, another process has removed the
-        entry, and it is built again. Entries of a read-only cache are used, too.
+        entry; if it raises DamagedEntryError, the entry is not what `build` writes. In both cases it is built again.
+        Entries of a read-only cache are used, too.
 
         Raises:
             errors.CacheError: there is no entry and none can be written: no space, no permission, a failing disk.
@@ -77,6 +92,9 @@ class Cache:
             loaded = (load(entry),)
         except FileNotFoundError:  # another process has just removed it
             return None
+        except DamagedEntryError as cause:
+            _warn_damaged(entry, short(cause))
+            return None
         with suppress(OSError):  # a read-only folder keeps its times, but evicts nothing either
             os.utime(entry / SEAL_FILE)
         return loaded
@@ -97,7 +115,7 @@ class Cache:
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
-        with _convert_write_errors(self.folder):
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / f"{key}.lock")
             try:
@@ -105,6 +123,8 @@ class Cache:
             except Timeout:
                 log.info("Waiting for another process that prepares the same data in %s", self.folder)
                 lock.acquire()
+        except (OSError, NotImplementedError) as cause:  # NotImplementedError: a file system without locks
+            raise errors.CacheError(self.folder, cause) from cause
         try:
             yield
         finally:
@@ -162,8 +182,6 @@ def _convert_write_errors(folder: Path) -> Iterator[None]:
         if not _is_write_error(cause, folder):
             raise
         raise errors.CacheError(folder, cause) from cause
-    except NotImplementedError as cause:  # a file system without locks
-        raise errors.CacheError(folder, cause) from cause
 
 
 def _is_write_error(cause: OSError, folder: Path) -> bool:
@@ -178,8 +196,7 @@ def _is_write_error(cause: OSError, folder: Path) -> bool:
 
 
 def _seal(folder: Path) -> None:
-    files = {path.name: [path.stat().st_size, _compute_checksum(path)] for path in sorted(folder.iterdir())}
-    text = json.dumps(files)
+    text = json.dumps({name: _describe_file(folder / name) for name in _list_files(folder)})
     (folder / SEAL_FILE).write_text(f"{text}\n{zlib.crc32(text.encode())}\n", "utf-8")
 
 
@@ -188,17 +205,38 @@ def _is_complete(entry: Path) -> bool:
     try:
         if not (entry / SEAL_FILE).exists():
             return False
-        text, _, own_checksum = (entry / SEAL_FILE).read_text("utf-8").partition("\n")
-        is_complete = own_checksum == f"{zlib.crc32(text.encode())}\n" and all(
-            (entry / name).stat().st_size == size and _compute_checksum(entry / name) == checksum
-            for name, (size, checksum) in json.loads(text).items()
-        )
-    except (OSError, ValueError) as cause:
-        _warn_damaged(entry, str(cause))
+        sealed = _read_seal(entry / SEAL_FILE)
+        is_complete = sealed == {name: _describe_file(entry / name) for name in _list_files(entry)}
+    except (OSError, ValueError, RecursionError) as cause:
+        _warn_damaged(entry, short(cause))
         return False
     if not is_complete:
-        _warn_damaged(entry, "a checksum does not match")
+        _warn_damaged(entry, "its files are not those that were written")
     return is_complete
+
+
+def _read_seal(seal: Path) -> dict[str, Any]:
+    """Return the size and checksum of each file, as the seal states them.
+
+    Raises:
+        ValueError: the seal is damaged.
+    """
+    text, _, own_checksum = seal.read_text("utf-8").partition("\n")
+    if own_checksum != f"{zlib.crc32(text.encode())}\n":
+        raise ValueError("the checksum of its seal does not match")
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("its seal is not an object")
+    return content
+
+
+def _list_files(entry: Path) -> list[str]:
+    return sorted(path.name for path in entry.iterdir() if path.name != SEAL_FILE)
+
+
+def _describe_file(path: Path) -> list[int]:
+    """Return the size and the checksum of a file."""
+    return [path.stat().st_size, _compute_checksum(path)]
 
 
 def _warn_damaged(entry: Path, cause: str) -> None:

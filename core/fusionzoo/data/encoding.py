@@ -17,7 +17,7 @@ import tokenizers
 
 from fusionzoo import __version__, errors
 from fusionzoo.data import array_store, hashing
-from fusionzoo.data.cache import Cache, cache_key
+from fusionzoo.data.cache import Cache, cache_key, damaged_entry_errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.fit_preprocessor import FitResult, check_other_splits, fit_preprocessor
@@ -186,7 +186,7 @@ class _EncodingJob:
         vectors = self._get_or_build(
             {**self._common_key, **key},
             lambda folder: np.save(folder / VECTORS_FILE, build()),
-            lambda folder: np.load(folder / VECTORS_FILE),
+            _load_vectors,
             lambda _: build(),
         )
         return replace(preprocessor, text=replace(text, vectors=vectors, embedding_dim=vectors.shape[1]))
@@ -226,12 +226,24 @@ def _save_fit(fitted: FitResult, folder: Path) -> None:
 
 
 def _load_fit(folder: Path) -> FitResult:
-    facts = json.loads((folder / FIT_FILE).read_text("utf-8"))
-    try:
-        preprocessor = Preprocessor.load(folder)
-    except errors.ModelFolderError as cause:  # this is an entry of the cache, which another process may remove
-        raise (cause.__cause__ if isinstance(cause.__cause__, FileNotFoundError) else cause) from None
-    return FitResult(preprocessor, facts["rows"], tuple(facts["warnings"]))
+    with damaged_entry_errors():
+        facts = json.loads((folder / FIT_FILE).read_text("utf-8"))
+        rows, warnings = int(facts["rows"]), tuple(str(warning) for warning in facts["warnings"])
+        try:
+            preprocessor = Preprocessor.load(folder)
+        except errors.ModelFolderError as cause:  # this is an entry of the cache, which another process may remove
+            if isinstance(cause.__cause__, FileNotFoundError):
+                raise cause.__cause__ from None
+            raise ValueError(cause.message) from cause
+    return FitResult(preprocessor, rows, warnings)
+
+
+def _load_vectors(folder: Path) -> np.ndarray:
+    with damaged_entry_errors():
+        vectors: np.ndarray = np.load(folder / VECTORS_FILE, allow_pickle=False)
+        if vectors.ndim != 2 or vectors.dtype.kind != "f":
+            raise ValueError(f"{VECTORS_FILE} holds {vectors.dtype} of shape {vectors.shape}")
+    return vectors
 
 
 def _describe_source(channel: Channel | SplitPart, file_hashes: Mapping[Path, str]) -> list[Any]:
