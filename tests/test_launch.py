@@ -84,6 +84,15 @@ def test_the_hosts_come_from_resourceconfig(tmp_path: Path) -> None:
             read_hosts(paths)
 
 
+@pytest.mark.parametrize("names", [["algo-1", "algo-1"], ["algo-2", "algo-1", "algo-2"], ["algo-1"] * 3])
+def test_a_host_that_is_listed_twice_is_an_error_that_names_it(names: list[str], tmp_path: Path) -> None:
+    paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path), "HOME": "/root"})
+    paths.resource_config.parent.mkdir(parents=True)
+    paths.resource_config.write_text(json.dumps({"current_host": names[0], "hosts": names}))
+    with pytest.raises(errors.ContainerError, match=f"'{names[0]}' more than once"):
+        read_hosts(paths)
+
+
 def test_a_host_name_that_cannot_be_resolved_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "MAX_HOST_WAIT_SECONDS", 1.0)
     with pytest.raises(errors.ProcessesError, match="'no-such-host'"):

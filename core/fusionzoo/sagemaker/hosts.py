@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fusionzoo import errors
+from fusionzoo.errors.wording import quoted
 from fusionzoo.sagemaker.config_files import read_json_object
 from fusionzoo.sagemaker.paths import Paths
 
@@ -34,5 +35,8 @@ def read_hosts(paths: Paths) -> Hosts | None:
     is_name_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if not isinstance(names, list) or not is_name_list or not isinstance(current, str) or current not in names:
         cause = ValueError("it needs hosts, a list of names, and current_host, one of them")
+        raise errors.ContainerError(paths.resource_config, cause)
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        cause = ValueError(f"hosts lists {quoted(repeated)} more than once, and each host has one part of the job")
         raise errors.ContainerError(paths.resource_config, cause)
     return Hosts(tuple(sorted(names)), current, interface if isinstance(interface, str) else None)
