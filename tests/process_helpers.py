@@ -1,4 +1,4 @@
-"""Jobs of several processes: start them, make a process die, and compare their results."""
+"""Jobs in processes of their own: start them, make a process die, and compare their results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,23 @@ def run(job: JobFolder, processes: int = 2, program: list[str] | None = None, **
 
 def read_log(job: JobFolder) -> str:
     return (job.root / "log.txt").read_text()
+
+
+def run_in_child(work: Callable[[], int], log: Path) -> int:
+    """Run `work` in a forked process; return its exit status, or minus the number of the signal that killed it."""
+    pid = os.fork()
+    if not pid:
+        status = 70
+        try:
+            out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(out, 1)
+            os.dup2(out, 2)
+            sys.stdout = sys.stderr = os.fdopen(1, "w")
+            status = work()
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def copy_job(job: JobFolder, folder: Path, **changes: Any) -> JobFolder:

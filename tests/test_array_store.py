@@ -108,7 +108,7 @@ def test_ids_that_are_not_an_arrow_file_are_reported_as_damaged(content: bytes, 
         read_split(tmp_path)
 
 
-def test_ids_whose_text_is_outside_of_its_buffer_are_reported_as_damaged(tmp_path: Path) -> None:
+def test_ids_with_text_outside_of_their_buffer_are_reported_as_damaged(tmp_path: Path) -> None:
     write_split(tmp_path, [make_split()])
     with pa.ipc.new_file(str(tmp_path / IDS_FILE), pa.schema([("id", pa.string())])) as writer:
         writer.write_batch(pa.record_batch([pa.array(["a", "b", "c"])], ["id"]))

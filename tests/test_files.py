@@ -8,13 +8,21 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 import torch
 
-from fusionzoo.atomic_files import check_writable, staged_folder, translate_write_errors, write_atomically
+from fusionzoo.atomic_files import (
+    check_writable,
+    delete_leftovers,
+    staged_folder,
+    temporary_folder,
+    translate_write_errors,
+    write_atomically,
+)
 from fusionzoo.errors import OutputError
 
 MEGABYTE = 2**20
@@ -138,6 +146,19 @@ def test_a_full_disk_during_staging_leaves_the_folder_unchanged(small_disk: Path
     assert read_files(small_disk) == {"metrics.json": b"old"}
 
 
+def test_a_disk_without_inodes_is_not_called_full(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,nr_inodes=3", small_disk], check=True)
+    (small_disk / "1").touch()
+    (small_disk / "2").touch()
+    for write in (check_writable, lambda folder: write_atomically(folder / "x", make_writer(b"x"))):
+        with pytest.raises(OutputError, match="no free inodes") as caught:
+            write(small_disk)
+        assert "delete files" in str(caught.value)
+    (small_disk / "2").unlink()
+    with pytest.raises(OutputError, match="No space left on device"):
+        write_atomically(small_disk / "x", make_writer(bytes(2 * MEGABYTE)))
+
+
 def test_the_check_detects_a_full_disk(small_disk: Path) -> None:
     check_writable(small_disk / "data")
     (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize))
@@ -259,15 +280,48 @@ def test_a_failed_move_undoes_the_moves_before_it(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "z"]
 
 
-def test_the_staging_folder_of_a_killed_run_is_removed(tmp_path: Path) -> None:
-    killed = "import os, sys; from pathlib import Path; from fusionzoo.atomic_files import staged_folder\n"
-    killed += "with staged_folder(Path(sys.argv[1])) as f:\n    (f / 'half').write_bytes(b'x'); os.kill(os.getpid(), 9)"
-    subprocess.run([sys.executable, "-c", killed, tmp_path], check=False)
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["half"]
-    with staged_folder(tmp_path) as folder:
-        assert list(tmp_path.iterdir()) == [folder]
-        (folder / "whole").write_bytes(b"x")
-    assert read_files(tmp_path) == {"whole": b"x"}
+KILLED = """
+import os, sys
+from pathlib import Path
+from fusionzoo.atomic_files import staged_folder, temporary_folder, write_atomically
+
+def write_half(file):
+    file.write(b"x")
+    file.flush()
+    os.kill(os.getpid(), 9)
+
+folder = Path(sys.argv[1])
+match sys.argv[2]:
+    case "file":
+        write_atomically(folder / "whole", write_half)
+    case "staged":
+        with staged_folder(folder) as staging, (staging / "half").open("wb") as file:
+            write_half(file)
+    case "temporary":
+        with temporary_folder(folder) as temporary, (temporary / "half").open("wb") as file:
+            write_half(file)
+"""
+
+
+@pytest.mark.parametrize("what", ["file", "staged", "temporary"])
+def test_what_a_killed_process_left_is_deleted_and_nothing_else(tmp_path: Path, what: str) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path, what], check=False)
+    (leftover,) = tmp_path.iterdir()
+    own = {".tmp-of-the-user": b"", ".staging-area": b"", "tmp": b"", f"{leftover.name}0": b"", ".hidden/x": b""}
+    for name, content in own.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    assert delete_leftovers(tmp_path) == [leftover.name]
+    assert read_files(tmp_path) == own
+    assert delete_leftovers(tmp_path) == []
+    assert delete_leftovers(tmp_path / "absent") == []
+
+
+def test_a_temporary_folder_is_removed_after_an_error_too(tmp_path: Path) -> None:
+    with suppress(ValueError), temporary_folder(tmp_path) as folder:
+        (folder / "file").write_bytes(b"x")
+        raise ValueError("a bug")
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- a folder that cannot be written to

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.training.checkpointing import greedy_soup
+from fusionzoo.training.checkpointing.checkpoint_io import load_weights
 from training_helpers import LinearModel, make_job_settings, make_random_split
 
 
@@ -25,6 +26,10 @@ def write_checkpoints(folder: Path, *weights: Tensor) -> list[dict[str, Any]]:
         state = {"model.classify.weight": weight, "model.classify.bias": torch.zeros(2), "class_weights": torch.ones(2)}
         torch.save({"state_dict": state}, folder / name)
     return [{"file": name, "score": 0.0} for name in names]
+
+
+def make_loader(folder: Path) -> Callable[[str], Mapping[str, Tensor]]:
+    return lambda name: load_weights(folder / name)
 
 
 def make_separable_split(direction: Sequence[float]) -> EncodedSplit:
@@ -44,7 +49,7 @@ def test_a_checkpoint_joins_the_average_only_if_val_does_not_get_worse(tmp_path:
         make_job_settings(early_stop_metric=metric, average_checkpoints=3),
     )
     candidates = write_checkpoints(tmp_path, LEFT, -5 * RIGHT, RIGHT)
-    soup = greedy_soup.make_greedy_soup(tmp_path, model, data, settings, candidates, [1.0, 1.0])
+    soup = greedy_soup.make_greedy_soup(make_loader(tmp_path), model, data, settings, candidates, [1.0, 1.0])
     assert soup["averaged"] == ["top-0.ckpt", "top-2.ckpt"]
     assert torch.allclose(model.classify.weight, (LEFT + RIGHT) / 2)
     assert soup["gain"] > 0.01
@@ -56,7 +61,7 @@ def test_if_no_average_helps_the_best_checkpoint_is_used_unchanged(tmp_path: Pat
     data, model = make_separable_split([1.0, 0.0]), LinearModel()
     candidates = write_checkpoints(tmp_path, LEFT, -RIGHT)
     soup = greedy_soup.make_greedy_soup(
-        tmp_path, model, data, make_job_settings(early_stop_metric="val/auroc"), candidates, [1.0, 1.0]
+        make_loader(tmp_path), model, data, make_job_settings(early_stop_metric="val/auroc"), candidates, [1.0, 1.0]
     )
     assert (soup["averaged"], soup["gain"]) == (["top-0.ckpt"], 0.0)
     assert torch.equal(model.classify.weight, LEFT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ import torch
 from fusionzoo.artifacts import model_folder
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.nn.inference import predict_proba
+from fusionzoo.sagemaker.earlier_results import delete_earlier_results
+from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.serving.predictor import Predictor
 from shop import TINY_BERT, JobFolder, shop_rows
 
@@ -56,6 +59,14 @@ def test_every_artifact_of_the_contract_is_left_and_nothing_else(trained: JobFol
     assert {path.name for path in (trained.root / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert {path.name for path in trained.root.iterdir()} == {"input", "model", "output", "checkpoints"}
     assert not (trained.root / "output/failure").exists()
+
+
+def test_a_later_run_deletes_every_result_first(trained: JobFolder, tmp_path: Path) -> None:
+    shutil.copytree(trained.root, tmp_path / "ml")
+    paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path / "ml"), "HOME": str(tmp_path)})
+    delete_earlier_results(paths)
+    assert list(paths.model.iterdir()) == []
+    assert [path.name for path in paths.output_data.iterdir()] == ["tensorboard"]
 
 
 def test_the_artifacts_hold_plain_types_and_tensors_only(trained: JobFolder) -> None:
@@ -131,6 +142,8 @@ socket.socket.connect = refuse
 import numpy as np
 from pathlib import Path
 from fusionzoo.data.reading.channel import open_channel
+from fusionzoo.sagemaker.earlier_results import delete_earlier_results
+from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.serving.predictor import Predictor
 predictor = Predictor.load(Path(sys.argv[1]))
 channel = open_channel("val", Path(sys.argv[2]), predictor.columns)

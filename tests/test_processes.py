@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from process_helpers import (
     read_log,
     read_metrics,
     run,
+    start,
 )
 from shop import JobFolder
 
@@ -104,6 +107,20 @@ def test_sigterm_saves_the_state_of_a_job_of_two_processes(job: JobFolder, insta
     make_dying_job(job, install, "os.kill(os.getppid(), signal.SIGTERM)")
     job = copy_job(job, job.root / "two", devices=2, checkpoint_every_n_steps=1000)
     assert run(job, 2, [str(TRAIN_PY)], PYTHONPATH=str(install.folder), DYING_RANK="1") == 1
+    assert "stopped by SIGTERM or Ctrl-C. The state after step" in job.failure
+    assert (job.root / "checkpoints/last.ckpt").exists()
+
+
+def test_the_processes_of_a_launcher_that_is_killed_save_and_stop(job: JobFolder, install: Installer) -> None:
+    make_dying_job(job, install, "os.kill(os.getppid(), signal.SIGKILL); time.sleep(3)")
+    job = copy_job(job, job.root / "two", devices=2, checkpoint_every_n_steps=1000)
+    launcher = start(job, 2, [str(TRAIN_PY)], PYTHONPATH=str(install.folder), DYING_RANK="1")
+    assert launcher.wait(timeout=120) == -signal.SIGKILL
+    deadline = time.monotonic() + 60
+    owner = job.root / "checkpoints/.job.json"
+    while (owner.exists() or not (job.root / "output/failure").exists()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not owner.exists(), "the processes went on training"
     assert "stopped by SIGTERM or Ctrl-C. The state after step" in job.failure
     assert (job.root / "checkpoints/last.ckpt").exists()
 

@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from fusionzoo.training import job as job_module
 from fusionzoo.training.checkpointing import last_checkpoint, random_state
 from fusionzoo.training.checkpointing.checkpoint_io import AtomicCheckpoints
 from fusionzoo.training.module import Classifier
+from process_helpers import run_in_child
 from shop import JobFolder, shop_rows
 
 JOBS: dict[str, dict[str, Any]] = {
@@ -51,23 +51,6 @@ def kill_at_call(cls: type, method: str, call: int) -> None:
         return original(*args, **kwargs)
 
     setattr(cls, method, call_or_die)
-
-
-def run_in_child(work: Callable[[], int], log: Path) -> int:
-    """Run `work` in a forked process; return its exit status, or minus the number of the signal that killed it."""
-    pid = os.fork()
-    if not pid:
-        status = 70
-        try:
-            out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            os.dup2(out, 1)
-            os.dup2(out, 2)
-            sys.stdout = sys.stderr = os.fdopen(1, "w")
-            status = work()
-        finally:
-            sys.stdout.flush()
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def run_until_killed(job: JobFolder, cls: type, method: str, call: int) -> int:
@@ -216,13 +199,13 @@ def test_a_checkpoint_of_a_job_with_other_settings_is_an_error_before_the_data_i
     shutil.move(stopped.root / "checkpoints", stopped.root / "kept")
     stopped.settings(**JOBS["plain"], **change)
     shutil.move(stopped.root / "kept", stopped.root / "checkpoints")
-    before = {path: path.read_bytes() for path in (stopped.root / "checkpoints").iterdir()}
+    before = {path: path.read_bytes() for path in (stopped.root / "checkpoints").glob("*.ckpt")}
     shutil.rmtree(stopped.root / "input/data")
     assert stopped.run() == 1
     assert "is the checkpoint of another job" in stopped.failure
     assert message in stopped.failure
     assert "Fix: restore these to resume; to train from the beginning, empty" in stopped.failure
-    assert {path: path.read_bytes() for path in (stopped.root / "checkpoints").iterdir()} == before
+    assert {path: path.read_bytes() for path in (stopped.root / "checkpoints").glob("*.ckpt")} == before
 
 
 def test_a_checkpoint_of_a_job_with_other_rows_is_an_error_that_names_the_split(stopped: JobFolder) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
-from collections.abc import Callable
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fusionzoo.errors import ContainerError, ZooError
-from fusionzoo.sagemaker import run_job
+from fusionzoo.sagemaker import earlier_results, run_job
 from fusionzoo.sagemaker.paths import Paths
 
 
@@ -42,6 +47,19 @@ def test_only_two_environment_variables_change_the_paths() -> None:
     moved = Paths.from_environment({"SAGEMAKER_BASE_DIR": "/a", "SM_CHECKPOINT_DIR": "/b", "SM_MODEL_DIR": "/c"})
     assert (str(moved.model), str(moved.checkpoints)) == ("/a/model", "/b")
     assert str(Paths.from_environment({"SAGEMAKER_BASE_DIR": "/a"}).checkpoints) == "/a/checkpoints"
+
+
+def test_a_user_without_a_home_folder_has_a_cache_that_cannot_be_created(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", fail)
+    for environ in ({}, {"HOME": ""}):
+        cache = Paths.from_environment(environ).cache
+        with pytest.raises(OSError, match="Not a directory"):
+            cache.mkdir(parents=True)
+    assert Paths.from_environment({"HOME": "/home/me"}).cache == Path("/home/me/.cache/fusionzoo")
+    assert Paths.from_environment({"FUSIONZOO_CACHE": "/cache"}).cache == Path("/cache")
 
 
 def test_channel_configurations_are_read_from_inputdataconfig(tmp_path: Path) -> None:
@@ -124,18 +142,127 @@ def test_any_exception_gives_status_1_and_a_failure_file(error: BaseException, t
     assert failure.startswith(type(error).__name__)
 
 
+IMPORTING = """
+import sys
+from fusionzoo.sagemaker import run_job
+
+def job(paths):
+    import slow_library
+
+sys.exit(run_job(job, {"SAGEMAKER_BASE_DIR": sys.argv[1]}))
+"""
+SLOW_LIBRARY = """
+import time
+try:
+    print("importing", flush=True)
+    time.sleep(60)
+except Exception:
+    pass
+"""
+
+
+def test_sigterm_while_libraries_are_imported_is_in_the_failure_file(tmp_path: Path) -> None:
+    (tmp_path / "slow_library.py").write_text(SLOW_LIBRARY)
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPORTING, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(signal.SIGTERM)
+    out = process.communicate()[0]
+    assert process.returncode == 1
+    assert "stopped by SIGTERM" in (tmp_path / "output/failure").read_text()
+    assert "Traceback" not in out
+
+
+def test_the_handler_of_sigterm_is_restored_and_one_of_the_caller_is_kept(tmp_path: Path) -> None:
+    def job(paths: Paths) -> None:
+        handlers.append(signal.getsignal(signal.SIGTERM))
+
+    handlers: list[Any] = []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    run(job, tmp_path)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        run(job, tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert handlers[0] is not signal.SIG_DFL
+    assert handlers[1] is signal.SIG_IGN
+
+
 def test_the_failure_file_contains_the_cause_of_the_first_process_that_failed(tmp_path: Path) -> None:
     def job(paths: Paths) -> None:
-        paths.failure.parent.mkdir(parents=True)
+        paths.failure.parent.mkdir(parents=True, exist_ok=True)
         paths.failure.write_text("the first cause")
         raise ValueError("a later one")
 
     assert run(job, tmp_path) == (1, "the first cause")
 
 
-def test_the_status_is_1_even_if_the_failure_file_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "output").write_text("a file in the way")
-    assert run_job(make_failing_job(ValueError("x")), {"SAGEMAKER_BASE_DIR": str(tmp_path)}) == 1
+def block_with_file(base: Path) -> None:
+    (base / "output").write_text("in the way")
+
+
+def block_with_folder(base: Path) -> None:
+    (base / "output/failure").mkdir(parents=True)
+
+
+def block_with_full_folder(base: Path) -> None:
+    (base / "output/failure/below").mkdir(parents=True)
+
+
+def block_with_link(base: Path) -> None:
+    (base / "output").symlink_to(base / "nowhere")
+
+
+def block_with_link_to_itself(base: Path) -> None:
+    (base / "output").symlink_to(base / "output")
+
+
+def block_with_pipe(base: Path) -> None:
+    (base / "output").mkdir()
+    os.mkfifo(base / "output/failure")
+
+
+BLOCKS = [block_with_file, block_with_folder, block_with_full_folder, block_with_link, block_with_link_to_itself]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("error", [ZooError("the cause \ud800", "a fix.", "FZ-D999"), ValueError("the cause")])
+def test_a_blocked_failure_file_never_hides_the_cause_and_the_status(
+    block: Callable[[Path], None], error: Exception, tmp_path: Path, capfd: Any
+) -> None:
+    block(tmp_path)
+    assert run_job(make_failing_job(error), {"SAGEMAKER_BASE_DIR": str(tmp_path)}) == 1
+    out, err = capfd.readouterr()
+    cause = "the cause" if (tmp_path / "output").is_dir() else f"{tmp_path / 'output'} cannot be written"
+    assert cause in out
+    assert cause in err
+    assert err.count("\n") <= 2
+    assert out.count("Traceback") == isinstance(error, ValueError) * (cause == "the cause")
+
+
+def test_a_pipe_as_failure_file_is_replaced(tmp_path: Path) -> None:
+    block_with_pipe(tmp_path)
+    assert run(make_failing_job(ZooError("the cause")), tmp_path) == (1, "the cause")
+
+
+@pytest.mark.parametrize("stderr", ["None", "open('/dev/full', 'w')", "closed"])
+def test_without_standard_error_the_status_is_1_too(stderr: str, tmp_path: Path) -> None:
+    block_with_file(tmp_path)
+    program = (
+        "import sys\nfrom fusionzoo.sagemaker import run_job\nclosed = open('/dev/null', 'w')\nclosed.close()\n"
+        f"sys.stderr = {stderr}\nsys.exit(run_job(lambda paths: None, {{'SAGEMAKER_BASE_DIR': {str(tmp_path)!r}}}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode in (1, 120)  # 120: Python itself could not flush standard error
+    assert "cannot be written" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_each_log_line_is_printed_once_and_the_handlers_are_restored(tmp_path: Path, capsys: Any) -> None:
@@ -153,3 +280,63 @@ def test_the_notes_of_an_exception_are_part_of_the_cause(tmp_path: Path) -> None
     error = ValueError("y" * 3000)
     error.add_note("in the hook build_model of acme-fusion 1.0")
     assert "in the hook build_model of acme-fusion 1.0" in run(make_failing_job(error), tmp_path)[1][:1024]
+
+
+# --- the results of an earlier run
+
+EARLIER_RESULTS = (
+    *(f"model/{name}" for name in ("model.pth", "model_artifacts.pth", "model.onnx", "onnx_check.json")),
+    *(f"model/{name}" for name in ("preprocessor.json", "tokenizer.json", "hyperparameters.json")),
+    *(f"output/data/{name}" for name in ("metrics.json", "predict_results.pth", "plots/roc.png")),
+    *(f"output/data/{name}" for name in ("val_predictions.csv", "test_predictions.parquet", "tensorboard_eval/events")),
+)
+KEPT = (
+    *("model/code/inference.py", "model/notes.txt", "model/.tmp-mine"),
+    *("output/data/tensorboard/events", "output/data/mine.json", "checkpoints/last.ckpt"),
+)
+LEFTOVERS = ("model/.tmp-0123456789abcdef/model.onnx", "output/data/.staging-0123456789abcdef/metrics.json")
+
+
+def write_files(base: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text("of an earlier run")
+
+
+def list_files(base: Path) -> set[str]:
+    return {str(path.relative_to(base)) for path in base.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("error", [ZooError("a typo in the settings"), RuntimeError("a bug"), KeyboardInterrupt()])
+def test_a_failed_run_leaves_no_results_of_an_earlier_one(error: BaseException, tmp_path: Path) -> None:
+    write_files(tmp_path, [*EARLIER_RESULTS, *KEPT, *LEFTOVERS])
+    assert run(make_failing_job(error), tmp_path)[0] == 1
+    assert list_files(tmp_path) == {*KEPT, "output/failure"}
+
+
+def test_results_of_an_earlier_run_are_deleted_before_the_job_begins(tmp_path: Path) -> None:
+    write_files(tmp_path, [*EARLIER_RESULTS, *KEPT])
+    found: list[set[str]] = []
+    assert run(lambda paths: found.append(list_files(tmp_path)), tmp_path)[0] == 0
+    assert found[0] - set(KEPT) == {"output/.job.lock", "output/.job.json"}
+
+
+def test_a_link_among_the_earlier_results_is_deleted_and_not_its_target(tmp_path: Path) -> None:
+    write_files(tmp_path, ["elsewhere/roc.png", "elsewhere.onnx", "model/x", "output/data/x"])
+    (tmp_path / "model/model.onnx").symlink_to(tmp_path / "elsewhere.onnx")
+    (tmp_path / "model/model.pth").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "output/data/plots").symlink_to(tmp_path / "elsewhere")
+    assert run(lambda paths: None, tmp_path) == (0, "")
+    assert list_files(tmp_path) == {"elsewhere/roc.png", "elsewhere.onnx", "model/x", "output/data/x"}
+    assert not (tmp_path / "model/model.pth").is_symlink()
+
+
+def test_an_earlier_model_that_cannot_be_deleted_fails_the_job(tmp_path: Path, monkeypatch: Any) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    write_files(tmp_path, ["model/model.onnx"])
+    monkeypatch.setattr(earlier_results, "delete", refuse)
+    status, failure = run(lambda paths: None, tmp_path)
+    assert status == 1
+    assert "model cannot be written: Permission denied" in failure

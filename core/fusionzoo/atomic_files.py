@@ -16,6 +16,7 @@ from fusionzoo.errors import WRITE_FIXES, OutputError
 
 STAGING_PREFIX = ".staging-"
 TEMPORARY_PREFIX = ".tmp-"
+LEFTOVER = re.compile(f"({re.escape(STAGING_PREFIX)}|{re.escape(TEMPORARY_PREFIX)})[0-9a-f]{{16}}")
 HARD_LINK_ERRORS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 TORCH_WRITE_ERROR = re.compile(
     r"PytorchStreamWriter failed|unexpected pos \d+ vs \d+|write\(\): fd \d+ failed with"
@@ -52,16 +53,13 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder; if the block succeeds, move its files, including subfolders, into `folder`.
 
     A file replaces the file of the same name; other files of `folder` stay. If the block fails, `folder` is unchanged.
-    The temporary folders of a killed run are removed first, so only one process at a time may write to a folder. If
-    the process is killed during the move, each file is either the old or the new one, never a part of it.
+    If the process is killed during the move, each file is either the old or the new one, never a part of it.
 
     Raises:
         OutputError: the disk is full, a permission is missing, a limit is exceeded, or a file has the name of a folder.
     """
     _create_folder(folder)
     with translate_write_errors(folder):
-        for stale in folder.glob(f"{STAGING_PREFIX}*"):
-            shutil.rmtree(stale)
         staging = folder / f"{STAGING_PREFIX}{secrets.token_hex(8)}"
         staging.mkdir()
         try:
@@ -69,6 +67,42 @@ def staged_folder(folder: Path) -> Iterator[Path]:
             _move_files(staging, folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def temporary_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new temporary folder inside `folder`, which must exist; remove it afterwards."""
+    with translate_write_errors(folder):
+        temporary = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        temporary.mkdir()
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def delete_leftovers(folder: Path) -> list[str]:
+    """Delete the temporary files and folders that killed processes left directly in a folder; return their names.
+
+    Call this only if no other process writes to the folder.
+
+    Raises:
+        OutputError: a permission is missing, or the disk is read-only or failing.
+    """
+    with translate_write_errors(folder):
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+        leftovers = [path for path in paths if LEFTOVER.fullmatch(path.name)]
+        for path in leftovers:
+            delete(path)
+    return [path.name for path in leftovers]
+
+
+def delete(path: Path) -> None:
+    """Delete a file, a link, or a folder with its content."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def check_writable(folder: Path) -> None:
@@ -103,6 +137,8 @@ def translate_write_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in WRITE_FIXES or not _is_about(error, path):
             raise
+        if error.errno == errno.ENOSPC and not _can_create_files(path):
+            raise OutputError.no_inodes(_visible_path(path)) from error
         raise OutputError.failed(_visible_path(path), error, free_space(path)) from error
     except RuntimeError as error:
         if not TORCH_WRITE_ERROR.search(str(error)):
@@ -115,13 +151,24 @@ def translate_write_errors(path: Path) -> Iterator[None]:
 
 def free_space(path: Path) -> int | None:
     """Return the free bytes on the disk of `path`, which may not exist; None if the system does not report them."""
+    try:
+        return shutil.disk_usage(_find_existing(path)).free
+    except OSError:
+        return None
+
+
+def _can_create_files(path: Path) -> bool:
+    """Return whether the disk of `path` has free inodes; also True if the file system does not count them."""
+    status = os.statvfs(_find_existing(path))
+    return status.f_files == 0 or status.f_favail > 0
+
+
+def _find_existing(path: Path) -> Path:
+    """Return the path or the nearest parent that exists."""
     existing = path.absolute()
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
-    try:
-        return shutil.disk_usage(existing).free
-    except OSError:
-        return None
+    return existing
 
 
 def _create_folder(folder: Path) -> None:

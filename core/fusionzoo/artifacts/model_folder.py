@@ -23,6 +23,7 @@ from fusionzoo.data.model_files import model_file_errors, read_json_object
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.nn.inference import predict_proba
 from fusionzoo.nn.schema import InputSpec
+from fusionzoo.sagemaker.earlier_results import delete_earlier_model
 
 LIBRARIES = ("torch", "lightning", "transformers", "tokenizers", "numpy", "onnx", "onnxruntime")
 VERIFIED_ROWS = 64
@@ -36,10 +37,10 @@ def write_model_folder(
     val: EncodedSplit,
     val_scores: np.ndarray,
 ) -> None:
-    """Write all files of the model folder, or none.
+    """Write all files of the model folder, or none. An earlier model is deleted just before they move there.
 
-    Before the files replace older ones, the model is loaded from them and must reproduce `val_scores` [rows, classes]
-    for the first validation rows.
+    Before that, the model is loaded from the new files and must reproduce `val_scores` [rows, classes] for the first
+    validation rows.
 
     Raises:
         errors.OutputError: a file cannot be written.
@@ -59,6 +60,7 @@ def write_model_folder(
             comparison = onnx_export.export_onnx(model, val, staging / ONNX_FILE)
             _write_json(staging / ONNX_CHECK_FILE, comparison)
         _verify(staging, val, val_scores)
+        delete_earlier_model(folder)  # a process killed during the move must not leave files of two models
 
 
 def load_model(folder: Path) -> tuple[nn.Module, Preprocessor]:

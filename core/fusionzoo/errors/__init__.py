@@ -25,7 +25,12 @@ from fusionzoo.errors.channel_errors import (
     unreadable_file,
     unterminated_quote,
 )
-from fusionzoo.errors.checkpoint_errors import AnotherJobError, ForeignCheckpointError, TerminatedError
+from fusionzoo.errors.checkpoint_errors import (
+    AnotherJobError,
+    ForeignCheckpointError,
+    ReplacedCheckpointError,
+    TerminatedError,
+)
 from fusionzoo.errors.column_errors import (
     column_not_numeric,
     column_not_utf8,
@@ -90,7 +95,7 @@ from fusionzoo.errors.plugin_errors import (
     UnknownModelError,
     hook_note,
 )
-from fusionzoo.errors.process_errors import ProcessesError, ProcessLostError
+from fusionzoo.errors.process_errors import FolderInUseError, ProcessesError, ProcessLostError
 from fusionzoo.errors.resource_errors import CacheError, DemoFolderError, EmbeddingsError, TokenizerError
 from fusionzoo.errors.score_errors import ScoresError
 from fusionzoo.errors.setting_errors import (
@@ -152,6 +157,7 @@ __all__ = [
     "DemoFolderError",
     "EmbeddingsError",
     "ExportError",
+    "FolderInUseError",
     "ForeignCheckpointError",
     "HyperparametersError",
     "IncompatiblePluginError",
@@ -165,6 +171,7 @@ __all__ = [
     "ProcessLostError",
     "ProcessesError",
     "ReadBackError",
+    "ReplacedCheckpointError",
     "ReportEntryError",
     "ScoresError",
     "SettingError",

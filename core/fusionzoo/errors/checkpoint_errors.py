@@ -48,3 +48,14 @@ class TerminatedError(ZooError):
             "one.",
             "FZ-C003",
         )
+
+
+class ReplacedCheckpointError(ZooError):
+    """A checkpoint that this job wrote has been replaced by the file of another job."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(
+            f"Another job or program has replaced {file} while this job was running, so its weights are not used.",
+            "give each job a checkpoint folder of its own (SM_CHECKPOINT_DIR), and start this job again.",
+            "FZ-C004",
+        )

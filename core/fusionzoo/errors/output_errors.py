@@ -132,6 +132,15 @@ class OutputError(ZooError):
         return cls(message, f"{WRITE_FIXES[number]}.", "FZ-O010")
 
     @classmethod
+    def no_inodes(cls, path: Path) -> OutputError:
+        """The file system has room for bytes, but not for another file."""
+        return cls(
+            f"{path} cannot be written: the file system holds as many files as it can (no free inodes).",
+            "delete files on this file system, or use a folder on another one.",
+            "FZ-O028",
+        )
+
+    @classmethod
     def interrupted(cls, path: Path, cause: str, free: int | None) -> OutputError:
         """torch.save failed while writing and does not say why."""
         reason = short(cause.splitlines()[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Self
 
 from fusionzoo.errors.base import ZooError
@@ -81,3 +82,17 @@ class ProcessLostError(ZooError):
     def reported(cls, text: str) -> Self:
         """Return the error that another process reported, with the text that it has there."""
         return cls(text)
+
+
+class FolderInUseError(ZooError):
+    """Another job that is running writes to the same folder."""
+
+    def __init__(self, folder: Path, host: str | None, pid: int | None) -> None:
+        who = "another process" if host is None else f"process {pid} on host {host}"
+        super().__init__(
+            f"Another job writes to {folder}: {who}.",
+            "wait until that job has ended, or stop it; or use another folder (SAGEMAKER_BASE_DIR or "
+            "SM_CHECKPOINT_DIR).",
+            "FZ-R008",
+        )
+        self.folder = folder

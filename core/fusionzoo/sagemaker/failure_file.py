@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -12,7 +13,10 @@ MAX_FAILURE_BYTES = 20_000
 
 
 def write_failure(path: Path, cause: str, trace: str = "") -> None:
-    """Write the cause and the end of the stack trace, as much of it as fits. The first process that writes wins."""
+    """Write the cause and the end of the stack trace, as much of it as fits. The first process that writes wins.
+
+    If the file cannot be written, the cause goes to standard error instead.
+    """
     head = cause.encode("utf-8", "backslashreplace")[:MAX_FAILURE_BYTES]
     tail = trace.encode("utf-8", "backslashreplace")[-(MAX_FAILURE_BYTES - len(head)) :] if trace else b""
     text = "\n\n".join(part.decode("utf-8", "ignore") for part in (head, tail) if part)
@@ -21,10 +25,21 @@ def write_failure(path: Path, cause: str, trace: str = "") -> None:
         with path.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except OSError as error:
-        if path.is_file() and isinstance(error, FileExistsError):
+        if isinstance(error, FileExistsError) and path.is_file():
             log.info("%s already contains the cause that another process wrote", path)
         else:
             log.error("Cannot write the failure file %s: %s", path, error)
+            _print_to_stderr(cause)
+
+
+def _print_to_stderr(cause: str) -> None:
+    if sys.stderr is None:  # the process was started without it
+        return
+    try:
+        sys.stderr.write(cause.encode("utf-8", "backslashreplace").decode() + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        log.error("Cannot write the cause to standard error either: %s", error)
 
 
 def remove_stale_failure(path: Path) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from types import FrameType
 
 from fusionzoo import errors
+from fusionzoo.sagemaker.earlier_results import delete_earlier_results
 from fusionzoo.sagemaker.failure_file import MAX_CAUSE_CHARACTERS, remove_stale_failure, write_failure
+from fusionzoo.sagemaker.folder_lock import lock_folder
+from fusionzoo.sagemaker.hosts import read_hosts
 from fusionzoo.sagemaker.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -20,16 +26,27 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
 
     Every exception is logged and written, including an interrupt; a ZooError without its stack trace. `environ` holds
     the variables that torchrun sets for each process: rank 0 logs everything, the other processes log errors only.
+
+    The process that writes the results owns the output folder until it ends, and first deletes the results of an
+    earlier run. A job that finds another one there changes nothing and writes no failure file.
     """
     paths = Paths.from_environment(environ)
     with _log_to_stdout(int(environ.get("RANK") or 0)):
-        if environ.get("LOCAL_RANK", "0") == "0":
-            remove_stale_failure(paths.failure)
+        writes_results = _writes_results(paths, environ)
         try:
-            job(paths)
+            with (
+                _stop_at_sigterm(environ),
+                lock_folder(paths.output, paths.job_id) if writes_results else nullcontext(),
+            ):
+                if environ.get("LOCAL_RANK", "0") == "0":
+                    remove_stale_failure(paths.failure)
+                if writes_results:
+                    delete_earlier_results(paths)
+                job(paths)
         except errors.ZooError as error:
             log.error("%s", error)
-            write_failure(paths.failure, str(error))
+            if not (isinstance(error, errors.FolderInUseError) and error.folder == paths.output):
+                write_failure(paths.failure, str(error))
             return 1
         except BaseException as error:  # an interrupted job has failed too and must report it
             cause = _describe_cause(error)
@@ -39,12 +56,54 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
     return 0
 
 
+def _writes_results(paths: Paths, environ: Mapping[str, str]) -> bool:
+    """Return whether this process, or a process that it starts, is the one that writes the results of the job."""
+    if environ.get("RANK"):
+        return environ["RANK"] == "0"
+    try:
+        hosts = read_hosts(paths)
+    except errors.ContainerError:  # the job itself fails because of it
+        return True
+    return hosts is None or hosts.current == hosts.names[0]
+
+
 def _describe_cause(error: BaseException) -> str:
     """Return the exception's type and message, its notes, and how to reduce memory use if it ran out of memory."""
     hint = f"\n{errors.OUT_OF_MEMORY}" if errors.is_out_of_memory(error) else ""
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))  # for example the plugin's hook
     end = (notes + hint)[-MAX_CAUSE_CHARACTERS // 2 :]
     return f"{type(error).__name__}: {error}"[: MAX_CAUSE_CHARACTERS - len(end)] + end
+
+
+class _StopSignal(BaseException):
+    """Raised by the signal handler. Not an Exception, so that a library that is being imported does not catch it."""
+
+
+@contextmanager
+def _stop_at_sigterm(environ: Mapping[str, str]) -> Iterator[None]:
+    """In the block, SIGTERM stops the job at once, also while libraries are imported. A training replaces the handler.
+
+    A process that torchrun started keeps the default: torchrun sends SIGTERM because another process has failed, and
+    that process reports the cause. A handler that the caller installed is kept.
+
+    Raises:
+        errors.TerminatedError: the signal arrived.
+    """
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if environ.get("LOCAL_RANK") or not is_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _StopSignal
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except _StopSignal:
+        raise errors.TerminatedError(None) from None
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fusionzoo.sagemaker.config_files import read_json_object
 
 HYPERPARAMETERS_FILE = "hyperparameters.json"
+JOB_ID_VARIABLE = "FUSIONZOO_JOB_ID"  # set for the processes that a job starts
+NO_FOLDER = Path(os.devnull)  # nothing can be created below it
 
 
 @dataclass(frozen=True)
@@ -19,19 +23,21 @@ class Paths:
     base: Path
     checkpoints: Path
     cache: Path  # of encoded data; it outlives the job if the machine does
+    job_id: str = field(default_factory=lambda: secrets.token_hex(8), compare=False)  # the same in all its processes
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Paths:
         """Return the paths that SAGEMAKER_BASE_DIR (default /opt/ml), SM_CHECKPOINT_DIR and FUSIONZOO_CACHE define.
 
-        The default cache folder is `fusionzoo` in XDG_CACHE_HOME, or in `.cache` of HOME.
+        The default cache folder is `fusionzoo` in XDG_CACHE_HOME, or in `.cache` of HOME. A user without a home folder
+        has a cache folder that cannot be created, so that a job holds encoded data in memory.
         """
         base = Path(environ.get("SAGEMAKER_BASE_DIR") or "/opt/ml")
-        user_cache = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"
         return cls(
             base,
             Path(environ.get("SM_CHECKPOINT_DIR") or base / "checkpoints"),
-            Path(environ.get("FUSIONZOO_CACHE") or Path(user_cache) / "fusionzoo"),
+            Path(environ.get("FUSIONZOO_CACHE") or _find_user_cache(environ) / "fusionzoo"),
+            environ.get(JOB_ID_VARIABLE) or secrets.token_hex(8),
         )
 
     @property
@@ -65,14 +71,19 @@ class Paths:
         return self.base / "model"
 
     @property
+    def output(self) -> Path:
+        """The folder of the failure file and of `output_data`."""
+        return self.base / "output"
+
+    @property
     def output_data(self) -> Path:
         """The folder of metrics, predictions and logs."""
-        return self.base / "output/data"
+        return self.output / "data"
 
     @property
     def failure(self) -> Path:
         """The file that explains why a job failed."""
-        return self.base / "output/failure"
+        return self.output / "failure"
 
     def channel(self, name: str) -> Path:
         """Return the folder of a channel."""
@@ -85,3 +96,12 @@ class Paths:
             errors.ContainerError: the file exists, but is not a JSON object.
         """
         return read_json_object(self.input_data_config)
+
+
+def _find_user_cache(environ: Mapping[str, str]) -> Path:
+    if folder := environ.get("XDG_CACHE_HOME"):
+        return Path(folder)
+    try:
+        return Path(environ.get("HOME") or Path.home()) / ".cache"
+    except RuntimeError:  # HOME is not set, and the user is not in the password database
+        return NO_FOLDER

@@ -47,7 +47,7 @@ def fit(run: TrainingRun) -> dict[str, Any]:
     module, strategy = make_module(run, splits, class_weights)
     if run.resume_point is None and collectives.is_first_process():
         delete_stale_checkpoints(run.paths.checkpoints)
-    last_checkpoint = LastCheckpoint(run.paths.checkpoints, job, run.job_fingerprint, run.termination)
+    last_checkpoint = LastCheckpoint(run.paths.checkpoints, job, run.termination)
     progress_bar = ProgressBar(run.throughput) if run.world.is_first and can_show_progress_bar() else None
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # without its tips and lists of devices
     callbacks = make_callbacks(run, splits, last_checkpoint, progress_bar)

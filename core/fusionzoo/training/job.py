@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture, BuiltModel
 from fusionzoo.artifacts import model_folder, onnx_export, prediction_files
 from fusionzoo.artifacts.file_names import ONNX_FILE, PREDICT_RESULTS_FILE
 from fusionzoo.artifacts.predictions import Predictions
-from fusionzoo.atomic_files import check_writable, staged_folder, translate_write_errors
+from fusionzoo.atomic_files import check_writable, delete_leftovers, staged_folder, temporary_folder
 from fusionzoo.errors.wording import pluralize
 from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import torch_compile
 from fusionzoo.training.checkpointing import best_checkpoints, greedy_soup
+from fusionzoo.training.checkpointing.checkpoint_io import load_weights
 from fusionzoo.training.checkpointing.fingerprint import (
     compare_fingerprints,
     fingerprint_code,
@@ -110,6 +110,7 @@ def check_before_reading_data(paths: Paths, architecture: Architecture, world: W
     if world.is_first:
         for folder in (paths.model, paths.output_data, paths.checkpoints):
             check_writable(folder)
+        delete_leftovers(paths.checkpoints)
     check_processes(paths, architecture.job, world)
 
 
@@ -176,11 +177,8 @@ def check_same_in_all_processes(job_fingerprint: Mapping[str, str], world: World
 def check_export(run: TrainingRun) -> None:
     """Export the untrained model to ONNX once, so that a model that cannot be exported fails before it is trained."""
     folder = run.paths.model
-    with (
-        translate_write_errors(folder),
-        tempfile.TemporaryDirectory(dir=folder, prefix=".export-check-") as temporary,
-    ):
-        onnx_export.export_onnx(run.built.model, run.data.splits["val"], Path(temporary) / ONNX_FILE)
+    with temporary_folder(folder) as temporary:
+        onnx_export.export_onnx(run.built.model, run.data.splits["val"], temporary / ONNX_FILE)
 
 
 def fit_unless_finished(run: TrainingRun) -> dict[str, Any]:
@@ -201,12 +199,16 @@ def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> tuple[nn.M
     model = run.architecture.build(run.data.spec).model if is_sharded else run.built.model
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
     folder = run.paths.checkpoints
-    best_checkpoints.load_best(folder, model)
+    best_checkpoints.load_best(folder, model, run.job_fingerprint)
     candidates, class_weights = summary["top_checkpoints"], summary["class_weights"]
     if not candidates:
         return model, dict(summary)
+
+    def load(file: str) -> Mapping[str, Tensor]:
+        return load_weights(folder / file, run.job_fingerprint)
+
     soup = collectives.broadcast_from_first(
-        lambda: greedy_soup.make_greedy_soup(folder, model, run.data.splits["val"], run.job, candidates, class_weights)
+        lambda: greedy_soup.make_greedy_soup(load, model, run.data.splits["val"], run.job, candidates, class_weights)
     )
     collectives.broadcast_weights(model)
     return model, {**summary, "averaging": soup}

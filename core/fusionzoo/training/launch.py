@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -17,12 +17,14 @@ from torch.distributed.run import parse_args
 from torch.distributed.run import run as torchrun
 
 from fusionzoo import errors
-from fusionzoo.architecture import Architecture, choose_architecture
+from fusionzoo.architecture import choose_architecture
 from fusionzoo.hyperparameters import read_hyperparameters
 from fusionzoo.sagemaker.failure_file import write_failure
+from fusionzoo.sagemaker.folder_lock import lock_folder
 from fusionzoo.sagemaker.hosts import Hosts, read_hosts
-from fusionzoo.sagemaker.paths import Paths
+from fusionzoo.sagemaker.paths import JOB_ID_VARIABLE, Paths
 from fusionzoo.settings import JobSettings
+from fusionzoo.training.distributed.parent_watch import stop_when_parent_ends
 from fusionzoo.training.distributed.process_group import join_process_group
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.job import train
@@ -57,7 +59,7 @@ def run_training(paths: Paths) -> None:
         errors.ZooError: a problem that the user can fix.
     """
     world, hosts = World.from_environment(os.environ), read_hosts(paths)
-    architecture: Architecture | None = None
+    is_from_torchrun, architecture = world is not None, None
     if world is None:
         architecture = choose_architecture(read_hyperparameters(paths))
         plan = plan_processes(architecture.job, hosts, os.environ)
@@ -69,8 +71,10 @@ def run_training(paths: Paths) -> None:
     termination = Termination(is_one_of_many=world.size > 1)
     with (
         termination.handle_signals(),
+        stop_when_parent_ends() if is_from_torchrun else nullcontext(),
         join_process_group(world, interface, termination, lambda cause: write_failure(paths.failure, cause)),
         termination.translate_stop_signal(),  # inside the process group, so that the other processes get the error
+        lock_folder(paths.checkpoints, paths.job_id) if world.is_first else nullcontext(),
     ):
         if architecture is None:  # started by torchrun: the other processes get an error in the settings, too
             architecture = choose_architecture(read_hyperparameters(paths))
@@ -130,6 +134,7 @@ def worker_environment(plan: ProcessPlan, paths: Paths) -> Iterator[None]:
         "SAGEMAKER_BASE_DIR": str(paths.base),
         "SM_CHECKPOINT_DIR": str(paths.checkpoints),
         "FUSIONZOO_CACHE": str(paths.cache),
+        JOB_ID_VARIABLE: paths.job_id,
     }
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # otherwise DDP warns about intended behavior in each process
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // plan.per_host)))

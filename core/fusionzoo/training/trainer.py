@@ -49,7 +49,7 @@ def make_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
         logger=TensorBoardLogger(run.paths.output_data, name="tensorboard", version=""),
-        plugins=[checkpoint_io.AtomicCheckpoints()],
+        plugins=[checkpoint_io.AtomicCheckpoints(run.job_fingerprint)],
         profiler=run.throughput.data_wait,
         callbacks=list(callbacks),
     )

@@ -85,8 +85,12 @@ def delete_superseded(trainer: Trainer) -> None:
             callback.superseded.clear()
 
 
-def load_best(folder: Path, model: nn.Module) -> None:
-    """Load the best checkpoint's weights into the trained model, in every process."""
+def load_best(folder: Path, model: nn.Module, job_fingerprint: Mapping[str, str] | None = None) -> None:
+    """Load the best checkpoint's weights into the trained model, in every process.
+
+    Raises:
+        errors.ReplacedCheckpointError: a job with another fingerprint wrote the checkpoint.
+    """
     if collectives.is_first_process():
-        model.load_state_dict(load_weights(folder / BEST_FILE))
+        model.load_state_dict(load_weights(folder / BEST_FILE, job_fingerprint))
     collectives.broadcast_weights(model)

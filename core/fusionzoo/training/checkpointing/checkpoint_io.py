@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
+from fusionzoo import errors
 from fusionzoo.atomic_files import translate_write_errors, write_atomically
+from fusionzoo.errors.wording import short
+from fusionzoo.training.checkpointing.fingerprint import compare_fingerprints
 from fusionzoo.training.distributed import collectives
 
 BEST_FILE, LAST_FILE, PREVIOUS_FILE = "best.ckpt", "last.ckpt", "before-last.ckpt"
@@ -24,10 +29,18 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     Saving the last checkpoint keeps the one before it as `before-last.ckpt`. In a job of several processes, the first
     process reads and writes for all of them.
+
+    Args:
+        job_fingerprint: stored in each checkpoint; a checkpoint of a job with another one is not loaded.
     """
+
+    def __init__(self, job_fingerprint: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._job_fingerprint = dict(job_fingerprint or {})
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         path = Path(path)
+        checkpoint.setdefault(STATE_KEY, {})["job_fingerprint"] = self._job_fingerprint
         keeps_previous = path.name == LAST_FILE
         target = path.with_name(INCOMING_FILE) if keeps_previous else path
         write_atomically(target, lambda file: torch.save(checkpoint, file))
@@ -38,19 +51,56 @@ class AtomicCheckpoints(TorchCheckpointIO):
                 target.replace(path)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
-        return collectives.broadcast_from_first(lambda: torch.load(path, map_location="cpu", weights_only=True))
+        return collectives.broadcast_from_first(lambda: _load_own_checkpoint(Path(path), self._job_fingerprint))
 
 
 def read_checkpoint_lazily(file: Path) -> dict[str, Any]:
-    """Return a checkpoint's content on the CPU; its tensors are memory-mapped, so that unused ones are never read."""
-    content: dict[str, Any] = torch.load(str(file), map_location="cpu", weights_only=True, mmap=True)
+    """Return a checkpoint's content on the CPU; its tensors are memory-mapped, so that unused ones are never read.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        ValueError: it is not a checkpoint.
+    """
+    return _load(file, mmap=True)
+
+
+def load_weights(file: Path, job_fingerprint: Mapping[str, str] | None = None) -> dict[str, Tensor]:
+    """Return the model's state dict from a checkpoint, without the LightningModule's prefix.
+
+    Raises:
+        errors.ReplacedCheckpointError: a job with another fingerprint wrote the file.
+    """
+    saved: dict[str, Tensor] = _load_own_checkpoint(file, job_fingerprint or {})["state_dict"]
+    return {name.removeprefix(MODEL_PREFIX): value for name, value in saved.items() if name.startswith(MODEL_PREFIX)}
+
+
+def get_job_fingerprint(checkpoint: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the fingerprint of the job that wrote a checkpoint; empty if another program wrote it."""
+    state = checkpoint.get(STATE_KEY)
+    fingerprint = state.get("job_fingerprint") if isinstance(state, dict) else None
+    return fingerprint if isinstance(fingerprint, dict) else {}
+
+
+def _load_own_checkpoint(file: Path, job_fingerprint: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        content = _load(file)
+    except ValueError as cause:
+        raise errors.ReplacedCheckpointError(file) from cause
+    if compare_fingerprints(get_job_fingerprint(content), job_fingerprint):
+        raise errors.ReplacedCheckpointError(file)
     return content
 
 
-def load_weights(file: Path) -> dict[str, Tensor]:
-    """Return the model's state dict from a checkpoint, without the LightningModule's prefix."""
-    saved: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
-    return {name.removeprefix(MODEL_PREFIX): value for name, value in saved.items() if name.startswith(MODEL_PREFIX)}
+def _load(file: Path, mmap: bool | None = None) -> dict[str, Any]:
+    try:
+        content = torch.load(str(file), map_location="cpu", weights_only=True, mmap=mmap)
+    except (OSError, MemoryError):
+        raise
+    except Exception as cause:  # a damaged file can make the unpickler raise anything
+        raise ValueError(f"{file.name} cannot be loaded: {short(cause)}") from cause
+    if not isinstance(content, dict):
+        raise ValueError(f"{file.name} holds a {type(content).__name__} and is not a checkpoint")
+    return content
 
 
 def check_intact(file: Path) -> None:
@@ -62,8 +112,12 @@ def check_intact(file: Path) -> None:
         zipfile.BadZipFile: the file is truncated.
     """
     with zipfile.ZipFile(file) as archive:
-        if (damaged_part := archive.testzip()) is not None:
-            raise ValueError(f"the checksum of its part {damaged_part} does not match")
+        try:
+            damaged_part = archive.testzip()
+        except (RuntimeError, EOFError, zlib.error) as cause:  # encrypted, or of an unknown compression
+            raise ValueError(f"its parts cannot be read: {short(cause)}") from cause
+    if damaged_part is not None:
+        raise ValueError(f"the checksum of its part {damaged_part} does not match")
 
 
 def delete_checkpoints(folder: Path) -> list[str]:

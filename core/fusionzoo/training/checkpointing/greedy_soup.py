@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.nn.inference import predict_proba
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.checkpointing.best_checkpoints import BestCheckpoints, metric_mode
-from fusionzoo.training.checkpointing.checkpoint_io import load_weights
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ def delete_top_checkpoints(folder: Path) -> list[str]:
 
 
 def make_greedy_soup(
-    folder: Path,
+    load_weights: Callable[[str], Mapping[str, Tensor]],
     model: nn.Module,
     val: EncodedSplit,
     settings: JobSettings,
@@ -88,7 +87,7 @@ def make_greedy_soup(
     if `early_stop_metric` on val does not get worse. The metric is computed in float32, as in the final evaluation.
 
     Args:
-        folder: where the checkpoint files are.
+        load_weights: returns the weights in the checkpoint file of this name.
         candidates: at least one entry of `list_top_checkpoints`, best first.
         class_weights: [classes], for `val_loss`.
     """
@@ -101,10 +100,10 @@ def make_greedy_soup(
         probabilities = predict_proba(model, val, settings.batch_size, max_tokens=settings.max_batch_tokens)
         return compute_metric(metric, probabilities, val, class_weights)
 
-    soup, ingredients = load_weights(folder / files[0]), files[:1]
+    soup, ingredients = load_weights(files[0]), files[:1]
     best_value = first_value = evaluate(soup)
     for file in files[1:]:
-        trial = average_weights(soup, load_weights(folder / file), len(ingredients))
+        trial = average_weights(soup, load_weights(file), len(ingredients))
         value = evaluate(trial)
         if sign * value >= sign * best_value:
             soup, best_value, ingredients = trial, value, [*ingredients, file]

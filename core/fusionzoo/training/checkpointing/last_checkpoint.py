@@ -38,18 +38,11 @@ class LastCheckpoint(Checkpoint):
     end of the epoch is saved, because Lightning miscounts when it resumes from between the two.
 
     Args:
-        job_fingerprint: stored in each checkpoint, for `check_same_fingerprint`; empty by default.
         termination: where requests to stop arrive; by default, no signal is handled.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        settings: JobSettings,
-        job_fingerprint: Mapping[str, str] | None = None,
-        termination: Termination | None = None,
-    ) -> None:
-        self._file, self._settings, self._job_fingerprint = folder / LAST_FILE, settings, job_fingerprint or {}
+    def __init__(self, folder: Path, settings: JobSettings, termination: Termination | None = None) -> None:
+        self._file, self._settings = folder / LAST_FILE, settings
         self.termination = termination or Termination()
         self._training_summary: dict[str, Any] | None = None
         self._saved_at, self._saved_step, self._has_validated = 0.0, 0, False
@@ -124,7 +117,6 @@ class LastCheckpoint(Checkpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[STATE_KEY] = {
-            "job_fingerprint": dict(self._job_fingerprint),
             "random_states": collectives.all_gather(get_random_state()),
             "training_summary": self._training_summary,
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,11 +17,15 @@ from fusionzoo.training.checkpointing.checkpoint_io import (
     PREVIOUS_FILE,
     STATE_KEY,
     check_intact,
+    get_job_fingerprint,
     read_checkpoint_lazily,
 )
 from fusionzoo.training.checkpointing.fingerprint import compare_fingerprints
 
 log = logging.getLogger(__name__)
+
+TRAINING_KEYS = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks"}  # what Lightning restores
+SUMMARY_KEYS = {"steps", "epochs", "class_weights", "best", "top_checkpoints"}  # what the end of a job reads
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def find_resume_point(folder: Path) -> ResumePoint | None:
     """Return the newest intact checkpoint in the folder, or None; log a warning for each damaged one.
 
     Raises:
-        errors.ForeignCheckpointError: another program wrote the checkpoint.
+        errors.ForeignCheckpointError: another program wrote the checkpoint, or it lacks a part.
     """
     last, previous = folder / LAST_FILE, folder / PREVIOUS_FILE
     for file in (last, previous):
@@ -49,7 +52,7 @@ def find_resume_point(folder: Path) -> ResumePoint | None:
             continue
         try:
             resume_point = _read_resume_point(file)
-        except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as cause:
+        except (OSError, ValueError, zipfile.BadZipFile) as cause:
             log.warning("Ignoring the damaged checkpoint %s: %s", file, short(cause))
             continue
         if file is previous:
@@ -67,19 +70,28 @@ def _read_resume_point(file: Path) -> ResumePoint:
     """Read a checkpoint after verifying it and the files of best weights that it refers to."""
     check_intact(file)
     content = read_checkpoint_lazily(file)
-    if STATE_KEY not in content:
+    try:
+        best_files = list_best_files(content["callbacks"].values())
+        state = content[STATE_KEY]
+        resume_point = ResumePoint(
+            file,
+            job_fingerprint=dict(state["job_fingerprint"]),
+            processes=len(state["random_states"]),
+            epoch=int(content["epoch"]),
+            step=int(content["global_step"]),
+            training_summary=None if state["training_summary"] is None else dict(state["training_summary"]),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as cause:
+        raise errors.ForeignCheckpointError(file) from cause
+    summary = resume_point.training_summary
+    if not content.keys() >= TRAINING_KEYS or (summary is not None and not summary.keys() >= SUMMARY_KEYS):
         raise errors.ForeignCheckpointError(file)
-    for name in list_best_files(content["callbacks"].values()):
-        check_intact(file.with_name(name))
-    state = content[STATE_KEY]
-    return ResumePoint(
-        file,
-        job_fingerprint=state["job_fingerprint"],
-        processes=len(state["random_states"]),
-        epoch=content["epoch"],
-        step=content["global_step"],
-        training_summary=state["training_summary"],
-    )
+    for name in best_files:
+        best = file.with_name(name)
+        check_intact(best)
+        if get_job_fingerprint(read_checkpoint_lazily(best)) != resume_point.job_fingerprint:
+            raise ValueError(f"another job wrote {name}, to which it refers")
+    return resume_point
 
 
 def check_same_fingerprint(resume_point: ResumePoint | None, job_fingerprint: Mapping[str, str]) -> None:

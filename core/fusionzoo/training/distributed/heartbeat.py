@@ -73,7 +73,11 @@ class Heartbeat:
         if the error only says that the connection to another process broke, return a ProcessLostError.
         """
         if not _is_lost_connection(error):
-            cause = self._store.compare_set(CAUSE_KEY, "", f"{self._name}: {_format_error(error)}").decode()
+            try:
+                cause = self._store.compare_set(CAUSE_KEY, "", f"{self._name}: {_format_error(error)}").decode()
+            except RuntimeError as lost:
+                log.debug("The store of the job does not answer: %s", lost)  # the launcher holds it, and was killed
+                return error
             return error if cause.startswith(f"{self._name}: ") else errors.ProcessLostError.reported(cause)
         deadline = time.monotonic() + SECONDS_TO_REPORT
         while self._reported_cause is None and time.monotonic() < deadline:

@@ -1,0 +1,58 @@
+"""Delete the results of an earlier run, so that a run that fails leaves nothing that could be mistaken for its own.
+
+Other files stay: a user may keep files in the model folder.
+"""
+
+from __future__ import annotations
+
+import logging
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from fusionzoo.atomic_files import delete, delete_leftovers, translate_write_errors
+from fusionzoo.sagemaker.paths import Paths
+
+log = logging.getLogger(__name__)
+
+MODEL_FILES = (
+    "model.pth",
+    "model_artifacts.pth",
+    "model.onnx",
+    "onnx_check.json",
+    "preprocessor.json",
+    "tokenizer.json",
+    "hyperparameters.json",
+)
+OUTPUT_FILES = ("metrics.json", "predict_results.pth", "*_predictions.*", "plots", "tensorboard_eval")
+
+
+def delete_earlier_results(paths: Paths) -> None:
+    """Delete the model, the evaluation and the temporary files of an earlier run. Checkpoints and logs stay.
+
+    Raises:
+        errors.OutputError: something cannot be deleted.
+    """
+    delete_earlier_model(paths.model)
+    if names := _delete_matching(paths.output_data, OUTPUT_FILES):
+        log.info("Deleted the results of an earlier run in %s: %s", paths.output_data, ", ".join(names))
+    for folder in (paths.model, paths.output_data):
+        delete_leftovers(folder)
+
+
+def delete_earlier_model(folder: Path) -> None:
+    """Delete the files of an earlier model from a model folder.
+
+    Raises:
+        errors.OutputError: a file cannot be deleted.
+    """
+    if names := _delete_matching(folder, MODEL_FILES):
+        log.info("Deleted the model of an earlier run in %s: %s", folder, ", ".join(names))
+
+
+def _delete_matching(folder: Path, patterns: tuple[str, ...]) -> list[str]:
+    with translate_write_errors(folder):
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+        found = [path for path in paths if any(fnmatchcase(path.name, pattern) for pattern in patterns)]
+        for path in found:
+            delete(path)
+    return [path.name for path in found]
