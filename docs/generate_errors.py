@@ -21,6 +21,7 @@ SECTIONS = {
     "channel_errors": "Data: channels, files and lines",
     "column_errors": "Data: columns, values, labels and texts",
     "resource_errors": "Tokenizer, word vectors, cache, demo data",
+    "pretrained_errors": "Pretrained models",
     "plugin_errors": "Plugins",
     "process_errors": "Processes and hosts",
     "checkpoint_errors": "Checkpoints",

@@ -14,7 +14,7 @@ from data_helpers import SETTINGS
 from fusionzoo.data.data_settings import DataSettings, TextStep
 from fusionzoo.data.text import cleaning, text_tokenizer, word_vectors
 from fusionzoo.data.text.cleaning import Messages, clean_messages, join_columns
-from fusionzoo.errors import DataError, EmbeddingsError, TokenizerError
+from fusionzoo.errors import DataError, EmbeddingsError, SettingError, TokenizerError
 from shop import lists
 
 STEPS: list[TextStep] = ["dialogue_splitter", "html_normalizer", "emoji_remover", "text_normalizer"]
@@ -117,7 +117,7 @@ def test_special_tokens_are_detected_for_every_template(
 
 
 def test_a_missing_tokenizer_is_an_error_that_names_it() -> None:
-    with pytest.raises(TokenizerError, match="/no/such/folder"):
+    with pytest.raises(SettingError, match='tokenizer = "/no/such/folder"'):
         text_tokenizer.load_tokenizer("/no/such/folder")
 
 

@@ -199,7 +199,8 @@ class ModelSettings(BaseModel):
     """Base class of every plugin's settings. Unknown keys are errors, and values are immutable.
 
     Class variables:
-        default_tokenizer: of a text encoder: the job's tokenizer if the settings do not give one.
+        default_tokenizer: of a text encoder: the job's tokenizer if the settings do not give one. An encoder for which
+            it depends on other settings overrides `choose_tokenizer`.
         needs: the modalities that the job must have.
         reads: the modalities that reach the network, if the job has them.
         paper: the paper that the architecture follows.
@@ -227,6 +228,10 @@ class ModelSettings(BaseModel):
             fusionzoo.errors.SettingError: a value cannot work in this job; names the setting.
         """
         return self
+
+    def choose_tokenizer(self) -> str:
+        """Return the tokenizer of a job that sets none; by default `default_tokenizer`."""
+        return self.default_tokenizer
 
     @property
     def pretrained(self) -> bool:

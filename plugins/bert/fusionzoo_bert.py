@@ -11,14 +11,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from fusionzoo.errors import SettingError
-from fusionzoo.nn.hugging_face import (
-    check_encoder,
-    create_encoder,
-    last_layer_prefixes,
-    load_weights,
-    make_config,
-    read_config,
-)
+from fusionzoo.nn.encoder_choice import choose_encoder
+from fusionzoo.nn.hugging_face import create_encoder, last_layer_prefixes, load_weights, make_config
 from fusionzoo.nn.length_groups import encode_in_groups
 from fusionzoo.nn.pooling import first_token, mean_per_row, token_mean
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
@@ -57,25 +51,22 @@ class BertEncoderSettings(ModelSettings):
         sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
         return cls.model_validate({"encoder_config": {"model_type": "bert", **sizes}})
 
+    def choose_tokenizer(self) -> str:
+        """Return the pretrained encoder, which has a tokenizer of its own."""
+        return self.encoder_name or self.default_tokenizer
+
     @property
     def pretrained(self) -> bool:
         return self.encoder_name is not None
 
     def resolve(self, job: JobSettings) -> Self:
         """Return the settings with the encoder's name and configuration, checked against the job."""
-        name = self.encoder_name
-        if name is None and self.encoder_config is None:
-            if job.tokenizer_name == "word":
-                problem = "the text encoder 'bert' has no weights to load"
-                remedy = "give a Hugging Face tokenizer, or set encoder_config to train one from random weights"
-                raise SettingError("tokenizer", "word", problem, remedy)
-            name = job.tokenizer_name
-        values = self.encoder_config or read_config(str(name))
-        config = make_config(values)
-        check_encoder(config, name, job.max_sen_len)
-        if self.reinit_layers > config.num_hidden_layers:
-            problem = f"the encoder has {config.num_hidden_layers} layers"
-            raise SettingError("reinit_layers", self.reinit_layers, problem, f"0 to {config.num_hidden_layers}")
+        name, values = choose_encoder(self.encoder_name, self.encoder_config, job, self.pooling == "pooler")
+        layers = make_config(values).num_hidden_layers
+        if self.reinit_layers > layers:
+            raise SettingError(
+                "reinit_layers", self.reinit_layers, f"the encoder has {layers} layers", f"0 to {layers}"
+            )
         if self.reinit_pooler and self.pooling != "pooler":
             log.warning("reinit_pooler has no effect: with pooling '%s', the pooler is not used.", self.pooling)
         return self.model_copy(update={"encoder_name": name, "encoder_config": values})
@@ -101,7 +92,7 @@ class BertEncoder(nn.Module):
     def __init__(self, spec: InputSpec, settings: BertEncoderSettings) -> None:
         super().__init__()
         if spec.text is None or settings.encoder_config is None:
-            raise ValueError("the text encoder 'bert' needs text, and settings that `resolve` has completed")
+            raise ValueError("the text encoder 'bert' needs text and resolved settings")
         self.pooling, self.frozen = settings.pooling, settings.freeze_text_encoder
         config, text = make_config(settings.encoder_config), spec.text
         if not settings.pretrained:
@@ -109,9 +100,7 @@ class BertEncoder(nn.Module):
         if text.vocab_size > config.vocab_size:
             problem = f"it has {text.vocab_size} tokens, the encoder {settings.encoder_name} only {config.vocab_size}"
             raise SettingError("tokenizer", text.tokenizer, problem, "use the encoder's own tokenizer")
-        self.backbone: PreTrainedModel = create_encoder(config)
-        if self.pooling != "pooler" and getattr(self.backbone, "pooler", None) is not None:
-            self.backbone.pooler = None  # type: ignore[assignment] # it would get no gradient
+        self.backbone: PreTrainedModel = create_encoder(config, with_pooler=self.pooling == "pooler")
         if settings.use_gradient_checkpointing:
             self.backbone.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
         if self.frozen:

@@ -57,7 +57,7 @@ def write_model_folder(
             preprocessor.save(staging)
             _write_json(staging / SETTINGS_FILE, settings)
         with translate_write_errors(folder / ONNX_FILE):
-            comparison = onnx_export.export_onnx(model, val, staging / ONNX_FILE)
+            comparison = onnx_export.export_onnx(model, val, staging / ONNX_FILE, preprocessor.max_tokens)
             _write_json(staging / ONNX_CHECK_FILE, comparison)
         _verify(staging, val, val_scores)
         delete_earlier_model(folder)  # a process killed during the move must not leave files of two models

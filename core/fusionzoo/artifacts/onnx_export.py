@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ OPSET, MAX_IR_VERSION = 17, 9
 TOLERANCE = 1e-5
 EXTREME_TOLERANCE = 1e-3  # logits of extreme rows are large, and so is their rounding error
 EXTREME_ROWS = 8
+MAX_CHECKED_TOKENS = 8192  # attention over longer chunks would take minutes
 
 
 class _Probabilities(nn.Module):
@@ -50,25 +52,59 @@ class _Probabilities(nn.Module):
         return get_logits(self.model(Batch(**named, labels=None, row=rows))).softmax(dim=-1)
 
 
-def export_onnx(model: nn.Module, split: EncodedSplit, path: Path) -> dict[str, Any]:
-    """Export the model to one file, and compare it with the model on real rows of the split and on extreme ones.
+def export_onnx(model: nn.Module, split: EncodedSplit, path: Path, max_tokens: int | None = None) -> dict[str, Any]:
+    """Export the model to one file, and compare it with the model on real rows, extreme ones and the longest chunk.
 
     Rows, chunks and length are dynamic; the output is probabilities [rows, classes].
+
+    Args:
+        model: the architecture.
+        split: the encoded rows.
+        path: the file to write.
+        max_tokens: the maximum number of tokens of a chunk, with which real rows at prediction time may come even if
+            the rows of the split are shorter. At most `MAX_CHECKED_TOKENS` are tried. None for a model without text.
 
     Returns:
         The comparison: the largest difference of a probability for each of several batch shapes.
 
     Raises:
-        errors.ExportError: the model cannot be exported, the scores of the exported model differ, or the model's own
-            scores of extreme rows are not finite.
+        errors.ExportError: the model cannot compute the longest chunk or be exported, the scores of the exported model
+            differ, or the model's own scores of extreme rows are not finite.
     """
+    longest = make_longest_chunk(split, max_tokens) if max_tokens is not None and split.has_text else None
     was_training, device = model.training, next(model.parameters()).device
     model.cpu().eval()
     try:
+        if longest is not None:
+            _check_longest_chunk(model, longest)
         _export(model, split, path)
-        return _compare(model, split, path)
+        return _compare(model, [split] if longest is None else [split, longest], path)
     finally:
         model.to(device).train(was_training)
+
+
+def make_longest_chunk(split: EncodedSplit, max_tokens: int) -> EncodedSplit:
+    """Return one row of a split, with one chunk of `max_tokens` of the split's own tokens, or `MAX_CHECKED_TOKENS`."""
+    length = min(max_tokens, MAX_CHECKED_TOKENS)
+    return replace(
+        split,
+        tokens=np.resize(split.tokens, length),
+        chunk_starts=np.array([0, length], np.int64),
+        row_starts=np.array([0, 1], np.int64),
+        categories=split.categories[:1],
+        numbers=split.numbers[:1],
+        numbers_missing=split.numbers_missing[:1],
+        labels=None,
+        ids=split.ids[:1],
+        digests=None,
+    )
+
+
+def _check_longest_chunk(model: nn.Module, longest: EncodedSplit) -> None:
+    try:
+        predict_proba(model, longest, 1)
+    except (IndexError, RuntimeError, ValueError, AssertionError) as cause:
+        raise errors.ExportError.longest_chunk(len(longest.tokens), cause) from cause
 
 
 def _export(model: nn.Module, split: EncodedSplit, path: Path) -> None:
@@ -94,7 +130,7 @@ def _export(model: nn.Module, split: EncodedSplit, path: Path) -> None:
             raise errors.ExportError.failed(cause) from cause
 
 
-def _compare(model: nn.Module, split: EncodedSplit, path: Path) -> dict[str, Any]:
+def _compare(model: nn.Module, splits: Sequence[EncodedSplit], path: Path) -> dict[str, Any]:
     import onnx
     import onnxruntime
 
@@ -102,15 +138,19 @@ def _compare(model: nn.Module, split: EncodedSplit, path: Path) -> dict[str, Any
         raise errors.ExportError.newer_ir(version, MAX_IR_VERSION)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     checks = []
-    for rows in _comparison_batches(split):
-        arrays = _arrays(split, rows)
-        difference = _largest_difference(session, arrays, predict_proba(model, split, len(rows), rows))
+    for part, rows in ((each, rows) for each in splits for rows in _comparison_batches(each)):
+        arrays = _arrays(part, rows)
+        difference = _largest_difference(session, arrays, predict_proba(model, part, len(rows), rows))
         chunks, length = arrays["tokens"].shape
         checks.append({"rows": len(rows), "chunks": chunks, "length": length, "largest_difference": difference})
         if not difference <= TOLERANCE:
             raise errors.ExportError.differs(difference, TOLERANCE, len(rows), chunks, length)
     result = {"opset": OPSET, "ir_version": version, "tolerance": TOLERANCE, "batches": checks}
-    return {**result, "extreme_rows": _compare_extreme_rows(model, session, split)} if split.numbers.size else result
+    return (
+        {**result, "extreme_rows": _compare_extreme_rows(model, session, splits[0])}
+        if splits[0].numbers.size
+        else result
+    )
 
 
 def _compare_extreme_rows(
@@ -168,6 +208,8 @@ def _example_rows(split: EncodedSplit) -> np.ndarray:
 def _comparison_batches(split: EncodedSplit) -> list[np.ndarray]:
     """Return batches of 1 to 32 rows: the shortest, the longest, rows of similar length, and random ones."""
     n = len(split)
+    if n == 1:
+        return [np.zeros(1, np.int64)]
     by_length = np.argsort(split.row_tokens(), kind="stable")
     mixed = np.random.default_rng(0).permutation(n)
     return [by_length[:1], by_length[-1:], by_length[-4:], by_length[:32], mixed[:7], mixed[:32]]

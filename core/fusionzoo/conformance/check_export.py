@@ -44,6 +44,7 @@ def check_onnx_export(subject: Subject) -> None:
     split = encode_rows(subject.spec, make_rows(subject.spec, EXPORT_ROWS, seed=9))
     with tempfile.TemporaryDirectory(prefix="fusionzoo-check-") as folder:
         try:
-            onnx_export.export_onnx(build_trained_briefly(subject), split, Path(folder) / "model.onnx")
+            max_tokens = None if subject.spec.text is None else subject.spec.text.max_tokens
+            onnx_export.export_onnx(build_trained_briefly(subject), split, Path(folder) / "model.onnx", max_tokens)
         except ExportError as error:
             raise ConformanceError(str(error)) from error

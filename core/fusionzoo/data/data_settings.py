@@ -38,8 +38,8 @@ class DataSettings(BaseModel):
     tokenizer: str | None = Field(
         None,
         min_length=1,
-        description="Hugging Face tokenizer (name or folder), or 'word' (fitted on train). null: the text encoder's "
-        f"default; {TOKENIZER_WITHOUT_ENCODER} for a model without a text encoder.",
+        description="Hugging Face tokenizer (name or folder), or 'word' (fitted on train). null: that of the text "
+        f"encoder; {TOKENIZER_WITHOUT_ENCODER} for a model without a text encoder.",
     )
     max_sen_len: int = Field(
         512, ge=4, le=1_000_000, description="Maximum number of tokens per chunk, including special tokens."

@@ -61,6 +61,11 @@ class Preprocessor:
     numbers: tuple[numbers.NumberEncoder, ...]
     labels: labels.LabelMap
 
+    @property
+    def max_tokens(self) -> int | None:
+        """The maximum number of tokens of a chunk; None without text."""
+        return None if self.text is None else self.text.max_tokens
+
     def encode(self, source: Iterable[Rows], name: str, labeled: bool = True) -> EncodedSplit:
         """Return all rows of the split called `name`, in their order, in memory.
 

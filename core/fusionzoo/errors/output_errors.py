@@ -56,6 +56,16 @@ class ExportError(ZooError):
         )
 
     @classmethod
+    def longest_chunk(cls, length: int, cause: Exception) -> ExportError:
+        """The architecture cannot compute a chunk as long as `max_sen_len` allows, which a later row may have."""
+        return cls(
+            f"The model cannot compute a chunk of {length} tokens, which max_sen_len allows "
+            f"({type(cause).__name__}: {short(cause)}).",
+            "set a lower max_sen_len; longer texts are split in chunks.",
+            "FZ-O030",
+        )
+
+    @classmethod
     def newer_ir(cls, version: int, supported: int) -> ExportError:
         """The installed onnx package writes a newer format than older runtimes read."""
         message = f"The exported model has ONNX IR version {version}, but older runtimes read at most {supported}."

@@ -8,6 +8,7 @@ from fusionzoo.hyperparameters.parsing import (
     parse_model_class,
     parse_text_encoder,
 )
+from fusionzoo.hyperparameters.pretrained_channel import locate_pretrained_models
 from fusionzoo.hyperparameters.reading import read_hyperparameters
 from fusionzoo.hyperparameters.resolving import resolve_hyperparameters
 
@@ -15,6 +16,7 @@ __all__ = [
     "Hyperparameters",
     "PluginSettings",
     "find_core_problems",
+    "locate_pretrained_models",
     "parse_hyperparameters",
     "parse_model_class",
     "parse_text_encoder",

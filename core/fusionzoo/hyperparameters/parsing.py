@@ -94,16 +94,17 @@ def parse_hyperparameters(
     written_name = core.decode(raw, "model_class")
     translation = translate_legacy(raw, declared)
     settings = {**translation.settings, "model_class": model.name}
-    if encoder is not None and core.decode(settings, "tokenizer") is None:
-        settings["tokenizer"] = encoder.settings_class.default_tokenizer
     problems = list(translation.problems)
     if encoder is not None or not _requires_text_encoder(model):  # otherwise an unknown name may be the encoder's
         known = declared | JobSettings.model_fields.keys()
         problems += [errors.unknown_setting(key, settings[key], known) for key in settings if key not in known]
-    drafts: list[SettingsDraft[Any]] = [core, *plugins]
-    for draft in drafts:
+    for draft in plugins:
         draft.fill(settings)
-        problems += draft.problems
+    if encoder_draft is not None and not encoder_draft.problems and core.decode(settings, "tokenizer") is None:
+        settings["tokenizer"] = encoder_draft.settings.choose_tokenizer()
+    core.fill(settings)
+    drafts: list[SettingsDraft[Any]] = [core, *plugins]
+    problems += [problem for draft in drafts for problem in draft.problems]
     problems += [*check_job_settings(core), *check_modalities(core, model_draft)]
     if problems:
         raise errors.HyperparametersError(list(dict.fromkeys(problems)))

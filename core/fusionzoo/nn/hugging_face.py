@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
+from fusionzoo import errors
+from fusionzoo.data.text.pretrained_files import PretrainedSource, check_weights, find_pretrained, is_own_code_error
+from fusionzoo.data.text.text_tokenizer import WORD_TOKENIZER, find_other_token, load_tokenizer
 from fusionzoo.errors import SettingError
+from fusionzoo.errors.wording import short
 from fusionzoo.nn.transformer_layers import find_layer_stacks
+
+log = logging.getLogger(__name__)
 
 # The names under which configurations store the dropout of attention weights.
 ATTENTION_DROPOUT_KEYS = ("attention_probs_dropout_prob", "attention_dropout")
 
 
-def read_config(name: str) -> dict[str, Any]:
+def read_config(source: PretrainedSource) -> dict[str, Any]:
     """Return the configuration of a model on the Hugging Face Hub or in a folder, as plain values.
 
+    Checks the weights of a folder, too, so that a job without them fails before it reads data.
+
     Raises:
-        SettingError: there is no configuration; names `encoder_name`.
+        SettingError: there is no configuration, or the weights are absent or damaged.
     """
+    location = find_pretrained(source)
     try:
-        return dict(AutoConfig.from_pretrained(name).to_dict())
-    except (OSError, ValueError, KeyError) as cause:
-        problem = f"no Hugging Face model could be loaded from it ({_shorten(cause)})"
-        remedy = "give the name of a model on the Hugging Face Hub, or a local folder"
-        raise SettingError("encoder_name", name, problem, remedy) from cause
+        values = dict(AutoConfig.from_pretrained(location, trust_remote_code=False).to_dict())
+    except Exception as cause:  # the library's validation of a configuration has errors of its own
+        if is_own_code_error(cause):
+            raise errors.own_python_code(source.setting, source.name) from cause
+        raise errors.no_pretrained_model(source.setting, source.name, cause) from cause
+    check_weights(source, location)
+    return values
 
 
 def make_config(values: dict[str, Any]) -> PretrainedConfig:
@@ -39,46 +52,30 @@ def make_config(values: dict[str, Any]) -> PretrainedConfig:
     model_type = options.pop("model_type", None)
     try:
         return AutoConfig.for_model(model_type, **options)
-    except (ValueError, KeyError, TypeError) as cause:
-        problem = "it has no model_type" if model_type is None else f"it is invalid ({_shorten(cause)})"
+    except Exception as cause:  # the library's validation of a configuration has errors of its own
+        problem = "it has no model_type" if model_type is None else f"it is invalid ({short(cause)})"
         raise SettingError("encoder_config", values, problem, 'add for example "model_type": "bert"') from cause
 
 
-def check_encoder(config: PretrainedConfig, name: str | None, max_tokens: int) -> None:
-    """Check that the model is encoder-only and has positions for chunks of `max_tokens` tokens.
+class _NoPooler(nn.Module):
+    """Replaces a pooler that would get no gradient; some encoders cannot run without one."""
 
-    Raises:
-        SettingError: names `encoder_name` or `max_sen_len`.
-    """
-    if config.is_encoder_decoder:
-        problem = f"{config.model_type} is an encoder-decoder model"
-        raise SettingError("encoder_name", name, problem, "choose an encoder-only model such as bert-base-uncased")
-    limit = _max_positions(config)
-    if limit is not None and max_tokens > limit:
-        problem = f"the encoder has positions for {limit} tokens"
-        raise SettingError("max_sen_len", max_tokens, problem, f"set {limit} or less; longer texts are split in chunks")
+    def forward(self, hidden: Tensor, *_: Any, **__: Any) -> Tensor:
+        return hidden[:, 0]
 
 
-def _max_positions(config: PretrainedConfig) -> int | None:
-    """Return the number of tokens that absolute positions allow, or None if there is no limit.
-
-    RoBERTa and its relatives number positions from pad_token_id + 1.
-    """
-    limit = getattr(config, "max_position_embeddings", None)
-    if limit is None or limit <= 0:
-        return None
-    offset = config.pad_token_id + 1 if "roberta" in config.model_type or config.model_type == "camembert" else 0
-    return int(limit) - offset
-
-
-def create_encoder(config: PretrainedConfig) -> PreTrainedModel:
-    """Return an encoder with random weights in float32.
+def create_encoder(config: PretrainedConfig, with_pooler: bool = True) -> PreTrainedModel:
+    """Return an encoder with random weights in float32, and with the pooler of its family unless it is not wanted.
 
     When it trains with attention dropout on a CPU, it uses the eager attention implementation instead of torch's
     scaled_dot_product_attention: torch has no fused CPU kernel with dropout, and its fallback is slower. Both compute
     the same function with the same random numbers; results differ by rounding.
     """
-    backbone: PreTrainedModel = AutoModel.from_config(config).float()  # type: ignore[no-untyped-call]
+    if getattr(config, "attention_type", None) == "block_sparse":
+        config.attention_type = "original_full"  # BigBird switches at its first short chunk, and then never back
+    backbone: PreTrainedModel = AutoModel.from_config(config, trust_remote_code=False).float()  # type: ignore[no-untyped-call]
+    if not with_pooler and isinstance(getattr(backbone, "pooler", None), nn.Module):
+        backbone.pooler = _NoPooler()
     can_switch = hasattr(backbone, "set_attn_implementation")  # since transformers 4.52
     has_dropout = any(getattr(backbone.config, key, 0) for key in ATTENTION_DROPOUT_KEYS)
     if can_switch and has_dropout and backbone.config._attn_implementation == "sdpa":
@@ -112,19 +109,42 @@ def load_weights(backbone: PreTrainedModel, name: str, skip_prefixes: tuple[str,
     """Load the pretrained weights of a name or folder in float32, except for parameters with these prefixes.
 
     Raises:
-        SettingError: weights are missing; names `encoder_name`.
+        SettingError: weights are missing or damaged; names `encoder_name`.
     """
     if not sys.stderr.isatty():
         disable_progress_bar()  # type: ignore[no-untyped-call]  # in a log file it becomes one very long line
-    weights, names = AutoModel.from_pretrained(name).float().state_dict(), backbone.state_dict()
+    location = find_pretrained(PretrainedSource("encoder_name", name))
+    try:
+        loaded = AutoModel.from_pretrained(location, trust_remote_code=False)
+    except Exception as cause:  # safetensors, torch and transformers have no common class of errors
+        raise errors.damaged_weights("encoder_name", name, location, cause) from cause
+    weights, names = loaded.float().state_dict(), backbone.state_dict()
     result = backbone.load_state_dict(
         {key: value for key, value in weights.items() if key in names and not key.startswith(skip_prefixes)},
         strict=False,
     )
     if missing := [key for key in result.missing_keys if not key.startswith(skip_prefixes)]:
-        problem = f"its weights lack {missing[:3]}"
-        raise SettingError("encoder_name", name, problem, "choose another model, or save this one again")
+        raise errors.missing_weights("encoder_name", name, missing)
 
 
-def _shorten(cause: BaseException) -> str:
-    return " ".join(str(cause).split())[:200]
+def check_tokenizer(encoder: PretrainedSource, tokenizer_name: str) -> None:
+    """Check that the ids of the job's tokenizer mean the same tokens as those of the pretrained encoder's own one.
+
+    Raises:
+        SettingError: they do not; names `tokenizer`.
+    """
+    if tokenizer_name == encoder.name:
+        return
+    try:
+        own = load_tokenizer(encoder.name, encoder.setting)
+    except errors.TokenizerError as cause:
+        log.warning(
+            "%s has no tokenizer of its own, so it is not known whether '%s' has the tokens that it was trained with. "
+            "(%s)",
+            *(encoder.name, tokenizer_name, cause.parts[0]),
+        )
+        return
+    if tokenizer_name == WORD_TOKENIZER:
+        raise errors.other_tokens(tokenizer_name, encoder.name, "its vocabulary is built from the training text")
+    if reason := find_other_token(load_tokenizer(tokenizer_name), own):
+        raise errors.other_tokens(tokenizer_name, encoder.name, reason)

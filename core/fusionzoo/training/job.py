@@ -178,7 +178,8 @@ def check_export(run: TrainingRun) -> None:
     """Export the untrained model to ONNX once, so that a model that cannot be exported fails before it is trained."""
     folder = run.paths.model
     with temporary_folder(folder) as temporary:
-        onnx_export.export_onnx(run.built.model, run.data.splits["val"], temporary / ONNX_FILE)
+        path, max_tokens = temporary / ONNX_FILE, run.data.preprocessor.max_tokens
+        onnx_export.export_onnx(run.built.model, run.data.splits["val"], path, max_tokens)
 
 
 def fit_unless_finished(run: TrainingRun) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from torch.distributed.run import run as torchrun
 
 from fusionzoo import errors
 from fusionzoo.architecture import choose_architecture
-from fusionzoo.hyperparameters import read_hyperparameters
+from fusionzoo.hyperparameters import locate_pretrained_models, read_hyperparameters
 from fusionzoo.sagemaker.failure_file import write_failure
 from fusionzoo.sagemaker.folder_lock import lock_folder
 from fusionzoo.sagemaker.hosts import Hosts, read_hosts
@@ -61,7 +61,7 @@ def run_training(paths: Paths) -> None:
     world, hosts = World.from_environment(os.environ), read_hosts(paths)
     is_from_torchrun, architecture = world is not None, None
     if world is None:
-        architecture = choose_architecture(read_hyperparameters(paths))
+        architecture = choose_architecture(locate_pretrained_models(read_hyperparameters(paths), paths))
         plan = plan_processes(architecture.job, hosts, os.environ)
         if plan.processes > 1:
             start_processes(plan, paths)
@@ -77,7 +77,7 @@ def run_training(paths: Paths) -> None:
         lock_folder(paths.checkpoints, paths.job_id) if world.is_first else nullcontext(),
     ):
         if architecture is None:  # started by torchrun: the other processes get an error in the settings, too
-            architecture = choose_architecture(read_hyperparameters(paths))
+            architecture = choose_architecture(locate_pretrained_models(read_hyperparameters(paths), paths))
         train(paths, architecture, world, termination)
 
 

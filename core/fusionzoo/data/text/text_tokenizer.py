@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from fusionzoo import errors
 from fusionzoo.data.hashing import hash_file
 from fusionzoo.data.ragged import Ragged, compute_starts
+from fusionzoo.data.text.pretrained_files import PretrainedSource, find_pretrained, is_folder, is_own_code_error
 
 BATCH_LENGTH = 2**20  # characters tokenized at once; the library holds about 150 bytes per token
 MAX_WORDS = 1_000_000
@@ -92,7 +93,7 @@ def tokenizer_fingerprint(name: str) -> str | None:
     if name == WORD_TOKENIZER:
         return None
     folder = Path(name)
-    if not folder.is_dir():
+    if not is_folder(name):
         return hashlib.sha256(load_tokenizer(name).backend.to_str().encode()).hexdigest()
     digest = hashlib.sha256()
     for path in sorted(path for pattern in TOKENIZER_FILES for path in folder.glob(pattern) if path.is_file()):
@@ -177,26 +178,47 @@ def wrap_tokenizer(name: str, backend: Tokenizer, pad_id: int | None = None) -> 
     )
 
 
-def load_tokenizer(name: str) -> TextTokenizer:
-    """Load the tokenizer of a Hugging Face model, by name or local folder.
+def load_tokenizer(name: str, setting: str = "tokenizer") -> TextTokenizer:
+    """Load the tokenizer of a Hugging Face model, by name or local folder; `setting` is the one that names it.
 
     Raises:
-        errors.TokenizerError: the name is not a folder with a tokenizer and cannot be downloaded from the hub.
+        errors.TokenizerError: the model has no tokenizer that can be loaded.
+        errors.SettingError: there is no such model, the hub cannot be reached, or the tokenizer needs its own code.
     """
     from transformers import AutoTokenizer
 
+    location = find_pretrained(PretrainedSource(setting, name))
     try:
-        loaded = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as cause:
+        loaded = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+        backend = getattr(loaded, "backend_tokenizer", None)
+        saved = None if backend is None else backend.to_str()
+    except Exception as cause:  # tokenizers raises nothing more specific for a damaged file
+        if is_own_code_error(cause):
+            raise errors.own_python_code(setting, name) from cause
         raise errors.TokenizerError(name, cause) from cause
-    backend = getattr(loaded, "backend_tokenizer", None)
-    if backend is None:
+    if saved is None:
         raise errors.TokenizerError(name, TypeError(f"{type(loaded).__name__} is not a fast tokenizer"))
-    tokenizer = wrap_tokenizer(name, Tokenizer.from_str(backend.to_str()), loaded.pad_token_id)
+    tokenizer = wrap_tokenizer(name, Tokenizer.from_str(saved), loaded.pad_token_id)
     # transformers builds an empty tokenizer if a folder only holds a config.json.
     if tokenizer.backend.get_vocab_size() <= len(tokenizer.special) + 1:
         raise errors.TokenizerError(name, ValueError("it has no vocabulary"))
     return tokenizer
+
+
+def find_other_token(tokenizer: TextTokenizer, own: TextTokenizer) -> str | None:
+    """Return how the ids of a tokenizer differ from those of an encoder's own one; None if they mean the same tokens.
+
+    The tokenizer may lack tokens of the encoder, but not have others.
+    """
+    own_ids = own.backend.get_vocab(with_added_tokens=True)
+    ids = tokenizer.backend.get_vocab(with_added_tokens=True)
+    different = sorted((i, token) for token, i in ids.items() if own_ids.get(token) != i)
+    if not different:
+        return None
+    example_id, token = next(((i, t) for i, t in different if t in own_ids), different[0])
+    own_id = f"id {own_ids[token]}" if token in own_ids else "unknown"
+    count = f"{len(different):,} of its {len(ids):,} tokens differ"
+    return f"{count}; {token!r} is id {example_id}, and {own_id} in the encoder"
 
 
 def restore_tokenizer(name: str, saved: str, pad_id: int) -> TextTokenizer:

@@ -1,0 +1,153 @@
+"""Find a pretrained model in a folder or on the Hugging Face Hub, and check its files before they are loaded."""
+
+from __future__ import annotations
+
+import json
+import logging
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from fusionzoo import errors
+
+log = logging.getLogger(__name__)
+
+HUB_TIMEOUT_SECONDS = 5.0  # of the one request that finds out whether the hub can be reached
+GIT_LFS_POINTER = b"version https://git-lfs"
+# In the order in which transformers looks for them. An index lists the files that share the weights.
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
+
+
+@dataclass(frozen=True)
+class PretrainedSource:
+    """The setting that names a pretrained model, and its value: a name on the Hugging Face Hub or a folder."""
+
+    setting: str
+    name: str
+
+
+def find_pretrained(source: PretrainedSource) -> str:
+    """Return what to load a pretrained model from: the folder, the name on the hub, or the cached copy of a hub model.
+
+    The cached copy is used if the hub cannot be reached, which one short request finds out.
+
+    Raises:
+        errors.SettingError: there is no such model, or it is not cached and the hub cannot be reached.
+    """
+    name = source.name
+    if is_folder(name):
+        _check_git_lfs(source, Path(name))
+        return name
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        cached = try_to_load_from_cache(name, "config.json")
+        get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=HUB_TIMEOUT_SECONDS)
+    except HFValidationError as cause:
+        reason = "there is no such folder, and it cannot be a name on the hub"
+        raise errors.no_pretrained_model(source.setting, name, reason) from cause
+    except EntryNotFoundError:
+        return name  # a tokenizer can do without config.json
+    except RepositoryNotFoundError as cause:
+        reason = "it is neither a folder nor a public model on the hub"
+        raise errors.no_pretrained_model(source.setting, name, reason) from cause
+    except Exception as cause:  # the hub's client raises the errors of several HTTP libraries
+        if isinstance(cause, HfHubHTTPError) and cause.response is not None and cause.response.status_code < 500:
+            raise errors.no_pretrained_model(source.setting, name, cause) from cause
+        if not isinstance(cached, str):
+            raise errors.hub_unreachable(source.setting, name, cause) from cause
+        log.info("The Hugging Face Hub cannot be reached; '%s' is loaded from the cached copy %s", name, cached)
+        return str(Path(cached).parent)
+    return name
+
+
+def is_folder(name: str) -> bool:
+    """Return whether a value is the path of a folder; one that is too long for a path is not."""
+    try:
+        return Path(name).is_dir()
+    except OSError:
+        return False
+
+
+def check_weights(source: PretrainedSource, location: str) -> None:
+    """Check that a folder has weights and that their files are complete; a name on the hub is not checked.
+
+    Raises:
+        errors.SettingError: weights are absent, cut short or damaged; names the file.
+    """
+    folder = Path(location)
+    if not folder.is_dir():
+        return
+    first = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if first is None:
+        names = sorted(path.name for path in folder.iterdir())
+        raise errors.no_weights(source.setting, source.name, names)
+    for path in _list_shards(source, first):
+        try:
+            _check_complete(path)
+        except (OSError, ValueError) as cause:
+            raise errors.damaged_weights(source.setting, source.name, path.name, cause) from cause
+
+
+def is_own_code_error(cause: BaseException) -> bool:
+    """Return whether transformers refused to run Python code of a model's folder or repository."""
+    return "trust_remote_code" in str(cause)
+
+
+def _check_git_lfs(source: PretrainedSource, folder: Path) -> None:
+    pointers = [path.name for path in sorted(folder.iterdir()) if path.is_file() and _is_git_lfs_pointer(path)]
+    if pointers:
+        raise errors.git_lfs_pointers(source.setting, source.name, pointers)
+
+
+def _is_git_lfs_pointer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(GIT_LFS_POINTER)) == GIT_LFS_POINTER
+
+
+def _list_shards(source: PretrainedSource, path: Path) -> list[Path]:
+    if path.suffix != ".json":
+        return [path]
+    try:
+        names = sorted(set(json.loads(path.read_text("utf-8"))["weight_map"].values()))
+        return [path.parent / name for name in names]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as cause:
+        raise errors.damaged_weights(source.setting, source.name, path.name, cause) from cause
+
+
+def _check_complete(path: Path) -> None:
+    """Raise OSError or ValueError if a file of weights is absent or shorter than its own table of contents says."""
+    size = path.stat().st_size
+    if path.suffix == ".safetensors":
+        expected = _read_safetensors_size(path, size)
+        if size != expected:
+            raise ValueError(f"it has {size:,} bytes, and {expected:,} according to its header")
+        return
+    with path.open("rb") as file:
+        is_zip = file.read(4) == b"PK\x03\x04"  # torch.save since 1.6; older files have no table of contents
+    if size == 0 or (is_zip and not zipfile.is_zipfile(path)):
+        raise ValueError(f"it is cut short at {size:,} bytes")
+
+
+def _read_safetensors_size(path: Path, size: int) -> int:
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if length > min(size - 8, MAX_HEADER_BYTES):
+            raise ValueError(f"it is cut short at {size:,} bytes, or not in the format safetensors")
+        header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError("its header is not a table of tensors")
+    try:
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        return int(8 + length + max(ends, default=0))
+    except (LookupError, TypeError) as cause:
+        raise ValueError(f"its header is damaged ({cause})") from cause

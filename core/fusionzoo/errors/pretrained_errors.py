@@ -1,0 +1,97 @@
+"""Pretrained models: where they are loaded from, and whether they can be the text encoder of this job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fusionzoo.errors.base import Problem
+from fusionzoo.errors.setting_errors import SettingError, setting_problem
+from fusionzoo.errors.wording import format_json, list_names, quote_name, short
+
+
+def no_pretrained_model(setting: str, name: str, cause: BaseException | str) -> SettingError:
+    """The value is neither the folder of a Hugging Face model nor the name of one on the hub."""
+    message = f"no Hugging Face model could be loaded from it ({short(cause)})"
+    fix = "give the name of a model on the Hugging Face Hub, or a local folder with config.json"
+    return SettingError(setting, name, message, fix, "FZ-E001")
+
+
+def hub_unreachable(setting: str, name: str, cause: BaseException) -> SettingError:
+    """The model is not a local folder, and the Hugging Face Hub does not answer or HF_HUB_OFFLINE is set."""
+    message = (
+        "there is no such folder here, no copy in the Hugging Face cache, and the Hugging Face Hub cannot be reached "
+        f"({type(cause).__name__}: {short(cause)})"
+    )
+    fix = (
+        "give the job network access, or save the model to a folder, ship it as a channel named pretrained, and set "
+        f"{setting}: pretrained"
+    )
+    return SettingError(setting, name, message, fix, "FZ-E002")
+
+
+def own_python_code(setting: str, name: str) -> SettingError:
+    """The model or tokenizer needs Python code from its own folder, which is never run."""
+    message = "it needs Python code that its folder or repository contains, and such code is never run"
+    fix = "choose a model of a family that the installed version of transformers contains"
+    return SettingError(setting, name, message, fix, "FZ-E003")
+
+
+def git_lfs_pointers(setting: str, name: str, files: Sequence[str]) -> SettingError:
+    """The folder was cloned without git-lfs, so its files only say where the content is."""
+    message = f"these files are Git LFS pointers without the content: {list_names(files)}"
+    return SettingError(
+        setting, name, message, "run `git lfs pull` in the folder, or download the model again", "FZ-E004"
+    )
+
+
+def no_weights(setting: str, name: str, files: Sequence[str]) -> SettingError:
+    """The folder has no file with weights that transformers would load."""
+    message = f"the folder has no weights (it contains: {list_names(files)})"
+    fix = "add model.safetensors or pytorch_model.bin, or save the model again with save_pretrained"
+    return SettingError(setting, name, message, fix, "FZ-E005")
+
+
+def damaged_weights(setting: str, name: str, file: str, cause: BaseException | str) -> SettingError:
+    """A file of weights is cut short or damaged."""
+    message = f"its weights cannot be read: {file} ({short(cause)})"
+    return SettingError(setting, name, message, "copy or download the model again", "FZ-E006")
+
+
+def missing_weights(setting: str, name: str, parameters: Sequence[str]) -> SettingError:
+    """The weights belong to a model of another shape or family."""
+    message = f"its weights lack {list_names(parameters)}"
+    return SettingError(setting, name, message, "choose another model, or save this one again", "FZ-E007")
+
+
+def other_tokens(tokenizer: str, encoder: str, reason: str) -> SettingError:
+    """The tokenizer's ids mean other tokens than those that the encoder was trained with."""
+    message = f"its tokens are not those of the encoder {format_json(encoder)}: {reason}"
+    fix = "remove tokenizer, so that the encoder's own one is used"
+    return SettingError("tokenizer", tokenizer, message, fix, "FZ-E008")
+
+
+def too_few_positions(max_sen_len: int, limit: int, family: str) -> SettingError:
+    """A chunk of max_sen_len tokens is longer than the encoder's table of positions."""
+    message = f"the encoder, of family {family}, has positions for {limit} tokens"
+    fix = f"set {limit} or less; longer texts are split in chunks"
+    return SettingError("max_sen_len", max_sen_len, message, fix, "FZ-E009")
+
+
+def unsupported_family(setting: str, value: object, family: str, reason: str) -> SettingError:
+    """The model runs, if at all, in a way that makes it no encoder of single texts."""
+    message = f"models of family {family} cannot be the text encoder: {reason}"
+    fix = "choose another family; the README of fusionzoo-bert lists those that work"
+    return SettingError(setting, value, message, fix, "FZ-E010")
+
+
+def no_pooler(family: str) -> SettingError:
+    """The encoder has no pooler."""
+    message = f"models of family {family} have no pooler"
+    return SettingError("pooling", "pooler", message, "set pooling: mean or first", "FZ-E011")
+
+
+def no_pretrained_channel(setting: str, value: object, folder: str) -> Problem:
+    """The setting names the channel `pretrained`, and the job does not have it."""
+    message = f"there is no such folder: {quote_name(folder)}"
+    fix = "add a channel named pretrained with the model's folder, or give a name on the Hugging Face Hub"
+    return setting_problem(setting, value, message, fix, "FZ-E012")
