@@ -19,6 +19,7 @@ SECTIONS = {
     "setting_errors": "Settings: the file and each setting",
     "consistency_errors": "Settings that contradict each other",
     "channel_errors": "Data: channels, files and lines",
+    "file_errors": "Data: dialects, bytes and sizes of files",
     "column_errors": "Data: columns, values, labels and texts",
     "resource_errors": "Tokenizer, word vectors, cache, demo data",
     "pretrained_errors": "Pretrained models",

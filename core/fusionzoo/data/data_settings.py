@@ -31,6 +31,28 @@ class DataSettings(BaseModel):
         description="Class labels in order; of two, the second is the positive class. null: sorted labels of train.",
     )
 
+    csv_delimiter: str = Field(
+        ",", min_length=1, max_length=1, description="Delimiter of CSV files. TSV files always use a tab."
+    )
+    csv_quote: str | None = Field(
+        None,
+        max_length=1,
+        description='Character that encloses values in CSV and TSV files; "": none. null: " in CSV, and in TSV if '
+        "the file shows that it encloses values.",
+    )
+    csv_escape: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description="Character that makes a quote part of a value, such as the backslash of Spark. null: such a quote "
+        "is doubled.",
+    )
+    csv_header: bool | list[Column] = Field(
+        True,
+        description="Whether the first line of CSV and TSV files has the column names. A list: the names of files "
+        'without a header; false: the names are "0", "1", ...',
+    )
+
     text_processing_steps: list[TextStep] = Field(
         ["dialogue_splitter", "html_normalizer", "emoji_remover", "text_normalizer"],
         description="Text cleaning steps, applied in this order. []: no cleaning.",

@@ -121,20 +121,25 @@ def changed_file(path: Path) -> Problem:
     return Problem(str(path), "the file changed while the job read it", fix, "FZ-D011")
 
 
-def rows_with_wrong_column_count(name: str, expected: int, count: int, examples: Sequence[tuple[int, int]]) -> Problem:
-    """Rows have more or fewer columns than the header."""
-    lines = ", ".join(f"line {line} ({width})" for line, width in examples)
+def rows_with_wrong_column_count(
+    name: str, expected: int, count: int, examples: Sequence[tuple[int, int, int]], advice: str | None = None
+) -> Problem:
+    """Rows have more or fewer columns than the header; each example has its first and last line and its width."""
+    spans = [
+        (f"line {first}" if first == last else f"lines {first} to {last}", width) for first, last, width in examples
+    ]
+    lines = ", ".join(f"{span} ({width})" for span, width in spans)
     more = ", ..." if count > len(examples) else ""
     message = f"{pluralize(count, 'row')} with another number of columns than the header's {expected}: {lines}{more}"
     fix = "put texts that contain the delimiter in quotes; the file may also be truncated"
-    return Problem(name, message, fix, "FZ-D012")
+    return Problem(name, message, f"{advice}; or {fix}" if advice else fix, "FZ-D012")
 
 
-def unterminated_quote(name: str, line: int, cause: Exception) -> Problem:
+def unterminated_quote(name: str, line: int, cause: Exception, advice: str | None = None) -> Problem:
     """A quoted text of a delimited file has no end."""
     message = f"a quoted text does not end correctly ({short(cause)})"
     fix = "double each quote inside a quoted text; the file may also be truncated"
-    return Problem(f"{name} line {line}", message, fix, "FZ-D013")
+    return Problem(f"{name} line {line}", message, f"{advice}; or {fix}" if advice else fix, "FZ-D013")
 
 
 def invalid_json_line(name: str, line: int, cause: Exception) -> Problem:

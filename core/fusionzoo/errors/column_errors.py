@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from fusionzoo.errors.base import Problem
 from fusionzoo.errors.channel_errors import ValuesProblem
-from fusionzoo.errors.wording import nearest_names, pluralize, quoted, short
+from fusionzoo.errors.wording import list_names, nearest_names, pluralize, quoted, short
 
 MAX_LISTED_LABELS = 10
 
@@ -14,7 +14,7 @@ MAX_LISTED_LABELS = 10
 def missing_column(name: str, column: str, columns: Sequence[str]) -> Problem:
     """A file has no column of a name that the settings give."""
     close = nearest_names(column, columns, 3)
-    fix = f"the file has the columns {quoted(other[:60] for other in columns[:10])}; use one of them"
+    fix = f"the file has the columns {list_names([quoted([other]) for other in columns])}; use one of them"
     if close:
         fix = f"did you mean {quoted(close)}? Correct the setting, or add the column to the file"
     return Problem(name, f"column '{column}' does not exist", fix, "FZ-D101")

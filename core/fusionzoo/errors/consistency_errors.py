@@ -151,3 +151,9 @@ def warmup_too_long(warmup_steps: int, steps: int) -> Problem:
     message = f"the whole training has only {pluralize(steps, 'step')}, so the warm-up would never end"
     fix = f"give fewer than {steps}, or remove it, so that warmup_fraction applies"
     return setting_problem("warmup_steps", warmup_steps, message, fix, "FZ-S123")
+
+
+def invalid_csv_character(key: str, character: str, other: str | None) -> Problem:
+    """A character of the CSV dialect ends a line, or has another meaning already."""
+    message = "the character ends a line" if other is None else f"{other} is the same character"
+    return setting_problem(key, character, message, f"choose another character for {key}", "FZ-S131")

@@ -20,6 +20,7 @@ def check_job_settings(job: SettingsDraft[JobSettings]) -> Iterator[errors.Probl
     """Yield the problems among core's settings."""
     yield from _check_classes(job)
     yield from _check_column_roles(job)
+    yield from _check_csv_characters(job)
     yield from _check_split_fractions(job)
     yield from _check_early_stop_metric(job)
     yield from _check_precision(job)
@@ -114,6 +115,17 @@ def _check_column_roles(job: SettingsDraft[JobSettings]) -> Iterator[errors.Prob
             if column in first_role:
                 yield errors.column_with_two_roles(column, first_role[column], role)
             first_role.setdefault(column, role)
+
+
+def _check_csv_characters(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
+    setting_of: dict[str, str] = {}
+    for setting in ("csv_delimiter", "csv_quote", "csv_escape"):
+        character = job.get(setting)
+        if not character:
+            continue
+        if character in setting_of or character in "\r\n":
+            yield errors.invalid_csv_character(setting, character, setting_of.get(character))
+        setting_of[character] = setting
 
 
 def _check_split_fractions(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:

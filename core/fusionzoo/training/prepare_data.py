@@ -21,6 +21,7 @@ from fusionzoo.data.labels import Label
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.channel import Channel, open_channel
+from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.row_digests import count_rows_seen_in_train
 from fusionzoo.data.split_report import SplitReport, report_split, warn_of_shares
 from fusionzoo.data.splitting import SplitPart
@@ -100,14 +101,15 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
     split_off = {name: fraction for name, fraction in fractions.items() if fraction is not None}
     declared = paths.read_channel_configs() or {}
     present = {name for name in fractions if paths.channel(name).exists() or name in declared}
-    problems = ProblemLog()
+    problems, options = ProblemLog(), ReadOptions.from_settings(job)
     for name in [name for name in split_off if name in present]:
         problems.add(errors.split_from_two_sources(name, paths.channel(name)))
     opened: dict[str, Channel] = {}
     for name in sorted({"train", "val", *present} - split_off.keys()):
         extra_columns = [job.group_field] if name == "train" and job.group_field is not None else []
         with problems.collect():
-            opened[name] = open_channel(name, paths.channel(name), list(dict.fromkeys([*columns, *extra_columns])))
+            all_columns = list(dict.fromkeys([*columns, *extra_columns]))
+            opened[name] = open_channel(name, paths.channel(name), all_columns, options)
     problems.raise_if_any()
     train = replace(opened["train"], columns=tuple(columns))
     channels: dict[str, Channel | SplitPart] = {**opened, "train": train}

@@ -10,6 +10,7 @@ from pathlib import Path
 from fusionzoo import errors
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.formats import FORMATS, format_from_suffix, known_suffixes
+from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
 
@@ -55,7 +56,7 @@ class Channel:
         problems.raise_if_any()
 
 
-def open_channel(name: str, folder: Path, columns: Sequence[str]) -> Channel:
+def open_channel(name: str, folder: Path, columns: Sequence[str], options: ReadOptions | None = None) -> Channel:
     """Open the channel in `folder`: open each part file and check its columns. No rows are read yet.
 
     Files and folders with names that begin with '.' or '_' (such as `_SUCCESS`) are ignored.
@@ -63,10 +64,10 @@ def open_channel(name: str, folder: Path, columns: Sequence[str]) -> Channel:
     Raises:
         errors.DataError: the folder is missing or holds no data, or a part file lacks a column or cannot be read.
     """
-    return Channel(name, _list_part_files(name, folder), ()).with_columns(columns)
+    return Channel(name, _list_part_files(name, folder, options or ReadOptions()), ()).with_columns(columns)
 
 
-def _list_part_files(name: str, folder: Path) -> tuple[PartFile, ...]:
+def _list_part_files(name: str, folder: Path, options: ReadOptions) -> tuple[PartFile, ...]:
     if not folder.is_dir():
         raise errors.DataError([errors.missing_channel(name, folder)])
     paths = [
@@ -86,7 +87,7 @@ def _list_part_files(name: str, folder: Path) -> tuple[PartFile, ...]:
         if file_format is None:
             problems.append(errors.unknown_file_type(display_name, known_suffixes()))
         else:
-            files.append(PartFile(path, display_name, file_format, gzipped))
+            files.append(PartFile(path, display_name, file_format, gzipped, options))
     if problems:
         raise errors.DataError(problems)
     return tuple(files)
@@ -102,7 +103,9 @@ def _find_column_problems(file: PartFile, columns: Sequence[str]) -> list[errors
     with problems.collect(), file.convert_read_errors():
         present = FORMATS[file.format].list_columns(file, columns)
         if present is not None:
-            missing = [errors.missing_column(file.name, column, present) for column in columns if column not in present]
+            missing = [column for column in columns if column not in present]
+            if missing and (advice := FORMATS[file.format].advise(file, columns)):
+                return [errors.header_does_not_fit(file.name, missing, present, advice)]
             repeated = [errors.duplicate_column(file.name, column) for column in columns if present.count(column) > 1]
-            return missing + repeated
+            return [errors.missing_column(file.name, column, present) for column in missing] + repeated
     return problems.problems

@@ -15,17 +15,19 @@ class FileFormat:
     """How files of one format are recognized and read.
 
     `list_columns(file, columns)` returns the columns that the file has, or None if it has no rows. It may stop reading
-    once it has seen all of `columns`. `read_rows(file, columns)` yields blocks of rows.
+    once it has seen all of `columns`. `read_rows(file, columns)` yields blocks of rows. `advise(file, columns)` returns
+    how to fix a file that lacks some of `columns`, or None.
     """
 
     suffixes: tuple[str, ...]
     list_columns: Callable[[PartFile, Sequence[str]], list[str] | None]
     read_rows: Callable[[PartFile, Sequence[str]], Iterator[Rows]]
+    advise: Callable[[PartFile, Sequence[str]], str | None] = lambda _file, _columns: None
 
 
 FORMATS: Mapping[str, FileFormat] = {
-    "csv": FileFormat((".csv",), delimited.list_columns, delimited.read_rows),
-    "tsv": FileFormat((".tsv",), delimited.list_columns, delimited.read_rows),
+    "csv": FileFormat((".csv",), delimited.list_columns, delimited.read_rows, delimited.advise),
+    "tsv": FileFormat((".tsv",), delimited.list_columns, delimited.read_rows, delimited.advise),
     "parquet": FileFormat((".parquet", ".pq"), parquet.list_columns, parquet.read_rows),
     "jsonl": FileFormat((".jsonl", ".ndjson", ".json"), json_lines.list_columns, json_lines.read_rows),
 }

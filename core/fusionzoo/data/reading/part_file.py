@@ -6,13 +6,14 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import pyarrow as pa
 
 from fusionzoo import errors
+from fusionzoo.data.reading.options import ReadOptions
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class PartFile:
     name: str
     format: str
     gzipped: bool
+    options: ReadOptions = field(default_factory=ReadOptions)
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:

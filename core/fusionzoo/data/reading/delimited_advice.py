@@ -1,0 +1,63 @@
+"""What to change if the header or the quotes of a delimited file do not fit the settings."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from fusionzoo.data.reading.part_file import PartFile
+from fusionzoo.errors.wording import pluralize
+
+DELIMITERS = (",", ";", "\t", "|")
+SAMPLE_LENGTH = 2**20  # bytes that are searched for escaped quotes
+NUMBER = re.compile(r"\s*[+-]?[0-9]+([.,][0-9]+)?\s*")
+ESCAPED_QUOTE = re.compile(rb'(?<!\\)\\"')
+
+
+def advise_on_columns(file: PartFile, present: Sequence[str], columns: Sequence[str], delimiter: str) -> str | None:
+    """Return how to fix a header that lacks some of `columns`; None if the header itself gives no reason."""
+    found = set(present) & set(columns)
+    line = delimiter.join(present)
+    for other in DELIMITERS:
+        names = [name.strip('"') for name in line.split(other)]
+        if other != delimiter and len(set(names) & set(columns)) > max(1, len(found)):
+            return _advise_delimiter(file, other)
+    if len(found) < len({name.strip(" \"'") for name in present} & set(columns)):
+        return "remove the quotes and spaces around the column names, or check csv_quote"
+    if any("\0" in name for name in present):
+        return "the file looks like UTF-16: save it as UTF-8"
+    similar = {name.lower().strip() for name in present} & {column.lower() for column in columns}
+    if not found and (_looks_like_data(present) or (len(columns) > 2 and not similar)):
+        example = json.dumps(list(columns)[:3], ensure_ascii=False)[:-1]
+        names = pluralize(len(present), "column name")
+        return (
+            f"if the first line is a row of data, set csv_header to the list of the {names}, such as {example}, ...]; "
+            "otherwise use the names of the first line in the settings"
+        )
+    return None
+
+
+def _advise_delimiter(file: PartFile, delimiter: str) -> str:
+    name = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe"}[delimiter]
+    if file.format == "tsv":
+        return f"the delimiter of the file is a {name}: rename the file to .csv, and set csv_delimiter if needed"
+    return f"the delimiter of the file is a {name}: set csv_delimiter to {json.dumps(delimiter)}"
+
+
+def _looks_like_data(header: Sequence[str]) -> bool:
+    """Return whether a first line has values that are no names: numbers, empty or repeated values, or long texts."""
+    return len(set(header)) < len(header) or any(NUMBER.fullmatch(name) or len(name) > 80 for name in header)
+
+
+def advise_on_quotes(file: PartFile, quote: str) -> str | None:
+    """Return which setting the quotes of the file ask for; None if the settings already fit."""
+    if file.options.escape is None and quote:
+        with file.open() as stream:
+            if ESCAPED_QUOTE.search(stream.read(SAMPLE_LENGTH)):
+                return 'the file escapes quotes with a backslash, as Spark writes them: set csv_escape to "\\\\"'
+    if not quote:
+        return 'if the values of the file are in quotes, set csv_quote to "\\""'
+    if file.options.quote is None:
+        return 'if quotes are ordinary characters in the file, set csv_quote to ""'
+    return None
