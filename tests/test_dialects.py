@@ -101,7 +101,7 @@ def test_a_stray_quote_that_ends_in_another_column_is_named_with_both_lines(tmp_
     assert "lines 5 to 10 (3)" in read_problem(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["Dear all,\nthis, too, is one\n\ntext", "a,b,c\nd", "one, two, three\nfour, five"])
+@pytest.mark.parametrize("text", ["Hello all,\nthis, too, is one\n\ntext", "a,b,c\nd", "one, two, three\nfour, five"])
 def test_a_text_of_several_lines_is_no_stray_quote(text: str, tmp_path: Path) -> None:
     rows = with_texts({4: text})
     with (tmp_path / "part.csv").open("w", newline="") as file:
@@ -149,7 +149,7 @@ def test_a_missing_header_is_suggested_and_names_may_be_given(rows: list[list[st
 def test_names_given_for_a_file_with_a_header_or_another_width_are_problems(tmp_path: Path) -> None:
     write(tmp_path / "part.csv", ROWS)
     assert "the first line is a header" in read_problem(tmp_path, header=tuple(COLUMNS))
-    assert "20 rows with another number of columns" in read_problem(tmp_path, header=(*COLUMNS[:3], "x", "label"))
+    assert "21 rows with another number of columns" in read_problem(tmp_path, header=(*COLUMNS[:3], "x", "label"))
 
 
 def test_an_unnamed_index_column_of_pandas_can_be_used(tmp_path: Path) -> None:

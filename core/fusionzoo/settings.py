@@ -49,6 +49,20 @@ class JobSettings(DataSettings):
         50.0, ge=0, description="Maximum size of the cache of encoded data in GB; the oldest entries are removed first."
     )
 
+    max_file_gb: float = Field(
+        50.0, gt=0, le=1e6, description="Maximum size of a part file in GB, after decompression; more is an error."
+    )
+    max_row_mb: float = Field(
+        64.0, ge=0.001, le=2000, description="Maximum size of a row of a part file in MB; more is an error."
+    )
+    max_expansion: float = Field(
+        200.0,
+        ge=1,
+        le=1e9,
+        description="Maximum ratio between the decompressed and the stored size of a part file; more is an error. "
+        "Files below 100 MB are not checked.",
+    )
+
     batch_size: int = Field(32, ge=1, le=65_536, description="Rows per training step, over all processes together.")
     max_batch_tokens: int | None = Field(
         None,

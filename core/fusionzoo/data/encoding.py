@@ -248,7 +248,7 @@ def _load_vectors(folder: Path) -> np.ndarray:
 
 def _describe_source(channel: Channel | SplitPart, file_hashes: Mapping[Path, str]) -> list[Any]:
     """Return what the rows of a channel depend on: the contents of its files, and which of the rows are selected."""
-    files: list[Any] = [[file.format, file.gzipped, file_hashes[file.path]] for file in channel.files]
+    files: list[Any] = [[file.format, file.gzipped, file.partition, file_hashes[file.path]] for file in channel.files]
     return files if isinstance(channel, Channel) else [files, channel.selection_hash]
 
 

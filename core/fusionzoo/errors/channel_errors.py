@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionzoo.errors.base import Problem, ProblemsError
-from fusionzoo.errors.wording import format_examples, pluralize, short
+from fusionzoo.errors.wording import format_examples, list_names, pluralize, quoted, short
 
 
 class DataError(ProblemsError):
@@ -42,11 +42,14 @@ class ValuesProblem(Problem):
         return self.of(self.where, what, count, self.examples + other.examples, self.fix, self.code)
 
 
-def missing_channel(name: str, folder: Path) -> Problem:
-    """The folder of a channel does not exist."""
+def missing_channel(name: str, folder: Path, others: Sequence[str] = ()) -> Problem:
+    """The folder of a channel does not exist; `others` are the names of unused channels."""
+    message = f"the folder {folder} does not exist"
+    if others:
+        message += f"; the other channels are {list_names([quoted([other]) for other in others], 200)}"
     alternative = "" if name == "train" else f", or set {name}_fraction to split it off train"
     fix = f"mount the {name} data there{alternative}"
-    return Problem(f"channel '{name}'", f"the folder {folder} does not exist", fix, "FZ-D001")
+    return Problem(f"channel '{name}'", message, fix, "FZ-D001")
 
 
 def split_from_two_sources(name: str, folder: Path) -> Problem:
@@ -96,10 +99,11 @@ def no_group_for_split(
     return Problem(f"channel '{channel}', column '{group_field}'", message, fix, "FZ-D007")
 
 
-def unknown_file_type(name: str, suffixes: Sequence[str]) -> Problem:
-    """The file's suffix is not one of the formats that fusionzoo reads."""
-    fix = f"use one of {', '.join(suffixes)}, also compressed with .gz"
-    return Problem(name, "the suffix of the file name is not a known format", fix, "FZ-D008")
+def unknown_file_type(name: str, suffixes: Sequence[str], found: str) -> Problem:
+    """Neither the file's suffix nor its content is one of the formats that fusionzoo reads."""
+    fix = f"use one of {', '.join(suffixes)}, also compressed with .gz, or move the file out of the channel"
+    message = f"the suffix of the file name is not a known format, and {found}"
+    return Problem(name, message, fix, "FZ-D008")
 
 
 def unreadable_file(name: str, kind: str, cause: Exception) -> Problem:
@@ -109,10 +113,12 @@ def unreadable_file(name: str, kind: str, cause: Exception) -> Problem:
     return Problem(name, message, fix, "FZ-D009")
 
 
-def file_not_utf8(name: str, cause: Exception) -> Problem:
+def file_not_utf8(name: str, place: str, encoding: str | None) -> Problem:
     """The file is text in another encoding, or not text."""
-    message = f"the file is not UTF-8 text ({short(cause)})"
-    return Problem(name, message, "save it as UTF-8, and check that its suffix names its format", "FZ-D010")
+    fix = "save it as UTF-8, and check that its suffix names its format"
+    if encoding is not None:
+        fix = f"the file looks like {encoding}: save it as UTF-8"
+    return Problem(name, f"the file is not UTF-8 text ({place})", fix, "FZ-D010")
 
 
 def changed_file(path: Path) -> Problem:
@@ -146,6 +152,12 @@ def invalid_json_line(name: str, line: int, cause: Exception) -> Problem:
     """A line of a JSON Lines file is not valid JSON."""
     message = f"the line is not valid JSON ({short(cause)})"
     return Problem(f"{name} line {line}", message, "write one JSON object per line", "FZ-D014")
+
+
+def json_element_not_an_object(name: str, element: int) -> Problem:
+    """An element of a JSON array is a list or a single value."""
+    message = f"element {element} of the JSON array is not an object"
+    return Problem(name, message, 'write an object per row, like [{"id": 1}, {"id": 2}]', "FZ-D319")
 
 
 def json_line_not_an_object(name: str, line: int) -> Problem:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from fusionzoo.errors.base import Problem
-from fusionzoo.errors.wording import list_names, pluralize
+from fusionzoo.errors.wording import list_names, pluralize, quoted, short
 
 
 def merged_rows(name: str, first_line: int, last_line: int, columns: int) -> Problem:
@@ -18,7 +19,7 @@ def merged_rows(name: str, first_line: int, last_line: int, columns: int) -> Pro
         'if quotes are ordinary characters in the file, set csv_quote to ""; otherwise double the stray quote, or '
         "write the data as Parquet or JSON Lines"
     )
-    return Problem(name, message, fix, "FZ-D201")
+    return Problem(name, message, fix, "FZ-D301")
 
 
 def ambiguous_quotes(name: str, first_line: int, second_line: int) -> Problem:
@@ -28,17 +29,104 @@ def ambiguous_quotes(name: str, first_line: int, second_line: int) -> Problem:
         "value"
     )
     fix = 'set csv_quote to "\\"" if quotes enclose values, or to "" if they are ordinary characters'
-    return Problem(name, message, fix, "FZ-D202")
+    return Problem(name, message, fix, "FZ-D302")
 
 
 def unexpected_header(name: str) -> Problem:
     """The setting `csv_header` gives the column names, but the file has a header line with the same names."""
     message = "the first line is a header, but csv_header gives the column names as if there was none"
-    return Problem(name, message, "remove csv_header", "FZ-D203")
+    return Problem(name, message, "remove csv_header", "FZ-D303")
 
 
 def header_does_not_fit(name: str, missing: Sequence[str], present: Sequence[str], advice: str) -> Problem:
     """A delimited file lacks columns because its delimiter, header or encoding is another one."""
     lacking = f"{pluralize(len(missing), 'column')} ({list_names(missing)})"
     message = f"the first line lacks {lacking}; it has {list_names(present)}"
-    return Problem(name, message, advice, "FZ-D204")
+    return Problem(name, message, advice, "FZ-D304")
+
+
+def unreadable_folder(name: str, cause: OSError) -> Problem:
+    """A folder or file of a channel cannot be listed, so its rows would be left out."""
+    message = f"it cannot be read ({cause.strerror or cause})"
+    return Problem(name, message, "give the user of the job permission to read it, or remove it", "FZ-D305")
+
+
+def dangling_link(name: str, target: str, cause: OSError) -> Problem:
+    """A link in a channel leads nowhere, so the rows that it stands for would be left out."""
+    message = f"it is a link to {target}, which cannot be opened ({cause.strerror or cause})"
+    return Problem(name, message, "restore the target of the link, or remove the link", "FZ-D306")
+
+
+def link_loop(name: str) -> Problem:
+    """A link leads to a folder that contains the link."""
+    return Problem(name, "it is a link to a folder that contains it", "remove the link", "FZ-D307")
+
+
+def not_a_regular_file(name: str, kind: str) -> Problem:
+    """A pipe, socket or device among the files of a channel: it cannot be read several times."""
+    return Problem(name, f"it is {kind}, not a file", "replace it by a file, or remove it", "FZ-D308")
+
+
+def not_a_folder(name: str, folder: Path) -> Problem:
+    """The path of a channel is a file."""
+    return Problem(f"channel '{name}'", f"{folder} is not a folder", "put the part files into a folder", "FZ-D309")
+
+
+def content_contradicts_suffix(name: str, found: str, suffix: str) -> Problem:
+    """The first bytes of a file show another format than its suffix."""
+    message = f"{found}, although its suffix is {suffix}"
+    return Problem(name, message, "rename the file, or write it again in the format of its suffix", "FZ-D310")
+
+
+def several_channels(split: str, names: Sequence[str]) -> Problem:
+    """Two channels have names for the same split."""
+    message = f"the channels {quoted(names)} are all names for {split}"
+    return Problem(f"channel '{split}'", message, "keep one of them, or join them in one folder", "FZ-D311")
+
+
+def pipe_mode(name: str, pipe: Path) -> Problem:
+    """SageMaker streams the channel once through a named pipe; fusionzoo reads the data more than once."""
+    message = f"it is mounted in Pipe mode ({pipe}), which can be read only once; training reads the data several times"
+    return Problem(f"channel '{name}'", message, "set the input mode of the channel to File or FastFile", "FZ-D312")
+
+
+def text_not_utf8(name: str, cause: Exception) -> Problem:
+    """A value of a file is not UTF-8."""
+    return Problem(name, f"a text is not UTF-8 ({short(cause)})", "save the file as UTF-8", "FZ-D313")
+
+
+def invalid_json_array(name: str, element: int, cause: str) -> Problem:
+    """A file that begins with "[" is not a JSON array of objects."""
+    message = f"the file is not a JSON array of objects ({cause} at element {element})"
+    return Problem(name, message, "write one JSON object per line, or one array of objects", "FZ-D314")
+
+
+def json_not_rows(name: str) -> Problem:
+    """A JSON object that holds whole columns, as pandas' to_json() writes it by default."""
+    message = "the file holds one JSON object for all rows, as pandas' to_json() writes it by default"
+    return Problem(name, message, 'write it with to_json(path, orient="records", lines=True)', "FZ-D315")
+
+
+def file_too_large(name: str, max_bytes: float) -> Problem:
+    """A file, after decompression, has more bytes than `max_file_gb` allows."""
+    message = f"the file has more than {max_bytes / 1e9:g} GB of data"
+    return Problem(name, message, "divide the file, or raise max_file_gb", "FZ-D316")
+
+
+def suspicious_compression(name: str, stored_bytes: int, max_ratio: float) -> Problem:
+    """A file expands to so much more than its stored size that it is damaged or made to use up memory."""
+    message = f"the data of the file is more than {max_ratio:g} times its {stored_bytes:,} stored bytes"
+    return Problem(name, message, "check how the file was made; if it is right, raise max_expansion", "FZ-D317")
+
+
+def row_too_long(where: str, max_bytes: int) -> Problem:
+    """A row has more bytes than `max_row_mb` allows; it may be a quote or an object that never ends."""
+    message = f"the row is longer than {max_bytes / 1e6:g} MB"
+    fix = "check that a quote or bracket closes and that each row has its own line; if it is right, raise max_row_mb"
+    return Problem(where, message, fix, "FZ-D318")
+
+
+def too_many_blank_lines(name: str, line: int, limit: int) -> Problem:
+    """A file was filled with line ends, which would be skipped for minutes."""
+    message = f"more than {limit:,} blank lines follow each other"
+    return Problem(f"{name} line {line:,}", message, "write the file again without them", "FZ-D320")

@@ -31,6 +31,7 @@ from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import optimizers
+from fusionzoo.training.channel_folders import find_channel_folders, list_unused_channels
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 
@@ -91,6 +92,16 @@ def make_cache(paths: Paths, job: JobSettings) -> Cache:
     return Cache(paths.cache, int(job.cache_limit_gb * 1e9))
 
 
+def make_read_options(job: JobSettings) -> ReadOptions:
+    """Return how the files of the job are read: their dialect and the limits on their size."""
+    return replace(
+        ReadOptions.from_settings(job),
+        max_file_bytes=job.max_file_gb * 1e9,
+        max_row_bytes=int(job.max_row_mb * 1e6),
+        max_expansion=job.max_expansion,
+    )
+
+
 def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dict[str, Channel | SplitPart]:
     """Return train, val and, if the job has it, test: each a channel of its own or a part of the train channel.
 
@@ -99,17 +110,23 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
     """
     fractions = {"val": job.val_fraction, "test": job.test_fraction}
     split_off = {name: fraction for name, fraction in fractions.items() if fraction is not None}
-    declared = paths.read_channel_configs() or {}
-    present = {name for name in fractions if paths.channel(name).exists() or name in declared}
-    problems, options = ProblemLog(), ReadOptions.from_settings(job)
-    for name in [name for name in split_off if name in present]:
-        problems.add(errors.split_from_two_sources(name, paths.channel(name)))
+    problems, options = ProblemLog(), make_read_options(job)
+    folders = find_channel_folders(paths, problems)
+    for name in sorted(split_off.keys() & folders.keys()):
+        problems.add(errors.split_from_two_sources(name, folders[name].path))
+    for name in sorted({"train", "val"} - split_off.keys() - folders.keys()):
+        problems.add(errors.missing_channel(name, paths.channel(name), list_unused_channels(paths, folders)))
     opened: dict[str, Channel] = {}
-    for name in sorted({"train", "val", *present} - split_off.keys()):
+    for name, folder in folders.items():
+        if folder.is_pipe or name in split_off:
+            continue  # already a problem
         extra_columns = [job.group_field] if name == "train" and job.group_field is not None else []
+        all_columns = list(dict.fromkeys([*columns, *extra_columns]))
+        if folder.name != name:
+            log.info("The channel '%s' is used as %s.", folder.name, name)
+        use = replace(options, content_type=folder.content_type, folder_name=folder.name)
         with problems.collect():
-            all_columns = list(dict.fromkeys([*columns, *extra_columns]))
-            opened[name] = open_channel(name, paths.channel(name), all_columns, options)
+            opened[name] = open_channel(name, folder.path, all_columns, use)
     problems.raise_if_any()
     train = replace(opened["train"], columns=tuple(columns))
     channels: dict[str, Channel | SplitPart] = {**opened, "train": train}

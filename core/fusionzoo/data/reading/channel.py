@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fusionzoo import errors
 from fusionzoo.data.problem_log import ProblemLog
-from fusionzoo.data.reading.formats import FORMATS, format_from_suffix, known_suffixes
+from fusionzoo.data.reading import partitions
+from fusionzoo.data.reading.formats import FORMATS
+from fusionzoo.data.reading.listing import list_part_files
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
@@ -52,59 +53,30 @@ class Channel:
         problems = ProblemLog()
         for file in self.files:
             with problems.collect(), file.convert_read_errors():
-                yield from FORMATS[file.format].read_rows(file, self.columns)
+                yield from partitions.read_rows(file, self.columns)
         problems.raise_if_any()
 
 
 def open_channel(name: str, folder: Path, columns: Sequence[str], options: ReadOptions | None = None) -> Channel:
     """Open the channel in `folder`: open each part file and check its columns. No rows are read yet.
 
-    Files and folders with names that begin with '.' or '_' (such as `_SUCCESS`) are ignored.
+    Names that begin with '.' or '_' (such as `_SUCCESS`) are skipped.
 
     Raises:
         errors.DataError: the folder is missing or holds no data, or a part file lacks a column or cannot be read.
     """
-    return Channel(name, _list_part_files(name, folder, options or ReadOptions()), ()).with_columns(columns)
-
-
-def _list_part_files(name: str, folder: Path, options: ReadOptions) -> tuple[PartFile, ...]:
-    if not folder.is_dir():
-        raise errors.DataError([errors.missing_channel(name, folder)])
-    paths = [
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-    ]
-    if not paths:
-        raise errors.DataError([errors.empty_channel(name, folder)])
-    files, problems = [], []
-    for path in sorted(paths, key=lambda path: _natural_sort_key(path.relative_to(folder).as_posix())):
-        suffixes = [suffix.lower() for suffix in path.suffixes]
-        gzipped = bool(suffixes) and suffixes[-1] == ".gz"
-        suffix = suffixes[-2] if gzipped and len(suffixes) > 1 else suffixes[-1] if suffixes else ""
-        file_format = format_from_suffix(suffix)
-        display_name = f"{name}/{path.relative_to(folder)}"
-        if file_format is None:
-            problems.append(errors.unknown_file_type(display_name, known_suffixes()))
-        else:
-            files.append(PartFile(path, display_name, file_format, gzipped, options))
-    if problems:
-        raise errors.DataError(problems)
-    return tuple(files)
-
-
-def _natural_sort_key(name: str) -> tuple[list[int | str], str]:
-    """Return a key that sorts the numbers in names by value."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", name))], name
+    files = list_part_files(name, folder, columns, options or ReadOptions())
+    return Channel(name, files, ()).with_columns(columns)
 
 
 def _find_column_problems(file: PartFile, columns: Sequence[str]) -> list[errors.Problem]:
     problems = ProblemLog()
     with problems.collect(), file.convert_read_errors():
-        present = FORMATS[file.format].list_columns(file, columns)
+        present = partitions.list_columns(file, columns)
         if present is not None:
             missing = [column for column in columns if column not in present]
-            if missing and (advice := FORMATS[file.format].advise(file, columns)):
+            own = [column for column in columns if column not in dict(file.partition)]
+            if missing and (advice := FORMATS[file.format].advise(file, own)):
                 return [errors.header_does_not_fit(file.name, missing, present, advice)]
             repeated = [errors.duplicate_column(file.name, column) for column in columns if present.count(column) > 1]
             return [errors.missing_column(file.name, column, present) for column in missing] + repeated

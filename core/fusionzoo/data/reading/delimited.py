@@ -19,10 +19,9 @@ from fusionzoo import errors
 from fusionzoo.data.reading import quoting
 from fusionzoo.data.reading.blocks import group_into_blocks
 from fusionzoo.data.reading.delimited_advice import advise_on_columns, advise_on_quotes
+from fusionzoo.data.reading.limits import BlankLines
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
-
-MAX_FIELD_LENGTH = 2**28  # characters of one value; a longer one is a quote that never ends
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def _choose_quote(file: PartFile) -> str:
     if file.format != "tsv" or file.options.escape is not None:
         return quoting.QUOTE
     with _open_text(file) as text:
-        return quoting.detect_quote(text, get_delimiter(file), file.name)
+        return quoting.detect_quote(_read_lines(file, text), get_delimiter(file), file.name)
 
 
 @contextmanager
@@ -136,14 +135,47 @@ def _open_text(file: PartFile) -> Iterator[TextIO]:
         yield text
 
 
+def _read_lines(file: PartFile, text: TextIO) -> Iterator[str]:
+    """Yield the lines, each of which is a row of its own."""
+    lines = _Lines(file, text)
+    for line in lines:
+        lines.begin_row()
+        yield line
+
+
+class _Lines:
+    """The lines of a file. A row that is longer than the limit is a problem."""
+
+    def __init__(self, file: PartFile, text: TextIO) -> None:
+        self._file, self._text = file, text
+        self._row_line, self._row_length, self._line = 1, 0, 0
+        self._blank_lines = BlankLines(file.name)
+
+    def begin_row(self) -> int:
+        """Return the number of the next line, which begins a row."""
+        self._row_line, self._row_length = self._line + 1, 0
+        return self._row_line
+
+    def __iter__(self) -> Iterator[str]:
+        limit = self._file.options.max_row_bytes
+        while line := self._text.readline(limit + 1):
+            self._line += 1
+            self._row_length += len(line)
+            if self._row_length > limit:
+                raise errors.DataError([errors.row_too_long(f"{self._file.name} line {self._row_line}", limit)])
+            self._blank_lines.check(line[0] in "\r\n", self._line)
+            yield line
+
+
 def _parse_rows(file: PartFile, quote: str) -> Iterator[Row]:
     """Yield each row, the header first. Blank lines are skipped."""
-    csv.field_size_limit(MAX_FIELD_LENGTH)  # applies to the whole process; the default is 131,072 characters
+    csv.field_size_limit(2**31 - 1)  # applies to the whole process; `_Lines` has the limit of this file
     delimiter = get_delimiter(file)
     rewrite = quoting.make_line_rewriter(quote, file.options.escape, delimiter)
     with _open_text(file) as text:
+        lines = _Lines(file, text)
         reader = csv.reader(
-            map(rewrite, text),
+            map(rewrite, lines),
             delimiter=delimiter,
             quotechar=quote or None,
             quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
@@ -154,7 +186,7 @@ def _parse_rows(file: PartFile, quote: str) -> Iterator[Row]:
             for values in reader:
                 if values:
                     yield Row(values, line, reader.line_num)
-                line = reader.line_num + 1
+                line = lines.begin_row()
         except csv.Error as cause:
             advice = advise_on_quotes(file, quote)
             raise errors.DataError([errors.unterminated_quote(file.name, line, cause, advice)]) from cause

@@ -20,8 +20,8 @@ def advise_on_columns(file: PartFile, present: Sequence[str], columns: Sequence[
     found = set(present) & set(columns)
     line = delimiter.join(present)
     for other in DELIMITERS:
-        names = [name.strip('"') for name in line.split(other)]
-        if other != delimiter and len(set(names) & set(columns)) > max(1, len(found)):
+        cells = {name.strip('"') for name in line.split(other)}
+        if other != delimiter and len(cells & set(columns)) > max(1, len(found)):
             return _advise_delimiter(file, other)
     if len(found) < len({name.strip(" \"'") for name in present} & set(columns)):
         return "remove the quotes and spaces around the column names, or check csv_quote"

@@ -16,17 +16,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fusionzoo import errors
-from fusionzoo.data.reading import blocks
+from fusionzoo.data.reading import blocks, parquet_sizes
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows, to_plain_layout
 
 SLICE_ROWS, SLICE_LENGTH = 256, 2 * 2**20  # maximum rows and bytes that are decoded at once
+MIN_SUSPECT_BYTES = 2**30  # repeated texts are stored once in files that are right, too
 READ_BUFFER = 2**20  # bytes per read
 
 
 def list_columns(file: PartFile, _: Sequence[str]) -> list[str]:
     """Return the column names of the schema."""
-    with _open_parquet(file) as parquet:
+    with _open_parquet(file) as (parquet, _source):
         return list(parquet.schema_arrow.names)
 
 
@@ -36,9 +37,11 @@ def read_rows(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
     Raises:
         errors.DataError: a text is not valid UTF-8.
     """
-    with _open_parquet(file) as parquet:
-        first_row = 1
-        for block in _join_slices(_read_slices(parquet, columns)):
+    with _open_parquet(file) as (parquet, source):
+        first_row, meter = 1, file.make_meter()
+        meter.min_suspect_bytes = MIN_SUSPECT_BYTES
+        for block in _join_slices(_read_slices(file, (parquet, source), columns)):
+            meter.add(sum(part.nbytes for part in block))
             arrays = {c: pa.concat_arrays([part.column(i) for part in block]) for i, c in enumerate(columns)}
             _check_utf8(file, arrays)
             yield Rows(arrays, file.name, first_row, typed=True)
@@ -46,14 +49,16 @@ def read_rows(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
 
 
 @contextmanager
-def _open_parquet(file: PartFile) -> Iterator[pq.ParquetFile]:
+def _open_parquet(file: PartFile) -> Iterator[tuple[pq.ParquetFile, pa.NativeFile]]:
+    """Yield the file and its source."""
     # Without a buffer size, or with pre-buffering, Arrow would hold a whole row group of each column in memory.
     with (
         file.open() as stream,
-        _make_seekable(file, stream) as source,
-        pq.ParquetFile(pa.PythonFile(source, mode="r"), buffer_size=READ_BUFFER, pre_buffer=False) as parquet,
+        _make_seekable(file, stream) as seekable,
+        pa.PythonFile(seekable, mode="r") as source,
+        pq.ParquetFile(source, buffer_size=READ_BUFFER, pre_buffer=False) as parquet,
     ):
-        yield parquet
+        yield parquet, source
 
 
 @contextmanager
@@ -79,20 +84,33 @@ def _check_utf8(file: PartFile, columns: Mapping[str, pa.Array]) -> None:
         raise errors.DataError(problems)
 
 
-def _read_slices(parquet: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield all rows in order, a few at a time."""
+def _read_slices(
+    file: PartFile, opened: tuple[pq.ParquetFile, pa.NativeFile], columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Yield all rows in order, a few at a time.
+
+    Raises:
+        errors.DataError: a value is longer than a row may be, or a column expands to too much.
+    """
+    first_row, (parquet, source) = 1, opened
     for group in range(parquet.num_row_groups):
-        batch_rows = _choose_batch_rows(parquet.metadata.row_group(group), columns)
+        metadata = parquet.metadata.row_group(group)
+        parquet_sizes.check_expansion(file, metadata, columns)
+        batch_rows = _choose_batch_rows(metadata, columns)
+        longest = parquet_sizes.find_longest_dictionary_value(source, parquet, group, columns, READ_BUFFER)
+        parquet_sizes.check_length(file, longest, first_row)
+        batch_rows = max(1, min(batch_rows, blocks.BLOCK_LENGTH // max(1, longest)))
         for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=list(columns)):
             decoded = pa.RecordBatch.from_arrays([to_plain_layout(batch.column(c)) for c in columns], list(columns))
+            longest = max(map(parquet_sizes.longest_text, decoded.columns), default=0)
+            parquet_sizes.check_length(file, longest, first_row)
+            first_row += len(decoded)
             step = max(1, len(decoded) * SLICE_LENGTH // max(1, decoded.nbytes))
             yield from (decoded.slice(start, step) for start in range(0, len(decoded), step))
 
 
 def _choose_batch_rows(group: pq.RowGroupMetaData, columns: Sequence[str]) -> int:
-    chunks = (group.column(i) for i in range(group.num_columns))
-    needed = (chunk for chunk in chunks if any(f"{chunk.path_in_schema}.".startswith(f"{c}.") for c in columns))
-    stored_bytes: int = sum(chunk.total_uncompressed_size for chunk in needed)
+    stored_bytes: int = sum(chunk.total_uncompressed_size for chunk in parquet_sizes.column_chunks(group, columns))
     return max(1, min(SLICE_ROWS, blocks.BLOCK_ROWS, int(group.num_rows) * SLICE_LENGTH // max(1, stored_bytes)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,11 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from fusionzoo import errors
+from fusionzoo.data.reading.invalid_bytes import find_invalid_byte
+from fusionzoo.data.reading.limits import MeteredStream, SizeMeter
 from fusionzoo.data.reading.options import ReadOptions
+
+READ_BUFFER = 2**16  # bytes of a gzip file that are decompressed at once
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class PartFile:
     """One file of a channel.
 
     `name` is the path relative to the folder of all channels, for messages. `format` is a key of `formats.FORMATS`.
+    `partition` has the columns that the names of its folders give, such as `country=de`, with their values.
     """
 
     path: Path
@@ -28,12 +34,27 @@ class PartFile:
     format: str
     gzipped: bool
     options: ReadOptions = field(default_factory=ReadOptions)
+    partition: tuple[tuple[str, str | None], ...] = ()
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Open the file for reading; gzip is decompressed on the fly."""
-        with gzip.open(self.path) if self.gzipped else self.path.open("rb") as stream:
-            yield cast("BinaryIO", stream)
+        """Open the file for reading; gzip is decompressed on the fly.
+
+        Raises:
+            errors.DataError: now or while the stream is read: the file is larger than the limits allow.
+        """
+        if not self.gzipped:
+            self.make_meter().add(self.path.stat().st_size)
+            with self.path.open("rb") as stream:
+                yield stream
+            return
+        with gzip.open(self.path) as unlimited:
+            yield io.BufferedReader(MeteredStream(cast("BinaryIO", unlimited), self.make_meter()), READ_BUFFER)
+
+    def make_meter(self) -> SizeMeter:
+        """Return a meter that counts what the file expands to."""
+        size = self.path.stat().st_size
+        return SizeMeter(self.name, size, self.options.max_file_bytes, self.options.max_expansion)
 
     @contextmanager
     def convert_read_errors(self) -> Iterator[None]:
@@ -41,6 +62,15 @@ class PartFile:
         try:
             yield
         except UnicodeDecodeError as cause:
-            raise errors.DataError([errors.file_not_utf8(self.name, cause)]) from cause
+            raise errors.DataError([self._describe_invalid_byte(cause)]) from cause
         except (pa.ArrowException, OSError, EOFError, zlib.error) as cause:
             raise errors.DataError([errors.unreadable_file(self.name, self.format, cause)]) from cause
+
+    def _describe_invalid_byte(self, cause: UnicodeDecodeError) -> errors.Problem:
+        with self.open() as stream:
+            found = find_invalid_byte(stream)
+        if found is None:  # the text of a single value
+            return errors.text_not_utf8(self.name, cause)
+        content = "the decompressed content" if self.gzipped else "the file"
+        place = f"byte 0x{found.value:02X} at offset {found.offset:,} of {content}, in line {found.line:,}"
+        return errors.file_not_utf8(self.name, place, found.encoding)

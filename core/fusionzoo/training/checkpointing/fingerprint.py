@@ -21,7 +21,15 @@ from fusionzoo.training.precision import Precision
 
 # These settings change when and where a job runs, but not its results.
 SETTINGS_THAT_DO_NOT_AFFECT_RESULTS = frozenset(
-    {"cache_limit_gb", "checkpoint_every_n_steps", "checkpoint_every_n_minutes", "devices"}
+    {
+        "cache_limit_gb",
+        "checkpoint_every_n_steps",
+        "checkpoint_every_n_minutes",
+        "devices",
+        "max_expansion",
+        "max_file_gb",
+        "max_row_mb",
+    }
 )
 EXTERNAL_PACKAGES = ("torch.", "transformers.", "builtins")  # their versions identify their code
 
