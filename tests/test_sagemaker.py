@@ -6,9 +6,11 @@ import errno
 import json
 import logging
 import os
+import pwd
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,25 @@ def test_a_user_without_a_home_folder_has_a_cache_that_cannot_be_created(monkeyp
             cache.mkdir(parents=True)
     assert Paths.from_environment({"HOME": "/home/me"}).cache == Path("/home/me/.cache/fusionzoo")
     assert Paths.from_environment({"FUSIONZOO_CACHE": "/cache"}).cache == Path("/cache")
+
+
+def test_libraries_have_a_home_folder_although_the_user_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(uid: int) -> None:
+        raise KeyError(uid)
+
+    def job(paths: Paths) -> None:
+        homes.append(Path.home())
+
+    homes: list[Path] = []
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", fail)
+    assert run(job, tmp_path) == (0, "")
+    assert homes == [Path(tempfile.gettempdir())]
+    assert "Libraries use" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="home"):
+        Path.home()
 
 
 def test_channel_configurations_are_read_from_inputdataconfig(tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import FrameType
 
 from fusionzoo import errors
@@ -36,6 +39,7 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
         try:
             with (
                 _stop_at_sigterm(environ),
+                _provide_home(),
                 lock_folder(paths.output, paths.job_id) if writes_results else nullcontext(),
             ):
                 if environ.get("LOCAL_RANK", "0") == "0":
@@ -73,6 +77,22 @@ def _describe_cause(error: BaseException) -> str:
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))  # for example the plugin's hook
     end = (notes + hint)[-MAX_CAUSE_CHARACTERS // 2 :]
     return f"{type(error).__name__}: {error}"[: MAX_CAUSE_CHARACTERS - len(end)] + end
+
+
+@contextmanager
+def _provide_home() -> Iterator[None]:
+    """In the block, HOME is the folder of temporary files if the user has no home folder: libraries expect one."""
+    try:
+        Path.home()
+    except RuntimeError as error:
+        os.environ["HOME"] = tempfile.gettempdir()
+        log.warning("%s Libraries use %s as home folder.", error, os.environ["HOME"])
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
+        return
+    yield
 
 
 class _StopSignal(BaseException):

@@ -98,6 +98,7 @@ def ignore_expected_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # each process computes the metrics of all rows
         warnings.filterwarnings("ignore", ".*resuming from a checkpoint that ended before.*")  # the data resumes too
+        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")  # the lock is in it
         warnings.filterwarnings("ignore", ".*LeafSpec.*")  # raised inside Lightning
         warnings.filterwarnings("ignore", ".*module.s. in eval mode at the start of training.*")  # a frozen encoder
         yield
