@@ -53,6 +53,11 @@ class DataSettings(BaseModel):
         'without a header; false: the names are "0", "1", ...',
     )
 
+    null_values: list[str] = Field(
+        ["\\N", "NULL", "NA", "N/A", "#N/A", "NaN", "-NaN", "None", "NaT", "<NA>"],
+        description="Words that mean a missing value in text, category and number columns, in upper or lower case. The "
+        "empty text always does.",
+    )
     text_processing_steps: list[TextStep] = Field(
         ["dialogue_splitter", "html_normalizer", "emoji_remover", "text_normalizer"],
         description="Text cleaning steps, applied in this order. []: no cleaning.",

@@ -14,6 +14,7 @@ from fusionzoo.data import labels
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.ids import has_common_type
 from fusionzoo.data.leakage import ColumnChecks
+from fusionzoo.data.null_words import replace_null_words
 from fusionzoo.data.preprocessor import Preprocessor, TextPreprocessor, clean_row_messages, get_ids
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.column_text import column_as_text
@@ -124,7 +125,8 @@ class _SplitScan:
         with self.problems.collect():
             for rows in source:
                 self.rows += len(rows)
-                self.update(rows, self._parse_columns(rows))
+                features = replace_null_words(rows, self.settings)
+                self.update(features, self._parse_columns(rows, features))
             self.is_complete = True
         if not has_common_type(set(self.id_types)):
             types = {str(id_type): file for id_type, file in self.id_types.items()}
@@ -137,10 +139,10 @@ class _SplitScan:
         if not self.rows and not self.problems.problems:
             problems.add(errors.channel_without_rows(name))
 
-    def update(self, rows: Rows, columns: _ParsedColumns) -> None:
+    def update(self, features: Rows, columns: _ParsedColumns) -> None:
         """Update the fit with a block. Does nothing for splits other than train."""
 
-    def _parse_columns(self, rows: Rows) -> _ParsedColumns:
+    def _parse_columns(self, rows: Rows, features: Rows) -> _ParsedColumns:
         settings, collect = self.settings, self.problems.collect
         texts, category_values, numbers = {}, {}, {}
         label_texts: pa.Array | None = None
@@ -148,13 +150,13 @@ class _SplitScan:
             label_texts = self.labels.add(rows)
         for name in settings.cat_field_list:
             with collect():
-                category_values[name] = categories.canonicalize_column(rows, name)
+                category_values[name] = categories.canonicalize_column(features, name)
         for name in settings.tab_field_list:
             with collect():
-                numbers[name] = column_as_numbers(rows, name)
+                numbers[name] = column_as_numbers(features, name)
         for name in settings.text_columns:
             with collect():
-                texts[name] = column_as_text(rows, name)
+                texts[name] = column_as_text(features, name)
         with collect():
             self.id_types.setdefault(get_ids(rows, settings.id_name).type, rows.source)
         return _ParsedColumns(category_values, numbers, texts, label_texts)
@@ -171,7 +173,7 @@ class _TrainScan(_SplitScan):
         self.words = text_tokenizer.WordCounter() if settings.text_columns and tokenizer is None else None
         self.column_checks = ColumnChecks(settings)
 
-    def update(self, rows: Rows, columns: _ParsedColumns) -> None:
+    def update(self, features: Rows, columns: _ParsedColumns) -> None:
         for name, values in columns.categories.items():
             with self.problems.collect():
                 categories.count_categories(self.categories[name], values, name)
@@ -180,7 +182,7 @@ class _TrainScan(_SplitScan):
         if self.problems.problems:
             return  # skip the expensive steps; this fit is discarded
         if self.words is not None:
-            self.words.add(clean_row_messages(self.settings, rows).texts)
+            self.words.add(clean_row_messages(self.settings, features).texts)
         self.column_checks.add(columns.labels, columns.categories, columns.numbers, columns.texts)
 
     def fit_text(self) -> TextPreprocessor | None:

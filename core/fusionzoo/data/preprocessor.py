@@ -16,6 +16,7 @@ from fusionzoo.data import labels
 from fusionzoo.data.data_settings import ChunkKeep, DataSettings
 from fusionzoo.data.encoded import EncodedSplit, concatenate_splits
 from fusionzoo.data.model_files import model_file_errors, read_json_object
+from fusionzoo.data.null_words import replace_null_words
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.ragged import compute_starts
 from fusionzoo.data.reading.column_text import column_as_text
@@ -27,7 +28,7 @@ from fusionzoo.data.text.chunking import Chunker
 
 PREPROCESSOR_FILE = "preprocessor.json"
 TOKENIZER_FILE = "tokenizer.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,12 @@ class Preprocessor:
         tokenizer = None if self.text is None else text_tokenizer.CachedTokenizer(self.text.tokenizer)
         has_blocks = False
         for rows in _log_read_problems(source, problems):
+            features = replace_null_words(rows, self.settings)
             with problems.collect():
-                block = self._encode_table(rows, labeled)
+                block = self._encode_table(rows, features, labeled)
             if self.text is not None and tokenizer is not None:
                 with problems.collect():
-                    messages = clean_row_messages(self.settings, rows)
+                    messages = clean_row_messages(self.settings, features)
                 if not problems.problems:  # otherwise only look for further problems
                     block = _add_text(block, messages, self.text.chunker, tokenizer)
             if not problems.problems:
@@ -98,18 +100,18 @@ class Preprocessor:
         if not has_blocks:
             raise errors.DataError([errors.channel_without_rows(name)])
 
-    def _encode_table(self, rows: Rows, labeled: bool) -> EncodedSplit:
-        """Return a block of rows without their text."""
+    def _encode_table(self, rows: Rows, features: Rows, labeled: bool) -> EncodedSplit:
+        """Return a block of rows without their text. `features` are the rows without words for null."""
         problems = ProblemLog()
         n = len(rows)
         ids, values, missing = [], [], []
         encoded_labels: np.ndarray | None = None
         for category in self.categories:
             with problems.collect():
-                ids.append(category.encode(rows))
+                ids.append(category.encode(features))
         for number in self.numbers:
             with problems.collect():
-                standardized, is_missing = number.encode(rows)
+                standardized, is_missing = number.encode(features)
                 values.append(standardized)
                 missing.append(is_missing)
         with problems.collect():
@@ -129,7 +131,7 @@ class Preprocessor:
             pad_id=0 if self.text is None else self.text.tokenizer.pad_id,
             dropped_tokens=0,
             empty_texts=0,
-            digests=compute_row_digests(self.settings, rows, [*values, *missing]) if labeled else None,
+            digests=compute_row_digests(self.settings, features, [*values, *missing]) if labeled else None,
         )
 
     def save(self, folder: Path) -> None:

@@ -48,7 +48,8 @@ def ids_without_common_type(column: str, kinds: Mapping[str, str]) -> Problem:
 
 def values_not_numeric(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Problem:
     """A number column holds text, NaN or infinity; empty values are allowed."""
-    where, fix = f"{name}, column '{column}'", "correct the values (empty means missing), or use cat_field_list"
+    where = f"{name}, column '{column}'"
+    fix = "correct the values, list words for missing values in null_values, or use cat_field_list"
     return ValuesProblem.of(where, ("value", "not a finite number"), count, examples, fix, "FZ-D106")
 
 

@@ -14,8 +14,7 @@ from fusionzoo import errors
 from fusionzoo.data.bottom_k import BottomK
 from fusionzoo.data.reading.rows import Rows
 
-MISSING_TEXTS = ("", "na", "n/a", "#n/a", "nan", "-nan", "null", "none")
-NUMBER_OF_TEXT = {**dict.fromkeys(MISSING_TEXTS), "false": "0", "true": "1"}
+NUMBER_OF_TEXT = {"": None, "false": "0", "true": "1"}  # the words of null_values are null already
 BINS = 32
 PIECE_SIZE = 16_384  # values for which mean and variance are computed at once
 SAMPLE_SIZE = 16_384  # values from which quantiles are computed
