@@ -79,19 +79,20 @@ class LabelCounts:
             if label not in self.counts:
                 index = pc.index(text, label).as_py()
                 self.first_row[label] = rows.locate(index)
-                self.values[label] = self._to_python(rows.columns[self.name][index], label)
+                self.values[label] = self._to_python(rows.columns[self.name].slice(index, 1), label)
             self.counts[label] = self.counts.get(label, 0) + count
         return text
 
-    def _to_python(self, value: pa.Scalar, text: str) -> Label:
-        """Return the value in a type that a `Label` can have; otherwise its text, and the column counts as untyped."""
-        if pa.types.is_floating(value.type):
+    def _to_python(self, array: pa.Array, text: str) -> Label:
+        """Return the single value in a type that a `Label` can have; otherwise its text, and the column is untyped."""
+        if pa.types.is_floating(array.type):
             return float(text)  # a float32 of 0.1 is 0.1, not 0.10000000149
-        plain = value.as_py()
-        if isinstance(plain, bool | int | float | str):
-            return plain
-        self.typed = False  # a date, time or decimal
-        written: str = values_as_text(pa.array([plain], value.type))[0].as_py()
+        if not pa.types.is_temporal(array.type) and not pa.types.is_decimal(array.type):
+            plain = array[0].as_py()
+            if isinstance(plain, bool | int | float | str):
+                return plain
+        self.typed = False
+        written: str = values_as_text(array)[0].as_py()
         return written
 
     def fit(self, settings: DataSettings) -> LabelMap:
@@ -163,7 +164,7 @@ def _infer_types(values: Mapping[str, Label]) -> Mapping[str, Label]:
     numbers = _parse_numbers(values)
     if numbers is None or any(str(number) != str(values[label]) for label, number in numbers.items()):
         return values
-    return numbers
+    return {label: number + 0 for label, number in numbers.items()}  # no negative zero
 
 
 def _parse_numbers(values: Mapping[str, Label]) -> Mapping[str, int | float] | None:
