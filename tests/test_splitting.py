@@ -217,11 +217,11 @@ NEITHER = {"val": 0.05, "test": 0.05}
 @pytest.mark.parametrize(
     ("frame", "shares", "says"),
     [
-        (make_frame(["a", "b"] * 3), NEITHER, ["val_fraction = 0.05 of its 6 rows is none", "test_fraction = 0.05"]),
-        (make_frame(range(40)), NEITHER, ["val_fraction", "keeps a row in train"]),
-        (make_frame("ab" * 50, ["x"] * 100), {"val": 0.2}, ["there is 1 group of 100 to 100 of the 100 rows", "'who'"]),
-        (make_frame("ab" * 50, ["x"] * 90 + ["y"] * 10), {"val": 1e-6}, ["there are 2 groups of 10 to 90"]),
-        (make_frame("ab" * 50, ["x"] * 98 + [None] * 2), {"val": 1e-6}, ["there are 3 groups of 1 to 98"]),
+        (make_frame(["a", "b"] * 3), NEITHER, ["0.05 of 6 rows leaves no row for val", "test_fraction = 0.05"]),
+        (make_frame(range(40)), NEITHER, ["val_fraction", "keeps at least one row in train"]),
+        (make_frame("ab" * 50, ["x"] * 100), {"val": 0.2}, ["the 100 rows have 1 group of 100 to 100 rows", "'who'"]),
+        (make_frame("ab" * 50, ["x"] * 90 + ["y"] * 10), {"val": 1e-6}, ["2 groups of 10 to 90 rows"]),
+        (make_frame("ab" * 50, ["x"] * 98 + [None] * 2), {"val": 1e-6}, ["3 groups of 1 to 98 rows"]),
         (make_frame("a" * 50 + "b" * 50, "x" * 50 + "y" * 50), {"val": 0.5}, ["2 groups of 50 to 50", "group_field"]),
     ],
 )

@@ -87,7 +87,7 @@ def test_words_are_lower_cased_and_counted_and_rare_ones_are_unknown() -> None:
     assert tokenizer.backend.get_vocab() == {"[PAD]": 0, "[UNK]": 1, "red": 2, "blue": 3}
     assert lists(tokenizer.encode(["Red green"])) == [[2, 1]]
     assert fit_words(["a a b"], vocab_size=3).vocab_size == 3
-    with pytest.raises(DataError, match="no word occurs 5 times"):
+    with pytest.raises(DataError, match="no word occurs at least 5 times"):
         fit_words(["a b"], min_count=5)
 
 

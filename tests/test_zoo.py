@@ -293,7 +293,7 @@ def test_speeds_are_medians_of_rounds_and_ratios_are_taken_within_each_round(
     assert order == [LATE, GATE] * 3
     assert found["rows_per_second"] == {LATE: 20.0, GATE: 20.0}
     assert found["ratio"] == {LATE: 1.0, GATE: 0.5}
-    with pytest.raises(SystemExit, match="'multimodal_bert', which is not there"):
+    with pytest.raises(SystemExit, match="'multimodal_bert', which is not installed"):
         zoo.measure_speed(models[1:], small_demo(zoo), LATE)
 
 
