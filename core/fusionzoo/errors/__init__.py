@@ -51,6 +51,7 @@ from fusionzoo.errors.column_errors import (
     val_with_single_class,
     val_without_weight,
     values_not_numeric,
+    values_too_large,
     wrong_column_type,
 )
 from fusionzoo.errors.consistency_errors import (
@@ -337,6 +338,7 @@ __all__ = [
     "val_with_single_class",
     "val_without_weight",
     "values_not_numeric",
+    "values_too_large",
     "warmup_too_long",
     "wrong_column_type",
     "wrong_length_for_classes",

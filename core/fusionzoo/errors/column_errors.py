@@ -53,6 +53,13 @@ def values_not_numeric(name: str, column: str, count: int, examples: Sequence[tu
     return ValuesProblem.of(where, ("value", "not a finite number"), count, examples, fix, "FZ-D106")
 
 
+def values_too_large(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Problem:
+    """Numbers are larger than the type of the model can hold."""
+    what = ("value", "beyond the range of float32")
+    fix = "correct the values, or rescale the column, for example with a logarithm: it must be below 3.4e38"
+    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D130")
+
+
 def column_not_numeric(name: str, column: str, kind: str, is_category: bool) -> Problem:
     """A number column holds dates, text or nested values."""
     fix = "convert it to numbers, or remove it from tab_field_list"

@@ -89,7 +89,12 @@ def column_as_numbers(rows: Rows, column: str) -> np.ndarray:
         is_category = pa.types.is_temporal(arrow_type) and not pa.types.is_duration(arrow_type)
         raise errors.DataError([errors.column_not_numeric(rows.source, column, str(arrow_type), is_category)])
     result: np.ndarray = pc.fill_null(numbers, float("nan")).to_numpy(zero_copy_only=False)
-    _raise_not_numbers(rows, column, np.flatnonzero(np.abs(result) > MAX_FLOAT32), values)
+    if pa.types.is_floating(arrow_type):
+        _raise_not_numbers(rows, column, np.flatnonzero(np.isinf(result)), values)
+    too_large = np.flatnonzero(np.abs(result) > MAX_FLOAT32)
+    if len(too_large):
+        examples = [(rows.locate(int(i)), values[int(i)].as_py()) for i in too_large[:3]]
+        raise errors.DataError([errors.values_too_large(rows.source, column, len(too_large), examples)])
     return result
 
 
