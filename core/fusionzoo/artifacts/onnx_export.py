@@ -36,6 +36,7 @@ OPSET, MAX_IR_VERSION = 17, 9
 TOLERANCE = 1e-5
 EXTREME_TOLERANCE = 1e-3  # logits of extreme rows are large, and so is their rounding error
 EXTREME_ROWS = 8
+CODES_OF_OPERATIONS = ("FZ-O005", "FZ-O007", "FZ-O008")  # errors that a layer of the model causes
 MAX_CHECKED_TOKENS = 8192  # attention over longer chunks would take minutes
 
 
@@ -79,8 +80,19 @@ def export_onnx(model: nn.Module, split: EncodedSplit, path: Path, max_tokens: i
             _check_longest_chunk(model, longest)
         _export(model, split, path)
         return _compare(model, [split] if longest is None else [split, longest], path)
+    except errors.ExportError as cause:
+        family = _find_encoder_family(model)
+        if family is None or cause.code not in CODES_OF_OPERATIONS:
+            raise
+        raise errors.ExportError.encoder_family(family, cause) from cause
     finally:
         model.to(device).train(was_training)
+
+
+def _find_encoder_family(model: nn.Module) -> str | None:
+    """Return the family of the Hugging Face model inside a model; None if there is none."""
+    configs = (getattr(module, "config", None) for module in model.modules())
+    return next((str(config.model_type) for config in configs if hasattr(config, "model_type")), None)
 
 
 def make_longest_chunk(split: EncodedSplit, max_tokens: int) -> EncodedSplit:

@@ -56,6 +56,16 @@ class ExportError(ZooError):
         )
 
     @classmethod
+    def encoder_family(cls, family: str, cause: ExportError) -> ExportError:
+        """The export fails, and the model contains a Hugging Face encoder, and some families cannot be exported."""
+        return cls(
+            f"{cause.message} The model contains a Hugging Face encoder of family {family}.",
+            "choose an encoder of another family (the README of fusionzoo-bert lists them), unless the fault is in the "
+            "plugin's own layers.",
+            "FZ-O031",
+        )
+
+    @classmethod
     def longest_chunk(cls, length: int, cause: Exception) -> ExportError:
         """The architecture cannot compute a chunk as long as `max_sen_len` allows, which a later row may have."""
         return cls(

@@ -1,0 +1,86 @@
+"""Every encoder family of the installed transformers either works, or is refused with an error that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import Tensor, nn
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+from encoder_folders import SIZES
+from fusionzoo.artifacts.onnx_export import export_onnx
+from fusionzoo.errors import ExportError, SettingError
+from fusionzoo.nn.encoder_probe import check_encoder
+from fusionzoo.nn.hugging_face import make_config
+from fusionzoo.nn.schema import Batch, InputSpec, TextSpec
+from fusionzoo.registry import TEXT_ENCODERS_GROUP, Registry
+from shop import made_split
+
+IDS = {
+    "bos_token_id": 0,
+    "pad_token_id": 1,
+    "eos_token_id": 2,
+    "cls_token_id": 0,
+    "sep_token_id": 2,
+    "mask_token_id": 3,
+}
+TINY = {**SIZES, **IDS, "vocab_size": 60, "max_position_embeddings": 64}
+OWN_SIZES: dict[str, dict[str, Any]] = {
+    "longformer": {"attention_window": [16, 16]},
+    "luke": {"entity_vocab_size": 10, "entity_emb_size": 8},
+    "rembert": {"input_embedding_size": 8, "output_embedding_size": 8},
+    "squeezebert": {"embedding_size": 16},
+    "xmod": {"default_language": "en_XX"},
+}
+MUST_WORK = (  # of those that the oldest supported transformers contains
+    *("albert", "bert", "big_bird", "camembert", "data2vec-text", "deberta", "deberta-v2", "distilbert", "electra"),
+    *("ernie", "esm", "ibert", "luke", "megatron-bert", "mobilebert", "mpnet", "rembert", "roberta", "roc_bert"),
+    *("roformer", "squeezebert", "xlm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+)
+MUST_BE_REFUSED = ("bart", "convbert", "fnet", "mbart", "perceiver", "yoso")
+
+
+@pytest.mark.parametrize("family", sorted({*MODEL_FOR_MASKED_LM_MAPPING_NAMES, *MUST_WORK}))
+def test_an_encoder_family_works_or_is_refused_by_name(family: str) -> None:
+    sizes = {**TINY, **OWN_SIZES.get(family, {})}
+    if family == "funnel":
+        del sizes["num_hidden_layers"]  # it follows from the sizes of the blocks
+    message = find_refusal(family, sizes)
+    assert message is None or family in message
+    assert message is None or family not in MUST_WORK, message
+    assert message is not None or family not in MUST_BE_REFUSED
+
+
+def find_refusal(family: str, sizes: dict[str, Any]) -> str | None:
+    """Return the error with which a family is refused; None if it works."""
+    try:
+        check_encoder(make_config({"model_type": family, **sizes}), "encoder_name", family, 24)
+    except SettingError as refused:
+        return str(refused)
+    return None
+
+
+def test_an_encoder_that_cannot_be_exported_is_named_by_its_family(tmp_path: Path) -> None:
+    config = {"model_type": "longformer", **TINY, **OWN_SIZES["longformer"]}
+    spec = InputSpec(TextSpec(60, 1, 24, 4, "x"), (), (), 2)
+    lengths = [3, 9, 20, 24, 7, 12, 5, 24]
+    split = made_split(np.arange(len(lengths) + 1), np.cumsum([0, *lengths]))
+    plugin = Registry.discover(TEXT_ENCODERS_GROUP).load("bert")
+    encoder = plugin.build_text_encoder(spec, plugin.settings_class(encoder_config=config))
+    with pytest.raises(ExportError, match="Hugging Face encoder of family longformer"):
+        export_onnx(Classifier(encoder), split, tmp_path / "model.onnx", 24)
+
+
+class Classifier(nn.Module):
+    """Two classes from the pooled features of an encoder."""
+
+    def __init__(self, encoder: Any) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, nn.Linear(encoder.dim, 2)
+
+    def forward(self, batch: Batch) -> Tensor:
+        logits: Tensor = self.head(self.encoder(batch).pooled)
+        return logits
