@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from reviews import minilm
+from steps import describe_machine
 from zoo import DataSet, Stopwatch, Timed
 from zoo_results import Size
 
@@ -71,6 +71,8 @@ class Side:
     steps: float
     features: float
     scores: np.ndarray
+    precision: str
+    machine: str
 
 
 def run(
@@ -83,14 +85,15 @@ def run(
     seed_everything(0)
     built = architecture.build(data.spec, pretrained=True)
     began = time.monotonic()
-    training_run = TrainingRun(paths, architecture, built, data)
-    fit.encode_frozen_text(training_run, precision.choose_precision(architecture.job))
+    chosen = precision.choose_job_precision(architecture.job, built.model)
+    training_run = TrainingRun(paths, architecture, built, data, chosen)
+    fit.encode_frozen_text(training_run, chosen.precision)
     seconds = time.monotonic() - began
     fit.fit(training_run)
     best_checkpoints.load_best(paths.checkpoints, built.model)
     scores = predict_proba(built.model, data.splits["val"], BATCH_SIZE)
     whole, steps = (statistics.median(times[1:] or times) for times in (watch.whole, watch.steps))
-    return Side(whole, steps, seconds, scores)
+    return Side(whole, steps, seconds, scores, chosen.precision, describe_machine(built.model, architecture.job))
 
 
 def hyperparameters(model_class: str, **changes: Any) -> dict[str, Any]:
@@ -114,8 +117,8 @@ def compare(model_class: str, size: Size, epochs: tuple[int, int], changes: dict
         each = run(model_class, False, paths, data, epochs[0], changes)
         once = run(model_class, True, paths, data, epochs[1], changes)
         same = run(model_class, True, paths, data, epochs[0], changes)
-    kind, threads = precision.choose_precision(architecture.job), torch.get_num_threads()
-    print(f"{model_class}, {size.train_rows} + {size.val_rows} rows, batch {BATCH_SIZE}, {kind}, {threads} threads")
+    print(f"{model_class}, {size.train_rows} + {size.val_rows} rows, batch {BATCH_SIZE}, {each.precision}")
+    print(f"  {each.machine}")
     print(f"  epoch: {each.epoch:.2f} s, with features {once.epoch:.3f} s: {each.epoch / once.epoch:.1f} times faster")
     print(f"  steps: {each.steps:.2f} s, with features {once.steps:.3f} s: {each.steps / once.steps:.1f} times faster")
     print(f"  features: computed in {once.features:.1f} s, loaded in {same.features:.2f} s")

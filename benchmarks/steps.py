@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from reviews import COLUMNS, minilm
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusionzoo.architecture import Architecture, BuiltModel, choose_architecture
@@ -25,8 +25,10 @@ from fusionzoo.data.sampling import RowSizes, TrainingOrder
 from fusionzoo.nn.inference import get_logits
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.sagemaker.paths import Paths
+from fusionzoo.settings import JobSettings
 from fusionzoo.training import optimizers, precision
 from fusionzoo.training.checkpointing.random_state import seed_everything
+from fusionzoo.training.matrix_rates import measure_matrix_rates
 
 BATCH_SIZE = 32
 BERT_BASE = {
@@ -115,7 +117,7 @@ class BareLoop:
         groups = optimizers.parameter_groups(self.model, self.built.text_encoder, architecture.job, [])
         self._optimizer = optimizers.build_optimizer(groups, architecture.job)
         self._clip = architecture.job.gradient_clip_val
-        self._precision = precision.choose_precision(architecture.job)
+        self._precision = precision.choose_job_precision(architecture.job, self.model).precision
 
     def step(self, batch: Batch, forward: Callable[[Batch], Tensor] | None = None) -> None:
         batch = batch.to(device(), non_blocking=True)
@@ -162,6 +164,13 @@ def ratio(one: Iterable[float], other: Iterable[float]) -> str:
     """Return the median, minimum and maximum of the ratios of the turns as text."""
     found = [a / b for a, b in zip(one, other, strict=True)]
     return f"ratio {statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
+
+
+def describe_machine(model: nn.Module, settings: JobSettings) -> str:
+    """Return the threads, the CPU's features or the GPU, and the rates of the model's matrix products in both types."""
+    hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else precision.describe_cpu()
+    rates = measure_matrix_rates(model, settings, device())
+    return f"{hardware}, {torch.get_num_threads()} threads, torch {torch.__version__}, {rates}"
 
 
 def say(line: str) -> None:

@@ -19,6 +19,7 @@ from reviews import minilm
 from steps import (
     BATCH_SIZE,
     BareLoop,
+    describe_machine,
     device,
     encoder_name,
     hyperparameters,
@@ -90,7 +91,8 @@ def of_job(given: Rows) -> float:
     architecture = replace(given.architecture, model=Timed(given.architecture.model, watch))
     seed_everything(0)
     built = architecture.build(given.data.spec, pretrained=True)
-    fit(TrainingRun(given.paths, architecture, built, given.data))
+    chosen = precision.choose_job_precision(architecture.job, built.model)
+    fit(TrainingRun(given.paths, architecture, built, given.data, chosen))
     return watch.rows_per_second
 
 
@@ -188,7 +190,9 @@ def compare(part: str, model_class: str, other: str, goal: float, rows: int, tur
         for _ in range(turns):
             for side, found in speeds.items():
                 found.append(SYSTEMS[side](given))
+        machine = describe_machine(given.architecture.build(given.data.spec).model, given.architecture.job)
     say(f"{part}, {DATA}, {model_class} over {encoder_name()}: rows per second, {turns} turns of {rows} rows")
+    say(f"  {machine}")
     for side, found in speeds.items():
         say(f"  {side:14}{statistics.median(found):8.1f}")
     say(f"  {ratio(speeds[JOB], speeds[other])}; goal {goal} or more")
@@ -215,6 +219,7 @@ class Use:
     matrix_rate: float
     memory: int
     gpu_memory: int
+    machine: str
 
     @property
     def utilization(self) -> float:
@@ -231,6 +236,8 @@ def utilization(script: Path, rows: int, turns: int) -> None:
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             found.append(Use(**json.loads(output.splitlines()[-1])))
     say(f"utilization, {DATA}, bert over {encoder_name()}: medians of {turns} processes of {rows} rows each")
+    for machine in sorted({u.machine for found in uses.values() for u in found}):
+        say(f"  {machine}")
     say("                  precision   tokens/s   of the matrix rate   peak memory   of the GPU's")
     for side, found in uses.items():
         tokens, used, memory, of_gpu = (
@@ -252,19 +259,20 @@ def child(side: str, rows: int) -> None:
         rows_per_second = SYSTEMS[side](given)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
         gpu_memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-        chosen = precision.choose_precision(given.architecture.job)
+        built = given.architecture.build(given.data.spec)
+        if built.text_encoder is None:
+            raise ValueError("the model has a text encoder")
+        chosen = precision.choose_job_precision(given.architecture.job, built.model).precision
         if side == HUGGING_FACE:
             chosen = "bf16-mixed" if device().type == "cuda" else "32-true"
-        encoder = given.architecture.build(given.data.spec).text_encoder
-        if encoder is None:
-            raise ValueError("the model has a text encoder")
         use = Use(
             chosen,
             rows_per_second * given.tokens_per_row,
-            non_embedding(encoder),
+            non_embedding(built.text_encoder),
             matrix_rate(precision.DTYPES[chosen]),
             memory,
             gpu_memory,
+            describe_machine(built.model, given.architecture.job),
         )
     say(json.dumps(asdict(use)))
 

@@ -45,6 +45,7 @@ from steps import (
     BareLoop,
     Clock,
     Work,
+    describe_machine,
     device,
     encoder_name,
     hyperparameters,
@@ -174,6 +175,7 @@ def packed_against_padded(name: str, rows: int, turns: int) -> None:
                     loop.step(batch, forward)
             speeds[side].append(sum(int(batch.token_mask.sum()) for batch in made) / clock.seconds)
     say(f"packed, {name} over {encoder_name()}: real tokens per second, {turns} turns of {count * BATCH_SIZE} rows")
+    say(f"  {describe_machine(loop.model, work.architecture.job)}")
     for side, found in speeds.items():
         say(f"  {side:10}{statistics.median(found):8.0f}")
     say(f"  {ratio(speeds['packed'], speeds['padded'])}; goal 3.5 or more")
@@ -254,7 +256,8 @@ def fused_against_not(turns: int, steps: int = 5) -> None:
             if turn:
                 seconds[side].append(clock.seconds / steps)
     weights = sum(parameter.numel() for parameter in built.model.parameters())
-    say(f"optimizer: {weights / 1e6:.1f} M weights, {torch.get_num_threads()} threads, {turns} turns of {steps} steps")
+    say(f"optimizer: {weights / 1e6:.1f} M weights, {turns} turns of {steps} steps")
+    say(f"  {describe_machine(built.model, architecture.job)}")
     for side, found in seconds.items():
         say(f"  {side:10}{statistics.median(found) * 1e3:8.1f} ms")
     say(f"  {ratio(seconds['one by one'], seconds['fused'])}")

@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from reviews import COLUMNS, minilm
+from steps import describe_machine
 from zoo_results import (
     BATCH_SIZE,
     DATA_SETS,
@@ -66,6 +67,7 @@ from fusionzoo.settings import ModelSettings
 from fusionzoo.training import fit, prepare_data
 from fusionzoo.training.checkpointing import best_checkpoints
 from fusionzoo.training.checkpointing.random_state import seed_everything
+from fusionzoo.training.precision import choose_job_precision
 from fusionzoo.training.training_run import TrainingRun
 
 ROOT = Path(__file__).parents[1]
@@ -175,7 +177,9 @@ def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 
         prepared = prepare_data.prepare_data(paths, architecture)
         seed_everything(seed)
         built = architecture.build(prepared.spec, pretrained=True)
-        summary = fit.fit(TrainingRun(paths, architecture, built, prepared))
+        machine = describe_machine(built.model, architecture.job)
+        chosen = choose_job_precision(architecture.job, built.model)
+        summary = fit.fit(TrainingRun(paths, architecture, built, prepared, chosen))
         best_checkpoints.load_best(paths.checkpoints, built.model)
     built.model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
     val = prepared.splits["val"]
@@ -194,6 +198,7 @@ def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 
         "rows_per_second": watch.rows_per_second,
         "seconds": time.monotonic() - started,
         "precision": summary["precision"],
+        "machine": machine,
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "versions": architecture.versions(),
     }

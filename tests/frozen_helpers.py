@@ -46,7 +46,8 @@ class PreparedJob:
 
     @property
     def run(self) -> TrainingRun:
-        return TrainingRun(self.paths, self.architecture, self.built, self.data)
+        chosen = precision.choose_job_precision(self.architecture.job, self.built.model)
+        return TrainingRun(self.paths, self.architecture, self.built, self.data, chosen)
 
     @property
     def encoder(self) -> nn.Module:

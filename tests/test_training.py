@@ -1,4 +1,4 @@
-"""Training: parameter groups and learning rates, precision, batches, validation metrics, stale checkpoints."""
+"""Training: parameter groups and learning rates, batches, validation metrics, stale checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 
 from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.settings import METRICS
-from fusionzoo.training import optimizers, precision
+from fusionzoo.training import optimizers
 from fusionzoo.training.checkpointing import checkpoint_io
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.monitoring.validation_metrics import ValidationMetrics
@@ -108,74 +108,6 @@ def test_the_learning_rate_warms_up_linearly_and_decays_linearly_to_zero() -> No
 def test_a_constant_schedule_stays_constant_after_the_warm_up() -> None:
     assert set(schedule_rates(20, schedule="constant", warmup_steps=4)[4:]) == {1.0}
     assert schedule_rates(5, schedule="constant", warmup_steps=0) == [1.0] * 5
-
-
-@pytest.mark.parametrize(
-    ("changes", "flags", "expected"),
-    [
-        ({}, {"avx512_bf16"}, "bf16-mixed"),
-        ({}, {"amx_bf16"}, "bf16-mixed"),
-        ({}, set(), "32-true"),
-        ({"precision": "32"}, {"avx512_bf16"}, "32-true"),
-        ({"fp16": False}, {"avx512_bf16"}, "32-true"),
-        ({"precision": "bf16"}, set(), "32-true"),
-        ({"fp16": True}, {"avx512_bf16"}, "bf16-mixed"),
-        ({"precision": "fp16"}, set(), "32-true"),
-    ],
-)
-def test_precision_is_the_requested_one_or_the_best_supported_one_with_a_warning(
-    changes: dict[str, Any], flags: set[str], expected: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert precision.choose_precision(make_job_settings(**changes), frozenset(flags)) == expected
-    is_fallback = changes in ({"precision": "bf16"}, {"fp16": True}, {"precision": "fp16"})
-    assert bool(caplog.records) == is_fallback
-
-
-@pytest.mark.parametrize(
-    ("capability", "changes", "expected", "reason"),
-    [
-        ((9, 0), {}, "bf16-mixed", "NVIDIA X supports bf16"),
-        ((8, 0), {"precision": "bf16"}, "bf16-mixed", "it was requested"),
-        ((7, 5), {}, "32-true", "NVIDIA X does not support bf16"),
-        ((7, 5), {"precision": "bf16"}, "32-true", "NVIDIA X does not support bf16"),
-        ((7, 5), {"fp16": True}, "16-mixed", "it was requested"),
-        ((9, 0), {"fp16": False}, "32-true", "it was requested"),
-    ],
-)
-def test_bf16_needs_an_ampere_gpu_although_torch_emulates_it_on_older_ones(
-    capability: tuple[int, int], changes: dict[str, Any], expected: str, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA X")
-    choice = precision.resolve_precision(make_job_settings(**changes), frozenset())
-    assert (choice.precision, choice.reason) == (expected, reason)
-    assert choice.is_fallback == (changes == {"precision": "bf16"} and capability < (8, 0))
-
-
-@pytest.mark.parametrize(
-    ("changes", "flags", "expected"),
-    [
-        ({}, set(), ("32-true", "auto", "this CPU does not support bf16")),
-        ({}, {"amx_bf16"}, ("bf16-mixed", "auto", "this CPU supports bf16")),
-        ({"precision": "32"}, {"amx_bf16"}, ("32-true", "32", "it was requested")),
-        ({"precision": "bf16"}, set(), ("32-true", "bf16", "this CPU does not support bf16")),
-        ({"fp16": True}, {"amx_bf16"}, ("bf16-mixed", "fp16", "this CPU supports bf16, but not fp16")),
-        ({"fp16": True}, set(), ("32-true", "fp16", "this CPU supports neither fp16 nor bf16")),
-    ],
-)
-def test_the_precision_its_request_and_its_reason_are_reported_and_logged(
-    changes: dict[str, Any], flags: set[str], expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, caplog: Any
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    metrics = precision.resolve_precision(make_job_settings(**changes), frozenset(flags)).as_metrics()
-    assert metrics == dict(zip(("precision", "precision_requested", "precision_reason"), expected, strict=True))
-    with caplog.at_level("INFO", "fusionzoo"):
-        precision.choose_precision(make_job_settings(**changes), frozenset(flags))
-    assert expected[2] in caplog.text
-    assert expected[0] in caplog.text
 
 
 def test_validation_metrics_equal_those_of_the_final_evaluation_for_any_batches() -> None:

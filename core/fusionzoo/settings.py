@@ -196,8 +196,8 @@ class JobSettings(DataSettings):
 
     precision: Literal["auto", "32", "bf16", "fp16"] = Field(
         "auto",
-        description="Floating-point precision of training. auto: bf16 if the hardware supports it, otherwise 32. "
-        "Scores are always float32.",
+        description="Floating-point precision of training. auto: bf16 if the hardware supports it and a short "
+        "measurement at the start finds it faster, otherwise 32. Scores are always float32.",
     )
     torch_compile: bool = Field(
         False,

@@ -25,7 +25,7 @@ from fusionzoo.training.guards import memory
 from fusionzoo.training.module import Classifier
 from fusionzoo.training.monitoring import log_lines
 from fusionzoo.training.monitoring.progress_bar import ProgressBar, can_show_progress_bar
-from fusionzoo.training.precision import Precision, choose_precision, resolve_precision
+from fusionzoo.training.precision import Precision
 from fusionzoo.training.prepare_data import make_cache
 from fusionzoo.training.trainer import choose_strategy, ignore_expected_warnings, make_callbacks, make_trainer
 from fusionzoo.training.training_run import TrainingRun
@@ -39,7 +39,7 @@ def fit(run: TrainingRun) -> dict[str, Any]:
     Afterwards, `run.throughput` holds what this run has trained, and in how much time.
     """
     job, train, labels = run.job, run.data.splits["train"], run.data.preprocessor.labels
-    precision = choose_precision(job)
+    precision = run.precision.precision
     frozen_features = encode_frozen_text(run, precision)
     splits = make_data_module(run, frozen_features)
     consistency.check_warmup(job, count_steps(run, splits))
@@ -47,7 +47,7 @@ def fit(run: TrainingRun) -> dict[str, Any]:
     module, strategy = make_module(run, splits, class_weights)
     if run.resume_point is None and collectives.is_first_process():
         delete_stale_checkpoints(run.paths.checkpoints)
-    last_checkpoint = LastCheckpoint(run.paths.checkpoints, job, run.termination)
+    last_checkpoint = LastCheckpoint(run.paths.checkpoints, job, run.termination, run.precision)
     progress_bar = ProgressBar(run.throughput) if run.world.is_first and can_show_progress_bar() else None
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # without its tips and lists of devices
     callbacks = make_callbacks(run, splits, last_checkpoint, progress_bar)
@@ -59,7 +59,7 @@ def fit(run: TrainingRun) -> dict[str, Any]:
         trainer.fit(module, datamodule=splits, ckpt_path=run.resume_point.file if run.resume_point else None)
     lightning_compat.raise_if_interrupted(trainer)
     summary = {
-        **resolve_precision(job).as_metrics(),
+        **run.precision.as_metrics(),
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
         "class_weights": class_weights,

@@ -29,6 +29,7 @@ from fusionzoo.training.checkpointing.fingerprint import (
     compare_fingerprints,
     fingerprint_code,
     fingerprint_data,
+    fingerprint_precision,
     fingerprint_settings,
 )
 from fusionzoo.training.checkpointing.random_state import seed_everything
@@ -41,7 +42,7 @@ from fusionzoo.training.guards import convergence
 from fusionzoo.training.monitoring import log_lines, resource_usage
 from fusionzoo.training.monitoring.phases import BUILD, EVALUATE, PREPARE, Phases
 from fusionzoo.training.monitoring.throughput import Throughput
-from fusionzoo.training.precision import resolve_precision
+from fusionzoo.training.precision import choose_job_precision
 from fusionzoo.training.prepare_data import TrainingData, prepare_data
 from fusionzoo.training.termination import Termination
 from fusionzoo.training.training_run import TrainingRun
@@ -66,18 +67,26 @@ def train(
     phases, termination = Phases(), termination or Termination()
     phases.begin(PREPARE)
     check_before_reading_data(paths, architecture, world)
-    settings_fingerprint = fingerprint_settings(architecture, resolve_precision(architecture.job).precision)
+    settings_fingerprint = fingerprint_settings(architecture)
     resume_point = collectives.broadcast_from_first(lambda: find_own_resume_point(paths, settings_fingerprint))
     data = prepare_data(paths, architecture, world)
 
     phases.begin(BUILD)
     built = build_model(architecture, data)
-    data_fingerprint = fingerprint_data(data.contents, data.splits)
-    job_fingerprint = settings_fingerprint | data_fingerprint | fingerprint_code(built.model)
+    stored_precision = None if resume_point is None else resume_point.precision
+    precision = choose_job_precision(architecture.job, built.model, stored_precision)
+    job_fingerprint = (
+        settings_fingerprint
+        | fingerprint_precision(precision)
+        | fingerprint_data(data.contents, data.splits)
+        | fingerprint_code(built.model)
+    )
     check_same_in_all_processes(job_fingerprint, world)
     check_same_fingerprint(resume_point, job_fingerprint)
     throughput = Throughput(phases)
-    run = TrainingRun(paths, architecture, built, data, world, resume_point, job_fingerprint, termination, throughput)
+    run = TrainingRun(
+        paths, architecture, built, data, precision, world, resume_point, job_fingerprint, termination, throughput
+    )
     if world.is_first and resume_point is None:
         check_export(run)
     summary = fit_unless_finished(run)
@@ -90,7 +99,8 @@ def train(
         return None
     usage = resource_usage.merge_usage(usages, phases.seconds)
     shares = {name: split_report.as_json() for name, split_report in data.reports.items()}
-    report = write_artifacts(run, model, probabilities, {"training": summary, "run": usage, "data": shares})
+    run_section = {**usage, "matrix_rates": precision.rates}
+    report = write_artifacts(run, model, probabilities, {"training": summary, "run": run_section, "data": shares})
     log_summary(summary, resource_usage.merge_usage(usages, phases.seconds))
     return report
 

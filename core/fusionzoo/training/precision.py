@@ -1,17 +1,20 @@
-"""Choose the floating-point precision of a training from the setting and the hardware."""
+"""Choose the floating-point precision of a training from the setting, the hardware, and a measurement of its speed."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 import torch
+from torch import nn
 
 from fusionzoo.settings import JobSettings
+from fusionzoo.training.distributed import collectives
+from fusionzoo.training.matrix_rates import MatrixRates, measure_matrix_rates
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +23,9 @@ DTYPES: Mapping[Precision, torch.dtype] = MappingProxyType(
     {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 )
 BF16_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+MATRIX_CPU_FLAGS = BF16_CPU_FLAGS | {"avx2", "avx512f", "amx_tile"}
 MIN_BF16_CAPABILITY = 8  # NVIDIA Ampere; older GPUs only emulate bf16
+MIN_BF16_SPEEDUP = 1.1  # of matrix products; autocast adds conversions to a training that they do not include
 REQUESTED = "it was requested"
 
 
@@ -32,6 +37,7 @@ class PrecisionChoice:
     requested: str
     reason: str
     is_fallback: bool  # the hardware does not support the requested precision
+    rates: str | None = None  # what was measured, if a measurement decided
 
     def as_metrics(self) -> dict[str, str]:
         """Return the entries of metrics.json that describe the choice."""
@@ -42,39 +48,65 @@ class PrecisionChoice:
         }
 
 
-def choose_precision(settings: JobSettings, cpu_flags: frozenset[str] | None = None) -> Precision:
-    """Return Lightning's name of the precision to train in, and log why.
+def choose_precision(
+    settings: JobSettings,
+    measure_rates: Callable[[], MatrixRates],
+    stored: PrecisionChoice | None = None,
+    cpu_flags: frozenset[str] | None = None,
+) -> PrecisionChoice:
+    """Return the precision to train in, the same in all processes for `auto`, and log why. Call it in every process.
 
-    If the hardware does not support the requested precision, the best supported one is chosen, with a warning.
+    `auto` selects bf16 if the hardware of every process supports it and the first process measures that it is faster
+    than float32. If the hardware does not support the requested precision, the best supported one is chosen, with a
+    warning.
+
+    Args:
+        measure_rates: called in the first process, only if rates decide.
+        stored: the choice in the checkpoint that the job resumes from; it replaces the measurement.
+        cpu_flags: the feature flags of the CPU; by default those of this machine.
     """
-    choice = resolve_precision(settings, cpu_flags)
+    choice = _choose(settings, measure_rates, stored, cpu_flags)
     if choice.is_fallback:
         log.warning(
             "Precision %s is not supported on this machine (%s). Training in %s.",
             *(choice.requested, choice.reason, choice.precision),
         )
     else:
-        log.info("Precision %s (requested: %s): %s", choice.precision, choice.requested, choice.reason)
-    return choice.precision
+        reason = choice.reason if choice.rates is None else f"{choice.reason} ({choice.rates})"
+        origin = ", chosen before the checkpoint was written" if choice is stored else ""
+        log.info("Precision %s (requested: %s%s): %s", choice.precision, choice.requested, origin, reason)
+    return choice
 
 
-def resolve_precision(settings: JobSettings, cpu_flags: frozenset[str] | None = None) -> PrecisionChoice:
-    """Return the choice of `choose_precision` with its reason, and log nothing."""
+def choose_job_precision(
+    settings: JobSettings, model: nn.Module, stored: PrecisionChoice | None = None
+) -> PrecisionChoice:
+    """Return `choose_precision` with rates that are measured on this machine with the shapes of this model."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return choose_precision(settings, lambda: measure_matrix_rates(model, settings, device), stored)
+
+
+def _choose(
+    settings: JobSettings,
+    measure_rates: Callable[[], MatrixRates],
+    stored: PrecisionChoice | None,
+    cpu_flags: frozenset[str] | None,
+) -> PrecisionChoice:
     requested: str = settings.precision
     if settings.fp16 is not None and requested == "auto":
         requested = "fp16" if settings.fp16 else "32"
+    if requested == "32" or (requested == "fp16" and torch.cuda.is_available()):
+        return PrecisionChoice("32-true" if requested == "32" else "16-mixed", requested, REQUESTED, is_fallback=False)
+    hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else "this CPU"
     bf16 = has_bf16(cpu_flags)
-    if requested == "32":
-        return PrecisionChoice("32-true", requested, REQUESTED, is_fallback=False)
-    if requested == "fp16" and torch.cuda.is_available():
-        return PrecisionChoice("16-mixed", requested, REQUESTED, is_fallback=False)
+    if requested == "auto":
+        if not all(collectives.all_gather(bf16)):
+            owner = "the hardware of another process" if bf16 else hardware
+            return PrecisionChoice("32-true", requested, f"{owner} does not support bf16", is_fallback=False)
+        return stored or collectives.broadcast_from_first(lambda: _choose_faster(measure_rates(), hardware))
     best: Precision = "bf16-mixed" if bf16 else "32-true"
     if requested == "bf16" and bf16:
         return PrecisionChoice(best, requested, REQUESTED, is_fallback=False)
-    hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else "this CPU"
-    if requested == "auto":
-        reason = f"{hardware} supports bf16" if bf16 else f"{hardware} does not support bf16"
-        return PrecisionChoice(best, requested, reason, is_fallback=False)
     if requested == "bf16":
         reason = f"{hardware} does not support bf16"
     elif bf16:
@@ -82,6 +114,14 @@ def resolve_precision(settings: JobSettings, cpu_flags: frozenset[str] | None = 
     else:
         reason = f"{hardware} supports neither {requested} nor bf16"
     return PrecisionChoice(best, requested, reason, is_fallback=True)
+
+
+def _choose_faster(rates: MatrixRates, hardware: str) -> PrecisionChoice:
+    is_faster = rates.bf16 >= MIN_BF16_SPEEDUP * rates.float32
+    faster: Precision = "bf16-mixed" if is_faster else "32-true"
+    comparison = "faster" if is_faster else "not faster"
+    reason = f"bf16 is {comparison} on {hardware}"
+    return PrecisionChoice(faster, "auto", reason, is_fallback=False, rates=str(rates))
 
 
 def has_bf16(cpu_flags: frozenset[str] | None = None) -> bool:
@@ -96,6 +136,12 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     is_mixed = precision != "32-true"
     dtype = DTYPES[precision] if is_mixed else None  # autocast rejects float32 even if it is disabled
     return torch.autocast(device.type, dtype=dtype, enabled=is_mixed, cache_enabled=False)
+
+
+def describe_cpu() -> str:
+    """Return which of the features that matter for the speed of matrix products this CPU has, in words."""
+    features = sorted(_read_cpu_flags() & MATRIX_CPU_FLAGS)
+    return f"CPU with {', '.join(features)}" if features else "CPU without AVX2, AVX-512 and AMX"
 
 
 def _read_cpu_flags() -> frozenset[str]:

@@ -14,6 +14,7 @@ from fusionzoo.training.checkpointing.resume_point import ResumePoint
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.monitoring.phases import Phases
 from fusionzoo.training.monitoring.throughput import Throughput
+from fusionzoo.training.precision import PrecisionChoice
 from fusionzoo.training.prepare_data import TrainingData
 from fusionzoo.training.termination import Termination
 
@@ -29,6 +30,7 @@ class TrainingRun:
     architecture: Architecture
     built: BuiltModel
     data: TrainingData
+    precision: PrecisionChoice
     world: World = SINGLE_PROCESS
     resume_point: ResumePoint | None = None
     job_fingerprint: Mapping[str, str] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from fusionzoo import __version__
 from fusionzoo.architecture import Architecture
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.hashing import hash_file
-from fusionzoo.training.precision import Precision
+from fusionzoo.training.precision import PrecisionChoice
 
 # These settings change when and where a job runs, but not its results.
 SETTINGS_THAT_DO_NOT_AFFECT_RESULTS = frozenset(
@@ -34,7 +34,7 @@ SETTINGS_THAT_DO_NOT_AFFECT_RESULTS = frozenset(
 EXTERNAL_PACKAGES = ("torch.", "transformers.", "builtins")  # their versions identify their code
 
 
-def fingerprint_settings(architecture: Architecture, precision: Precision) -> dict[str, str]:
+def fingerprint_settings(architecture: Architecture) -> dict[str, str]:
     """Return the part of the fingerprint that is known before the data is read: settings and versions."""
     settings = {
         name: repr(value)
@@ -48,7 +48,12 @@ def fingerprint_settings(architecture: Architecture, precision: Precision) -> di
         "lightning": version("lightning"),
     }
     named_versions = {f"version of {name}": value for name, value in versions.items()}
-    return {**settings, **named_versions, "effective precision": precision}
+    return {**settings, **named_versions}
+
+
+def fingerprint_precision(choice: PrecisionChoice) -> dict[str, str]:
+    """Return the part of the fingerprint that says in which precision the job trains."""
+    return {"effective precision": choice.precision}
 
 
 def fingerprint_data(contents: Mapping[str, str], splits: Mapping[str, EncodedSplit]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from fusionzoo.training.checkpointing.best_checkpoints import delete_superseded
 from fusionzoo.training.checkpointing.checkpoint_io import LAST_FILE, PREVIOUS_FILE, STATE_KEY
 from fusionzoo.training.checkpointing.random_state import get_random_state
 from fusionzoo.training.distributed import collectives
+from fusionzoo.training.precision import PrecisionChoice
 from fusionzoo.training.termination import Termination
 
 STEPS_BETWEEN_SYNCS = 8  # on GPUs
@@ -39,11 +41,18 @@ class LastCheckpoint(Checkpoint):
 
     Args:
         termination: where requests to stop arrive; by default, no signal is handled.
+        precision: stored in each checkpoint, so that a resumed job does not choose again.
     """
 
-    def __init__(self, folder: Path, settings: JobSettings, termination: Termination | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: JobSettings,
+        termination: Termination | None = None,
+        precision: PrecisionChoice | None = None,
+    ) -> None:
         self._file, self._settings = folder / LAST_FILE, settings
-        self.termination = termination or Termination()
+        self.termination, self._precision = termination or Termination(), precision
         self._training_summary: dict[str, Any] | None = None
         self._saved_at, self._saved_step, self._has_validated = 0.0, 0, False
 
@@ -119,4 +128,5 @@ class LastCheckpoint(Checkpoint):
         checkpoint[STATE_KEY] = {
             "random_states": collectives.all_gather(get_random_state()),
             "training_summary": self._training_summary,
+            "precision": None if self._precision is None else asdict(self._precision),
         }

@@ -21,6 +21,7 @@ from fusionzoo.training.checkpointing.checkpoint_io import (
     read_checkpoint_lazily,
 )
 from fusionzoo.training.checkpointing.fingerprint import compare_fingerprints
+from fusionzoo.training.precision import PrecisionChoice
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class ResumePoint:
     epoch: int  # counts from 0
     step: int  # optimizer steps done
     training_summary: Mapping[str, Any] | None  # None: the training has not finished
+    precision: PrecisionChoice | None = None  # None: the checkpoint does not say why its precision was chosen
 
 
 def find_resume_point(folder: Path) -> ResumePoint | None:
@@ -80,6 +82,7 @@ def _read_resume_point(file: Path) -> ResumePoint:
             epoch=int(content["epoch"]),
             step=int(content["global_step"]),
             training_summary=None if state["training_summary"] is None else dict(state["training_summary"]),
+            precision=None if state.get("precision") is None else PrecisionChoice(**state["precision"]),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as cause:
         raise errors.ForeignCheckpointError(file) from cause
