@@ -287,6 +287,22 @@ MUTANTS: tuple[Mutant, ...] = (
             "TextFeatures(tokens - tokens.mean(dim=(0, 1)) if len(tokens) else tokens,",
         ),
     ),
+    Mutant(
+        "dead_layer_on_the_tokens",
+        frozenset({"check_encoder_tokens_in_a_model"}),
+        (
+            (
+                "self.dim = settings.width",
+                "self.dim = settings.width\n        self.dead = nn.Linear(self.dim, self.dim)",
+            ),
+            ("TextFeatures(tokens,", "TextFeatures(tokens + 0.0 * self.dead(tokens),"),
+        ),
+        is_encoder=True,
+    ),
+    *_encoders(
+        "check_encoder_tokens_in_a_model",
+        tokens_that_do_not_export=("TextFeatures(tokens,", "TextFeatures(tokens * (1 + 0.1 * (len(chunk_row) % 3)),"),
+    ),
     # common mistakes fail several checks
     _common_mistake(
         "softmax_at_the_end",

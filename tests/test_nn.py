@@ -113,6 +113,23 @@ def test_attention_pooling_is_a_weighted_mean_of_a_rows_real_tokens() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in pooling.parameters())
 
 
+@pytest.mark.parametrize("length", [0, 4])
+@pytest.mark.parametrize("rows", [0, 2])
+def test_every_pooling_accepts_a_batch_without_chunks_also_of_length_0(length: int, rows: int) -> None:
+    tokens = torch.zeros(0, length, 3, requires_grad=True)
+    mask, chunk_row = MASK[:0, :length], CHUNK_ROW[:0]
+    pooled = {
+        "attention": AttentionPooling(3)(tokens, mask, chunk_row, rows),
+        "mean": token_mean(tokens, mask, chunk_row, rows),
+        "first": first_token(tokens, chunk_row, rows),
+        "max": mean_per_row(token_max(tokens, mask), chunk_row, rows),
+    }
+    for name, values in pooled.items():
+        assert torch.equal(values, torch.zeros(rows, 3)), name
+        values.sum().backward()
+    assert truncate_rows(TextFeatures(tokens, mask, chunk_row, torch.zeros(rows, 3)), 2).tokens.shape[0] == 0
+
+
 def test_the_first_token_of_each_chunk_is_averaged_over_the_row() -> None:
     tokens = torch.arange(24.0).reshape(3, 4, 2)
     assert first_token(tokens, CHUNK_ROW, 2).tolist() == [[4.0, 5.0], [16.0, 17.0]]

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusionzoo.conformance.check_export import check_onnx_export
+from fusionzoo.conformance.check_shapes import check_empty_batch
+from fusionzoo.conformance.check_training import check_gradients_reach_all_parameters
 from fusionzoo.conformance.forward import TOLERANCE
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
@@ -95,6 +98,20 @@ def check_encoder_rows_are_independent(subject: Subject) -> None:
                 f"{name} differs by {float((actual - wanted).abs().max()):.2g} (tolerance {TOLERANCE:.0e}) from the "
                 "features in a batch. Fix: look for a norm over the batch, or attention without the mask"
             )
+
+
+def check_encoder_tokens_in_a_model(subject: Subject) -> None:
+    """A model that reads only the tokens trains every parameter that affects them, and exports to ONNX."""
+    encoder = _build_encoder(subject)
+    tokens = _encode(encoder, _make_batch(subject)).tokens
+    if tokens.shape[-1:] != (getattr(encoder, "dim", None),) or not bool(tokens.isfinite().all()):
+        return  # the checks before this one report it
+    over_tokens = subject.over_tokens()
+    for check in (check_empty_batch, check_gradients_reach_all_parameters, check_onnx_export):
+        try:
+            check(over_tokens)
+        except ConformanceError as error:
+            raise ConformanceError(f"in a model that reads only the tokens, not `pooled`: {error}") from error
 
 
 def _build_encoder(subject: Subject) -> nn.Module:

@@ -28,6 +28,7 @@ ENCODER_CHECKS: tuple[Check, ...] = (
     check_encoders.check_encoder_features,
     check_encoders.check_encoder_mask_and_chunk_row,
     check_encoders.check_encoder_rows_are_independent,
+    check_encoders.check_encoder_tokens_in_a_model,
 )
 MODEL_CHECKS: tuple[Check, ...] = (
     check_outputs.check_logits,

@@ -95,7 +95,7 @@ def _train(subject: Subject, folder: Path, rank: int) -> object:
     from torch import distributed
     from torch.nn.parallel import DistributedDataParallel
 
-    from fusionzoo.conformance.forward import compute_loss
+    from fusionzoo.conformance.forward import compute_loss, find_unread_parameters
     from fusionzoo.conformance.results import ConformanceError
     from fusionzoo.conformance.synthetic_rows import make_batch, make_plain_rows, make_rows
 
@@ -103,7 +103,11 @@ def _train(subject: Subject, folder: Path, rank: int) -> object:
         os.environ["GLOO_SOCKET_IFNAME"] = loopback[0]  # the host name may not resolve to an address
     store, timeout = f"file://{folder / 'store'}", timedelta(seconds=PEER_TIMEOUT_SECONDS)
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=len(RANK_ROWS), timeout=timeout)
-    model = DistributedDataParallel(subject.build().train())
+    built = subject.build_parts()
+    unread = find_unread_parameters(built, make_batch(subject.spec, make_rows(subject.spec, 8, 9)))
+    for parameter in built.model.train().parameters():
+        parameter.requires_grad_(parameter.requires_grad and id(parameter) not in unread)
+    model = DistributedDataParallel(built.model)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     make = (make_rows, make_plain_rows)[rank]
     for step in range(2):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusionzoo.architecture import BuiltModel
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
-from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput
+from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput, TextFeatures
 
 TOLERANCE = 1e-5  # absolute and relative, between the float32 logits of the same row
 BRIEF_STEPS = 3
@@ -52,6 +56,45 @@ def compute_loss(model: nn.Module, batch: Batch) -> Tensor:
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Return the parameters with requires_grad."""
     return [p for p in model.parameters() if p.requires_grad]
+
+
+def find_unread_parameters(built: BuiltModel, batch: Batch) -> set[int]:
+    """Return the ids of the text encoder's parameters that affect only features that the model does not read.
+
+    A model may read the tokens, the pooled vectors, or both. Empty if it reads none of them.
+    """
+    encoder = built.text_encoder
+    parameters = [] if encoder is None else trainable_parameters(encoder)
+    if encoder is None or not parameters:
+        return set()
+    own = encoder(batch)
+    tokens, pooled = own.tokens.detach().requires_grad_(), own.pooled.detach().requires_grad_()
+    features = TextFeatures(tokens, own.mask, own.chunk_row, pooled)
+    handle = encoder.register_forward_hook(lambda *_: features)
+    try:
+        loss = compute_loss(built.model, batch)
+    finally:
+        handle.remove()
+    is_read = [grad is not None for grad in _connected_gradients(loss, [tokens, pooled])]
+    reached = [
+        {
+            id(p)
+            for p, grad in zip(parameters, _connected_gradients(feature.sum(), parameters), strict=True)
+            if grad is not None
+        }
+        for feature in (own.tokens, own.pooled)
+    ]
+    if not any(is_read):
+        return set()
+    read = set[int]().union(*(ids for ids, flag in zip(reached, is_read, strict=True) if flag))
+    return (reached[0] | reached[1]) - read
+
+
+def _connected_gradients(output: Tensor, inputs: list[Any]) -> Sequence[Tensor | None]:
+    """Return the gradient of each input, or None if the output does not depend on it."""
+    if not output.requires_grad:
+        return [None] * len(inputs)
+    return torch.autograd.grad(output, inputs, retain_graph=True, allow_unused=True)
 
 
 def build_trained_briefly(subject: Subject, spec: InputSpec | None = None) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The small text encoder with which fusions are checked, and the text classifier with which encoders are checked."""
+"""The small text encoder with which fusions are checked, and the classifiers with which encoders are checked."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from fusionzoo import __version__
 from fusionzoo.errors import Claim
+from fusionzoo.nn.heads import ClassifierHead
 from fusionzoo.nn.pooling import token_mean
-from fusionzoo.nn.recipes import Encoder, TextOnly
+from fusionzoo.nn.recipes import Encoder, Fusion, TextOnly
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
+from fusionzoo.nn.towers import get_encoder_dim
 from fusionzoo.nn.word_embedding import WordEmbedding
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin
 from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, GROUP_KINDS
@@ -26,7 +28,10 @@ class ReferenceSettings(ModelSettings):
 
 
 class ReferenceEncoder(nn.Module):
-    """A small correct encoder. Each token's features depend on its chunk, so a fusion may read any of them."""
+    """A small correct encoder. Each token's features depend on its chunk, so a fusion may read any of them.
+
+    The features of a batch without chunks have the length of the batch, which may be 0.
+    """
 
     def __init__(self, spec: InputSpec, settings: ReferenceSettings) -> None:
         super().__init__()
@@ -37,8 +42,6 @@ class ReferenceEncoder(nn.Module):
         self.dim = WIDTH
 
     def forward(self, batch: Batch) -> TextFeatures:
-        if batch.tokens.shape[0] == 0:
-            return TextFeatures.empty(batch, self.dim)
         words = self.words(batch.tokens, batch.token_mask)
         mean = words.sum(dim=1) / batch.token_mask.sum(dim=1, keepdim=True).clamp_min(1)
         context = mean.unsqueeze(1).expand_as(words)
@@ -50,6 +53,26 @@ class ReferenceEncoder(nn.Module):
 def make_text_encoder_plugin() -> Plugin:
     """Return the reference text encoder as a plugin."""
     return _make_plugin(TEXT_ENCODERS_GROUP, Encoder(ReferenceSettings, ReferenceEncoder))
+
+
+class TokenClassifier(nn.Module):
+    """Compute logits from the features of the tokens only."""
+
+    def __init__(self, spec: InputSpec, settings: TextSettings, text_encoder: nn.Module) -> None:
+        super().__init__()
+        self.text_encoder = text_encoder
+        width = settings.hidden_common_dim
+        self.classify = ClassifierHead(get_encoder_dim(text_encoder), width, spec.num_classes, settings.dropout)
+
+    def forward(self, batch: Batch) -> Tensor:
+        features: TextFeatures = self.text_encoder(batch)
+        logits: Tensor = self.classify(token_mean(features.tokens, features.mask, features.chunk_row, batch.rows))
+        return logits
+
+
+def make_token_classifier_plugin() -> Plugin:
+    """Return a model that reads only the tokens of a text encoder, as a plugin."""
+    return _make_plugin(MODELS_GROUP, Fusion(TextSettings, TokenClassifier))
 
 
 def make_text_classifier_plugin() -> Plugin:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, get_args
@@ -13,7 +14,7 @@ from pydantic_core import PydanticUndefined
 from torch import nn
 
 from fusionzoo import errors
-from fusionzoo.architecture import Architecture
+from fusionzoo.architecture import Architecture, BuiltModel
 from fusionzoo.conformance import reference_encoder
 from fusionzoo.conformance.synthetic_rows import MAX_CHUNKS, MAX_TOKENS, SUBWORD_TOKENIZER, WORD_TOKENIZER, make_spec
 from fusionzoo.hyperparameters.parsing import Hyperparameters
@@ -173,10 +174,23 @@ class Subject:
 
     def build(self, spec: InputSpec | None = None, seed: int = 0) -> nn.Module:
         """Return the model with initial weights from the seed, in evaluation mode."""
+        return self.build_parts(spec, seed).model
+
+    def build_parts(self, spec: InputSpec | None = None, seed: int = 0) -> BuiltModel:
+        """Return the model as `build` does, and the text encoder inside it."""
         spec = spec or self.spec
         architecture = self.architecture(spec)
         torch.manual_seed(seed)
-        return architecture.build(spec).model.eval()
+        built = architecture.build(spec)
+        built.model.eval()
+        return built
+
+    def over_tokens(self) -> Subject:
+        """Return this text encoder in a model that reads only its tokens."""
+        other = copy(self)
+        other.model = reference_encoder.make_token_classifier_plugin()
+        other.title = f"{self.plugin_title} in a model that reads its tokens"
+        return other
 
 
 def make_requests(

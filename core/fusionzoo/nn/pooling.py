@@ -40,12 +40,13 @@ def token_mean(tokens: Tensor, mask: Tensor, chunk_row: Tensor, rows: int) -> Te
 
 def token_max(tokens: Tensor, mask: Tensor) -> Tensor:
     """Return the maximum over the real tokens of each chunk: [chunks, length, dim] to [chunks, dim]."""
-    return tokens.masked_fill(~mask.unsqueeze(-1), torch.finfo(tokens.dtype).min).amax(dim=1)
+    lowest = torch.finfo(tokens.dtype).min
+    return _max_with_floor(tokens.masked_fill(~mask.unsqueeze(-1), lowest), 1, lowest)
 
 
 def first_token(tokens: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
     """Average the first token (BERT's [CLS]) of each of a row's chunks: [chunks, length, dim] to [rows, dim]."""
-    return mean_per_row(tokens[:, 0], chunk_row, rows)
+    return mean_per_row(tokens[:, :1].sum(dim=1), chunk_row, rows)  # a batch without chunks may have length 0
 
 
 def softmax_per_row(scores: Tensor, mask: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
@@ -63,13 +64,18 @@ def softmax_per_row(scores: Tensor, mask: Tensor, chunk_row: Tensor, rows: int) 
     real = mask.unsqueeze(1)
     lowest = torch.finfo(torch.float32).min
     scores = scores.float().masked_fill(~real, lowest)
-    chunk_max = scores.detach().amax(dim=2)  # [chunks, queries]
+    chunk_max = _max_with_floor(scores.detach(), 2, lowest)  # [chunks, queries]
     spread = chunk_max.unsqueeze(0).masked_fill(~row_membership(chunk_row, rows).unsqueeze(-1), lowest)
-    floor = torch.full_like(spread.sum(dim=1, keepdim=True), lowest)  # so that a batch without chunks has a maximum
-    row_max = torch.cat([spread, floor], dim=1).amax(dim=1)  # [rows, queries]
+    row_max = _max_with_floor(spread, 1, lowest)  # [rows, queries]
     exponentials = (scores - row_max[chunk_row].unsqueeze(-1)).exp() * real
     total = sum_per_row(exponentials.sum(dim=2), chunk_row, rows)[chunk_row]
     return exponentials / total.unsqueeze(-1).clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def _max_with_floor(values: Tensor, dim: int, floor: float) -> Tensor:
+    """Return the maximum along a dimension; `floor` if the dimension is empty, as in a batch without chunks."""
+    lowest = torch.full_like(values.sum(dim=dim, keepdim=True), floor, dtype=values.dtype)
+    return torch.cat([values, lowest], dim=dim).amax(dim=dim)
 
 
 def truncate_rows(text: TextFeatures, max_tokens: int) -> TextFeatures:
