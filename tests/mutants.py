@@ -28,6 +28,7 @@ LOGITS = "logits = self.classify(self.dropout(joined.tanh()))"
 LAST = "\n        return ModelOutput("
 LAYERS = "        self.dropout = nn.Dropout(settings.dropout)\n"
 TEXT = "joined = self.text(pooled)\n"
+FEATURES_READ = "pooled = token_mean("
 POOLED = "pooled = token_mean(tokens, mask, chunk_row, rows)"
 WIDTH = 'width: int = Field(16, ge=1, description="Width of both sides.")'
 IMPORTED = "import torch\n"
@@ -232,6 +233,17 @@ MUTANTS: tuple[Mutant, ...] = (
             TEXT,
             f"{TEXT}        joined = torch.zeros(rows, joined.shape[1]).scatter_add("
             "0, torch.arange(rows)[:, None].expand(joined.shape), joined)\n",
+        ),
+    ),
+    *_mutants(
+        "check_training_on_one_row",
+        batch_norm=("self.dropout = nn.Dropout(settings.dropout)", "self.dropout = nn.BatchNorm1d(width)"),
+        batch_norm_of_tokens=[
+            _in_init("self.norm = nn.BatchNorm1d(text_encoder.dim)"),
+            (FEATURES_READ, f"tokens = self.norm(tokens.transpose(1, 2)).transpose(1, 2)\n        {FEATURES_READ}"),
+        ],
+        deviation_over_rows=_before_return(
+            "logits = logits * (1 + 1e-9 * joined.std(dim=0).sum()) if self.training else logits"
         ),
     ),
     # export

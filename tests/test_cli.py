@@ -405,6 +405,43 @@ def test_check_of_a_faulty_plugin_prints_the_reason_and_exits_with_status_1(inst
     assert all(result["detail"] and result["seconds"] >= 0 and "film" in result["subject"] for result in results)
 
 
+@pytest.mark.usefixtures("few_checks")
+def test_check_can_stop_at_the_first_failure(install: Installer) -> None:
+    install("acme-film", models=["film"], source=settings_source("FusionSettings"))
+    done = invoke("check", "film", "--fail-fast")
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[-1].startswith("1 checks in ")
+    assert len(json.loads(invoke("check", "film", "--fail-fast", "--json").stdout)) == 1
+
+
+@pytest.mark.usefixtures("few_checks")
+@pytest.mark.parametrize("name", ["check_logits", "logits"])
+def test_check_can_run_only_some_checks(name: str) -> None:
+    results = json.loads(invoke("check", "cnn", "--only", name, "--json").stdout)
+    assert {result["check"] for result in results} == {"check_logits"}
+
+
+def test_an_unknown_check_is_an_error_with_a_suggestion() -> None:
+    done = invoke("check", "cnn", "--only", "check_logit")
+    assert done.exit_code == 2
+    assert "Did you mean" in done.stderr
+    assert "check_logits" in done.stderr
+
+
+def test_a_mistake_that_fails_many_checks_is_described_once(
+    install: Installer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "PLUGIN_CHECKS", ())
+    monkeypatch.setattr(checks, "MODEL_CHECKS", checks.MODEL_CHECKS[:8])
+    source = settings_source("FusionSettings").replace("build_model(spec): return None", "build_model(spec): 1 / 0")
+    install("acme-film", models=["film"], source=source)
+    done = invoke("check", "film")
+    failed = [line for line in done.stdout.splitlines() if line.startswith("  failed")]
+    assert len(failed) == 8
+    assert done.stdout.count("ZeroDivisionError") == 1
+    assert all(line.endswith(": fails as check_logits does") for line in failed[1:])
+
+
 RECORDING_MODEL = """
 from torch import nn
 class Model(nn.Module):

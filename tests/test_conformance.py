@@ -141,13 +141,16 @@ def test_a_model_without_a_text_encoder_passes(install: Installer, source: str) 
 HEAD = "self.classify = nn.Linear(width, spec.num_classes)"
 POOLED = "pooled = token_mean(tokens, mask, chunk_row, rows)"
 ZERO_HEAD = (HEAD, f"{HEAD}\n        nn.init.zeros_(self.classify.weight)")
-BATCH_NORM = ("self.dropout = nn.Dropout(settings.dropout)", "self.dropout = nn.BatchNorm1d(width)")
 FIRST_TOKEN = (POOLED, "pooled = sum_per_row(tokens[:, :1].sum(dim=1), chunk_row, rows)")
+FROZEN_NORM = (  # a batch norm that uses stored statistics, also in training
+    "self.dropout = nn.Dropout(settings.dropout)",
+    "self.dropout = nn.BatchNorm1d(width).eval()\n        self.dropout.train = lambda mode: self.dropout",
+)
 FROZEN = ("self.text_encoder = text_encoder\n", "self.text_encoder = text_encoder.requires_grad_(False)\n")
 
 
 @pytest.mark.parametrize(
-    "change", [ZERO_HEAD, BATCH_NORM, FIRST_TOKEN, FROZEN], ids=["zero_head", "batch_norm", "first_token", "frozen"]
+    "change", [ZERO_HEAD, FIRST_TOKEN, FROZEN, FROZEN_NORM], ids=["zero_head", "first_token", "frozen", "frozen_norm"]
 )
 @pytest.mark.usefixtures("fast_processes")
 def test_an_unusual_correct_model_passes(install: Installer, change: tuple[str, str]) -> None:
@@ -203,6 +206,16 @@ def test_an_exception_in_the_plugin_is_shown_with_type_message_and_line(install:
     assert result.detail.startswith("LookupError: no such thing\n")
     line = 1 + MODEL[: MODEL.index(FEATURES)].count("\n") + 1
     assert f"acme_mutant.py, line {line}, in forward: raise LookupError('no such thing')" in result.detail
+
+
+@pytest.mark.parametrize("width", ["2", "spec.num_classes - 1", "0"])
+def test_a_wrong_output_width_is_named_by_every_check(install: Installer, width: str) -> None:
+    install_model(install, MODEL, ("nn.Linear(width, spec.num_classes)", f"nn.Linear(width, {width})"))
+    results = run_checks(checks={"check_logits", "check_row_order_invariance", "check_overfits_small_dataset"})
+    for result in results:
+        assert result.status == "failed"
+        assert "logits have shape [" in result.detail
+        assert "size the last layer by spec.num_classes" in result.detail
 
 
 @pytest.mark.parametrize("value", ["(features.pooled, 1)", "None", "features"])

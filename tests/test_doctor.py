@@ -127,6 +127,76 @@ def test_unreadable_metadata_is_a_finding(install: Installer) -> None:
 
 
 @pytest.mark.parametrize(
+    ("group", "suggestion"),
+    [
+        ("fusionzoo.model", "fusionzoo.models"),
+        ("fusionzoo_models", "fusionzoo.models"),
+        ("fusion_zoo.models", "fusionzoo.models"),
+        ("FusionZoo.Models", "fusionzoo.models"),
+        ("fuzionzoo.models", "fusionzoo.models"),
+        ("fusionzoo.text-encoders", "fusionzoo.text_encoders"),
+        ("fusionzoo.text_encoder", "fusionzoo.text_encoders"),
+        ("fusionzoo.plugins", "fusionzoo.models"),
+    ],
+)
+def test_a_misspelled_entry_point_group_is_a_finding(install: Installer, group: str, suggestion: str) -> None:
+    folder = install("acme-film", models=["film"], source=VALID, requires=CORE_REQUIREMENT)
+    file = folder / "entry_points.txt"
+    file.write_text(file.read_text().replace("[fusionzoo.models]", f"[{group}]"))
+    finding = find_only_problem(install)
+    assert (finding.kind, finding.distribution, finding.version) == ("distribution", "acme-film", "1.0")
+    assert f"'{group}', which fusionzoo does not read. Nothing finds film." in finding.problem
+    assert f"rename the group to {suggestion}" in finding.remedy
+
+
+@pytest.mark.parametrize("group", ["console_scripts", "pytest11", "acme.models", "models"])
+def test_groups_of_other_libraries_are_no_finding(install: Installer, group: str) -> None:
+    folder = install("acme-film", models=["film"], source=VALID, requires=CORE_REQUIREMENT)
+    file = folder / "entry_points.txt"
+    file.write_text(file.read_text() + f"\n[{group}]\nother = acme_film\n")
+    assert find_problems(install) == []
+
+
+OWN_LINE = "in acme-film 1.0, correct "
+
+
+@pytest.mark.parametrize(
+    ("source", "remedy"),
+    [
+        ("x = 1\ndef f(:\n", f"{OWN_LINE}{{folder}}/acme_film.py, line 2."),
+        ("def f():\nreturn 1\n", f"{OWN_LINE}{{folder}}/acme_film.py, line 2."),
+        ("x = 1\n\n1 / 0\n", f"{OWN_LINE}{{folder}}/acme_film.py, line 3."),
+        ("raise ValueError('no')\n", f"{OWN_LINE}{{folder}}/acme_film.py, line 1."),
+        ("import nowhere\n", "pip install --upgrade acme-film"),
+        ("from fusionzoo.settings import Nothing\n", "pip install --upgrade acme-film"),
+        ("import acme_library\n", "pip install --upgrade acme-film"),
+    ],
+)
+def test_the_fix_of_a_failed_import_is_where_the_error_is(install: Installer, source: str, remedy: str) -> None:
+    install("acme-library", source="1 / 0\n")
+    install("acme-film", models=["film"], source=source, requires=CORE_REQUIREMENT)
+    finding = find_only_problem(install)
+    assert finding.remedy.startswith(remedy.format(folder=install.folder)), finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        ("acme_flim", "its entry point: it has no module 'acme_flim'"),
+        ("acme_film.sub", "its entry point: it has no module 'acme_film.sub'"),
+        ("acme_film:plugin", "its entry point: module 'acme_film' has no 'plugin'"),
+    ],
+)
+def test_an_entry_point_that_names_nothing_is_corrected_in_the_plugin(
+    install: Installer, value: str, remedy: str
+) -> None:
+    folder = install("acme-film", models=["film"], source=VALID, requires=CORE_REQUIREMENT)
+    file = folder / "entry_points.txt"
+    file.write_text(file.read_text().replace("= acme_film", f"= {value}"))
+    assert find_only_problem(install).remedy.startswith(OWN_LINE + remedy)
+
+
+@pytest.mark.parametrize(
     ("requires", "expected"),
     [
         ([], "it does not require fusionzoo"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,25 +34,32 @@ Encoder = Annotated[
 Setting = Annotated[
     list[str] | None, typer.Option("--set", help="Override a small default of the checks, as key=value; repeatable.")
 ]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Run only this check; repeatable.", metavar="CHECK")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop after the first check that fails.")]
 
 
-def check(name: Name, text_encoder: Encoder = None, setting: Setting = None, as_json: AsJson = False) -> None:
+def check(
+    name: Name,
+    text_encoder: Encoder = None,
+    setting: Setting = None,
+    only: Only = None,
+    fail_fast: FailFast = False,
+    as_json: AsJson = False,
+) -> None:
     """Check that a plugin behaves as every plugin must.
 
     Exits with status 1 if a check fails. The checks generate their own data.
     """
     overrides = parse_key_value_pairs(setting)
-    results = []
-    subject = None
+    results: list[CheckResult] = []
+    printer = _ResultPrinter()
     with exit_on_user_error():
-        for result in _run_checks(name, text_encoder, overrides):
+        for result in _run_checks(name, text_encoder, overrides, only or ()):
             results.append(result)
-            if as_json:
-                continue
-            if result.subject != subject:
-                subject = result.subject
-                print_line(subject)
-            _print_result(result)
+            if not as_json:
+                printer.print(result)
+            if fail_fast and not result.ok:
+                break
     if as_json:
         print_json([asdict(result) for result in results])
     else:
@@ -60,15 +67,21 @@ def check(name: Name, text_encoder: Encoder = None, setting: Setting = None, as_
     raise typer.Exit(0 if all(result.ok for result in results) else 1)
 
 
-def _run_checks(name: str, text_encoder: str | None, overrides: Mapping[str, str]) -> Iterator[CheckResult]:
+def _run_checks(
+    name: str, text_encoder: str | None, overrides: Mapping[str, str], only: Sequence[str]
+) -> Iterator[CheckResult]:
     """Yield each result when it is ready; what the plugin prints goes to standard error."""
     with redirect_stdout(sys.stderr):
-        from fusionzoo.conformance import check_plugin
+        from fusionzoo.conformance.run import UnknownCheckError, check_plugin
 
         settings, encoder_settings = _split_settings(name, text_encoder, overrides)
-        results = iter(
-            check_plugin(name, text_encoder=text_encoder, settings=settings, encoder_settings=encoder_settings)
-        )
+        names = [f"check_{check.removeprefix('check_')}" for check in only]
+        try:
+            results = check_plugin(
+                name, text_encoder=text_encoder, settings=settings, encoder_settings=encoder_settings, only=names
+            )
+        except UnknownCheckError as error:
+            raise typer.BadParameter(str(error), param_hint="--only") from error
     while True:
         with redirect_stdout(sys.stderr):
             result = next(results, None)
@@ -103,12 +116,34 @@ def _split_settings(
     return settings[0], settings[1]
 
 
-def _print_result(result: CheckResult) -> None:
-    status = colorize(result.status, COLORS.get(result.status, "red"))
-    padding = " " * (7 - len(result.status))
-    typer.echo(f"  {status}{padding} {result.check} {result.seconds:.2f} s")
-    for line in result.detail.splitlines():
-        typer.echo(f"          {one_line(line)}")
+class _ResultPrinter:
+    """Print results under the title of their subject. A failure with the cause of an earlier one refers to that one."""
+
+    def __init__(self) -> None:
+        self._subject: str | None = None
+        self._first_checks: dict[str, str] = {}
+
+    def print(self, result: CheckResult) -> None:
+        if result.subject != self._subject:
+            self._subject = result.subject
+            print_line(result.subject)
+        status = colorize(result.status, COLORS.get(result.status, "red"))
+        padding = " " * (7 - len(result.status))
+        line = f"  {status}{padding} {result.check} {result.seconds:.2f} s"
+        first_check = self._first_checks.setdefault(_cause(result), result.check)
+        if result.ok or first_check == result.check:
+            typer.echo(line)
+            for part in result.detail.splitlines():
+                typer.echo(f"          {one_line(part)}")
+        else:
+            typer.echo(f"{line}: fails as {first_check} does")
+
+
+def _cause(result: CheckResult) -> str:
+    """Return the line of code that raised the exception of a failed check; the whole detail if there is none."""
+    lines = result.detail.splitlines()
+    places = [line for line in lines if line.startswith("  at ")]
+    return f"{lines[0].partition(':')[0]}{places[0]}" if places else result.detail
 
 
 def _summarize(results: list[CheckResult]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fusionzoo.conformance.forward import (
     build_trained_briefly,
@@ -176,6 +177,29 @@ def check_bf16(subject: Subject) -> None:
         raise ConformanceError(
             "under bfloat16 autocast, the loss or a gradient is not finite. Fix: compute sums, norms and exponentials "
             "in float32, and mask with torch.finfo(x.dtype).min"
+        )
+
+
+def check_training_on_one_row(subject: Subject) -> None:
+    """A training batch of one row gives a finite loss and gradients, and no layer normalizes over the batch."""
+    model = build_trained_briefly(subject).train()
+    layers = [
+        (name, layer) for name, layer in model.named_modules() if isinstance(layer, _BatchNorm) and layer.training
+    ]
+    if layers:
+        norms = [f"{name} ({type(layer).__name__})" for name, layer in layers]
+        raise ConformanceError(
+            f"{_some(norms)} normalizes over the rows of a batch, so in training a row's logits depend on other rows, "
+            "and a batch of one row raises an error. Fix: use nn.LayerNorm"
+        )
+    model.zero_grad()
+    loss = compute_loss(model, make_batch(subject.spec, make_rows(subject.spec, 1, seed=5)))
+    if trainable_parameters(model):
+        loss.backward()  # type: ignore[no-untyped-call]
+    grads = [p.grad for p in trainable_parameters(model) if p.grad is not None]
+    if not bool(loss.isfinite()) or not all(bool(grad.isfinite().all()) for grad in grads):
+        raise ConformanceError(
+            "in a training batch of one row, the loss or a gradient is not finite. Fix: look for a deviation over rows"
         )
 
 

@@ -52,6 +52,7 @@ MODEL_CHECKS: tuple[Check, ...] = (
     check_training.check_callbacks,
     check_training.check_overfits_small_dataset,
     check_training.check_bf16,
+    check_training.check_training_on_one_row,
     check_export.check_state_dict_is_complete,
     check_export.check_onnx_export,
     check_training.check_distributed_training,

@@ -47,6 +47,12 @@ def compute_loss(model: nn.Module, batch: Batch) -> Tensor:
     logits, output = run_model(model, batch)
     if batch.labels is None:
         raise ValueError("a batch without labels has no loss")
+    smallest = int(batch.labels.max()) + 1 if len(batch.labels) else 1
+    if logits.ndim != 2 or logits.shape[0] != batch.rows or logits.shape[1] < smallest:
+        raise ConformanceError(
+            f"logits have shape {list(logits.shape)} for {batch.rows} rows with labels up to {smallest - 1}, but "
+            "[rows, classes] was expected. Fix: size the last layer by spec.num_classes, and pool chunks to rows"
+        )
     loss = F.cross_entropy(logits.float(), batch.labels)
     for penalty in output.penalties.values():
         loss = loss + penalty.float().mean()

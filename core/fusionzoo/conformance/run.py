@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fusionzoo.conformance.results import Check, CheckResult, ConformanceError, Status, describe_exception
+from fusionzoo.errors.wording import nearest_names
 
 if TYPE_CHECKING:
     from fusionzoo.conformance.subject import Subject
+
+
+class UnknownCheckError(ValueError):
+    """No check of the plugin has this name."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ def check_plugin(
     settings: Mapping[str, Any] | None = None,
     encoder_settings: Mapping[str, Any] | None = None,
     expected_failed_checks: Mapping[str, str] | None = None,
+    only: Collection[str] = (),
 ) -> Iterator[CheckResult]:
     """Run every check of an installed plugin, and yield each result as soon as it is known.
 
@@ -64,9 +70,11 @@ def check_plugin(
         settings: changes to the plugin's `small()` settings; to the model's if the name is both.
         encoder_settings: the same for the text encoder.
         expected_failed_checks: check name -> reason why it may fail. If the check passes, its result is `stale`.
+        only: the names of the checks to run; by default all.
 
     Raises:
         fusionzoo.errors.ZooError: the plugin does not exist or cannot be loaded, or settings are invalid.
+        UnknownCheckError: `only` names an unknown check.
         ValueError: an excuse names an unknown check, or gives no reason.
     """
     cases = plan_cases(
@@ -76,7 +84,14 @@ def check_plugin(
         encoder_settings=encoder_settings,
         expected_failed_checks=expected_failed_checks,
     )
-    return (case.run() for case in cases)
+    names = {case.check.__name__ for case in cases}
+    if unknown := sorted(set(only) - names):
+        close = nearest_names(unknown[0], names)
+        raise UnknownCheckError(
+            f"{unknown[0]!r} is not a check of this plugin. "
+            + (f"Did you mean {close[0]!r}?" if close else f"The checks are {', '.join(sorted(names))}.")
+        )
+    return (case.run() for case in cases if not only or case.check.__name__ in only)
 
 
 def plan_cases(

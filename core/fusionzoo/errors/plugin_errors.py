@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,12 +120,25 @@ class BrokenPluginError(ZooError):
         return cls(message, "uninstall the package and install it again.", "FZ-P007")
 
     @classmethod
+    def unknown_group(cls, owner: str, group: str, names: Sequence[str], known: Sequence[str]) -> BrokenPluginError:
+        """A package has an entry-point group that looks like one of fusionzoo's, but is not."""
+        close = nearest_names(group, known) or list(known)
+        plugins = list_names(names, 150)
+        return cls(
+            f"{owner} has the entry-point group {quote_name(group)}, which fusionzoo does not read. Nothing finds "
+            f"{plugins}.",
+            f"in {owner}, rename the group to {' or '.join(close)}, and install it again.",
+            "FZ-P026",
+        )
+
+    @classmethod
     def import_failed(cls, claim: Claim, cause: BaseException) -> BrokenPluginError:
         """The plugin's module, or a package that it imports, raised an exception."""
+        place = _find_own_line(claim, cause)
+        owner = claim.owner if place else f"{claim.owner} or in a package that it imports"
         return cls(
-            f"Importing {claim} failed: {_describe_exception(cause)}.\n"
-            f"The error is in {claim.owner} or in a package that it imports, not in fusionzoo.",
-            f"pip install --upgrade {claim.distribution[:80]}",
+            f"Importing {claim} failed: {_describe_exception(cause)}.\nThe error is in {owner}, not in fusionzoo.",
+            f"in {claim.owner}, correct {place}." if place else f"pip install --upgrade {claim.distribution[:80]}",
             "FZ-P008",
         )
 
@@ -260,6 +274,30 @@ class NewPluginError(ZooError):
 def hook_note(claim: Claim, hook: str) -> str:
     """Return the note for an exception that a plugin's hook raised."""
     return f"This happened in {hook}() of {claim.owner}, which provides {claim.kind} {quote_name(claim.name)}."
+
+
+def _find_own_line(claim: Claim, cause: BaseException) -> str:
+    """Return the place in the plugin's own code that the exception comes from; empty if it is not the plugin's.
+
+    A package that is not installed, or lacks a name, is not the plugin's own code.
+    """
+    module, _, attribute = claim.value.partition(":")
+    package = module.partition(".")[0]
+    if isinstance(cause, SyntaxError):
+        # Only the code that has the error knows its file: no frame of it has run.
+        folders = Path(cause.filename or "").with_suffix("").parts
+        return f"{cut(str(cause.filename), 150)}, line {cause.lineno}" if package in folders else ""
+    if isinstance(cause, ModuleNotFoundError) and f"{module}.".startswith(f"{cause.name}."):
+        return f"its entry point: it has no module {quote_name(module)}"
+    frames = [
+        (frame.f_globals.get("__name__", ""), frame, line) for frame, line in traceback.walk_tb(cause.__traceback__)
+    ]
+    name, frame, line = frames[-1] if frames else ("", None, 0)
+    if isinstance(cause, AttributeError) and attribute and name.partition(".")[0] != package:
+        return f"its entry point: module {quote_name(module)} has no {quote_name(attribute)}"
+    if frame is None or isinstance(cause, ImportError) or str(name).partition(".")[0] != package:
+        return ""
+    return f"{cut(frame.f_code.co_filename, 150)}, line {line}"
 
 
 def _describe_exception(cause: BaseException) -> str:
