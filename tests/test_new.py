@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -121,6 +122,26 @@ def test_what_is_written_satisfies_mypy_strict(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@EITHER
+def test_its_readme_links_only_files_that_it_has_and_public_addresses(tmp_path: Path, is_encoder: bool) -> None:
+    made = write_plugin("tiny", tmp_path, is_encoder)
+    text = (made.folder / "README.md").read_text("utf-8")
+    links = [*re.findall(r"\]\(([^)]+)\)", text), *re.findall(r"<(https?://[^>]+)>", text)]
+    assert links
+    for link in links:
+        known = link.startswith("https://arxiv.org/abs/") or (made.folder / link.partition("#")[0]).is_file()
+        assert known, f"{link} is neither a file of the plugin nor an address whose form is known to exist"
+    named = re.findall(r"`([\w./]+\.(?:md|py|toml))`|`(LICENSE)`", text)
+    assert all((made.folder / (file or license_file)).is_file() for file, license_file in named)
+
+
+@EITHER
+def test_it_has_a_license_file(tmp_path: Path, is_encoder: bool) -> None:
+    made = write_plugin("tiny", tmp_path, is_encoder)
+    assert (made.folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    assert project(made)["license"] == {"text": "Apache-2.0"}
 
 
 @EITHER

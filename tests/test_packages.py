@@ -123,7 +123,11 @@ def test_a_wheel_holds_the_code_and_its_metadata_and_nothing_else(source: Path, 
     code = [name for name in held if ".dist-info/" not in name]
     assert sorted(code) == sorted(path.relative_to(source).as_posix() for path in files)
     about = {name.rpartition("/")[2] for name in held if ".dist-info/" in name}
-    assert about == {"METADATA", "WHEEL", "RECORD", "entry_points.txt"}
+    own_license = set() if source == FILM else {"LICENSE"}
+    assert about == {"METADATA", "WHEEL", "RECORD", "entry_points.txt"} | own_license
+    for name in held:
+        if name.endswith("LICENSE"):
+            assert zipfile.ZipFile(wheels[source]).read(name) == (ROOT / "LICENSE").read_bytes()
 
 
 @EVERY_PACKAGE
