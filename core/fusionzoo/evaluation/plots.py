@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -21,7 +23,10 @@ from fusionzoo.evaluation.split_evaluation import SplitEvaluation
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
 """The palette of Okabe and Ito with a darker yellow: color-blind readers can distinguish the colors."""
 LIGHT_GRAY = "#B8B8B8"
+BASELINE: Mapping[str, Any] = MappingProxyType({"color": LIGHT_GRAY, "linewidth": 1, "linestyle": ":"})
+ROWS_OF_A_CLASS = ("other rows", "rows of the class")
 MAX_LABEL_LENGTH = 24
+MAX_HEADING_LENGTH = 60
 MAX_NUMBERED_CLASSES = 12
 MAX_NAMED_CLASSES = 60
 MAX_PANELS = 9
@@ -57,10 +62,12 @@ def encode_png(figure: Figure) -> bytes:
 def draw_roc(split: SplitEvaluation) -> Figure:
     """Draw the true against the false positive rate, one line per class."""
     figure, axes = _create_square_figure(split, _format_metric("AUROC", split.metrics["auroc"], split))
-    axes.plot([0, 1], [0, 1], color=LIGHT_GRAY, linewidth=1, linestyle=":")
-    _draw_lines(
-        figure, split, "auroc", lambda name: (split.curves[name].roc.fpr, split.curves[name].roc.tpr), "default"
-    )
+    axes.plot([0, 1], [0, 1], label="random", **BASELINE)
+
+    def points(name: str) -> tuple[list[float], list[float]]:
+        return split.curves[name].roc.fpr, split.curves[name].roc.tpr
+
+    _draw_lines(axes, split, "auroc", points, drawstyle="default", legend="lower right")
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
     return figure
 
@@ -71,12 +78,13 @@ def draw_precision_recall(split: SplitEvaluation) -> Figure:
         split, _format_metric("average precision", split.metrics["average_precision"], split)
     )
     if len(split.classes) == 2 and split.curves:
-        axes.axhline(float((split.scored.y_true == 1).mean()), color=LIGHT_GRAY, linewidth=1, linestyle=":")
+        rate = float((split.scored.y_true == 1).mean())
+        axes.axhline(rate, label=f"{rate:.3f}  random: the rate of the class", **BASELINE)
 
     def points(name: str) -> tuple[list[float], list[float]]:
         return split.curves[name].precision_recall.recall, split.curves[name].precision_recall.precision
 
-    _draw_lines(figure, split, "average_precision", points, "steps-post")
+    _draw_lines(axes, split, "average_precision", points, drawstyle="steps-post", legend="lower left")
     axes.set(xlabel="recall", ylabel="precision")
     return figure
 
@@ -88,7 +96,7 @@ def draw_reliability(split: SplitEvaluation) -> Figure:
     figure = Figure(figsize=(5.6, 6.2), dpi=DOTS_PER_INCH, layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
     upper.set_title(_format_title(split, _format_metric("calibration error", error, split)))
-    upper.plot([0, 1], [0, 1], color=LIGHT_GRAY, linewidth=1, linestyle=":")
+    upper.plot([0, 1], [0, 1], label="perfect", **BASELINE)
     upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     if split.calibration.of == "positive_class":
         name = _format_class(split.classes[1], 1)
@@ -104,14 +112,17 @@ def draw_reliability(split: SplitEvaluation) -> Figure:
         return figure
     _draw_bins(upper, width, "equal width", COLORS[0], "o")
     _draw_bins(upper, mass, "equal mass", COLORS[1], "s")
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    upper.legend(loc="upper left", fontsize=8)
     sizes = np.array(width.upper) - np.array(width.lower)
     lower.bar(width.lower, width.rows, sizes, align="edge", color=COLORS[0], edgecolor="white", linewidth=0.5)
     return figure
 
 
 def draw_confusion_matrix(split: SplitEvaluation, counts: NDArray[np.int64]) -> Figure:
-    """Draw true against predicted class. Color is the fraction of the true class, numbers (few classes) are rows."""
+    """Draw true against predicted class. Color is the fraction of the true class.
+
+    With few classes, each cell states its rows and the percentage of the true class.
+    """
     classes = len(split.classes)
     side = min(max(4.0, 0.55 * classes if classes <= MAX_NUMBERED_CLASSES else 0.2 * classes), 11)
     step = -(-classes // MAX_NAMED_CLASSES)
@@ -134,8 +145,9 @@ def draw_confusion_matrix(split: SplitEvaluation, counts: NDArray[np.int64]) -> 
     if classes <= MAX_NUMBERED_CLASSES:
         for true, predicted in np.ndindex(counts.shape):
             text_color = "white" if share[true, predicted] > 0.55 else "black"
-            text = f"{counts[true, predicted]:,}"
-            axes.text(predicted, true, text, ha="center", va="center", color=text_color, fontsize=10 - len(text) // 3)
+            rows = f"{counts[true, predicted]:,}"
+            text = f"{rows}\n{share[true, predicted]:.0%}" if support[true] else rows
+            axes.text(predicted, true, text, ha="center", va="center", color=text_color, fontsize=9 - len(rows) // 3)
     return figure
 
 
@@ -150,35 +162,30 @@ def draw_probabilities(split: SplitEvaluation) -> Figure:
     lines = -(-len(shown) // columns) or 1
     size = (6.4, 4.6) if columns == 1 else (3.0 * columns + 0.4, 2.3 * lines + 0.9)
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
-    panels: list[Axes] = list(figure.subplots(lines, columns, squeeze=False, sharex=True).flat)
+    panels: list[Axes] = list(figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flat)
     of_all = "" if len(shown) in (1, len(split.classes)) else f", {len(shown)} of {len(split.classes)} classes"
     log_loss = _format_metric("log-loss", split.metrics["log_loss"], None)
     figure.suptitle(_format_title(split, log_loss + of_all), fontsize="large")
     for panel in panels[max(len(shown), 1) :]:
         panel.set_visible(False)
-    handles: tuple[list[Artist], list[str]] | None = None
+    handles: list[Artist] = []
+    names = [_format_class(name, i) for i, name in enumerate(split.classes)] if is_binary else list(ROWS_OF_A_CLASS)
     for k, axes in zip(shown, panels, strict=False):
         is_true_class = split.scored.y_true == k
-        names = (
-            [_format_class(name, i) for i, name in enumerate(split.classes)]
-            if is_binary
-            else ["other rows", "rows of the class"]
-        )
-        handles = _draw_histogram(axes, split.scored.probabilities[:, k], is_true_class, names)
-        if is_binary:
-            axes.set(xlabel=f"probability of class {names[1]}", ylabel="fraction of the class")
-        else:
+        handles = _draw_histogram(axes, split.scored.probabilities[:, k], is_true_class)
+        if not is_binary:
             axes.set_title(f"{_format_class(split.classes[k], k)} ({int(is_true_class.sum()):,} rows)", fontsize=9)
+    figure.supxlabel(f"probability of class {names[1]}" if is_binary else "probability of the class", fontsize="medium")
+    figure.supylabel("fraction of the rows", fontsize="medium")
     if not split.rows or not shown:
         _mark_empty(panels[0], split)
     elif handles:
-        figure.legend(handles[0], handles[1], loc="outside lower center", ncols=2, frameon=False)
+        panels[0].legend(handles, names, loc="upper center", fontsize=8 if is_binary else 6)
     return figure
 
 
 def _create_square_figure(split: SplitEvaluation, metric: str) -> tuple[Figure, Axes]:
-    wide = len(split.classes) > 2
-    figure = Figure(figsize=(7.6 if wide else 5.4, 5.2), dpi=DOTS_PER_INCH, layout="constrained")
+    figure = Figure(figsize=(5.4, 5.4), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
     axes.set_title(_format_title(split, metric))
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
@@ -186,21 +193,25 @@ def _create_square_figure(split: SplitEvaluation, metric: str) -> tuple[Figure, 
 
 
 def _draw_lines(
-    figure: Figure,
+    axes: Axes,
     split: SplitEvaluation,
     metric: str,
     points: Callable[[str], tuple[Sequence[float], Sequence[float]]],
+    *,
     drawstyle: str,
+    legend: str,
 ) -> None:
-    """Draw a colored line for each of the most frequent classes, gray lines for the others, and a legend."""
-    (axes,) = figure.axes
+    """Draw a colored line for each of the most frequent classes, gray lines for the others, and a legend.
+
+    The legend also names the lines with a label that are drawn already.
+    """
     if not split.curves:
         _mark_empty(axes, split)
         return
     names = list(split.curves)
     if len(names) <= len(COLORS):
         names.sort(key=split.classes.index)
-    handles, texts = [], []
+    handles, texts = axes.get_legend_handles_labels()
     for place, name in reversed(list(enumerate(names))):
         is_colored = place < len(COLORS)
         (line,) = axes.plot(
@@ -213,9 +224,8 @@ def _draw_lines(
             handles.append(line)
             value = split.per_class[name][metric]
             texts.append(f"{value:.3f}  {_format_class(name, split.classes.index(name))}" if is_colored else "others")
-    if len(split.classes) > 2:
-        heading = f"{len(names)} of {len(split.classes)} classes" if len(names) < len(split.classes) else "classes"
-        figure.legend(handles[::-1], texts[::-1], title=heading, loc="outside right upper", frameon=False)
+    heading = f"{len(names)} of {len(split.classes)} classes" if 2 < len(split.classes) > len(names) else ""
+    axes.legend(handles[::-1], texts[::-1], title=heading, loc=legend, fontsize=8, title_fontsize=8)
 
 
 def _draw_bins(axes: Axes, bins: Reliability, name: str, color: str, marker: str) -> None:
@@ -223,9 +233,8 @@ def _draw_bins(axes: Axes, bins: Reliability, name: str, color: str, marker: str
     axes.plot(bins.mean_probability, bins.observed_rate, color=color, marker=marker, markersize=4, label=text)
 
 
-def _draw_histogram(
-    axes: Axes, score: NDArray[np.floating], is_true_class: NDArray[np.bool_], names: Sequence[str]
-) -> tuple[list[Artist], list[str]]:
+def _draw_histogram(axes: Axes, score: NDArray[np.floating], is_true_class: NDArray[np.bool_]) -> list[Artist]:
+    """Draw the fractions of all other rows and of a class's rows; return the two patches."""
     edges = np.linspace(0, 1, 26)
     handles: list[Artist] = []
     for rows, color in ((~is_true_class, COLORS[0]), (is_true_class, COLORS[1])):
@@ -236,7 +245,7 @@ def _draw_histogram(
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    return handles, list(names)
+    return handles
 
 
 def _mark_empty(axes: Axes, split: SplitEvaluation) -> None:
@@ -248,7 +257,9 @@ def _mark_empty(axes: Axes, split: SplitEvaluation) -> None:
 
 def _format_title(split: SplitEvaluation, metric: str) -> str:
     rows = "1 row" if split.rows == 1 else f"{split.rows:,} rows"
-    return f"{_escape_dollars(split.name)}: {rows}, {metric}"
+    line = f"{_escape_dollars(split.name)}: {rows}, {metric}"
+    heading = _format_text(split.heading, MAX_HEADING_LENGTH)
+    return f"{heading}\n{line}" if heading else line
 
 
 def _format_metric(name: str, value: float | None, split: SplitEvaluation | None) -> str:
@@ -260,11 +271,16 @@ def _format_metric(name: str, value: float | None, split: SplitEvaluation | None
 
 def _format_class(name: str, index: int) -> str:
     """Return a class name for a plot: one line, shortened in the middle; its index if the font lacks a character."""
-    text = " ".join(name.split())
-    if not text or any(ord(letter) not in _font_characters() for letter in text):
-        return f"#{index}"
-    if len(text) > MAX_LABEL_LENGTH:
-        half = (MAX_LABEL_LENGTH - 1) // 2
+    return _format_text(name, MAX_LABEL_LENGTH) or f"#{index}"
+
+
+def _format_text(text: str, length: int) -> str:
+    """Return text for a plot: one line, shortened in the middle; empty if the font lacks a character."""
+    text = " ".join(text.split())
+    if any(ord(letter) not in _font_characters() for letter in text):
+        return ""
+    if len(text) > length:
+        half = (length - 1) // 2
         text = f"{text[:half]}…{text[-half:]}"
     return _escape_dollars(text)
 

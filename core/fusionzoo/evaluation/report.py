@@ -70,17 +70,18 @@ class Report:
         (folder / METRICS_FILE).write_text(text, encoding="utf-8")
 
 
-def evaluate(splits: Mapping[str, ScoredSplit], classes: Sequence[Label]) -> Report:
+def evaluate(splits: Mapping[str, ScoredSplit], classes: Sequence[Label], heading: str = "") -> Report:
     """Evaluate each split once.
 
     Args:
         splits: by name: class indices [rows] and probabilities [rows, classes].
         classes: the original labels, in the order of the class indices.
+        heading: the first line of every plot: the model and what it predicts.
 
     Raises:
         errors.ScoresError: see `fusionzoo.evaluation.metrics.classification_metrics`.
     """
-    evaluations = tuple(evaluate_split(name, scored, classes) for name, scored in splits.items())
+    evaluations = tuple(evaluate_split(name, scored, classes, heading) for name, scored in splits.items())
     return Report(evaluations, tuple(classes))
 
 

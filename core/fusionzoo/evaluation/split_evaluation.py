@@ -34,7 +34,10 @@ class ScoredSplit:
 
 @dataclass(frozen=True)
 class SplitEvaluation:
-    """All metrics of one split; `classes` are the texts of the labels in the order of the class indices."""
+    """All metrics of one split; `classes` are the texts of the labels in the order of the class indices.
+
+    `heading` is the first line of its plots: the model and what it predicts.
+    """
 
     name: str
     scored: ScoredSplit
@@ -44,6 +47,7 @@ class SplitEvaluation:
     per_class: dict[str, dict[str, int | float | None]]
     confusion: NDArray[np.int64] | None  # [true class, predicted class]
     curves: dict[str, Curves]
+    heading: str = ""
 
     @property
     def rows(self) -> int:
@@ -66,7 +70,7 @@ class SplitEvaluation:
         }
 
 
-def evaluate_split(name: str, scored: ScoredSplit, classes: Sequence[Label]) -> SplitEvaluation:
+def evaluate_split(name: str, scored: ScoredSplit, classes: Sequence[Label], heading: str = "") -> SplitEvaluation:
     """Evaluate one split.
 
     There are curves of class 1 if there are two classes, otherwise of the `MAX_CURVE_CLASSES` most frequent classes.
@@ -87,6 +91,7 @@ def evaluate_split(name: str, scored: ScoredSplit, classes: Sequence[Label]) -> 
         per_class=per_class_metrics(y_true, probabilities, classes),
         confusion=confusion_matrix(y_true, probabilities) if len(names) <= MAX_CONFUSION_CLASSES else None,
         curves={},
+        heading=heading,
     )
     for k in [1] if is_binary else evaluation.by_frequency()[:MAX_CURVE_CLASSES]:
         class_curves = compute_curves(y_true == k, probabilities[:, k])

@@ -246,7 +246,8 @@ def write_artifacts(
     data, paths, settings = run.data, run.paths, run.architecture.data_settings
     classes = data.preprocessor.labels.classes
     labels = {name: known for name in probabilities if (known := data.splits[name].labels) is not None}
-    report = evaluate({name: ScoredSplit(labels[name], values) for name, values in probabilities.items()}, classes)
+    scored = {name: ScoredSplit(labels[name], values) for name, values in probabilities.items()}
+    report = evaluate(scored, classes, f"{run.architecture.job.model_class}, label {settings.label_name}")
     predictions = {
         name: Predictions(settings.id_name, settings.label_name, classes, data.splits[name].ids, labels[name], values)
         for name, values in probabilities.items()
