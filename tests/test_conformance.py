@@ -208,6 +208,36 @@ def test_an_exception_in_the_plugin_is_shown_with_type_message_and_line(install:
     assert f"acme_mutant.py, line {line}, in forward: raise LookupError('no such thing')" in result.detail
 
 
+IN_INIT = "self.dropout = nn.Dropout(settings.dropout)"
+MULTIHEAD = (
+    (IN_INIT, f"{IN_INIT}\n        self.attend = nn.MultiheadAttention(text_encoder.dim, 2, batch_first=True)"),
+    (
+        FEATURES,
+        f"{FEATURES}        t, hidden = features.tokens, ~features.mask\n"
+        "        features.tokens = self.attend(t, t, t, key_padding_mask=hidden, need_weights=False)[0]\n",
+    ),
+)
+BLOCK = (
+    ("import torch\n", "import torch\nfrom fusionzoo.nn.transformer import TransformerBlock\n"),
+    (IN_INIT, f"{IN_INIT}\n        self.attend = TransformerBlock(text_encoder.dim, 2)"),
+    (FEATURES, f"{FEATURES}        features.tokens = self.attend(features.tokens, features.mask)\n"),
+)
+
+
+def test_the_advice_for_an_export_with_fixed_shapes_names_the_module(install: Installer) -> None:
+    install_model(install, MODEL, *MULTIHEAD)
+    result = run_one_check("mutant", "check_onnx_export")
+    assert result.status == "failed"
+    assert "The exported model fails in the module 'attend' on " in result.detail
+    assert "TransformerBlock instead of nn.MultiheadAttention" in result.detail
+
+
+@pytest.mark.usefixtures("fast_processes")
+def test_a_model_with_a_transformer_block_passes(install: Installer) -> None:
+    install_model(install, MODEL, *BLOCK)
+    assert [result for result in run_checks() if not result.ok] == []
+
+
 @pytest.mark.parametrize("width", ["2", "spec.num_classes - 1", "0"])
 def test_a_wrong_output_width_is_named_by_every_check(install: Installer, width: str) -> None:
     install_model(install, MODEL, ("nn.Linear(width, spec.num_classes)", f"nn.Linear(width, {width})"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -212,3 +213,22 @@ def test_every_check_has_a_docstring_that_states_its_contract() -> None:
         assert check.__name__.startswith("check_")
         assert (check.__doc__ or "").strip().partition("\n\n")[0].endswith(".")
     assert len({check.__name__ for check in checks}) == len(checks)
+
+
+def test_settings_are_resolved_once_per_inputs_and_never_where_a_model_is_loaded(
+    install: Installer, tmp_path: Path
+) -> None:
+    calls = tmp_path / "calls.txt"
+    width = 'width: int = Field(16, ge=1, description="Width of both sides.")\n'
+    resolve = (
+        "\n    def resolve(self, job):\n"
+        f"        with open({str(calls)!r}, 'a') as file:\n"
+        "            file.write(f'{__import__(\"os\").getpid()} {job.num_classes} {job.tokenizer}\\n')\n"
+        "        return self.model_copy(update={'width': 5})\n\n"
+    )
+    install_model(install, MODEL, (width, width + resolve))
+    found = run_checks(checks={"check_logits", "check_batch_size_invariance", "check_state_dict_is_complete"})
+    assert [result for result in found if not result.ok] == [], "the fresh process also has the resolved width"
+    lines = calls.read_text().splitlines()
+    assert len(lines) == len(set(lines)), "once for each kind of job"
+    assert {line.split()[0] for line in lines} == {str(os.getpid())}

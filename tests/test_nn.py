@@ -20,6 +20,7 @@ from fusionzoo.nn.pooling import (
 )
 from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextFeatures, TextSpec
 from fusionzoo.nn.tabular import FieldEmbedding, NumericEmbedding, TabularEncoder
+from fusionzoo.nn.transformer import TransformerBlock
 from fusionzoo.nn.word_embedding import WordEmbedding
 
 
@@ -128,6 +129,34 @@ def test_every_pooling_accepts_a_batch_without_chunks_also_of_length_0(length: i
         assert torch.equal(values, torch.zeros(rows, 3)), name
         values.sum().backward()
     assert truncate_rows(TextFeatures(tokens, mask, chunk_row, torch.zeros(rows, 3)), 2).tokens.shape[0] == 0
+
+
+def test_a_transformer_block_scores_a_chunk_the_same_with_more_padding_and_in_other_batches() -> None:
+    torch.manual_seed(0)
+    block, tokens = TransformerBlock(8, 2).eval(), torch.randn(3, 4, 8)
+    expected = block(tokens, MASK)
+    wider = torch.cat([tokens, torch.full((3, 2, 8), 1e4)], dim=1)
+    padded = block(wider, torch.cat([MASK, torch.zeros(3, 2, dtype=torch.bool)], dim=1))
+    assert torch.allclose(padded[:, :4][MASK], expected[MASK], atol=1e-6)
+    for k in range(3):
+        assert torch.allclose(block(tokens[k : k + 1], MASK[k : k + 1])[0][MASK[k]], expected[k][MASK[k]], atol=1e-6)
+
+
+@pytest.mark.parametrize("chunks", [0, 2])
+@pytest.mark.parametrize("length", [0, 3])
+def test_a_transformer_block_is_finite_without_chunks_and_without_real_tokens(chunks: int, length: int) -> None:
+    tokens = torch.randn(chunks, length, 8, requires_grad=True)
+    features = TransformerBlock(8, 2, dropout=0.1)(tokens, torch.zeros(chunks, length, dtype=torch.bool))
+    features.sum().backward()
+    assert features.shape == tokens.shape
+    assert features.isfinite().all()
+    assert tokens.grad is not None
+    assert tokens.grad.isfinite().all()
+
+
+def test_the_heads_of_a_transformer_block_must_divide_its_width() -> None:
+    with pytest.raises(ValueError, match="dim is 8, which heads 3 does not divide"):
+        TransformerBlock(8, 3)
 
 
 def test_the_first_token_of_each_chunk_is_averaged_over_the_row() -> None:

@@ -199,6 +199,11 @@ class JobSettings(DataSettings):
         description="Floating-point precision of training. auto: bf16 if the hardware supports it and a short "
         "measurement at the start finds it faster, otherwise 32. Scores are always float32.",
     )
+    onnx: Literal["required", "optional", "off"] = Field(
+        "required",
+        description="Export to ONNX, which Predictor needs. required: a model that cannot be exported is an error "
+        "before training. optional: it is a warning, and the model folder has no model.onnx. off: no export.",
+    )
     torch_compile: bool = Field(
         False,
         description="Compile the model with torch.compile, which takes about one minute per job. Pays off for long "

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +27,9 @@ from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.nn.inference import predict_proba
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.earlier_results import delete_earlier_model
+from fusionzoo.settings import JobSettings
+
+log = logging.getLogger(__name__)
 
 LIBRARIES = ("torch", "lightning", "transformers", "tokenizers", "numpy", "onnx", "onnxruntime")
 VERIFIED_ROWS = 64
@@ -44,7 +50,7 @@ def write_model_folder(
 
     Raises:
         errors.OutputError: a file cannot be written.
-        errors.ExportError: the scores of the ONNX file differ from those of the model.
+        errors.ExportError: the scores of the ONNX file differ from those of the model, and `onnx` is "required".
         errors.ReadBackError: the scores of the model that was loaded from the files differ.
     """
     settings = architecture.hyperparameters.as_flat_dict()
@@ -56,11 +62,29 @@ def write_model_folder(
         with translate_write_errors(folder):
             preprocessor.save(staging)
             _write_json(staging / SETTINGS_FILE, settings)
-        with translate_write_errors(folder / ONNX_FILE):
-            comparison = onnx_export.export_onnx(model, val, staging / ONNX_FILE, preprocessor.max_tokens)
-            _write_json(staging / ONNX_CHECK_FILE, comparison)
+        if architecture.job.onnx != "off":
+            with translate_write_errors(folder / ONNX_FILE), allow_failed_export(architecture.job):
+                comparison = onnx_export.export_onnx(model, val, staging / ONNX_FILE, preprocessor.max_tokens)
+                _write_json(staging / ONNX_CHECK_FILE, comparison)
         _verify(staging, val, val_scores)
+        if not (staging / ONNX_CHECK_FILE).exists():
+            (staging / ONNX_FILE).unlink(missing_ok=True)  # it failed the comparison
         delete_earlier_model(folder)  # a process killed during the move must not leave files of two models
+
+
+@contextmanager
+def allow_failed_export(job: JobSettings) -> Iterator[None]:
+    """In the block, turn a failed ONNX export into a warning if the job does not require one.
+
+    Raises:
+        errors.ExportError: the export failed, and `onnx` is "required".
+    """
+    try:
+        yield
+    except errors.ExportError as error:
+        if job.onnx == "required":
+            raise
+        log.warning("The model folder will have no %s, because onnx is %s: %s", ONNX_FILE, job.onnx, error.message)
 
 
 def load_model(folder: Path) -> tuple[nn.Module, Preprocessor]:

@@ -120,17 +120,19 @@ def _check_longest_chunk(model: nn.Module, longest: EncodedSplit) -> None:
 
 
 def _export(model: nn.Module, split: EncodedSplit, path: Path) -> None:
-    example = _arrays(split, _example_rows(split))
+    example = tuple(torch.from_numpy(array) for array in _arrays(split, _example_rows(split)).values())
     # torch >= 2.5 has two exporters; the newer one writes two files of IR version 10, which older runtimes cannot load.
     exporter: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    module = _Probabilities(model)
+    with torch.inference_mode():
+        module(*example)  # an error of the model itself is not one of the export
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # the tracer warns about each shape that it reads; the comparison is what decides
+        # the tracer warns about each shape that it reads; the comparison is what decides
+        warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
-                _Probabilities(model),
-                tuple(torch.from_numpy(array) for array in example.values()),
+                module,
+                example,
                 str(path),
                 input_names=list(INPUTS),
                 output_names=[OUTPUT],
@@ -138,7 +140,7 @@ def _export(model: nn.Module, split: EncodedSplit, path: Path) -> None:
                 opset_version=OPSET,
                 **exporter,
             )
-        except (RuntimeError, torch.onnx.errors.OnnxExporterError) as cause:
+        except Exception as cause:
             raise errors.ExportError.failed(cause) from cause
 
 

@@ -16,6 +16,7 @@ OTHER_SEED = 4321
 RANK_ROWS = ("rows of every kind", "rows with one chunk, no missing or unknown values, and the same class")
 PEER_TIMEOUT_SECONDS = 60
 LIBRARIES_FILE = "libraries.json"
+IMPORT_TASKS = ("list_libraries", "watch_import")  # the others build the model
 
 
 def main(job: dict[str, Any]) -> NoReturn:
@@ -53,7 +54,7 @@ def _describe(error: BaseException, request: dict[str, Any]) -> str:
 
 
 def _run(task: str, request: dict[str, Any], folder: Path, rank: int) -> object:
-    if task in ("list_libraries", "watch_import"):
+    if task in IMPORT_TASKS:
         from fusionzoo.conformance import import_watch
 
         getattr(import_watch, task)(request["group"], request["name"], folder / LIBRARIES_FILE)

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fusionzoo.conformance.child_process import failure_file
+from fusionzoo.conformance.child_process import IMPORT_TASKS, failure_file
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 
@@ -32,7 +32,8 @@ def run_in_fresh_process(task: str, subject: Subject, folder: Path, processes: i
         ConformanceError: a process crashed, reported a failure (the first one is shown), or timed out.
     """
     path = [entry or str(Path.cwd()) for entry in sys.path]
-    job = {"task": task, "request": asdict(subject.request), "folder": str(folder), "path": path}
+    request = subject.request if task in IMPORT_TASKS else subject.resolved_request()
+    job = {"task": task, "request": asdict(request), "folder": str(folder), "path": path}
     children: list[subprocess.Popen[bytes]] = []
     try:
         for rank in range(processes):

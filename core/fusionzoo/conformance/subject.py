@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, get_args
 
@@ -28,7 +28,8 @@ from fusionzoo.settings import JobSettings, ModelSettings
 class SubjectRequest:
     """The arguments from which a subject is created, as plain values that can be sent to a fresh process.
 
-    `settings` are the settings of the model, or of the text encoder if `group` is `fusionzoo.text_encoders`.
+    `settings` are the settings of the model, or of the text encoder if `group` is `fusionzoo.text_encoders`. `resolved`
+    are the settings of the model and of its text encoder after `resolve`, which a fresh process must not call again.
     """
 
     group: str
@@ -36,6 +37,7 @@ class SubjectRequest:
     text_encoder: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     encoder_settings: Mapping[str, Any] = field(default_factory=dict)
+    resolved: tuple[Mapping[str, Any], Mapping[str, Any] | None] | None = None
 
 
 class Subject:
@@ -51,6 +53,7 @@ class Subject:
 
     def __init__(self, request: SubjectRequest) -> None:
         self.request = request
+        self._architectures: dict[InputSpec, Architecture] = {}
         registry = Registry.discover(request.group)
         self.provider = registry.provider(request.name)
         self.plugin = registry.load(request.name)
@@ -144,11 +147,26 @@ class Subject:
         return WORD_TOKENIZER if self.encoder is None else self.encoder.settings_class.default_tokenizer
 
     def architecture(self, spec: InputSpec) -> Architecture:
-        """Return the plugins with their settings resolved for a job with these inputs.
+        """Return the plugins with their settings, resolved once for a job with these inputs.
 
         Raises:
             fusionzoo.errors.SettingError: a plugin rejects the job.
         """
+        if spec not in self._architectures:
+            self._architectures[spec] = self._resolve(spec)
+        return self._architectures[spec]
+
+    def resolved_request(self) -> SubjectRequest:
+        """Return the request with the resolved settings for `spec`, as a model folder stores them.
+
+        Raises:
+            fusionzoo.errors.SettingError: a plugin rejects the job.
+        """
+        settings = self.architecture(self.spec).hyperparameters
+        encoder = None if settings.encoder is None else settings.encoder.model_dump(mode="json")
+        return replace(self.request, resolved=(settings.model.model_dump(mode="json"), encoder))
+
+    def _resolve(self, spec: InputSpec) -> Architecture:
         values = {
             "model_class": self.model.name,
             "id_name": "id",
@@ -162,6 +180,8 @@ class Subject:
             "max_total_chunks": MAX_CHUNKS,
         }
         job = JobSettings.model_validate(values)
+        if self.request.resolved is not None:
+            return self._restore(job, *self.request.resolved)
         try:
             encoder = None if self.encoder_settings is None else self.encoder_settings.resolve(job)
             return Architecture(self.model, self.encoder, Hyperparameters(job, self.settings.resolve(job), encoder))
@@ -171,6 +191,16 @@ class Subject:
                 "Fix: make `small()` return settings that need no files and no network."
             )
             raise
+
+    def _restore(
+        self, job: JobSettings, model_values: Mapping[str, Any], encoder_values: Mapping[str, Any] | None
+    ) -> Architecture:
+        """Return the plugins with settings that are resolved already."""
+        model = self.model.settings_class.model_validate(model_values)
+        if self.encoder is None or encoder_values is None:
+            return Architecture(self.model, self.encoder, Hyperparameters(job, model, None))
+        encoder = self.encoder.settings_class.model_validate(encoder_values)
+        return Architecture(self.model, self.encoder, Hyperparameters(job, model, encoder))
 
     def build(self, spec: InputSpec | None = None, seed: int = 0) -> nn.Module:
         """Return the model with initial weights from the seed, in evaluation mode."""
@@ -188,6 +218,7 @@ class Subject:
     def over_tokens(self) -> Subject:
         """Return this text encoder in a model that reads only its tokens."""
         other = copy(self)
+        other._architectures = {}
         other.model = reference_encoder.make_token_classifier_plugin()
         other.title = f"{self.plugin_title} in a model that reads its tokens"
         return other

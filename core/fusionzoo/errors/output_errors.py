@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import pluralize, quoted, short
+from fusionzoo.errors.wording import pluralize, quote_name, quoted, short
 
 CHECK_DISK = "check the disk, then run again; if the error remains, report it as a bug of fusionzoo."
 USE_JOB_FOLDER = "give a model folder that a job of fusionzoo wrote."
@@ -41,6 +42,15 @@ class ModelFolderError(ZooError):
         """Another version of fusionzoo wrote the model folder."""
         message = f"{path} has format version {version}, but this fusionzoo reads version {supported}."
         return cls(message, "load it with the version of fusionzoo that wrote it.", "FZ-O004")
+
+    @classmethod
+    def without_onnx(cls, path: Path) -> ModelFolderError:
+        """The model was trained without an ONNX export, or the file was removed."""
+        return cls(
+            f"{path} does not exist: the job exported no ONNX file, or it was removed.",
+            "train with onnx: required; or use fusionzoo.artifacts.model_folder.load_model, which needs the plugins.",
+            "FZ-O025",
+        )
 
 
 class ExportError(ZooError):
@@ -84,10 +94,14 @@ class ExportError(ZooError):
     @classmethod
     def does_not_run(cls, shape: Sequence[int], rows: int, cause: Exception) -> ExportError:
         """The exported model works with the shapes of the example batch only."""
+        node = re.search(r"Name:'/model/([^']+)/[^/']+'", str(cause))  # ONNX Runtime names the node, with its module
+        place = f" in the module {quote_name(node[1].replace('/', '.'))}" if node else ""
         return cls(
-            f"The exported model fails on {pluralize(rows, 'row')} with tokens of shape {tuple(shape)} "
+            f"The exported model fails{place} on {pluralize(rows, 'row')} with tokens of shape {tuple(shape)} "
             f"({short(cause)}).",
-            "tracing fixed a number of rows, chunks or tokens: use tensor.shape or batch.rows, never len() or int().",
+            "tracing fixed a number of rows, chunks or tokens. In your own code, use tensor.shape or batch.rows, never "
+            "len() or int(). Use fusionzoo.nn.transformer.TransformerBlock instead of nn.MultiheadAttention and "
+            "nn.TransformerEncoder. If the model cannot be exported, set onnx: optional.",
             "FZ-O007",
         )
 

@@ -111,7 +111,7 @@ def _render_files(names: _PluginNames) -> dict[str, str]:
         f"{names.module}.py": variant / "plugin.py.template",
         "tests/test_conformance.py": variant / "test_conformance.py.template",
         ".gitignore": templates / "gitignore.template",
-        "LICENSE": templates / "license.template",
+        "LICENSE": templates / "LICENSE",
     }
     substitutions = names.substitutions
     return {place: Template(source.read_text("utf-8")).substitute(substitutions) for place, source in sources.items()}

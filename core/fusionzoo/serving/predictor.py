@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 import numpy as np
 
+from fusionzoo import errors
 from fusionzoo.artifacts.file_names import ONNX_FILE
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.preprocessor import Preprocessor
@@ -40,12 +41,14 @@ class Predictor:
         """Load the predictor of a model folder.
 
         Raises:
-            fusionzoo.errors.ModelFolderError: a file is missing or damaged.
+            fusionzoo.errors.ModelFolderError: a file is missing or damaged, or the job exported no ONNX file.
         """
         import onnxruntime
 
         folder = Path(folder)
         preprocessor = Preprocessor.load(folder)
+        if not (folder / ONNX_FILE).exists():
+            raise errors.ModelFolderError.without_onnx(folder / ONNX_FILE)
         return cls(preprocessor, onnxruntime.InferenceSession(str(folder / ONNX_FILE)))
 
     @property

@@ -187,7 +187,9 @@ def check_same_in_all_processes(job_fingerprint: Mapping[str, str], world: World
 def check_export(run: TrainingRun) -> None:
     """Export the untrained model to ONNX once, so that a model that cannot be exported fails before it is trained."""
     folder = run.paths.model
-    with temporary_folder(folder) as temporary:
+    if run.job.onnx == "off":
+        return
+    with model_folder.allow_failed_export(run.job), temporary_folder(folder) as temporary:
         path, max_tokens = temporary / ONNX_FILE, run.data.preprocessor.max_tokens
         onnx_export.export_onnx(run.built.model, run.data.splits["val"], path, max_tokens)
 

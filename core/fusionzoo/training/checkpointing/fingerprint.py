@@ -29,6 +29,7 @@ SETTINGS_THAT_DO_NOT_AFFECT_RESULTS = frozenset(
         "max_expansion",
         "max_file_gb",
         "max_row_mb",
+        "onnx",
     }
 )
 EXTERNAL_PACKAGES = ("torch.", "transformers.", "builtins")  # their versions identify their code

@@ -1,0 +1,74 @@
+"""The setting `onnx`: what a job does with a model that cannot be exported, and without an export."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from conftest import Installer
+from correct_plugins import BOUNDED, Mutant
+from fusionzoo.artifacts.model_folder import load_model
+from fusionzoo.errors import ModelFolderError
+from fusionzoo.serving.predictor import Predictor
+from shop import JobFolder
+
+LAST = "\n        return ModelOutput("
+FIXED_NUMBER = (LAST, f"\n        logits = logits * (1 + 0.1 * (len(chunk_row) % 3)){LAST}")
+RAISES_IN_TRACING = (LAST, f"\n        assert not torch.jit.is_tracing(), 'not here'{LAST}")
+
+
+def fill(job: JobFolder, install: Installer, *changes: tuple[str, str], **settings: Any) -> None:
+    install("acme-mutant", source=Mutant("", frozenset(), changes).source, models=["mutant"], requires=BOUNDED)
+    small = {"model_class": "mutant", "text_encoder": "cnn", "max_epochs": 1}
+    job.fill(rows=60, **{**small, **settings})
+
+
+@pytest.mark.parametrize("change", [FIXED_NUMBER, RAISES_IN_TRACING], ids=["fixed_number", "raises_in_tracing"])
+def test_a_model_that_cannot_be_exported_is_an_error_before_training(
+    job: JobFolder, install: Installer, change: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(job, install, change)
+    assert job.run() == 1
+    assert "[FZ-O00" in job.failure
+    assert "Training on" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", [FIXED_NUMBER, RAISES_IN_TRACING], ids=["fixed_number", "raises_in_tracing"])
+def test_with_an_optional_export_it_is_trained_and_the_folder_has_no_onnx_file(
+    job: JobFolder, install: Installer, change: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(job, install, change, onnx="optional")
+    assert job.run() == 0, job.failure
+    assert "The model folder will have no model.onnx, because onnx is optional: " in capsys.readouterr().out
+    assert not list(job.model.glob("*onnx*"))
+    assert (job.output / "test_predictions.parquet").exists()
+    load_model(job.model)
+    with pytest.raises(ModelFolderError, match="the job exported no ONNX file"):
+        Predictor.load(job.model)
+
+
+def test_an_optional_export_of_a_model_that_can_be_exported_is_written(job: JobFolder, install: Installer) -> None:
+    fill(job, install, onnx="optional")
+    assert job.run() == 0, job.failure
+    assert {"model.onnx", "onnx_check.json"} <= {path.name for path in job.model.iterdir()}
+
+
+def test_without_export_the_onnx_file_of_an_earlier_run_is_removed(
+    job: JobFolder, install: Installer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(job, install)
+    assert job.run() == 0, job.failure
+    assert (job.model / "model.onnx").exists()
+    job.settings(model_class="mutant", text_encoder="cnn", max_epochs=1, onnx="off")
+    assert job.run() == 0, job.failure
+    assert not list(job.model.glob("*onnx*"))
+    assert "model.onnx, because" not in capsys.readouterr().out
+
+
+def test_a_resumed_job_may_change_the_setting(job: JobFolder, install: Installer) -> None:
+    fill(job, install)
+    assert job.run() == 0, job.failure
+    file = job.root / "input/config/hyperparameters.json"
+    file.write_text(file.read_text()[:-1] + ', "onnx": "off"}')
+    assert job.run() == 0, job.failure
