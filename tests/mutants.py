@@ -311,10 +311,6 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         is_encoder=True,
     ),
-    *_encoders(
-        "check_encoder_tokens_in_a_model",
-        tokens_that_do_not_export=("TextFeatures(tokens,", "TextFeatures(tokens * (1 + 0.1 * (len(chunk_row) % 3)),"),
-    ),
     # common mistakes fail several checks
     _common_mistake(
         "softmax_at_the_end",
