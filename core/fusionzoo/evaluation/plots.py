@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -199,7 +199,7 @@ def _draw_lines(
     points: Callable[[str], tuple[Sequence[float], Sequence[float]]],
     *,
     drawstyle: str,
-    legend: str,
+    legend: Literal["lower left", "lower right"],
 ) -> None:
     """Draw a colored line for each of the most frequent classes, gray lines for the others, and a legend.
 
