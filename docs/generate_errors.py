@@ -29,6 +29,7 @@ SECTIONS = {
     "training_errors": "Training",
     "output_errors": "Container files, model folders and output files",
     "score_errors": "Scores",
+    "predictor_errors": "Rows given to Predictor",
 }
 INTRODUCTION = """# Errors
 

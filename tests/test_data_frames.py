@@ -151,7 +151,7 @@ class Uninstalled:
 
 sys.meta_path.insert(0, Uninstalled)
 from fusionzoo.serving.predictor import Predictor
-print(Predictor.load(sys.argv[1]).predict_records([{}]).shape)
+print(Predictor.load(sys.argv[1]).predict_records([{"price": 1.0}]).shape)
 """
 
 

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusionzoo.errors.setting_errors import NAMES_IN_OTHER_TRAINERS
-from fusionzoo.settings import JobSettings
 from parsing_helpers import (
     CONTRACT,
     REQUIRED,
@@ -21,11 +19,6 @@ from parsing_helpers import (
     parse,
     parse_changed,
 )
-
-
-def test_names_of_other_trainers_are_mapped_to_existing_settings() -> None:
-    assert set(NAMES_IN_OTHER_TRAINERS.values()) <= JobSettings.model_fields.keys()
-    assert not NAMES_IN_OTHER_TRAINERS.keys() & JobSettings.model_fields.keys()
 
 
 @pytest.mark.parametrize("encode", [encode_v2, encode_v3, dict, lambda values: encode_v2(encode_v2(values))])

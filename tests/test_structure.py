@@ -19,6 +19,7 @@ ROOT_MODULES = {
     "hookspecs": "the hooks that plugins implement",
     "architecture": "joins plugins and settings",
     "atomic_files": "data, artifacts and training write files with it",
+    "library_environment": "jobs, exports and serving import onnxruntime with it",
 }
 MANY_PARAMETERS = {"core/fusionzoo/data/sampling.py:__init__"}  # TrainingOrder: four keyword-only options with defaults
 SHARED_BASE_NAMES: dict[str, str] = {}  # a base name that sibling folders share on purpose, and the reason

@@ -46,7 +46,10 @@ class JobSettings(DataSettings):
         "val_fraction or test_fraction.",
     )
     cache_limit_gb: float = Field(
-        50.0, ge=0, description="Maximum size of the cache of encoded data in GB; the oldest entries are removed first."
+        50.0,
+        ge=0,
+        le=1e6,
+        description="Maximum size of the cache of encoded data in GB; the oldest entries are removed first.",
     )
 
     max_file_gb: float = Field(
@@ -67,6 +70,7 @@ class JobSettings(DataSettings):
     max_batch_tokens: int | None = Field(
         None,
         ge=1,
+        le=2**31,
         description="Maximum number of tokens per training step and process, including padding. Replaces batch_size.",
     )
     group_by_length: bool = Field(
@@ -114,11 +118,15 @@ class JobSettings(DataSettings):
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="Learning rate schedule after the warm-up; linear and cosine decay to zero."
     )
-    warmup_steps: int | None = Field(None, ge=0, description="Steps of linear warm-up. null: warmup_fraction decides.")
+    warmup_steps: int | None = Field(
+        None, ge=0, le=10**9, description="Steps of linear warm-up. null: warmup_fraction decides."
+    )
     warmup_fraction: float = Field(
         0.1, ge=0, lt=1, description="Fraction of all steps used for linear warm-up if warmup_steps is null."
     )
-    gradient_clip_val: float = Field(1.0, ge=0, description="Maximum global gradient norm; 0 disables clipping.")
+    gradient_clip_val: float = Field(
+        1.0, ge=0, le=1e9, description="Maximum global gradient norm; 0 disables clipping."
+    )
     accumulate_grad_batches: int = Field(
         1,
         ge=1,
@@ -140,10 +148,11 @@ class JobSettings(DataSettings):
         lt=1,
         description="Label smoothing of cross entropy: the share of each label spread over all classes.",
     )
-    class_weights: list[float] | Literal["balanced"] | None = Field(
+    class_weights: list[float] | dict[str, float] | Literal["balanced"] | None = Field(
         None,
-        description="Loss weight of each class, in the order of the classes. balanced: rows / (classes * rows of the "
-        "class), computed on the training split. null: equal weights.",
+        description='Loss weight of each class: a list in the order of the classes, or an object like {"spam": 5} in '
+        "which other classes have weight 1. balanced: rows / (classes * rows of the class), computed on the training "
+        "split. null: equal weights.",
     )
     modality_dropout: float = Field(
         0.0,
@@ -164,7 +173,9 @@ class JobSettings(DataSettings):
         description="Metric for early stopping and for choosing the best checkpoint: val_loss, or val/ and the name of "
         "a metric.",
     )
-    early_stop_patience: int = Field(3, ge=1, description="Validations without improvement after which training stops.")
+    early_stop_patience: int = Field(
+        3, ge=1, le=10**6, description="Validations without improvement after which training stops."
+    )
     val_check_interval: float = Field(
         1.0, gt=0, le=1, description="Fraction of an epoch, in batches, between validations."
     )
@@ -177,11 +188,12 @@ class JobSettings(DataSettings):
     )
 
     checkpoint_every_n_steps: int | None = Field(
-        None, ge=1, description="Optimizer steps between checkpoints. null: no checkpoints by steps."
+        None, ge=1, le=10**9, description="Optimizer steps between checkpoints. null: no checkpoints by steps."
     )
     checkpoint_every_n_minutes: float | None = Field(
         10.0,
         gt=0,
+        le=1e6,
         description="Minutes between checkpoints, in addition to one after each validation. null: no checkpoints by "
         "time.",
     )

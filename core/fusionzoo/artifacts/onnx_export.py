@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo import errors
+from fusionzoo.artifacts.onnx_session import open_onnx_session
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.table.categories import MISSING, UNKNOWN
 from fusionzoo.data.table.numbers import MAX_STANDARDIZED
@@ -146,11 +147,13 @@ def _export(model: nn.Module, split: EncodedSplit, path: Path) -> None:
 
 def _compare(model: nn.Module, splits: Sequence[EncodedSplit], path: Path) -> dict[str, Any]:
     import onnx
-    import onnxruntime
 
     if (version := onnx.load(str(path), load_external_data=False).ir_version) > MAX_IR_VERSION:
         raise errors.ExportError.newer_ir(version, MAX_IR_VERSION)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    try:
+        session = open_onnx_session(path)
+    except errors.ModelFolderError as cause:
+        raise errors.ExportError.not_loaded(cause) from cause
     checks = []
     for part, rows in ((each, rows) for each in splits for rows in _comparison_batches(each)):
         arrays = _arrays(part, rows)

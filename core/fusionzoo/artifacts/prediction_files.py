@@ -19,8 +19,9 @@ __all__ = ["Predictions", "write_predict_results", "write_predictions"]
 def write_predictions(path: Path, format: str, predictions: Predictions) -> None:
     """Write a prediction file and read it back; `path` is written completely or not at all.
 
-    Ids and labels keep their type. JSON Lines only has text and numbers: there, a date or time is ISO 8601 text, a
-    value of any other type is its text, and NaN is null. Probabilities read back bit-identically as float32.
+    Ids and labels keep their type; a row without a label has null. JSON Lines only has text and numbers: there, a date
+    or time is ISO 8601 text, a value of any other type is its text, and NaN is null. Probabilities read back
+    bit-identically as float32.
 
     Raises:
         errors.PredictionColumnsError: see `prediction_columns`.
@@ -41,9 +42,9 @@ def write_predictions(path: Path, format: str, predictions: Predictions) -> None
 def write_predict_results(path: Path, predictions: Predictions, split: str) -> None:
     """Write predict_results.pth, which loads with `weights_only=True`, and read it back.
 
-    It holds `ids` (list), `y_true` int64 tensor [rows], `y_pred` float32 tensor [rows, classes] of probabilities,
-    `classes` (list) and `split`. Ids that are numbers, booleans or text keep their type. No other type loads safely, so
-    a date or time is ISO 8601 text, and a value of any other type is its text.
+    It holds `ids` (list), `y_true` int64 tensor [rows] (-1 for a row without a label), `y_pred` float32 tensor
+    [rows, classes] of probabilities, `classes` (list) and `split`. Ids that are numbers, booleans or text keep their
+    type. No other type loads safely, so a date or time is ISO 8601 text, and a value of any other type is its text.
 
     Raises:
         errors.PredictionColumnsError: the classes are not of one type.

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fusionzoo import errors
-from fusionzoo.data.labels import Label
+from fusionzoo.data.labels import NO_LABEL, Label
 
 PlainId = int | float | bool | str | None
 CELLS_PER_BLOCK = 2**21
@@ -28,7 +28,7 @@ class Predictions:
         label_name: the name of the label column.
         classes: the original labels, in the order of the class indices.
         ids: [rows], of any type that the file format can hold.
-        y_true: class indices [rows].
+        y_true: class indices [rows]; `NO_LABEL` for a row without a label.
         probabilities: [rows, classes]; stored as float32.
 
     Raises:
@@ -85,7 +85,8 @@ class Predictions:
             if isinstance(block_ids, pa.ChunkedArray):
                 block_ids = block_ids.combine_chunks()
             probabilities = self.probabilities[start : start + size]
-            true_labels = labels.take(pa.array(self.y_true[start : start + size].astype(np.int64)))
+            y_true = self.y_true[start : start + size].astype(np.int64)
+            true_labels = labels.take(pa.array(y_true, mask=y_true == NO_LABEL))
             predicted_labels = labels.take(pa.array(probabilities.argmax(axis=1)))
             columns = [pa.array(column) for column in np.ascontiguousarray(probabilities.T)]
             yield pa.RecordBatch.from_arrays([block_ids, true_labels, *columns, predicted_labels], schema=schema)

@@ -72,16 +72,19 @@ class DataSettings(BaseModel):
         512, ge=4, le=1_000_000, description="Maximum number of tokens per chunk, including special tokens."
     )
     max_total_chunks: int | None = Field(
-        10, ge=1, description="Maximum number of chunks per row; the rest is dropped and counted. null: no limit."
+        10,
+        ge=1,
+        le=10**6,
+        description="Maximum number of chunks per row; the rest is dropped and counted. null: no limit.",
     )
     chunk_keep: ChunkKeep = Field(
         "head", description="Which chunks to keep of a row with more than max_total_chunks: first, last, or both ends."
     )
     word_vocab_size: int = Field(
-        30_000, ge=3, description="Vocabulary size of tokenizer 'word': the most frequent words are kept."
+        30_000, ge=3, le=10**7, description="Vocabulary size of tokenizer 'word': the most frequent words are kept."
     )
     word_min_count: int = Field(
-        2, ge=1, description="Minimum number of occurrences in train for a word of tokenizer 'word'."
+        2, ge=1, le=10**9, description="Minimum number of occurrences in train for a word of tokenizer 'word'."
     )
     embeddings: str = Field(
         "word2vec",
@@ -91,7 +94,7 @@ class DataSettings(BaseModel):
     embedding_dim: int = Field(100, ge=1, le=10_000, description="Dimension of trained or random word vectors.")
 
     min_category_count: int = Field(
-        2, ge=1, description="Minimum number of rows in train for a category; rarer categories are UNKNOWN."
+        2, ge=1, le=10**9, description="Minimum number of rows in train for a category; rarer categories are UNKNOWN."
     )
     clip_outliers: float | None = Field(
         None,

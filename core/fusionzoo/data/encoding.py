@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from fusionzoo.data.cache import Cache, cache_key, damaged_entry_errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.fit_preprocessor import FitResult, check_other_splits, fit_preprocessor
+from fusionzoo.data.labels import SPLITS_WITH_OPTIONAL_LABELS
 from fusionzoo.data.preprocessor import FORMAT_VERSION, Preprocessor
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.channel import Channel
@@ -102,7 +104,8 @@ class _EncodingJob:
         part_files = [file.path for channel in channels.values() for file in channel.files]
         self._stats = {path: _stat_file(path) for path in part_files}
         embeddings = Path(settings.embeddings)
-        file_hashes = hash_files([*self._stats, *([embeddings] if embeddings.is_file() else [])])
+        has_embeddings = os.path.isfile(embeddings)  # noqa: PTH113 - Path.is_file raises an error for a long name
+        file_hashes = hash_files([*self._stats, *([embeddings] if has_embeddings else [])])
         self._embeddings_hash = file_hashes.get(embeddings)
         self._sources = {name: _describe_source(channel, file_hashes) for name, channel in channels.items()}
         self._common_key = {
@@ -192,7 +195,8 @@ class _EncodingJob:
         return replace(preprocessor, text=replace(text, vectors=vectors, embedding_dim=vectors.shape[1]))
 
     def _split_key(self, name: str) -> dict[str, Any]:
-        return {**self._common_key, "what": "split", "files": self._sources[name]}
+        optional_labels = name in SPLITS_WITH_OPTIONAL_LABELS  # such an entry must not be used as a split with labels
+        return {**self._common_key, "what": "split", "files": self._sources[name], "optional_labels": optional_labels}
 
     def _get_or_build(
         self,

@@ -53,7 +53,7 @@ def fit_preprocessor(
     tokenizer = _load_pretrained_tokenizer(settings)
     train_scan = _TrainScan(settings, tokenizer)
     train_scan.read(train)
-    scans = {"train": train_scan, **{name: _SplitScan(settings) for name in other_splits}}
+    scans = {"train": train_scan, **{name: _SplitScan(settings, name) for name in other_splits}}
     for name, source in other_splits.items():
         scans[name].read(source)
     problems = ProblemLog()
@@ -77,7 +77,7 @@ def check_other_splits(preprocessor: Preprocessor, other_splits: Mapping[str, It
     """Raise errors.DataError with all problems of the values of splits that are not encoded yet."""
     problems = ProblemLog()
     for name, source in other_splits.items():
-        scan = _SplitScan(preprocessor.settings)
+        scan = _SplitScan(preprocessor.settings, name)
         scan.read(source)
         scan.report_problems(name, problems)
         with problems.collect():
@@ -112,9 +112,9 @@ class _ParsedColumns:
 class _SplitScan:
     """One pass over a split: counts its labels and finds all problems of its values."""
 
-    def __init__(self, settings: DataSettings) -> None:
+    def __init__(self, settings: DataSettings, name: str) -> None:
         self.settings = settings
-        self.labels = labels.LabelCounts(settings.label_name)
+        self.labels = labels.LabelCounts(settings.label_name, name in labels.SPLITS_WITH_OPTIONAL_LABELS)
         self.problems = ProblemLog()
         self.id_types: dict[pa.DataType, str] = {}  # with a part file that has ids of this type
         self.rows = 0
@@ -166,7 +166,7 @@ class _TrainScan(_SplitScan):
     """The pass that fits, in memory that does not grow with the number of rows."""
 
     def __init__(self, settings: DataSettings, tokenizer: text_tokenizer.TextTokenizer | None) -> None:
-        super().__init__(settings)
+        super().__init__(settings, "train")
         self.tokenizer = tokenizer
         self.categories = {name: Counter[str]() for name in settings.cat_field_list}
         self.numbers = {name: NumberStatistics(name) for name in settings.tab_field_list}

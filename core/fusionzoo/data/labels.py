@@ -18,6 +18,10 @@ from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.table.categories import canonicalize_column
 
 Label = bool | int | float | str
+NO_LABEL = -1
+"""The class index of a row without a label."""
+SPLITS_WITH_OPTIONAL_LABELS = frozenset({"test"})
+"""The splits that need no labels: nothing is learned or selected from them."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +31,21 @@ class LabelMap:
     name: str
     classes: tuple[Label, ...]
 
-    def encode(self, rows: Rows) -> np.ndarray:
-        """Return class indices, [rows] int64.
+    def encode(self, rows: Rows, optional: bool = False) -> np.ndarray:
+        """Return class indices, [rows] int64; `NO_LABEL` where `optional` labels are null.
 
         Raises:
-            errors.DataError: a label is null or was never seen in train; names rows.
+            errors.DataError: a label was never seen in train, or is null and not optional; names rows.
         """
         text = canonicalize_column(rows, self.name)
-        check_labels_not_null(rows, self.name, text)
+        if not optional:
+            check_labels_not_null(rows, self.name, text)
         index = pc.index_in(text, value_set=pa.array([canonical_label(label) for label in self.classes], pa.string()))
-        unseen = np.flatnonzero(index.is_null().to_numpy(zero_copy_only=False))
+        unseen = np.flatnonzero(pc.and_(index.is_null(), text.is_valid()).to_numpy(zero_copy_only=False))
         if len(unseen):
             examples = [(rows.locate(int(i)), text[int(i)].as_py()) for i in unseen[:3]]
             raise errors.DataError([errors.unseen_labels(rows.source, self.name, len(unseen), examples, self.classes)])
-        encoded: np.ndarray = index.to_numpy(zero_copy_only=False).astype(np.int64)
+        encoded: np.ndarray = pc.fill_null(index, NO_LABEL).to_numpy(zero_copy_only=False).astype(np.int64)
         return encoded
 
     def check(self, counts: LabelCounts, split: str) -> None:
@@ -53,10 +58,13 @@ class LabelMap:
 
 
 class LabelCounts:
-    """The running fit of the label column: each label's count, first row, and original value."""
+    """The running fit of the label column: each label's count, first row, and original value.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    `optional` says whether rows may have no label.
+    """
+
+    def __init__(self, name: str, optional: bool = False) -> None:
+        self.name, self.optional = name, optional
         self.counts: dict[str, int] = {}
         self.first_row: dict[str, str] = {}
         self.values: dict[str, Label] = {}
@@ -66,15 +74,16 @@ class LabelCounts:
         """Count the labels of a block and return them as canonical text.
 
         Raises:
-            errors.DataError: a label is null or infinite; names rows.
+            errors.DataError: a label is infinite, or null and not optional; names rows.
         """
         text = canonicalize_column(rows, self.name)
-        check_labels_not_null(rows, self.name, text)
+        if not self.optional:
+            check_labels_not_null(rows, self.name, text)
         check_labels_finite(rows, self.name, text)
         if len(self.counts) > MAX_CLASSES:
             return text  # `fit` raises an error anyway
         self.typed &= rows.typed
-        for entry in pc.value_counts(text).to_pylist():
+        for entry in pc.value_counts(text.drop_null()).to_pylist():
             label, count = entry["values"], entry["counts"]
             if label not in self.counts:
                 index = pc.index(text, label).as_py()

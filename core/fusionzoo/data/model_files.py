@@ -29,5 +29,5 @@ def model_file_errors(path: Path) -> Iterator[None]:
     """Raise errors.ModelFolderError where the block cannot read `path`."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError, EOFError) as cause:
+    except (OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError) as cause:
         raise errors.ModelFolderError.unreadable(path, cause) from cause

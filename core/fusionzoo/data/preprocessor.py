@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,8 @@ class Preprocessor:
         for rows in _log_read_problems(source, problems):
             features = replace_null_words(rows, self.settings)
             with problems.collect():
-                block = self._encode_table(rows, features, labeled)
+                optional_labels = name in labels.SPLITS_WITH_OPTIONAL_LABELS
+                block = self._encode_table(rows, features, labeled, optional_labels)
             if self.text is not None and tokenizer is not None:
                 with problems.collect():
                     messages = clean_row_messages(self.settings, features)
@@ -100,7 +101,7 @@ class Preprocessor:
         if not has_blocks:
             raise errors.DataError([errors.channel_without_rows(name)])
 
-    def _encode_table(self, rows: Rows, features: Rows, labeled: bool) -> EncodedSplit:
+    def _encode_table(self, rows: Rows, features: Rows, labeled: bool, optional_labels: bool) -> EncodedSplit:
         """Return a block of rows without their text. `features` are the rows without words for null."""
         problems = ProblemLog()
         n = len(rows)
@@ -115,7 +116,7 @@ class Preprocessor:
                 values.append(standardized)
                 missing.append(is_missing)
         with problems.collect():
-            encoded_labels = self.labels.encode(rows) if labeled else None
+            encoded_labels = self.labels.encode(rows, optional_labels) if labeled else None
         with problems.collect():
             row_ids = get_ids(rows, self.settings.id_name)
         problems.raise_if_any()
@@ -171,21 +172,28 @@ class Preprocessor:
             raise errors.ModelFolderError.other_version(
                 folder / PREPROCESSOR_FILE, saved.get("format_version"), FORMAT_VERSION
             )
-        text = None
-        if saved["text"] is not None:
-            t = saved["text"]
-            with model_file_errors(folder / TOKENIZER_FILE):
-                saved_tokenizer = (folder / TOKENIZER_FILE).read_text("utf-8")
-                tokenizer = text_tokenizer.restore_tokenizer(t["tokenizer"], saved_tokenizer, t["pad_id"])
-            limits = t["max_tokens"], t["max_chunks"], t["chunk_keep"]
-            text = TextPreprocessor(tokenizer, *limits, t["embedding_dim"])
-        return cls(
-            settings=DataSettings(**saved["settings"]),
-            text=text,
-            categories=tuple(categories.CategoryEncoder(c["name"], tuple(c["values"])) for c in saved["categories"]),
-            numbers=tuple(numbers.NumberEncoder.of(**n) for n in saved["numbers"]),
-            labels=labels.LabelMap(saved["labels"]["name"], tuple(saved["labels"]["classes"])),
-        )
+        with model_file_errors(folder / PREPROCESSOR_FILE):
+            return cls(
+                settings=DataSettings(**saved["settings"]),
+                text=_load_text(folder, saved["text"]),
+                categories=tuple(
+                    categories.CategoryEncoder(c["name"], tuple(c["values"])) for c in saved["categories"]
+                ),
+                numbers=tuple(numbers.NumberEncoder.of(**n) for n in saved["numbers"]),
+                labels=labels.LabelMap(saved["labels"]["name"], tuple(saved["labels"]["classes"])),
+            )
+
+
+def _load_text(folder: Path, saved: Mapping[str, Any] | None) -> TextPreprocessor | None:
+    """Return the text side that `Preprocessor.save` wrote; None if the model reads no text."""
+    if saved is None:
+        return None
+    name, pad_id = saved["tokenizer"], saved["pad_id"]
+    limits = saved["max_tokens"], saved["max_chunks"], saved["chunk_keep"]
+    with model_file_errors(folder / TOKENIZER_FILE):
+        saved_tokenizer = (folder / TOKENIZER_FILE).read_text("utf-8")
+        tokenizer = text_tokenizer.restore_tokenizer(name, saved_tokenizer, pad_id)
+    return TextPreprocessor(tokenizer, *limits, saved["embedding_dim"])
 
 
 def clean_row_messages(settings: DataSettings, rows: Rows) -> cleaning.Messages:

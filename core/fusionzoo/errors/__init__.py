@@ -119,6 +119,7 @@ from fusionzoo.errors.plugin_errors import (
     UnknownModelError,
     hook_note,
 )
+from fusionzoo.errors.predictor_errors import PredictorInputError
 from fusionzoo.errors.pretrained_errors import (
     damaged_weights,
     git_lfs_pointers,
@@ -166,6 +167,7 @@ from fusionzoo.errors.training_errors import (
     BatchMemoryError,
     CompileError,
     MetricUndefinedError,
+    ModelMemoryError,
     TrainingDivergedError,
     divergence_fix,
     gradient_overflows,
@@ -201,9 +203,11 @@ __all__ = [
     "IncompatiblePluginError",
     "MetricUndefinedError",
     "ModelFolderError",
+    "ModelMemoryError",
     "NewPluginError",
     "OutputError",
     "PredictionColumnsError",
+    "PredictorInputError",
     "Problem",
     "ProblemsError",
     "ProcessLostError",

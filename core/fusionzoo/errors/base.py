@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fusionzoo.errors.wording import pluralize
+from fusionzoo.errors.wording import pluralize, printable
 
 MAX_LISTED_PROBLEMS = 20
 MAX_MESSAGE_LENGTH = 1024
 """Characters; SageMaker shows no more of them as a job's FailureReason."""
+MAX_PROBLEM_LENGTH, MAX_PLACE_LENGTH, MAX_FIX_LENGTH = 900, 150, 350
+"""Characters of a problem, its place and its fix: with the heading, a problem fits into `MAX_MESSAGE_LENGTH`."""
 
 
 class ZooError(Exception):
@@ -23,7 +25,8 @@ class ZooError(Exception):
 
     def __init__(self, message: str, fix: str = "", code: str = "") -> None:
         self.message, self.fix, self.code = message, fix, code
-        super().__init__(_fitted(message, f"\nFix: {fix} [{code}]") if fix else message)
+        text = _fitted(message, f"\nFix: {shorten(fix, MAX_FIX_LENGTH)} [{code}]") if fix else message
+        super().__init__(printable(text))
 
     @property
     def parts(self) -> tuple[str, str]:
@@ -33,9 +36,16 @@ class ZooError(Exception):
 
 
 def _fitted(message: str, ending: str) -> str:
-    """Return the message with its ending, the message cut so that both fit into `MAX_MESSAGE_LENGTH`."""
-    room = MAX_MESSAGE_LENGTH - len(ending)
-    return (message if len(message) <= room else message[: room - 3] + "...") + ending
+    """Return the message with its ending, the message shortened so that both fit into `MAX_MESSAGE_LENGTH`."""
+    return shorten(message, MAX_MESSAGE_LENGTH - len(ending)) + ending
+
+
+def shorten(text: str, length: int) -> str:
+    """Return the text, without its middle if it has more than `length` characters."""
+    if len(text) <= length:
+        return text
+    start = (length - 3) // 2
+    return f"{text[:start]}...{text[start + 3 - length :]}"
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,11 @@ class Problem:
     code: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}. Fix: {self.fix}. [{self.code}]"
+        where, message, fix = self.where, self.message, self.fix
+        if len(where) + len(message) + len(fix) > MAX_PROBLEM_LENGTH:
+            where, fix = shorten(where, MAX_PLACE_LENGTH), shorten(fix, MAX_FIX_LENGTH)
+            message = shorten(message, MAX_PROBLEM_LENGTH - len(where) - len(fix))
+        return printable(f"{where}: {message}. Fix: {fix}. [{self.code}]")
 
 
 class ProblemsError(ZooError):

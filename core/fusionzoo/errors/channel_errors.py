@@ -135,7 +135,7 @@ def rows_with_wrong_column_count(
         (f"line {first}" if first == last else f"lines {first} to {last}", width) for first, last, width in examples
     ]
     lines = ", ".join(f"{span} ({width})" for span, width in spans)
-    more = ", ..." if count > len(examples) else ""
+    more = f" and {count - len(examples):,} more" if count > len(examples) else ""
     message = f"{pluralize(count, 'row')} with another number of columns than the header's {expected}: {lines}{more}"
     fix = "put texts that contain the delimiter in quotes; the file may also be truncated"
     return Problem(name, message, f"{advice}; or {fix}" if advice else fix, "FZ-D012")

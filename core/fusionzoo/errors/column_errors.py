@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from fusionzoo.errors.base import Problem
 from fusionzoo.errors.channel_errors import ValuesProblem
-from fusionzoo.errors.wording import list_names, nearest_names, pluralize, quoted, short
+from fusionzoo.errors.wording import join_first, list_names, nearest_names, pluralize, quote_first, quoted, short
 
 MAX_LISTED_LABELS = 10
 
@@ -96,9 +96,28 @@ def single_class(column: str, counts: Mapping[str, int]) -> Problem:
 
 def no_rows_to_balance(column: str, absent: Sequence[object]) -> Problem:
     """Balanced class weights divide by the number of rows of each class, and a class has none."""
-    message = f"class_weights: balanced needs rows of each class, and train has no row of {quoted(absent)}"
-    fix = "add such rows, or give class_weights as a list"
+    message = f"class_weights: balanced needs rows of each class, and train has no row of {quote_first(absent)}"
+    fix = "add such rows, or give class_weights as an object"
     return Problem(f"train, column '{column}'", message, fix, "FZ-D112")
+
+
+def class_weights_of_unknown_classes(names: Sequence[str], classes: Sequence[object]) -> Problem:
+    """`class_weights` gives a weight to a class that is not one of the job's."""
+    known = [str(label) for label in classes]
+    close = list(dict.fromkeys(near for name in names for near in nearest_names(name, known)))
+    fix = f"write {quote_first(close)}" if close else "use the names of the classes"
+    message = f"class_weights names {quote_first(names)}, but the classes are {quote_first(known)}"
+    return Problem("class_weights", message, fix, "FZ-D150")
+
+
+def class_weights_of_same_class(names: Sequence[str]) -> Problem:
+    """`class_weights` names one class in two ways, such as "1" and "1.0"."""
+    return Problem("class_weights", f"{quoted(names)} are the same class", "keep one of them", "FZ-D151")
+
+
+def class_weights_all_zero() -> Problem:
+    """`class_weights` names every class, and each weight is 0."""
+    return Problem("class_weights", "all weights are 0", "give at least one class a weight above 0", "FZ-D152")
 
 
 def null_labels(name: str, column: str, count: int, rows: Sequence[str]) -> Problem:
@@ -117,8 +136,8 @@ def unseen_labels(
     name: str, column: str, count: int, examples: Sequence[tuple[str, object]], classes: Sequence[object]
 ) -> Problem:
     """Rows of val or test have a label that no row of train has."""
-    known = quoted(classes[:MAX_LISTED_LABELS])
-    fix = f"correct the labels, or add such rows to train; train has {known}"
+    known = quote_first(classes, MAX_LISTED_LABELS)
+    fix = f"correct the labels (in test, they may be empty), or add such rows to train; train has {known}"
     where = f"{name}, column '{column}'"
     return ValuesProblem.of(where, ("label", "not seen in train"), count, examples, fix, "FZ-D115")
 
@@ -127,8 +146,9 @@ def labels_contradict_num_classes(
     column: str, counts: Mapping[str, int], first_row: Mapping[str, str], num_classes: int
 ) -> Problem:
     """`num_classes` is not the number of different labels in train."""
-    rarest = sorted(counts.items(), key=lambda item: item[1])[:MAX_LISTED_LABELS]
-    shown = ", ".join(f"'{label}' ({pluralize(count, 'row')}, first {first_row[label]})" for label, count in rarest)
+    rarest = sorted(counts.items(), key=lambda item: item[1])
+    labels = [f"'{label}' ({pluralize(count, 'row')}, first {first_row[label]})" for label, count in rarest]
+    shown = join_first(labels, MAX_LISTED_LABELS)
     message = f"num_classes is {num_classes}, but train has {pluralize(len(counts), 'label')}: {shown}"
     fix = "correct the labels or num_classes, or list all labels in classes where train lacks one"
     return Problem(f"train, column '{column}'", message, fix, "FZ-D116")
@@ -138,19 +158,38 @@ def labels_outside_classes(
     column: str, extra: Sequence[str], first_row: Mapping[str, str], classes: Sequence[object]
 ) -> Problem:
     """Train has labels that the setting `classes` does not list."""
-    shown = ", ".join(f"'{label}' (first {first_row[label]})" for label in extra[:MAX_LISTED_LABELS])
-    message = f"labels that are not in classes ({quoted(classes)}): {shown}"
+    shown = join_first([f"'{label}' (first {first_row[label]})" for label in extra], MAX_LISTED_LABELS)
+    message = f"labels that are not in classes ({quote_first(classes, MAX_LISTED_LABELS)}): {shown}"
     return Problem(f"train, column '{column}'", message, "correct the labels, or add them to classes", "FZ-D117")
 
 
-def val_without_weight(weights: Sequence[float]) -> Problem:
-    """All rows of val are of classes with weight 0, so val_loss is 0 / 0."""
-    shown = ", ".join(f"{weight:g}" for weight in weights)
+def val_without_weight(weights: Sequence[float], val_fraction: float | None = None) -> Problem:
+    """All rows of val are of classes with weight 0, so val_loss is 0 / 0.
+
+    Fix: add rows of other classes to val (with val_fraction: raise it, or add them to train), or change class_weights
+    """
+    shown = list_names([f"{weight:g}" for weight in weights], 200)
     message = f"all rows are of classes with weight 0 (class_weights {shown}), so val_loss is 0 / 0"
-    return Problem("val", message, "add rows of other classes to val, or change class_weights", "FZ-D118")
+    fix = f"{more_classes_in('val', val_fraction)}, or change class_weights"
+    return Problem("val", message, fix, "FZ-D118")
 
 
-def val_with_single_class(metric: str) -> Problem:
-    """All rows of val have the same label, and `early_stop_metric` is not defined for one class."""
+def val_with_single_class(metric: str, val_fraction: float | None = None) -> Problem:
+    """All rows of val have the same label, and `early_stop_metric` is not defined for one class.
+
+    Fix: add rows of other classes to val (with val_fraction: raise it, or add them to train), or set early_stop_metric:
+    val_loss
+    """
     message = f"all rows are of one class, so {metric} is not defined"
-    return Problem("val", message, "add rows of other classes to val, or set early_stop_metric: val_loss", "FZ-D119")
+    fix = f"{more_classes_in('val', val_fraction)}, or set early_stop_metric: val_loss"
+    return Problem("val", message, fix, "FZ-D119")
+
+
+def more_classes_in(split: str, fraction: float | None) -> str:
+    """Return how to get rows of other classes into a split; `fraction` is its share of train if the job made it."""
+    if fraction is None:
+        return f"add rows of other classes to {split}"
+    return (
+        f"raise {split}_fraction (it is {fraction:g}), add rows of the rare classes to train, or mount a channel "
+        f"'{split}'"
+    )

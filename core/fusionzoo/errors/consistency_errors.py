@@ -21,10 +21,15 @@ def wrong_length_for_classes(key: str, values: Sequence[object], num_classes: in
     return setting_problem(key, values, message, "give one entry per class", "FZ-S102")
 
 
-def invalid_class_weights(weights: Sequence[float]) -> Problem:
-    """A class weight is negative, or all are 0, so that the loss has no meaning."""
-    message = "a weight is negative" if min(weights) < 0 else "all weights are 0"
-    return setting_problem("class_weights", weights, message, "give weights of 0 or more, at least one > 0", "FZ-S103")
+def invalid_class_weights(weights: object, values: Sequence[float], limit: float) -> Problem:
+    """A class weight is negative or huge, or all are 0, so that the loss has no meaning."""
+    message = "all weights are 0"
+    if min(values) < 0:
+        message = "a weight is negative"
+    elif max(values) > limit:
+        message = f"a weight is above {limit:g}"
+    fix = f"give weights from 0 to {limit:g}, at least one > 0"
+    return setting_problem("class_weights", weights, message, fix, "FZ-S103")
 
 
 def duplicate_classes(classes: Sequence[object], duplicates: Sequence[object]) -> Problem:

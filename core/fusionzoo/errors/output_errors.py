@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import pluralize, quote_name, quoted, short
+from fusionzoo.errors.wording import join_first, pluralize, quote_name, quoted, short
 
 CHECK_DISK = "check the disk, then run again; if the error remains, report it as a bug of fusionzoo."
 USE_JOB_FOLDER = "give a model folder that a job of fusionzoo wrote."
@@ -31,6 +31,18 @@ class ModelFolderError(ZooError):
     def unreadable(cls, path: Path, cause: Exception) -> ModelFolderError:
         """A file of the model folder is missing or damaged."""
         return cls(f"{path} cannot be read ({short(cause)}).", USE_JOB_FOLDER, "FZ-O002")
+
+    @classmethod
+    def not_a_model_folder(cls, folder: Path, found: Path | None) -> ModelFolderError:
+        """The folder does not exist, is a file such as model.tar.gz, or holds something else.
+
+        Fix: give a model folder that a job of fusionzoo wrote.
+        """
+        if folder.is_file():
+            return cls.unreadable(folder, NotADirectoryError("it is a file; unpack it, and give the folder"))
+        problem = "has no preprocessor.json" if folder.is_dir() else "does not exist"
+        fix = USE_JOB_FOLDER if found is None else f"give {found}, which is a model folder."
+        return cls(f"The folder {folder} {problem}.", fix, "FZ-O210")
 
     @classmethod
     def not_an_object(cls, path: Path) -> ModelFolderError:
@@ -83,6 +95,15 @@ class ExportError(ZooError):
             f"({type(cause).__name__}: {short(cause)}).",
             "set a lower max_sen_len; longer texts are split in chunks.",
             "FZ-O030",
+        )
+
+    @classmethod
+    def not_loaded(cls, cause: Exception) -> ExportError:
+        """onnxruntime rejects the exported file."""
+        return cls(
+            f"onnxruntime cannot load the exported model ({short(cause)}).",
+            "use operations of ONNX opset 17 in the architecture, or install the versions of fusionzoo's constraints.",
+            "FZ-O211",
         )
 
     @classmethod
@@ -209,7 +230,7 @@ class PredictionColumnsError(ZooError):
     @classmethod
     def mixed_labels(cls, classes: Sequence[object]) -> PredictionColumnsError:
         """The labels have different types, such as text and numbers, so that a column cannot hold them."""
-        shown = ", ".join(repr(label) for label in classes[:10])
+        shown = join_first([repr(label) for label in classes], 10)
         return cls(f"The labels have different types: {shown}.", "list them in classes with one type.", "FZ-O015")
 
     @classmethod

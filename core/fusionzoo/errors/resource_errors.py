@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import short
+from fusionzoo.errors.wording import list_names, short
 
 
 class TokenizerError(ZooError):
@@ -38,6 +38,25 @@ class EmbeddingsError(ZooError):
             f"embeddings = '{path}' could not be read ({type(cause).__name__}: {short(cause)}).",
             "give vectors in word2vec or GloVe text format, or word2vec .bin, uncompressed or gzip.",
             "FZ-D203",
+        )
+
+    @classmethod
+    def too_short(cls, path: str, words: int, dimensions: int, size: int) -> EmbeddingsError:
+        """The header of the file states more vectors than the file can hold: it is cut short or damaged."""
+        return cls(
+            f"embeddings = '{path}' has at most {size:,} bytes, but its header states {words:,} words of "
+            f"{dimensions:,} dimensions.",
+            "copy or download the file again: it is cut short or damaged.",
+            "FZ-D220",
+        )
+
+    @classmethod
+    def not_finite(cls, path: str, words: Sequence[str]) -> EmbeddingsError:
+        """The file of word vectors holds NaN or infinity."""
+        return cls(
+            f"embeddings = '{path}' has vectors with NaN or infinity: {list_names(words, 200)}.",
+            "remove these words from the file; they then get random vectors.",
+            "FZ-D221",
         )
 
     @classmethod

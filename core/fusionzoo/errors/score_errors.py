@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import pluralize, quoted
+from fusionzoo.errors.wording import join_first, pluralize, quoted
 
 
 class ScoresError(ZooError, ValueError):
@@ -50,7 +50,7 @@ class ScoresError(ZooError, ValueError):
     @classmethod
     def not_probabilities(cls, row: int, values: Sequence[float], count: int) -> ScoresError:
         """The values of a row do not sum to 1: often logits instead of probabilities."""
-        shown = ", ".join(f"{value:.4g}" for value in values[:10]) + (", ..." if len(values) > 10 else "")
+        shown = join_first([f"{value:.4g}" for value in values], 10)
         return cls(
             f"{pluralize(count, 'row')}, first row {row} (from 0), without probabilities that sum to 1: [{shown}].",
             "give softmax(logits), not logits.",

@@ -6,35 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from fusionzoo.errors.base import Problem, ProblemsError, ZooError
-from fusionzoo.errors.wording import format_json, nearest_names, short
-
-NAMES_IN_OTHER_TRAINERS = {
-    "learning_rate": "lr",
-    "epochs": "max_epochs",
-    "num_epochs": "max_epochs",
-    "num_train_epochs": "max_epochs",
-    "train_batch_size": "batch_size",
-    "per_device_train_batch_size": "batch_size",
-    "gradient_accumulation_steps": "accumulate_grad_batches",
-    "max_grad_norm": "gradient_clip_val",
-    "warmup_ratio": "warmup_fraction",
-    "lr_scheduler_type": "schedule",
-    "scheduler": "schedule",
-    "label_smoothing_factor": "label_smoothing",
-    "class_weight": "class_weights",
-    "llrd": "layer_decay",
-    "early_stopping_patience": "early_stop_patience",
-    "patience": "early_stop_patience",
-    "metric_for_best_model": "early_stop_metric",
-    "max_length": "max_sen_len",
-    "max_seq_length": "max_sen_len",
-    "random_state": "seed",
-    "bf16": "precision",
-    "num_labels": "num_classes",
-    "num_gpus": "devices",
-    "save_steps": "checkpoint_every_n_steps",
-}
-"""The names that Hugging Face's trainer, Lightning and scikit-learn use, and the same setting's name here."""
+from fusionzoo.errors.setting_synonyms import suggest_roles, suggest_settings
+from fusionzoo.errors.wording import format_json, short
 
 
 class SettingError(ZooError):
@@ -108,13 +81,17 @@ def unencodable_setting(key: str, value: object) -> Problem:
     return setting_problem(key, value, message, "write a plain value in UTF-8", "FZ-S008")
 
 
-def unknown_setting(key: str, value: object, known: Collection[str]) -> Problem:
-    """Neither fusionzoo nor the chosen plugins have a setting of this name: often a typing error."""
-    here = {theirs: ours for theirs, ours in NAMES_IN_OTHER_TRAINERS.items() if ours in known}
-    names = {**here, **{name: name for name in known}}
-    close = [names[name] for name in nearest_names(key, names)]
+def unknown_setting(key: str, value: object, known: Collection[str], absent: Collection[str] = ()) -> Problem:
+    """Neither fusionzoo nor the chosen plugins have a setting of this name: often a typing error.
+
+    Args:
+        absent: the known settings that the file does not give.
+    """
+    close = suggest_settings(key, value, known)
     fix = f"write {close[0]}, or remove {key}" if close else f"remove {key}"
-    if isinstance(value, dict):
+    if not close and (roles := suggest_roles(value, absent)):
+        fix = f"if it names columns, write {roles}; otherwise remove {key}"
+    if isinstance(value, dict) and close != ["class_weights"]:
         fix = "write its keys at the top level of the file"
     return setting_problem(key, value, "no such setting exists", fix, "FZ-S009")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fusionzoo.errors.base import ZooError
+from fusionzoo.errors.column_errors import more_classes_in
 from fusionzoo.errors.wording import cut, list_names, pluralize, short
 
 MAX_LISTED_IDS = 5
@@ -113,13 +114,18 @@ def divergence_fix(lr: float | None, clip: float, precision: str) -> str:
 
 
 class MetricUndefinedError(ZooError):
-    """The metric that selects the best checkpoint has no value, for example because val lacks a class."""
+    """The metric that selects the best checkpoint has no value, for example because val lacks a class.
 
-    def __init__(self, metric: str, value: float | None) -> None:
+    Fix: add rows of other classes to val (with val_fraction: raise it, or add them to train), or set early_stop_metric
+    to another metric, for example val_loss.
+    """
+
+    def __init__(self, metric: str, value: float | None, val_fraction: float | None = None) -> None:
         state = "was not computed" if value is None else f"is {value}"
         super().__init__(
             f"early_stop_metric {metric} {state} after a validation, so no checkpoint can be selected as the best.",
-            "add rows of each class to val, or set early_stop_metric to another metric, for example val_loss.",
+            f"{more_classes_in('val', val_fraction)}, or set early_stop_metric to another metric, for example "
+            "val_loss.",
             "FZ-T005",
         )
 
@@ -143,6 +149,20 @@ class BatchMemoryError(ZooError):
             f"Out of memory {place}: {batch}.\nCause: {cut(cause, 200)}",
             ", or ".join([*changes, "use an instance with more memory."]),
             "FZ-T007",
+        )
+
+
+class ModelMemoryError(ZooError):
+    """The weights, gradients and the optimizer's state of the model need more memory than the machine has."""
+
+    def __init__(self, needed: int, available: int, largest: str, settings: Mapping[str, int]) -> None:
+        shown = [f"{name} ({value:,})" for name, value in settings.items()]
+        change = f"lower {' or '.join(shown)}" if shown else "choose a smaller architecture"
+        super().__init__(
+            f"The model needs at least {needed / 1e9:,.1f} GB for its weights, gradients and optimizer state, but this "
+            f"machine has {available / 1e9:,.1f} GB. Its largest weight is {largest}.",
+            f"{change}, or use an instance with more memory.",
+            "FZ-T020",
         )
 
 

@@ -26,6 +26,17 @@ def quoted(names: Iterable[object]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
+def join_first(items: Sequence[str], limit: int) -> str:
+    """Return the first `limit` items, separated by commas, and the number of the rest."""
+    rest = len(items) - limit
+    return ", ".join(items[:limit]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def quote_first(names: Sequence[object], limit: int = 10) -> str:
+    """Return the first `limit` names in quotes, each of at most 60 characters, and the number of the rest."""
+    return join_first([f"'{cut(str(name), 60)}'" for name in names], limit)
+
+
 def format_examples(examples: Sequence[tuple[str, object]]) -> str:
     """Return rows with their values, such as "row 3 'cheap', row 7"."""
     return ", ".join(where if value is None else f"{where} {str(value)[:40]!r}" for where, value in examples)
@@ -37,7 +48,7 @@ def format_json(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
     except (ValueError, RecursionError):
         text = f"{type(value).__name__} too large to show"
-    return cut(text.encode("utf-8", "backslashreplace").decode(), MAX_JSON_LENGTH)
+    return cut(printable(text), MAX_JSON_LENGTH)
 
 
 def short(cause: BaseException | str) -> str:
@@ -45,9 +56,14 @@ def short(cause: BaseException | str) -> str:
     return " ".join(str(cause).split())[:MAX_CAUSE_LENGTH]
 
 
-def quote_name(name: str) -> str:
+def printable(text: str) -> str:
+    """Return the text with halves of surrogate pairs, which no output can encode, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def quote_name(name: object) -> str:
     """Return a name of unknown content in quotes, at most 80 characters."""
-    return cut(repr(name), 80)
+    return cut(repr(name[:100] if isinstance(name, str) else name), 80)
 
 
 def cut(text: str, length: int) -> str:

@@ -71,17 +71,22 @@ class Report:
 
 
 def evaluate(splits: Mapping[str, ScoredSplit], classes: Sequence[Label], heading: str = "") -> Report:
-    """Evaluate each split once.
+    """Evaluate each split once, on its rows with a label. A split without such rows is left out.
 
     Args:
-        splits: by name: class indices [rows] and probabilities [rows, classes].
+        splits: by name: class indices [rows], or `NO_LABEL`, and probabilities [rows, classes].
         classes: the original labels, in the order of the class indices.
         heading: the first line of every plot: the model and what it predicts.
 
     Raises:
         errors.ScoresError: see `fusionzoo.evaluation.metrics.classification_metrics`.
     """
-    evaluations = tuple(evaluate_split(name, scored, classes, heading) for name, scored in splits.items())
+    labeled = {name: scored.labeled_rows() for name, scored in splits.items()}
+    evaluations = tuple(
+        evaluate_split(name, labeled[name], classes, heading)
+        for name, scored in splits.items()
+        if len(labeled[name].y_true) or not len(scored.y_true)
+    )
     return Report(evaluations, tuple(classes))
 
 

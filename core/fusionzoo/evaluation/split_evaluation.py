@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionzoo.data.labels import Label
+from fusionzoo.data.labels import NO_LABEL, Label
 from fusionzoo.evaluation.calibration import Calibration, compute_calibration
 from fusionzoo.evaluation.curves import MAX_CURVE_CLASSES, Curves, compute_curves
 from fusionzoo.evaluation.metrics import (
@@ -30,6 +30,13 @@ class ScoredSplit:
 
     y_true: NDArray[np.integer]
     probabilities: NDArray[np.floating]
+
+    def labeled_rows(self) -> ScoredSplit:
+        """Return the rows with a label; a row without one has the class index `NO_LABEL`."""
+        is_labeled = self.y_true != NO_LABEL
+        if is_labeled.all():
+            return self
+        return ScoredSplit(self.y_true[is_labeled], self.probabilities[is_labeled])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,6 +12,7 @@ from fusionzoo.hyperparameters.settings_draft import SettingsDraft
 from fusionzoo.settings import METRICS, JobSettings, ModelSettings
 
 LOSS_METRIC = "val_loss"
+MAX_CLASS_WEIGHT = 1e9  # the loss is float32
 MAX_HELD_OUT_FRACTION = 0.95  # val_fraction and test_fraction together must be below this
 COLUMN_SETTINGS = {"text": ("text_name",), "table": ("cat_field_list", "tab_field_list")}
 
@@ -91,9 +92,9 @@ def check_warmup(job: JobSettings, steps: int) -> None:
 
 def _check_classes(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
     is_binary, weights, classes = job.get("is_binary"), job.get("class_weights"), job.get("classes")
+    if isinstance(weights, (list, dict)) and (problem := _find_problem_of_weights(weights)):
+        yield problem
     weights = weights if isinstance(weights, list) else None
-    if weights and (min(weights) < 0 or max(weights) <= 0):
-        yield errors.invalid_class_weights(weights)
     keys = [str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in classes or []]
     if duplicates := [c for c, key in zip(classes or [], keys, strict=True) if keys.count(key) > 1]:
         yield errors.duplicate_classes(classes, duplicates)
@@ -105,6 +106,14 @@ def _check_classes(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
     for name, values in (("class_weights", weights), ("classes", classes)):
         if values is not None and len(values) != num_classes:
             yield errors.wrong_length_for_classes(name, values, num_classes)
+
+
+def _find_problem_of_weights(weights: Sequence[float] | Mapping[str, float]) -> errors.Problem | None:
+    values = list(weights.values()) if isinstance(weights, Mapping) else weights
+    are_all_zero = not isinstance(weights, Mapping) and not any(values)  # an object leaves other classes at 1
+    if values and (min(values) < 0 or max(values) > MAX_CLASS_WEIGHT or are_all_zero):
+        return errors.invalid_class_weights(weights, values, MAX_CLASS_WEIGHT)
+    return None
 
 
 def _check_column_roles(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:

@@ -18,6 +18,7 @@ from fusionzoo.hyperparameters.consistency import (
     find_unused_columns,
     shared_names_that_differ,
 )
+from fusionzoo.hyperparameters.decoding import parse_literal
 from fusionzoo.hyperparameters.legacy import translate_legacy, translate_model_class
 from fusionzoo.hyperparameters.legacy_names import format_renamed
 from fusionzoo.hyperparameters.settings_draft import SettingsDraft
@@ -97,7 +98,12 @@ def parse_hyperparameters(
     problems = list(translation.problems)
     if encoder is not None or not _requires_text_encoder(model):  # otherwise an unknown name may be the encoder's
         known = declared | JobSettings.model_fields.keys()
-        problems += [errors.unknown_setting(key, settings[key], known) for key in settings if key not in known]
+        absent = known - settings.keys()
+        problems += [
+            errors.unknown_setting(key, parse_literal(settings[key]), known, absent)
+            for key in settings
+            if key not in known
+        ]
     for draft in plugins:
         draft.fill(settings)
     if encoder_draft is not None and not encoder_draft.problems and core.decode(settings, "tokenizer") is None:

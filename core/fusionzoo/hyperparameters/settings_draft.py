@@ -110,7 +110,8 @@ class SettingsDraft(Generic[SettingsT]):
             return errors.nested_setting(name, value)
         if types - {"null"} == {"array"} and value is not None and not isinstance(value, list):
             return errors.setting_not_a_list(name, value, describe_allowed_values(schema), is_list_of_strings(schema))
-        if takes_list_or_choice(schema) and not isinstance(value, (list, type(None))):
+        takes_object = isinstance(value, dict) and "object" in types
+        if takes_list_or_choice(schema) and not takes_object and not isinstance(value, (list, type(None))):
             return (
                 None
                 if value in allowed_strings(schema)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from fusionzoo import errors
+from fusionzoo.library_environment import configure_libraries
 from fusionzoo.sagemaker.earlier_results import delete_earlier_results
 from fusionzoo.sagemaker.failure_file import MAX_CAUSE_CHARACTERS, remove_stale_failure, write_failure
 from fusionzoo.sagemaker.folder_lock import lock_folder
@@ -33,6 +34,7 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
     The process that writes the results owns the output folder until it ends, and first deletes the results of an
     earlier run. A job that finds another one there changes nothing and writes no failure file.
     """
+    configure_libraries()
     paths = Paths.from_environment(environ)
     with _log_to_stdout(int(environ.get("RANK") or 0)):
         writes_results = _writes_results(paths, environ)
@@ -126,13 +128,21 @@ def _stop_at_sigterm(environ: Mapping[str, str]) -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+class _PrintableFormatter(logging.Formatter):
+    """Escapes what standard output cannot encode, such as half of a surrogate pair in a file name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        return super().format(record).encode(encoding, "backslashreplace").decode(encoding)
+
+
 @contextmanager
 def _log_to_stdout(rank: int) -> Iterator[None]:
     """In the block, log `fusionzoo` as plain lines on standard output only. Restore the logger afterwards."""
     logger = logging.getLogger("fusionzoo")
     handler = logging.StreamHandler(sys.stdout)
     prefix = f"[process {rank}] " if rank else ""
-    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {prefix}%(message)s"))
+    handler.setFormatter(_PrintableFormatter(f"%(asctime)s %(levelname)s {prefix}%(message)s"))
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.ERROR if rank else logging.INFO)

@@ -11,12 +11,14 @@ import numpy as np
 
 from fusionzoo import errors
 from fusionzoo.artifacts.file_names import ONNX_FILE
+from fusionzoo.artifacts.onnx_session import open_onnx_session
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.preprocessor import Preprocessor
-from fusionzoo.data.reading.rows import Rows, rows_from_records
+from fusionzoo.data.preprocessor import PREPROCESSOR_FILE, Preprocessor
+from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.sampling import RowSizes, make_scoring_batches
 from fusionzoo.data.split_report import report_numbers, warn_of_clipping
 from fusionzoo.serving.data_frames import is_data_frame, predictions_to_data_frame, rows_from_data_frame
+from fusionzoo.serving.records import check_batch_size, check_blocks, rows_from_checked_records
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -41,15 +43,16 @@ class Predictor:
         """Load the predictor of a model folder.
 
         Raises:
-            fusionzoo.errors.ModelFolderError: a file is missing or damaged, or the job exported no ONNX file.
+            fusionzoo.errors.ModelFolderError: the folder or a file in it is missing, a file is damaged, or the job
+                exported no ONNX file.
         """
-        import onnxruntime
-
         folder = Path(folder)
+        if not folder.is_dir() or not (folder / PREPROCESSOR_FILE).exists():
+            raise errors.ModelFolderError.not_a_model_folder(folder, _find_model_folder(folder))
         preprocessor = Preprocessor.load(folder)
         if not (folder / ONNX_FILE).exists():
             raise errors.ModelFolderError.without_onnx(folder / ONNX_FILE)
-        return cls(preprocessor, onnxruntime.InferenceSession(str(folder / ONNX_FILE)))
+        return cls(preprocessor, open_onnx_session(folder / ONNX_FILE))
 
     @property
     def classes(self) -> Sequence[Label]:
@@ -62,15 +65,20 @@ class Predictor:
         settings = self.preprocessor.settings
         return [*settings.text_columns, *settings.cat_field_list, *settings.tab_field_list]
 
-    def predict_records(self, records: Sequence[Mapping[str, Any]], batch_size: int = 64) -> np.ndarray:
+    def predict_records(self, records: Iterable[Mapping[str, Any]], batch_size: int = 64) -> np.ndarray:
         """Return probabilities [rows, classes] float32 of rows that are mappings of plain Python values.
 
-        An absent key is a missing value.
+        An absent key is a missing value, and keys that are not columns of the model are ignored. A DataFrame counts as
+        the records of its rows.
 
         Raises:
+            fusionzoo.errors.PredictorInputError: an item is not a mapping or has no column of the model, or a key
+                differs from an absent column only in case, spaces or punctuation.
             fusionzoo.errors.DataError: see `predict`.
         """
-        return self._score([rows_from_records(records, self.columns)], batch_size)
+        if is_data_frame(records):
+            return self._score([rows_from_data_frame(records, self.columns)], batch_size)
+        return self._score([rows_from_checked_records(records, self.columns)], batch_size)
 
     @overload
     def predict(self, rows: pd.DataFrame, batch_size: int = 64) -> pd.DataFrame: ...
@@ -90,14 +98,16 @@ class Predictor:
             `predicted_<label>`. Otherwise probabilities [rows, classes] float32.
 
         Raises:
+            fusionzoo.errors.PredictorInputError: `rows` is something else, or `batch_size` is not at least 1.
             fusionzoo.errors.DataError: values that cannot be encoded, with their rows, or a column that is absent.
         """
         if is_data_frame(rows):
             probabilities = self._score([rows_from_data_frame(rows, self.columns)], batch_size)
             return predictions_to_data_frame(probabilities, self.classes, self.preprocessor.labels.name, rows.index)
-        return self._score(cast("Iterable[Rows]", rows), batch_size)
+        return self._score(check_blocks(cast("Iterable[Rows]", rows), self.columns), batch_size)
 
     def _score(self, rows: Iterable[Rows], batch_size: int) -> np.ndarray:
+        check_batch_size(batch_size)
         split = self.preprocessor.encode(rows, "rows", labeled=False)
         for warning in warn_of_clipping("rows", report_numbers(split, self.preprocessor)):
             log.warning(warning)
@@ -111,3 +121,8 @@ class Predictor:
         (probabilities,) = self._session.run(None, {name: batch[name] for name in self._input_names})
         result: np.ndarray = probabilities
         return result
+
+
+def _find_model_folder(folder: Path) -> Path | None:
+    """Return the model folder inside the root of a job; None if there is none."""
+    return folder / "model" if (folder / "model" / PREPROCESSOR_FILE).is_file() else None

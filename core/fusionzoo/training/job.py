@@ -38,7 +38,7 @@ from fusionzoo.training.distributed import collectives, fsdp_support, split_scor
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.fit import fit
 from fusionzoo.training.frozen import features
-from fusionzoo.training.guards import convergence
+from fusionzoo.training.guards import convergence, model_memory
 from fusionzoo.training.monitoring import log_lines, resource_usage
 from fusionzoo.training.monitoring.phases import BUILD, EVALUATE, PREPARE, Phases
 from fusionzoo.training.monitoring.throughput import Throughput
@@ -72,6 +72,7 @@ def train(
     data = prepare_data(paths, architecture, world)
 
     phases.begin(BUILD)
+    model_memory.check_model_memory(architecture, data.spec, world)
     built = build_model(architecture, data)
     stored_precision = None if resume_point is None else resume_point.precision
     precision = choose_job_precision(architecture.job, built.model, stored_precision)
@@ -122,6 +123,7 @@ def check_before_reading_data(paths: Paths, architecture: Architecture, world: W
             check_writable(folder)
         delete_leftovers(paths.checkpoints)
     check_processes(paths, architecture.job, world)
+    model_memory.check_model_memory(architecture, model_memory.smallest_spec(architecture.data_settings), world)
 
 
 def check_processes(paths: Paths, job: JobSettings, world: World) -> None:
@@ -268,8 +270,8 @@ def write_artifacts(
     delete_stale_predictions(paths.output_data, files.values())
     for path in sorted([*paths.model.iterdir(), *paths.output_data.iterdir()]):
         log.info("Wrote %s%s", path, os.sep if path.is_dir() else "")
-    for name in probabilities:
-        log_lines.log_metrics({f"{name}_{key}": v for key, v in report.metrics(name).items() if v is not None})
+    for evaluation in report.splits:
+        log_lines.log_metrics({f"{evaluation.name}_{key}": v for key, v in evaluation.metrics.items() if v is not None})
     return report
 
 

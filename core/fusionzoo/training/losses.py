@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -11,7 +13,9 @@ from torch.nn import functional as F
 
 from fusionzoo import errors
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.labels import LabelMap
+from fusionzoo.data.labels import LabelMap, canonical_label
+from fusionzoo.errors import column_errors
+from fusionzoo.errors.wording import list_names
 from fusionzoo.settings import JobSettings
 
 log = logging.getLogger(__name__)
@@ -23,10 +27,42 @@ def compute_class_weights(settings: JobSettings, train: EncodedSplit, label_map:
     The balanced weight of class c is rows / (classes x rows of c), as in scikit-learn (King and Zeng 2001).
 
     Raises:
-        errors.DataError: the weights are to be balanced, and a class has no rows.
+        errors.DataError: the weights are to be balanced, and a class has no rows; or see `weights_of_classes`.
     """
-    if settings.class_weights != "balanced":
-        return settings.class_weights or [1.0] * len(label_map.classes)
+    if settings.class_weights is None:
+        return [1.0] * len(label_map.classes)
+    if settings.class_weights == "balanced":
+        weights = _balance_weights(train, label_map)
+    elif isinstance(settings.class_weights, dict):
+        weights = weights_of_classes(settings.class_weights, label_map)
+    else:
+        weights = settings.class_weights
+    shown = [f"'{label}' {weight:.6g}" for label, weight in zip(label_map.classes, weights, strict=True)]
+    log.info("class_weights: %s", list_names(shown))
+    return weights
+
+
+def weights_of_classes(weights: Mapping[str, float], label_map: LabelMap) -> list[float]:
+    """Return the weight of each class by its name, in any notation of a label; 1 for a class without one.
+
+    Raises:
+        errors.DataError: a name is not a class, or two names are the same class, or all weights are 0.
+    """
+    names = [canonical_label(label) for label in label_map.classes]
+    written = {name: canonical_label(name.strip()) for name in weights}
+    if unknown := [name for name, canonical in written.items() if canonical not in names]:
+        raise errors.DataError([column_errors.class_weights_of_unknown_classes(unknown, label_map.classes)])
+    count = Counter(written.values())
+    if same := [name for name, canonical in written.items() if count[canonical] > 1]:
+        raise errors.DataError([column_errors.class_weights_of_same_class(same)])
+    weight_of_class = {written[name]: weight for name, weight in weights.items()}
+    found = [weight_of_class.get(name, 1.0) for name in names]
+    if not any(found):
+        raise errors.DataError([column_errors.class_weights_all_zero()])
+    return found
+
+
+def _balance_weights(train: EncodedSplit, label_map: LabelMap) -> list[float]:
     if train.labels is None:
         raise ValueError("balanced class weights need labels")
     counts = np.bincount(train.labels, minlength=len(label_map.classes))
@@ -34,7 +70,6 @@ def compute_class_weights(settings: JobSettings, train: EncodedSplit, label_map:
         absent = [label for label, count in zip(label_map.classes, counts, strict=True) if not count]
         raise errors.DataError([errors.no_rows_to_balance(label_map.name, absent)])
     weights: list[float] = (len(train) / (len(counts) * counts)).tolist()
-    log.info("Balanced class_weights: %s", ", ".join(f"{weight:.6g}" for weight in weights))
     return weights
 
 

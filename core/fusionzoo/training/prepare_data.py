@@ -17,7 +17,7 @@ from fusionzoo.data import encoding, splitting
 from fusionzoo.data.cache import Cache
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.hashing import hash_files
-from fusionzoo.data.labels import Label
+from fusionzoo.data.labels import NO_LABEL, SPLITS_WITH_OPTIONAL_LABELS, Label, LabelMap
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.channel import Channel, open_channel
@@ -25,12 +25,13 @@ from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.row_digests import count_rows_seen_in_train
 from fusionzoo.data.split_report import SplitReport, report_split, warn_of_shares
 from fusionzoo.data.splitting import SplitPart
-from fusionzoo.errors.wording import pluralize
+from fusionzoo.errors.column_errors import more_classes_in
+from fusionzoo.errors.wording import list_names, nearest_names, pluralize
 from fusionzoo.hyperparameters import consistency
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import optimizers
+from fusionzoo.training import losses, optimizers
 from fusionzoo.training.channel_folders import find_channel_folders, list_unused_channels
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
@@ -75,10 +76,12 @@ def prepare_data(paths: Paths, architecture: Architecture, world: World = SINGLE
         log.warning(warning)
     reports = {name: report_split(split, encoded.preprocessor) for name, split in encoded.splits.items()}
     for name, split in encoded.splits.items():
-        log_split(name, split, encoded.splits["train"])
+        log_split(name, split, encoded.splits["train"], make_fraction(name, job))
         for warning in warn_of_shares(name, reports[name], reports["train"]):
             log.warning(warning)
-    check_splits(encoded.splits, architecture, encoded.preprocessor.labels.classes)
+        if name != "train":
+            warn_of_absent_classes(name, split, encoded.preprocessor.labels.classes, make_fraction(name, job))
+    check_splits(encoded.splits, architecture, encoded.preprocessor.labels)
     return TrainingData(encoded.preprocessor, encoded.splits, channels, encoded.content_hashes, reports)
 
 
@@ -126,8 +129,11 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
             log.info("The channel '%s' is used as %s.", folder.name, name)
         use = replace(options, content_type=folder.content_type, folder_name=folder.name)
         with problems.collect():
-            opened[name] = open_channel(name, folder.path, all_columns, use)
+            optional = job.label_name if name in SPLITS_WITH_OPTIONAL_LABELS else None
+            opened[name] = open_channel(name, folder.path, all_columns, use, optional)
     problems.raise_if_any()
+    for name, channel in opened.items():
+        warn_of_similar_column(name, channel)
     train = replace(opened["train"], columns=tuple(columns))
     channels: dict[str, Channel | SplitPart] = {**opened, "train": train}
     if split_off:
@@ -140,7 +146,19 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
     return {name: channels[name] for name in ("train", *fractions) if name in channels}
 
 
-def log_split(name: str, split: EncodedSplit, train: EncodedSplit) -> None:
+def warn_of_similar_column(name: str, channel: Channel) -> None:
+    """Warn if an optional column is absent and the channel has one with a similar name: it may be a misspelling."""
+    for column in channel.absent_columns:
+        if close := nearest_names(column, channel.list_columns()):
+            log.warning("%s has no column '%s', but it has '%s'. Rename it if it is the same.", name, column, close[0])
+
+
+def make_fraction(name: str, job: JobSettings) -> float | None:
+    """Return the fraction of train that the job splits off as this split; None for a channel of its own."""
+    return {"val": job.val_fraction, "test": job.test_fraction}.get(name)
+
+
+def log_split(name: str, split: EncodedSplit, train: EncodedSplit, fraction: float | None = None) -> None:
     """Log the size of a split, and warn of dropped tokens, duplicate ids and rows that also appear in train."""
     log.info("%s: %d rows, %d chunks, %d tokens", name, len(split), len(split.chunk_starts) - 1, len(split.tokens))
     if split.empty_texts:
@@ -150,15 +168,61 @@ def log_split(name: str, split: EncodedSplit, train: EncodedSplit) -> None:
         log.warning("%s: %.1f %% of the tokens exceed max_total_chunks and were dropped.", name, share)
     if split.duplicate_ids:
         log.warning("%s: %s with a duplicate id.", name, pluralize(split.duplicate_ids, "row"))
+    if split.labels is not None and (unlabeled := int((split.labels == NO_LABEL).sum())):
+        log_unlabeled_rows(name, unlabeled, len(split))
     if name != "train" and (count := count_rows_seen_in_train(split, train)):
         log.warning(
             "%s: %s of %d also appear in train, with the same fields and label, so the metrics of %s are too "
-            "optimistic. Remove them from one of the two.",
+            "optimistic. %s.",
             *(name, pluralize(count, "row"), len(split), name),
+            "Remove them from one of the two"
+            if fraction is None
+            else "Remove the duplicate rows of train, or set group_field to a column that they share",
         )
 
 
-def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture, classes: Sequence[Label]) -> None:
+def warn_of_absent_classes(
+    name: str, split: EncodedSplit, classes: Sequence[Label], fraction: float | None = None
+) -> None:
+    """Warn if a split has no row of a class: its metrics do not cover this class, and some are undefined.
+
+    Args:
+        fraction: the share of train that the job split off; None for a channel of its own.
+    """
+    labeled = np.zeros(0, np.int64) if split.labels is None else split.labels[split.labels != NO_LABEL]
+    rows = np.bincount(labeled, minlength=len(classes))
+    absent = [str(label) for label, count in zip(classes, rows, strict=True) if not count]
+    if not absent or len(absent) == len(classes):
+        return
+    fix = more_classes_in(name, fraction)
+    fix = fix[0].upper() + fix[1:]
+    if len(absent) < len(classes) - 1:
+        log.warning(
+            "%s has no row of %s: %s. The metrics of %s do not cover %s. %s.",
+            *(name, pluralize(len(absent), "class", "classes"), list_names(absent), name),
+            *("it" if len(absent) == 1 else "them", fix),
+        )
+        return
+    consequence = "metrics such as auroc are not defined"
+    if name == "val":
+        consequence = f"{consequence}, and val_loss selects the best checkpoint on this class alone"
+    which = f"all {len(labeled):,} rows are" if len(labeled) > 1 else "its only labeled row is"
+    log.warning("%s: %s of class '%s', so %s. %s.", name, which, classes[int(rows.argmax())], consequence, fix)
+
+
+def log_unlabeled_rows(name: str, unlabeled: int, rows: int) -> None:
+    """Warn that the metrics of a split leave out its rows without a label."""
+    if unlabeled == rows:
+        log.warning("%s has no labels: its predictions are written, and metrics.json and the plots leave it out.", name)
+    else:
+        log.warning(
+            "%s: %s of %d without a label. Predictions are written for all rows; the metrics of %s are computed from "
+            "the others.",
+            *(name, pluralize(unlabeled, "row"), rows, name),
+        )
+
+
+def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture, label_map: LabelMap) -> None:
     """Check that the data can train a model, and that the names of the prediction columns do not clash.
 
     Raises:
@@ -168,6 +232,8 @@ def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture,
     train, val, job = splits["train"], splits["val"], architecture.job
     if train.has_text and train.empty_texts == len(train):
         raise errors.DataError([errors.no_text(architecture.data_settings.text_columns)])
-    prediction_columns(job.id_name, job.label_name, classes)
+    prediction_columns(job.id_name, job.label_name, label_map.classes)
+    if isinstance(job.class_weights, dict):
+        losses.weights_of_classes(job.class_weights, label_map)
     if val.labels is not None and len(np.unique(val.labels)) < 2 and job.early_stop_metric.startswith("val/"):
-        raise errors.DataError([errors.val_with_single_class(job.early_stop_metric)])
+        raise errors.DataError([errors.val_with_single_class(job.early_stop_metric, job.val_fraction)])

@@ -20,17 +20,25 @@ from fusionzoo.data.reading.rows import Rows
 class Channel:
     """The part files of a split in the order of their names, part-2 before part-10.
 
-    Iterating over a channel reads the files; it can be repeated.
+    Iterating over a channel reads the files; it can be repeated. `absent_columns` are optional columns that no part
+    file has; they are read as null.
     """
 
     name: str
     files: tuple[PartFile, ...]
     columns: tuple[str, ...]
+    absent_columns: tuple[str, ...] = ()
 
     @property
     def format(self) -> str:
         """The format of the first part file, which is also the format of the prediction files."""
         return self.files[0].format
+
+    def list_columns(self) -> list[str]:
+        """Return the columns of the first part file; of JSON Lines, the keys of its first line."""
+        file = self.files[0]
+        with file.convert_read_errors():
+            return partitions.list_columns(file, []) or []
 
     def with_columns(self, columns: Sequence[str]) -> Channel:
         """Return a channel that reads `columns` of the same part files. Checks each file, but reads no rows yet.
@@ -53,20 +61,40 @@ class Channel:
         problems = ProblemLog()
         for file in self.files:
             with problems.collect(), file.convert_read_errors():
-                yield from partitions.read_rows(file, self.columns)
+                present = [column for column in self.columns if column not in self.absent_columns]
+                for rows in partitions.read_rows(file, present):
+                    yield rows.with_null_columns(self.absent_columns) if self.absent_columns else rows
         problems.raise_if_any()
 
 
-def open_channel(name: str, folder: Path, columns: Sequence[str], options: ReadOptions | None = None) -> Channel:
+def open_channel(
+    name: str,
+    folder: Path,
+    columns: Sequence[str],
+    options: ReadOptions | None = None,
+    optional_column: str | None = None,
+) -> Channel:
     """Open the channel in `folder`: open each part file and check its columns. No rows are read yet.
 
-    Names that begin with '.' or '_' (such as `_SUCCESS`) are skipped.
+    Names that begin with '.' or '_' (such as `_SUCCESS`) are skipped. If no part file has `optional_column`, its values
+    are null. If only some part files have it, it is missing in the others.
 
     Raises:
         errors.DataError: the folder is missing or holds no data, or a part file lacks a column or cannot be read.
     """
-    files = list_part_files(name, folder, columns, options or ReadOptions())
-    return Channel(name, files, ()).with_columns(columns)
+    channel = Channel(name, list_part_files(name, folder, columns, options or ReadOptions()), ())
+    if optional_column is None or any(_has_column(file, optional_column) for file in channel.files):
+        return channel.with_columns(columns)
+    present = channel.with_columns([column for column in columns if column != optional_column])
+    return replace(present, columns=tuple(columns), absent_columns=(optional_column,))
+
+
+def _has_column(file: PartFile, column: str) -> bool:
+    """Return whether the file has the column; True for a file that cannot be read, which is reported elsewhere."""
+    present: list[str] | None = [column]
+    with ProblemLog().collect(), file.convert_read_errors():
+        present = partitions.list_columns(file, [column])
+    return present is not None and column in present
 
 
 def _find_column_problems(file: PartFile, columns: Sequence[str]) -> list[errors.Problem]:

@@ -40,6 +40,10 @@ class Rows:
         columns = {name: values.filter(selection) for name, values in self.columns.items()}
         return replace(self, columns=columns, offsets=offsets)
 
+    def with_null_columns(self, names: Sequence[str]) -> Rows:
+        """Return the rows with further columns, which are null in every row."""
+        return replace(self, columns={**self.columns, **{name: pa.nulls(len(self)) for name in names}})
+
 
 def rows_from_records(records: Sequence[Mapping[str, Any]], columns: Sequence[str], source: str = "records") -> Rows:
     """Build rows from mappings of plain Python values, such as parsed JSON. An absent key is a missing value."""

@@ -191,14 +191,13 @@ def load_tokenizer(name: str, setting: str = "tokenizer") -> TextTokenizer:
     try:
         loaded = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         backend = getattr(loaded, "backend_tokenizer", None)
-        saved = None if backend is None else backend.to_str()
+        if backend is None:
+            raise TypeError(f"{type(loaded).__name__} is not a fast tokenizer")
+        tokenizer = wrap_tokenizer(name, Tokenizer.from_str(backend.to_str()), loaded.pad_token_id)
     except Exception as cause:  # tokenizers raises nothing more specific for a damaged file
         if is_own_code_error(cause):
             raise errors.own_python_code(setting, name) from cause
         raise errors.TokenizerError(name, cause) from cause
-    if saved is None:
-        raise errors.TokenizerError(name, TypeError(f"{type(loaded).__name__} is not a fast tokenizer"))
-    tokenizer = wrap_tokenizer(name, Tokenizer.from_str(saved), loaded.pad_token_id)
     # transformers builds an empty tokenizer if a folder only holds a config.json.
     if tokenizer.backend.get_vocab_size() <= len(tokenizer.special) + 1:
         raise errors.TokenizerError(name, ValueError("it has no vocabulary"))

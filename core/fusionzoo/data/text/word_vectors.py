@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 TRAINED_METHODS = ("word2vec", "fasttext")
 RANDOM = "random"
+MAX_LINE_BYTES = 2**24  # of the first line of a file of word vectors
+MAX_DIMENSIONS = 10_000
+MAX_GZIP_RATIO = 1032
 FASTTEXT_BUCKETS = 100_000  # gensim's default of 2,000,000 needs 800 MB at 100 dimensions
 
 
@@ -40,10 +44,17 @@ class _Sentences:
 
 
 def check_embeddings_source(settings: DataSettings) -> None:
-    """Raise errors.EmbeddingsError if `embeddings` is neither a known method nor a file. Reads nothing."""
+    """Check that `embeddings` is a known method or a file of word vectors. Reads only the first line of the file.
+
+    Raises:
+        errors.EmbeddingsError: it is neither, or the file is empty or shorter than its header says.
+    """
     methods = (*TRAINED_METHODS, RANDOM)
-    if settings.embeddings not in methods and not Path(settings.embeddings).is_file():
+    if settings.embeddings in methods:
+        return
+    if not os.path.isfile(settings.embeddings):  # noqa: PTH113 - Path.is_file raises an error for a long name
         raise errors.EmbeddingsError.unknown(settings.embeddings, methods)
+    _check_header(Path(settings.embeddings))
 
 
 def build_word_vectors(settings: DataSettings, tokenizer: TextTokenizer, train: EncodedSplit, seed: int) -> np.ndarray:
@@ -64,7 +75,12 @@ def build_word_vectors(settings: DataSettings, tokenizer: TextTokenizer, train: 
         is_known = np.array([word in source.key_to_index for word in words])
         if not is_known.any():
             raise errors.EmbeddingsError.no_known_word(settings.embeddings)
-        vectors[is_known] = source[[word for word, known in zip(words, is_known, strict=True) if known]]
+        found = source[[word for word, known in zip(words, is_known, strict=True) if known]]
+        is_finite = np.isfinite(found).all(axis=1)
+        if not is_finite.all():
+            affected = [words[i] for i in np.flatnonzero(is_known)[~is_finite]]
+            raise errors.EmbeddingsError.not_finite(settings.embeddings, affected)
+        vectors[is_known] = found
         log.info("Word vectors (%s): %.1f %% of %d words", settings.embeddings, 100 * is_known.mean(), len(words))
     vectors[tokenizer.pad_id] = 0.0
     return vectors
@@ -90,11 +106,48 @@ def _read_vectors(path: Path) -> KeyedVectors:
     """Read word2vec text or binary (.bin), or GloVe text (no header), each plain or gzip-compressed."""
     from gensim.models import KeyedVectors
 
+    header = _check_header(path)
+    try:
+        return KeyedVectors.load_word2vec_format(str(path), binary=_is_binary(path), no_header=header is None)
+    except MemoryError:
+        raise
+    except Exception as cause:  # gensim raises whatever its parser meets
+        raise errors.EmbeddingsError.unreadable(str(path), cause) from cause
+
+
+def _check_header(path: Path) -> tuple[int, int] | None:
+    """Return the numbers of words and dimensions that the first line states; None if it is a vector (GloVe).
+
+    Raises:
+        errors.EmbeddingsError: the file is empty or damaged, or has fewer bytes than the header needs.
+    """
     is_gzipped = path.suffix == ".gz"
-    is_binary = Path(path.stem if is_gzipped else path.name).suffix == ".bin"
     try:
         with gzip.open(path) if is_gzipped else path.open("rb") as stream:
-            has_header = len(stream.readline().split()) == 2
-        return KeyedVectors.load_word2vec_format(str(path), binary=is_binary, no_header=not has_header)
-    except (OSError, ValueError, EOFError, zlib.error) as cause:
+            line = stream.readline(MAX_LINE_BYTES)
+        size = path.stat().st_size * (MAX_GZIP_RATIO if is_gzipped else 1)
+    except (OSError, EOFError, zlib.error) as cause:
         raise errors.EmbeddingsError.unreadable(str(path), cause) from cause
+    fields = line.split()
+    if not fields:
+        raise errors.EmbeddingsError.unreadable(str(path), ValueError("its first line is empty"))
+    if len(fields) != 2 and not _is_binary(path):
+        return None
+    if len(fields) != 2 or not all(field.isdigit() and len(field) < 19 for field in fields):
+        raise errors.EmbeddingsError.unreadable(
+            str(path), ValueError("its first line is not a number of words and dimensions")
+        )
+    words, dimensions = map(int, fields)
+    needed = words * (dimensions * (4 if _is_binary(path) else 2) + 2)  # the shortest text of a number is "0 "
+    if not 0 < dimensions <= MAX_DIMENSIONS or not words:
+        raise errors.EmbeddingsError.unreadable(
+            str(path), ValueError(f"its header states {words} words of {dimensions} dimensions")
+        )
+    if needed > size:
+        raise errors.EmbeddingsError.too_short(str(path), words, dimensions, size)
+    return words, dimensions
+
+
+def _is_binary(path: Path) -> bool:
+    """Return whether the file has the binary format of word2vec, according to its name."""
+    return Path(path.stem if path.suffix == ".gz" else path.name).suffix == ".bin"

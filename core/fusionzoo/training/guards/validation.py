@@ -39,7 +39,7 @@ class ValidationGuard(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         weights = pl_module.class_weights.cpu().numpy()
         if self._labels is not None and not weights[self._labels].any():
-            raise errors.DataError([errors.val_without_weight(weights.tolist())])
+            raise errors.DataError([errors.val_without_weight(weights.tolist(), self._settings.val_fraction)])
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._rows, self._is_finite = [], []
@@ -72,4 +72,4 @@ class ValidationGuard(Callback):
         logged = trainer.callback_metrics.get(metric)
         value = None if logged is None else float(logged)
         if value is None or not math.isfinite(value):
-            raise errors.MetricUndefinedError(metric, value)
+            raise errors.MetricUndefinedError(metric, value, self._settings.val_fraction)

@@ -1,0 +1,26 @@
+"""Open an ONNX file with onnxruntime; a file that is missing or damaged is a ModelFolderError."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fusionzoo import errors
+from fusionzoo.library_environment import import_onnxruntime
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+def open_onnx_session(path: Path) -> onnxruntime.InferenceSession:
+    """Return a session that runs the model in `path` on the CPU.
+
+    Raises:
+        errors.ModelFolderError: the file is missing or damaged.
+    """
+    library = import_onnxruntime()
+    try:
+        session: onnxruntime.InferenceSession = library.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as cause:  # the errors of onnxruntime have no common base class
+        raise errors.ModelFolderError.unreadable(path, cause) from cause
+    return session

@@ -1,0 +1,174 @@
+"""What a caller gives to Predictor: supported, or an error that says what to give instead."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fusionzoo.data.reading.channel import open_channel
+from fusionzoo.errors import DataError, ModelFolderError, PredictorInputError
+from fusionzoo.serving.predictor import Predictor
+from shop import JobFolder, shop_rows
+
+RECORD = {"message": "late broken awful", "price": 1.0, "visits": 2.0, "country": "fr"}
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
+    job = JobFolder(tmp_path_factory.mktemp("job")).fill(rows=64, max_epochs=1)
+    assert job.run() == 0
+    return job
+
+
+@pytest.fixture(scope="module")
+def predictor(job: JobFolder) -> Predictor:
+    return Predictor.load(job.model)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        tuple,
+        iter,
+        lambda records: (record for record in records),
+        lambda records: dict(enumerate(records)).values(),
+        lambda records: np.array(records, dtype=object),
+        lambda records: [pd.Series(record) for record in records],
+        pd.DataFrame,
+    ],
+)
+def test_any_iterable_of_records_is_scored_as_their_list(predictor: Predictor, convert: Callable[[Any], Any]) -> None:
+    records = [RECORD, {**RECORD, "price": 3.0}, {**RECORD, "message": "fine"}]
+    expected = predictor.predict_records(records)
+    np.testing.assert_allclose(predictor.predict_records(convert(records)), expected, atol=1e-6)
+
+
+def test_no_records_have_no_predictions(predictor: Predictor) -> None:
+    assert predictor.predict_records([]).shape == (0, 2)
+    assert predictor.predict_records(iter(())).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        (RECORD, r"one dictionary.*\[record\]"),
+        ({"price": [1.0, 2.0]}, r"one dictionary.*pandas\.DataFrame"),
+        ("order 7", "type str"),
+        (b"order 7", "type bytes"),
+        (7, "type int"),
+        (None, "type NoneType"),
+        ([RECORD, "order 7"], r"Record 1 \(from 0\) is a value of type str"),
+        ([[1.0, 2.0]], "type list"),
+        ([None], "type NoneType"),
+    ],
+)
+def test_other_values_than_records_are_an_error(predictor: Predictor, records: Any, message: str) -> None:
+    with pytest.raises(PredictorInputError, match=f"(?s){message}"):
+        predictor.predict_records(records)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({}, r"no column of the model; its keys are: none.*message, country, price, visits"),
+        ({"id": 7, "target": 1}, "its keys are: id, target"),
+        ({"mesage": "late", "contry": "fr", "prize": 1}, "did you mean message, country, price"),
+        ({7: "late"}, "its keys are: 7"),
+        ({"Message": "late", "price": 1}, "the key 'Message', but the model's column is 'message'"),
+        ({"message ": "late", "price": 1}, "the key 'message '"),
+        ({**{key: RECORD[key] for key in ("message", "price", "country")}, "Visits_": 3}, "rename the key"),
+    ],
+)
+def test_a_record_with_other_keys_than_the_columns_is_an_error(
+    predictor: Predictor, record: dict[Any, Any], message: str
+) -> None:
+    with pytest.raises(PredictorInputError, match=f"(?s)Record 1.*{message}"):
+        predictor.predict_records([RECORD, record])
+
+
+def test_further_keys_and_absent_columns_are_allowed(predictor: Predictor) -> None:
+    missing = predictor.predict_records([{**RECORD, "price": None}])
+    without = {key: value for key, value in RECORD.items() if key != "price"}
+    np.testing.assert_array_equal(predictor.predict_records([{**without, "id": 7, "prices": 3, "PRICE2": 1}]), missing)
+    np.testing.assert_array_equal(
+        predictor.predict_records([{**RECORD, "Price": 9}]), predictor.predict_records([RECORD])
+    )
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, "8", None])
+def test_a_batch_size_that_is_not_an_integer_above_0_is_an_error(predictor: Predictor, value: Any) -> None:
+    for predict in (
+        lambda: predictor.predict_records([RECORD], value),
+        lambda: predictor.predict(shop_rows(3), value),
+        lambda: predictor.predict_records([], value),
+    ):
+        with pytest.raises(PredictorInputError, match="batch_size"):
+            predict()
+    assert predictor.predict_records([RECORD], np.int64(1)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("rows", [[RECORD], RECORD, "val", 7, None])
+def test_predict_takes_data_frames_and_blocks_only(predictor: Predictor, rows: Any) -> None:
+    with pytest.raises(PredictorInputError, match="predict_records"):
+        predictor.predict(rows)
+
+
+def test_blocks_without_a_column_of_the_model_are_an_error(job: JobFolder, predictor: Predictor) -> None:
+    channel = open_channel("val", job.root / "input/data/val", ["message", "price"])
+    with pytest.raises(DataError, match="'country'"):
+        predictor.predict(channel)
+    blocks = open_channel("val", job.root / "input/data/val", predictor.columns)
+    np.testing.assert_array_equal(predictor.predict(iter(list(blocks))), predictor.predict(blocks))
+
+
+def test_a_folder_without_a_model_is_an_error_that_says_what_to_give(job: JobFolder, tmp_path: Path) -> None:
+    (tmp_path / "model.tar.gz").write_bytes(b"")
+    for folder, message in (
+        (tmp_path / "absent", "does not exist"),
+        (tmp_path, r"has no preprocessor\.json"),
+        (tmp_path / "model.tar.gz", "it is a file; unpack it"),
+        (job.root, r"give .*model, which is a model folder"),
+    ):
+        for path in (folder, str(folder)):
+            with pytest.raises(ModelFolderError, match=f"(?s){message}"):
+                Predictor.load(path)
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "tokenizer.json", "preprocessor.json"])
+@pytest.mark.parametrize("damage", ["absent", "empty", "cut", "garbage", "other"])
+def test_a_missing_or_damaged_file_is_an_error_that_names_it(
+    job: JobFolder, tmp_path: Path, file: str, damage: str
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(job.model, folder)
+    path = folder / file
+    content = path.read_bytes()
+    damaged = {"empty": b"", "cut": content[: len(content) // 2], "garbage": b"\x80\x00{", "other": b'{"a": 1}'}
+    path.unlink() if damage == "absent" else path.write_bytes(damaged[damage])
+    with pytest.raises(ModelFolderError, match=file.replace(".", r"\.")):
+        Predictor.load(folder)
+
+
+@pytest.mark.parametrize("key", ["settings", "text", "categories", "numbers", "labels"])
+@pytest.mark.parametrize("value", [..., None, 7, "x", [{"a": 1}]])
+def test_a_damaged_entry_of_the_preprocessor_is_an_error(
+    job: JobFolder, tmp_path: Path, key: str, value: object
+) -> None:
+    if (key, value) == ("text", None):
+        pytest.skip("a model without text")
+    shutil.copytree(job.model, tmp_path / "model")
+    path = tmp_path / "model/preprocessor.json"
+    saved = json.loads(path.read_text())
+    saved[key] = value
+    if value is ...:
+        del saved[key]
+    path.write_text(json.dumps(saved))
+    with pytest.raises(ModelFolderError, match=r"preprocessor\.json"):
+        Predictor.load(tmp_path / "model")
