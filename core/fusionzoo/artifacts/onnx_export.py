@@ -92,7 +92,7 @@ def export_onnx(model: nn.Module, split: EncodedSplit, path: Path, max_tokens: i
 
 def _find_encoder_family(model: nn.Module) -> str | None:
     """Return the family of the Hugging Face model inside a model; None if there is none."""
-    configs = (getattr(module, "config", None) for module in model.modules())
+    configs = [module.config for module in model.modules() if hasattr(module, "config")]
     return next((str(config.model_type) for config in configs if hasattr(config, "model_type")), None)
 
 
