@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -156,7 +157,7 @@ def test_every_missing_marker_is_missing_next_to_every_value(
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("value", REJECTED, ids=repr)
+@pytest.mark.parametrize("value", REJECTED, ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", repr(value)))
 def test_a_value_without_a_text_is_refused_alone_and_next_to_others(
     value: Any, source: Callable[[Sequence[Any]], Rows]
 ) -> None:
