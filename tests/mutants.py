@@ -160,7 +160,11 @@ MUTANTS: tuple[Mutant, ...] = (
     *_mutants(
         "check_missing_numbers",
         missing_is_zero=("batch.numbers_missing.float()", "0 * batch.numbers"),
-        mean_of_no_numbers=_before_return(
+    ),
+    _common_mistake(
+        "mean_of_no_numbers",
+        "check_missing_numbers check_onnx_export",  # the export check has rows without any number
+        _before_return(
             "known = (missing == 0).sum(dim=1, keepdim=True)\n"
             "        logits = logits + (numbers.sum(dim=1, keepdim=True) / known if self.numbers is not None else 0)"
         ),

@@ -90,7 +90,9 @@ def test_a_memory_for_the_cache_of_any_allowed_size_is_used(tmp_path: Path) -> N
 # --- names
 
 
-@pytest.mark.parametrize("name", [LONG, "\ud800", "é" * 10**5, "a\udcffb", "\n" * 9999])
+@pytest.mark.parametrize(
+    "name", [LONG, "\ud800", "é" * 10**5, "a\udcffb", "\n" * 9999], ids=lambda name: ascii(name[:20])
+)
 def test_a_message_about_any_name_is_short_and_can_be_written(name: str, tmp_path: Path) -> None:
     where = tmp_path / "x"
     problems = [
@@ -245,7 +247,7 @@ def _changed(content: bytes, position: int, replacement: bytes) -> bytes:
     return content[:position] + replacement + content[position + 1 :]
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "é" * 300, "a\0b", "a\ud800b", "/" * 5000, "no/such/folder"])
+@pytest.mark.parametrize("name", ["x" * 300, "é" * 300, "a\0b", "a\ud800b", "/" * 5000, "no/such/folder"], ids=ascii)
 def test_a_name_that_no_file_can_have_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(EmbeddingsError, match="neither a file nor one of"):
         check_embeddings_source(SETTINGS.model_copy(update={"embeddings": name}))

@@ -157,7 +157,7 @@ def test_every_missing_marker_is_missing_next_to_every_value(
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("value", REJECTED, ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", repr(value)))
+@pytest.mark.parametrize("value", REJECTED, ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", ascii(value)))
 def test_a_value_without_a_text_is_refused_alone_and_next_to_others(
     value: Any, source: Callable[[Sequence[Any]], Rows]
 ) -> None:

@@ -141,6 +141,8 @@ def _export(model: nn.Module, split: EncodedSplit, path: Path) -> None:
                 opset_version=OPSET,
                 **exporter,
             )
+        except OSError:  # a full disk is not a fault of the model
+            raise
         except Exception as cause:
             raise errors.ExportError.failed(cause) from cause
 
