@@ -363,7 +363,7 @@ def test_python_code_of_a_model_is_never_run_and_never_prompted_for(
     load = (lambda: resolve({"tokenizer": name})) if part == "config" else (lambda: load_tokenizer(name))
     with pytest.raises(ZooError) as refused:
         load()
-    assert name in str(refused.value)
+    assert name[:60] in str(refused.value)
     assert "trust_remote_code=True" not in str(refused.value)
     assert not list(tmp_path.rglob("was_run"))
     assert not list(home.rglob("*.py"))

@@ -98,10 +98,9 @@ def train(
     usages = collectives.all_gather(resource_usage.measure_usage(throughput.read()))
     if not world.is_first:
         return None
-    usage = resource_usage.merge_usage(usages, phases.seconds)
+    usage = {**resource_usage.merge_usage(usages, phases.seconds), "matrix_rates": precision.rates}
     shares = {name: split_report.as_json() for name, split_report in data.reports.items()}
-    run_section = {**usage, "matrix_rates": precision.rates}
-    report = write_artifacts(run, model, probabilities, {"training": summary, "run": run_section, "data": shares})
+    report = write_artifacts(run, model, probabilities, {"training": summary, "run": usage, "data": shares})
     log_summary(summary, resource_usage.merge_usage(usages, phases.seconds))
     return report
 
