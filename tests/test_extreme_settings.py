@@ -84,7 +84,7 @@ def test_a_memory_for_the_cache_of_any_allowed_size_is_used(tmp_path: Path) -> N
 
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path), "FUSIONZOO_CACHE": str(tmp_path / "cache")})
     for size in (0, 1e6):
-        make_cache(paths, make_job_settings(cache_limit_gb=size))
+        assert make_cache(paths, make_job_settings(cache_limit_gb=size)).max_bytes == size * 1e9
 
 
 # --- names

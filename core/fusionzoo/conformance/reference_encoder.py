@@ -7,11 +7,9 @@ from torch import Tensor, nn
 
 from fusionzoo import __version__
 from fusionzoo.errors import Claim
-from fusionzoo.nn.heads import ClassifierHead
 from fusionzoo.nn.pooling import token_mean
-from fusionzoo.nn.recipes import Encoder, Fusion, TextOnly
+from fusionzoo.nn.recipes import Encoder, Fusion, TextClassifier, TextOnly
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
-from fusionzoo.nn.towers import get_encoder_dim
 from fusionzoo.nn.word_embedding import WordEmbedding
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin
 from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, GROUP_KINDS
@@ -55,14 +53,8 @@ def make_text_encoder_plugin() -> Plugin:
     return _make_plugin(TEXT_ENCODERS_GROUP, Encoder(ReferenceSettings, ReferenceEncoder))
 
 
-class TokenClassifier(nn.Module):
-    """Compute logits from the features of the tokens only."""
-
-    def __init__(self, spec: InputSpec, settings: TextSettings, text_encoder: nn.Module) -> None:
-        super().__init__()
-        self.text_encoder = text_encoder
-        width = settings.hidden_common_dim
-        self.classify = ClassifierHead(get_encoder_dim(text_encoder), width, spec.num_classes, settings.dropout)
+class TokenClassifier(TextClassifier):
+    """Compute logits from the features of the tokens only, not from the pooled ones."""
 
     def forward(self, batch: Batch) -> Tensor:
         features: TextFeatures = self.text_encoder(batch)
