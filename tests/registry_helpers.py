@@ -51,5 +51,5 @@ def load_error(name: str, error: type[ZooError], group: str = MODELS_GROUP, path
     with pytest.raises(error) as caught:
         Registry.discover(group, path).load(name)
     assert type(caught.value) is error
-    assert len(str(caught.value)) < 1024
+    assert len(str(caught.value)) <= 1024  # what SageMaker shows of a failure file
     return caught.value

@@ -326,7 +326,7 @@ def test_sigterm_or_ctrl_c_saves_the_state_at_the_end_of_the_step_and_stops_the_
 def test_a_second_ctrl_c_stops_the_job_immediately(tmp_path: Path) -> None:
     job = JobFolder(tmp_path / "ml").fill()
     assert run_with_signals(job, 3, signal.SIGINT, signal.SIGINT) == 1
-    assert "once more, and it stops at once" in (job.root / "log.txt").read_text()
+    assert "press Ctrl-C again to stop immediately" in (job.root / "log.txt").read_text()
     assert "stopped by SIGTERM or Ctrl-C" in job.failure
     assert "The state after step" not in job.failure
     assert not (job.root / "checkpoints/last.ckpt").exists()
