@@ -9,10 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from fusionzoo.data.text.text_tokenizer import TextTokenizer
+from fusionzoo.serving.predictor import Predictor
 from shop import JobFolder, shop_rows
 
 
@@ -48,13 +50,20 @@ def test_the_seed_determines_the_division(job: JobFolder) -> None:
     assert result[0] != result[2]
 
 
-def test_test_can_be_a_fraction_of_train_although_val_is_a_channel(job: JobFolder) -> None:
-    job.channel("train", shop_rows(200))
-    job.channel("val", shop_rows(50, 1))
-    job.settings(test_fraction=0.1, max_epochs=1)
+def test_test_can_be_a_fraction_of_train_and_rows_need_no_ids(job: JobFolder) -> None:
+    train, val = (shop_rows(rows, rows).drop(columns="id") for rows in (200, 50))
+    job.channel("train", train, "part-0.csv")
+    job.channel("val", val)
+    job.settings(test_fraction=0.1, max_epochs=1, id_name=None)
     assert job.run() == 0
-    assert predicted_ids(job, "val") == list(shop_rows(50, 1)["id"])
-    assert len(predicted_ids(job, "test")) == 20
+    predicted = pd.read_parquet(job.output / "val_predictions.parquet")
+    assert list(predicted["row_id"]) == [f"val/part-00000.parquet:{i}" for i in range(1, 51)]
+    predicted = pd.read_csv(job.output / "test_predictions.csv")
+    assert len(predicted) == 20
+    rows = predicted["row_id"].str.removeprefix("train/part-0.csv:").astype(int) - 1
+    assert list(predicted["target"]) == list(train.loc[rows, "target"])
+    scores = Predictor.load(job.model).predict(train.loc[rows])
+    np.testing.assert_allclose(scores["prob_1"], predicted["prob_1"], atol=1e-5)
 
 
 def test_a_fraction_and_a_channel_for_the_same_split_are_an_error(job: JobFolder) -> None:

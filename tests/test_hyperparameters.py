@@ -65,7 +65,6 @@ from parsing_helpers import (
         ({"lr": "nan"}, ["lr", "not finite"]),
         ({"class_weights": "[1.0, Infinity]"}, ["class_weights"]),
         ({"cat_field_list": "a,b"}, ["cat_field_list", 'write ["a", "b"]']),
-        ({"id_name": ...}, ["id_name", "required"]),
         ({"model_class": ...}, ["model_class", "required"]),
         ({"num_classes": "null"}, ["num_classes", "required"]),
         ({"is_binary": True, "num_classes": 3}, ["is_binary = true", "num_classes is 3"]),

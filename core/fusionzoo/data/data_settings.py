@@ -10,6 +10,7 @@ ChunkKeep = Literal["head", "tail", "head_tail"]
 TextStep = Literal["dialogue_splitter", "html_normalizer", "emoji_remover", "text_normalizer"]
 MAX_CLASSES = 100_000
 TOKENIZER_WITHOUT_ENCODER = "bert-base-uncased"
+ROW_ID = "row_id"
 Column = Annotated[str, Field(min_length=1)]
 
 
@@ -18,7 +19,11 @@ class DataSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    id_name: Column = Field(description="Column that identifies a row; written unchanged to the predictions.")
+    id_name: Column | None = Field(
+        None,
+        description="Column that identifies a row; written unchanged to the predictions. null: FILE:ROW, such as "
+        "test/part-0.csv:1, in the column row_id.",
+    )
     label_name: Column = Field(description="Column to predict.")
     text_name: Column | list[Column] | None = Field(
         None, description="Text column, or a list of text columns that are joined as 'column: text'."
@@ -110,6 +115,11 @@ class DataSettings(BaseModel):
         return self.tokenizer or TOKENIZER_WITHOUT_ENCODER
 
     @property
+    def id_column(self) -> str:
+        """The name of the id column of the predictions."""
+        return self.id_name or ROW_ID
+
+    @property
     def text_columns(self) -> list[str]:
         """The text columns in order; empty if the job has no text."""
         if self.text_name is None:
@@ -119,5 +129,6 @@ class DataSettings(BaseModel):
     @property
     def columns(self) -> list[str]:
         """All columns that the job reads, without duplicates, in a fixed order."""
-        names = [self.id_name, *self.text_columns, *self.cat_field_list, *self.tab_field_list, self.label_name]
-        return list(dict.fromkeys(names))
+        features = [*self.text_columns, *self.cat_field_list, *self.tab_field_list]
+        ids = [] if self.id_name is None else [self.id_name]
+        return list(dict.fromkeys([*ids, *features, self.label_name]))

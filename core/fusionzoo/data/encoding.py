@@ -196,7 +196,10 @@ class _EncodingJob:
 
     def _split_key(self, name: str) -> dict[str, Any]:
         optional_labels = name in SPLITS_WITH_OPTIONAL_LABELS  # such an entry must not be used as a split with labels
-        return {**self._common_key, "what": "split", "files": self._sources[name], "optional_labels": optional_labels}
+        key = {"what": "split", "files": self._sources[name], "optional_labels": optional_labels}
+        if self.settings.id_name is None:  # ids hold the names of files
+            key["names"] = [file.name for file in self.channels[name].files]
+        return {**self._common_key, **key}
 
     def _get_or_build(
         self,

@@ -130,7 +130,7 @@ class _SplitScan:
             self.is_complete = True
         if not has_common_type(set(self.id_types)):
             types = {str(id_type): file for id_type, file in self.id_types.items()}
-            self.problems.add(errors.ids_without_common_type(self.settings.id_name, types))
+            self.problems.add(errors.ids_without_common_type(self.settings.id_column, types))
 
     def report_problems(self, name: str, problems: ProblemLog) -> None:
         """Add the problems of this split, called `name`, to `problems`."""

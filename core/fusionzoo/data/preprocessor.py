@@ -211,12 +211,14 @@ def clean_row_messages(settings: DataSettings, rows: Rows) -> cleaning.Messages:
     return cleaning.join_columns(columns)
 
 
-def get_ids(rows: Rows, name: str) -> pa.Array:
-    """Return the ids as they were read; null if there is no such column, as in serving.
+def get_ids(rows: Rows, name: str | None) -> pa.Array:
+    """Return the ids as they were read; null if there is no such column, as in serving; FILE:ROW without a name.
 
     Raises:
         errors.DataError: the ids are nested values.
     """
+    if name is None:
+        return rows.row_ids()
     ids = rows.columns.get(name, pa.nulls(len(rows)))
     if pa.types.is_nested(ids.type):
         raise errors.DataError([errors.wrong_column_type(rows.source, name, str(ids.type), "text or plain values")])

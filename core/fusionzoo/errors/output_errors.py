@@ -239,7 +239,7 @@ class PredictionColumnsError(ZooError):
         return cls(
             f"A prediction file would have two columns {quoted(names)}: it holds the id, the label, prob_<class> for "
             "each class, and predicted_<label>.",
-            "rename the id column, the label column or the class.",
+            "rename the id column (without one: set id_name), the label column or the class.",
             "FZ-O016",
         )
 

@@ -252,7 +252,7 @@ def write_artifacts(
     scored = {name: ScoredSplit(labels[name], values) for name, values in probabilities.items()}
     report = evaluate(scored, classes, f"{run.architecture.job.model_class}, label {settings.label_name}")
     predictions = {
-        name: Predictions(settings.id_name, settings.label_name, classes, data.splits[name].ids, labels[name], values)
+        name: Predictions(settings.id_column, settings.label_name, classes, data.splits[name].ids, labels[name], values)
         for name, values in probabilities.items()
     }
     formats = {name: data.channels[name].format for name in probabilities}

@@ -232,7 +232,7 @@ def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture,
     train, val, job = splits["train"], splits["val"], architecture.job
     if train.has_text and train.empty_texts == len(train):
         raise errors.DataError([errors.no_text(architecture.data_settings.text_columns)])
-    prediction_columns(job.id_name, job.label_name, label_map.classes)
+    prediction_columns(job.id_column, job.label_name, label_map.classes)
     if isinstance(job.class_weights, dict):
         losses.weights_of_classes(job.class_weights, label_map)
     if val.labels is not None and len(np.unique(val.labels)) < 2 and job.early_stop_metric.startswith("val/"):

@@ -33,6 +33,11 @@ class Rows:
         """Return the file and row number of row `index` of this block, for messages."""
         return f"{self.source} row {self.first_row + (index if self.offsets is None else self.offsets[index])}"
 
+    def row_ids(self) -> pa.Array:
+        """Return FILE:ROW for each row, such as "train/part-0.csv:1": unique in a job, and the same in every job."""
+        offsets = range(len(self)) if self.offsets is None else self.offsets.tolist()
+        return pa.array([f"{self.source}:{self.first_row + offset}" for offset in offsets], pa.string())
+
     def filter(self, mask: np.ndarray) -> Rows:
         """Return the rows for which `mask`, [rows] bool, is True, in their order."""
         selection = pa.array(mask)
