@@ -28,6 +28,7 @@ SECTIONS = {
     "checkpoint_errors": "Checkpoints",
     "training_errors": "Training",
     "output_errors": "Container files, model folders and output files",
+    "contract_errors": "Script contracts",
     "score_errors": "Scores",
     "predictor_errors": "Rows given to Predictor",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import inspect
 import sys
@@ -53,13 +54,14 @@ def code_owners() -> dict[str, list[str]]:
     """Return the codes of each problem function and error constructor, by qualified name."""
     owners: dict[str, list[str]] = {}
     for path in sorted(PACKAGE.glob("*.py")):
+        module = importlib.import_module(f"fusionzoo.errors.{path.stem}")
         for node in ast.parse(path.read_text("utf-8")).body:
             if isinstance(node, ast.FunctionDef) and ast.unparse(node.returns or ast.Constant("")) in (
                 "Problem",
                 "SettingError",
             ):
                 owners[node.name] = literal_codes(node)
-            elif isinstance(node, ast.ClassDef) and is_error_class(getattr(errors, node.name, None)):
+            elif isinstance(node, ast.ClassDef) and is_error_class(getattr(module, node.name, None)):
                 owners |= constructor_codes(node)
     return owners
 

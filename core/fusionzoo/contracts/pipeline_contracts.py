@@ -1,0 +1,106 @@
+"""The contracts of the scripts that run before and after training: processing jobs and hosting."""
+
+from __future__ import annotations
+
+from fusionzoo.contracts.script_contract import InferenceScriptContract, ProcessingScriptContract
+
+TABULAR_PREPROCESS_CONTRACT = ProcessingScriptContract(
+    entry_point="preprocess.py",
+    framework="pandas and PyArrow",
+    description="Splits a raw file or folder into the channels of a training job, and reports its columns.",
+    expected_input_paths={"raw_data": "/opt/ml/processing/input"},
+    expected_output_paths={
+        "train_data": "/opt/ml/processing/train",
+        "val_data": "/opt/ml/processing/val",
+        "test_data": "/opt/ml/processing/test",
+        "report": "/opt/ml/processing/report",
+        "message": "/opt/ml/output/message",
+    },
+    optional_paths=frozenset({"message"}),
+    arguments={
+        "id-name": None,
+        "label-name": None,
+        "group-field": "",
+        "val-fraction": "0.1",
+        "test-fraction": "0.1",
+        "seed": "42",
+    },
+    framework_requirements={"pandas": "==2.1.4", "pyarrow": "==14.0.2", "pydantic": "==2.11.2"},
+    artifacts={
+        "train_data": ["*.parquet"],
+        "val_data": ["*.parquet"],
+        "test_data": ["*.parquet"],
+        "report": ["schema.json", "statistics.json"],
+    },
+    meanings={
+        "raw_data": "The rows to split, in any format that a training job reads",
+        "train_data": "The train channel of the training job",
+        "val_data": "The val channel of the training job",
+        "test_data": "The test channel of the training job",
+        "report": "The types and statistics of the columns",
+        "message": "Why the job failed; it becomes the ExitMessage",
+    },
+)
+
+MODEL_EVALUATION_CONTRACT = ProcessingScriptContract(
+    entry_point="evaluate.py",
+    framework="ONNX Runtime",
+    description="Scores data with a trained model, and writes metrics, plots and predictions.",
+    expected_input_paths={
+        "model": "/opt/ml/processing/model/model.tar.gz",
+        "data": "/opt/ml/processing/test",
+    },
+    expected_output_paths={
+        "evaluation": "/opt/ml/processing/evaluation",
+        "predictions": "/opt/ml/processing/predictions",
+        "message": "/opt/ml/output/message",
+    },
+    optional_paths=frozenset({"message"}),
+    framework_requirements={
+        "onnxruntime": "==1.17.0",
+        "scikit-learn": "==1.3.2",
+        "matplotlib": "==3.8.2",
+        "pandas": "==2.1.4",
+        "pyarrow": "==14.0.2",
+        "pydantic": "==2.11.2",
+    },
+    artifacts={"evaluation": ["metrics.json", "plots/"], "predictions": ["*_predictions.*"]},
+    meanings={
+        "model": "The model that a training job left, packed",
+        "data": "Rows with labels",
+        "evaluation": "Metrics and plots",
+        "predictions": "A score for each row",
+        "message": "Why the job failed; it becomes the ExitMessage",
+    },
+)
+
+PYTORCH_INFERENCE_CONTRACT = InferenceScriptContract(
+    entry_point="inference.py",
+    framework="ONNX Runtime",
+    model_types=[
+        "multimodal_bert",
+        "multimodal_cnn",
+        "multimodal_moe",
+        "multimodal_gate_fusion",
+        "multimodal_cross_attn",
+        "bert",
+        "lstm",
+    ],
+    description="Loads the model folder of a training job, and scores the rows of requests.",
+    expected_input_paths={"model": "/opt/ml/model"},
+    expected_output_paths={},
+    functions={
+        "model_fn": ["model_dir"],
+        "input_fn": ["request_body", "content_type"],
+        "predict_fn": ["data", "model"],
+        "output_fn": ["prediction", "accept"],
+    },
+    framework_requirements={
+        "onnxruntime": "==1.17.0",
+        "pandas": "==2.1.4",
+        "pyarrow": "==14.0.2",
+        "pydantic": "==2.11.2",
+        "flask": "==3.0.2",
+    },
+    meanings={"model": "The unpacked model.tar.gz; SageMaker passes its folder to model_fn"},
+)
