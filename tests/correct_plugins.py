@@ -95,6 +95,20 @@ class Words(nn.Module):
 encoder = Encoder(Settings, Words)
 '''
 
+# Changes to the model: a transformer of torch over the tokens of the text encoder.
+TORCHS_TRANSFORMER = (
+    (
+        "        self.dropout = ",
+        "        layer = nn.TransformerEncoderLayer(text_encoder.dim, 2, 16, settings.dropout, batch_first=True)\n"
+        "        self.transformer = nn.TransformerEncoder(layer, 2)\n        self.dropout = ",
+    ),
+    (
+        "        pooled = token_mean(",
+        "        if batch.rows:\n"
+        "            tokens = self.transformer(tokens, src_key_padding_mask=~mask)\n        pooled = token_mean(",
+    ),
+)
+
 BOUNDED = ("fusionzoo>=0.1,<0.2",)
 
 

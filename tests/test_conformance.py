@@ -11,7 +11,7 @@ import torch
 
 from conformance_runs import install_model, install_mutant, run_checks, run_one_check
 from conftest import Installer
-from correct_plugins import BOUNDED, MODEL, Mutant
+from correct_plugins import BOUNDED, MODEL, TORCHS_TRANSFORMER, Mutant
 from forks import Forks
 from fusionzoo.conformance import fresh_process
 from fusionzoo.conformance.checks import ENCODER_CHECKS, MODEL_CHECKS, PLUGIN_CHECKS
@@ -209,13 +209,13 @@ def test_an_exception_in_the_plugin_is_shown_with_type_message_and_line(install:
 
 
 IN_INIT = "self.dropout = nn.Dropout(settings.dropout)"
-MULTIHEAD = (
-    (IN_INIT, f"{IN_INIT}\n        self.attend = nn.MultiheadAttention(text_encoder.dim, 2, batch_first=True)"),
+FIXED_LENGTH = (
     (
-        FEATURES,
-        f"{FEATURES}        t, hidden = features.tokens, ~features.mask\n"
-        "        features.tokens = self.attend(t, t, t, key_padding_mask=hidden, need_weights=False)[0]\n",
+        "class LateSum",
+        "class Attend(nn.Module):\n    def forward(self, x):\n        return x.view(len(x), 16)\n\n\nclass LateSum",
     ),
+    (IN_INIT, f"{IN_INIT}\n        self.attend = Attend()"),
+    ("joined = self.text(pooled)", "joined = self.text(self.attend(pooled))"),
 )
 BLOCK = (
     ("import torch\n", "import torch\nfrom fusionzoo.nn.transformer import TransformerBlock\n"),
@@ -225,16 +225,25 @@ BLOCK = (
 
 
 def test_the_advice_for_an_export_with_fixed_shapes_names_the_module(install: Installer) -> None:
-    install_model(install, MODEL, *MULTIHEAD)
+    install_model(install, MODEL, *FIXED_LENGTH)
     result = run_one_check("mutant", "check_onnx_export")
     assert result.status == "failed"
     assert "The exported model fails in the module 'attend' on " in result.detail
-    assert "TransformerBlock instead of nn.MultiheadAttention" in result.detail
+    assert "use tensor.shape or batch.rows, never len() or int()" in result.detail
 
 
+def test_an_exception_on_a_batch_without_rows_says_when_there_is_one(install: Installer) -> None:
+    install_model(install, MODEL, *((old, new.replace("if batch.rows", "if True")) for old, new in TORCHS_TRANSFORMER))
+    result = run_one_check("mutant", "check_empty_batch")
+    assert result.status == "failed"
+    assert "a process may get a batch without rows" in result.detail
+    assert "if batch.rows:" in result.detail
+
+
+@pytest.mark.parametrize("changes", [BLOCK, TORCHS_TRANSFORMER], ids=["ours", "torchs"])
 @pytest.mark.usefixtures("fast_processes")
-def test_a_model_with_a_transformer_block_passes(install: Installer) -> None:
-    install_model(install, MODEL, *BLOCK)
+def test_a_model_with_a_transformer_passes(install: Installer, changes: tuple[tuple[str, str], ...]) -> None:
+    install_model(install, MODEL, *changes)
     assert [result for result in run_checks() if not result.ok] == []
 
 

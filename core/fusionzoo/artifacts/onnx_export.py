@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo import errors
+from fusionzoo.artifacts.exportable_attention import exportable_attention
 from fusionzoo.artifacts.onnx_session import open_onnx_session
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.table.categories import MISSING, UNKNOWN
@@ -127,7 +128,7 @@ def _export(model: nn.Module, split: EncodedSplit, path: Path) -> None:
     module = _Probabilities(model)
     with torch.inference_mode():
         module(*example)  # an error of the model itself is not one of the export
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), exportable_attention(module):
         # the tracer warns about each shape that it reads; the comparison is what decides
         warnings.simplefilter("ignore")
         try:

@@ -37,7 +37,14 @@ def check_empty_batch(subject: Subject) -> None:
         empty, tokens=F.pad(empty.tokens, (0, EMPTY_LENGTH)), token_mask=F.pad(empty.token_mask, (0, EMPTY_LENGTH))
     )
     for batch in (empty, wider):
-        logits = compute_logits(model, batch)
+        try:
+            logits = compute_logits(model, batch)
+        except Exception as error:
+            error.add_note(
+                "a process may get a batch without rows. Fix: skip layers that reject it, such as torch's attention "
+                "(if batch.rows: ...)"
+            )
+            raise
         if logits.shape != (0, classes):
             raise ConformanceError(
                 f"a batch without rows gives logits of shape {list(logits.shape)}, not {[0, classes]}. "

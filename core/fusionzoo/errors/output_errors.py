@@ -121,8 +121,8 @@ class ExportError(ZooError):
             f"The exported model fails{place} on {pluralize(rows, 'row')} with tokens of shape {tuple(shape)} "
             f"({short(cause)}).",
             "tracing fixed a number of rows, chunks or tokens. In your own code, use tensor.shape or batch.rows, never "
-            "len() or int(). Use fusionzoo.nn.transformer.TransformerBlock instead of nn.MultiheadAttention and "
-            "nn.TransformerEncoder. If the model cannot be exported, set onnx: optional.",
+            "len() or int(). Layers of torch and of fusionzoo.nn export as they are, attention too. If the model "
+            "cannot be exported, set onnx: optional.",
             "FZ-O007",
         )
 
