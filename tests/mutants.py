@@ -2,57 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from correct_plugins import Mutant
-
-
-def _mutants(check: str, **changes: tuple[str, str] | list[tuple[str, str]]) -> Iterable[Mutant]:
-    """Yield faulty models, by name, that fail only this check."""
-    for name, change in changes.items():
-        pairs = (change,) if isinstance(change, tuple) else tuple(change)
-        yield Mutant(name, frozenset({check}), pairs)
-
-
-def _common_mistake(name: str, checks: str, *changes: tuple[str, str]) -> Mutant:
-    """Return a faulty model that fails several checks, like most real mistakes."""
-    return Mutant(name, frozenset(checks.split()), changes)
-
-
-def _encoders(check: str, **changes: tuple[str, str]) -> Iterable[Mutant]:
-    for name, change in changes.items():
-        yield Mutant(name, frozenset({check}), (change,), is_encoder=True)
-
-
-LOGITS = "logits = self.classify(self.dropout(joined.tanh()))"
-LAST = "\n        return ModelOutput("
-LAYERS = "        self.dropout = nn.Dropout(settings.dropout)\n"
-TEXT = "joined = self.text(pooled)\n"
-FEATURES_READ = "pooled = token_mean("
-POOLED = "pooled = token_mean(tokens, mask, chunk_row, rows)"
-WIDTH = 'width: int = Field(16, ge=1, description="Width of both sides.")'
-IMPORTED = "import torch\n"
-
-
-def _before_return(code: str) -> tuple[str, str]:
-    """Add a line before forward returns."""
-    return LAST, f"\n        {code}{LAST}"
-
-
-def _in_init(code: str) -> tuple[str, str]:
-    """Add a line to __init__."""
-    return LAYERS, f"{LAYERS}        {code}\n"
-
-
-def _hook(signature: str, value: str) -> tuple[str, str]:
-    """Add a hook that returns this value."""
-    last = "@hookimpl\ndef settings_class"
-    return last, f"@hookimpl\ndef {signature}:\n    return {value}\n\n\n{last}"
-
-
-def _on_import(code: str) -> tuple[str, str]:
-    return IMPORTED, f"{IMPORTED}{code}\n"
-
+from mutant_changes import (
+    FEATURES_READ,
+    IMPORTED,
+    POOLED,
+    TEXT,
+    WIDTH,
+    add_before_return,
+    add_hook,
+    add_on_import,
+    add_to_init,
+    make_common_mistake,
+    make_encoder_mutants,
+    make_mutants,
+)
 
 MUTANTS: tuple[Mutant, ...] = (
     # the package
@@ -61,7 +25,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("requires_any_core", frozenset({"check_metadata"}), requires=("fusionzoo>=0.1",)),
     Mutant("requires_no_core", frozenset({"check_metadata"}), requires=("torch<99",)),
     Mutant("requires_core_as_an_extra", frozenset({"check_metadata"}), requires=("fusionzoo<1; extra == 'core'",)),
-    *_mutants(
+    *make_mutants(
         "check_default_settings",
         setting_without_default=(
             WIDTH,
@@ -69,83 +33,89 @@ MUTANTS: tuple[Mutant, ...] = (
             "        return cls(width=16)",
         ),
     ),
-    *_mutants(
+    *make_mutants(
         "check_unknown_settings_are_rejected",
         settings_allow_anything=(WIDTH, f'model_config = {{"extra": "allow"}}\n    {WIDTH}'),
         settings_ignore_unknown=(WIDTH, f'model_config = {{"extra": "ignore"}}\n    {WIDTH}'),
     ),
-    *_mutants(
+    *make_mutants(
         "check_settings_have_descriptions",
         setting_without_description=(WIDTH, "width: int = Field(16, ge=1)"),
         setting_with_an_empty_description=(WIDTH, 'width: int = Field(16, ge=1, description=" ")'),
     ),
-    *_mutants(
+    *make_mutants(
         "check_settings_json_round_trip",
         setting_changed_by_json=[
             (WIDTH, f'{WIDTH}\n    widths: Any = Field((1, 2), description="Other widths.")'),
             (IMPORTED, "import torch\nfrom typing import Any\n"),
         ],
     ),
-    *_mutants(
+    *make_mutants(
         "check_import_has_no_side_effects",
-        seeds_on_import=_on_import("torch.manual_seed(0)"),
-        seeds_python_on_import=_on_import("import random\nrandom.seed(0)"),
-        draws_on_import=_on_import("START = torch.randn(2)"),
-        builds_a_layer_on_import=_on_import("from torch import nn\nSHARED = nn.Linear(2, 2)"),
-        filters_warnings_on_import=_on_import("import warnings\nwarnings.filterwarnings('ignore', message='mutant')"),
-        ignores_warnings_on_import=_on_import("import warnings\nwarnings.simplefilter('ignore', UserWarning)"),
-        configures_logging_on_import=_on_import("import logging\nlogging.basicConfig(level='INFO')"),
-        adds_a_handler_on_import=_on_import("import logging\nlogging.getLogger().addHandler(logging.StreamHandler())"),
-        sets_cores_log_level_on_import=_on_import("import logging\nlogging.getLogger('fusionzoo').setLevel('ERROR')"),
-        prints_on_import=_on_import("print('hello from a mutant')"),
-        starts_a_program_on_import=_on_import("import subprocess\nsubprocess.run(['true'])"),
-        connects_on_import=_on_import(
+        seeds_on_import=add_on_import("torch.manual_seed(0)"),
+        seeds_python_on_import=add_on_import("import random\nrandom.seed(0)"),
+        draws_on_import=add_on_import("START = torch.randn(2)"),
+        builds_a_layer_on_import=add_on_import("from torch import nn\nSHARED = nn.Linear(2, 2)"),
+        filters_warnings_on_import=add_on_import(
+            "import warnings\nwarnings.filterwarnings('ignore', message='mutant')"
+        ),
+        ignores_warnings_on_import=add_on_import("import warnings\nwarnings.simplefilter('ignore', UserWarning)"),
+        configures_logging_on_import=add_on_import("import logging\nlogging.basicConfig(level='INFO')"),
+        adds_a_handler_on_import=add_on_import(
+            "import logging\nlogging.getLogger().addHandler(logging.StreamHandler())"
+        ),
+        sets_cores_log_level_on_import=add_on_import(
+            "import logging\nlogging.getLogger('fusionzoo').setLevel('ERROR')"
+        ),
+        prints_on_import=add_on_import("print('hello from a mutant')"),
+        starts_a_program_on_import=add_on_import("import subprocess\nsubprocess.run(['true'])"),
+        connects_on_import=add_on_import(
             "import contextlib, socket\nwith contextlib.suppress(OSError):\n"
             "    socket.create_connection(('127.0.0.1', 9), timeout=1).close()"
         ),
     ),
     # outputs
-    *_mutants(
+    *make_mutants(
         "check_logits",
         three_classes_only=("nn.Linear(width, spec.num_classes)", "nn.Linear(width, 3)"),
     ),
-    *_mutants(
+    *make_mutants(
         "check_penalties_and_metrics",
         penalty_per_class=("logits.square().mean()", "logits.square().mean(dim=0)"),
         metric_is_a_number=("joined.detach().float().mean()", "float(joined.detach().sum())"),
         metric_is_nan=("joined.detach().float().mean()", "joined.detach().float().mean() / 0 * 0"),
     ),
-    *_mutants("check_batch_is_not_modified", writes_into_the_batch=_before_return("batch.row.zero_()")),
+    *make_mutants("check_batch_is_not_modified", writes_into_the_batch=add_before_return("batch.row.zero_()")),
     # one row, one score
-    *_mutants(
+    *make_mutants(
         "check_batch_size_invariance",
-        depends_on_the_number_of_rows=_before_return("logits = logits * (1 + 0.01 * rows)"),
+        depends_on_the_number_of_rows=add_before_return("logits = logits * (1 + 0.01 * rows)"),
     ),
-    *_mutants(
+    *make_mutants(
         "check_row_order_invariance",
-        depends_on_a_descending_order=_before_return(
+        depends_on_a_descending_order=add_before_return(
             "descends = (batch.row[1:] < batch.row[:-1]).sum() >= 0.9 * rows\n"
             "        logits = torch.where(descends, 1.1 * logits, logits)"
         ),
     ),
-    *_mutants(
+    *make_mutants(
         "check_padding_invariance",
         finds_padding_by_its_id=(POOLED, POOLED.replace("mask", "batch.tokens != self.pad_id")),
     ),
-    *_mutants(
+    *make_mutants(
         "check_rows_are_independent",
-        scales_by_the_batch=_before_return(
+        scales_by_the_batch=add_before_return(
             "logits = logits / (batch.numbers.square().sum().sqrt() / 100).clamp_min(1.0)"
         ),
     ),
-    *_mutants(
+    *make_mutants(
         "check_scoring_is_deterministic",
-        noise_in_evaluation=_before_return(
+        noise_in_evaluation=add_before_return(
             "logits = logits if self.training else logits + 5e-7 * torch.randn_like(logits)"
         ),
     ),
     # inputs
-    *_mutants(
+    *make_mutants(
         "check_every_input_affects_logits",
         last_number_left_out=(
             "numbers, missing = batch.numbers,",
@@ -157,25 +127,25 @@ MUTANTS: tuple[Mutant, ...] = (
             "        pooled = token_mean(tokens, mask & ~fourth[:, None], chunk_row, rows)",
         ),
     ),
-    *_mutants(
+    *make_mutants(
         "check_missing_numbers",
         missing_is_zero=("batch.numbers_missing.float()", "0 * batch.numbers"),
     ),
-    _common_mistake(
+    make_common_mistake(
         "mean_of_no_numbers",
         "check_missing_numbers check_onnx_export",  # the export check has rows without any number
-        _before_return(
+        add_before_return(
             "known = (missing == 0).sum(dim=1, keepdim=True)\n"
             "        logits = logits + (numbers.sum(dim=1, keepdim=True) / known if self.numbers is not None else 0)"
         ),
     ),
-    *_mutants(
+    *make_mutants(
         "check_missing_and_unknown_categories",
         missing_is_unknown=("batch.categories[:, i])", "batch.categories[:, i].clamp(min=1))"),
         unknown_is_a_value=("batch.categories[:, i])", "batch.categories[:, i] + (batch.categories[:, i] == 1))"),
     ),
     # unusual shapes
-    *_mutants(
+    *make_mutants(
         "check_empty_text",
         deviation_of_one_token=(
             TEXT,
@@ -184,10 +154,10 @@ MUTANTS: tuple[Mutant, ...] = (
             "        joined = joined + 0.01 * (spread * n / (n - 1)).sum(dim=1, keepdim=True)\n",
         ),
     ),
-    *_mutants(
-        "check_empty_batch", maximum_of_no_rows=_before_return("logits = logits + 0.0 * batch.row.float().max()")
+    *make_mutants(
+        "check_empty_batch", maximum_of_no_rows=add_before_return("logits = logits + 0.0 * batch.row.float().max()")
     ),
-    *_mutants(
+    *make_mutants(
         "check_text_only_and_table_only",
         says_that_it_needs_no_table=(WIDTH, f'needs = frozenset({{"text"}})\n    {WIDTH}'),
         needs_what_it_does_not_read=[
@@ -195,7 +165,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ("joined = joined + torch.stack(fields).sum(dim=0)", "assert not fields"),
         ],
     ),
-    *_mutants(
+    *make_mutants(
         "check_categories_only_and_numbers_only",
         needs_a_category=(TEXT, f"{TEXT}        torch.stack([e.weight for e in self.categories[:1]])\n"),
         needs_a_number=(
@@ -204,34 +174,34 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     # training
-    *_mutants(
+    *make_mutants(
         "check_seed_determines_weights",
-        sets_the_seed=_in_init("torch.manual_seed(0)"),
-        own_random_generator=_in_init(
+        sets_the_seed=add_to_init("torch.manual_seed(0)"),
+        own_random_generator=add_to_init(
             "self.text.weight.data.uniform_(-0.1, 0.1, generator=(g := torch.Generator(), g.seed())[0])"
         ),
     ),
-    *_mutants(
+    *make_mutants(
         "check_gradients_reach_all_parameters",
         dead_layer=[
-            _in_init("self.dead = nn.Linear(width, spec.num_classes)"),
-            _before_return("logits = logits + 0.0 * self.dead(joined)"),
+            add_to_init("self.dead = nn.Linear(width, spec.num_classes)"),
+            add_before_return("logits = logits + 0.0 * self.dead(joined)"),
         ],
     ),
-    *_mutants(
+    *make_mutants(
         "check_parameter_groups",
-        parameter_in_two_groups=_hook("parameter_groups(model)", "[{'params': [*model.text.parameters()]}] * 2"),
-        group_with_an_unknown_key=_hook(
+        parameter_in_two_groups=add_hook("parameter_groups(model)", "[{'params': [*model.text.parameters()]}] * 2"),
+        group_with_an_unknown_key=add_hook(
             "parameter_groups(model)", "[{'params': [*model.text.parameters()], 'lr': 1.0}]"
         ),
-        parameter_of_another_model=_hook("parameter_groups(model)", "[{'params': [*nn.Linear(1, 1).parameters()]}]"),
+        parameter_of_another_model=add_hook("parameter_groups(model)", "[{'params': [*nn.Linear(1, 1).parameters()]}]"),
     ),
-    *_mutants(
+    *make_mutants(
         "check_callbacks",
-        callback_is_a_name=_hook("callbacks()", "['early_stopping']"),
+        callback_is_a_name=add_hook("callbacks()", "['early_stopping']"),
     ),
-    *_mutants("check_overfits_small_dataset", squashed_logits=_before_return("logits = 0.05 * logits.tanh()")),
-    *_mutants(
+    *make_mutants("check_overfits_small_dataset", squashed_logits=add_before_return("logits = 0.05 * logits.tanh()")),
+    *make_mutants(
         "check_bf16",
         float32_buffer=(
             TEXT,
@@ -239,30 +209,30 @@ MUTANTS: tuple[Mutant, ...] = (
             "0, torch.arange(rows)[:, None].expand(joined.shape), joined)\n",
         ),
     ),
-    *_mutants(
+    *make_mutants(
         "check_training_on_one_row",
         batch_norm=("self.dropout = nn.Dropout(settings.dropout)", "self.dropout = nn.BatchNorm1d(width)"),
         batch_norm_of_tokens=[
-            _in_init("self.norm = nn.BatchNorm1d(text_encoder.dim)"),
+            add_to_init("self.norm = nn.BatchNorm1d(text_encoder.dim)"),
             (FEATURES_READ, f"tokens = self.norm(tokens.transpose(1, 2)).transpose(1, 2)\n        {FEATURES_READ}"),
         ],
-        deviation_over_rows=_before_return(
+        deviation_over_rows=add_before_return(
             "logits = logits * (1 + 1e-9 * joined.std(dim=0).sum()) if self.training else logits"
         ),
     ),
     # export
-    *_mutants(
+    *make_mutants(
         "check_state_dict_is_complete",
-        connects_when_it_is_built=_in_init(
+        connects_when_it_is_built=add_to_init(
             "import contextlib, socket\n        with contextlib.suppress(OSError):\n"
             "            socket.create_connection(('127.0.0.1', 9), timeout=1).close()"
         ),
         state_outside=[
-            _in_init("self.shift = torch.randn(width)"),
+            add_to_init("self.shift = torch.randn(width)"),
             (TEXT, f"{TEXT}        joined = joined + self.shift\n"),
         ],
     ),
-    *_mutants(
+    *make_mutants(
         "check_onnx_export",
         index_add=(
             POOLED,
@@ -272,10 +242,10 @@ MUTANTS: tuple[Mutant, ...] = (
             "        pooled = total / sum_per_row(real.sum(dim=1), chunk_row, rows).clamp_min(1.0)",
         ),
     ),
-    *_mutants(
+    *make_mutants(
         "check_distributed_training",
         parameter_for_some_batches=[
-            _in_init("self.note = nn.Parameter(torch.randn(width))"),
+            add_to_init("self.note = nn.Parameter(torch.randn(width))"),
             (
                 TEXT,
                 f"{TEXT}        if tokens.shape[0] > rows:\n"
@@ -285,18 +255,18 @@ MUTANTS: tuple[Mutant, ...] = (
         ],
     ),
     # text encoders
-    *_encoders(
+    *make_encoder_mutants(
         "check_encoder_dim",
         tokens_are_wider_than_dim=("TextFeatures(tokens,", "TextFeatures(tokens.repeat(1, 1, 2),"),
     ),
-    *_encoders(
+    *make_encoder_mutants(
         "check_encoder_features", infinite_padding=("TextFeatures(tokens,", "TextFeatures(tokens / mask.unsqueeze(-1),")
     ),
-    *_encoders(
+    *make_encoder_mutants(
         "check_encoder_mask_and_chunk_row",
         all_tokens_are_real=("TextFeatures(tokens, mask,", "TextFeatures(tokens, torch.ones_like(mask),"),
     ),
-    *_encoders(
+    *make_encoder_mutants(
         "check_encoder_rows_are_independent",
         tokens_less_the_mean_of_the_batch=(
             "TextFeatures(tokens,",
@@ -316,38 +286,38 @@ MUTANTS: tuple[Mutant, ...] = (
         is_encoder=True,
     ),
     # common mistakes fail several checks
-    _common_mistake(
+    make_common_mistake(
         "softmax_at_the_end",
         "check_logits check_overfits_small_dataset",
-        _before_return("logits = logits.softmax(dim=-1)"),
+        add_before_return("logits = logits.softmax(dim=-1)"),
     ),
-    _common_mistake(
+    make_common_mistake(
         "unmasked_mean",
         "check_batch_size_invariance check_padding_invariance",
         (POOLED, POOLED.replace("mask", "torch.ones_like(mask)")),
     ),
-    _common_mistake(
+    make_common_mistake(
         "unused_layer",
         "check_gradients_reach_all_parameters check_distributed_training",
-        _in_init("self.unused = nn.Linear(width, width)"),
+        add_to_init("self.unused = nn.Linear(width, width)"),
     ),
-    _common_mistake(
+    make_common_mistake(
         "text_is_ignored",
         "check_every_input_affects_logits check_gradients_reach_all_parameters",
         (TEXT, "joined = 0.0 * self.text(pooled)\n"),
     ),
-    _common_mistake(
+    make_common_mistake(
         "dropout_is_always_on",
         "check_scoring_is_deterministic check_batch_size_invariance check_row_order_invariance "
         "check_padding_invariance check_rows_are_independent check_state_dict_is_complete check_onnx_export",
         ("self.dropout(joined.tanh())", "nn.functional.dropout(joined.tanh(), 0.3)"),
     ),
-    _common_mistake(
+    make_common_mistake(
         "softmax_over_the_batch",
         "check_batch_size_invariance check_rows_are_independent",
         (TEXT, f"{TEXT}        joined = joined * joined.softmax(dim=0)\n"),
     ),
-    _common_mistake(
+    make_common_mistake(
         "loop_over_rows",
         "check_empty_batch check_onnx_export",
         (

@@ -1,16 +1,8 @@
-"""Where a pretrained encoder and its tokenizer come from, and what is refused before any data is read."""
+"""The source of a pretrained encoder and its tokenizer, and the errors before any data is read."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +24,11 @@ from shop import JobFolder
 NOT_BERT = {"num_channels": None, "embedding_dim": None, "model_class": "multimodal_bert", "max_epochs": 1}
 
 
-def source(name: str | Path, setting: str = "encoder_name") -> PretrainedSource:
+def make_source(name: str | Path, setting: str = "encoder_name") -> PretrainedSource:
     return PretrainedSource(setting, str(name))
 
 
-def resolve(job_changes: dict[str, Any], **changes: Any) -> ModelSettings:
+def resolve_bert_settings(job_changes: dict[str, Any], **changes: Any) -> ModelSettings:
     columns = {"model_class": "bert", "id_name": "id", "label_name": "y", "text_name": "t", "num_classes": 2}
     job = JobSettings(**{**columns, "max_sen_len": 12, **job_changes})
     return Registry.discover(TEXT_ENCODERS_GROUP).load("bert").settings_class(**changes).resolve(job)
@@ -64,24 +56,24 @@ def test_a_tokenizer_with_other_tokens_than_the_encoders_is_refused(
 ) -> None:
     save_tokenizer(tmp_path, words=words)
     with pytest.raises(SettingError, match="tokens are not those of the encoder") as refused:
-        resolve({"tokenizer": str(tmp_path)}, encoder_name=encoder)
+        resolve_bert_settings({"tokenizer": str(tmp_path)}, encoder_name=encoder)
     assert refused.value.setting == "tokenizer"
 
 
 def test_the_same_words_with_other_special_tokens_are_other_tokens(tmp_path: Path, encoder: str) -> None:
     save_tokenizer(tmp_path, BERT_TOKENS, ["order", "box", "fine"])
     with pytest.raises(SettingError, match=r"4 of its \d+ tokens differ; '\[CLS\]' is id 0, and unknown"):
-        resolve({"tokenizer": str(tmp_path)}, encoder_name=encoder)
+        resolve_bert_settings({"tokenizer": str(tmp_path)}, encoder_name=encoder)
 
 
 def test_the_vocabulary_of_train_does_not_fit_a_pretrained_encoder(encoder: str) -> None:
     with pytest.raises(SettingError, match="training text"):
-        resolve({"tokenizer": "word"}, encoder_name=encoder)
+        resolve_bert_settings({"tokenizer": "word"}, encoder_name=encoder)
 
 
 def test_a_copy_of_the_encoders_tokenizer_is_accepted(tmp_path: Path, encoder: str) -> None:
     save_tokenizer(tmp_path, words=["order", "box", "fine"])
-    assert resolve({"tokenizer": str(tmp_path)}, encoder_name=encoder).pretrained
+    assert resolve_bert_settings({"tokenizer": str(tmp_path)}, encoder_name=encoder).pretrained
 
 
 def test_an_encoder_without_a_tokenizer_is_used_with_a_warning(
@@ -89,7 +81,7 @@ def test_an_encoder_without_a_tokenizer_is_used_with_a_warning(
 ) -> None:
     folder = tmp_path / "no_tokenizer"
     AutoModel.from_config(AutoConfig.for_model("roberta", vocab_size=90, **SIZES)).save_pretrained(folder)
-    check_tokenizer(source(folder), encoder)
+    check_tokenizer(make_source(folder), encoder)
     assert "has no tokenizer of its own" in caplog.text
 
 
@@ -160,26 +152,26 @@ def test_damaged_files_are_named_with_the_setting_before_data_is_read(tmp_path: 
     expected = damage(tmp_path, how)
     changes = {"encoder_name": name} if setting == "encoder_name" else {}
     with pytest.raises(SettingError) as refused:
-        resolve({"tokenizer": name}, **changes)
+        resolve_bert_settings({"tokenizer": name}, **changes)
     assert refused.value.setting == setting
     assert expected in str(refused.value)
 
 
 def test_whole_weights_in_each_format_are_accepted(tmp_path: Path) -> None:
     save_encoder(tmp_path)
-    check_weights(source(tmp_path), str(tmp_path))
+    check_weights(make_source(tmp_path), str(tmp_path))
     state = AutoModel.from_pretrained(tmp_path).state_dict()
     (tmp_path / "model.safetensors").unlink()
     for is_zip in (True, False):
         torch.save(state, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=is_zip)
-        check_weights(source(tmp_path), str(tmp_path))
+        check_weights(make_source(tmp_path), str(tmp_path))
 
 
 def test_weights_that_are_damaged_inside_are_an_error_when_they_are_loaded(tmp_path: Path) -> None:
     name = save_encoder(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     (tmp_path / "pytorch_model.bin").write_bytes(b"garbage" * 100)
-    backbone = create_encoder(make_config(read_config(source(name))))
+    backbone = create_encoder(make_config(read_config(make_source(name))))
     with pytest.raises(SettingError, match="cannot be read"):
         load_weights(backbone, name)
 
@@ -189,7 +181,7 @@ def test_a_damaged_config_is_named(tmp_path: Path) -> None:
     for content in ("{", "[]", "", '{"model_type": "roberta", "num_attention_heads": "x"}'):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(SettingError) as refused:
-            resolve({"tokenizer": name})
+            resolve_bert_settings({"tokenizer": name})
         assert refused.value.setting == "tokenizer"
 
 
@@ -208,105 +200,10 @@ def test_a_job_with_damaged_weights_fails_with_the_cause_alone(
 # --- the hub
 
 
-@contextmanager
-def hub(status: int, code: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Serve a hub that answers every request with this status; yield its address and the requests."""
-    requests: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            if "/resolve/" in self.path:  # the client's other requests are not about the model
-                requests.append(self.path)
-            self.send_response(status)
-            if code:
-                self.send_header("X-Error-Code", code)
-            self.end_headers()
-
-        do_GET = do_HEAD
-
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", requests
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-FIND = """
-import sys
-from fusionzoo.data.text.pretrained_files import PretrainedSource, find_pretrained
-from fusionzoo.errors import ZooError
-try:
-    print("FOUND", find_pretrained(PretrainedSource("tokenizer", sys.argv[1])))
-except ZooError as error:
-    print(error)
-"""
-
-
-def find_in_new_process(name: str, endpoint: str, home: Path, **environment: str) -> tuple[str, float]:
-    """Return what `find_pretrained` says in a process with this hub, and the seconds that it took."""
-    offline = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
-    begin = time.monotonic()
-    result = subprocess.run(
-        [sys.executable, "-c", FIND, name],
-        env={**os.environ, **offline, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-        stdin=subprocess.DEVNULL,
-    )
-    return result.stdout + result.stderr, time.monotonic() - begin
-
-
-@pytest.mark.parametrize("status", [503, None])
-def test_a_hub_out_of_reach_gets_one_request_and_is_named_with_what_to_do(tmp_path: Path, status: int | None) -> None:
-    if status is None:
-        text, _ = find_in_new_process("bert-base-uncased", "http://127.0.0.1:9", tmp_path)
-    else:
-        with hub(status) as (endpoint, requests):
-            text, _ = find_in_new_process("bert-base-uncased", endpoint, tmp_path)
-        assert len(requests) == 1
-    assert 'tokenizer = "bert-base-uncased"' in text
-    assert "cannot be reached" in text
-    assert "channel named pretrained" in text
-    assert "encoder_name" not in text
-    assert "Retrying" not in text
-
-
-def test_a_name_that_the_hub_does_not_know_is_refused_after_one_request(tmp_path: Path) -> None:
-    with hub(404, "RepoNotFound") as (endpoint, requests):
-        text, _ = find_in_new_process("bert-base-uncasedd", endpoint, tmp_path)
-    assert len(requests) == 1
-    assert "neither a folder nor a public model" in text
-
-
-def test_a_cached_model_is_used_while_the_hub_is_out_of_reach(tmp_path: Path) -> None:
-    repository = tmp_path / "hub/models--bert-base-uncased"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs/main").write_text("a" * 40)
-    snapshot = repository / "snapshots" / ("a" * 40)
-    save_encoder(snapshot)
-    text, _ = find_in_new_process("bert-base-uncased", "http://127.0.0.1:9", tmp_path)
-    assert f"FOUND {snapshot}" in text
-
-
-def test_offline_mode_sends_no_request(tmp_path: Path) -> None:
-    with hub(200) as (endpoint, requests):
-        text, _ = find_in_new_process("bert-base-uncased", endpoint, tmp_path, HF_HUB_OFFLINE="1")
-    assert not requests
-    assert "channel named pretrained" in text
-
-
 @pytest.mark.parametrize("name", ["/nowhere/at/all", "./x/y/z", "a b", "x" * 300])
 def test_a_value_that_is_neither_a_folder_nor_a_name_is_refused(name: str) -> None:
     with pytest.raises(SettingError, match="no such folder") as refused:
-        find_pretrained(source(name, "tokenizer"))
+        find_pretrained(make_source(name, "tokenizer"))
     assert refused.value.setting == "tokenizer"
 
 
@@ -360,7 +257,7 @@ def test_python_code_of_a_model_is_never_run_and_never_prompted_for(
         tokenizer.write_text(json.dumps({"tokenizer_class": "Tok", "auto_map": {"AutoTokenizer": ["code_x.Tokens"]}}))
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("there was a prompt"))
     monkeypatch.setenv("HF_HOME", str(home))
-    load = (lambda: resolve({"tokenizer": name})) if part == "config" else (lambda: load_tokenizer(name))
+    load = (lambda: resolve_bert_settings({"tokenizer": name})) if part == "config" else (lambda: load_tokenizer(name))
     with pytest.raises(ZooError) as refused:
         load()
     assert name[:60] in str(refused.value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -11,28 +10,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fusionzoo.errors import ContainerError, ZooError
-from fusionzoo.sagemaker import earlier_results, run_job
+from fusionzoo.sagemaker import run_job
 from fusionzoo.sagemaker.paths import Paths
-
-
-def make_failing_job(error: BaseException) -> Callable[[Paths], None]:
-    def job(paths: Paths) -> None:
-        raise error
-
-    return job
-
-
-def run(job: Callable[[Paths], None], base: Path) -> tuple[int, str]:
-    status = run_job(job, {"SAGEMAKER_BASE_DIR": str(base)})
-    failure = base / "output/failure"
-    return status, failure.read_text("utf-8") if failure.exists() else ""
+from sagemaker_helpers import make_failing_job, run_in_folder
 
 
 def test_the_default_paths_are_below_opt_ml() -> None:
@@ -76,7 +63,7 @@ def test_libraries_have_a_home_folder_although_the_user_has_none(
     homes: list[Path] = []
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", fail)
-    assert run(job, tmp_path) == (0, "")
+    assert run_in_folder(job, tmp_path) == (0, "")
     assert homes == [Path(tempfile.gettempdir())]
     assert "Libraries use" in capsys.readouterr().out
     with pytest.raises(RuntimeError, match="home"):
@@ -97,11 +84,11 @@ def test_channel_configurations_are_read_from_inputdataconfig(tmp_path: Path) ->
 def test_a_successful_job_exits_with_0_and_removes_a_stale_failure_file(tmp_path: Path) -> None:
     (tmp_path / "output").mkdir()
     (tmp_path / "output/failure").write_text("yesterday's")
-    assert run(lambda paths: None, tmp_path) == (0, "")
+    assert run_in_folder(lambda paths: None, tmp_path) == (0, "")
 
 
 def test_the_failure_file_of_a_zoo_error_contains_its_message_without_a_trace(tmp_path: Path, capsys: Any) -> None:
-    status, failure = run(make_failing_job(ZooError("column 'x' is missing", "add it.", "FZ-D999")), tmp_path)
+    status, failure = run_in_folder(make_failing_job(ZooError("column 'x' is missing", "add it.", "FZ-D999")), tmp_path)
     assert (status, failure) == (1, "column 'x' is missing\nFix: add it. [FZ-D999]")
     out = capsys.readouterr()
     assert "column 'x' is missing" in out.out
@@ -109,7 +96,7 @@ def test_the_failure_file_of_a_zoo_error_contains_its_message_without_a_trace(tm
 
 
 def test_the_failure_file_of_any_other_error_contains_the_cause_and_the_end_of_the_trace(tmp_path: Path) -> None:
-    status, failure = run(make_failing_job(RuntimeError("x" * 5000 + "é" * 5000)), tmp_path)
+    status, failure = run_in_folder(make_failing_job(RuntimeError("x" * 5000 + "é" * 5000)), tmp_path)
     assert status == 1
     assert failure.startswith("RuntimeError: xxx")
     assert "Traceback" in failure
@@ -122,7 +109,7 @@ def test_the_cause_is_within_the_characters_that_sagemaker_shows(tmp_path: Path)
             raise ValueError("the cause " + "\ud800é" * 3)
         deep(depth - 1)
 
-    status, failure = run(lambda paths: deep(300), tmp_path)
+    status, failure = run_in_folder(lambda paths: deep(300), tmp_path)
     assert status == 1
     assert failure[:1024].startswith("ValueError: the cause ")
     assert failure.rstrip().endswith("é")
@@ -131,7 +118,7 @@ def test_the_cause_is_within_the_characters_that_sagemaker_shows(tmp_path: Path)
 
 
 def test_a_long_message_is_cut_between_characters(tmp_path: Path) -> None:
-    _, failure = run(make_failing_job(ZooError("x" + "é" * 40_000)), tmp_path)
+    _, failure = run_in_folder(make_failing_job(ZooError("x" + "é" * 40_000)), tmp_path)
     assert failure == "x" + "é" * 9_999
 
 
@@ -140,7 +127,7 @@ def test_an_out_of_memory_error_is_recognized_by_name_and_has_a_fix(tmp_path: Pa
         """Has the name of torch's class."""
 
     for error in (OutOfMemoryError("CUDA out of memory. " + "x" * 3000), MemoryError()):
-        _, failure = run(make_failing_job(error), tmp_path)
+        _, failure = run_in_folder(make_failing_job(error), tmp_path)
         assert failure.startswith(type(error).__name__)
         assert "lower batch_size" in failure[:1024]
 
@@ -150,7 +137,7 @@ def test_a_job_receives_its_paths_and_ignores_command_line_arguments(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["train.py", "--batch_size", "3"])
     received: list[Paths] = []
-    assert run(received.append, tmp_path) == (0, "")
+    assert run_in_folder(received.append, tmp_path) == (0, "")
     assert received == [Paths(tmp_path, tmp_path / "checkpoints", Path.home() / ".cache/fusionzoo")]
 
 
@@ -158,7 +145,7 @@ def test_a_job_receives_its_paths_and_ignores_command_line_arguments(
     "error", [KeyboardInterrupt(), SystemExit(3), SystemExit(0), MemoryError("no"), OSError(28, "x")]
 )
 def test_any_exception_gives_status_1_and_a_failure_file(error: BaseException, tmp_path: Path) -> None:
-    status, failure = run(make_failing_job(error), tmp_path)
+    status, failure = run_in_folder(make_failing_job(error), tmp_path)
     assert status == 1
     assert failure.startswith(type(error).__name__)
 
@@ -172,6 +159,8 @@ def job(paths):
 
 sys.exit(run_job(job, {"SAGEMAKER_BASE_DIR": sys.argv[1]}))
 """
+
+
 SLOW_LIBRARY = """
 import time
 try:
@@ -205,11 +194,11 @@ def test_the_handler_of_sigterm_is_restored_and_one_of_the_caller_is_kept(tmp_pa
 
     handlers: list[Any] = []
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    run(job, tmp_path)
+    run_in_folder(job, tmp_path)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        run(job, tmp_path)
+        run_in_folder(job, tmp_path)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     assert handlers[0] is not signal.SIG_DFL
@@ -222,7 +211,7 @@ def test_the_failure_file_contains_the_cause_of_the_first_process_that_failed(tm
         paths.failure.write_text("the first cause")
         raise ValueError("a later one")
 
-    assert run(job, tmp_path) == (1, "the first cause")
+    assert run_in_folder(job, tmp_path) == (1, "the first cause")
 
 
 def block_with_file(base: Path) -> None:
@@ -270,7 +259,7 @@ def test_a_blocked_failure_file_never_hides_the_cause_and_the_status(
 
 def test_a_pipe_as_failure_file_is_replaced(tmp_path: Path) -> None:
     block_with_pipe(tmp_path)
-    assert run(make_failing_job(ZooError("the cause")), tmp_path) == (1, "the cause")
+    assert run_in_folder(make_failing_job(ZooError("the cause")), tmp_path) == (1, "the cause")
 
 
 @pytest.mark.parametrize("stderr", ["None", "open('/dev/full', 'w')", "closed"])
@@ -292,7 +281,7 @@ def test_each_log_line_is_printed_once_and_the_handlers_are_restored(tmp_path: P
 
     before = list(logging.getLogger("fusionzoo").handlers)
     for _ in range(2):
-        run(job, tmp_path)
+        run_in_folder(job, tmp_path)
     assert capsys.readouterr().out.count("INFO a line\n") == 2
     assert logging.getLogger("fusionzoo").handlers == before
 
@@ -300,64 +289,4 @@ def test_each_log_line_is_printed_once_and_the_handlers_are_restored(tmp_path: P
 def test_the_notes_of_an_exception_are_part_of_the_cause(tmp_path: Path) -> None:
     error = ValueError("y" * 3000)
     error.add_note("in the hook build_model of acme-fusion 1.0")
-    assert "in the hook build_model of acme-fusion 1.0" in run(make_failing_job(error), tmp_path)[1][:1024]
-
-
-# --- the results of an earlier run
-
-EARLIER_RESULTS = (
-    *(f"model/{name}" for name in ("model.pth", "model_artifacts.pth", "model.onnx", "onnx_check.json")),
-    *(f"model/{name}" for name in ("preprocessor.json", "tokenizer.json", "hyperparameters.json")),
-    *(f"output/data/{name}" for name in ("metrics.json", "predict_results.pth", "plots/roc.png")),
-    *(f"output/data/{name}" for name in ("val_predictions.csv", "test_predictions.parquet", "tensorboard_eval/events")),
-)
-KEPT = (
-    *("model/code/inference.py", "model/notes.txt", "model/.tmp-mine"),
-    *("output/data/tensorboard/events", "output/data/mine.json", "checkpoints/last.ckpt"),
-)
-LEFTOVERS = ("model/.tmp-0123456789abcdef/model.onnx", "output/data/.staging-0123456789abcdef/metrics.json")
-
-
-def write_files(base: Path, names: Iterable[str]) -> None:
-    for name in names:
-        (base / name).parent.mkdir(parents=True, exist_ok=True)
-        (base / name).write_text("of an earlier run")
-
-
-def list_files(base: Path) -> set[str]:
-    return {str(path.relative_to(base)) for path in base.rglob("*") if path.is_file()}
-
-
-@pytest.mark.parametrize("error", [ZooError("a typo in the settings"), RuntimeError("a bug"), KeyboardInterrupt()])
-def test_a_failed_run_leaves_no_results_of_an_earlier_one(error: BaseException, tmp_path: Path) -> None:
-    write_files(tmp_path, [*EARLIER_RESULTS, *KEPT, *LEFTOVERS])
-    assert run(make_failing_job(error), tmp_path)[0] == 1
-    assert list_files(tmp_path) == {*KEPT, "output/failure"}
-
-
-def test_results_of_an_earlier_run_are_deleted_before_the_job_begins(tmp_path: Path) -> None:
-    write_files(tmp_path, [*EARLIER_RESULTS, *KEPT])
-    found: list[set[str]] = []
-    assert run(lambda paths: found.append(list_files(tmp_path)), tmp_path)[0] == 0
-    assert found[0] - set(KEPT) == {"output/.job.lock", "output/.job.json"}
-
-
-def test_a_link_among_the_earlier_results_is_deleted_and_not_its_target(tmp_path: Path) -> None:
-    write_files(tmp_path, ["elsewhere/roc.png", "elsewhere.onnx", "model/x", "output/data/x"])
-    (tmp_path / "model/model.onnx").symlink_to(tmp_path / "elsewhere.onnx")
-    (tmp_path / "model/model.pth").symlink_to(tmp_path / "nowhere")
-    (tmp_path / "output/data/plots").symlink_to(tmp_path / "elsewhere")
-    assert run(lambda paths: None, tmp_path) == (0, "")
-    assert list_files(tmp_path) == {"elsewhere/roc.png", "elsewhere.onnx", "model/x", "output/data/x"}
-    assert not (tmp_path / "model/model.pth").is_symlink()
-
-
-def test_an_earlier_model_that_cannot_be_deleted_fails_the_job(tmp_path: Path, monkeypatch: Any) -> None:
-    def refuse(path: Path) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
-    write_files(tmp_path, ["model/model.onnx"])
-    monkeypatch.setattr(earlier_results, "delete", refuse)
-    status, failure = run(lambda paths: None, tmp_path)
-    assert status == 1
-    assert "model cannot be written: Permission denied" in failure
+    assert "in the hook build_model of acme-fusion 1.0" in run_in_folder(make_failing_job(error), tmp_path)[1][:1024]

@@ -1,0 +1,111 @@
+"""The distributions of this repository, and virtual environments to install them in."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+import tomllib
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+from fusionzoo.demo.data_set import generate_demo_data, write_hyperparameters
+from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP
+
+ROOT = Path(__file__).parents[1]
+CORE, FILM = ROOT / "core", ROOT / "docs/film"
+OURS = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
+SMALL_JOB = {"tokenizer": "word", "embedding_dim": 8, "hidden_common_dim": 16, "max_epochs": 1, "max_sen_len": 64}
+
+
+def read_project(source: Path) -> dict[str, Any]:
+    """The [project] table of a distribution's pyproject.toml."""
+    table: dict[str, Any] = tomllib.loads((source / "pyproject.toml").read_text("utf-8"))["project"]
+    return table
+
+
+def read_entry_points(source: Path) -> list[EntryPoint]:
+    groups = read_project(source)["entry-points"].items()
+    return [EntryPoint(name, value, group) for group, points in groups for name, value in points.items()]
+
+
+def find_provider(text_encoder: str) -> str:
+    """The one of our distributions that has this text encoder."""
+    points = [(read_project(source)["name"], point) for source in OURS for point in read_entry_points(source)]
+    (name,) = [name for name, point in points if (point.group, point.name) == (TEXT_ENCODERS_GROUP, text_encoder)]
+    return str(name)
+
+
+def run_command(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment that holds the libraries we need and, at first, nothing of ours."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> Environment:
+        """Made without downloading anything.
+
+        Installing torch and the rest anew would take minutes and a network. So each library of the running environment
+        is linked into the new one, with its metadata: Python and pip see them as installed there. Whatever is ours is
+        left out, and so are .pth files, through which editable installs would come in.
+        """
+        venv.create(folder, with_pip=False, symlinks=True)
+        made = cls(folder)
+        for site in {Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("platlib"))}:
+            for entry in site.iterdir():
+                if not is_ours(entry) and entry.suffix != ".pth" and entry.name != "__pycache__":
+                    (made.site / entry.name).symlink_to(entry)
+        return made
+
+    @property
+    def site(self) -> Path:
+        return Path(sysconfig.get_path("purelib", "venv", {"base": str(self.folder), "platbase": str(self.folder)}))
+
+    @property
+    def ours(self) -> set[str]:
+        """The distributions that pip installed here."""
+        return {path.name.split("-")[0] for path in self.site.glob("*.dist-info") if not path.is_symlink()}
+
+    def __call__(self, *command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the environment's programs in its folder, without the running Python's and pip's own variables."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PIP_", "VIRTUAL_ENV"))}
+        plain = {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        program, *arguments = command
+        return run_command(
+            self.folder / "bin" / program, *arguments, cwd=self.folder, env={**kept, **plain, **variables}
+        )
+
+    def pip_install(self, name: str, wheels: Mapping[Path, Path]) -> None:
+        """Install a distribution and what it requires of us from wheels alone, as pip itself resolves it."""
+        found = next(iter(wheels.values())).parent
+        done = self("python", "-m", "pip", "install", "--no-index", "--find-links", found, name)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def train(self, root: Path, model_class: str, **settings: Any) -> tuple[int, str]:
+        """Run train.py on a small demo job in `root`; its exit status, and the failure file's text or the log."""
+        generate_demo_data(root, 400)
+        write_hyperparameters(root, model_class, {**SMALL_JOB, **settings})
+        shutil.copy(ROOT / "train.py", self.folder)
+        done = self("python", "train.py", SAGEMAKER_BASE_DIR=str(root))
+        failure = root / "output/failure"
+        return done.returncode, failure.read_text("utf-8") if failure.exists() else done.stdout + done.stderr
+
+
+def is_ours(entry: Path) -> bool:
+    """Whether an entry of site-packages belongs to core, or to a plugin of anybody's."""
+    points = entry / "entry_points.txt"
+    provides = points.is_file() and any(
+        group in points.read_text("utf-8") for group in (MODELS_GROUP, TEXT_ENCODERS_GROUP)
+    )
+    return provides or re.match(r"_*(editable_+)?(impl_)?fusionzoo", entry.name) is not None

@@ -1,0 +1,76 @@
+"""Small first-party encoders and fusions, and a batch for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextSpec
+from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
+from fusionzoo.settings import JobSettings, ModelSettings
+from shop import TINY_BERT
+
+SPEC = InputSpec(
+    text=TextSpec(40, 0, 12, 4, "word", embedding_dim=6),
+    categories=(CategoryField("a", 5),),
+    numbers=(NumberField("n", 0.0, 1.0, (-1.0, 0.0, 1.0)), NumberField("m", 0.0, 1.0, (-2.0, 2.0))),
+    num_classes=3,
+)
+ENCODER_SETTINGS: dict[str, dict[str, Any]] = {
+    "bert": {"encoder_config": TINY_BERT},
+    "cnn": {"kernel_size": [2, 3], "num_channels": [5, 4]},
+    "lstm": {"lstm_hidden_dim": 5},
+}
+
+
+def make_text_job_settings(**changes: Any) -> JobSettings:
+    values = {"model_class": "x", "id_name": "id", "label_name": "y", "text_name": "t", "num_classes": 2}
+    return JobSettings(**{**values, "max_sen_len": 12, "tokenizer": "word", **changes})
+
+
+def make_encoder_settings(name: str, **changes: Any) -> ModelSettings:
+    made = Registry.discover(TEXT_ENCODERS_GROUP).load(name).settings_class(**{**ENCODER_SETTINGS[name], **changes})
+    return made.resolve(make_text_job_settings())
+
+
+def build_encoder(name: str, spec: InputSpec = SPEC, **changes: Any) -> Any:
+    torch.manual_seed(0)
+    return (
+        Registry.discover(TEXT_ENCODERS_GROUP)
+        .load(name)
+        .build_text_encoder(spec, make_encoder_settings(name, **changes))
+        .eval()
+    )
+
+
+def build_model(model_class: str, encoder: str = "cnn", spec: InputSpec = SPEC, **changes: Any) -> Any:
+    """A model over an encoder with its test settings; `changes` are the model's own settings."""
+    text_encoder = build_encoder(encoder, spec)
+    plugin = Registry.discover(MODELS_GROUP).load(model_class)
+    settings = plugin.settings_class(**{"hidden_common_dim": 8, **changes})
+    return plugin.build_model(spec, settings, text_encoder).eval()
+
+
+def make_batch(chunk_lengths: list[list[int]], width: int = 0, seed: int = 0) -> Batch:
+    """Rows with chunks of these lengths, padded to the longest or to `width`."""
+    g = torch.Generator().manual_seed(seed)
+    lengths = [n for row in chunk_lengths for n in row]
+    width = max([width, *lengths])
+    mask = torch.arange(width) < torch.tensor(lengths)[:, None]
+    tokens = torch.zeros(len(lengths), width, dtype=torch.long)
+    tokens[mask] = torch.randint(1, 40, (int(mask.sum()),), generator=g)
+    rows = len(chunk_lengths)
+    return Batch(
+        tokens=tokens,
+        token_mask=mask,
+        chunk_row=torch.repeat_interleave(torch.arange(rows), torch.tensor([len(row) for row in chunk_lengths])),
+        categories=torch.randint(0, 5, (rows, 1), generator=g),
+        numbers=torch.randn(rows, 2, generator=g),
+        numbers_missing=torch.rand(rows, 2, generator=g) < 0.3,
+        labels=None,
+        row=torch.arange(rows),
+    )
+
+
+MIXED = [[12, 3], [1], [12, 12, 12, 5], [7]]

@@ -1,0 +1,71 @@
+"""A run deletes the results of an earlier run in the same folders, and nothing else."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fusionzoo.errors import ZooError
+from fusionzoo.sagemaker import earlier_results
+from sagemaker_helpers import make_failing_job, run_in_folder
+
+EARLIER_RESULTS = (
+    *(f"model/{name}" for name in ("model.pth", "model_artifacts.pth", "model.onnx", "onnx_check.json")),
+    *(f"model/{name}" for name in ("preprocessor.json", "tokenizer.json", "hyperparameters.json")),
+    *(f"output/data/{name}" for name in ("metrics.json", "predict_results.pth", "plots/roc.png")),
+    *(f"output/data/{name}" for name in ("val_predictions.csv", "test_predictions.parquet", "tensorboard_eval/events")),
+)
+KEPT = (
+    *("model/code/inference.py", "model/notes.txt", "model/.tmp-mine"),
+    *("output/data/tensorboard/events", "output/data/mine.json", "checkpoints/last.ckpt"),
+)
+LEFTOVERS = ("model/.tmp-0123456789abcdef/model.onnx", "output/data/.staging-0123456789abcdef/metrics.json")
+
+
+def write_files(base: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text("of an earlier run")
+
+
+def list_files(base: Path) -> set[str]:
+    return {str(path.relative_to(base)) for path in base.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("error", [ZooError("a typo in the settings"), RuntimeError("a bug"), KeyboardInterrupt()])
+def test_a_failed_run_leaves_no_results_of_an_earlier_one(error: BaseException, tmp_path: Path) -> None:
+    write_files(tmp_path, [*EARLIER_RESULTS, *KEPT, *LEFTOVERS])
+    assert run_in_folder(make_failing_job(error), tmp_path)[0] == 1
+    assert list_files(tmp_path) == {*KEPT, "output/failure"}
+
+
+def test_results_of_an_earlier_run_are_deleted_before_the_job_begins(tmp_path: Path) -> None:
+    write_files(tmp_path, [*EARLIER_RESULTS, *KEPT])
+    found: list[set[str]] = []
+    assert run_in_folder(lambda paths: found.append(list_files(tmp_path)), tmp_path)[0] == 0
+    assert found[0] - set(KEPT) == {"output/.job.lock", "output/.job.json"}
+
+
+def test_a_link_among_the_earlier_results_is_deleted_and_not_its_target(tmp_path: Path) -> None:
+    write_files(tmp_path, ["elsewhere/roc.png", "elsewhere.onnx", "model/x", "output/data/x"])
+    (tmp_path / "model/model.onnx").symlink_to(tmp_path / "elsewhere.onnx")
+    (tmp_path / "model/model.pth").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "output/data/plots").symlink_to(tmp_path / "elsewhere")
+    assert run_in_folder(lambda paths: None, tmp_path) == (0, "")
+    assert list_files(tmp_path) == {"elsewhere/roc.png", "elsewhere.onnx", "model/x", "output/data/x"}
+    assert not (tmp_path / "model/model.pth").is_symlink()
+
+
+def test_an_earlier_model_that_cannot_be_deleted_fails_the_job(tmp_path: Path, monkeypatch: Any) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    write_files(tmp_path, ["model/model.onnx"])
+    monkeypatch.setattr(earlier_results, "delete", refuse)
+    status, failure = run_in_folder(lambda paths: None, tmp_path)
+    assert status == 1
+    assert "model cannot be written: Permission denied" in failure

@@ -1,0 +1,148 @@
+"""Plots: every class count and name, legends, titles, and the libraries that drawing uses."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import warnings
+
+import matplotlib.cbook
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from PIL import Image
+
+from evaluation_helpers import random_scores
+from fusionzoo.evaluation import plots
+from fusionzoo.evaluation.report import ScoredSplit
+from fusionzoo.evaluation.split_evaluation import evaluate_split
+
+
+def find_legend(figure: Figure) -> Legend:
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    return legend
+
+
+NAMES = ["_costs $5 to $10 and\nis described at great length, to no end", "高兴", "plain", ""]
+CASES = {
+    "two": (random_scores(200, 2), [0, 1]),
+    "two, one class only": (random_scores(50, 2, present=[1]), [False, True]),
+    "three, awkward names": (random_scores(200, 4), NAMES),
+    "forty, ten of them absent": (
+        random_scores(2000, 40, present=list(range(30))),
+        [f"class {k} of some length" for k in range(40)],
+    ),
+    "no rows": (ScoredSplit(np.zeros(0, int), np.zeros((0, 3), np.float32)), ["a", "b", "c"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_plot_is_drawn_without_a_warning(case: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        images = plots.draw_plots(evaluate_split("val", *CASES[case]))
+    assert sorted(images) == ["confusion_matrix", "precision_recall", "probabilities", "reliability", "roc"]
+    for png in images.values():
+        image = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+        assert min(image.shape) > 300
+        assert (image < 128).sum() > 500
+
+
+def test_the_title_of_a_plot_names_split_rows_and_metric() -> None:
+    evaluation = evaluate_split("val", random_scores(1500, 3), ["a", "b", "c"])
+    (axes,) = plots.draw_roc(evaluation).axes
+    assert axes.get_title() == f"val: 1,500 rows, macro AUROC {evaluation.metrics['auroc']:.3f}"
+    (axes,) = plots.draw_precision_recall(evaluate_split("test", random_scores(9, 2, present=[0]), [0, 1])).axes
+    assert axes.get_title() == "test: 9 rows, average precision undefined"
+
+
+def test_a_legend_of_forty_classes_names_only_the_most_frequent() -> None:
+    legend = find_legend(plots.draw_roc(evaluate_split("val", *CASES["forty, ten of them absent"])))
+    assert len(legend.get_texts()) == len(plots.COLORS) + 2, "the colored classes, the others, and the baseline"
+    assert legend.get_title().get_text() == "20 of 40 classes"
+    assert all(len(text.get_text()) < 40 for text in legend.get_texts())
+
+
+def test_dollar_signs_in_a_class_name_are_not_math() -> None:
+    legend = find_legend(plots.draw_roc(evaluate_split("val", random_scores(50, 3), ["$5 to $10", "less", "more"])))
+    text = legend.get_texts()[0].get_text()
+    assert not matplotlib.cbook.is_math_text(text)
+    assert text.endswith(r"\$5 to \$10")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_legend_is_inside_its_axes(case: str) -> None:
+    evaluation = evaluate_split("val", *CASES[case], "multimodal_bert, label dispute")
+    for draw in (plots.draw_roc, plots.draw_precision_recall, plots.draw_reliability, plots.draw_probabilities):
+        figure = draw(evaluation)
+        assert not figure.legends
+        FigureCanvasAgg(figure).draw()
+        for axes in figure.axes:
+            if legend := axes.get_legend():
+                inner, outer = legend.get_window_extent(), axes.get_window_extent()
+                assert outer.x0 <= inner.x0 <= inner.x1 <= outer.x1, draw.__name__
+                assert outer.y0 <= inner.y0 <= inner.y1 <= outer.y1, draw.__name__
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_plot_names_the_model_and_the_label(case: str) -> None:
+    evaluation = evaluate_split("val", *CASES[case], "multimodal_bert, label $ of_dispute")
+    assert evaluation.confusion is not None
+    figures = [
+        *(draw(evaluation) for draw in (plots.draw_roc, plots.draw_precision_recall, plots.draw_reliability)),
+        plots.draw_confusion_matrix(evaluation, evaluation.confusion),
+        plots.draw_probabilities(evaluation),
+    ]
+    for figure in figures:
+        title = figure.get_suptitle() or figure.axes[0].get_title()
+        assert title.startswith("multimodal_bert, label \\$ of_dispute\nval: ")
+
+
+def test_the_panels_of_many_classes_have_one_scale_and_named_axes() -> None:
+    figure = plots.draw_probabilities(evaluate_split("val", *CASES["forty, ten of them absent"]))
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(panels) == plots.MAX_PANELS
+    assert len({(*axes.get_xlim(), *axes.get_ylim()) for axes in panels}) == 1
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("probability of the class", "fraction of the rows")
+
+
+def test_the_baseline_of_precision_and_recall_is_the_rate_of_the_class() -> None:
+    scored = random_scores(200, 2)
+    legend = find_legend(plots.draw_precision_recall(evaluate_split("val", scored, ["no", "yes"])))
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert f"{(scored.y_true == 1).mean():.3f}  random: the rate of the class" in texts
+    assert any(text.endswith("  yes") for text in texts)
+
+
+def test_a_confusion_matrix_states_rows_and_percentages_of_the_true_class() -> None:
+    probabilities = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.7, 0.3, 0], [0.2, 0.8, 0], [0.1, 0.9, 0]], np.float32)
+    evaluation = evaluate_split("val", ScoredSplit(np.array([0, 0, 0, 0, 1]), probabilities), ["a", "b", "absent"])
+    assert evaluation.confusion is not None
+    figure = plots.draw_confusion_matrix(evaluation, evaluation.confusion)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["3\n75%", "1\n25%", "0\n0%", "0\n0%", "1\n100%", "0\n0%", "0", "0", "0"]
+
+
+def test_a_thousand_and_one_classes_have_no_confusion_matrix() -> None:
+    evaluation = evaluate_split("val", random_scores(20, 1001), list(range(1001)))
+    assert evaluation.confusion is None
+    assert evaluation.as_json()["confusion_matrix"] is None
+
+
+def test_plotting_uses_neither_torch_nor_pyplot_and_keeps_the_backend() -> None:
+    code = (
+        "import sys, numpy as np, matplotlib\n"
+        "matplotlib.use('svg')\n"
+        "from fusionzoo.evaluation import plots, report, split_evaluation\n"
+        "scored = split_evaluation.ScoredSplit(np.array([0, 1]), np.array([[0.9, 0.1], [0.3, 0.7]]))\n"
+        "assert plots.draw_plots(split_evaluation.evaluate_split('val', scored, [0, 1]))\n"
+        "assert matplotlib.get_backend() == 'svg'\n"
+        "print(sorted({'torch', 'matplotlib.pyplot', 'tensorboard'} & sys.modules.keys()))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout.strip() == "[]", run.stderr
