@@ -1,4 +1,4 @@
-"""The command line: list, describe, check and create plugins; train; the demo.
+"""The command line: list, describe, check and create plugins; train; the demo; the scripts' contracts.
 
 Commands draw tables on a terminal, write plain text to a pipe, and print one JSON document with `--json`. The exit
 status is 0 on success, 1 if a problem was found or the command failed, and 2 if the command line itself is wrong.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import typer
 
 from fusionzoo.cli.check_command import check
+from fusionzoo.cli.contract_command import contract
 from fusionzoo.cli.doctor_command import doctor
 from fusionzoo.cli.job_commands import demo, train
 from fusionzoo.cli.list_command import list_plugins
@@ -32,3 +33,4 @@ app.command()(doctor)
 app.command()(new)
 app.command()(demo)
 app.command()(train)
+app.add_typer(contract, name="contract")

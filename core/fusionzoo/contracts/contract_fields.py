@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
 
 from fusionzoo.contracts import contract_checks
 from fusionzoo.contracts.job_kinds import JOB_KINDS, SAGEMAKER_ROOT, JobKind
@@ -46,6 +46,10 @@ class ContractFields(BaseModel):
     meanings: dict[str, str] = Field(
         default={}, description="What each path and environment variable is for, by logical name or variable."
     )
+
+    @field_serializer("optional_paths", "optional_channels")
+    def _sort(self, names: frozenset[str]) -> list[str]:
+        return sorted(names)
 
     @model_validator(mode="after")
     def _refuse_problems(self) -> ContractFields:

@@ -18,8 +18,8 @@ TABULAR_PREPROCESS_CONTRACT = ProcessingScriptContract(
     },
     optional_paths=frozenset({"message"}),
     arguments={
-        "id-name": None,
         "label-name": None,
+        "id-name": "",
         "group-field": "",
         "val-fraction": "0.1",
         "test-fraction": "0.1",

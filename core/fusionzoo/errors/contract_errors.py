@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
-from fusionzoo.errors.base import Problem, ProblemsError
+from fusionzoo.errors.base import Problem, ProblemsError, ZooError
 from fusionzoo.errors.wording import list_names, nearest_names, pluralize, quote_name, quoted, short
 
 
@@ -12,6 +13,30 @@ class ContractError(ProblemsError):
     """All problems of one contract."""
 
     heading = "The contract is wrong: {count}"
+
+
+class ContractFileError(ZooError):
+    """A contract that a command names cannot be found or read."""
+
+    @classmethod
+    def unknown_name(cls, name: str, known: Sequence[str]) -> ContractFileError:
+        """The name is misspelled, or the contract is in a file."""
+        nearest = nearest_names(name, known)
+        question = f" Did you mean {quote_name(nearest[0])}?" if nearest else ""
+        fix = f"use one of {list_names(known)}, or the path of a .json file that holds a contract."
+        return cls(f"There is no contract {quote_name(name)}.{question}", fix, "FZ-K017")
+
+    @classmethod
+    def unreadable(cls, path: Path, cause: Exception) -> ContractFileError:
+        """The file does not exist, or does not hold a JSON object."""
+        fix = "give a JSON file with the fields that `fusionzoo contract show pytorch_train --json` prints."
+        return cls(f"The contract {path} cannot be read ({short(cause)}).", fix, "FZ-K018")
+
+
+def invalid_field(field: str, message: str) -> Problem:
+    """A field of a contract is missing, is unknown, or has a value of another type."""
+    fix = "compare with `fusionzoo contract show pytorch_train --json`"
+    return Problem(field, message[:1].lower() + message[1:], fix, "FZ-K019")
 
 
 def invalid_entry_point(entry_point: str) -> Problem:
