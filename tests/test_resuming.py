@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -22,6 +20,7 @@ from fusionzoo.training.checkpointing import last_checkpoint, random_state
 from fusionzoo.training.checkpointing.checkpoint_io import AtomicCheckpoints
 from fusionzoo.training.module import Classifier
 from process_helpers import run_in_child
+from resume_helpers import copy_input, read_results, resume, run_until_killed
 from shop import JobFolder, shop_rows
 
 JOBS: dict[str, dict[str, Any]] = {
@@ -40,42 +39,6 @@ JOBS: dict[str, dict[str, Any]] = {
 }
 
 
-def kill_at_call(cls: type, method: str, call: int) -> None:
-    """Make this process kill itself before the method's call number `call`, from 0."""
-    calls_left, original = [call], getattr(cls, method)
-
-    def call_or_die(*args: Any, **kwargs: Any) -> Any:
-        if calls_left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        calls_left[0] -= 1
-        return original(*args, **kwargs)
-
-    setattr(cls, method, call_or_die)
-
-
-def run_until_killed(job: JobFolder, cls: type, method: str, call: int) -> int:
-    """Run the job in a process that kills itself before this call; return -9, or its exit status without a call."""
-
-    def work() -> int:
-        kill_at_call(cls, method, call)
-        return job.run()
-
-    return run_in_child(work, job.root / "log.txt")
-
-
-def read_results(job: JobFolder) -> dict[str, Any]:
-    """Return all results of the job that must be bit-identical."""
-    report = json.loads((job.output / "metrics.json").read_text())
-    weights = torch.load(job.model / "model.pth", weights_only=True)
-    return {
-        "splits": report["splits"],
-        "training": report["training"],
-        "weights": {name: value.numpy().tobytes() for name, value in weights.items()},
-        "test": pq.read_table(job.output / "test_predictions.parquet").to_pydict(),
-        "checkpoints": sorted(path.name for path in (job.root / "checkpoints").iterdir()),
-    }
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[JobFolder, dict[str, Any]]]:
     """Each of the jobs after an uninterrupted run, and its results."""
@@ -85,12 +48,6 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[J
         assert run_in_child(job.run, job.root / "log.txt") == 0
         jobs[name] = job, read_results(job)
     return jobs
-
-
-def copy_input(job: JobFolder, tmp_path: Path) -> JobFolder:
-    """Return the same job in another folder, not yet run."""
-    shutil.copytree(job.root / "input", tmp_path / "ml/input")
-    return JobFolder(tmp_path / "ml")
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -132,14 +89,6 @@ def stopped(tmp_path: Path, uninterrupted: dict[str, tuple[JobFolder, dict[str, 
     job = copy_input(uninterrupted["plain"][0], tmp_path)
     assert run_until_killed(job, Classifier, "training_step", 15) == -signal.SIGKILL
     return job
-
-
-def resume(job: JobFolder) -> str:
-    """Run the job again to its end, and return the log of that run."""
-    log = job.root / "again.txt"
-    log.unlink(missing_ok=True)
-    assert run_in_child(job.run, log) == 0, log.read_text()
-    return log.read_text()
 
 
 def truncate(file: Path) -> None:

@@ -33,6 +33,7 @@ from fusionzoo.errors.channel_errors import (
 )
 from fusionzoo.errors.checkpoint_errors import (
     AnotherJobError as AnotherJobError,
+    FewerEpochsError as FewerEpochsError,
     ForeignCheckpointError as ForeignCheckpointError,
     ReplacedCheckpointError as ReplacedCheckpointError,
     TerminatedError as TerminatedError,

@@ -59,3 +59,15 @@ class ReplacedCheckpointError(ZooError):
             "give each job a checkpoint folder of its own (SM_CHECKPOINT_DIR), and start this job again.",
             "FZ-C004",
         )
+
+
+class FewerEpochsError(ZooError):
+    """The checkpoint belongs to a job with a larger `max_epochs`."""
+
+    def __init__(self, file: Path, then: int, now: int) -> None:
+        super().__init__(
+            f"Cannot resume from {file}: max_epochs was {then}, is {now}. A training can be made longer, not shorter.",
+            f"set max_epochs to at least {then} to resume; to train from the beginning, empty {file.parent}, or set "
+            "SM_CHECKPOINT_DIR to another folder.",
+            "FZ-C005",
+        )

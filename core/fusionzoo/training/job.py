@@ -33,7 +33,12 @@ from fusionzoo.training.checkpointing.fingerprint import (
     fingerprint_settings,
 )
 from fusionzoo.training.checkpointing.random_state import seed_everything
-from fusionzoo.training.checkpointing.resume_point import ResumePoint, check_same_fingerprint, find_resume_point
+from fusionzoo.training.checkpointing.resume_point import (
+    ResumePoint,
+    check_same_fingerprint,
+    continue_with_more_epochs,
+    find_resume_point,
+)
 from fusionzoo.training.distributed import collectives, fsdp_support, split_scoring
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.fit import fit
@@ -68,7 +73,7 @@ def train(
     phases.begin(PREPARE)
     check_before_reading_data(paths, architecture, world)
     settings_fingerprint = fingerprint_settings(architecture)
-    resume_point = collectives.broadcast_from_first(lambda: find_own_resume_point(paths, settings_fingerprint))
+    resume_point = collectives.broadcast_from_first(lambda: find_own_resume_point(paths, architecture))
     data = prepare_data(paths, architecture, world)
 
     phases.begin(BUILD)
@@ -82,7 +87,7 @@ def train(
         | fingerprint_data(data.contents, data.splits)
         | fingerprint_code(built.model)
     )
-    check_same_in_all_processes(job_fingerprint, world)
+    check_same_in_all_processes(job_fingerprint | {"max_epochs": str(architecture.job.max_epochs)}, world)
     check_same_fingerprint(resume_point, job_fingerprint)
     throughput = Throughput(phases)
     run = TrainingRun(
@@ -146,15 +151,19 @@ def check_processes(paths: Paths, job: JobSettings, world: World) -> None:
             raise errors.ProcessesError.sharded(name, world.hosts)
 
 
-def find_own_resume_point(paths: Paths, settings_fingerprint: Mapping[str, str]) -> ResumePoint | None:
+def find_own_resume_point(paths: Paths, architecture: Architecture) -> ResumePoint | None:
     """Return the checkpoint to resume from, or None; log where the job resumes.
 
     Raises:
         errors.AnotherJobError: the checkpoint was written with other settings or versions.
+        errors.FewerEpochsError: `max_epochs` is smaller than in the job that wrote the checkpoint.
     """
     resume_point = find_resume_point(paths.checkpoints)
-    check_same_fingerprint(resume_point, settings_fingerprint)
-    if resume_point is not None and resume_point.training_summary is None:
+    if resume_point is None:
+        return None
+    check_same_fingerprint(resume_point, fingerprint_settings(architecture))
+    resume_point = continue_with_more_epochs(resume_point, architecture.job)
+    if resume_point.training_summary is None:
         log.warning(
             "Resuming from %s: epoch %d, after step %d.",
             *(resume_point.file, resume_point.epoch + 1, resume_point.step),

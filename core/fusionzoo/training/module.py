@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -17,6 +17,9 @@ from fusionzoo.training import lightning_compat, losses, optimizers
 from fusionzoo.training.gradient_norms import local_shard
 from fusionzoo.training.monitoring import log_lines
 from fusionzoo.training.monitoring.validation_metrics import ValidationMetrics, WeightedMeans
+
+if TYPE_CHECKING:
+    from torch.optim.lr_scheduler import LambdaLR
 
 
 class Classifier(LightningModule):
@@ -113,6 +116,10 @@ class Classifier(LightningModule):
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self.validation_metrics.compute())
         self.validation_metrics.reset()
+
+    def on_train_start(self) -> None:
+        for config in self.trainer.lr_scheduler_configs:
+            optimizers.apply_schedule(cast("LambdaLR", config.scheduler))  # a resumed training may have more epochs now
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = optimizers.build_optimizer(self._groups, self.settings)

@@ -98,6 +98,16 @@ def build_scheduler(optimizer: Optimizer, settings: JobSettings, total_steps: in
     return LambdaLR(optimizer, factor)
 
 
+def apply_schedule(scheduler: LambdaLR) -> None:
+    """Set the learning rates of the next step from the schedule; the restored ones are those of another total.
+
+    Has no effect if the number of steps of the whole training has not changed.
+    """
+    rates = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+    for group, (base, factor) in zip(scheduler.optimizer.param_groups, rates, strict=True):
+        group["lr"] = base * factor(scheduler.last_epoch)
+
+
 def count_warmup_steps(settings: JobSettings, total_steps: int) -> int:
     """Return the steps of the warm-up: `warmup_steps` if it is set, else `warmup_fraction` of all steps."""
     return int(settings.warmup_fraction * total_steps) if settings.warmup_steps is None else settings.warmup_steps

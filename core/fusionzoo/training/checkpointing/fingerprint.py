@@ -32,6 +32,8 @@ SETTINGS_THAT_DO_NOT_AFFECT_RESULTS = frozenset(
         "onnx",
     }
 )
+# A finished or interrupted training may continue with a larger value: each checkpoint holds it beside the fingerprint.
+SETTINGS_THAT_MAY_GROW = frozenset({"max_epochs"})
 EXTERNAL_PACKAGES = ("torch.", "transformers.", "builtins")  # their versions identify their code
 
 
@@ -40,7 +42,7 @@ def fingerprint_settings(architecture: Architecture) -> dict[str, str]:
     settings = {
         name: repr(value)
         for name, value in architecture.hyperparameters.as_flat_dict().items()
-        if name not in SETTINGS_THAT_DO_NOT_AFFECT_RESULTS
+        if name not in SETTINGS_THAT_DO_NOT_AFFECT_RESULTS | SETTINGS_THAT_MAY_GROW
     }
     versions = {
         "fusionzoo": __version__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,6 +22,8 @@ from fusionzoo.training.checkpointing.random_state import get_random_state
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.precision import PrecisionChoice
 from fusionzoo.training.termination import Termination
+
+log = logging.getLogger(__name__)
 
 STEPS_BETWEEN_SYNCS = 8  # on GPUs
 
@@ -62,6 +65,7 @@ class LastCheckpoint(Checkpoint):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, EarlyStopping) and callback.wait_count >= callback.patience:
                 trainer.should_stop = True  # early stopping had decided this before the job was killed
+                log.info("Early stopping has already ended this training: early_stop_patience is used up.")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -128,5 +132,6 @@ class LastCheckpoint(Checkpoint):
         checkpoint[STATE_KEY] = {
             "random_states": collectives.all_gather(get_random_state()),
             "training_summary": self._training_summary,
+            "max_epochs": self._settings.max_epochs,
             "precision": None if self._precision is None else asdict(self._precision),
         }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fusionzoo import errors
 from fusionzoo.errors.wording import short
+from fusionzoo.settings import JobSettings
 from fusionzoo.training.checkpointing.best_checkpoints import list_best_files
 from fusionzoo.training.checkpointing.checkpoint_io import (
     LAST_FILE,
@@ -38,6 +39,7 @@ class ResumePoint:
     processes: int
     epoch: int  # counts from 0
     step: int  # optimizer steps done
+    max_epochs: int  # of the job that wrote it
     training_summary: Mapping[str, Any] | None  # None: the training has not finished
     precision: PrecisionChoice | None = None  # None: the checkpoint does not say why its precision was chosen
 
@@ -81,6 +83,7 @@ def _read_resume_point(file: Path) -> ResumePoint:
             processes=len(state["random_states"]),
             epoch=int(content["epoch"]),
             step=int(content["global_step"]),
+            max_epochs=int(state["max_epochs"]),
             training_summary=None if state["training_summary"] is None else dict(state["training_summary"]),
             precision=None if state.get("precision") is None else PrecisionChoice(**state["precision"]),
         )
@@ -107,3 +110,23 @@ def check_same_fingerprint(resume_point: ResumePoint | None, job_fingerprint: Ma
         return
     if differences := compare_fingerprints(resume_point.job_fingerprint, job_fingerprint):
         raise errors.AnotherJobError(resume_point.file, differences)
+
+
+def continue_with_more_epochs(resume_point: ResumePoint, job: JobSettings) -> ResumePoint:
+    """Return the resume point for this `max_epochs`: a finished training with fewer epochs has not finished.
+
+    Raises:
+        errors.FewerEpochsError: `max_epochs` is smaller than in the job that wrote the checkpoint.
+    """
+    if job.max_epochs < resume_point.max_epochs:
+        raise errors.FewerEpochsError(resume_point.file, resume_point.max_epochs, job.max_epochs)
+    if job.max_epochs == resume_point.max_epochs:
+        return resume_point
+    log.warning("max_epochs is raised from %d to %d. The training continues.", resume_point.max_epochs, job.max_epochs)
+    if job.schedule != "constant" or (job.warmup_steps is None and job.warmup_fraction):
+        log.warning(
+            "From here on, the learning rate is that of a training with %d epochs. So far it was that of %d epochs, so "
+            "the result differs from a training with %d epochs from the beginning.",
+            *(job.max_epochs, resume_point.max_epochs, job.max_epochs),
+        )
+    return replace(resume_point, training_summary=None)
