@@ -32,7 +32,7 @@ SETTINGS_THAT_DO_NOT_AFFECT_RESULTS = frozenset(
         "onnx",
     }
 )
-# A finished or interrupted training may continue with a larger value: each checkpoint holds it beside the fingerprint.
+# A finished or interrupted training may continue with a larger value: each checkpoint holds it next to the fingerprint.
 SETTINGS_THAT_MAY_GROW = frozenset({"max_epochs"})
 EXTERNAL_PACKAGES = ("torch.", "transformers.", "builtins")  # their versions identify their code
 
