@@ -15,20 +15,20 @@ from fusionzoo.cli.output import exit_on_user_error, parse_key_value_pairs, prin
 if TYPE_CHECKING:
     from fusionzoo.sagemaker.paths import Paths
 
-Root = Annotated[Path, typer.Option(help="The folder to use instead of /opt/ml.")]
+ROOT_OPTION = typer.Option(help="The folder to use instead of the one that SageMaker mounts.")
 
 
-def train(root: Root = Path("/opt/ml")) -> None:
+def train(root: Annotated[Path | None, ROOT_OPTION] = None) -> None:
     """Run the training job of a folder with SageMaker's layout.
 
-    The same as train.py with SAGEMAKER_BASE_DIR set to the folder.
+    The same as train.py with SAGEMAKER_BASE_DIR set to the folder. Without a folder, the same as train.py.
     """
     raise typer.Exit(_run(root))
 
 
 def demo(
     rows: Annotated[int, typer.Option(min=200, help="Total number of rows of all splits.")] = 16_000,
-    root: Root = Path("demo"),
+    root: Annotated[Path, ROOT_OPTION] = Path("demo"),
     model_class: Annotated[str, typer.Option(help="The architecture to train.")] = "multimodal_cnn",
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="Any hyperparameter, as key=value; repeatable.")
@@ -38,12 +38,13 @@ def demo(
 
     Prints the model's test metrics and the best possible AUROC.
     """
+    from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
     from fusionzoo.demo.data_set import generate_demo_data, write_hyperparameters
 
     with exit_on_user_error():
         demo_data = generate_demo_data(root, rows)
         write_hyperparameters(root, model_class, parse_key_value_pairs(setting))
-    for checkpoint in (root / "checkpoints").glob("*.ckpt"):
+    for checkpoint in (root / PYTORCH_TRAIN_CONTRACT.relative_path("checkpoints")).glob("*.ckpt"):
         checkpoint.unlink()  # a demo never resumes
     status = _run(root)
     if status == 0:
@@ -51,7 +52,7 @@ def demo(
     raise typer.Exit(status)
 
 
-def _run(root: Path) -> int:
+def _run(root: Path | None) -> int:
     """Run the job and return its exit status."""
     from fusionzoo.sagemaker import run_job
 
@@ -64,8 +65,8 @@ def _run_training(paths: Paths) -> None:
     run_training(paths)
 
 
-def _environment(root: Path) -> dict[str, str]:
-    return {**os.environ, "SAGEMAKER_BASE_DIR": str(root.resolve())}
+def _environment(root: Path | None) -> dict[str, str]:
+    return {**os.environ} if root is None else {**os.environ, "SAGEMAKER_BASE_DIR": str(root.resolve())}
 
 
 def _print_results(root: Path, bayes_auroc: Mapping[str, float]) -> None:

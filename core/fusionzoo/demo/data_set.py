@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sklearn.metrics import roc_auc_score
 
+from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
 from fusionzoo.demo.orders import CATEGORIES, NUMBERS
 from fusionzoo.demo.shop import ID, LABEL, SPLIT_SHARES, TEXT, count_split_rows, draw_rows
 from fusionzoo.errors import DemoFolderError
@@ -44,7 +45,7 @@ class DemoData:
 
 
 def generate_demo_data(root: Path, rows: int, seed: int = 7) -> DemoData:
-    """Write `rows` rows to `<root>/input/data/{train,val,test}`, several Parquet parts each, 70/10/20.
+    """Write `rows` rows to the channels train, val and test in `root`, several Parquet parts each, 70/10/20.
 
     The same rows and seed give the same data on every machine. The parts of an earlier call are replaced.
 
@@ -52,7 +53,7 @@ def generate_demo_data(root: Path, rows: int, seed: int = 7) -> DemoData:
         ValueError: `rows` is less than MIN_ROWS.
         fusionzoo.errors.DemoFolderError: a channel holds a file that no earlier call wrote; nothing is changed.
     """
-    folders = {split: root / "input" / "data" / split for split in SPLIT_SHARES}
+    folders = {split: root / PYTORCH_TRAIN_CONTRACT.relative_path(f"{split}_data") for split in SPLIT_SHARES}
     old_parts = [path for folder in folders.values() for path in _list_parts(folder)]
     drawn, counts = draw_rows(rows, seed), count_split_rows(rows)
     labels, probability = drawn.table[LABEL].to_numpy(), drawn.dispute_probability
@@ -73,7 +74,7 @@ def write_hyperparameters(root: Path, model_class: str, overrides: Mapping[str, 
     `overrides` adds or replaces settings; a text in it is written unchanged.
     """
     settings = {"model_class": model_class, **COLUMN_SETTINGS, **TRAINING_SETTINGS, **overrides}
-    path = root / "input" / "config" / "hyperparameters.json"
+    path = root / PYTORCH_TRAIN_CONTRACT.relative_path("config")
     path.parent.mkdir(parents=True, exist_ok=True)
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
     path.write_text(json.dumps(texts, indent=2) + "\n", encoding="utf-8")

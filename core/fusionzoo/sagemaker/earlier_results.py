@@ -10,20 +10,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from fusionzoo.atomic_files import delete, delete_leftovers, translate_write_errors
+from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
 from fusionzoo.sagemaker.paths import Paths
 
 log = logging.getLogger(__name__)
 
-MODEL_FILES = (
-    "model.pth",
-    "model_artifacts.pth",
-    "model.onnx",
-    "onnx_check.json",
-    "preprocessor.json",
-    "tokenizer.json",
-    "hyperparameters.json",
-)
-OUTPUT_FILES = ("metrics.json", "predict_results.pth", "*_predictions.*", "plots", "tensorboard_eval")
+TRAINING_LOGS = "tensorboard/"
 
 
 def delete_earlier_results(paths: Paths) -> None:
@@ -33,7 +25,7 @@ def delete_earlier_results(paths: Paths) -> None:
         errors.OutputError: something cannot be deleted.
     """
     delete_earlier_model(paths.model)
-    if names := _delete_matching(paths.output_data, OUTPUT_FILES):
+    if names := _delete_matching(paths.output_data, _list_artifacts("data_output")):
         log.info("Deleted the results of an earlier run in %s: %s", paths.output_data, ", ".join(names))
     for folder in (paths.model, paths.output_data):
         delete_leftovers(folder)
@@ -45,11 +37,17 @@ def delete_earlier_model(folder: Path) -> None:
     Raises:
         errors.OutputError: a file cannot be deleted.
     """
-    if names := _delete_matching(folder, MODEL_FILES):
+    if names := _delete_matching(folder, _list_artifacts("model_output")):
         log.info("Deleted the model of an earlier run in %s: %s", folder, ", ".join(names))
 
 
-def _delete_matching(folder: Path, patterns: tuple[str, ...]) -> list[str]:
+def _list_artifacts(output: str) -> list[str]:
+    """Return the names and patterns of what a job leaves in an output, without the logs of its training."""
+    artifacts = PYTORCH_TRAIN_CONTRACT.artifacts[output]
+    return [name.removesuffix("/") for name in artifacts if name != TRAINING_LOGS]
+
+
+def _delete_matching(folder: Path, patterns: list[str]) -> list[str]:
     with translate_write_errors(folder):
         paths = sorted(folder.iterdir()) if folder.is_dir() else []
         found = [path for path in paths if any(fnmatchcase(path.name, pattern) for pattern in patterns)]

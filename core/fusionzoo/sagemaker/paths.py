@@ -9,16 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
+from fusionzoo.contracts.job_kinds import SAGEMAKER_ROOT
 from fusionzoo.sagemaker.config_files import read_json_object
 
-HYPERPARAMETERS_FILE = "hyperparameters.json"
 JOB_ID_VARIABLE = "FUSIONZOO_JOB_ID"  # set for the processes that a job starts
 NO_FOLDER = Path(os.devnull)  # nothing can be created below it
 
 
 @dataclass(frozen=True)
 class Paths:
-    """Where a job reads its inputs and writes its outputs. None of these folders has to exist yet."""
+    """Where a job reads its inputs and writes its outputs, as `PYTORCH_TRAIN_CONTRACT` states it.
+
+    None of these folders has to exist yet.
+    """
 
     base: Path
     checkpoints: Path
@@ -27,15 +31,15 @@ class Paths:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Paths:
-        """Return the paths that SAGEMAKER_BASE_DIR (default /opt/ml), SM_CHECKPOINT_DIR and FUSIONZOO_CACHE define.
+        """Return the paths that SAGEMAKER_BASE_DIR, SM_CHECKPOINT_DIR and FUSIONZOO_CACHE define.
 
         The default cache folder is `fusionzoo` in XDG_CACHE_HOME, or in `.cache` of HOME. A user without a home folder
         has a cache folder that cannot be created, so that a job holds encoded data in memory.
         """
-        base = Path(environ.get("SAGEMAKER_BASE_DIR") or "/opt/ml")
+        base = Path(environ.get("SAGEMAKER_BASE_DIR") or SAGEMAKER_ROOT)
         return cls(
             base,
-            Path(environ.get("SM_CHECKPOINT_DIR") or base / "checkpoints"),
+            Path(environ.get("SM_CHECKPOINT_DIR") or base / PYTORCH_TRAIN_CONTRACT.relative_path("checkpoints")),
             Path(environ.get("FUSIONZOO_CACHE") or _find_user_cache(environ) / "fusionzoo"),
             environ.get(JOB_ID_VARIABLE) or secrets.token_hex(8),
         )
@@ -43,51 +47,54 @@ class Paths:
     @property
     def hyperparameters(self) -> Path:
         """The hyperparameters that SageMaker writes."""
-        return self.base / "input/config" / HYPERPARAMETERS_FILE
+        return self._locate("config")
 
     @property
     def channel_hyperparameters(self) -> Path:
         """The hyperparameters in a channel named `config`."""
-        return self.channel("config") / HYPERPARAMETERS_FILE
+        return self._locate("config_channel")
 
     @property
     def code_hyperparameters(self) -> Path:
         """The hyperparameters that ship with the code."""
-        return self.base / "code" / HYPERPARAMETERS_FILE
+        return self._locate("config_in_code")
 
     @property
     def input_data_config(self) -> Path:
         """The file that declares the channels."""
-        return self.base / "input/config/inputdataconfig.json"
+        return self._locate("input_data_config")
 
     @property
     def resource_config(self) -> Path:
         """The file that lists the hosts."""
-        return self.base / "input/config/resourceconfig.json"
+        return self._locate("resource_config")
 
     @property
     def model(self) -> Path:
         """The folder that SageMaker uploads as the model."""
-        return self.base / "model"
+        return self._locate("model_output")
 
     @property
     def output(self) -> Path:
         """The folder of the failure file and of `output_data`."""
-        return self.base / "output"
+        return self.failure.parent
 
     @property
     def output_data(self) -> Path:
         """The folder of metrics, predictions and logs."""
-        return self.output / "data"
+        return self._locate("data_output")
 
     @property
     def failure(self) -> Path:
         """The file that explains why a job failed."""
-        return self.output / "failure"
+        return self._locate("failure")
 
     def channel(self, name: str) -> Path:
         """Return the folder of a channel."""
-        return self.base / "input/data" / name
+        return self._locate("train_data").parent / name
+
+    def _locate(self, logical_name: str) -> Path:
+        return self.base / PYTORCH_TRAIN_CONTRACT.relative_path(logical_name)
 
     def read_channel_configs(self) -> dict[str, Any] | None:
         """Return each channel that inputdataconfig.json declares with its configuration; None without that file.
