@@ -25,7 +25,7 @@ SMALL_JOB = {"tokenizer": "word", "embedding_dim": 8, "hidden_common_dim": 16, "
 
 
 def read_project(source: Path) -> dict[str, Any]:
-    """The [project] table of a distribution's pyproject.toml."""
+    """Return the [project] table of the pyproject.toml of a distribution."""
     table: dict[str, Any] = tomllib.loads((source / "pyproject.toml").read_text("utf-8"))["project"]
     return table
 
@@ -36,7 +36,7 @@ def read_entry_points(source: Path) -> list[EntryPoint]:
 
 
 def find_provider(text_encoder: str) -> str:
-    """The one of our distributions that has this text encoder."""
+    """Return the first-party distribution that provides this text encoder."""
     points = [(read_project(source)["name"], point) for source in OURS for point in read_entry_points(source)]
     (name,) = [name for name, point in points if (point.group, point.name) == (TEXT_ENCODERS_GROUP, text_encoder)]
     return str(name)
@@ -48,52 +48,52 @@ def run_command(*command: str | Path, **options: Any) -> subprocess.CompletedPro
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment that holds the libraries we need and, at first, nothing of ours."""
+    """A virtual environment with the required libraries, and at first without fusionzoo and plugins."""
 
     folder: Path
 
     @classmethod
     def make(cls, folder: Path) -> Environment:
-        """Made without downloading anything.
+        """Create an environment without a download.
 
-        Installing torch and the rest anew would take minutes and a network. So each library of the running environment
-        is linked into the new one, with its metadata: Python and pip see them as installed there. Whatever is ours is
-        left out, and so are .pth files, through which editable installs would come in.
+        A new installation of torch and other libraries would take minutes and a network. Instead, each library of the
+        current environment is linked into the new one, with its metadata, so that Python and pip find it there.
+        fusionzoo, plugins and .pth files, which editable installations use, are not linked.
         """
         venv.create(folder, with_pip=False, symlinks=True)
-        made = cls(folder)
+        environment = cls(folder)
         for site in {Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("platlib"))}:
             for entry in site.iterdir():
-                if not is_ours(entry) and entry.suffix != ".pth" and entry.name != "__pycache__":
-                    (made.site / entry.name).symlink_to(entry)
-        return made
+                if not belongs_to_fusionzoo(entry) and entry.suffix != ".pth" and entry.name != "__pycache__":
+                    (environment.site / entry.name).symlink_to(entry)
+        return environment
 
     @property
     def site(self) -> Path:
         return Path(sysconfig.get_path("purelib", "venv", {"base": str(self.folder), "platbase": str(self.folder)}))
 
     @property
-    def ours(self) -> set[str]:
-        """The distributions that pip installed here."""
+    def installed(self) -> set[str]:
+        """Return the distributions that pip installed in this environment."""
         return {path.name.split("-")[0] for path in self.site.glob("*.dist-info") if not path.is_symlink()}
 
     def __call__(self, *command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run one of the environment's programs in its folder, without the running Python's and pip's own variables."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PIP_", "VIRTUAL_ENV"))}
-        plain = {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        """Run a program of the environment in its folder, without the variables of the current Python and pip."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PIP_", "VIRTUAL_ENV"))}
+        fixed = {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         program, *arguments = command
         return run_command(
-            self.folder / "bin" / program, *arguments, cwd=self.folder, env={**kept, **plain, **variables}
+            self.folder / "bin" / program, *arguments, cwd=self.folder, env={**inherited, **fixed, **variables}
         )
 
     def pip_install(self, name: str, wheels: Mapping[Path, Path]) -> None:
-        """Install a distribution and what it requires of us from wheels alone, as pip itself resolves it."""
+        """Install a distribution and the first-party distributions that it requires from wheels alone, with pip."""
         found = next(iter(wheels.values())).parent
         done = self("python", "-m", "pip", "install", "--no-index", "--find-links", found, name)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def train(self, root: Path, model_class: str, **settings: Any) -> tuple[int, str]:
-        """Run train.py on a small demo job in `root`; its exit status, and the failure file's text or the log."""
+        """Run train.py on a small demo job in `root`; return its exit status, and the failure file or the log."""
         generate_demo_data(root, 400)
         write_hyperparameters(root, model_class, {**SMALL_JOB, **settings})
         shutil.copy(ROOT / "train.py", self.folder)
@@ -102,8 +102,8 @@ class Environment:
         return done.returncode, failure.read_text("utf-8") if failure.exists() else done.stdout + done.stderr
 
 
-def is_ours(entry: Path) -> bool:
-    """Whether an entry of site-packages belongs to core, or to a plugin of anybody's."""
+def belongs_to_fusionzoo(entry: Path) -> bool:
+    """Return whether an entry of site-packages belongs to core or to a plugin."""
     points = entry / "entry_points.txt"
     provides = points.is_file() and any(
         group in points.read_text("utf-8") for group in (MODELS_GROUP, TEXT_ENCODERS_GROUP)

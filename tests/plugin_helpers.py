@@ -25,27 +25,26 @@ ENCODER_SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def make_text_job_settings(**changes: Any) -> JobSettings:
+    """Return valid settings of a two-class job over text, with `changes`."""
     values = {"model_class": "x", "id_name": "id", "label_name": "y", "text_name": "t", "num_classes": 2}
     return JobSettings(**{**values, "max_sen_len": 12, "tokenizer": "word", **changes})
 
 
 def make_encoder_settings(name: str, **changes: Any) -> ModelSettings:
-    made = Registry.discover(TEXT_ENCODERS_GROUP).load(name).settings_class(**{**ENCODER_SETTINGS[name], **changes})
-    return made.resolve(make_text_job_settings())
+    """Return the resolved settings of a small encoder, with `changes`."""
+    plugin = Registry.discover(TEXT_ENCODERS_GROUP).load(name)
+    return plugin.settings_class(**{**ENCODER_SETTINGS[name], **changes}).resolve(make_text_job_settings())
 
 
 def build_encoder(name: str, spec: InputSpec = SPEC, **changes: Any) -> Any:
+    """Return a small text encoder in evaluation mode, with weights of seed 0."""
     torch.manual_seed(0)
-    return (
-        Registry.discover(TEXT_ENCODERS_GROUP)
-        .load(name)
-        .build_text_encoder(spec, make_encoder_settings(name, **changes))
-        .eval()
-    )
+    plugin = Registry.discover(TEXT_ENCODERS_GROUP).load(name)
+    return plugin.build_text_encoder(spec, make_encoder_settings(name, **changes)).eval()
 
 
 def build_model(model_class: str, encoder: str = "cnn", spec: InputSpec = SPEC, **changes: Any) -> Any:
-    """A model over an encoder with its test settings; `changes` are the model's own settings."""
+    """Return a small model in evaluation mode; `changes` are settings of the model itself."""
     text_encoder = build_encoder(encoder, spec)
     plugin = Registry.discover(MODELS_GROUP).load(model_class)
     settings = plugin.settings_class(**{"hidden_common_dim": 8, **changes})
@@ -53,7 +52,7 @@ def build_model(model_class: str, encoder: str = "cnn", spec: InputSpec = SPEC, 
 
 
 def make_batch(chunk_lengths: list[list[int]], width: int = 0, seed: int = 0) -> Batch:
-    """Rows with chunks of these lengths, padded to the longest or to `width`."""
+    """Return random rows with chunks of these lengths, padded to the longest one or to `width`."""
     g = torch.Generator().manual_seed(seed)
     lengths = [n for row in chunk_lengths for n in row]
     width = max([width, *lengths])
@@ -73,4 +72,4 @@ def make_batch(chunk_lengths: list[list[int]], width: int = 0, seed: int = 0) ->
     )
 
 
-MIXED = [[12, 3], [1], [12, 12, 12, 5], [7]]
+CHUNK_LENGTHS = [[12, 3], [1], [12, 12, 12, 5], [7]]

@@ -84,7 +84,7 @@ def test_rows_that_val_shares_with_train_are_duplicates_of_train_if_the_job_made
     assert of_train.endswith("Remove the duplicate rows of train, or set group_field to a column that they share.")
 
 
-def test_a_job_warns_of_a_val_of_one_class_and_of_one_that_it_made(
+def test_a_val_of_one_class_is_a_warning_in_a_channel_and_an_error_in_a_fraction_of_train(
     tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = JobFolder(tmp_path_factory.mktemp("channel")).fill(rows=64, max_epochs=1)

@@ -73,7 +73,7 @@ def test_a_named_pipe_is_a_problem(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["closed", "part-1.csv"])
-def test_what_may_not_be_read_is_a_problem(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_read_permission_is_a_problem(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_part(shop_rows(20), folder / ("closed/part-1.csv" if name == "closed" else name))
     (folder / name).chmod(0)
     if os.geteuid() == 0:  # root may read everything

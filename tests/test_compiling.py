@@ -77,7 +77,7 @@ def test_compiling_changes_neither_the_losses_nor_the_names_of_the_weights(
 
 
 @needs_compiler
-def test_with_a_frozen_encoder_that_runs_once_the_rest_is_compiled(
+def test_only_the_trained_part_of_a_model_with_a_frozen_encoder_is_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = {**BERT, "freeze_text_encoder": True}

@@ -158,7 +158,7 @@ def test_an_unusual_correct_model_passes(install: Installer, change: tuple[str, 
     assert [result for result in run_checks() if not result.ok] == []
 
 
-def test_a_zero_initialized_head_does_not_hide_a_fault_before_it(install: Installer) -> None:
+def test_a_zero_initialized_head_does_not_hide_a_bug_before_it(install: Installer) -> None:
     install_model(install, MODEL, ZERO_HEAD, (POOLED, POOLED.replace("mask", "torch.ones_like(mask)")))
     assert run_one_check("mutant", "check_padding_invariance").status == "failed"
 
@@ -232,7 +232,7 @@ def test_the_advice_for_an_export_with_fixed_shapes_names_the_module(install: In
     assert "use tensor.shape or batch.rows, never len() or int()" in result.detail
 
 
-def test_an_exception_on_a_batch_without_rows_says_when_there_is_one(install: Installer) -> None:
+def test_the_error_for_a_batch_without_rows_explains_why_such_batches_exist(install: Installer) -> None:
     install_model(install, MODEL, *((old, new.replace("if batch.rows", "if True")) for old, new in TORCHS_TRANSFORMER))
     result = run_one_check("mutant", "check_empty_batch")
     assert result.status == "failed"
@@ -248,7 +248,7 @@ def test_a_model_with_a_transformer_passes(install: Installer, changes: tuple[tu
 
 
 @pytest.mark.parametrize("width", ["2", "spec.num_classes - 1", "0"])
-def test_a_wrong_output_width_is_named_by_every_check(install: Installer, width: str) -> None:
+def test_every_check_names_a_wrong_output_width(install: Installer, width: str) -> None:
     install_model(install, MODEL, ("nn.Linear(width, spec.num_classes)", f"nn.Linear(width, {width})"))
     results = run_checks(checks={"check_logits", "check_row_order_invariance", "check_overfits_small_dataset"})
     for result in results:
@@ -278,7 +278,7 @@ CRASHES = """import os
 
 @pytest.mark.parametrize("ranks", ["(1,)", "(0, 1)"])
 @pytest.mark.usefixtures("fast_processes")
-def test_a_crashed_process_ends_the_other_one_and_is_reported(install: Installer, ranks: str) -> None:
+def test_a_crashed_process_stops_the_other_one_and_is_reported(install: Installer, ranks: str) -> None:
     install_model(install, MODEL, (FEATURES, f"{FEATURES}        {CRASHES.format(ranks)}"))
     result = run_one_check("mutant", "check_distributed_training")
     assert result.status == "failed"
@@ -302,7 +302,7 @@ HUB_ONLY = """
 """
 
 
-def test_an_error_in_resolve_mentions_small(install: Installer) -> None:
+def test_the_error_for_small_settings_that_do_not_resolve_names_small(install: Installer) -> None:
     imported = ("import torch\n", "import torch\nfrom fusionzoo.errors import SettingError\n")
     width = 'width: int = Field(16, ge=1, description="Width of both sides.")\n'
     install_model(install, MODEL, imported, (width, width + HUB_ONLY))

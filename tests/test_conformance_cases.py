@@ -25,14 +25,14 @@ FEATURES = "features = self.text_encoder(batch)\n"
 # --- excuses
 
 
-def test_an_excused_failure_is_ok_and_shows_its_reason(install: Installer) -> None:
+def test_an_expected_failure_is_ok_and_shows_its_reason(install: Installer) -> None:
     install_model(install, MODEL, ("nn.Linear(width, spec.num_classes)", "nn.Linear(width, 3)"))
     result = run_one_check("mutant", "check_logits", expected_failed_checks={"check_logits": "three classes by design"})
     assert (result.status, result.ok) == ("excused", True)
     assert result.detail.startswith("three classes by design (logits have shape")
 
 
-def test_an_excuse_for_a_check_that_passes_is_stale(install: Installer) -> None:
+def test_an_expected_failure_that_passes_is_a_failure(install: Installer) -> None:
     install_model(install)
     result = run_one_check("mutant", "check_logits", expected_failed_checks={"check_logits": "three classes by design"})
     assert (result.status, result.ok) == ("stale", False)
@@ -47,7 +47,7 @@ def test_an_excuse_for_a_check_that_passes_is_stale(install: Installer) -> None:
         ({"check_logits": " "}, "gives no reason for ['check_logits']"),
     ],
 )
-def test_an_excuse_for_an_unknown_check_or_without_a_reason_is_an_error(
+def test_an_expected_failure_of_an_unknown_check_or_without_a_reason_is_an_error(
     install: Installer, excuses: dict[str, str], message: str
 ) -> None:
     install_model(install)
@@ -56,7 +56,7 @@ def test_an_excuse_for_an_unknown_check_or_without_a_reason_is_an_error(
     assert message in str(refused.value)
 
 
-def test_one_excuse_covers_the_model_and_the_encoder_of_the_same_name(install: Installer) -> None:
+def test_one_expected_failure_covers_the_model_and_the_encoder_of_the_same_name(install: Installer) -> None:
     """The encoder's unmasked mean fails in the text classifier, not in the fusion, which does its own pooling."""
     pooled = "pooled = token_mean(tokens, mask, chunk_row, batch.rows)"
     wrong = ENCODER.replace(pooled, pooled.replace("mask", "torch.ones_like(mask)"))
@@ -94,7 +94,7 @@ def test_a_model_that_fixes_its_text_encoder_is_checked_with_it() -> None:
     assert subjects == {"model_class 'multimodal_cnn' with text encoder 'cnn'"}
 
 
-def test_a_name_that_is_both_is_checked_as_both_also_with_its_distribution() -> None:
+def test_a_name_of_a_model_and_an_encoder_is_checked_as_both() -> None:
     for name in ("cnn", "fusionzoo-cnn:cnn"):
         cases = plan_cases(name)
         titles = {case.title for case in cases}

@@ -70,9 +70,7 @@ def install_fusion(install: Installer, name: str, changes: tuple[Change, ...]) -
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_an_encoder_and_a_fusion_that_conform_alone_conform_together(
-    encoder: str, fusion: str, install: Installer
-) -> None:
+def test_an_encoder_and_a_fusion_that_pass_alone_pass_together(encoder: str, fusion: str, install: Installer) -> None:
     install_encoder(install, encoder, ENCODERS[encoder])
     install_fusion(install, fusion, FUSIONS[fusion])
     found = [

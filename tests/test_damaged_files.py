@@ -92,7 +92,7 @@ def test_an_empty_array_has_no_rows(tmp_path: Path) -> None:
         ('[[1, "a"]]', "element 1 of the JSON array is not an object"),
     ],
 )
-def test_another_json_array_is_a_problem_that_names_the_element(text: str, problem: str, tmp_path: Path) -> None:
+def test_an_array_element_that_is_not_an_object_is_named(text: str, problem: str, tmp_path: Path) -> None:
     (tmp_path / "part.json").write_text(text)
     assert problem in read_problem(tmp_path)
 

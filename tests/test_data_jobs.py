@@ -50,7 +50,7 @@ def test_the_seed_determines_the_division(job: JobFolder) -> None:
     assert result[0] != result[2]
 
 
-def test_test_can_be_a_fraction_of_train_and_rows_need_no_ids(job: JobFolder) -> None:
+def test_a_test_split_can_be_a_fraction_of_train_without_ids(job: JobFolder) -> None:
     train, val = (shop_rows(rows, rows).drop(columns="id") for rows in (200, 50))
     job.channel("train", train, "part-0.csv")
     job.channel("val", val)

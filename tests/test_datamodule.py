@@ -36,8 +36,8 @@ def make_split(rows: int, seed: int = 0) -> EncodedSplit:
 
 
 def make_text_job_settings(**more: Any) -> JobSettings:
-    given_ = {"model_class": "x", "id_name": "i", "label_name": "l", "text_name": "t", "num_classes": 2, **more}
-    return JobSettings(**given_)
+    values = {"model_class": "x", "id_name": "i", "label_name": "l", "text_name": "t", "num_classes": 2, **more}
+    return JobSettings(**values)
 
 
 def test_the_sizes_of_rows_are_their_chunks_and_the_longest_of_them() -> None:
@@ -91,24 +91,20 @@ def test_the_categories_replaced_by_unknown_do_not_depend_on_ranks_batches_or_re
     assert alone not in others
 
 
-def test_the_requested_share_of_present_categories_is_replaced_by_unknown_in_each_field() -> None:
+def test_the_requested_share_of_present_categories_is_replaced_by_unknown_in_each_field_of_train() -> None:
     data = make_split(6000)
-    shown = np.array(
-        [
-            fields
-            for _, fields in sorted(
-                find_unknown_fields(
-                    SplitsDataModule(data, data, make_text_job_settings(unknown_category_rate=0.1))
-                ).items()
-            )
-        ]
-    )
+    module = SplitsDataModule(data, data, make_text_job_settings(unknown_category_rate=0.1))
+    shown = np.array([fields for _, fields in sorted(find_unknown_fields(module).items())])
     present = data.categories != 0
     assert not shown[~present].any()
     for field in (0, 1):
         assert shown[present[:, field], field].mean() == pytest.approx(0.1, abs=0.015)
     both = present.all(axis=1)
     assert shown[both].all(axis=1).mean() == pytest.approx(0.01, abs=0.006)  # fields are independent
+    encoded = torch.from_numpy(data.categories)
+    for batch in module.train_dataloader():
+        assert ((batch.categories == encoded[batch.row]) | (batch.categories == 1)).all()
+    assert all(torch.equal(batch.categories, encoded[batch.row]) for batch in module.val_dataloader())
 
 
 def test_ranks_share_the_validation_rows_within_the_budget() -> None:
@@ -224,9 +220,9 @@ def test_one_warning_names_the_rows_over_the_budget(caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING, "fusionzoo"):
         for rank in range(2):
             SplitsDataModule(data, data, use, World(rank, 2))
-    (said,) = caplog.messages
-    assert f"{(sizes > 50).sum()} rows" in said
-    assert f"{sizes.max()} tokens" in said
+    (warning,) = caplog.messages
+    assert f"{(sizes > 50).sum()} rows" in warning
+    assert f"{sizes.max()} tokens" in warning
 
 
 def test_a_split_is_scored_the_same_in_batches_of_rows_and_of_tokens() -> None:

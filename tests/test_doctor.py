@@ -55,7 +55,7 @@ def find_only_problem(install: Installer, seconds: float = 120) -> Finding:
 # --- everything that is installed
 
 
-def test_everything_installed_here_is_valid_and_versions_are_printed() -> None:
+def test_doctor_finds_no_problem_in_this_environment_and_prints_versions() -> None:
     done = run_doctor()
     assert done.returncode == 0, done.stdout + done.stderr
     first, *lines, last = done.stdout.splitlines()
@@ -172,7 +172,9 @@ OWN_LINE = "in acme-film 1.0, correct "
         ("import acme_library\n", "pip install --upgrade acme-film"),
     ],
 )
-def test_the_fix_of_a_failed_import_is_where_the_error_is(install: Installer, source: str, remedy: str) -> None:
+def test_the_fix_of_a_failed_import_names_the_package_that_raised_the_error(
+    install: Installer, source: str, remedy: str
+) -> None:
     install("acme-library", source="1 / 0\n")
     install("acme-film", models=["film"], source=source, requires=CORE_REQUIREMENT)
     finding = find_only_problem(install)
@@ -187,7 +189,7 @@ def test_the_fix_of_a_failed_import_is_where_the_error_is(install: Installer, so
         ("acme_film:plugin", "its entry point: module 'acme_film' has no 'plugin'"),
     ],
 )
-def test_an_entry_point_that_names_nothing_is_corrected_in_the_plugin(
+def test_the_fix_for_an_entry_point_without_a_target_is_a_change_of_the_plugin(
     install: Installer, value: str, remedy: str
 ) -> None:
     folder = install("acme-film", models=["film"], source=VALID, requires=CORE_REQUIREMENT)
@@ -278,7 +280,7 @@ def test_an_import_that_never_ends_is_a_finding_and_its_child_processes_are_kill
     pytest.fail("the program that the import started still runs")
 
 
-def test_after_a_plugin_ends_its_process_the_other_names_are_still_loaded(install: Installer) -> None:
+def test_after_a_plugin_exits_its_process_the_other_names_are_still_loaded(install: Installer) -> None:
     source = f"""{VALID}
 class Ends:
     @hookimpl
@@ -299,7 +301,7 @@ wrong = object()
     }
 
 
-def test_a_plugin_cannot_forge_results_on_its_output(install: Installer) -> None:
+def test_a_plugin_cannot_forge_results_in_its_output(install: Installer) -> None:
     install(
         "acme-film",
         models=["film"],

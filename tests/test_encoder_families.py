@@ -44,7 +44,7 @@ MUST_BE_REFUSED = ("bart", "convbert", "fnet", "mbart", "perceiver", "yoso")
 
 
 @pytest.mark.parametrize("family", sorted({*MODEL_FOR_MASKED_LM_MAPPING_NAMES, *MUST_WORK}))
-def test_an_encoder_family_works_or_is_refused_by_name(family: str) -> None:
+def test_an_encoder_family_works_or_is_an_error_that_names_it(family: str) -> None:
     sizes = {**TINY, **OWN_SIZES.get(family, {})}
     if family == "funnel":
         del sizes["num_hidden_layers"]  # it follows from the sizes of the blocks

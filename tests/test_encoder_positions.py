@@ -59,7 +59,7 @@ def test_the_probe_leaves_the_random_state_as_it_was() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_a_chunk_beyond_what_is_probed_takes_no_minutes() -> None:
+def test_a_chunk_longer_than_the_probe_is_accepted() -> None:
     limited = {"max_position_embeddings": MAX_PROBED_TOKENS, "num_hidden_layers": 1, "num_attention_heads": 1}
     check_encoder(config("bert", **limited), "encoder_name", "x", 1_000_000)
 

@@ -60,7 +60,7 @@ def test_conformance(case: Case) -> None:
     assert result.status == "passed", f"{result.subject}: {result.detail}"
 
 
-def test_the_zoo_is_there() -> None:
+def test_every_first_party_pair_of_fusion_and_encoder_is_tested() -> None:
     late = {(s.encoder.name, "late") for s in MODEL_SUBJECTS if s.encoder and "table" in s.settings.reads} - {
         (reference_encoder.NAME, "late")
     }

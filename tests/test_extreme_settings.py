@@ -56,7 +56,7 @@ def check_message(error: errors.ZooError) -> None:
 
 @FAST
 @given(st.dictionaries(st.sampled_from(NAMES) | ODD_TEXT | st.text(max_size=12), VALUES, max_size=5), st.booleans())
-def test_any_settings_are_parsed_or_draw_a_message(changes: dict[str, Any], as_text: bool) -> None:
+def test_any_settings_are_parsed_or_are_an_error(changes: dict[str, Any], as_text: bool) -> None:
     if as_text:
         changes = {key: json.dumps(value) for key, value in changes.items()}
     try:
@@ -69,7 +69,7 @@ def test_any_settings_are_parsed_or_draw_a_message(changes: dict[str, Any], as_t
 
 @pytest.mark.parametrize("name", [n for n, field in JobSettings.model_fields.items() if field.annotation is not str])
 @pytest.mark.parametrize("value", [1e300, 10**30, 10**400, 2**63])
-def test_no_number_is_too_large_for_what_uses_it(name: str, value: float) -> None:
+def test_a_number_beyond_its_upper_bound_is_an_error(name: str, value: float) -> None:
     """Every number has an upper bound, so that no later conversion to another type overflows."""
     if name in ("classes", "text_name", "group_field", "tokenizer"):
         return  # a number is the text of a label or name
@@ -77,7 +77,7 @@ def test_no_number_is_too_large_for_what_uses_it(name: str, value: float) -> Non
         parse_with_classes({**REQUIRED, name: value}, Fusion)
 
 
-def test_a_memory_for_the_cache_of_any_allowed_size_is_used(tmp_path: Path) -> None:
+def test_every_allowed_cache_limit_is_used(tmp_path: Path) -> None:
     from fusionzoo.sagemaker import Paths
     from fusionzoo.training.prepare_data import make_cache
     from training_helpers import make_job_settings
@@ -93,7 +93,7 @@ def test_a_memory_for_the_cache_of_any_allowed_size_is_used(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "name", [LONG, "\ud800", "é" * 10**5, "a\udcffb", "\n" * 9999], ids=lambda name: ascii(name[:20])
 )
-def test_a_message_about_any_name_is_short_and_can_be_written(name: str, tmp_path: Path) -> None:
+def test_an_error_about_any_name_is_short_and_printable(name: str, tmp_path: Path) -> None:
     where = tmp_path / "x"
     problems = [
         errors.unknown_setting(name, name, NAMES),
@@ -234,7 +234,7 @@ def test_a_damaged_file_of_word_vectors_is_an_error(tmp_path: Path, file: str, c
         lambda position, byte: _changed(vector_binary(), position, byte), st.integers(0, 50), st.binary(max_size=2)
     ),
 )
-def test_any_file_of_word_vectors_is_read_or_draws_a_message(tmp_path: Path, file: str, content: bytes) -> None:
+def test_any_file_of_word_vectors_is_read_or_is_an_error(tmp_path: Path, file: str, content: bytes) -> None:
     path = tmp_path / file
     path.write_bytes(content)
     try:
@@ -301,7 +301,7 @@ JSON_VALUES = st.sampled_from([None, True, -1, 10**12, 1e300, "", "x", [], {}, [
 
 @FAST
 @given(st.data())
-def test_a_tokenizer_with_any_changed_entry_is_loaded_or_draws_a_message(tmp_path: Path, data: st.DataObject) -> None:
+def test_a_tokenizer_with_any_changed_entry_is_loaded_or_is_an_error(tmp_path: Path, data: st.DataObject) -> None:
     files = tokenizer_files()
     name = data.draw(st.sampled_from(list(files)))
     content = json.loads(files[name])

@@ -304,7 +304,7 @@ match sys.argv[2]:
 
 
 @pytest.mark.parametrize("what", ["file", "staged", "temporary"])
-def test_what_a_killed_process_left_is_deleted_and_nothing_else(tmp_path: Path, what: str) -> None:
+def test_only_the_leftovers_of_a_killed_process_are_deleted(tmp_path: Path, what: str) -> None:
     subprocess.run([sys.executable, "-c", KILLED, tmp_path, what], check=False)
     (leftover,) = tmp_path.iterdir()
     own = {".tmp-of-the-user": b"", ".staging-area": b"", "tmp": b"", f"{leftover.name}0": b"", ".hidden/x": b""}

@@ -18,42 +18,42 @@ from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.demo.data_set import generate_demo_data, write_hyperparameters
 from fusionzoo.errors import SettingError
 from fusionzoo.nn.schema import Batch, TextFeatures
-from plugin_helpers import MIXED, SPEC, build_model, make_batch
+from plugin_helpers import CHUNK_LENGTHS, SPEC, build_model, make_batch
 from shop import JobFolder
 
 # --- gate_fusion
 
 
-def test_a_gate_that_is_open_for_one_modality_lets_nothing_of_the_other_through() -> None:
-    model, whole = build_model("multimodal_gate_fusion"), make_batch(MIXED)
-    other = replace(whole, categories=(whole.categories + 1) % 5, numbers=whole.numbers + 1)
+def test_a_gate_that_is_open_for_one_modality_blocks_the_other_one() -> None:
+    model, batch = build_model("multimodal_gate_fusion"), make_batch(CHUNK_LENGTHS)
+    other = replace(batch, categories=(batch.categories + 1) % 5, numbers=batch.numbers + 1)
     with torch.no_grad():
         model.gate[0].weight.zero_()
         model.gate[0].bias.fill_(1e4)
-        assert torch.equal(model(whole).logits, model(other).logits)
-        assert model(whole).metrics == {"gate_text": 1.0, "gate_table": 0.0}
+        assert torch.equal(model(batch).logits, model(other).logits)
+        assert model(batch).metrics == {"gate_text": 1.0, "gate_table": 0.0}
         model.gate[0].bias.fill_(-1e4)
-        assert not torch.equal(model(whole).logits, model(other).logits)
-        assert torch.equal(model(whole).logits, model(replace(whole, tokens=(whole.tokens + 1) % 40)).logits)
-        assert model(whole).metrics == {"gate_text": 0.0, "gate_table": 1.0}
+        assert not torch.equal(model(batch).logits, model(other).logits)
+        assert torch.equal(model(batch).logits, model(replace(batch, tokens=(batch.tokens + 1) % 40)).logits)
+        assert model(batch).metrics == {"gate_text": 0.0, "gate_table": 1.0}
 
 
 def test_the_gate_is_one_number_per_row_and_dimension() -> None:
-    model, whole = build_model("multimodal_gate_fusion"), make_batch(MIXED)
-    gate = model.gate(torch.cat(model.towers(whole), dim=-1))
+    model, batch = build_model("multimodal_gate_fusion"), make_batch(CHUNK_LENGTHS)
+    gate = model.gate(torch.cat(model.towers(batch), dim=-1))
     assert gate.shape == (4, 8)
     assert gate.std(dim=0).min() > 0
     assert gate.std(dim=1).min() > 0
-    assert model(whole).metrics["gate_text"].item() == pytest.approx(gate.mean().item())
+    assert model(batch).metrics["gate_text"].item() == pytest.approx(gate.mean().item())
 
 
 # --- moe
 
 
 @pytest.mark.parametrize("top_k", [1, 2, 5])
-def test_each_row_goes_to_its_top_k_experts_and_to_no_other(top_k: int) -> None:
-    model, whole = build_model("multimodal_moe", num_experts=3, top_k=top_k), make_batch(MIXED)
-    weights, _, probabilities = model.router(torch.cat(model.towers(whole), dim=-1))
+def test_each_row_is_routed_to_its_top_k_experts_only(top_k: int) -> None:
+    model, batch = build_model("multimodal_moe", num_experts=3, top_k=top_k), make_batch(CHUNK_LENGTHS)
+    weights, _, probabilities = model.router(torch.cat(model.towers(batch), dim=-1))
     assert (weights > 0).sum(dim=1).tolist() == [top_k] * 4
     assert all(
         set(w.nonzero().flatten().tolist()) == set(p.topk(top_k).indices.tolist())
@@ -61,35 +61,35 @@ def test_each_row_goes_to_its_top_k_experts_and_to_no_other(top_k: int) -> None:
     )
     total = probabilities.amax(dim=1) if top_k == 1 else torch.ones(4)
     assert torch.allclose(weights.sum(dim=1), total)
-    load = model(whole).metrics
+    load = model(batch).metrics
     assert list(load) == [f"expert_load_{name}" for name in ("text", "table", "joint_0", "joint_1", "joint_2")]
     assert sum(load.values()).item() == pytest.approx(top_k)
 
 
 def randomize_experts(model: Any) -> Any:
-    """The mixture with experts that have something to say, which at first they have not."""
+    """Replace the zero initial weights of the last layer of each expert by random ones."""
     for expert in model.experts:
         nn.init.normal_(expert[-1].weight)
     return model
 
 
-def test_a_row_has_the_shared_logits_and_those_of_its_experts_by_their_weights() -> None:
-    model, whole = build_model("multimodal_moe", num_experts=2), make_batch(MIXED)
+def test_logits_are_the_shared_logits_plus_the_weighted_logits_of_the_experts() -> None:
+    model, batch = build_model("multimodal_moe", num_experts=2), make_batch(CHUNK_LENGTHS)
     with torch.no_grad():
-        assert torch.equal(model(whole).logits, model.shared(torch.cat(model.towers(whole), dim=-1)))
+        assert torch.equal(model(batch).logits, model.shared(torch.cat(model.towers(batch), dim=-1)))
         randomize_experts(model)
-        text, table = model.towers(whole)
+        text, table = model.towers(batch)
         joint = torch.cat([text, table], dim=-1)
         weights, _, _ = model.router(joint)
         inputs = [text, table, joint, joint]
         parts = [w[:, None] * expert(x) for w, expert, x in zip(weights.T, model.experts, inputs, strict=True)]
-        assert torch.allclose(model(whole).logits, model.shared(joint) + sum(parts), atol=1e-6)
+        assert torch.allclose(model(batch).logits, model.shared(joint) + sum(parts), atol=1e-6)
 
 
 @pytest.mark.parametrize("top_k", [1, 2])
-def test_the_router_learns_from_the_loss_itself(top_k: int) -> None:
+def test_the_router_gets_gradients_from_the_loss_without_the_penalty(top_k: int) -> None:
     model = randomize_experts(build_model("multimodal_moe", top_k=top_k, load_balance=0.0)).train()
-    model(make_batch(MIXED)).logits.sum().backward()
+    model(make_batch(CHUNK_LENGTHS)).logits.sum().backward()
     assert model.router.clean.weight.grad.abs().sum() > 0
     assert model.router.noise.weight.grad.abs().sum() > 0
 
@@ -101,20 +101,20 @@ def test_the_router_adds_noise_only_in_training_and_only_with_the_setting() -> N
         assert torch.equal(router(joint)[0], router(joint)[0])
         router.train()
         assert torch.equal(router(joint)[0], router(joint)[0]) != noisy
-        assert torch.equal(router(joint)[1], router.eval()(joint)[1]), "what is balanced is what scoring will do"
+        assert torch.equal(router(joint)[1], router.eval()(joint)[1]), "probabilities are without noise"
 
 
-def test_the_balance_penalty_is_least_where_all_experts_are_used_alike() -> None:
-    model, whole = build_model("multimodal_moe", num_experts=2, top_k=4, load_balance=0.5), make_batch(MIXED)
-    assert model(whole).penalties["load_balance"].item() == pytest.approx(0.5)
+def test_the_balance_penalty_is_minimal_if_all_experts_are_used_equally() -> None:
+    model, batch = build_model("multimodal_moe", num_experts=2, top_k=4, load_balance=0.5), make_batch(CHUNK_LENGTHS)
+    assert model(batch).penalties["load_balance"].item() == pytest.approx(0.5)
     model.router.top_k = 1
     with torch.no_grad():
         model.router.clean.weight.zero_()
         model.router.clean.bias.copy_(torch.tensor([50.0, 0.0, 0.0, 0.0]))
-    assert model(whole).penalties["load_balance"].item() == pytest.approx(0.5 * 4)
+    assert model(batch).penalties["load_balance"].item() == pytest.approx(0.5 * 4)
 
 
-def test_more_experts_per_row_than_there_are_is_a_fault_of_the_settings(job: JobFolder) -> None:
+def test_more_experts_per_row_than_experts_is_an_error(job: JobFolder) -> None:
     job.fill(model_class="multimodal_moe", text_encoder="cnn", num_experts=2, top_k=5)
     assert job.run() == 1
     assert "top_k is 5, but there are 4 experts" in job.failure
@@ -124,51 +124,51 @@ def test_more_experts_per_row_than_there_are_is_a_fault_of_the_settings(job: Job
 
 
 def attend_without_chunks(model: Any, tokens: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
-    """What the fields of one row read from its tokens, computed without chunks: [heads, fields, d]."""
+    """Return what the fields of one row read from its tokens, [heads, fields, d], computed without chunks."""
     query, key, value = model.layers[0].to_tokens.project(fields.unsqueeze(0), tokens.unsqueeze(0))
     return ((query @ key.transpose(2, 3) / query.shape[-1] ** 0.5).softmax(dim=-1) @ value)[0]
 
 
 def test_fields_attend_to_all_tokens_of_their_row_and_tokens_to_all_its_fields() -> None:
-    model, whole = build_model("multimodal_cross_attn", num_heads=2), make_batch(MIXED, width=16)
+    model, batch = build_model("multimodal_cross_attn", num_heads=2), make_batch(CHUNK_LENGTHS, width=16)
     with torch.no_grad():
-        text, fields = model.text_encoder(whole), model.field(model.table.fields(whole))
+        text, fields = model.text_encoder(batch), model.field(model.table.fields(batch))
         text = replace(text, tokens=model.token(text.tokens))
         new_text, new_fields = model.layers[0](text, fields)
         layer = model.layers[0]
         for row in range(4):
-            own = text.tokens[whole.chunk_row == row][whole.token_mask[whole.chunk_row == row]]
+            own = text.tokens[batch.chunk_row == row][batch.token_mask[batch.chunk_row == row]]
             read = attend_without_chunks(model, own, fields[row])
             joined = layer.to_tokens.add(fields[row : row + 1], read.unsqueeze(0))[0]
             assert torch.allclose(new_fields[row], joined + layer.table(joined), atol=1e-5)
             query, key, value = layer.to_fields.project(own.unsqueeze(0), fields[row : row + 1])
             seen = (query @ key.transpose(2, 3) / 4**0.5).softmax(dim=-1) @ value
             joined = layer.to_fields.add(own.unsqueeze(0), seen)[0]
-            found = new_text.tokens[whole.chunk_row == row][whole.token_mask[whole.chunk_row == row]]
+            found = new_text.tokens[batch.chunk_row == row][batch.token_mask[batch.chunk_row == row]]
             assert torch.allclose(found, joined + layer.text(joined), atol=1e-5)
 
 
-def test_tokens_beyond_the_cap_change_nothing_and_those_before_it_do() -> None:
-    model, whole = build_model("multimodal_cross_attn", encoder="lstm", max_text_tokens=14), make_batch(MIXED)
-    changed = {13: whole.tokens.clone(), 14: whole.tokens.clone()}
+def test_tokens_beyond_max_text_tokens_do_not_affect_the_logits() -> None:
+    model, batch = build_model("multimodal_cross_attn", encoder="lstm", max_text_tokens=14), make_batch(CHUNK_LENGTHS)
+    changed = {13: batch.tokens.clone(), 14: batch.tokens.clone()}
     for position, tokens in changed.items():  # row 0 has chunks of 12 and 3 tokens
         tokens[1, position - 12] = (tokens[1, position - 12] + 1) % 40
-    encode = model.text_encoder.words  # a word's own vector: nothing leaks through the LSTM's states
+    encode = model.text_encoder.words  # word vectors, without the states of the LSTM that connect tokens
 
-    class Bag(nn.Module):
-        def forward(self, given: Batch) -> TextFeatures:
+    class WordVectorEncoder(nn.Module):
+        def forward(self, batch: Batch) -> TextFeatures:
             width = model.token.in_features
-            vectors = encode(given.tokens, given.token_mask).repeat(1, 1, 2)[..., :width]
-            return TextFeatures(vectors, given.token_mask, given.chunk_row, torch.zeros(given.rows, width))
+            vectors = encode(batch.tokens, batch.token_mask).repeat(1, 1, 2)[..., :width]
+            return TextFeatures(vectors, batch.token_mask, batch.chunk_row, torch.zeros(batch.rows, width))
 
-    model.text_encoder = Bag()
+    model.text_encoder = WordVectorEncoder()
     with torch.no_grad():
-        before = model(whole)
-        assert torch.equal(model(replace(whole, tokens=changed[14])), before)
-        assert not torch.equal(model(replace(whole, tokens=changed[13]))[0], before[0])
+        before = model(batch)
+        assert torch.equal(model(replace(batch, tokens=changed[14])), before)
+        assert not torch.equal(model(replace(batch, tokens=changed[13]))[0], before[0])
 
 
-def test_a_table_of_one_field_is_refused_before_the_data_is_read(job: JobFolder) -> None:
+def test_cross_attention_to_a_table_of_one_field_is_an_error_before_the_data_is_read(job: JobFolder) -> None:
     job.settings(model_class="multimodal_cross_attn", text_encoder="cnn", tab_field_list=None)
     assert job.run() == 1
     assert "attention over a single key always has the weight 1" in job.failure
@@ -176,7 +176,7 @@ def test_a_table_of_one_field_is_refused_before_the_data_is_read(job: JobFolder)
         build_model("multimodal_cross_attn", spec=replace(SPEC, numbers=()))
 
 
-def test_heads_that_do_not_divide_the_width_are_a_fault_of_the_settings(job: JobFolder) -> None:
+def test_a_number_of_heads_that_does_not_divide_the_width_is_an_error(job: JobFolder) -> None:
     job.settings(model_class="multimodal_cross_attn", text_encoder="cnn", num_heads=5)
     assert job.run() == 1
     assert "hidden_common_dim is 16, which num_heads 5 does not divide" in job.failure
@@ -188,15 +188,15 @@ def test_heads_that_do_not_divide_the_width_are_a_fault_of_the_settings(job: Job
 @pytest.mark.parametrize(
     "model_class", ["multimodal_gate_fusion", "multimodal_moe", "multimodal_cross_attn", "multimodal_cnn"]
 )
-@pytest.mark.parametrize("lacking", ["text", "table"])
-def test_a_fusion_without_one_of_its_modalities_is_refused_before_the_data_is_read(
-    job: JobFolder, model_class: str, lacking: str
+@pytest.mark.parametrize("modality", ["text", "table"])
+def test_a_fusion_without_columns_of_one_modality_is_an_error_before_the_data_is_read(
+    job: JobFolder, model_class: str, modality: str
 ) -> None:
-    absent = {"text_name": None} if lacking == "text" else {"cat_field_list": None, "tab_field_list": None}
+    absent = {"text_name": None} if modality == "text" else {"cat_field_list": None, "tab_field_list": None}
     encoder = {} if model_class == "multimodal_cnn" else {"text_encoder": "cnn"}
     job.settings(model_class=model_class, **encoder, **absent)
     assert job.run() == 1
-    assert f"needs {lacking}, and no setting names such a column" in job.failure
+    assert f"needs {modality}, and no setting names such a column" in job.failure
 
 
 @pytest.mark.parametrize(
@@ -214,10 +214,10 @@ def test_the_settings_of_a_fusion_change_its_layers(model_class: str, name: str,
     assert shapes[0] != shapes[1]
 
 
-# --- what an architecture tells of itself
+# --- logged metrics
 
 
-def test_no_expert_starves_on_the_demo_data_and_the_load_is_logged(tmp_path: Path) -> None:
+def test_every_expert_is_used_on_the_demo_data_and_its_load_is_logged(tmp_path: Path) -> None:
     generate_demo_data(tmp_path, 1400)
     others = {
         "text_encoder": "cnn",

@@ -74,7 +74,7 @@ def find_in_new_process(name: str, endpoint: str, home: Path, **environment: str
 
 
 @pytest.mark.parametrize("status", [503, None])
-def test_a_hub_out_of_reach_gets_one_request_and_is_named_with_what_to_do(tmp_path: Path, status: int | None) -> None:
+def test_an_unreachable_hub_gets_one_request_and_the_error_has_a_fix(tmp_path: Path, status: int | None) -> None:
     if status is None:
         text, _ = find_in_new_process("bert-base-uncased", "http://127.0.0.1:9", tmp_path)
     else:
@@ -88,14 +88,14 @@ def test_a_hub_out_of_reach_gets_one_request_and_is_named_with_what_to_do(tmp_pa
     assert "Retrying" not in text
 
 
-def test_a_name_that_the_hub_does_not_know_is_refused_after_one_request(tmp_path: Path) -> None:
+def test_a_name_unknown_to_the_hub_is_an_error_after_one_request(tmp_path: Path) -> None:
     with serve_hub(404, "RepoNotFound") as (endpoint, requests):
         text, _ = find_in_new_process("bert-base-uncasedd", endpoint, tmp_path)
     assert len(requests) == 1
     assert "neither a folder nor a public model" in text
 
 
-def test_a_cached_model_is_used_while_the_hub_is_out_of_reach(tmp_path: Path) -> None:
+def test_a_cached_model_is_used_if_the_hub_is_unreachable(tmp_path: Path) -> None:
     repository = tmp_path / "hub/models--bert-base-uncased"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs/main").write_text("a" * 40)

@@ -43,7 +43,7 @@ def least_cost(lengths: np.ndarray, group_tokens: int, most: int) -> int:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=9), st.integers(0, 30), st.integers(1, 5))
-def test_no_other_cut_costs_less_and_each_chunk_is_in_one_group(drawn: list[int], price: int, most: int) -> None:
+def test_no_other_division_costs_less_and_each_chunk_is_in_one_group(drawn: list[int], price: int, most: int) -> None:
     lengths = np.array(drawn)
     groups = length_groups.make_length_groups(lengths, price, most)
     assert sorted(np.concatenate(groups)) == list(range(len(lengths)))
@@ -52,7 +52,7 @@ def test_no_other_cut_costs_less_and_each_chunk_is_in_one_group(drawn: list[int]
     assert cost(lengths, groups, price) == least_cost(lengths, price, most)
 
 
-def test_a_small_batch_is_not_cut_up_and_a_large_one_into_four_groups_at_most() -> None:
+def test_a_small_batch_is_not_divided_and_a_large_one_into_at_most_four_groups() -> None:
     lengths = np.random.default_rng(0).integers(1, 129, 320)
     assert len(length_groups.make_length_groups(lengths, length_groups.CPU_GROUP_OVERHEAD)) == 4
     assert len(length_groups.make_length_groups(lengths[:4], length_groups.CPU_GROUP_OVERHEAD)) == 1
@@ -86,7 +86,7 @@ def test_dialogues_are_padded_by_less_than_twelve_percent_in_groups_and_more_wit
         ("review_threads", "thread", "unhappy", 128, 0.12),
     ],
 )
-def test_real_rows_are_padded_by_less_than_was_promised(
+def test_real_rows_have_less_padding_than_documented(
     name: str, text: Any, label: str, max_tokens: int, most: float, real_data: Path, minilm: str
 ) -> None:
     use = DataSettings(
@@ -212,7 +212,7 @@ def exported(model: nn.Module, example: tuple[Tensor, Tensor]) -> nn.Module:
 @pytest.mark.usefixtures("several_groups")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
 @pytest.mark.parametrize("freeze", [traced, *([exported] if hasattr(torch.export, "Dim") else [])])  # since torch 2.2
-def test_the_graph_of_a_model_holds_for_other_lengths_than_those_it_was_made_with(
+def test_an_exported_graph_works_for_other_lengths_than_those_of_its_export(
     freeze: Callable[[nn.Module, tuple[Tensor, Tensor]], nn.Module],
 ) -> None:
     model = Words()

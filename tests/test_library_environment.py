@@ -54,7 +54,7 @@ def watched_job(job: JobFolder) -> tuple[list[str], list[str]]:
     return run_watched(command, job.root.parent / "job-home", SAGEMAKER_BASE_DIR=str(job.root), HF_HUB_OFFLINE="1")
 
 
-def test_a_job_reaches_for_no_network_and_leaves_no_file_in_the_home_folder(
+def test_a_job_uses_no_network_and_writes_nothing_to_the_home_folder(
     watched_job: tuple[list[str], list[str]],
 ) -> None:
     calls, files = watched_job
@@ -62,7 +62,7 @@ def test_a_job_reaches_for_no_network_and_leaves_no_file_in_the_home_folder(
     assert files == []
 
 
-def test_scoring_reaches_for_no_network_and_leaves_no_file_in_the_home_folder(
+def test_scoring_uses_no_network_and_writes_nothing_to_the_home_folder(
     job: JobFolder, watched_job: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:
     assert watched_job

@@ -73,7 +73,7 @@ def test_a_new_plugin_is_installed_by_pip_and_passes_every_check(
 
 
 @EITHER
-def test_its_own_test_file_is_the_kit(tmp_path: Path, install: Installer, is_encoder: bool) -> None:
+def test_the_generated_test_file_runs_the_conformance_kit(tmp_path: Path, install: Installer, is_encoder: bool) -> None:
     made = write_plugin("tiny", tmp_path, is_encoder)
     points = project(made)["entry-points"]
     assert isinstance(points, dict)
@@ -98,7 +98,7 @@ def test_its_own_test_file_is_the_kit(tmp_path: Path, install: Installer, is_enc
 @EITHER
 @pytest.mark.parametrize("name", ["a", "fusion", "text", "z" * MAX_NAME_CHARACTERS])
 @pytest.mark.parametrize("width", [88, 120])
-def test_what_is_written_is_formatted_whatever_the_name_and_the_width(
+def test_the_generated_files_are_formatted_for_any_name_and_width(
     tmp_path: Path, name: str, is_encoder: bool, width: int
 ) -> None:
     made = write_plugin(name, tmp_path, is_encoder)
@@ -110,7 +110,7 @@ def test_what_is_written_is_formatted_whatever_the_name_and_the_width(
     assert linted.returncode == 0, linted.stdout
 
 
-def test_what_is_written_satisfies_mypy_strict(tmp_path: Path) -> None:
+def test_the_generated_plugin_passes_mypy_strict(tmp_path: Path) -> None:
     modules = [
         next((write_plugin(name, tmp_path, is_encoder).folder).glob("fusionzoo_*.py"))
         for name, is_encoder in (("fusion", False), ("model", True))
@@ -125,7 +125,9 @@ def test_what_is_written_satisfies_mypy_strict(tmp_path: Path) -> None:
 
 
 @EITHER
-def test_its_readme_links_only_files_that_it_has_and_public_addresses(tmp_path: Path, is_encoder: bool) -> None:
+def test_the_generated_readme_links_only_to_existing_files_and_public_addresses(
+    tmp_path: Path, is_encoder: bool
+) -> None:
     made = write_plugin("tiny", tmp_path, is_encoder)
     text = (made.folder / "README.md").read_text("utf-8")
     links = [*re.findall(r"\]\(([^)]+)\)", text), *re.findall(r"<(https?://[^>]+)>", text)]
@@ -138,14 +140,14 @@ def test_its_readme_links_only_files_that_it_has_and_public_addresses(tmp_path: 
 
 
 @EITHER
-def test_it_has_a_license_file(tmp_path: Path, is_encoder: bool) -> None:
+def test_the_generated_plugin_has_a_license_file(tmp_path: Path, is_encoder: bool) -> None:
     made = write_plugin("tiny", tmp_path, is_encoder)
     assert (made.folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
     assert project(made)["license"] == {"text": "Apache-2.0"}
 
 
 @EITHER
-def test_its_requirements_are_bounded_and_as_low_as_cores_own(tmp_path: Path, is_encoder: bool) -> None:
+def test_the_generated_requirements_have_the_bounds_of_core(tmp_path: Path, is_encoder: bool) -> None:
     needed = project(write_plugin("tiny", tmp_path, is_encoder))["dependencies"]
     assert isinstance(needed, list)
     core = tomllib.loads((ROOT / "core/pyproject.toml").read_text("utf-8"))
@@ -159,7 +161,7 @@ def test_its_requirements_are_bounded_and_as_low_as_cores_own(tmp_path: Path, is
 
 
 @EITHER
-def test_the_readme_has_a_row_for_each_setting_with_its_default(
+def test_the_generated_readme_has_every_setting_and_its_default(
     tmp_path: Path, install: Installer, is_encoder: bool
 ) -> None:
     made = write_plugin("tiny", tmp_path, is_encoder)
@@ -212,7 +214,7 @@ def test_a_fusion_may_be_named_with_its_prefix(tmp_path: Path) -> None:
         ("taken", "A module 'fusionzoo_taken' is already"),
     ],
 )
-def test_a_name_that_cannot_be_used_is_refused_and_nothing_is_written(
+def test_an_invalid_name_is_an_error_and_nothing_is_written(
     tmp_path: Path, install: Installer, name: str, said: str
 ) -> None:
     (install.folder / "fusionzoo_taken.py").write_text("")
@@ -224,7 +226,7 @@ def test_a_name_that_cannot_be_used_is_refused_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
 
-def test_an_encoder_with_the_name_of_an_installed_one_is_refused(tmp_path: Path, install: Installer) -> None:
+def test_an_encoder_with_the_name_of_an_installed_one_is_an_error(tmp_path: Path, install: Installer) -> None:
     install("acme-words", text_encoders=["words"])
     done = cli("new", "words", "--encoder", folder=tmp_path, PYTHONPATH=str(install.folder))
     assert done.returncode == 1
@@ -232,7 +234,7 @@ def test_an_encoder_with_the_name_of_an_installed_one_is_refused(tmp_path: Path,
     assert cli("new", "words", folder=tmp_path, PYTHONPATH=str(install.folder)).returncode == 0
 
 
-def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "fusionzoo-tiny").mkdir()
     (tmp_path / "fusionzoo-tiny/mine.txt").write_text("mine")
     done = cli("new", "tiny", folder=tmp_path)
@@ -241,7 +243,7 @@ def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "fusionzoo-tiny").iterdir()] == ["mine.txt"]
 
 
-def test_a_place_that_cannot_be_written_to_is_an_error_without_a_stack_trace(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_an_error_without_a_stack_trace(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = cli("new", "tiny", "--folder", "file", folder=tmp_path)
     assert done.returncode == 1

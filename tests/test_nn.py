@@ -1,4 +1,4 @@
-"""What architectures are built from."""
+"""The building blocks of architectures: pooling, attention, heads, and embeddings of words and of the table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fusionzoo.nn.transformer import TransformerBlock
 from fusionzoo.nn.word_embedding import WordEmbedding
 
 
-def spec(numbers: int = 2, categories: int = 2) -> InputSpec:
+def make_spec(numbers: int = 2, categories: int = 2) -> InputSpec:
     return InputSpec(
         text=TextSpec(20, 0, 8, 3, "word", embedding_dim=4),
         categories=tuple(CategoryField(f"c{i}", 5) for i in range(categories)),
@@ -33,7 +33,7 @@ def spec(numbers: int = 2, categories: int = 2) -> InputSpec:
     )
 
 
-def table_batch(rows: int = 4, numbers: int = 2, categories: int = 2) -> Batch:
+def make_table_batch(rows: int = 4, numbers: int = 2, categories: int = 2) -> Batch:
     g = torch.Generator().manual_seed(0)
     return Batch(
         tokens=torch.zeros(0, 0, dtype=torch.long),
@@ -51,11 +51,11 @@ def test_the_mean_of_a_row_is_over_its_real_tokens_only() -> None:
     tokens = torch.arange(24.0).reshape(3, 4, 2)
     mask = torch.tensor([[True, True, False, False], [True, False, False, False], [True, True, True, True]])
     pooled = token_mean(tokens, mask, torch.tensor([0, 0, 1]), 2)
-    by_hand = torch.stack([torch.stack([tokens[0, 0], tokens[0, 1], tokens[1, 0]]).mean(0), tokens[2].mean(0)])
-    assert torch.allclose(pooled, by_hand)
+    expected = torch.stack([torch.stack([tokens[0, 0], tokens[0, 1], tokens[1, 0]]).mean(0), tokens[2].mean(0)])
+    assert torch.allclose(pooled, expected)
 
 
-def test_what_stands_under_a_false_mask_changes_no_pooling() -> None:
+def test_masked_tokens_do_not_affect_pooling() -> None:
     tokens = torch.randn(3, 4, 2)
     mask = torch.tensor([[True, False, False, False], [True, True, False, False], [True, True, True, False]])
     other = torch.where(mask.unsqueeze(-1), tokens, torch.full_like(tokens, 1e6))
@@ -81,16 +81,16 @@ MASK = torch.tensor([[True, True, False, False], [True, False, False, False], [T
 CHUNK_ROW = torch.tensor([0, 0, 1])
 
 
-def test_attention_weights_are_one_softmax_over_all_chunks_of_a_row() -> None:
+def test_attention_weights_are_a_softmax_over_all_chunks_of_a_row() -> None:
     scores = torch.randn(3, 5, 4) * 30
     weights = softmax_per_row(scores, MASK, CHUNK_ROW, 2)
-    by_hand = torch.cat([scores[0, :, :2], scores[1, :, :1]], dim=1).softmax(dim=1)
-    assert torch.allclose(torch.cat([weights[0, :, :2], weights[1, :, :1]], dim=1), by_hand, atol=1e-6)
+    expected = torch.cat([scores[0, :, :2], scores[1, :, :1]], dim=1).softmax(dim=1)
+    assert torch.allclose(torch.cat([weights[0, :, :2], weights[1, :, :1]], dim=1), expected, atol=1e-6)
     assert torch.allclose(weights[2], scores[2].softmax(dim=-1), atol=1e-6)
     assert (weights.masked_select(~MASK.unsqueeze(1)) == 0).all()
 
 
-def test_attention_weights_are_finite_for_huge_scores_a_row_without_tokens_and_no_chunks_at_all() -> None:
+def test_attention_weights_are_finite_for_huge_scores_rows_without_tokens_and_batches_without_chunks() -> None:
     scores = torch.full((3, 1, 4), 1e30)
     scores.requires_grad_()
     weights = softmax_per_row(scores, MASK & torch.tensor([[True], [True], [False]]), CHUNK_ROW, 3)
@@ -102,7 +102,7 @@ def test_attention_weights_are_finite_for_huge_scores_a_row_without_tokens_and_n
     assert softmax_per_row(torch.zeros(0, 2, 4), MASK[:0], CHUNK_ROW[:0], 0).shape == (0, 2, 4)
 
 
-def test_attention_pooling_is_a_weighted_mean_of_a_rows_real_tokens() -> None:
+def test_attention_pooling_is_a_weighted_mean_of_the_real_tokens_of_a_row() -> None:
     torch.manual_seed(0)
     pooling, tokens = AttentionPooling(3), torch.randn(3, 4, 3)
     pooled = pooling(tokens, MASK, CHUNK_ROW, 2)
@@ -116,7 +116,7 @@ def test_attention_pooling_is_a_weighted_mean_of_a_rows_real_tokens() -> None:
 
 @pytest.mark.parametrize("length", [0, 4])
 @pytest.mark.parametrize("rows", [0, 2])
-def test_every_pooling_accepts_a_batch_without_chunks_also_of_length_0(length: int, rows: int) -> None:
+def test_every_pooling_accepts_a_batch_without_chunks_of_any_length(length: int, rows: int) -> None:
     tokens = torch.zeros(0, length, 3, requires_grad=True)
     mask, chunk_row = MASK[:0, :length], CHUNK_ROW[:0]
     pooled = {
@@ -164,7 +164,7 @@ def test_the_first_token_of_each_chunk_is_averaged_over_the_row() -> None:
     assert first_token(tokens, CHUNK_ROW, 2).tolist() == [[4.0, 5.0], [16.0, 17.0]]
 
 
-def features(tokens: Tensor) -> TextFeatures:
+def make_features(tokens: Tensor) -> TextFeatures:
     return TextFeatures(tokens, MASK, CHUNK_ROW, torch.zeros(2, tokens.shape[-1]))
 
 
@@ -172,14 +172,14 @@ def features(tokens: Tensor) -> TextFeatures:
     ("limit", "kept"), [(1, [1, 1]), (2, [2, 2]), (3, [2, 1, 3]), (4, [2, 1, 4]), (100, [2, 1, 4])]
 )
 def test_a_row_keeps_its_first_tokens_over_all_its_chunks(limit: int, kept: list[int]) -> None:
-    cut = truncate_rows(features(torch.arange(24.0).reshape(3, 4, 2)), limit)
+    cut = truncate_rows(make_features(torch.arange(24.0).reshape(3, 4, 2)), limit)
     assert cut.mask.sum(dim=1).tolist() == kept
     assert cut.chunk_row.tolist() == ([0, 0, 1] if len(kept) == 3 else [0, 1])
     assert cut.tokens.shape[0] == len(kept)
     assert cut.tokens[-1].equal(torch.arange(24.0).reshape(3, 4, 2)[2])
 
 
-def test_heads_have_the_widths_that_they_are_given() -> None:
+def test_heads_have_the_requested_widths() -> None:
     projected = Projection(6, 4)(torch.randn(3, 6) * 100)
     assert projected.shape == (3, 4)
     assert torch.allclose(projected.mean(dim=1), torch.zeros(3), atol=1e-5)
@@ -195,7 +195,7 @@ def test_changing_a_column_changes_its_field_and_leaves_the_others_bit_identical
     field: str, kind: NumericEmbedding
 ) -> None:
     torch.manual_seed(0)
-    encoder, batch = FieldEmbedding(spec(), 6, kind), table_batch()
+    encoder, batch = FieldEmbedding(make_spec(), 6, kind), make_table_batch()
     before = encoder(batch)
     values: Tensor = getattr(batch, field)
     values[:, 0] = ~values[:, 0] if values.dtype == torch.bool else (values[:, 0] + 1) % 5
@@ -207,39 +207,39 @@ def test_changing_a_column_changes_its_field_and_leaves_the_others_bit_identical
 
 
 def test_the_value_of_a_missing_number_does_not_matter() -> None:
-    encoder, batch = TabularEncoder(spec(), dim=6), table_batch()
+    encoder, batch = TabularEncoder(make_spec(), dim=6), make_table_batch()
     batch.numbers_missing[:, 1] = True
     before = encoder(batch)
     batch.numbers[:, 1] = 1e6
     assert torch.equal(before, encoder(batch))
 
 
-def test_missing_and_unknown_are_two_vectors_and_so_are_missing_and_the_mean() -> None:
-    encoder, batch = FieldEmbedding(spec(), 6), table_batch(3)
+def test_missing_differs_from_unknown_and_a_missing_number_from_the_mean() -> None:
+    encoder, batch = FieldEmbedding(make_spec(), 6), make_table_batch(3)
     batch.categories[:, 0] = torch.tensor([0, 1, 2])
     batch.numbers[:] = 0.0
     batch.numbers_missing[0] = True
-    made = encoder(batch)
-    assert torch.unique(made[:, 0], dim=0).shape[0] == 3
-    assert not torch.equal(made[0, 2], made[1, 2])
-    assert torch.equal(made[1, 2], made[2, 2])
+    embedded = encoder(batch)
+    assert torch.unique(embedded[:, 0], dim=0).shape[0] == 3
+    assert not torch.equal(embedded[0, 2], embedded[1, 2])
+    assert torch.equal(embedded[1, 2], embedded[2, 2])
 
 
 @pytest.mark.parametrize(("numbers", "categories"), [(0, 2), (2, 0), (1, 1)])
-def test_a_table_may_lack_numbers_or_categories_but_not_both(numbers: int, categories: int) -> None:
-    encoder = TabularEncoder(spec(numbers, categories), dim=6)
-    assert encoder(table_batch(3, numbers, categories)).shape == (3, 6)
-    assert encoder(table_batch(0, numbers, categories)).shape == (0, 6)
+def test_a_table_needs_numbers_or_categories(numbers: int, categories: int) -> None:
+    encoder = TabularEncoder(make_spec(numbers, categories), dim=6)
+    assert encoder(make_table_batch(3, numbers, categories)).shape == (3, 6)
+    assert encoder(make_table_batch(0, numbers, categories)).shape == (0, 6)
     with pytest.raises(ValueError, match="at least one"):
-        TabularEncoder(spec(0, 0), dim=6)
+        TabularEncoder(make_spec(0, 0), dim=6)
 
 
 @pytest.mark.parametrize("edges", [(), (0.0,), (0.0, 1e-9), (0.0, 1.0)])
-def test_a_column_with_hardly_any_distinct_values_has_an_embedding(edges: tuple[float, ...], recwarn: object) -> None:
+def test_a_column_with_few_distinct_values_has_an_embedding(edges: tuple[float, ...], recwarn: object) -> None:
     narrow = InputSpec(None, (), (NumberField("n", 0.0, 1.0, edges),), 2)
-    encoder, batch = TabularEncoder(narrow, dim=3), table_batch(2, 1, 0)
+    encoder, batch = TabularEncoder(narrow, dim=3), make_table_batch(2, 1, 0)
     assert encoder(batch).isfinite().all()
-    assert not list(recwarn), "building it must not warn"  # type: ignore[call-overload]
+    assert not list(recwarn), "building an encoder must not warn"  # type: ignore[call-overload]
 
 
 def test_word_vectors_start_the_embedding_and_padding_is_zero() -> None:
@@ -252,7 +252,7 @@ def test_word_vectors_start_the_embedding_and_padding_is_zero() -> None:
     assert not words.lookup.weight.requires_grad
 
 
-def test_a_batch_is_made_of_arrays_and_moved_as_a_whole() -> None:
+def test_a_batch_is_created_from_arrays_and_moved_to_a_device() -> None:
     arrays = {
         "tokens": np.zeros((1, 2), np.int64),
         "token_mask": np.ones((1, 2), bool),

@@ -35,7 +35,7 @@ def test_a_model_that_cannot_be_exported_is_an_error_before_training(
 
 
 @pytest.mark.parametrize("change", [FIXED_NUMBER, RAISES_IN_TRACING], ids=["fixed_number", "raises_in_tracing"])
-def test_with_an_optional_export_it_is_trained_and_the_folder_has_no_onnx_file(
+def test_a_model_that_cannot_be_exported_trains_if_the_export_is_optional(
     job: JobFolder, install: Installer, change: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(job, install, change, onnx="optional")

@@ -71,7 +71,7 @@ def test_modality_dropout_with_one_modality_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("written", ["balanced", '"balanced"', '"Balanced"'])
-def test_balanced_replaces_the_list_in_every_encoding(written: str) -> None:
+def test_balanced_class_weights_are_accepted_in_every_encoding(written: str) -> None:
     assert parsed(class_weights=written).class_weights == "balanced"
 
 

@@ -57,7 +57,7 @@ SMALL_BERT = {
 
 @pytest.fixture
 def settings(source: Path, monkeypatch: pytest.MonkeyPatch) -> list[type[ModelSettings]]:
-    """The settings classes of all that a plugin provides, whether it is installed or not."""
+    """The settings classes of all models and encoders of a plugin, installed or not."""
     monkeypatch.syspath_prepend(str(source))
     found = [point.load().settings_class() for point in read_entry_points(source)]
     if source == FILM:
@@ -65,12 +65,12 @@ def settings(source: Path, monkeypatch: pytest.MonkeyPatch) -> list[type[ModelSe
     return found
 
 
-# --- what is in a wheel
+# --- the content of a wheel
 
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
-    """The wheel of each distribution's folder, as `python -m build --wheel --no-isolation` makes it."""
+    """The wheel of each folder of a distribution, as `python -m build --wheel --no-isolation` builds it."""
     folder = tmp_path_factory.mktemp("wheels")
     return {
         source: Path(build.ProjectBuilder(source, runner=quiet_subprocess_runner).build("wheel", folder))
@@ -84,36 +84,36 @@ def read_metadata(wheel: Path) -> PathDistribution:
 
 
 def read_requirements(wheel: Path) -> dict[str, Requirement]:
-    """What a wheel needs without extras, by normalized name."""
-    needed = [Requirement(line) for line in read_metadata(wheel).requires or ()]
-    return {canonicalize_name(r.name): r for r in needed if r.marker is None or r.marker.evaluate({"extra": ""})}
+    """Return the requirements of a wheel without extras, by normalized name."""
+    found = [Requirement(line) for line in read_metadata(wheel).requires or ()]
+    return {canonicalize_name(r.name): r for r in found if r.marker is None or r.marker.evaluate({"extra": ""})}
 
 
 @EVERY_PACKAGE
-def test_a_wheel_holds_the_code_and_its_metadata_and_nothing_else(source: Path, wheels: dict[Path, Path]) -> None:
+def test_a_wheel_contains_only_code_and_metadata(source: Path, wheels: dict[Path, Path]) -> None:
     if source == CORE:
         files = [path for path in (CORE / "fusionzoo").rglob("*") if path.is_file() and path.suffix != ".pyc"]
     else:
         files = [path for path in source.rglob("*.py") if "tests" not in path.relative_to(source).parts]
         assert [path.name for path in files] == [f"fusionzoo_{source.name}.py"]
-    held = zipfile.ZipFile(wheels[source]).namelist()
-    code = [name for name in held if ".dist-info/" not in name]
+    names = zipfile.ZipFile(wheels[source]).namelist()
+    code = [name for name in names if ".dist-info/" not in name]
     assert sorted(code) == sorted(path.relative_to(source).as_posix() for path in files)
-    about = {name.rpartition("/")[2] for name in held if ".dist-info/" in name}
+    metadata = {name.rpartition("/")[2] for name in names if ".dist-info/" in name}
     own_license = set() if source == FILM else {"LICENSE"}
-    assert about == {"METADATA", "WHEEL", "RECORD", "entry_points.txt"} | own_license
-    for name in held:
+    assert metadata == {"METADATA", "WHEEL", "RECORD", "entry_points.txt"} | own_license
+    for name in names:
         if name.endswith("LICENSE"):
             assert zipfile.ZipFile(wheels[source]).read(name) == (ROOT / "LICENSE").read_bytes()
 
 
 @EVERY_PACKAGE
-def test_a_wheel_says_what_it_is(source: Path, wheels: dict[Path, Path]) -> None:
-    declared, about = read_project(source), read_metadata(wheels[source])
-    fields = about.metadata
+def test_the_metadata_of_a_wheel_is_that_of_its_project(source: Path, wheels: dict[Path, Path]) -> None:
+    declared, metadata = read_project(source), read_metadata(wheels[source])
+    fields = metadata.metadata
     assert fields["Name"] == ("fusionzoo" if source == CORE else f"fusionzoo-{source.name.replace('_', '-')}")
-    assert re.fullmatch(r"\d+\.\d+\.\d+", about.version)
-    assert about.version == declared.get("version", __version__)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", metadata.version)
+    assert metadata.version == declared.get("version", __version__)
     assert fields["Summary"] == declared["description"]
     assert fields["License"] == "Apache-2.0"
     assert fields["Requires-Python"] == ">=3.11"
@@ -122,7 +122,7 @@ def test_a_wheel_says_what_it_is(source: Path, wheels: dict[Path, Path]) -> None
 
 
 @EVERY_PLUGIN
-def test_a_wheels_entry_points_are_those_of_its_project_and_their_names_are_snake_case(
+def test_the_entry_points_of_a_wheel_are_those_of_its_project_in_snake_case(
     source: Path, wheels: dict[Path, Path]
 ) -> None:
     points = read_metadata(wheels[source]).entry_points
@@ -138,22 +138,22 @@ def test_no_name_is_provided_twice() -> None:
     assert len(provided) == len(set(provided))
 
 
-# --- what a package declares
+# --- requirements
 
 
 @EVERY_PLUGIN
-def test_a_plugin_bounds_what_it_needs_of_us_on_both_sides_and_all_else_from_below(
+def test_a_plugin_requires_a_range_of_fusionzoo_and_a_minimum_of_every_other_library(
     source: Path, wheels: dict[Path, Path]
 ) -> None:
-    needed = read_requirements(wheels[source])
-    assert "fusionzoo" in needed
-    for name, requirement in needed.items():
+    requirements = read_requirements(wheels[source])
+    assert "fusionzoo" in requirements
+    for name, requirement in requirements.items():
         operators = {part.operator for part in requirement.specifier}
         assert operators & {">=", ">", "~=", "=="}, f"'{requirement}' has no lower bound"
         if name.startswith("fusionzoo"):
             assert requirement.specifier.contains(__version__)
             assert not requirement.specifier.contains(next_minor_version(__version__)), (
-                "before 1.0, a minor version may break"
+                "before 1.0, a minor version may break plugins"
             )
 
 
@@ -163,14 +163,14 @@ def next_minor_version(version: str) -> str:
 
 
 @EVERY_PLUGIN
-def test_a_plugin_requires_the_text_encoder_that_it_takes_by_default(
+def test_a_plugin_requires_its_default_text_encoder(
     source: Path, wheels: dict[Path, Path], settings: list[type[ModelSettings]]
 ) -> None:
     assert find_default_encoders(settings) <= {*read_requirements(wheels[source]), read_project(source)["name"]}
 
 
 def find_default_encoders(settings: list[type[ModelSettings]]) -> set[str]:
-    """The distributions of the text encoders that a plugin's models take by default."""
+    """Return the distributions of the default text encoders of a plugin's models."""
     fields = [kind.model_fields.get("text_encoder") for kind in settings]
     return {find_provider(field.default) for field in fields if field is not None}
 
@@ -179,34 +179,36 @@ def find_default_encoders(settings: list[type[ModelSettings]]) -> set[str]:
 def test_a_plugin_imports_what_it_declares_and_declares_what_it_imports(
     source: Path, settings: list[type[ModelSettings]], tmp_path: Path
 ) -> None:
-    through_core = "|".join(find_default_encoders(settings))  # required for its entry point, and imported by core alone
-    assert run_deptry(source, tmp_path, "--per-rule-ignores", f"DEP002={through_core}") == []
+    encoders = "|".join(find_default_encoders(settings))  # required for the entry point; only core imports it
+    assert run_deptry(source, tmp_path, "--per-rule-ignores", f"DEP002={encoders}") == []
 
 
-def test_core_declares_what_it_imports_or_the_library_that_always_brings_it(tmp_path: Path) -> None:
-    brought = {"PIL": ("matplotlib", "pillow"), "pydantic_core": ("pydantic", "pydantic-core")}
-    for library, needed in brought.values():
+def test_core_declares_what_it_imports_or_the_library_that_requires_it(tmp_path: Path) -> None:
+    transitive = {"PIL": ("matplotlib", "pillow"), "pydantic_core": ("pydantic", "pydantic-core")}
+    for library, needed in transitive.values():
         names = {canonicalize_name(Requirement(line).name) for line in requires(library) or ()}
         assert needed in names, f"{library} no longer requires {needed}: declare it"
-    transitive = f"DEP003={'|'.join(brought)}"
-    for_authors = "DEP004=pytest"  # conformance.parametrize_with_checks runs within an author's pytest
-    found = run_deptry(CORE, tmp_path, "--ignore", "DEP002", "--per-rule-ignores", f"{transitive},{for_authors}")
-    assert found == []  # DEP002, a declared package that is not imported, is for its users
+    rules = f"DEP003={'|'.join(transitive)},DEP004=pytest"  # parametrize_with_checks runs in the pytest of an author
+    assert run_deptry(CORE, tmp_path, "--ignore", "DEP002", "--per-rule-ignores", rules) == []
 
 
 def run_deptry(source: Path, tmp_path: Path, *options: str) -> list[str]:
-    """DEP001: imported, not installed; DEP002: declared, not imported; DEP003: imported, declared by others only."""
+    """Return the problems that deptry finds.
+
+    DEP001 is a package that is imported and not installed, DEP002 one that is declared and not imported, and DEP003 one
+    that is imported and declared only by a requirement.
+    """
     report = tmp_path / "report.json"
     done = run_command(sys.executable, "-m", "deptry", ".", "--json-output", report, *options, cwd=source)
     assert report.exists(), done.stderr
     return [f"{found['error']['code']} {found['error']['message']}" for found in json.loads(report.read_text())]
 
 
-# --- what a plugin's README says
+# --- the README of a plugin
 
 
 @EVERY_PLUGIN
-def test_a_readme_has_the_paper_an_equation_and_every_name_that_is_provided(
+def test_a_readme_has_the_paper_an_equation_and_every_name_of_the_plugin(
     source: Path, settings: list[type[ModelSettings]]
 ) -> None:
     readme = (source / "README.md").read_text("utf-8")
@@ -215,9 +217,9 @@ def test_a_readme_has_the_paper_an_equation_and_every_name_that_is_provided(
     assert all(papers)
     assert references
     for kind, number in references:
-        place = {"arXiv": "arxiv.org/abs", "doi": "doi.org"}[kind]
-        assert f"[{kind} {number}](https://{place}/{number})" in readme
-    assert re.search(r"`[^`]+ = [^`]+`|^ {4}.+ = ", readme, re.MULTILINE), "no equation, in backticks or indented"
+        host = {"arXiv": "arxiv.org/abs", "doi": "doi.org"}[kind]
+        assert f"[{kind} {number}](https://{host}/{number})" in readme
+    assert re.search(r"`[^`]+ = [^`]+`|^ {4}.+ = ", readme, re.MULTILINE), "no equation in backticks or indented"
     assert {f"`{point.name}`" for point in read_entry_points(source)} <= set(re.findall(r"`[^`]+`", readme))
 
 
@@ -231,7 +233,7 @@ def test_a_readme_has_every_setting_and_its_default(source: Path, settings: list
 
 
 def has_one_value(field: FieldInfo) -> bool:
-    """Whether it has one value only, as the text encoder of a model that is made for it."""
+    """Return whether a setting has only one value, like the text encoder of a model with a fixed one."""
     return get_args(field.annotation) == (field.default,)
 
 
@@ -240,15 +242,15 @@ def format_default(default: Any) -> str:
 
 
 def read_described_settings(readme: Path) -> Iterator[tuple[str, str | None]]:
-    """Each setting in a README's table with its default there; None where that is said in words."""
+    """Yield each setting in the table of a README with its default, or None if words describe the default."""
     for line in readme.read_text("utf-8").splitlines():
         cells = [cell.strip() for cell in line.split("|")]
         names = re.findall(r"`([^`]+)`", cells[1]) if len(cells) > 3 else []
         defaults = re.findall(r"`([^`]+)`", cells[2]) if names else []
-        said = ", ".join(f"`{default}`" for default in defaults) == cells[2] if names else False
-        if said:
+        is_literal = ", ".join(f"`{default}`" for default in defaults) == cells[2] if names else False
+        if is_literal:
             assert len(defaults) == len(names), line
-        yield from ((name, defaults[i] if said else None) for i, name in enumerate(names))
+        yield from ((name, defaults[i] if is_literal else None) for i, name in enumerate(names))
 
 
 # --- new environments
@@ -256,25 +258,25 @@ def read_described_settings(readme: Path) -> Iterator[tuple[str, str | None]]:
 
 @pytest.fixture(scope="module")
 def cnn_alone(wheels: dict[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """Core and the plugin cnn, and no other."""
+    """An environment with core, the plugin cnn, and no other plugin."""
     environment = Environment.make(tmp_path_factory.mktemp("cnn-alone"))
-    assert environment.ours == set()
+    assert environment.installed == set()
     environment.pip_install("fusionzoo-cnn", wheels)
-    assert environment.ours == {"fusionzoo", "fusionzoo_cnn"}
+    assert environment.installed == {"fusionzoo", "fusionzoo_cnn"}
     return environment
 
 
-def test_a_plugin_alone_with_core_is_all_that_is_listed(cnn_alone: Environment) -> None:
+def test_list_shows_only_the_installed_plugin(cnn_alone: Environment) -> None:
     listed = json.loads(cnn_alone("fusionzoo", "list", "--json").stdout)
     found = [(row["kind"], row["name"], row["distribution"]) for row in listed]
     models = [("model_class", name, "fusionzoo-cnn") for name in ("cnn", "multimodal_cnn")]
     assert sorted(found) == [*models, ("text_encoder", "cnn", "fusionzoo-cnn")]
 
 
-def test_a_plugin_alone_with_core_trains(cnn_alone: Environment, tmp_path: Path) -> None:
+def test_a_plugin_trains_with_core_and_no_other_plugin(cnn_alone: Environment, tmp_path: Path) -> None:
     status, log = cnn_alone.train(tmp_path, "multimodal_cnn", **SMALL_CNN)
     assert status == 0, log
-    assert_scores_as_in_training(tmp_path)
+    assert_scores_equal_written_probabilities(tmp_path)
 
 
 def test_a_model_without_its_plugin_is_an_error_that_names_the_package(cnn_alone: Environment, tmp_path: Path) -> None:
@@ -287,23 +289,21 @@ def test_a_model_without_its_plugin_is_an_error_that_names_the_package(cnn_alone
     )
 
 
-def test_a_third_party_plugin_trains_by_model_class_and_is_unknown_after_uninstalling_it(
-    wheels: dict[Path, Path], tmp_path: Path
-) -> None:
+def test_a_third_party_plugin_trains_until_it_is_uninstalled(wheels: dict[Path, Path], tmp_path: Path) -> None:
     environment, root = Environment.make(tmp_path / "environment"), tmp_path / "ml"
     environment.pip_install("fusionzoo-film", wheels)
-    assert environment.ours == {"fusionzoo", "fusionzoo_bert", "fusionzoo_film"}  # with the encoder it defaults to
+    assert environment.installed == {"fusionzoo", "fusionzoo_bert", "fusionzoo_film"}  # and its default encoder
 
     status, log = environment.train(root, "multimodal_film", **SMALL_BERT)
     assert status == 0, log
-    assert_scores_as_in_training(root)
+    assert_scores_equal_written_probabilities(root)
     assert json.loads((root / "model/hyperparameters.json").read_text("utf-8"))["num_layers"] == 1
 
     environment.pip_install("fusionzoo-cnn", wheels)
     shutil.rmtree(root / "checkpoints")
     status, log = environment.train(root, "multimodal_film", text_encoder="cnn", **SMALL_CNN)
     assert status == 0, log
-    assert_scores_as_in_training(root)
+    assert_scores_equal_written_probabilities(root)
 
     environment("python", "-m", "pip", "uninstall", "-y", "fusionzoo-film").check_returncode()
     status, failure = environment.train(root, "multimodal_film", text_encoder="cnn", **SMALL_CNN)
@@ -312,8 +312,8 @@ def test_a_third_party_plugin_trains_by_model_class_and_is_unknown_after_uninsta
     assert "\nInstalled: bert, cnn, multimodal_bert, multimodal_cnn.\n" in failure
 
 
-def assert_scores_as_in_training(root: Path) -> None:
-    """The job's folder scores raw test rows, here and without its plugin, to the probabilities that the job wrote."""
+def assert_scores_equal_written_probabilities(root: Path) -> None:
+    """Assert that the model folder scores raw test rows, without the plugin, as the job did."""
     names = ("model.pth", "model_artifacts.pth", "model.onnx", "preprocessor.json", "tokenizer.json")
     assert all((root / "model" / name).exists() for name in names)
     rows = pq.read_table(root / "input/data/test").slice(0, 20).to_pylist()

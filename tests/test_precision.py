@@ -105,7 +105,7 @@ def test_bf16_needs_an_ampere_gpu_although_torch_emulates_it_on_older_ones(
         ({"fp16": True}, set(), ("32-true", "fp16", "this CPU supports neither fp16 nor bf16")),
     ],
 )
-def test_the_precision_its_request_and_its_reason_are_reported_and_logged(
+def test_the_requested_and_used_precision_and_the_reason_are_reported(
     changes: dict[str, Any], flags: set[str], expected: tuple[str, ...], caplog: Any
 ) -> None:
     with caplog.at_level("INFO", "fusionzoo"):
@@ -149,7 +149,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]] = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_shape_that_is_measured_holds_most_weights_of_the_model(name: str) -> None:
+def test_the_measured_shape_is_that_of_most_weights(name: str) -> None:
     make, expected = MODELS[name]
     assert matrix_rates.find_main_weight_shape(make()) == expected
 

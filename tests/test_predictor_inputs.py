@@ -128,7 +128,7 @@ def test_blocks_without_a_column_of_the_model_are_an_error(job: JobFolder, predi
     np.testing.assert_array_equal(predictor.predict(iter(list(blocks))), predictor.predict(blocks))
 
 
-def test_a_folder_without_a_model_is_an_error_that_says_what_to_give(job: JobFolder, tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_an_error_that_names_the_right_folder(job: JobFolder, tmp_path: Path) -> None:
     (tmp_path / "model.tar.gz").write_bytes(b"")
     for folder, message in (
         (tmp_path / "absent", "does not exist"),

@@ -99,16 +99,6 @@ def test_records_of_plain_values_may_lack_keys() -> None:
 # --- more of the preprocessor
 
 
-def test_values_of_val_do_not_affect_the_fit(tmp_path: Path) -> None:
-    preprocessor, val = fit_frame(shop_rows(60)), shop_rows(20, 1)
-    preprocessor.save(tmp_path)
-    saved = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    for changed in (val, val.assign(price=1e9, country="xx", message="never seen")):
-        preprocessor.encode([make_rows(changed)], "val")
-        preprocessor.save(tmp_path)
-        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == saved
-
-
 def test_zero_rows_are_encoded_as_an_empty_split() -> None:
     preprocessor = fit_frame(shop_rows(40))
     split = preprocessor.encode([rows_from_records([], ["message", "country", "price", "visits"])], "x", labeled=False)

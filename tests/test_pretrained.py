@@ -51,7 +51,7 @@ def test_a_job_with_encoder_name_alone_uses_the_encoders_own_tokenizer(job: JobF
 
 
 @pytest.mark.parametrize("words", [["box", "order", "fine"], ["order", "box", "fine", "new"], []])
-def test_a_tokenizer_with_other_tokens_than_the_encoders_is_refused(
+def test_a_tokenizer_with_other_tokens_than_those_of_the_encoder_is_an_error(
     tmp_path: Path, encoder: str, words: list[str]
 ) -> None:
     save_tokenizer(tmp_path, words=words)
@@ -60,13 +60,13 @@ def test_a_tokenizer_with_other_tokens_than_the_encoders_is_refused(
     assert refused.value.setting == "tokenizer"
 
 
-def test_the_same_words_with_other_special_tokens_are_other_tokens(tmp_path: Path, encoder: str) -> None:
+def test_the_same_words_with_other_special_tokens_are_an_error(tmp_path: Path, encoder: str) -> None:
     save_tokenizer(tmp_path, BERT_TOKENS, ["order", "box", "fine"])
     with pytest.raises(SettingError, match=r"4 of its \d+ tokens differ; '\[CLS\]' is id 0, and unknown"):
         resolve_bert_settings({"tokenizer": str(tmp_path)}, encoder_name=encoder)
 
 
-def test_the_vocabulary_of_train_does_not_fit_a_pretrained_encoder(encoder: str) -> None:
+def test_a_vocabulary_of_train_with_a_pretrained_encoder_is_an_error(encoder: str) -> None:
     with pytest.raises(SettingError, match="training text"):
         resolve_bert_settings({"tokenizer": "word"}, encoder_name=encoder)
 
@@ -157,7 +157,7 @@ def test_damaged_files_are_named_with_the_setting_before_data_is_read(tmp_path: 
     assert expected in str(refused.value)
 
 
-def test_whole_weights_in_each_format_are_accepted(tmp_path: Path) -> None:
+def test_intact_weights_in_each_format_are_accepted(tmp_path: Path) -> None:
     save_encoder(tmp_path)
     check_weights(make_source(tmp_path), str(tmp_path))
     state = AutoModel.from_pretrained(tmp_path).state_dict()
@@ -167,7 +167,7 @@ def test_whole_weights_in_each_format_are_accepted(tmp_path: Path) -> None:
         check_weights(make_source(tmp_path), str(tmp_path))
 
 
-def test_weights_that_are_damaged_inside_are_an_error_when_they_are_loaded(tmp_path: Path) -> None:
+def test_weights_with_damaged_content_are_an_error_when_they_are_loaded(tmp_path: Path) -> None:
     name = save_encoder(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     (tmp_path / "pytorch_model.bin").write_bytes(b"garbage" * 100)
@@ -185,7 +185,7 @@ def test_a_damaged_config_is_named(tmp_path: Path) -> None:
         assert refused.value.setting == "tokenizer"
 
 
-def test_a_job_with_damaged_weights_fails_with_the_cause_alone(
+def test_a_job_with_damaged_weights_fails_with_the_cause_and_no_stack_trace(
     job: JobFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     name = save_encoder(tmp_path / "encoder")
@@ -201,7 +201,7 @@ def test_a_job_with_damaged_weights_fails_with_the_cause_alone(
 
 
 @pytest.mark.parametrize("name", ["/nowhere/at/all", "./x/y/z", "a b", "x" * 300])
-def test_a_value_that_is_neither_a_folder_nor_a_name_is_refused(name: str) -> None:
+def test_a_value_that_is_neither_a_folder_nor_a_name_is_an_error(name: str) -> None:
     with pytest.raises(SettingError, match="no such folder") as refused:
         find_pretrained(make_source(name, "tokenizer"))
     assert refused.value.setting == "tokenizer"
@@ -242,7 +242,7 @@ class Tokens(PreTrainedTokenizerFast):
 
 
 @pytest.mark.parametrize("part", ["config", "tokenizer"])
-def test_python_code_of_a_model_is_never_run_and_never_prompted_for(
+def test_python_code_of_a_model_is_never_run_and_causes_no_prompt(
     tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, home = tmp_path / "encoder", tmp_path / "home"
@@ -266,6 +266,6 @@ def test_python_code_of_a_model_is_never_run_and_never_prompted_for(
     assert not list(home.rglob("*.py"))
 
 
-def test_encoder_config_with_code_of_its_own_builds_the_librarys_class() -> None:
+def test_encoder_config_with_python_code_builds_the_class_of_the_library() -> None:
     config = make_config({"model_type": "bert", "auto_map": {"AutoModel": "code_x.Model"}, **SIZES})
     assert type(create_encoder(config)).__name__ == "BertModel"

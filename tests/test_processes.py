@@ -62,7 +62,7 @@ def test_the_setting_devices_starts_the_processes_of_a_host(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("rank", "program"), [("0", [str(TRAIN_PY)]), ("1", None), ("1", [str(TRAIN_PY)])])
-def test_a_process_that_fails_ends_the_job_with_its_cause(
+def test_a_failed_process_stops_the_job_and_is_named_as_the_cause(
     rank: str, program: list[str] | None, job: JobFolder, install: Installer
 ) -> None:
     job = copy_job(make_dying_job(job, install, RAISES), job.root / "two", devices=2)
@@ -71,7 +71,7 @@ def test_a_process_that_fails_ends_the_job_with_its_cause(
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_a_killed_process_ends_the_job_and_is_named_in_the_failure_file(
+def test_a_killed_process_stops_the_job_and_is_named_in_the_failure_file(
     rank: str, job: JobFolder, install: Installer
 ) -> None:
     make_dying_job(job, install, KILLED)

@@ -9,22 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_helpers import SETTINGS, difficult_rows, encode_train, read_problem, write_part
+from data_helpers import SETTINGS, encode_train, read_problem, write_part
 from fusionzoo.data.reading.channel import open_channel
 from shop import shop_rows
-
-
-@pytest.mark.parametrize("parts", [1, 7])
-@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "jsonl", "csv.gz", "tsv.gz", "parquet.gz", "jsonl.gz"])
-def test_the_encoding_does_not_depend_on_format_or_number_of_files(suffix: str, parts: int, tmp_path: Path) -> None:
-    frame = difficult_rows()
-    write_part(frame, tmp_path / "one/part-0.parquet")
-    for i, chunk in enumerate(np.array_split(np.arange(60), parts)):
-        write_part(frame.iloc[chunk], tmp_path / f"many/day-{i}/part-{i}.{suffix}")
-    first, many = encode_train(tmp_path / "one"), encode_train(tmp_path / "many")
-    for name in ("tokens", "chunk_starts", "row_starts", "categories", "numbers", "numbers_missing", "labels"):
-        assert np.array_equal(getattr(first, name), getattr(many, name)), name
-    assert first.ids.to_pylist() == many.ids.to_pylist() == frame["id"].tolist()
 
 
 def test_part_files_are_read_in_numeric_order_and_hidden_files_are_ignored(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_sigterm_while_libraries_are_imported_is_in_the_failure_file(tmp_path: P
     assert "Traceback" not in out
 
 
-def test_the_handler_of_sigterm_is_restored_and_one_of_the_caller_is_kept(tmp_path: Path) -> None:
+def test_the_sigterm_handler_is_restored_and_one_of_the_caller_stays(tmp_path: Path) -> None:
     def job(paths: Paths) -> None:
         handlers.append(signal.getsignal(signal.SIGTERM))
 

@@ -52,7 +52,7 @@ def test_synonyms_belong_to_one_existing_setting_and_are_not_settings_themselves
         ("model", "bert", "model_class"),
     ],
 )
-def test_the_suggestion_is_the_setting_that_the_writer_meant(key: str, value: Any, setting: str) -> None:
+def test_the_suggestion_is_the_setting_that_the_user_meant(key: str, value: Any, setting: str) -> None:
     assert suggest_settings(key, value, KNOWN) == [setting]
     assert unknown_setting(key, value, KNOWN).fix == f"write {setting}, or remove {key}"
 
@@ -71,5 +71,5 @@ def test_a_column_under_an_unknown_name_is_suggested_for_the_roles_that_are_abse
     assert "Fix: remove xq." in parse_error(xq=encode(7), label_name=...)
 
 
-def test_an_object_of_settings_is_to_be_written_at_the_top_level() -> None:
+def test_settings_in_a_nested_object_are_an_error() -> None:
     assert unknown_setting("model", {"lr": 1}, KNOWN).fix == "write its keys at the top level of the file"

@@ -233,7 +233,7 @@ def test_too_few_rows_or_groups_are_an_error_with_a_fix(
         assert words in message
 
 
-def test_a_channel_without_rows_is_error_message() -> None:
+def test_a_channel_without_rows_cannot_be_divided() -> None:
     assert "no row" in error_message(make_frame([]), {"val": 0.5})
 
 
@@ -260,7 +260,7 @@ def test_a_missing_label_or_group_column_is_named_and_need_not_be_a_column_of_th
         split_channel(channel, {"val": 0.1}, "y", 0, "who")
 
 
-def test_a_nested_group_is_error_message(tmp_path: Path) -> None:
+def test_a_nested_group_is_an_error(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": [1, 2], "y": [0, 1], "who": [[1], [2]]}), tmp_path / "part.parquet")
     with pytest.raises(DataError, match="column 'who'"):
         split_channel(open_channel("train", tmp_path, ["id"]), {"val": 0.5}, "y", 0, "who")

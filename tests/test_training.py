@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,8 @@ from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.settings import METRICS
 from fusionzoo.training import optimizers
 from fusionzoo.training.checkpointing import checkpoint_io
-from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.monitoring.validation_metrics import ValidationMetrics
-from training_helpers import EncoderWithHead, make_job_settings, make_random_split
+from training_helpers import EncoderWithHead, make_job_settings
 
 
 def rates_and_decays(groups: list[dict[str, Any]], net: EncoderWithHead) -> dict[str, tuple[float, float]]:
@@ -127,33 +124,6 @@ def test_an_undefined_metric_is_omitted() -> None:
     metrics.update(torch.randn(4, 2), torch.zeros(4, dtype=torch.long))
     assert "val/auroc" not in metrics.compute()
     assert "val/accuracy" in metrics.compute()
-
-
-def test_an_epoch_has_every_row_once_in_an_order_of_its_own() -> None:
-    loader = SplitsDataModule(
-        make_random_split(103), make_random_split(11), make_job_settings(batch_size=8)
-    ).train_dataloader()
-    orders = []
-    for epoch in (0, 1, 0):
-        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
-        orders.append([b.row.tolist() for b in loader])
-    assert sorted(functools.reduce(operator.iadd, orders[0], [])) == list(range(103))
-    assert orders[0] == orders[2] != orders[1]
-    assert len(loader) == len(orders[0])
-
-
-def test_some_training_categories_become_unknown_and_validation_categories_do_not() -> None:
-    data, settings = make_random_split(400), make_job_settings(batch_size=50, unknown_category_rate=0.2)
-    module = SplitsDataModule(data, data, settings)
-    categories = torch.cat([b.categories[b.row.argsort()] for b in module.train_dataloader()])
-    rows = torch.cat([b.row.sort().values for b in module.train_dataloader()])
-    true = torch.from_numpy(data.categories)[rows]
-    is_changed = categories != true
-    assert 0.1 < is_changed.float().mean() < 0.3
-    assert (categories[is_changed] == 1).all()
-    assert not (is_changed & (true == 0)).any()
-    for batch in module.val_dataloader():
-        assert torch.equal(batch.categories, torch.from_numpy(data.categories)[batch.row])
 
 
 def test_checkpoints_of_an_earlier_run_are_deleted_and_other_files_are_not(tmp_path: Path) -> None:

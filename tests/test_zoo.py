@@ -184,7 +184,7 @@ def test_a_difference_counts_only_if_it_exceeds_the_noise(
     assert found.verdict("demo", GATE) == verdict
 
 
-def test_a_fusion_that_loses_on_both_data_sets_is_not_finished(zoo: ModuleType) -> None:
+def test_a_fusion_that_is_worse_on_both_data_sets_is_reported(zoo: ModuleType) -> None:
     worse, same = [-0.01, -0.011, -0.012], [0.0, 0.001, -0.001]
     one_set = results({GATE: worse, CROSS: worse}, "demo")
     undecided = page(zoo, one_set)
@@ -226,7 +226,7 @@ def test_the_best_possible_auroc_is_that_of_the_scored_rows(zoo: ModuleType) -> 
     assert data.best_auroc(100) == pytest.approx(np.mean((pairs > 0) + 0.5 * (pairs == 0)))
 
 
-def test_a_run_is_written_immediately_and_not_repeated(
+def test_a_result_is_written_immediately_and_its_run_is_not_repeated(
     zoo: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models, broken = zoo.installed(["multimodal_cnn"], "bert")
