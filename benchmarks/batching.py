@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from data import minilm
+from reviews import minilm
 
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
@@ -47,7 +47,7 @@ def encode(name: str, tokenizer: str) -> EncodedSplit:
     return fit_preprocessor(settings, channel).preprocessor.encode(channel, "train")
 
 
-def sorted_windows(sizes: RowSizes, epoch: int) -> Batches:
+def make_sorted_windows(sizes: RowSizes, epoch: int) -> Batches:
     """Return batches of `BATCH_SIZE` rows from shuffled windows that are sorted by length."""
     rows = np.random.default_rng(epoch).permutation(len(sizes))
     windows = np.array_split(rows, -(-len(rows) // (WINDOW_BATCHES * BATCH_SIZE)))
@@ -83,7 +83,7 @@ def main() -> None:
             sizes = RowSizes.of(split)
             methods: dict[str, Callable[[int], Batches]] = {
                 f"{BATCH_SIZE} rows, stratified": TrainingOrder(sizes, BATCH_SIZE, 0).batches,
-                f"{BATCH_SIZE} rows, sorted windows": lambda epoch, sizes=sizes: sorted_windows(sizes, epoch),
+                f"{BATCH_SIZE} rows, sorted windows": lambda epoch, sizes=sizes: make_sorted_windows(sizes, epoch),
             }
             for budget in TOKEN_BUDGETS:
                 methods[f"{budget:,} tokens"] = TrainingOrder(sizes, BATCH_SIZE, 0, max_tokens=budget).batches

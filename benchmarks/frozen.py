@@ -25,7 +25,7 @@ import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from reviews import minilm
 from steps import describe_machine
-from zoo import DataSet, Stopwatch, Timed
+from zoo import DataSet, PluginWithStopwatch, Stopwatch
 from zoo_results import Size
 
 from fusionzoo.architecture import choose_architecture
@@ -79,9 +79,11 @@ def run(
     model_class: str, once: bool, paths: Paths, data: prepare_data.TrainingData, epochs: int, changes: dict[str, Any]
 ) -> Side:
     """Train and score val with the best checkpoint."""
-    architecture = choose_architecture(hyperparameters(model_class, max_epochs=epochs, encode_once=once, **changes))
+    architecture = choose_architecture(
+        make_hyperparameters(model_class, max_epochs=epochs, encode_once=once, **changes)
+    )
     watch = Epochs()
-    architecture = replace(architecture, model=Timed(architecture.model, watch))
+    architecture = replace(architecture, model=PluginWithStopwatch(architecture.model, watch))
     seed_everything(0)
     built = architecture.build(data.spec, pretrained=True)
     began = time.monotonic()
@@ -96,7 +98,7 @@ def run(
     return Side(whole, steps, seconds, scores, chosen.precision, describe_machine(built.model, architecture.job))
 
 
-def hyperparameters(model_class: str, **changes: Any) -> dict[str, Any]:
+def make_hyperparameters(model_class: str, **changes: Any) -> dict[str, Any]:
     return {
         **DataSet.load(DATA).columns,
         "model_class": model_class,
@@ -112,7 +114,7 @@ def compare(model_class: str, size: Size, epochs: tuple[int, int], changes: dict
     with tempfile.TemporaryDirectory(prefix="frozen-") as folder:
         paths = Paths(Path(folder), Path(folder) / "checkpoints", Path(folder) / "cache")
         DataSet.load(DATA).write(paths, 0, size)
-        architecture = choose_architecture(hyperparameters(model_class, **changes))
+        architecture = choose_architecture(make_hyperparameters(model_class, **changes))
         data = prepare_data.prepare_data(paths, architecture)
         each = run(model_class, False, paths, data, epochs[0], changes)
         once = run(model_class, True, paths, data, epochs[1], changes)
@@ -132,11 +134,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--val-rows", default=200, type=int)
     parser.add_argument("--epochs", nargs=2, default=(2, 6), type=int, help="epochs of the two sides")
     parser.add_argument("--precision", default="32")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     logging.getLogger("fusionzoo").setLevel(logging.ERROR)
-    size = Size(given.rows, given.val_rows, 1)
-    for model_class in given.models:
-        compare(model_class, size, tuple(given.epochs), {"precision": given.precision})
+    size = Size(options.rows, options.val_rows, 1)
+    for model_class in options.models:
+        compare(model_class, size, tuple(options.epochs), {"precision": options.precision})
 
 
 if __name__ == "__main__":

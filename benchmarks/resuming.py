@@ -20,15 +20,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from steps import BATCH_SIZE, hyperparameters, paths_in
+from steps import BATCH_SIZE, make_hyperparameters, make_paths
 from zoo import DataSet
 from zoo_results import Size
 
 DATA, STEPS, GOAL = "womens_clothing", 6, 5.0
 
 
-def child(stop_before: int, checkpoints: Path, root: Path) -> None:
-    """Run the job until a step begins; prints the seconds, without imports."""
+def run_until_step(stop_before: int, checkpoints: Path, root: Path) -> None:
+    """Run the job until a step begins; print the seconds, without imports."""
     from fusionzoo.architecture import choose_architecture
     from fusionzoo.hyperparameters.reading import read_hyperparameters
     from fusionzoo.sagemaker.paths import Paths
@@ -49,7 +49,7 @@ def child(stop_before: int, checkpoints: Path, root: Path) -> None:
     train(paths, choose_architecture(read_hyperparameters(paths)))
 
 
-def seconds(stop_before: int, checkpoints: Path, root: Path) -> float:
+def measure_seconds(stop_before: int, checkpoints: Path, root: Path) -> float:
     command = [sys.executable, "-W", "ignore", __file__, "--child", str(stop_before), str(checkpoints), str(root)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
@@ -59,28 +59,28 @@ def main() -> None:
     parser.add_argument("--rows", default=2000, type=int)
     parser.add_argument("--turns", default=3, type=int)
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.child:
-        child(int(given.child[0]), Path(given.child[1]), Path(given.child[2]))
+    options = parser.parse_args()
+    if options.child:
+        run_until_step(int(options.child[0]), Path(options.child[1]), Path(options.child[2]))
         return
     with tempfile.TemporaryDirectory(prefix="resuming-") as folder:
         root, left = Path(folder), Path(folder) / "left"
-        DataSet.load(DATA).write(paths_in(root), 0, Size(given.rows, BATCH_SIZE, 1))
-        settings = {**hyperparameters(DATA, "multimodal_bert"), "checkpoint_every_n_steps": STEPS - 1}
-        paths_in(root).hyperparameters.parent.mkdir(parents=True)
-        paths_in(root).hyperparameters.write_text(json.dumps(settings))
-        seconds(STEPS, left, root)
+        DataSet.load(DATA).write(make_paths(root), 0, Size(options.rows, BATCH_SIZE, 1))
+        settings = {**make_hyperparameters(DATA, "multimodal_bert"), "checkpoint_every_n_steps": STEPS - 1}
+        make_paths(root).hyperparameters.parent.mkdir(parents=True)
+        make_paths(root).hyperparameters.write_text(json.dumps(settings))
+        measure_seconds(STEPS, left, root)
         size = (left / "last.ckpt").stat().st_size / 2**20
-        found: dict[str, list[float]] = {"anew": [], "resumed": []}
-        for turn in range(given.turns):
+        found: dict[str, list[float]] = {"new": [], "resumed": []}
+        for turn in range(options.turns):
             for side, times in found.items():
                 checkpoints = root / f"{side}-{turn}"
                 if side == "resumed":
                     shutil.copytree(left, checkpoints)
-                times.append(seconds(0, checkpoints, root))
-    anew, resumed = (statistics.median(times) for times in found.values())
-    print(f"seconds until a step begins: {anew:.1f} for a new job, {resumed:.1f} resumed; checkpoint {size:.0f} MB")
-    print(f"resuming costs {resumed - anew:.1f} s (goal: under {GOAL:.0f} s)")
+                times.append(measure_seconds(0, checkpoints, root))
+    new, resumed = (statistics.median(times) for times in found.values())
+    print(f"seconds until a step begins: {new:.1f} for a new job, {resumed:.1f} resumed; checkpoint {size:.0f} MB")
+    print(f"resuming costs {resumed - new:.1f} s (goal: under {GOAL:.0f} s)")
 
 
 if __name__ == "__main__":

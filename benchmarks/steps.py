@@ -58,26 +58,28 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def encoder_name() -> str:
+def get_encoder_name() -> str:
     """Return the name of the encoder for this machine."""
     return "BERT-base, random, bf16" if device().type == "cuda" else "MiniLM"
 
 
-def hyperparameters(name: str, model_class: str) -> dict[str, object]:
+def make_hyperparameters(name: str, model_class: str) -> dict[str, object]:
     """Return the settings of a job; on a GPU with a random encoder of the size of BERT-base instead of MiniLM."""
     base = {"encoder_config": BERT_BASE, "precision": "bf16"} if device().type == "cuda" else {}
     common = {"model_class": model_class, "tokenizer": minilm(), "batch_size": BATCH_SIZE, "max_epochs": 1}
     return {**WORKS[name], **common, **base}
 
 
-def data_folder() -> Path:
+def find_data_folder() -> Path:
     """Return the folder of the data sets."""
     if not os.environ.get("FUSIONZOO_DATA"):
-        raise SystemExit(f"FUSIONZOO_DATA is not set.\nFix: let it name the folder of {'/ and '.join(WORKS)}/.")
+        raise SystemExit(
+            f"FUSIONZOO_DATA is not set.\nFix: set it to the folder that contains {'/ and '.join(WORKS)}/."
+        )
     return Path(os.environ["FUSIONZOO_DATA"])
 
 
-def paths_in(folder: Path) -> Paths:
+def make_paths(folder: Path) -> Paths:
     """Return the folders of a job, all below `folder`."""
     return Paths(folder, folder / "checkpoints", folder / "cache")
 
@@ -93,9 +95,9 @@ class Work:
 
     @classmethod
     def load(cls, name: str, model_class: str) -> Work:
-        architecture = choose_architecture(hyperparameters(name, model_class))
+        architecture = choose_architecture(make_hyperparameters(name, model_class))
         settings = architecture.data_settings
-        channel = open_channel("train", data_folder() / name / "train", settings.columns)
+        channel = open_channel("train", find_data_folder() / name / "train", settings.columns)
         preprocessor = fit_preprocessor(settings, channel).preprocessor
         return cls(name, architecture, preprocessor, preprocessor.encode(channel, "train"))
 
@@ -124,15 +126,15 @@ class BareLoop:
         mixed, kind = self._precision != "32-true", precision.DTYPES[self._precision]
         with torch.autocast(device().type, kind if mixed else None, enabled=mixed):
             logits = get_logits((forward or self.model)(batch))
-        F.cross_entropy(logits.float(), labels_of(batch)).backward()
+        F.cross_entropy(logits.float(), get_labels(batch)).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
         self._optimizer.step()
         self._optimizer.zero_grad()
 
 
-def labels_of(batch: Batch) -> Tensor:
+def get_labels(batch: Batch) -> Tensor:
     if batch.labels is None:
-        raise ValueError("training rows have labels")
+        raise ValueError("the batch has no labels")
     return batch.labels
 
 
@@ -160,8 +162,8 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def ratio(one: Iterable[float], other: Iterable[float]) -> str:
-    """Return the median, minimum and maximum of the ratios of the turns as text."""
+def format_ratio(one: Iterable[float], other: Iterable[float]) -> str:
+    """Return the median, minimum and maximum of the ratio over the turns as text."""
     found = [a / b for a, b in zip(one, other, strict=True)]
     return f"ratio {statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
 

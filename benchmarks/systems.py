@@ -21,10 +21,10 @@ from steps import (
     BareLoop,
     describe_machine,
     device,
-    encoder_name,
-    hyperparameters,
-    paths_in,
-    ratio,
+    format_ratio,
+    get_encoder_name,
+    make_hyperparameters,
+    make_paths,
     say,
     synchronize,
     timed,
@@ -41,7 +41,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from zoo import DataSet, Stopwatch, Timed
+from zoo import DataSet, PluginWithStopwatch, Stopwatch
 from zoo_results import Size
 
 from fusionzoo.architecture import Architecture, choose_architecture
@@ -60,17 +60,17 @@ MATRIX, PRODUCTS = {"cpu": 2048, "cuda": 8192}, 10  # rows of a square matrix, a
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The encoded rows of a turn, the architecture, and the folders of its jobs."""
+class EncodedRows:
+    """The encoded rows of a turn, the architecture, and the folders of the job."""
 
     architecture: Architecture
     paths: Paths
     data: prepare_data.TrainingData
 
     @classmethod
-    def load(cls, model_class: str, rows: int, folder: Path) -> Rows:
+    def load(cls, model_class: str, rows: int, folder: Path) -> EncodedRows:
         """Load `rows` rows, plus one batch for the warm-up."""
-        architecture, paths = choose_architecture(hyperparameters(DATA, model_class)), paths_in(folder)
+        architecture, paths = choose_architecture(make_hyperparameters(DATA, model_class)), make_paths(folder)
         DataSet.load(DATA).write(paths, 0, Size(rows + BATCH_SIZE, BATCH_SIZE, 1))
         return cls(architecture, paths, prepare_data.prepare_data(paths, architecture))
 
@@ -86,19 +86,19 @@ class Rows:
 # --- the systems: rows per second after one warm-up step
 
 
-def of_job(given: Rows) -> float:
+def measure_job(rows: EncodedRows) -> float:
     watch = Stopwatch(warmup_steps=1)
-    architecture = replace(given.architecture, model=Timed(given.architecture.model, watch))
+    architecture = replace(rows.architecture, model=PluginWithStopwatch(rows.architecture.model, watch))
     seed_everything(0)
-    built = architecture.build(given.data.spec, pretrained=True)
+    built = architecture.build(rows.data.spec, pretrained=True)
     chosen = precision.choose_job_precision(architecture.job, built.model)
-    fit(TrainingRun(given.paths, architecture, built, given.data, chosen))
+    fit(TrainingRun(rows.paths, architecture, built, rows.data, chosen))
     return watch.rows_per_second
 
 
-def of_bare_loop(given: Rows) -> float:
-    loop = BareLoop(given.architecture, given.data.spec)
-    splits = SplitsDataModule(given.train, given.data.splits["val"], given.architecture.job)
+def measure_bare_loop(rows: EncodedRows) -> float:
+    loop = BareLoop(rows.architecture, rows.data.spec)
+    splits = SplitsDataModule(rows.train, rows.data.splits["val"], rows.architecture.job)
     first, *batches = splits.train_dataloader()
     loop.step(first)
     with timed() as clock:
@@ -107,13 +107,13 @@ def of_bare_loop(given: Rows) -> float:
     return sum(batch.rows for batch in batches) / clock.seconds
 
 
-def of_hugging_face(given: Rows) -> float:
-    """Measure with its defaults: random order, dynamic padding, AdamW, clipping at 1.0; float32 on a CPU."""
+def measure_hugging_face(rows: EncodedRows) -> float:
+    """Measure the Trainer with its defaults: random order, dynamic padding, AdamW, clipping at 1.0, float32 on CPU."""
     seed_everything(0)
-    built = given.architecture.build(given.data.spec, pretrained=True)
+    built = rows.architecture.build(rows.data.spec, pretrained=True)
     if built.text_encoder is None:
-        raise ValueError("the model has a text encoder")
-    model = MeanClassifier(built.text_encoder.backbone, built.text_encoder.dim, given.data.spec.num_classes)
+        raise ValueError("the model has no text encoder")
+    model = MeanClassifier(built.text_encoder.backbone, built.text_encoder.dim, rows.data.spec.num_classes)
     clock = StepClock()
     with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
         arguments = TrainingArguments(
@@ -127,9 +127,9 @@ def of_hugging_face(given: Rows) -> float:
             dataloader_pin_memory=device().type == "cuda",
             bf16=device().type == "cuda",
         )
-        rows = list_of_rows(given.train)
+        train = make_row_list(rows.train)
         collator = DataCollatorWithPadding(AutoTokenizer.from_pretrained(minilm()))
-        trainer = Trainer(model, arguments, collator, train_dataset=rows, callbacks=[clock])  # type: ignore[arg-type]
+        trainer = Trainer(model, arguments, collator, train_dataset=train, callbacks=[clock])  # type: ignore[arg-type]
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     return (clock.steps - 1) * BATCH_SIZE / clock.seconds
@@ -165,10 +165,10 @@ class StepClock(TrainerCallback):
         self.steps, self.seconds = self.steps + 1, now - self._began
 
 
-def list_of_rows(split: EncodedSplit) -> list[dict[str, Any]]:
+def make_row_list(split: EncodedSplit) -> list[dict[str, Any]]:
     """Return the tokens and labels of a job as a list of rows."""
     if len(split.chunk_starts) != len(split.row_starts) or split.labels is None:
-        raise ValueError("each row has a label and one chunk")
+        raise ValueError("a row has no label or more than one chunk")
     tokens = [split.tokens[a:b].tolist() for a, b in zip(split.chunk_starts[:-1], split.chunk_starts[1:], strict=True)]
     return [
         {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": int(label)}
@@ -176,7 +176,7 @@ def list_of_rows(split: EncodedSplit) -> list[dict[str, Any]]:
     ]
 
 
-SYSTEMS = {JOB: of_job, BARE: of_bare_loop, HUGGING_FACE: of_hugging_face}
+SYSTEMS = {JOB: measure_job, BARE: measure_bare_loop, HUGGING_FACE: measure_hugging_face}
 
 
 # --- two systems taking turns
@@ -186,23 +186,23 @@ def compare(part: str, model_class: str, other: str, goal: float, rows: int, tur
     """Print rows per second of a job and of another system, and their ratio."""
     speeds: dict[str, list[float]] = {JOB: [], other: []}
     with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
-        given = Rows.load(model_class, rows, Path(folder))
+        encoded = EncodedRows.load(model_class, rows, Path(folder))
         for _ in range(turns):
             for side, found in speeds.items():
-                found.append(SYSTEMS[side](given))
-        machine = describe_machine(given.architecture.build(given.data.spec).model, given.architecture.job)
-    say(f"{part}, {DATA}, {model_class} over {encoder_name()}: rows per second, {turns} turns of {rows} rows")
+                found.append(SYSTEMS[side](encoded))
+        machine = describe_machine(encoded.architecture.build(encoded.data.spec).model, encoded.architecture.job)
+    say(f"{part}, {DATA}, {model_class} over {get_encoder_name()}: rows per second, {turns} turns of {rows} rows")
     say(f"  {machine}")
     for side, found in speeds.items():
         say(f"  {side:14}{statistics.median(found):8.1f}")
-    say(f"  {ratio(speeds[JOB], speeds[other])}; goal {goal} or more")
+    say(f"  {format_ratio(speeds[JOB], speeds[other])}; goal {goal} or more")
 
 
-def product_against_bare_loop(rows: int, turns: int) -> None:
+def compare_with_bare_loop(rows: int, turns: int) -> None:
     compare("product", "multimodal_bert", BARE, BARE_GOAL, rows, turns)
 
 
-def product_against_hugging_face(rows: int, turns: int) -> None:
+def compare_with_hugging_face(rows: int, turns: int) -> None:
     compare("huggingface", "bert", HUGGING_FACE, HUGGING_FACE_GOAL, rows, turns)
 
 
@@ -210,7 +210,7 @@ def product_against_hugging_face(rows: int, turns: int) -> None:
 
 
 @dataclass(frozen=True)
-class Use:
+class Measurement:
     """Measurements of one system; memory in bytes, rates in floating-point operations per second."""
 
     precision: str
@@ -227,19 +227,19 @@ class Use:
         return 6 * self.parameters * self.tokens_per_second / self.matrix_rate
 
 
-def utilization(script: Path, rows: int, turns: int) -> None:
-    """Print the utilization of each system; `script` is the file that runs `child`."""
-    uses: Mapping[str, list[Use]] = {side: [] for side in SYSTEMS}
+def print_utilization(script: Path, rows: int, turns: int) -> None:
+    """Print the utilization of each system; `script` is the file that calls `measure_in_child`."""
+    measurements: Mapping[str, list[Measurement]] = {side: [] for side in SYSTEMS}
     for _ in range(turns):
-        for side, found in uses.items():
+        for side, found in measurements.items():
             command = [sys.executable, str(script), "--child", side, "--rows", str(rows)]
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            found.append(Use(**json.loads(output.splitlines()[-1])))
-    say(f"utilization, {DATA}, bert over {encoder_name()}: medians of {turns} processes of {rows} rows each")
-    for machine in sorted({u.machine for found in uses.values() for u in found}):
+            found.append(Measurement(**json.loads(output.splitlines()[-1])))
+    say(f"utilization, {DATA}, bert over {get_encoder_name()}: medians of {turns} processes of {rows} rows each")
+    for machine in sorted({u.machine for found in measurements.values() for u in found}):
         say(f"  {machine}")
     say("                  precision   tokens/s   of the matrix rate   peak memory   of the GPU's")
-    for side, found in uses.items():
+    for side, found in measurements.items():
         tokens, used, memory, of_gpu = (
             statistics.median(values)
             for values in zip(
@@ -248,42 +248,42 @@ def utilization(script: Path, rows: int, turns: int) -> None:
         )
         shown = f"{tokens:11,.0f}{used:21.1%}{memory / 2**20:10,.0f} MiB{of_gpu / 2**20:11,.0f} MiB"
         say(f"  {side:14}{found[0].precision:>11}{shown}")
-    rates = {u.precision: u.matrix_rate for found in uses.values() for u in found}
+    rates = {u.precision: u.matrix_rate for found in measurements.values() for u in found}
     say(f"  matrix products: {', '.join(f'{kind} {rate / 1e9:,.0f} GFLOP/s' for kind, rate in rates.items())}")
 
 
-def child(side: str, rows: int) -> None:
-    """Measure one system in this process and print a `Use` as JSON."""
+def measure_in_child(side: str, rows: int) -> None:
+    """Measure one system in this process and print a `Measurement` as JSON."""
     with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
-        given = Rows.load("bert", rows, Path(folder))
-        rows_per_second = SYSTEMS[side](given)
+        encoded = EncodedRows.load("bert", rows, Path(folder))
+        rows_per_second = SYSTEMS[side](encoded)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
         gpu_memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-        built = given.architecture.build(given.data.spec)
+        built = encoded.architecture.build(encoded.data.spec)
         if built.text_encoder is None:
-            raise ValueError("the model has a text encoder")
-        chosen = precision.choose_job_precision(given.architecture.job, built.model).precision
+            raise ValueError("the model has no text encoder")
+        chosen = precision.choose_job_precision(encoded.architecture.job, built.model).precision
         if side == HUGGING_FACE:
             chosen = "bf16-mixed" if device().type == "cuda" else "32-true"
-        use = Use(
+        measurement = Measurement(
             chosen,
-            rows_per_second * given.tokens_per_row,
-            non_embedding(built.text_encoder),
-            matrix_rate(precision.DTYPES[chosen]),
+            rows_per_second * encoded.tokens_per_row,
+            count_non_embedding_parameters(built.text_encoder),
+            measure_matrix_rate(precision.DTYPES[chosen]),
             memory,
             gpu_memory,
-            describe_machine(built.model, given.architecture.job),
+            describe_machine(built.model, encoded.architecture.job),
         )
-    say(json.dumps(asdict(use)))
+    say(json.dumps(asdict(measurement)))
 
 
-def non_embedding(encoder: nn.Module) -> int:
+def count_non_embedding_parameters(encoder: nn.Module) -> int:
     """Return the number of parameters outside embedding tables."""
     tables = sum(m.weight.numel() for m in encoder.modules() if isinstance(m, nn.Embedding))
     return sum(p.numel() for p in encoder.parameters()) - tables
 
 
-def matrix_rate(kind: torch.dtype) -> float:
+def measure_matrix_rate(kind: torch.dtype) -> float:
     """Return the floating-point operations per second of the product of two large square matrices."""
     size = MATRIX[device().type]
     one = torch.randn(size, size, device=device()).to(kind)

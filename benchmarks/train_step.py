@@ -1,12 +1,12 @@
-"""Measure what a training step of MiniLM computes, waits for and costs, on real reviews.
+"""Measure the padding, the waiting time and the speed of a training step of MiniLM on real reviews.
 
     FUSIONZOO_DATA=<folder of the data sets> .venv/bin/python benchmarks/train_step.py [PART ...] [--rows 96]
     FUSIONZOO_DATA=<folder of the data sets> .venv/bin/python benchmarks/train_step.py --auroc
 
 Parts (default: all). Shares are of one epoch of the training split; times use the precision of a job:
 
-- `padding`: padded tokens as a share of the tokens that the encoder computes; goals below 6 % (womens_clothing) and 12
-  %;
+- `padding`: padded tokens as a share of the tokens that the encoder computes; goals below 6 % (womens_clothing) and
+  12 % (review_threads);
 - `order`: correlation of the order of an epoch with the next one, grouped by length and random;
 - `packed`: real tokens per second of a training step, relative to the same model with [rows, max_chunks, length] tokens
   in random order; goal at least 3.5;
@@ -38,6 +38,7 @@ from pathlib import Path
 import numpy as np
 import systems
 import torch
+from batching import measure_meeting_again
 from scipy.stats import spearmanr  # type: ignore[import-untyped]
 from steps import (
     BATCH_SIZE,
@@ -47,10 +48,10 @@ from steps import (
     Work,
     describe_machine,
     device,
-    encoder_name,
-    hyperparameters,
-    paths_in,
-    ratio,
+    format_ratio,
+    get_encoder_name,
+    make_hyperparameters,
+    make_paths,
     say,
     timed,
 )
@@ -74,7 +75,7 @@ Batches = Sequence[np.ndarray]
 # --- padding and order
 
 
-def padding(name: str) -> None:
+def print_padding(name: str) -> None:
     """Print the share of padding in four layouts of the same rows."""
     work = Work.load(name, "bert")
     split, rows = work.train, len(work.train)
@@ -82,28 +83,28 @@ def padding(name: str) -> None:
     say(f"padding, {name}: {chunks:.2f} chunks and {tokens:.0f} tokens per row")
     random, grouped = (work.order(grouped).batches(0) for grouped in (False, True))
     for layout, batches, computed in (
-        ("[rows, max_chunks, length], random rows", random, in_a_block),
-        ("packed chunks, random rows", random, packed),
-        ("packed chunks, grouped rows", grouped, packed),
-        ("packed chunks, grouped rows, length groups", grouped, in_groups),
+        ("[rows, max_chunks, length], random rows", random, count_block_tokens),
+        ("packed chunks, random rows", random, count_packed_tokens),
+        ("packed chunks, grouped rows", grouped, count_packed_tokens),
+        ("packed chunks, grouped rows, length groups", grouped, count_group_tokens),
     ):
         total = sum(computed(split, chosen) for chosen in batches)
         say(f"  {layout:45}{1 - len(split.tokens) / total:7.1%}")
 
 
-def in_a_block(split: EncodedSplit, rows: np.ndarray) -> int:
+def count_block_tokens(split: EncodedSplit, rows: np.ndarray) -> int:
     """Return the computed tokens if rows are padded to the most chunks, and chunks to the longest one."""
     chunks = split.row_starts[rows + 1] - split.row_starts[rows]
     return int(len(rows) * chunks.max() * _chunk_lengths(split, rows).max())
 
 
-def packed(split: EncodedSplit, rows: np.ndarray) -> int:
+def count_packed_tokens(split: EncodedSplit, rows: np.ndarray) -> int:
     """Return the computed tokens if only real chunks are computed, padded to the longest one."""
     lengths = _chunk_lengths(split, rows)
     return int(len(lengths) * lengths.max())
 
 
-def in_groups(split: EncodedSplit, rows: np.ndarray) -> int:
+def count_group_tokens(split: EncodedSplit, rows: np.ndarray) -> int:
     """Return the computed tokens if each chunk is padded to the longest one of its length group."""
     lengths = _chunk_lengths(split, rows)
     return int(sum(len(group) * lengths[group].max() for group in make_length_groups(lengths, CPU_GROUP_OVERHEAD)))
@@ -114,7 +115,7 @@ def _chunk_lengths(split: EncodedSplit, rows: np.ndarray) -> np.ndarray:
     return lengths
 
 
-def order(name: str) -> None:
+def print_order_correlations(name: str) -> None:
     """Print how the orders of consecutive epochs correlate; grouping by length should be close to random order."""
     work = Work.load(name, "bert")
     tokens = work.train.row_tokens()
@@ -122,27 +123,22 @@ def order(name: str) -> None:
     say("            row's step, its next   batch's step, its rows' next   batch's step, its length   pairs met again")
     for title, grouped in (("grouped", True), ("random", False)):
         epochs = [work.order(grouped).batches(epoch) for epoch in range(EPOCHS_COMPARED)]
-        pairs_of_epochs = itertools.pairwise(epochs)
-        metrics = [[*correlations(now, then, tokens), pairs_met_again(now, then)] for now, then in pairs_of_epochs]
+        metrics = [
+            [*compute_correlations(now, then, tokens), measure_meeting_again(now, then)]
+            for now, then in itertools.pairwise(epochs)
+        ]
         rows, batches, lengths, pairs = (statistics.mean(values) for values in zip(*metrics, strict=True))
         say(f"  {title:10}{rows:20.4f}{batches:31.4f}{lengths:27.4f}{pairs:18.2%}")
 
 
-def correlations(now: Batches, then: Batches, tokens: np.ndarray) -> list[float]:
+def compute_correlations(now: Batches, then: Batches, tokens: np.ndarray) -> list[float]:
     """Return rank correlations: rows' steps now and then, batches now with rows then, batches with mean lengths."""
-    step, after, places = steps_of(now, len(tokens)), steps_of(then, len(tokens)), np.arange(len(now))
+    step, after, places = find_steps(now, len(tokens)), find_steps(then, len(tokens)), np.arange(len(now))
     compared = [(step, after), *((places, [of[rows].mean() for rows in now]) for of in (after, tokens))]
     return [float(spearmanr(one, other).statistic) for one, other in compared]
 
 
-def pairs_met_again(now: Batches, then: Batches) -> float:
-    """Return the share of the pairs of rows in a batch now that also share a batch then."""
-    after = steps_of(then, sum(map(len, now)))
-    together = [np.bincount(after[rows]) for rows in now]
-    return sum(int((n * (n - 1)).sum()) for n in together) / sum(len(rows) * (len(rows) - 1) for rows in now)
-
-
-def steps_of(batches: Batches, rows: int) -> np.ndarray:
+def find_steps(batches: Batches, rows: int) -> np.ndarray:
     """Return the step of each row [rows]."""
     step = np.empty(rows, np.int64)
     for number, chosen in enumerate(batches):
@@ -153,7 +149,7 @@ def steps_of(batches: Batches, rows: int) -> np.ndarray:
 # --- the cost of a step
 
 
-def packed_against_padded(name: str, rows: int, turns: int) -> None:
+def compare_packed_with_padded(name: str, rows: int, turns: int) -> None:
     """Print the real tokens per second of a step with little padding, relative to a padded one."""
     work = Work.load(name, "bert")
     loop = BareLoop(work.architecture, InputSpec.from_preprocessor(work.preprocessor))
@@ -162,23 +158,23 @@ def packed_against_padded(name: str, rows: int, turns: int) -> None:
     grouped = work.order(grouped=True).batches(0)[: count * turns]
     mixed = np.random.default_rng(0).permutation(np.concatenate(grouped))
     random = np.array_split(mixed, len(grouped))
-    check_alike(loop, block, work.batch(random[0][:4]).to(device()))
+    check_same_logits(loop, block, work.batch(random[0][:4]).to(device()))
     speeds: dict[str, list[float]] = {"packed": [], "padded": []}
     for turn in range(turns):
         chosen = slice(turn * count, (turn + 1) * count)
         for side, batches, forward in (("packed", grouped, None), ("padded", random, block)):
-            made = [work.batch(one) for one in batches[chosen]]
+            prepared = [work.batch(one) for one in batches[chosen]]
             if not turn:
-                loop.step(made[0], forward)
+                loop.step(prepared[0], forward)
             with timed() as clock:
-                for batch in made:
+                for batch in prepared:
                     loop.step(batch, forward)
-            speeds[side].append(sum(int(batch.token_mask.sum()) for batch in made) / clock.seconds)
-    say(f"packed, {name} over {encoder_name()}: real tokens per second, {turns} turns of {count * BATCH_SIZE} rows")
+            speeds[side].append(sum(int(batch.token_mask.sum()) for batch in prepared) / clock.seconds)
+    say(f"packed, {name} over {get_encoder_name()}: real tokens per second, {turns} turns of {count * BATCH_SIZE} rows")
     say(f"  {describe_machine(loop.model, work.architecture.job)}")
     for side, found in speeds.items():
         say(f"  {side:10}{statistics.median(found):8.0f}")
-    say(f"  {ratio(speeds['packed'], speeds['padded'])}; goal 3.5 or more")
+    say(f"  {format_ratio(speeds['packed'], speeds['padded'])}; goal 3.5 or more")
 
 
 class PaddedModel:
@@ -186,7 +182,7 @@ class PaddedModel:
 
     def __init__(self, built: BuiltModel) -> None:
         if built.text_encoder is None:
-            raise ValueError("the model has a text encoder")
+            raise ValueError("the model has no text encoder")
         self._backbone, self._classify = built.text_encoder.backbone, built.model.classify
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -205,8 +201,8 @@ class PaddedModel:
         return logits
 
 
-def check_alike(loop: BareLoop, block: PaddedModel, batch: Batch) -> None:
-    """Stop the benchmark unless both sides are the same model."""
+def check_same_logits(loop: BareLoop, block: PaddedModel, batch: Batch) -> None:
+    """Raise SystemExit unless both sides compute the same logits."""
     loop.model.eval()
     with torch.no_grad():
         difference = float((get_logits(loop.model(batch)) - block(batch)).abs().max())
@@ -215,7 +211,7 @@ def check_alike(loop: BareLoop, block: PaddedModel, batch: Batch) -> None:
         raise SystemExit(f"The padded model's logits differ by {difference:.1e}, so the comparison is invalid.")
 
 
-def waiting_for_data(name: str, rows: int) -> None:
+def print_waiting_for_data(name: str, rows: int) -> None:
     """Print the share of the time that a training loop waits for the data loader."""
     work = Work.load(name, "multimodal_bert")
     loop = BareLoop(work.architecture, InputSpec.from_preprocessor(work.preprocessor))
@@ -233,23 +229,25 @@ def waiting_for_data(name: str, rows: int) -> None:
     say(f"data, {name}: {share:.2%} of the time of {steps} steps, {each:.1f} ms each; goal under 3 %")
 
 
-def fused_against_not(turns: int, steps: int = 5) -> None:
+def compare_fused_optimizer(turns: int, steps: int = 5) -> None:
     """Print the time of an optimizer step without the fused kernel, relative to with it."""
-    architecture = choose_architecture({**hyperparameters("womens_clothing", "multimodal_bert"), "optimizer": "adamw"})
+    architecture = choose_architecture(
+        {**make_hyperparameters("womens_clothing", "multimodal_bert"), "optimizer": "adamw"}
+    )
     work = Work.load("womens_clothing", "multimodal_bert")
     built = architecture.build(InputSpec.from_preprocessor(work.preprocessor), pretrained=True)
     for parameter in built.model.to(device()).parameters():
         parameter.grad = torch.randn_like(parameter)
     groups = optimizers.parameter_groups(built.model, built.text_encoder, architecture.job, [])
-    made = {  # an optimizer stores its options in its groups, so each needs separate ones
+    by_side = {  # an optimizer stores its options in its groups, so each needs separate ones
         side: optimizers.build_optimizer(
             [dict(group) for group in groups], architecture.job.model_copy(update={"fused_optimizer": side == "fused"})
         )
         for side in ("one by one", "fused")
     }
-    seconds: dict[str, list[float]] = {side: [] for side in made}
+    seconds: dict[str, list[float]] = {side: [] for side in by_side}
     for turn in range(turns + 1):
-        for side, optimizer in made.items():
+        for side, optimizer in by_side.items():
             with timed() as clock:
                 for _ in range(steps):
                     optimizer.step()
@@ -260,13 +258,13 @@ def fused_against_not(turns: int, steps: int = 5) -> None:
     say(f"  {describe_machine(built.model, architecture.job)}")
     for side, found in seconds.items():
         say(f"  {side:10}{statistics.median(found) * 1e3:8.1f} ms")
-    say(f"  {ratio(seconds['one by one'], seconds['fused'])}")
+    say(f"  {format_ratio(seconds['one by one'], seconds['fused'])}")
 
 
 # --- the effect on the model
 
 
-def auroc(train_rows: int, val_rows: int, seeds: Sequence[int]) -> None:
+def compare_auroc(train_rows: int, val_rows: int, seeds: Sequence[int]) -> None:
     """Print val AUROC of jobs with and without `group_by_length` per seed, and the mean difference."""
     name = "womens_clothing"
     data, differences = DataSet.load(name), []
@@ -275,13 +273,13 @@ def auroc(train_rows: int, val_rows: int, seeds: Sequence[int]) -> None:
         found = {}
         for grouped in (True, False):
             with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
-                paths = paths_in(Path(folder))
+                paths = make_paths(Path(folder))
                 data.write(paths, seed, Size(train_rows, val_rows, 1))
                 changes = {"seed": seed, "group_by_length": grouped}
-                architecture = choose_architecture({**hyperparameters(name, "multimodal_bert"), **changes})
+                architecture = choose_architecture({**make_hyperparameters(name, "multimodal_bert"), **changes})
                 found[grouped] = job.train(paths, architecture).metrics("val")["auroc"]
         if found[True] is None or found[False] is None:
-            raise SystemExit("The rows of val have one class only.\nFix: increase --val-rows.")
+            raise SystemExit("The val rows have only one class.\nFix: increase --val-rows.")
         differences.append(found[True] - found[False])
         say(f"  seed {seed}: grouped {found[True]:.4f}, random {found[False]:.4f}, {differences[-1]:+.4f}")
     say(f"  mean difference {statistics.mean(differences):+.4f}")
@@ -292,14 +290,14 @@ def auroc(train_rows: int, val_rows: int, seeds: Sequence[int]) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     parts: dict[str, Callable[[], object]] = {
-        "padding": lambda: [padding(name) for name in WORKS],
-        "order": lambda: [order(name) for name in WORKS],
-        "packed": lambda: packed_against_padded("review_threads", given.rows, given.turns),
-        "data": lambda: [waiting_for_data(name, given.rows) for name in WORKS],
-        "product": lambda: systems.product_against_bare_loop(given.rows, given.turns),
-        "huggingface": lambda: systems.product_against_hugging_face(given.rows, given.turns),
-        "utilization": lambda: systems.utilization(Path(__file__), given.rows, given.turns),
-        "optimizer": lambda: fused_against_not(given.turns),
+        "padding": lambda: [print_padding(name) for name in WORKS],
+        "order": lambda: [print_order_correlations(name) for name in WORKS],
+        "packed": lambda: compare_packed_with_padded("review_threads", options.rows, options.turns),
+        "data": lambda: [print_waiting_for_data(name, options.rows) for name in WORKS],
+        "product": lambda: systems.compare_with_bare_loop(options.rows, options.turns),
+        "huggingface": lambda: systems.compare_with_hugging_face(options.rows, options.turns),
+        "utilization": lambda: systems.print_utilization(Path(__file__), options.rows, options.turns),
+        "optimizer": lambda: compare_fused_optimizer(options.turns),
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}")
@@ -310,17 +308,17 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--val-rows", default=2349, type=int, help="of a job of --auroc")
     parser.add_argument("--seeds", nargs="+", default=SEEDS, type=int, help="of --auroc")
     parser.add_argument("--child", choices=systems.SYSTEMS, help=argparse.SUPPRESS)  # one process of `utilization`
-    given = parser.parse_args(arguments)
-    if unknown := [part for part in given.parts if part not in parts]:
-        parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(parts)}")
+    options = parser.parse_args(arguments)
+    if unknown := [part for part in options.parts if part not in parts]:
+        parser.error(f"unknown parts: {', '.join(unknown)}; choose from {', '.join(parts)}")
     logging.getLogger("fusionzoo").setLevel(logging.ERROR)
-    if given.child:
-        systems.child(given.child, given.rows)
+    if options.child:
+        systems.measure_in_child(options.child, options.rows)
         return
-    if given.auroc:
-        auroc(given.train_rows, given.val_rows, given.seeds)
+    if options.auroc:
+        compare_auroc(options.train_rows, options.val_rows, options.seeds)
         return
-    for part in given.parts or parts:
+    for part in options.parts or parts:
         parts[part]()
 
 

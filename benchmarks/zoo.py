@@ -38,9 +38,9 @@ from zoo_results import (
     DEMO_ROWS,
     DEMO_SEED,
     EPOCHS,
-    FIGURES,
     LATE_FUSION,
     MAX_SEN_LEN,
+    METRIC_NAMES,
     ROUNDS,
     SEEDS,
     SPEED_SIZE,
@@ -50,10 +50,10 @@ from zoo_results import (
     Record,
     Results,
     Size,
-    append,
-    four_decimals,
-    page,
-    read,
+    append_result,
+    format_metric,
+    format_page,
+    read_results,
 )
 
 from fusionzoo import errors
@@ -86,29 +86,33 @@ class DataSet:
     @classmethod
     def load(cls, name: str) -> DataSet:
         if name == "demo":
-            drawn, counts = shop.draw_rows(DEMO_ROWS, DEMO_SEED), shop.count_split_rows(DEMO_ROWS)
-            train, val = (drawn.table.slice(first, counts[s]) for s, first in (("train", 0), ("val", counts["train"])))
+            generated, counts = shop.draw_rows(DEMO_ROWS, DEMO_SEED), shop.count_split_rows(DEMO_ROWS)
+            train, val = (
+                generated.table.slice(first, counts[s]) for s, first in (("train", 0), ("val", counts["train"]))
+            )
             return cls(
                 name,
                 data_set.COLUMN_SETTINGS,
                 train,
                 val,
-                drawn.dispute_probability[counts["train"] :][: counts["val"]],
+                generated.dispute_probability[counts["train"] :][: counts["val"]],
             )
         if not os.environ.get("FUSIONZOO_DATA"):
-            raise SystemExit(f"FUSIONZOO_DATA is not set.\nFix: let it name the folder of {name}/, or add --data demo.")
+            raise SystemExit(
+                f"FUSIONZOO_DATA is not set.\nFix: set it to the folder that contains {name}/, or add --data demo."
+            )
         folder = Path(os.environ["FUSIONZOO_DATA"]) / name
         return cls(name, COLUMNS, pq.read_table(folder / "train"), pq.read_table(folder / "val"))
 
     def write(self, paths: Paths, seed: int, size: Size) -> None:
         """Write the channels of a run: training rows sampled by the seed, in their order, and the first rows of val."""
         rows = len(self.train)
-        drawn = np.random.default_rng(seed).choice(rows, min(size.train_rows, rows), replace=False)
-        for name, table in (("train", self.train.take(np.sort(drawn))), ("val", self.val.slice(0, size.val_rows))):
+        sample = np.random.default_rng(seed).choice(rows, min(size.train_rows, rows), replace=False)
+        for name, table in (("train", self.train.take(np.sort(sample))), ("val", self.val.slice(0, size.val_rows))):
             paths.channel(name).mkdir(parents=True)
             pq.write_table(table, paths.channel(name) / "part-00000.parquet")
 
-    def best_auroc(self, rows: int) -> float | None:
+    def compute_best_auroc(self, rows: int) -> float | None:
         """Return the AUROC of the true probabilities on the first rows of val; None if they are unknown."""
         if self.val_chance is None:
             return None
@@ -120,7 +124,7 @@ class DataSet:
 
 
 class Stopwatch(Callback):
-    """Count training rows and their seconds, without the warm-up steps and validation."""
+    """Counts training rows and their seconds, without the warm-up steps and validation."""
 
     def __init__(self, warmup_steps: int = 0) -> None:
         self.rows, self.seconds = 0, 0.0
@@ -144,7 +148,7 @@ class Stopwatch(Callback):
         return self.rows / self.seconds
 
 
-class Timed(Plugin):
+class PluginWithStopwatch(Plugin):
     """A plugin with a stopwatch in addition to its own callbacks."""
 
     def __init__(self, plugin: Plugin, watch: Stopwatch) -> None:
@@ -156,7 +160,7 @@ class Timed(Plugin):
 
 
 def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 0) -> Record:
-    """Train as a job does and score val with the checkpoint that a job would ship; all files are temporary."""
+    """Train like a job and score val with the best checkpoint; all files are temporary."""
     started, watch = time.monotonic(), Stopwatch(warmup_steps)
     architecture = choose_architecture(
         {
@@ -170,7 +174,7 @@ def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 
             **({"text_encoder": model.text_encoder} if model.text_encoder else {}),
         }
     )
-    architecture = replace(architecture, model=Timed(architecture.model, watch))
+    architecture = replace(architecture, model=PluginWithStopwatch(architecture.model, watch))
     with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
         paths = Paths(Path(folder), Path(folder) / "checkpoints", Path(folder) / "cache")
         data.write(paths, seed, size)
@@ -178,21 +182,21 @@ def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 
         seed_everything(seed)
         built = architecture.build(prepared.spec, pretrained=True)
         machine = describe_machine(built.model, architecture.job)
-        chosen = choose_job_precision(architecture.job, built.model)
-        summary = fit.fit(TrainingRun(paths, architecture, built, prepared, chosen))
+        precision = choose_job_precision(architecture.job, built.model)
+        summary = fit.fit(TrainingRun(paths, architecture, built, prepared, precision))
         best_checkpoints.load_best(paths.checkpoints, built.model)
     built.model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
     val = prepared.splits["val"]
     if val.labels is None:
-        raise ValueError("val is read with its labels")
+        raise ValueError("val has no labels")
     metrics = classification_metrics(val.labels, predict_proba(built.model, val, BATCH_SIZE))
     weights = list(built.model.parameters())
     return {
         "kind": "run",
         **_key(model, data.name, seed, size),
         "reads": list(model.reads),
-        **{name: metrics[name] for name in FIGURES},
-        "best_auroc": data.best_auroc(size.val_rows),
+        **{name: metrics[name] for name in METRIC_NAMES},
+        "best_auroc": data.compute_best_auroc(size.val_rows),
         "parameters": sum(p.numel() for p in weights),
         "trainable": sum(p.numel() for p in weights if p.requires_grad),
         "rows_per_second": watch.rows_per_second,
@@ -206,14 +210,19 @@ def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 
 
 def _key(model: Model, data: str, seed: int, size: Size) -> Record:
     """Return the fields that identify a run."""
-    over = {"model_class": model.name, "text_encoder": model.text_encoder}
-    return {**over, "data": data, "seed": seed, **asdict(size)}
+    return {
+        "model_class": model.name,
+        "text_encoder": model.text_encoder,
+        "data": data,
+        "seed": seed,
+        **asdict(size),
+    }
 
 
 # --- many runs
 
 
-def installed(only: Sequence[str], text_encoder: str) -> tuple[list[Model], int]:
+def load_models(only: Sequence[str], text_encoder: str) -> tuple[list[Model], int]:
     """Return the installed model classes in the order of their runs, and the number of broken ones.
 
     `only` restricts them to these names, and a text encoder other than `bert`, the default, to those that accept it.
@@ -224,31 +233,31 @@ def installed(only: Sequence[str], text_encoder: str) -> tuple[list[Model], int]
             models.append(Model.of(name, registry.load(name).settings_class, text_encoder))
         except errors.ZooError as error:
             broken += 1
-            _say(f"error: {error}")
-    wanted = [model for model in models if text_encoder in ("bert", model.text_encoder)]
-    return sorted(wanted, key=lambda model: model.place(text_encoder)), broken
+            _print(f"error: {error}")
+    selected = [model for model in models if text_encoder in ("bert", model.text_encoder)]
+    return sorted(selected, key=lambda model: model.sort_key(text_encoder)), broken
 
 
 def run_all(models: Sequence[Model], data_sets: Sequence[DataSet], seeds: Sequence[int], size: Size, out: Path) -> int:
-    """Run what is missing in the results and write each result immediately; return the number of failed runs."""
+    """Make the runs that the results lack, and write each result immediately; return the number of failed runs."""
     failed = 0
-    there = [record for record in read(out) if record["kind"] == "run"]
-    wanted = [(m, data, seed) for seed in seeds for m in models for data in data_sets]
-    for number, (model, data, seed) in enumerate(wanted, 1):
+    finished = [record for record in read_results(out) if record["kind"] == "run"]
+    runs = [(m, data, seed) for seed in seeds for m in models for data in data_sets]
+    for number, (model, data, seed) in enumerate(runs, 1):
         key = _key(model, data.name, seed, size)
-        name = f"{number} of {len(wanted)}: {model.name}, {data.name}, seed {seed}"
-        if any(key.items() <= record.items() for record in there):
-            _say(f"{name}: there already")
+        name = f"{number} of {len(runs)}: {model.name}, {data.name}, seed {seed}"
+        if any(key.items() <= record.items() for record in finished):
+            _print(f"{name}: already in the results")
             continue
         try:
             record = run(model, data, seed, size)
         except Exception:  # noqa: BLE001 - a plugin may raise anything, and the others are still measured
             failed += 1
-            _say(f"{name}: failed\n{traceback.format_exc()}")
+            _print(f"{name}: failed\n{traceback.format_exc()}")
             continue
-        append(out, record)
-        shown = " ".join(f"{k} {four_decimals(record[k])}" for k in FIGURES)
-        _say(f"{name}: {shown}; {record['rows_per_second']:.0f} rows per second, {record['seconds']:.0f} s")
+        append_result(out, record)
+        shown = " ".join(f"{k} {format_metric(record[k])}" for k in METRIC_NAMES)
+        _print(f"{name}: {shown}; {record['rows_per_second']:.0f} rows per second, {record['seconds']:.0f} s")
         gc.collect()  # trainer and model refer to each other
     return failed
 
@@ -261,7 +270,7 @@ def measure_speed(models: Sequence[Model], data: DataSet, reference: str) -> Rec
     for _ in range(ROUNDS):
         for model in models:
             rounds[model.name].append(run(model, data, 0, SPEED_SIZE, WARMUP_STEPS)["rows_per_second"])
-            _say(f"{data.name}, {model.name}: {rounds[model.name][-1]:.1f} rows per second")
+            _print(f"{data.name}, {model.name}: {rounds[model.name][-1]:.1f} rows per second")
             gc.collect()
     of_reference = rounds[reference]
     ratios = {name: [a / b for a, b in zip(found, of_reference, strict=True)] for name, found in rounds.items()}
@@ -274,7 +283,7 @@ def measure_speed(models: Sequence[Model], data: DataSet, reference: str) -> Rec
     }
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 
@@ -282,7 +291,7 @@ def _say(line: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command line; return 1 if a model_class is broken or a run failed."""
+    """Run the benchmark; return 1 if a model_class is broken or a run failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--speed", action="store_true", help="measure rows per second, all model classes taking turns")
@@ -298,24 +307,25 @@ def main(arguments: Sequence[str]) -> int:
         "--results", default=ROOT / "benchmarks/zoo_results.jsonl", type=Path, help="a JSON line per run"
     )
     parser.add_argument("--page", default=ROOT / "docs/zoo.md", type=Path, help="file that --table writes")
-    given = parser.parse_args(arguments)
-    if given.table:
+    options = parser.parse_args(arguments)
+    if options.table:
+        records = read_results(options.results)
         main_results, *others = (
-            Results.of(read(given.results), given.seeds, Size(given.train_rows, given.val_rows, epochs), encoder)
+            Results.of(records, options.seeds, Size(options.train_rows, options.val_rows, epochs), encoder)
             for encoder, epochs in EPOCHS.items()
         )
-        given.page.write_text(page(main_results, others, Registry.discover(MODELS_GROUP)), encoding="utf-8")
+        options.page.write_text(format_page(main_results, others, Registry.discover(MODELS_GROUP)), encoding="utf-8")
         return 0
-    size = Size(given.train_rows, given.val_rows, given.epochs or EPOCHS[given.text_encoder])
+    size = Size(options.train_rows, options.val_rows, options.epochs or EPOCHS[options.text_encoder])
     logging.getLogger("fusionzoo").setLevel(logging.ERROR)  # each run prints its own line
-    reference = [LATE_FUSION + given.text_encoder] if given.speed and given.only else []
-    models, broken = installed([*given.only, *reference], given.text_encoder)
-    data_sets = [DataSet.load(name) for name in given.data]
-    if given.speed:
+    reference = [LATE_FUSION + options.text_encoder] if options.speed and options.only else []
+    models, broken = load_models([*options.only, *reference], options.text_encoder)
+    data_sets = [DataSet.load(name) for name in options.data]
+    if options.speed:
         for data in data_sets:
-            append(given.results, measure_speed(models, data, LATE_FUSION + given.text_encoder))
+            append_result(options.results, measure_speed(models, data, LATE_FUSION + options.text_encoder))
         return int(broken > 0)
-    return int(run_all(models, data_sets, given.seeds, size, given.results) + broken > 0)
+    return int(run_all(models, data_sets, options.seeds, size, options.results) + broken > 0)
 
 
 if __name__ == "__main__":

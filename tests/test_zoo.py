@@ -59,7 +59,7 @@ def results(differences: dict[str, list[float]], data: str) -> list[dict[str, An
 
 
 def page(zoo: ModuleType, records: list[dict[str, Any]], installed: tuple[str, ...] = ()) -> str:
-    return str(zoo.page(zoo.Results.of(records), [], installed))
+    return str(zoo.format_page(zoo.Results.of(records), [], installed))
 
 
 def row(text: str, heading: str, *first: str) -> list[str]:
@@ -105,19 +105,19 @@ def test_fusions_over_another_encoder_are_compared_with_late_fusion_over_the_sam
     ]
     records = [*results({GATE: [0.01] * 3}, "demo"), *over_cnn]
     of_cnn = zoo.Results.of(records, size=zoo.Size(epochs=8), text_encoder="cnn")
-    text = str(zoo.page(zoo.Results.of(records), [of_cnn], ()))
+    text = str(zoo.format_page(zoo.Results.of(records), [of_cnn], ()))
     assert row(text, "Against late fusion over bert", f"`{GATE}`", "demo")[5] == "+0.0100"
     assert row(text, "Against late fusion over cnn", f"`{GATE}`", "demo")[5:] == ["+0.0500", "0.0000", "wins"]
     assert "minus the AUROC of `multimodal_cnn`" in text
 
 
 def test_fusions_for_any_encoder_use_the_requested_one(zoo: ModuleType) -> None:
-    models, _ = zoo.installed([], "cnn")
+    models, _ = zoo.load_models([], "cnn")
     over = {model.name: model.text_encoder for model in models}
     assert {"multimodal_cnn", GATE, CROSS} <= over.keys()
     assert set(over.values()) == {"cnn"}
     assert models[0].name == "multimodal_cnn"
-    models, _ = zoo.installed([LATE, GATE, "cnn"], "bert")
+    models, _ = zoo.load_models([LATE, GATE, "cnn"], "bert")
     assert {model.name: model.text_encoder for model in models} == {LATE: "bert", GATE: "bert", "cnn": "cnn"}
 
 
@@ -200,10 +200,10 @@ def test_a_fusion_that_is_worse_on_both_data_sets_is_reported(zoo: ModuleType) -
 
 
 def small_demo(zoo: ModuleType) -> Any:
-    """The demo's data without most of its rows."""
-    whole = zoo.DataSet.load("demo")
-    kept = {"train": whole.train.slice(0, 200), "val": whole.val.slice(0, 60), "val_chance": whole.val_chance[:60]}
-    return zoo.replace(whole, **kept)
+    """Return a small part of the demo data set."""
+    demo = zoo.DataSet.load("demo")
+    splits = {"train": demo.train.slice(0, 200), "val": demo.val.slice(0, 60), "val_chance": demo.val_chance[:60]}
+    return zoo.replace(demo, **splits)
 
 
 def test_the_seed_determines_the_training_rows_and_val_is_always_the_same(zoo: ModuleType, tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_the_best_possible_auroc_is_that_of_the_scored_rows(zoo: ModuleType) -> 
 def test_a_result_is_written_immediately_and_its_run_is_not_repeated(
     zoo: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    models, broken = zoo.installed(["multimodal_cnn"], "bert")
+    models, broken = zoo.load_models(["multimodal_cnn"], "bert")
     out, size = tmp_path / "results.jsonl", zoo.Size(64, 40, 1)
     assert broken == 0
     assert zoo.run_all(models, [small_demo(zoo)], [3], size, out) == 0
@@ -265,7 +265,7 @@ def test_a_model_that_fails_is_reported_and_the_other_models_run(
         """,
     )
     install("broken", models=["broken"], source="import no_such_library")
-    models, broken = zoo.installed(["failing", "broken", "cnn"], "bert")
+    models, broken = zoo.load_models(["failing", "broken", "cnn"], "bert")
     assert broken == 1
     out = tmp_path / "results.jsonl"
     assert zoo.run_all(models[::-1], [small_demo(zoo)], [0], zoo.Size(64, 40, 1), out) == 1
@@ -314,7 +314,7 @@ def test_an_error_names_a_line_that_is_not_json(zoo: ModuleType, tmp_path: Path)
     out = tmp_path / "results.jsonl"
     out.write_text('{"kind": "run"}\n{"kind": "ru\n')
     with pytest.raises(SystemExit, match=r"results\.jsonl line 2 is not JSON"):
-        zoo.read(out)
+        zoo.read_results(out)
 
 
 def test_missing_data_is_an_error_with_a_fix(zoo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
