@@ -223,7 +223,7 @@ def test_the_best_possible_auroc_is_that_of_the_scored_rows(zoo: ModuleType) -> 
     data = zoo.DataSet.load("demo")
     labels, chance = data.val["disputed"].to_numpy()[:100], data.val_chance[:100]
     pairs = chance[labels == 1][:, None] - chance[labels == 0]
-    assert data.best_auroc(100) == pytest.approx(np.mean((pairs > 0) + 0.5 * (pairs == 0)))
+    assert data.compute_best_auroc(100) == pytest.approx(np.mean((pairs > 0) + 0.5 * (pairs == 0)))
 
 
 def test_a_result_is_written_immediately_and_its_run_is_not_repeated(
@@ -242,7 +242,7 @@ def test_a_result_is_written_immediately_and_its_run_is_not_repeated(
     assert record["parameters"] == record["trainable"] > 0
     assert zoo.run_all(models, [small_demo(zoo)], [3], size, out) == 0
     assert out.read_text().splitlines() == [line]
-    assert "there already" in capsys.readouterr().out
+    assert "already in the results" in capsys.readouterr().out
 
 
 def test_a_model_that_fails_is_reported_and_the_other_models_run(
