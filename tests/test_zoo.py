@@ -319,7 +319,7 @@ def test_an_error_names_a_line_that_is_not_json(zoo: ModuleType, tmp_path: Path)
 
 def test_missing_data_is_an_error_with_a_fix(zoo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FUSIONZOO_DATA", raising=False)
-    with pytest.raises(SystemExit, match="Fix: let it name the folder of womens_clothing/, or add --data demo"):
+    with pytest.raises(SystemExit, match="set it to the folder that contains womens_clothing/, or add --data demo"):
         zoo.DataSet.load("womens_clothing")
 
 
