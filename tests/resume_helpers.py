@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
+from fusionzoo.training.module import Classifier
 from process_helpers import run_in_child
 from shop import JobFolder
 
@@ -64,3 +65,23 @@ def resume(job: JobFolder) -> str:
     log.unlink(missing_ok=True)
     assert run_in_child(job.run, log) == 0, log.read_text()
     return log.read_text()
+
+
+def run_with_signals(job: JobFolder, call: int, *numbers: int, ctrl_c: Any = signal.default_int_handler) -> int:
+    """Send these signals to the job's process in training step number `call`, from 0; return the exit status."""
+
+    def work() -> int:
+        signal.signal(signal.SIGINT, ctrl_c)  # the tests themselves may run in the background, which ignores Ctrl-C
+        calls_left, original = [call], Classifier.training_step
+
+        def step(self: Classifier, *arguments: Any) -> Any:
+            if calls_left[0] == 0:
+                for number in numbers:
+                    os.kill(os.getpid(), number)
+            calls_left[0] -= 1
+            return original(self, *arguments)
+
+        Classifier.training_step = step  # type: ignore[method-assign]
+        return job.run()
+
+    return run_in_child(work, job.root / "log.txt")

@@ -7,7 +7,6 @@ import random
 import shutil
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from fusionzoo.training import job as job_module
 from fusionzoo.training.checkpointing import last_checkpoint, random_state
 from fusionzoo.training.checkpointing.checkpoint_io import AtomicCheckpoints
 from fusionzoo.training.module import Classifier
 from process_helpers import run_in_child
-from resume_helpers import copy_input, read_results, resume, run_until_killed
+from resume_helpers import copy_input, read_results, resume, run_until_killed, run_with_signals
 from shop import JobFolder, shop_rows
 
 JOBS: dict[str, dict[str, Any]] = {
@@ -204,7 +202,7 @@ def test_the_second_run_of_a_finished_job_does_not_train_and_writes_the_same_res
 # --- when a checkpoint is saved
 
 
-def saved_steps(monkeypatch: pytest.MonkeyPatch, job: JobFolder) -> list[int]:
+def record_saved_steps(monkeypatch: pytest.MonkeyPatch, job: JobFolder) -> list[int]:
     """Run the job, and return the steps at which the last checkpoint is saved."""
     steps: list[int] = []
     save = AtomicCheckpoints.save_checkpoint
@@ -222,9 +220,9 @@ def saved_steps(monkeypatch: pytest.MonkeyPatch, job: JobFolder) -> list[int]:
 
 
 def test_the_state_is_saved_after_each_validation_and_by_steps(monkeypatch: pytest.MonkeyPatch, job: JobFolder) -> None:
-    assert saved_steps(monkeypatch, job.fill()) == [10, 20, 20]  # the last one marks the end of training
-    assert saved_steps(monkeypatch, job.settings(checkpoint_every_n_steps=4)) == [4, 8, 10, 14, 18, 20, 20]
-    assert saved_steps(
+    assert record_saved_steps(monkeypatch, job.fill()) == [10, 20, 20]  # the last one marks the end of training
+    assert record_saved_steps(monkeypatch, job.settings(checkpoint_every_n_steps=4)) == [4, 8, 10, 14, 18, 20, 20]
+    assert record_saved_steps(
         monkeypatch, job.settings(checkpoint_every_n_steps=1, accumulate_grad_batches=4, max_epochs=1)
     ) == [
         *(1, 2, 3, 3),
@@ -234,30 +232,10 @@ def test_the_state_is_saved_after_each_validation_and_by_steps(monkeypatch: pyte
 def test_the_state_is_saved_by_minutes(monkeypatch: pytest.MonkeyPatch, job: JobFolder) -> None:
     clock = iter(range(0, 10_000, 20))  # 20 s pass between two readings
     monkeypatch.setattr(last_checkpoint, "time", type("Clock", (), {"monotonic": lambda: float(next(clock))}))
-    by_minute = saved_steps(monkeypatch, job.fill(checkpoint_every_n_minutes=1.0, max_epochs=1))
-    never = saved_steps(monkeypatch, job.settings(checkpoint_every_n_minutes=None, max_epochs=1))
+    by_minute = record_saved_steps(monkeypatch, job.fill(checkpoint_every_n_minutes=1.0, max_epochs=1))
+    never = record_saved_steps(monkeypatch, job.settings(checkpoint_every_n_minutes=None, max_epochs=1))
     assert len(by_minute) > 4
     assert never == [10, 10]
-
-
-def run_with_signals(job: JobFolder, call: int, *numbers: int, ctrl_c: Any = signal.default_int_handler) -> int:
-    """Send these signals to the job's process in training step number `call`, from 0; return the exit status."""
-
-    def work() -> int:
-        signal.signal(signal.SIGINT, ctrl_c)  # the tests themselves may run in the background, which ignores Ctrl-C
-        calls_left, original = [call], Classifier.training_step
-
-        def step(self: Classifier, *arguments: Any) -> Any:
-            if calls_left[0] == 0:
-                for number in numbers:
-                    os.kill(os.getpid(), number)
-            calls_left[0] -= 1
-            return original(self, *arguments)
-
-        Classifier.training_step = step  # type: ignore[method-assign]
-        return job.run()
-
-    return run_in_child(work, job.root / "log.txt")
 
 
 @pytest.mark.parametrize(("call", "number"), [(3, signal.SIGTERM), (13, signal.SIGTERM), (8, signal.SIGINT)])
@@ -270,96 +248,6 @@ def test_sigterm_or_ctrl_c_saves_the_state_at_the_end_of_the_step_and_stops_the_
     assert "stopped by SIGTERM or Ctrl-C. The state after step" in job.failure
     assert "Resuming from" in resume(job)
     assert read_results(job) == expected
-
-
-def test_a_second_ctrl_c_stops_the_job_immediately(tmp_path: Path) -> None:
-    job = JobFolder(tmp_path / "ml").fill()
-    assert run_with_signals(job, 3, signal.SIGINT, signal.SIGINT) == 1
-    assert "press Ctrl-C again to stop immediately" in (job.root / "log.txt").read_text()
-    assert "stopped by SIGTERM or Ctrl-C" in job.failure
-    assert "The state after step" not in job.failure
-    assert not (job.root / "checkpoints/last.ckpt").exists()
-
-
-def test_an_interrupted_training_has_not_finished(tmp_path: Path) -> None:
-    job = JobFolder(tmp_path / "ml").fill(checkpoint_every_n_steps=2)
-
-    def run_interrupted() -> int:
-        Classifier.on_train_epoch_end = lambda self: signal.default_int_handler(signal.SIGINT, None)  # type: ignore[method-assign]
-        return job.run()
-
-    assert run_in_child(run_interrupted, job.root / "log.txt") == 1
-    assert not list(job.output.glob("*_predictions.*"))
-    assert "Resuming from" in resume(job)
-
-
-def test_a_job_in_the_background_ignores_ctrl_c(tmp_path: Path) -> None:
-    assert run_with_signals(JobFolder(tmp_path / "ml").fill(), 3, signal.SIGINT, ctrl_c=signal.SIG_IGN) == 0
-
-
-def send_sigterm() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def send_sigterm_where_errors_are_suppressed() -> None:
-    with suppress(Exception):
-        send_sigterm()
-
-
-def send_sigterm_in_a_finalizer() -> None:
-    class WithFinalizer:
-        def __del__(self) -> None:
-            send_sigterm()  # Python prints the exception of a finalizer and continues
-
-    WithFinalizer()
-
-
-def stop_before(job: JobFolder, function: str, send: Callable[[], None]) -> str:
-    """Send SIGTERM just before this function of `training/job.py` is called; return the log of the stopped job."""
-
-    def work() -> int:
-        original = getattr(job_module, function)
-
-        def send_and_call(*args: Any, **kwargs: Any) -> Any:
-            send()
-            print("not stopped")
-            return original(*args, **kwargs)
-
-        setattr(job_module, function, send_and_call)
-        return job.run()
-
-    assert run_in_child(work, job.root / "log.txt") == 1
-    assert "stopped by SIGTERM or Ctrl-C" in job.failure
-    return (job.root / "log.txt").read_text()
-
-
-@pytest.mark.parametrize("function", ["prepare_data", "check_export", "load_final_model", "write_artifacts"])
-@pytest.mark.parametrize("send", [send_sigterm, send_sigterm_where_errors_are_suppressed])
-def test_sigterm_outside_of_training_stops_the_job_immediately(
-    function: str, send: Callable[[], None], tmp_path: Path
-) -> None:
-    job = JobFolder(tmp_path / "ml").fill(max_epochs=1)
-    assert "not stopped" not in stop_before(job, function, send)
-    assert not job.output.exists() or not list(job.output.glob("*_predictions.*"))
-
-
-def test_sigterm_in_a_finalizer_stops_the_job_before_it_trains(tmp_path: Path) -> None:
-    job = JobFolder(tmp_path / "ml").fill()
-    assert "not stopped" in stop_before(job, "prepare_data", send_sigterm_in_a_finalizer)
-    assert not (job.root / "checkpoints/last.ckpt").exists()
-
-
-def test_sigterm_after_the_last_step_stops_the_job_before_it_evaluates(tmp_path: Path) -> None:
-    job = JobFolder(tmp_path / "ml").fill(max_epochs=1)
-
-    def run_terminated() -> int:
-        Classifier.on_fit_end = lambda self: send_sigterm()  # type: ignore[method-assign]
-        return job.run()
-
-    assert run_in_child(run_terminated, job.root / "log.txt") == 1
-    assert "stopped by SIGTERM or Ctrl-C" in job.failure
-    assert not list(job.output.glob("*_predictions.*"))
-    assert "Resuming from" in resume(job)
 
 
 # --- random numbers

@@ -1,0 +1,108 @@
+"""A job that gets SIGTERM or Ctrl-C stops and is not taken for a finished one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fusionzoo.training import job as job_module
+from fusionzoo.training.module import Classifier
+from process_helpers import run_in_child
+from resume_helpers import resume, run_with_signals
+from shop import JobFolder
+
+
+def test_a_second_ctrl_c_stops_the_job_immediately(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path / "ml").fill()
+    assert run_with_signals(job, 3, signal.SIGINT, signal.SIGINT) == 1
+    assert "press Ctrl-C again to stop immediately" in (job.root / "log.txt").read_text()
+    assert "stopped by SIGTERM or Ctrl-C" in job.failure
+    assert "The state after step" not in job.failure
+    assert not (job.root / "checkpoints/last.ckpt").exists()
+
+
+def test_an_interrupted_training_has_not_finished(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path / "ml").fill(checkpoint_every_n_steps=2)
+
+    def run_interrupted() -> int:
+        Classifier.on_train_epoch_end = lambda self: signal.default_int_handler(signal.SIGINT, None)  # type: ignore[method-assign]
+        return job.run()
+
+    assert run_in_child(run_interrupted, job.root / "log.txt") == 1
+    assert not list(job.output.glob("*_predictions.*"))
+    assert "Resuming from" in resume(job)
+
+
+def test_a_job_in_the_background_ignores_ctrl_c(tmp_path: Path) -> None:
+    assert run_with_signals(JobFolder(tmp_path / "ml").fill(), 3, signal.SIGINT, ctrl_c=signal.SIG_IGN) == 0
+
+
+def send_sigterm() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def send_sigterm_where_errors_are_suppressed() -> None:
+    with suppress(Exception):
+        send_sigterm()
+
+
+def send_sigterm_in_a_finalizer() -> None:
+    class WithFinalizer:
+        def __del__(self) -> None:
+            send_sigterm()  # Python prints the exception of a finalizer and continues
+
+    WithFinalizer()
+
+
+def stop_before(job: JobFolder, function: str, send: Callable[[], None]) -> str:
+    """Send SIGTERM just before this function of `training/job.py` is called; return the log of the stopped job."""
+
+    def work() -> int:
+        original = getattr(job_module, function)
+
+        def send_and_call(*args: Any, **kwargs: Any) -> Any:
+            send()
+            print("not stopped")
+            return original(*args, **kwargs)
+
+        setattr(job_module, function, send_and_call)
+        return job.run()
+
+    assert run_in_child(work, job.root / "log.txt") == 1
+    assert "stopped by SIGTERM or Ctrl-C" in job.failure
+    return (job.root / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("function", ["prepare_data", "check_export", "load_final_model", "write_artifacts"])
+@pytest.mark.parametrize("send", [send_sigterm, send_sigterm_where_errors_are_suppressed])
+def test_sigterm_outside_of_training_stops_the_job_immediately(
+    function: str, send: Callable[[], None], tmp_path: Path
+) -> None:
+    job = JobFolder(tmp_path / "ml").fill(max_epochs=1)
+    assert "not stopped" not in stop_before(job, function, send)
+    assert not job.output.exists() or not list(job.output.glob("*_predictions.*"))
+
+
+def test_sigterm_in_a_finalizer_stops_the_job_before_it_trains(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path / "ml").fill()
+    assert "not stopped" in stop_before(job, "prepare_data", send_sigterm_in_a_finalizer)
+    assert not (job.root / "checkpoints/last.ckpt").exists()
+
+
+def test_sigterm_after_the_last_step_stops_the_job_before_it_evaluates(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path / "ml").fill(max_epochs=1)
+
+    def run_terminated() -> int:
+        Classifier.on_fit_end = lambda self: send_sigterm()  # type: ignore[method-assign]
+        return job.run()
+
+    assert run_in_child(run_terminated, job.root / "log.txt") == 1
+    assert "stopped by SIGTERM or Ctrl-C" in job.failure
+    assert not list(job.output.glob("*_predictions.*"))
+    assert "Resuming from" in resume(job)
