@@ -24,6 +24,7 @@ SECTIONS = {
     "resource_errors": "Tokenizer, word vectors, cache, demo data",
     "pretrained_errors": "Pretrained models",
     "plugin_errors": "Plugins",
+    "library_errors": "Libraries",
     "process_errors": "Processes and hosts",
     "checkpoint_errors": "Checkpoints",
     "training_errors": "Training",

@@ -7,13 +7,14 @@ import re
 import shutil
 import subprocess
 import sysconfig
-import tomllib
 import venv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
+
+import tomli
 
 from fusionzoo.demo.data_set import generate_demo_data, write_hyperparameters
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP
@@ -26,7 +27,7 @@ SMALL_JOB = {"tokenizer": "word", "embedding_dim": 8, "hidden_common_dim": 16, "
 
 def read_project(source: Path) -> dict[str, Any]:
     """Return the [project] table of the pyproject.toml of a distribution."""
-    table: dict[str, Any] = tomllib.loads((source / "pyproject.toml").read_text("utf-8"))["project"]
+    table: dict[str, Any] = tomli.loads((source / "pyproject.toml").read_text("utf-8"))["project"]
     return table
 
 

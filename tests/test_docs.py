@@ -8,13 +8,13 @@ import inspect
 import json
 import re
 import shlex
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli
 import torch
 import typer.main
 
@@ -194,7 +194,7 @@ def test_the_settings_file_on_the_page_is_accepted(install: Installer) -> None:
 
 def install_word_set(install: Installer) -> None:
     (source,) = [body for name, body in NAMED.findall(TEXT) if name == "fusionzoo_word_set.py"]
-    (points,) = [tomllib.loads(body)["project"] for body in blocks("toml") if "word_set" in body]
+    (points,) = [tomli.loads(body)["project"] for body in blocks("toml") if "word_set" in body]
     points = points["entry-points"]
     install(
         "fusionzoo-word-set",

@@ -7,10 +7,10 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
+import tomli
 from packaging.requirements import Requirement
 
 from conftest import Installer
@@ -34,7 +34,7 @@ def cli(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.
 
 
 def project(made: WrittenPlugin) -> dict[str, object]:
-    table: dict[str, object] = tomllib.loads((made.folder / "pyproject.toml").read_text("utf-8"))["project"]
+    table: dict[str, object] = tomli.loads((made.folder / "pyproject.toml").read_text("utf-8"))["project"]
     return table
 
 
@@ -150,7 +150,7 @@ def test_the_generated_plugin_has_a_license_file(tmp_path: Path, is_encoder: boo
 def test_the_generated_requirements_have_the_bounds_of_core(tmp_path: Path, is_encoder: bool) -> None:
     needed = project(write_plugin("tiny", tmp_path, is_encoder))["dependencies"]
     assert isinstance(needed, list)
-    core = tomllib.loads((ROOT / "core/pyproject.toml").read_text("utf-8"))
+    core = tomli.loads((ROOT / "core/pyproject.toml").read_text("utf-8"))
     same = {Requirement(line).name: line for line in core["project"]["dependencies"]}
     own = {Requirement(line).name: line for line in needed}
     assert own.pop("fusionzoo") == core_version_bounds()

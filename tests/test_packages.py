@@ -116,7 +116,7 @@ def test_the_metadata_of_a_wheel_is_that_of_its_project(source: Path, wheels: di
     assert metadata.version == declared.get("version", __version__)
     assert fields["Summary"] == declared["description"]
     assert fields["License"] == "Apache-2.0"
-    assert fields["Requires-Python"] == ">=3.11"
+    assert fields["Requires-Python"] == ">=3.10"
     assert fields["Description-Content-Type"] == "text/markdown"
     assert fields.get_payload().strip() == (source / "README.md").read_text("utf-8").strip() != ""  # type: ignore[attr-defined]
 

@@ -54,11 +54,11 @@ class Size(enum.IntEnum):
     SMALL = 3
 
 
-class Color(str, enum.Enum):  # noqa: UP042 (a StrEnum has another str)
+class Color(str, enum.Enum):
     RED = "red"
 
 
-UTC, EAST = datetime.UTC, datetime.timezone(datetime.timedelta(hours=2))
+UTC, EAST = datetime.timezone.utc, datetime.timezone(datetime.timedelta(hours=2))
 PRESENT = (
     *(0, 3, -7, 2**53 + 1, 2**63, 2**70, True, False, Size.SMALL, np.int8(3), np.uint64(2**63), np.bool_(True)),
     *(3.0, 0.1, -0.0, 1e16, 1e-7, 1e300, float("inf"), np.float16(0.1), np.float32(0.1), np.float64(0.1)),

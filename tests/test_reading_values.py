@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -157,8 +157,8 @@ NOON = datetime(2024, 7, 1, 12)
         (pa.timestamp("ms"), NOON + timedelta(milliseconds=5), "2024-07-01 12:00:00.005000"),
         (pa.timestamp("ns"), NOON + timedelta(microseconds=600), "2024-07-01 12:00:00.000600"),
         (pa.timestamp("ns"), 1719835200000007001, "2024-07-01 12:00:00.000007001"),
-        (pa.timestamp("us", "UTC"), NOON.replace(tzinfo=UTC), "2024-07-01 12:00:00+00:00"),
-        (pa.timestamp("ms", BERLIN), NOON.replace(tzinfo=UTC), "2024-07-01 14:00:00+02:00"),
+        (pa.timestamp("us", "UTC"), NOON.replace(tzinfo=timezone.utc), "2024-07-01 12:00:00+00:00"),
+        (pa.timestamp("ms", BERLIN), NOON.replace(tzinfo=timezone.utc), "2024-07-01 14:00:00+02:00"),
         (pa.time32("ms"), time(1, 2, 3, 5000), "01:02:03.005000"),
         (pa.time64("us"), time(1, 2, 3), "01:02:03"),
         (pa.string(), "a", "a"),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from fusionzoo.data.data_settings import Column, DataSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Modality = Literal["text", "table"]
 GREATER_IS_BETTER: Mapping[str, bool] = MappingProxyType(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import Field
@@ -18,6 +18,9 @@ from fusionzoo.nn.pooling import first_token, mean_per_row, token_mean
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
 from fusionzoo.settings import FusionSettings, JobSettings, ModelSettings, TextSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 log = logging.getLogger("fusionzoo.bert")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Self
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import Field, model_validator
@@ -18,6 +18,9 @@ from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
 from fusionzoo.nn.tabular import TabularEncoder
 from fusionzoo.nn.towers import get_encoder_dim
 from fusionzoo.settings import FusionSettings, JobSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class CrossAttnSettings(FusionSettings):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import Field, model_validator
@@ -14,6 +14,9 @@ from fusionzoo.nn.recipes import Fusion
 from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput
 from fusionzoo.nn.towers import Towers
 from fusionzoo.settings import FusionSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 INITIAL_NOISE_BIAS = -2.0  # softplus(-2) is a standard deviation of 0.13
 SINGLE_MODALITY_EXPERTS = ("text", "table")

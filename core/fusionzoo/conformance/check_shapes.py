@@ -13,7 +13,7 @@ from fusionzoo.conformance.forward import build_trained_briefly, compute_logits,
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import Row, encode_rows, make_batch, make_rows
-from fusionzoo.errors import SettingError
+from fusionzoo.errors import SettingError, add_note
 from fusionzoo.nn.schema import Batch, InputSpec
 
 ROWS = 12
@@ -40,9 +40,10 @@ def check_empty_batch(subject: Subject) -> None:
         try:
             logits = compute_logits(model, batch)
         except Exception as error:
-            error.add_note(
+            add_note(
+                error,
                 "a process may get a batch without rows. Fix: skip layers that reject it, such as torch's attention "
-                "(if batch.rows: ...)"
+                "(if batch.rows: ...)",
             )
             raise
         if logits.shape != (0, classes):

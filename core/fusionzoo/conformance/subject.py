@@ -186,9 +186,10 @@ class Subject:
             encoder = None if self.encoder_settings is None else self.encoder_settings.resolve(job)
             return Architecture(self.model, self.encoder, Hyperparameters(job, self.settings.resolve(job), encoder))
         except errors.SettingError as fault:
-            fault.add_note(
+            errors.add_note(
+                fault,
                 "The checks use the settings that `small()` returns. "
-                "Fix: make `small()` return settings that need no files and no network."
+                "Fix: make `small()` return settings that need no files and no network.",
             )
             raise
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,9 @@ import pyarrow as pa
 from fusionzoo.data.cache import damaged_entry_errors
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.ids import DuplicateIds, cast_ids, find_common_type
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SPLIT_FILE, ARRAYS_FILE, IDS_FILE = "split.json", "arrays.json", "ids.arrow"
 STARTS = ("chunk_starts", "row_starts")  # counted from the beginning of each block

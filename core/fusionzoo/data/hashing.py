@@ -8,11 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+BLOCK_BYTES = 2**20
+
 
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file's content, hexadecimal."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+        return digest.hexdigest()
 
 
 def hash_files(paths: Iterable[Path]) -> dict[Path, str]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.ragged import compute_starts, sum_segments
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 STRATA = 4  # of all rows by length; also the maximum number of length groups in which an encoder runs a batch
 JITTER = 3  # how far rows move at random among rows of similar length, in rows of one stratum of a batch

@@ -10,6 +10,7 @@ from fusionzoo.errors.base import (
     Problem as Problem,
     ProblemsError as ProblemsError,
     ZooError as ZooError,
+    add_note as add_note,
 )
 from fusionzoo.errors.channel_errors import (
     DataError as DataError,
@@ -106,6 +107,7 @@ from fusionzoo.errors.file_errors import (
     unexpected_header as unexpected_header,
     unreadable_folder as unreadable_folder,
 )
+from fusionzoo.errors.library_errors import LibraryVersionsError as LibraryVersionsError
 from fusionzoo.errors.output_errors import (
     WRITE_FIXES as WRITE_FIXES,
     ContainerError as ContainerError,

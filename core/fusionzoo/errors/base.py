@@ -84,3 +84,8 @@ class ProblemsError(ZooError):
         if len(self.problems) > MAX_LISTED_PROBLEMS:
             lines.append(f"- and {len(self.problems) - MAX_LISTED_PROBLEMS} more")
         super().__init__("\n".join(lines))
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a line to what is reported about an exception, as `BaseException.add_note` of Python 3.11 does."""
+    error.__notes__ = [*getattr(error, "__notes__", ()), note]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING
 
 from fusionzoo.errors.base import ZooError
 from fusionzoo.errors.wording import pluralize, short
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SEE_LOG_AND_RESTART = "see the log of that process; start the job again to resume from its last checkpoint."
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from importlib_metadata import Distribution, PackageNotFoundError, version
 
-from fusionzoo import __version__, errors
+from fusionzoo import __version__, errors, library_versions
 from fusionzoo.registry.discovery import Registry
 from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, GROUP_KINDS, MODELS_GROUP, TEXT_ENCODERS_GROUP
 from fusionzoo.registry.isolated_import import import_in_isolation
@@ -65,6 +65,7 @@ def examine_environment(seconds: float, path: Sequence[str] | None = None) -> It
         path: the folders to search for plugins, by default `sys.path`.
     """
     registries = _discover_registries(path)
+    yield from _find_version_conflicts()
     yield from _find_unreadable_metadata(registries)
     yield from _find_misspelled_groups(path)
     yield from _find_name_clashes(registries)
@@ -96,6 +97,12 @@ def _find_unreadable_metadata(registries: Sequence[Registry]) -> Iterator[Diagno
     for folder in sorted({folder for registry in registries for folder in registry.unreadable}):
         error = errors.BrokenPluginError.entry_points_unreadable(folder)
         yield Diagnosis(folder, (Finding("distribution", folder, folder, "", *error.parts),))
+
+
+def _find_version_conflicts() -> Iterator[Diagnosis]:
+    for error in library_versions.find_version_conflicts():
+        finding = Finding("distribution", error.first[0], *error.first, *error.parts)
+        yield Diagnosis(" ".join(error.first), (finding,))
 
 
 def _find_misspelled_groups(path: Sequence[str] | None) -> Iterator[Diagnosis]:

@@ -92,7 +92,7 @@ class Plugin:
         except errors.ZooError:
             raise
         except Exception as error:
-            error.add_note(errors.hook_note(self._claim, hook))
+            errors.add_note(error, errors.hook_note(self._claim, hook))
             raise
 
 

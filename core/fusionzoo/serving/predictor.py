@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from fusionzoo.serving.records import check_batch_size, check_blocks, rows_from_
 if TYPE_CHECKING:
     import onnxruntime
     import pandas as pd
+    from typing_extensions import Self
 
     from fusionzoo.data.labels import Label
 

@@ -16,7 +16,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args
 from torch.distributed.run import run as torchrun
 
-from fusionzoo import errors
+from fusionzoo import errors, library_versions
 from fusionzoo.architecture import choose_architecture
 from fusionzoo.hyperparameters import locate_pretrained_models, read_hyperparameters
 from fusionzoo.sagemaker.failure_file import write_failure
@@ -58,6 +58,7 @@ def run_training(paths: Paths) -> None:
     Raises:
         errors.ZooError: a problem that the user can fix.
     """
+    library_versions.check_library_versions()
     world, hosts = World.from_environment(os.environ), read_hosts(paths)
     is_from_torchrun, architecture = world is not None, None
     if world is None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -15,6 +15,9 @@ from lightning.pytorch.profilers import Profiler
 from torch import nn
 
 from fusionzoo.training.monitoring.phases import TRAIN, VALIDATE, Phases
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 NEXT_BATCH_ACTION = "[_TrainingEpochLoop].train_dataloader_next"  # Lightning's name in its profilers
 

@@ -1,0 +1,24 @@
+"""Libraries that are installed together but do not work together."""
+
+from __future__ import annotations
+
+from fusionzoo.errors.base import ZooError
+
+
+class LibraryVersionsError(ZooError):
+    """Two installed libraries do not work together, although their metadata allows it.
+
+    Args:
+        first, second: the name and the version of each library.
+        needed: what the first one needs of the second, such as "torch>=2.3".
+        older: versions of the first one that fit the second, such as "numpy<2".
+    """
+
+    def __init__(self, first: tuple[str, str], second: tuple[str, str], needed: str, older: str) -> None:
+        super().__init__(
+            f"{' '.join(first)} does not work with {' '.join(second)}: it needs {needed}.",
+            f"pip install '{older}' to keep {second[0]}, or pip install --upgrade '{needed}'. The extra for "
+            "torch 2.1 and 2.2 chooses versions that fit: pip install 'fusionzoo[torch21]'.",
+            "FZ-P027",
+        )
+        self.first = first
