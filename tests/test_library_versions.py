@@ -13,8 +13,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from fusionzoo.errors import LibraryVersionsError
-from fusionzoo.library_versions import NEEDED_VERSIONS, find_version_conflicts
 from fusionzoo.registry import doctor
+from fusionzoo.registry.library_versions import NEEDED_VERSIONS, find_version_conflicts
 
 ROOT = Path(__file__).parent.parent
 OLDEST_PYTHON = (3, 10)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from fusionzoo.errors import ContainerError, ZooError
+from fusionzoo.errors import ContainerError, ZooError, add_note
 from fusionzoo.sagemaker import run_job
 from fusionzoo.sagemaker.paths import Paths
 from sagemaker_helpers import make_failing_job, run_in_folder
@@ -288,5 +288,5 @@ def test_each_log_line_is_printed_once_and_the_handlers_are_restored(tmp_path: P
 
 def test_the_notes_of_an_exception_are_part_of_the_cause(tmp_path: Path) -> None:
     error = ValueError("y" * 3000)
-    error.add_note("in the hook build_model of acme-fusion 1.0")
+    add_note(error, "in the hook build_model of acme-fusion 1.0")
     assert "in the hook build_model of acme-fusion 1.0" in run_in_folder(make_failing_job(error), tmp_path)[1][:1024]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from importlib_metadata import Distribution, PackageNotFoundError, version
 
-from fusionzoo import __version__, errors, library_versions
+from fusionzoo import __version__, errors
+from fusionzoo.registry import library_versions
 from fusionzoo.registry.discovery import Registry
 from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, GROUP_KINDS, MODELS_GROUP, TEXT_ENCODERS_GROUP
 from fusionzoo.registry.isolated_import import import_in_isolation

@@ -16,9 +16,10 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args
 from torch.distributed.run import run as torchrun
 
-from fusionzoo import errors, library_versions
+from fusionzoo import errors
 from fusionzoo.architecture import choose_architecture
 from fusionzoo.hyperparameters import locate_pretrained_models, read_hyperparameters
+from fusionzoo.registry import library_versions
 from fusionzoo.sagemaker.failure_file import write_failure
 from fusionzoo.sagemaker.folder_lock import lock_folder
 from fusionzoo.sagemaker.hosts import Hosts, read_hosts
