@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := -e 'core[dev]' $(patsubst %/pyproject.toml,-e %,$(PLUGINS))
+CONSTRAINT_FILES = $(CONSTRAINTS) $(shell sed -n 's/^-c //p' $(CONSTRAINTS))
 DEMO_ROOT ?= demo
 DEMO_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -15,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 install: $(STAMP)
 
 # Install torch first and alone: pip then takes a CPU build if one is available, and no later step replaces it.
-$(STAMP): core/pyproject.toml $(PLUGINS) $(CONSTRAINTS)
+$(STAMP): core/pyproject.toml $(PLUGINS) $(CONSTRAINT_FILES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) torch
 	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) $(EDITABLE)

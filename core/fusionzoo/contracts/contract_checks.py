@@ -72,10 +72,10 @@ def check_environment(required: Iterable[str], optional: Mapping[str, str]) -> I
             yield contract_errors.invalid_variable_default(name, default, MAX_ENVIRONMENT_VALUE)
 
 
-def check_requirements(requirements: Mapping[str, str]) -> Iterator[Problem]:
+def check_requirements(*requirements: Mapping[str, str]) -> Iterator[Problem]:
     """Yield a problem for each package or version that pip cannot parse, and for each package listed twice."""
     seen: set[str] = set()
-    for package, version in requirements.items():
+    for package, version in (item for group in requirements for item in group.items()):
         try:
             parsed = Requirement(package)
             SpecifierSet(version)

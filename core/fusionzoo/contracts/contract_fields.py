@@ -29,6 +29,10 @@ class ContractFields(BaseModel):
         default={}, description="Environment variables with their defaults; empty for a variable without one."
     )
     framework_requirements: dict[str, str] = Field(default={}, description='Packages with versions, such as "==2.1.2".')
+    version_constraints: dict[str, str] = Field(
+        default={},
+        description="Versions of further packages, without which the required ones fail, although pip allows others.",
+    )
     container_type: str = Field(description="The kind of SageMaker job that runs the script.")
     framework: str = Field(description="The framework that the script uses.")
     model_types: list[str] = Field(default=[], description="The kinds of models that the script handles.")
@@ -65,7 +69,7 @@ class ContractFields(BaseModel):
         yield from contract_checks.check_paths(inputs, outputs, self.job_kind)
         yield from contract_checks.check_channels(inputs, self.optional_inputs, self.job_kind)
         yield from contract_checks.check_environment(self.required_env_vars, self.optional_env_vars)
-        yield from contract_checks.check_requirements(self.framework_requirements)
+        yield from contract_checks.check_requirements(self.framework_requirements, self.version_constraints)
         yield from contract_checks.check_artifacts(self.artifacts)
         names = [*inputs, *outputs]
         variables = [*self.required_env_vars, *self.optional_env_vars]

@@ -68,6 +68,8 @@ def _make_tables(contract: ScriptContract) -> Iterator[ContractTable]:
         functions = [(name, ", ".join(parameters)) for name, parameters in contract.functions.items()]
         yield ContractTable("Functions", ("function", "parameters"), functions)
     yield ContractTable("Packages", ("package", "version"), list(contract.framework_requirements.items()))
+    constraints = list(contract.version_constraints.items())
+    yield ContractTable("Constraints on further packages", ("package", "version"), constraints)
 
 
 def _answer(condition: bool) -> str:

@@ -96,6 +96,11 @@ PYTORCH_TRAIN_CONTRACT = TrainingScriptContract(
         "pydantic": "==2.11.2",
         "flask": "==3.0.2",
     },
+    version_constraints={
+        "scipy": "<1.13",  # gensim 4.3.1 imports a function that later versions removed
+        "pytorch-lightning": "==2.1.3",  # pip would install a newer one, which does not fit lightning 2.1.3
+        "setuptools": "<81",  # lightning-utilities 0.10.1 imports pkg_resources
+    },
     artifacts={
         "model_output": [
             "model.pth",
