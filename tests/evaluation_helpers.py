@@ -15,3 +15,10 @@ def random_scores(rows: int, classes: int, seed: int = 0, present: list[int] | N
     logits[np.arange(rows), y_true] += 1.5
     odds = np.exp(logits)
     return ScoredSplit(y_true, odds / odds.sum(axis=1, keepdims=True))
+
+
+VALIDATIONS = [
+    {"epoch": 1, "step": 10, "train_loss": 0.7, "val_loss": 0.6, "val/auroc": 0.6},
+    {"epoch": 2, "step": 20, "train_loss": 0.5, "val_loss": 0.5, "val/auroc": 0.9},
+    {"epoch": 3, "step": 30, "train_loss": 0.3, "val_loss": 0.8, "val/auroc": 0.8},
+]

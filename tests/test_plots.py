@@ -10,13 +10,15 @@ import warnings
 import matplotlib.cbook
 import numpy as np
 import pytest
+import sklearn.metrics
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from PIL import Image
 
-from evaluation_helpers import random_scores
+from evaluation_helpers import VALIDATIONS, random_scores
 from fusionzoo.evaluation import plots
+from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
 from fusionzoo.evaluation.report import ScoredSplit
 from fusionzoo.evaluation.split_evaluation import evaluate_split
 
@@ -46,7 +48,8 @@ def test_every_plot_is_drawn_without_a_warning(case: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         images = plots.draw_plots(evaluate_split("val", *CASES[case]))
-    assert sorted(images) == ["confusion_matrix", "precision_recall", "probabilities", "reliability", "roc"]
+    names = ["confusion_matrix", "precision_recall", "probabilities", "reliability", "roc"]
+    assert sorted(images) == names + ["thresholds"] * case.startswith("two")
     for png in images.values():
         image = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
         assert min(image.shape) > 300
@@ -146,3 +149,42 @@ def test_plotting_uses_neither_torch_nor_pyplot_and_keeps_the_backend() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.stdout.strip() == "[]", run.stderr
+
+
+def test_the_threshold_plot_shows_the_metrics_of_its_thresholds() -> None:
+    evaluation = evaluate_split("val", random_scores(200, 2), ["no", "yes"])
+    (axes,) = plots.draw_thresholds(evaluation).axes
+    lines = {str(line.get_label()): np.asarray(line.get_ydata(), float) for line in axes.get_lines()}
+    y_true, score = evaluation.scored.y_true, evaluation.scored.probabilities[:, 1]
+    for threshold in (0, 30, 50, 80):
+        predicted = score >= threshold / 100
+        for name, metric in (
+            ("precision", sklearn.metrics.precision_score),
+            ("recall", sklearn.metrics.recall_score),
+            ("F1", sklearn.metrics.f1_score),
+        ):
+            assert lines[name][threshold] == pytest.approx(metric(y_true, predicted))
+    assert lines["F1"][50] == pytest.approx(evaluation.metrics["f1_score"])
+    assert np.isnan(lines["precision"][-1]), "no row is predicted"
+    best = int(lines["F1"].argmax())
+    assert f"best F1: {lines['F1'][best]:.3f} at {best / 100:.2f}" in lines
+
+
+def test_the_learning_curve_shows_each_validation_and_the_best_one() -> None:
+    figure = draw_learning_curve(VALIDATIONS, "val/auroc", 20, "multimodal_bert, label y")
+    losses, metric = figure.axes
+    assert losses.get_title() == "multimodal_bert, label y\nbest val/auroc 0.9000 in epoch 2, step 20"
+    shown = {str(line.get_label()): [list(map(float, values)) for values in line.get_data()] for line in losses.lines}
+    assert shown["train"] == [[10, 20, 30], [0.7, 0.5, 0.3]]
+    assert shown["val"] == [[10, 20, 30], [0.6, 0.5, 0.8]]
+    assert shown["best validation"][0] == [20, 20]
+    assert list(metric.lines[0].get_ydata()) == [0.6, 0.9, 0.8]
+    assert (metric.get_xlabel(), losses.get_ylabel(), metric.get_ylabel()) == ("step", "loss", "val/auroc")
+
+
+def test_the_learning_curve_of_val_loss_has_one_panel_and_one_validation_is_enough() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = draw_learning_curve(VALIDATIONS[:1], "val_loss", 10)
+        assert plots.encode_png(figure)
+    assert len(figure.axes) == 1

@@ -11,18 +11,22 @@ import sys
 import threading
 from contextlib import redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import nn
 
 from fusionzoo.registry.discovery import Plugin
 from fusionzoo.training import gradient_norms, optimizers
 from fusionzoo.training.monitoring import log_lines, progress_bar
+from fusionzoo.training.monitoring.learning_curve import LearningCurve
 from shop import TINY_BERT, JobFolder
 from training_helpers import EncoderWithHead, make_job_settings
 
@@ -194,7 +198,7 @@ def test_tensorboard_has_losses_learning_rates_gradient_norms_throughput_metrics
     folder, log = finished_job
     scalars = read_scalars(folder.output / "tensorboard")
     for tag in ("train_loss", "lr/model", "gradient_norm", "throughput/rows_per_second", "throughput/padding"):
-        assert [step for step, _ in scalars[tag]] == list(range(20)), tag
+        assert [step for step, _ in scalars[tag]] == list(range(1, 21)), tag
     rates = [rate for _, rate in scalars["lr/model"]]
     assert 0 < rates[0] < max(rates)
     assert rates[-1] == min(rates[3:])
@@ -202,8 +206,58 @@ def test_tensorboard_has_losses_learning_rates_gradient_norms_throughput_metrics
     assert all(0 <= share < 1 for _, share in scalars["throughput/padding"])
     logged = [float(loss) for loss in re.findall(r"step \d+: train_loss (\S+),", log)]
     assert [loss for _, loss in scalars["train_loss"]] == pytest.approx(logged, abs=1e-4)
-    assert [step for step, _ in scalars["val/auroc"]] == [9, 19]
+    assert [step for step, _ in scalars["val/auroc"]] == [10, 20]
+    assert {step: epoch for step, epoch in scalars["epoch"] if step in (1, 10, 11, 20)} == {1: 1, 10: 1, 11: 2, 20: 2}
     assert {value for _, value in scalars["train/own_value"]} == {7.0}
+
+
+def test_steps_of_tensorboard_are_those_of_the_log_with_accumulation_and_validations_within_it(job: JobFolder) -> None:
+    job.fill(rows=160, batch_size=8, accumulate_grad_batches=3, val_check_interval=0.25, max_epochs=1)
+    log = run_and_capture_log(job)
+    steps = [int(step) for step in re.findall(r"Epoch 1 of 1, step (\d+): val_loss", log)]
+    assert steps == [1, 3, 5, 7], "after batches 5, 10, 15 and 20 of 20"
+    assert [step for step, _ in read_scalars(job.output / "tensorboard")["val_loss"]] == steps
+    assert [validation["step"] for validation in read_metrics(job)["training"]["validations"]] == steps
+
+
+def test_tensorboard_has_the_settings_and_the_names_of_the_metrics(finished_job: tuple[JobFolder, str]) -> None:
+    folder = finished_job[0].output / "tensorboard"
+    events = EventAccumulator(str(folder)).Reload()
+    content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    settings = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert settings["batch_size"].number_value == 16
+    assert settings["model_class"].string_value == "multimodal_bert"
+    assert settings["cat_field_list"].string_value == '["country"]'
+    assert yaml.safe_load((folder / "hparams.yaml").read_text())["tab_field_list"] == ["price", "visits"]
+    experiment = events.summary_metadata["_hparams_/experiment"].plugin_data.content
+    assert [m.name.tag for m in HParamsPluginData.FromString(experiment).experiment.metric_infos] == ["val_loss"]
+
+
+def test_metrics_json_and_the_log_have_the_same_learning_curve(finished_job: tuple[JobFolder, str]) -> None:
+    folder, log = finished_job
+    validations = read_metrics(folder)["training"]["validations"]
+    assert [(v["epoch"], v["step"]) for v in validations] == [(1, 10), (2, 20)]
+    for name in ("train_loss", "val_loss"):
+        logged = [float(value) for value in re.findall(rf"#metric {name}=(\S+);", log)][:EPOCHS]
+        assert [v[name] for v in validations] == pytest.approx(logged, abs=1e-6)
+    assert (folder.output / "plots/training_learning_curve.png").stat().st_size > 10_000
+
+
+def test_an_interrupted_learning_curve_continues_with_the_same_mean_loss() -> None:
+    trainer: Any = SimpleNamespace(
+        accumulate_grad_batches=2, current_epoch=0, global_step=3, callback_metrics={"val_loss": torch.tensor(0.5)}
+    )
+    module: Any = SimpleNamespace(device=torch.device("cpu"))
+    curve = LearningCurve("val_loss")
+    for loss in (0.1, 0.2, 0.4):
+        state = json.loads(json.dumps(curve.state_dict()))
+        curve = LearningCurve("val_loss")
+        curve.load_state_dict(state)
+        curve.on_train_start(trainer, module)
+        curve.on_train_batch_end(trainer, module, {"loss": torch.tensor(loss)}, None, 0)
+    curve.on_validation_end(trainer, module)
+    expected = {"epoch": 1, "step": 3, "train_loss": pytest.approx(2 * 0.7 / 3), "val_loss": 0.5}
+    assert curve.state_dict() == {"validations": [expected], "loss": 0.0, "batches": 0}
 
 
 def test_parameter_groups_are_named_encoder_head_plugin_and_model() -> None:

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from evaluation_helpers import random_scores
+from evaluation_helpers import VALIDATIONS, random_scores
 from fusionzoo.errors import ReportEntryError, ScoresError
+from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
+from fusionzoo.evaluation.plots import encode_png
 from fusionzoo.evaluation.report import Report, evaluate, strict_json
 
 
@@ -25,7 +27,8 @@ def report_and_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report,
         {"val": random_scores(300, 3), "test": random_scores(100, 3, seed=1, present=[0, 2])}, ["low", "mid", "high"]
     )
     evaluate({}, ["no", "yes"]).write(folder)
-    report.write(folder, extra={"training": {"epochs": 3}})
+    curve = draw_learning_curve(VALIDATIONS, "val/auroc", 20)
+    report.write(folder, {"training": {"epochs": 3}}, {"learning_curve": encode_png(curve)})
     return report, folder
 
 
@@ -77,7 +80,7 @@ def test_plots_in_tensorboard_are_the_png_files(report_and_folder: tuple[Report,
     events = EventAccumulator(str(folder / "tensorboard_eval"), size_guidance={"images": 0})
     events.Reload()
     files = sorted((folder / "plots").iterdir())
-    assert len(files) == 10
+    assert len(files) == 11
     assert sorted(events.Tags()["images"]) == sorted(f.stem.replace("_", "/plots/", 1) for f in files)
     for file in files:
         (event,) = events.Images(file.stem.replace("_", "/plots/", 1))

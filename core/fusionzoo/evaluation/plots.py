@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -13,11 +12,11 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from fusionzoo.evaluation.calibration import Reliability
+from fusionzoo.evaluation.plot_text import add_heading, escape_dollars, format_class
 from fusionzoo.evaluation.split_evaluation import SplitEvaluation
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
@@ -25,8 +24,6 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 LIGHT_GRAY = "#B8B8B8"
 BASELINE: Mapping[str, Any] = MappingProxyType({"color": LIGHT_GRAY, "linewidth": 1, "linestyle": ":"})
 ROWS_OF_A_CLASS = ("other rows", "rows of the class")
-MAX_LABEL_LENGTH = 24
-MAX_HEADING_LENGTH = 60
 MAX_NUMBERED_CLASSES = 12
 MAX_NAMED_CLASSES = 60
 MAX_PANELS = 9
@@ -35,10 +32,10 @@ INCHES_PER_LETTER = 0.09
 
 
 def draw_plots(split: SplitEvaluation) -> dict[str, bytes]:
-    """Return PNG bytes by name: roc, precision_recall, reliability, confusion_matrix, probabilities.
+    """Return PNG bytes by name: roc, precision_recall, reliability, confusion_matrix, probabilities, thresholds.
 
     Without rows, or with only one class, the axes state why they are empty. There is no confusion matrix if the
-    evaluation has none.
+    evaluation has none. Only two classes have `thresholds`.
     """
     figures = {
         "roc": draw_roc(split),
@@ -48,6 +45,8 @@ def draw_plots(split: SplitEvaluation) -> dict[str, bytes]:
     }
     if split.confusion is not None:
         figures["confusion_matrix"] = draw_confusion_matrix(split, split.confusion)
+    if len(split.classes) == 2:
+        figures["thresholds"] = draw_thresholds(split)
     return {name: encode_png(figure) for name, figure in figures.items()}
 
 
@@ -99,7 +98,7 @@ def draw_reliability(split: SplitEvaluation) -> Figure:
     upper.plot([0, 1], [0, 1], label="perfect", **BASELINE)
     upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     if split.calibration.of == "positive_class":
-        name = _format_class(split.classes[1], 1)
+        name = format_class(split.classes[1], 1)
         upper.set_ylabel(f"fraction of rows of class {name}")
         lower.set_xlabel(f"probability of class {name}")
     else:
@@ -127,7 +126,7 @@ def draw_confusion_matrix(split: SplitEvaluation, counts: NDArray[np.int64]) -> 
     side = min(max(4.0, 0.55 * classes if classes <= MAX_NUMBERED_CLASSES else 0.2 * classes), 11)
     step = -(-classes // MAX_NAMED_CLASSES)
     ticks = range(0, classes, step)
-    names = [_format_class(split.classes[k], k) for k in ticks]
+    names = [format_class(split.classes[k], k) for k in ticks]
     letters = max(len(name) for name in names) * INCHES_PER_LETTER
     is_rotated = letters > side / classes
     size = (side + 1.8 + letters, side + 1.0 + (letters if is_rotated else 0))
@@ -169,18 +168,48 @@ def draw_probabilities(split: SplitEvaluation) -> Figure:
     for panel in panels[max(len(shown), 1) :]:
         panel.set_visible(False)
     handles: list[Artist] = []
-    names = [_format_class(name, i) for i, name in enumerate(split.classes)] if is_binary else list(ROWS_OF_A_CLASS)
+    names = [format_class(name, i) for i, name in enumerate(split.classes)] if is_binary else list(ROWS_OF_A_CLASS)
     for k, axes in zip(shown, panels, strict=False):
         is_true_class = split.scored.y_true == k
         handles = _draw_histogram(axes, split.scored.probabilities[:, k], is_true_class)
         if not is_binary:
-            axes.set_title(f"{_format_class(split.classes[k], k)} ({int(is_true_class.sum()):,} rows)", fontsize=9)
+            axes.set_title(f"{format_class(split.classes[k], k)} ({int(is_true_class.sum()):,} rows)", fontsize=9)
     figure.supxlabel(f"probability of class {names[1]}" if is_binary else "probability of the class", fontsize="medium")
     figure.supylabel("fraction of the rows", fontsize="medium")
     if not split.rows or not shown:
         _mark_empty(panels[0], split)
     elif handles:
         panels[0].legend(handles, names, loc="upper center", fontsize=8 if is_binary else 6)
+    return figure
+
+
+def draw_thresholds(split: SplitEvaluation) -> Figure:
+    """Draw precision, recall and F1 of class 1 against the threshold of its probability, for two classes.
+
+    Precision has no value at thresholds above all probabilities.
+    """
+    figure = Figure(figsize=(6.4, 4.6), dpi=DOTS_PER_INCH, layout="constrained")
+    axes = figure.subplots()
+    name = format_class(split.classes[1], 1)
+    axes.set_title(_format_title(split, f"{_format_metric('F1', split.metrics['f1_score'], None)} at threshold 0.5"))
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.set(xlabel=f"threshold: predict class {name} from this probability", ylabel=f"metric of class {name}")
+    if not split.curves:
+        _mark_empty(axes, split)
+        return figure
+    counts = next(iter(split.curves.values())).counts
+    threshold, hits = np.array(counts.threshold), np.array(counts.true_positives)
+    predicted, actual = hits + counts.false_positives, hits + counts.false_negatives
+    precision = np.divide(hits, predicted, out=np.full(len(hits), np.nan), where=predicted > 0)
+    f1 = 2 * hits / (predicted + actual)
+    axes.axvline(0.5, label="threshold of predictions: 0.5", **BASELINE)
+    lines = (("precision", precision, "-"), ("recall", hits / actual, "--"), ("F1", f1, "-"))
+    for (label, values, style), color in zip(lines, COLORS, strict=False):
+        axes.plot(threshold, values, label=label, color=color, linestyle=style, linewidth=1.6)
+    best = int(f1.argmax())
+    text = f"best F1: {f1[best]:.3f} at {threshold[best]:.2f}"
+    axes.plot(threshold[best], f1[best], "o", color=COLORS[2], markersize=6, label=text, linestyle="none")
+    axes.legend(fontsize=8)
     return figure
 
 
@@ -223,7 +252,7 @@ def _draw_lines(
         if is_colored or place == len(COLORS):
             handles.append(line)
             value = split.per_class[name][metric]
-            texts.append(f"{value:.3f}  {_format_class(name, split.classes.index(name))}" if is_colored else "others")
+            texts.append(f"{value:.3f}  {format_class(name, split.classes.index(name))}" if is_colored else "others")
     heading = f"{len(names)} of {len(split.classes)} classes" if 2 < len(split.classes) > len(names) else ""
     axes.legend(handles[::-1], texts[::-1], title=heading, loc=legend, fontsize=8, title_fontsize=8)
 
@@ -257,9 +286,7 @@ def _mark_empty(axes: Axes, split: SplitEvaluation) -> None:
 
 def _format_title(split: SplitEvaluation, metric: str) -> str:
     rows = "1 row" if split.rows == 1 else f"{split.rows:,} rows"
-    line = f"{_escape_dollars(split.name)}: {rows}, {metric}"
-    heading = _format_text(split.heading, MAX_HEADING_LENGTH)
-    return f"{heading}\n{line}" if heading else line
+    return add_heading(split.heading, f"{escape_dollars(split.name)}: {rows}, {metric}")
 
 
 def _format_metric(name: str, value: float | None, split: SplitEvaluation | None) -> str:
@@ -267,30 +294,3 @@ def _format_metric(name: str, value: float | None, split: SplitEvaluation | None
     if split is not None and len(split.classes) > 2 and name != "calibration error":
         name = f"macro {name}"
     return f"{name} undefined" if value is None else f"{name} {value:.3f}"
-
-
-def _format_class(name: str, index: int) -> str:
-    """Return a class name for a plot: one line, shortened in the middle; its index if the font lacks a character."""
-    return _format_text(name, MAX_LABEL_LENGTH) or f"#{index}"
-
-
-def _format_text(text: str, length: int) -> str:
-    """Return text for a plot: one line, shortened in the middle; empty if the font lacks a character."""
-    text = " ".join(text.split())
-    if any(ord(letter) not in _font_characters() for letter in text):
-        return ""
-    if len(text) > length:
-        half = (length - 1) // 2
-        text = f"{text[:half]}…{text[-half:]}"
-    return _escape_dollars(text)
-
-
-def _escape_dollars(text: str) -> str:
-    """Return the text with escaped dollar signs: matplotlib renders text between two of them as math."""
-    return text.replace("$", r"\$")
-
-
-@cache
-def _font_characters() -> frozenset[int]:
-    """Return the characters that matplotlib's font has."""
-    return frozenset(get_font(findfont(FontProperties())).get_charmap())

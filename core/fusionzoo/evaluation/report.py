@@ -46,7 +46,9 @@ class Report:
             raise errors.ReportEntryError(reserved)
         return {**content, **(extra or {})}
 
-    def write(self, folder: Path, extra: Mapping[str, Any] | None = None) -> None:
+    def write(
+        self, folder: Path, extra: Mapping[str, Any] | None = None, training_plots: Mapping[str, bytes] | None = None
+    ) -> None:
         """Write metrics.json, plots/<split>_<plot>.png and tensorboard_eval/ into `folder`.
 
         To write all files or none, pass the folder that `fusionzoo.atomic_files.staged_folder` yields.
@@ -54,6 +56,7 @@ class Report:
         Args:
             folder: created if it does not exist.
             extra: additional top-level entries of metrics.json, for example the training summary.
+            training_plots: PNG bytes by name, of the training instead of a split; written as plots/training_<plot>.png.
 
         Raises:
             errors.ReportEntryError: `extra` has an entry with a name that the report uses.
@@ -62,6 +65,8 @@ class Report:
         """
         text = strict_json(self.as_json(extra)) + "\n"
         plots = {evaluation.name: draw_plots(evaluation) for evaluation in self.splits}
+        if training_plots:
+            plots["training"] = dict(training_plots)
         (folder / PLOTS_FOLDER).mkdir(parents=True, exist_ok=True)
         for split, split_plots in plots.items():
             for name, png in split_plots.items():

@@ -40,9 +40,10 @@ def write_events(folder: Path, splits: Sequence[SplitEvaluation], plots: Mapping
             _add_scalars(writer, split)
             for name, curve in split.curves.items():
                 _add_pr_curve(writer, f"{split.name}/pr/{name}", curve.counts)
-            for name, png in plots[split.name].items():
+        for group, images in plots.items():
+            for name, png in images.items():
                 image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-                writer.add_image(f"{split.name}/plots/{name}", image, dataformats="HWC")
+                writer.add_image(f"{group}/plots/{name}", image, dataformats="HWC")
         event_file = Path(writer.file_writer.event_writer._file_name)
     event_file.replace(folder / EVENT_FILE)
 

@@ -24,6 +24,7 @@ from fusionzoo.training.frozen.feature_batches import SplitFeatures, replaced_en
 from fusionzoo.training.guards import memory
 from fusionzoo.training.module import Classifier
 from fusionzoo.training.monitoring import log_lines
+from fusionzoo.training.monitoring.learning_curve import LearningCurve
 from fusionzoo.training.monitoring.progress_bar import ProgressBar, can_show_progress_bar
 from fusionzoo.training.precision import Precision
 from fusionzoo.training.prepare_data import make_cache
@@ -50,7 +51,8 @@ def fit(run: TrainingRun) -> dict[str, Any]:
     last_checkpoint = LastCheckpoint(run.paths.checkpoints, job, run.termination, run.precision)
     progress_bar = ProgressBar(run.throughput) if run.world.is_first and can_show_progress_bar() else None
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # without its tips and lists of devices
-    callbacks = make_callbacks(run, splits, last_checkpoint, progress_bar)
+    learning_curve = LearningCurve(job.early_stop_metric)
+    callbacks = make_callbacks(run, splits, last_checkpoint, learning_curve, progress_bar)
     trainer = make_trainer(run, splits.steps, precision, strategy, callbacks)
     log_lines.log_model_size(job, run.built.model)
     log_lines.log_training_start(job, train, labels.classes, splits.steps, precision, run.world.size)
@@ -64,6 +66,7 @@ def fit(run: TrainingRun) -> dict[str, Any]:
         "epochs": trainer.current_epoch,
         "class_weights": class_weights,
         "best": best_checkpoints.describe_best(trainer),
+        "validations": learning_curve.validations,
         "top_checkpoints": greedy_soup.list_top_checkpoints(trainer),
     }
     last_checkpoint.save_finished(trainer, summary)

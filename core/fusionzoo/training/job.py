@@ -19,6 +19,8 @@ from fusionzoo.artifacts.file_names import ONNX_FILE, PREDICT_RESULTS_FILE
 from fusionzoo.artifacts.predictions import Predictions
 from fusionzoo.atomic_files import check_writable, delete_leftovers, staged_folder, temporary_folder
 from fusionzoo.errors.wording import pluralize
+from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
+from fusionzoo.evaluation.plots import encode_png
 from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
@@ -255,11 +257,12 @@ def write_artifacts(
         probabilities: [rows, classes] by split.
         metrics_sections: what metrics.json holds besides the evaluation, by the name of the section.
     """
-    data, paths, settings = run.data, run.paths, run.architecture.data_settings
+    data, paths, job, settings = run.data, run.paths, run.job, run.architecture.data_settings
     classes = data.preprocessor.labels.classes
     labels = {name: known for name in probabilities if (known := data.splits[name].labels) is not None}
     scored = {name: ScoredSplit(labels[name], values) for name, values in probabilities.items()}
-    report = evaluate(scored, classes, f"{run.architecture.job.model_class}, label {settings.label_name}")
+    heading = f"{job.model_class}, label {settings.label_name}"
+    report = evaluate(scored, classes, heading)
     predictions = {
         name: Predictions(settings.id_column, settings.label_name, classes, data.splits[name].ids, labels[name], values)
         for name, values in probabilities.items()
@@ -271,7 +274,10 @@ def write_artifacts(
         for name, split_predictions in predictions.items():
             prediction_files.write_predictions(folder / files[name], formats[name], split_predictions)
         prediction_files.write_predict_results(folder / PREDICT_RESULTS_FILE, predictions[shipped_split], shipped_split)
-        report.write(folder, {name: dict(section) for name, section in metrics_sections.items()})
+        training = metrics_sections["training"]
+        plot = draw_learning_curve(training["validations"], job.early_stop_metric, training["best"]["step"], heading)
+        sections = {name: dict(section) for name, section in metrics_sections.items()}
+        report.write(folder, sections, {"learning_curve": encode_png(plot)})
         model_folder.write_model_folder(
             paths.model, run.architecture, data.preprocessor, model, data.splits["val"], probabilities["val"]
         )

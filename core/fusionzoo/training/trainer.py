@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from fusionzoo.settings import JobSettings
@@ -22,7 +21,9 @@ from fusionzoo.training.distributed.world import World
 from fusionzoo.training.guards.callbacks import guard_callbacks
 from fusionzoo.training.module import Classifier
 from fusionzoo.training.monitoring import log_lines, tensorboard_scalars
+from fusionzoo.training.monitoring.learning_curve import LearningCurve
 from fusionzoo.training.monitoring.progress_bar import ProgressBar
+from fusionzoo.training.monitoring.tensorboard_logger import TrainingLogger
 from fusionzoo.training.precision import Precision
 from fusionzoo.training.training_run import TrainingRun
 
@@ -32,7 +33,8 @@ def make_trainer(
 ) -> Trainer:
     """Return the trainer of a run, which has `batches` training batches per epoch and process."""
     job = run.job
-    return Trainer(
+    logger = TrainingLogger(run.paths.output_data, 0 if run.resume_point is None else run.resume_point.step)
+    trainer = Trainer(
         default_root_dir=run.paths.output_data,
         accelerator="auto",
         devices=run.world.local_size,
@@ -48,15 +50,24 @@ def make_trainer(
         use_distributed_sampler=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        logger=TensorBoardLogger(run.paths.output_data, name="tensorboard", version=""),
+        logger=logger,
         plugins=[checkpoint_io.AtomicCheckpoints(run.job_fingerprint)],
         profiler=run.throughput.data_wait,
         callbacks=list(callbacks),
     )
+    logger.trainer = trainer
+    logger.log_settings(
+        run.architecture.hyperparameters.as_flat_dict(), {job.early_stop_metric: None, "val_loss": None}
+    )
+    return trainer
 
 
 def make_callbacks(
-    run: TrainingRun, splits: SplitsDataModule, last_checkpoint: LastCheckpoint, progress_bar: ProgressBar | None
+    run: TrainingRun,
+    splits: SplitsDataModule,
+    last_checkpoint: LastCheckpoint,
+    learning_curve: LearningCurve,
+    progress_bar: ProgressBar | None,
 ) -> list[Callback]:
     """Return the callbacks of a run in the order in which Lightning calls them.
 
@@ -72,7 +83,8 @@ def make_callbacks(
         *greedy_soup.make_soup_callbacks(folder, job),
         run.throughput,
         tensorboard_scalars.TensorBoardScalars(run.throughput),
-        log_lines.ValidationLogger(run.throughput),
+        learning_curve,
+        log_lines.ValidationLogger(learning_curve),
         progress_bar or log_lines.IntervalLogger(run.throughput),
         *architecture.model.callbacks(architecture.hyperparameters.model),
         last_checkpoint,

@@ -27,7 +27,14 @@ from fusionzoo.training.precision import PrecisionChoice
 log = logging.getLogger(__name__)
 
 TRAINING_KEYS = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks"}  # what Lightning restores
-SUMMARY_KEYS = {"steps", "epochs", "class_weights", "best", "top_checkpoints"}  # what the end of a job reads
+SUMMARY_KEYS = {
+    "steps",
+    "epochs",
+    "class_weights",
+    "best",
+    "validations",
+    "top_checkpoints",
+}  # what the end of a job reads
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.labels import Label
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.lightning_compat import batches_done, total_batches
+from fusionzoo.training.monitoring.learning_curve import LearningCurve
 from fusionzoo.training.monitoring.resource_usage import format_duration
 from fusionzoo.training.monitoring.throughput import Throughput, ThroughputInterval, ThroughputReading
 
@@ -77,13 +78,12 @@ class IntervalLogger(ProgressReporter):
 class ValidationLogger(Callback):
     """Logs the metrics of each validation, and at the end of an epoch the mean metrics of the architecture."""
 
-    def __init__(self, throughput: Throughput) -> None:
-        self._interval = ThroughputInterval(throughput)
+    def __init__(self, learning_curve: LearningCurve) -> None:
+        self._learning_curve = learning_curve  # it comes before this callback
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        loss = self._interval.read().mean_loss
         metrics = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val")}
-        log_metrics({} if loss is None else {"train_loss": loss})
+        log_metrics({"train_loss": self._learning_curve.validations[-1]["train_loss"]})
         log_metrics(metrics)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, EarlyStopping):

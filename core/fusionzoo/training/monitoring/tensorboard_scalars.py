@@ -49,5 +49,5 @@ class TensorBoardScalars(Callback):
             "throughput/padding": reading.padding,
         }
         known = {tag: value for tag, value in scalars.items() if value is not None}
-        trainer.logger.log_metrics(known, step=trainer.global_step - 1)  # Lightning counts steps from 0
+        trainer.logger.log_metrics(known, step=trainer.global_step)
         self._gradient_norm = None

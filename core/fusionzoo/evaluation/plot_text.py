@@ -1,0 +1,43 @@
+"""Text for plots: one line, short, and with characters that matplotlib's font has."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from matplotlib.font_manager import FontProperties, findfont, get_font
+
+MAX_LABEL_LENGTH = 24
+MAX_HEADING_LENGTH = 60
+
+
+def format_class(name: str, index: int) -> str:
+    """Return a class name for a plot: one line, shortened in the middle; its index if the font lacks a character."""
+    return format_text(name, MAX_LABEL_LENGTH) or f"#{index}"
+
+
+def add_heading(heading: str, line: str) -> str:
+    """Return a title of two lines: the heading, shortened, and the line. Only the line if the heading is empty."""
+    heading = format_text(heading, MAX_HEADING_LENGTH)
+    return f"{heading}\n{line}" if heading else line
+
+
+def format_text(text: str, length: int) -> str:
+    """Return text for a plot: one line, shortened in the middle; empty if the font lacks a character."""
+    text = " ".join(text.split())
+    if any(ord(letter) not in _font_characters() for letter in text):
+        return ""
+    if len(text) > length:
+        half = (length - 1) // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    return escape_dollars(text)
+
+
+def escape_dollars(text: str) -> str:
+    """Return the text with escaped dollar signs: matplotlib renders text between two of them as math."""
+    return text.replace("$", r"\$")
+
+
+@cache
+def _font_characters() -> frozenset[int]:
+    """Return the characters that matplotlib's font has."""
+    return frozenset(get_font(findfont(FontProperties())).get_charmap())
