@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from fusionzoo.artifacts import model_folder
+from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.nn.inference import predict_proba
 from fusionzoo.sagemaker.earlier_results import delete_earlier_results
@@ -59,6 +61,15 @@ def test_a_job_leaves_exactly_the_artifacts_of_the_contract(trained: JobFolder) 
     assert {path.name for path in (trained.root / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert {path.name for path in trained.root.iterdir()} == {"input", "model", "output", "checkpoints"}
     assert not (trained.root / "output/failure").exists()
+
+
+def test_the_contract_lists_all_that_a_job_leaves(trained: JobFolder) -> None:
+    for output, artifacts in PYTORCH_TRAIN_CONTRACT.artifacts.items():
+        folder = trained.root / PYTORCH_TRAIN_CONTRACT.relative_path(output)
+        names = {f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir()}
+        matched = {pattern: {name for name in names if fnmatchcase(name, pattern)} for pattern in artifacts}
+        assert [pattern for pattern, found in matched.items() if not found] == []
+        assert names - set().union(*matched.values()) == set()
 
 
 def test_a_later_run_first_deletes_every_result(trained: JobFolder, tmp_path: Path) -> None:
@@ -141,6 +152,7 @@ def refuse(*a, **k): raise OSError("no network")
 socket.socket.connect = refuse
 import numpy as np
 from pathlib import Path
+from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.sagemaker.earlier_results import delete_earlier_results
 from fusionzoo.sagemaker.paths import Paths
