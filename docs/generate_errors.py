@@ -30,6 +30,7 @@ SECTIONS = {
     "training_errors": "Training",
     "output_errors": "Container files, model folders and output files",
     "contract_errors": "Script contracts",
+    "verification_errors": "Run-time verification of script contracts",
     "score_errors": "Scores",
     "predictor_errors": "Rows given to Predictor",
 }

@@ -47,7 +47,7 @@ def test_results_of_an_earlier_run_are_deleted_before_the_job_begins(tmp_path: P
     write_files(tmp_path, [*EARLIER_RESULTS, *KEPT])
     found: list[set[str]] = []
     assert run_in_folder(lambda paths: found.append(list_files(tmp_path)), tmp_path)[0] == 0
-    assert found[0] - set(KEPT) == {"output/.job.lock", "output/.job.json"}
+    assert found[0] - set(KEPT) == {"output/data/.job.lock", "output/data/.job.json"}
 
 
 def test_a_link_among_the_earlier_results_is_deleted_and_not_its_target(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def set_other_seed(content: dict[str, Any]) -> None:
 # --- two jobs
 
 
-@pytest.mark.parametrize("folder", ["checkpoints", "output"])
+@pytest.mark.parametrize("folder", ["checkpoints", "output/data"])
 def test_a_job_is_refused_while_another_one_writes_to_its_folder(folder: str, copy: JobFolder, capsys: Any) -> None:
     before = {path: path.read_bytes() for path in (copy.root / "checkpoints").iterdir()}
     with lock_folder(copy.root / folder, "another job"):
@@ -60,7 +60,7 @@ def test_a_job_is_refused_while_another_one_writes_to_its_folder(folder: str, co
     message = f"Another job writes to {copy.root / folder}: process {os.getpid()} on host"
     assert message in capsys.readouterr().out
     assert (copy.root / "output/failure").exists() == (folder == "checkpoints")
-    assert (copy.model / "model.onnx").exists() == (folder == "output")
+    assert (copy.model / "model.onnx").exists() == (folder == "output/data")
     assert {path: path.read_bytes() for path in (copy.root / "checkpoints").iterdir()} == before
     assert copy.run() == 0
 
@@ -246,6 +246,6 @@ def test_a_run_deletes_the_temporary_files_of_a_killed_one(copy: JobFolder, left
 
 
 def test_a_refused_job_deletes_no_temporary_files(copy: JobFolder, leftovers: list[Path]) -> None:
-    with lock_folder(copy.root / "output", "another job"):
+    with lock_folder(copy.root / "output/data", "another job"):
         assert copy.run() == 1
     assert all(path.exists() for path in leftovers)

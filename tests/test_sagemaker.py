@@ -250,7 +250,7 @@ def test_a_blocked_failure_file_never_hides_the_cause_and_the_status(
     block(tmp_path)
     assert run_job(make_failing_job(error), {"SAGEMAKER_BASE_DIR": str(tmp_path)}) == 1
     out, err = capfd.readouterr()
-    cause = "the cause" if (tmp_path / "output").is_dir() else f"{tmp_path / 'output'} cannot be written"
+    cause = "the cause" if (tmp_path / "output").is_dir() else f"{tmp_path / 'output/data'} cannot be written"
     assert cause in out
     assert cause in err
     assert err.count("\n") <= 2

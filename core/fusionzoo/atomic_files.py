@@ -175,7 +175,9 @@ def _create_folder(folder: Path) -> None:
     with translate_write_errors(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP):
+                raise
             raise OutputError.blocked(_visible_path(folder), error) from error
 
 

@@ -74,17 +74,17 @@ def exit_on_user_error() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def parse_key_value_pairs(texts: Sequence[str] | None) -> dict[str, str]:
-    """Return the values of all `--set key=value` options by key.
+def parse_key_value_pairs(texts: Sequence[str] | None, option: str = "--set") -> dict[str, str]:
+    """Return the values of all options `--set key=value` by key.
 
     Raises:
         typer.BadParameter: a text is not key=value.
     """
-    return dict(_parse_pair(text) for text in texts or ())
+    return dict(_parse_pair(text, option) for text in texts or ())
 
 
-def _parse_pair(text: str) -> tuple[str, str]:
+def _parse_pair(text: str, option: str) -> tuple[str, str]:
     key, equals_sign, value = text.partition("=")
     if not key or not equals_sign:
-        raise typer.BadParameter(f"{text!r} is not key=value", param_hint="--set")
+        raise typer.BadParameter(f"{text!r} is not key=value", param_hint=option)
     return key, value

@@ -16,6 +16,7 @@ from fusionzoo.contracts.script_contract import (
     ScriptContract,
     TrainingScriptContract,
 )
+from fusionzoo.contracts.training_contracts import PYTORCH_TRAIN_CONTRACT
 from fusionzoo.errors import contract_errors
 
 CONTRACT_SUFFIX = "_CONTRACT"
@@ -37,6 +38,12 @@ def find_contract(name: str) -> ScriptContract:
     if Path(name).suffix.lower() == ".json":
         return read_contract_file(Path(name))
     raise contract_errors.ContractFileError.unknown_name(name, list(CONTRACTS))
+
+
+def find_contract_of_script(script: Path) -> ScriptContract:
+    """Return the contract with the file name of a script as its entry point; otherwise the one of `train.py`."""
+    matching = [found for found in CONTRACTS.values() if found.entry_point == script.name]
+    return matching[0] if matching else PYTORCH_TRAIN_CONTRACT
 
 
 def read_contract_file(path: Path) -> ScriptContract:

@@ -22,12 +22,14 @@ class JobKind:
         inputs: files and folders that hold inputs, or whose contents do.
         outputs: files and folders that hold outputs, or whose contents do.
         max_inputs: how many inputs a request may declare, by botocore's service model.
+        failure_file: the file with the cause of a failed job that SageMaker shows; None if there is none.
     """
 
     container_type: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     max_inputs: int
+    failure_file: str | None = None
 
     def mounts_input(self, path: str) -> bool:
         """Return whether the container finds inputs at the path."""
@@ -54,12 +56,14 @@ JOB_KINDS = MappingProxyType(
                     "/opt/ml/output/tensors",
                 ),
                 20,
+                "/opt/ml/output/failure",
             ),
             JobKind(
                 "SageMaker Processing Job",
                 ("/opt/ml/processing", "/opt/ml/config"),
                 ("/opt/ml/processing", "/opt/ml/output/message"),
                 10,
+                "/opt/ml/output/message",
             ),
             JobKind("SageMaker Hosting Endpoint", ("/opt/ml/model",), (), 1),
         )

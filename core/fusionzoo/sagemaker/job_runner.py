@@ -42,7 +42,7 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
             with (
                 _stop_at_sigterm(environ),
                 _provide_home(),
-                lock_folder(paths.output, paths.job_id) if writes_results else nullcontext(),
+                lock_folder(paths.output_data, paths.job_id) if writes_results else nullcontext(),
             ):
                 if environ.get("LOCAL_RANK", "0") == "0":
                     remove_stale_failure(paths.failure)
@@ -51,7 +51,7 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
                 job(paths)
         except errors.ZooError as error:
             log.error("%s", error)
-            if not (isinstance(error, errors.FolderInUseError) and error.folder == paths.output):
+            if not (isinstance(error, errors.FolderInUseError) and error.folder == paths.output_data):
                 write_failure(paths.failure, str(error))
             return 1
         except BaseException as error:  # an interrupted job has failed too and must report it

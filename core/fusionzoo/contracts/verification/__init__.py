@@ -1,0 +1,1 @@
+"""Verify a contract by running the script: what it reads, writes and reports, with damaged and missing inputs too."""

@@ -1,0 +1,99 @@
+"""What is verified: a script, its contract, and the input of the job that it is run on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from fusionzoo.contracts.job_kinds import SAGEMAKER_ROOT, is_inside
+from fusionzoo.contracts.script_contract import ScriptContract, TrainingScriptContract
+from fusionzoo.contracts.verification.sample_job import SAMPLE_PATHS, write_sample_job
+from fusionzoo.contracts.verification.workspace import RootKind, Workspace
+from fusionzoo.errors.verification_errors import VerificationError
+
+DEFAULT_TIMEOUT = 600.0  # seconds for each run
+
+
+@dataclass(frozen=True)
+class VerifiedJob:
+    """A script and the job that verifies it.
+
+    Attributes:
+        script: the script; it may have another name than the contract's entry point.
+        input_folder: a folder with SageMaker's layout that holds the inputs; None generates a small training job.
+        arguments: command-line arguments of the script.
+        environ: environment variables of the job, in addition to those of this process that describe no job.
+        timeout: time limit of each run, in seconds.
+    """
+
+    script: Path
+    contract: ScriptContract
+    root_kind: RootKind
+    input_folder: Path | None = None
+    arguments: Sequence[str] = ()
+    environ: Mapping[str, str] | None = None
+    timeout: float = DEFAULT_TIMEOUT
+
+    def check(self) -> None:
+        """Check that the script can be run.
+
+        Raises:
+            VerificationError: the script, a required variable or a required input is missing.
+        """
+        if not self.script.is_file():
+            raise VerificationError.script_missing(self.script)
+        if missing := [name for name in self.contract.required_env_vars if name not in (self.environ or {})]:
+            raise VerificationError.variables_missing(missing)
+        for name in self.required_inputs:
+            path = self.contract.relative_path(name)
+            if self.input_folder is None:
+                if path not in SAMPLE_PATHS:
+                    raise VerificationError.no_sample(name, path)
+            elif not (self.input_folder / path).exists():
+                raise VerificationError.input_missing(name, self.input_folder / path)
+
+    @property
+    def required_inputs(self) -> list[str]:
+        """The logical names of the inputs that a job must have."""
+        return [name for name in self.contract.expected_input_paths if name not in self.contract.optional_inputs]
+
+    @property
+    def failure_file(self) -> str | None:
+        """The file in which the script must report why it failed; None if it does not have to."""
+        file = self.contract.job_kind.failure_file
+        is_declared = file in self.contract.expected_output_paths.values()
+        return file if is_declared or isinstance(self.contract, TrainingScriptContract) else None
+
+    def fill(self, workspace: Workspace) -> None:
+        """Write the inputs, and the empty folders of the outputs, into a workspace.
+
+        Raises:
+            VerificationError: an input cannot be copied.
+        """
+        if self.input_folder is None:
+            write_sample_job(workspace.root)
+        else:
+            self._copy_inputs(self.input_folder, workspace.root)
+        for path in self.contract.expected_output_paths.values():
+            folder = workspace.locate(path)
+            (folder.parent if is_file_path(path, self.contract) else folder).mkdir(parents=True, exist_ok=True)
+
+    def _copy_inputs(self, source: Path, root: Path) -> None:
+        """Copy everything but outputs. Links are replaced by what they point to, so that nothing outside changes."""
+        outputs = self.contract.expected_output_paths.values()
+
+        def list_outputs(folder: str, names: list[str]) -> list[str]:
+            place = PurePosixPath(SAGEMAKER_ROOT, Path(folder).relative_to(source))
+            return [name for name in names if any(is_inside(str(place / name), output) for output in outputs)]
+
+        try:
+            shutil.copytree(source, root, ignore=list_outputs, ignore_dangling_symlinks=True, dirs_exist_ok=True)
+        except (OSError, shutil.Error) as error:
+            raise VerificationError.input_unreadable(source, error) from error
+
+
+def is_file_path(path: str, contract: ScriptContract) -> bool:
+    """Return whether a path of a contract is a file, and not a folder: it has a suffix, or reports a failure."""
+    return path == contract.job_kind.failure_file or bool(PurePosixPath(path).suffix)
