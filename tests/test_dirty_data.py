@@ -117,7 +117,7 @@ def test_text_that_is_not_utf8_in_parquet_is_named(tmp_path: Path) -> None:
 def test_ids_without_a_common_type_are_named_before_any_text_is_tokenized(tmp_path: Path) -> None:
     write_part(shop_rows(30), tmp_path / "data/train/part-0.parquet")
     write_part(shop_rows(30, 1).assign(id=[b"\xff%d" % i for i in range(30)]), tmp_path / "data/train/part-1.parquet")
-    with pytest.raises(DataError, match=r"string in train/part-0\.parquet, binary in train/part-1\.parquet"):
+    with pytest.raises(DataError, match=r"strings in train/part-0\.parquet, bytes in train/part-1\.parquet"):
         encode_folder(tmp_path / "data")
 
 

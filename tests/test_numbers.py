@@ -269,27 +269,26 @@ def test_a_column_of_nulls_is_missing_everywhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "kind", "is_category"),
+    ("value", "kind", "fix"),
     [
-        (datetime.date(2024, 1, 1), pa.date32(), True),
-        (datetime.datetime(2024, 1, 1), pa.timestamp("us"), True),
-        (datetime.time(1), pa.time64("us"), True),
-        (datetime.timedelta(1), pa.duration("us"), False),
-        (b"1", pa.binary(), False),
-        ([1], pa.list_(pa.int64()), False),
-        ({"a": 1}, pa.struct({"a": pa.int64()}), False),
+        (datetime.date(2024, 1, 1), pa.date32(), "move it to cat_field_list"),
+        (datetime.datetime(2024, 1, 1), pa.timestamp("us"), "move it to cat_field_list"),
+        (datetime.time(1), pa.time64("us"), "move it to cat_field_list"),
+        (datetime.timedelta(1), pa.duration("us"), "as numbers, for example of seconds"),
+        (b"1", pa.binary(), "decode the bytes"),
+        ([1], pa.list_(pa.int64()), "give each element a column"),
+        ({"a": 1}, pa.struct({"a": pa.int64()}), "give each key of the object a column"),
     ],
 )
 def test_a_column_of_another_type_is_an_error_with_a_fix(
-    tmp_path: Path, value: object, kind: pa.DataType, is_category: bool
+    tmp_path: Path, value: object, kind: pa.DataType, fix: str
 ) -> None:
     with pytest.raises(DataError) as error:
         read(tmp_path, pa.array([value, None], kind))
     (fault,) = error.value.problems
     assert fault.where == "train/part-0.parquet, column 'price'"
     assert "not numbers" in fault.message
-    assert "convert it to numbers" in fault.fix
-    assert ("cat_field_list" in fault.fix) == is_category
+    assert fix in fault.fix
 
 
 @pytest.mark.parametrize("bad", ["1_000", "１２", "٣", "0x1f", "1e400", "1.2.3"])

@@ -19,6 +19,7 @@ from fusionzoo.data.preprocessor import Preprocessor, TextPreprocessor, clean_ro
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.rows import Rows
+from fusionzoo.data.reading.value_kinds import describe_type
 from fusionzoo.data.table import categories
 from fusionzoo.data.table.numbers import NumberEncoder, NumberStatistics, column_as_numbers
 from fusionzoo.data.text import text_tokenizer, word_vectors
@@ -129,7 +130,7 @@ class _SplitScan:
                 self.update(features, self._parse_columns(rows, features))
             self.is_complete = True
         if not has_common_type(set(self.id_types)):
-            types = {str(id_type): file for id_type, file in self.id_types.items()}
+            types = {describe_type(id_type): file for id_type, file in self.id_types.items()}
             self.problems.add(errors.ids_without_common_type(self.settings.id_column, types))
 
     def report_problems(self, name: str, problems: ProblemLog) -> None:

@@ -21,6 +21,7 @@ from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.ragged import compute_starts
 from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.rows import Rows
+from fusionzoo.data.reading.value_kinds import wrong_type
 from fusionzoo.data.row_digests import compute_row_digests
 from fusionzoo.data.table import categories, numbers
 from fusionzoo.data.text import cleaning, text_tokenizer
@@ -221,7 +222,7 @@ def get_ids(rows: Rows, name: str | None) -> pa.Array:
         return rows.row_ids()
     ids = rows.columns.get(name, pa.nulls(len(rows)))
     if pa.types.is_nested(ids.type):
-        raise errors.DataError([errors.wrong_column_type(rows.source, name, str(ids.type), "text or plain values")])
+        raise errors.DataError([wrong_type(rows, name, "text or plain values")])
     return ids
 
 

@@ -40,6 +40,7 @@ from fusionzoo.errors.checkpoint_errors import (
     TerminatedError as TerminatedError,
 )
 from fusionzoo.errors.column_errors import (
+    WRITE_INSTEAD as WRITE_INSTEAD,
     column_not_numeric as column_not_numeric,
     column_not_utf8 as column_not_utf8,
     duplicate_column as duplicate_column,

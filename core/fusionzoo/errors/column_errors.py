@@ -6,9 +6,17 @@ from collections.abc import Mapping, Sequence
 
 from fusionzoo.errors.base import Problem
 from fusionzoo.errors.channel_errors import ValuesProblem
-from fusionzoo.errors.wording import join_first, list_names, nearest_names, pluralize, quote_first, quoted, short
+from fusionzoo.errors.wording import cut, join_first, list_names, nearest_names, pluralize, quote_first, quoted, short
 
 MAX_LISTED_LABELS = 10
+WRITE_INSTEAD = {
+    "arrays": "write one text, number, true, false or null per row: join the elements of each array into one text, or "
+    "give each element a column of its own",
+    "objects": "write one text, number, true, false or null per row: give each key of the object a column of its own",
+    "UUIDs": "write the UUIDs as text",
+    "bytes": "decode the bytes to text",
+    "durations": "write the durations as numbers, for example of seconds",
+}
 
 
 def missing_column(name: str, column: str, columns: Sequence[str]) -> Problem:
@@ -26,10 +34,22 @@ def duplicate_column(name: str, column: str) -> Problem:
     return Problem(name, f"column '{column}' occurs more than once", fix, "FZ-D102")
 
 
-def wrong_column_type(name: str, column: str, kind: str, expected: str) -> Problem:
-    """A column holds lists or other nested values."""
+def wrong_column_type(
+    name: str, column: str, kind: str, expected: str, example: tuple[str, str] | None = None
+) -> Problem:
+    """A column holds arrays, objects, bytes or durations.
+
+    Args:
+        kind: what the column holds, in the plural.
+        expected: what it must hold.
+        example: the first value, and the row that has it.
+
+    Fix: write one text, number, true, false or null per row, as the message explains for the kind of values
+    """
     message = f"the column holds {kind}, not {expected}"
-    fix = "convert the column, or remove it from the settings"
+    if example is not None:
+        message = f"{message}: {example[0]} has {cut(example[1], 60)}"
+    fix = f"{WRITE_INSTEAD.get(kind, 'convert the values to text')}, or remove the column from the settings"
     return Problem(f"{name}, column '{column}'", message, fix, "FZ-D103")
 
 
@@ -61,7 +81,7 @@ def values_too_large(name: str, column: str, count: int, examples: Sequence[tupl
 
 
 def column_not_numeric(name: str, column: str, kind: str, is_category: bool) -> Problem:
-    """A number column holds dates, text or nested values."""
+    """A number column holds dates or times."""
     fix = "convert it to numbers, or remove it from tab_field_list"
     if is_category:
         fix = "convert it to numbers, such as days since a fixed day, or move it to cat_field_list"

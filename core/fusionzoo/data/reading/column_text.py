@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from fusionzoo import errors
 from fusionzoo.data.reading.number_text import format_number
+from fusionzoo.data.reading.value_kinds import wrong_type
 
 if TYPE_CHECKING:
     from fusionzoo.data.reading.rows import Rows
@@ -35,8 +36,7 @@ def column_as_text(rows: Rows, column: str) -> pa.Array:
     try:
         text = values_as_text(values)
     except pa.ArrowException as cause:
-        problem = errors.wrong_column_type(rows.source, column, str(values.type), "text or plain values")
-        raise errors.DataError([problem]) from cause
+        raise errors.DataError([wrong_type(rows, column, "text or plain values")]) from cause
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 

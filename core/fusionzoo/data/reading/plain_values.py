@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+from collections.abc import Mapping
 from types import NoneType
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from fusionzoo.data.reading.number_text import format_number
+from fusionzoo.data.reading.value_kinds import nested_text
 
 # By name: this module does not import pandas.
 _MISSING_TYPES = frozenset({"NoneType", "NAType", "NaTType", "MaskedConstant"})
@@ -38,8 +40,8 @@ def array_from_values(values: list[Any]) -> pa.Array:
     if not types <= {str, int, float, bool, bytes, list}:
         values = [to_plain_value(value) for value in values]
         types = set(map(type, values)) - {NoneType}
-    if list in types or dict in types:
-        return pa.array([[_as_text(value)] for value in values])
+    if dict in types or list in types:
+        return _nested_array(values)
     for type_without_text in (bytes, datetime.timedelta):
         if type_without_text in types:
             values = [value if isinstance(value, type_without_text) else None for value in values]
@@ -50,6 +52,14 @@ def array_from_values(values: list[Any]) -> pa.Array:
         except (pa.ArrowException, OverflowError, UnicodeEncodeError):
             pass  # integers beyond 64 bits, or half of a surrogate pair: stored as text below
     return pa.array([_as_text(value) for value in values], pa.string())
+
+
+def _nested_array(values: list[Any]) -> pa.Array:
+    """Return an array of structs if the first nested value is an object, otherwise of lists; each holds a text."""
+    first = next(value for value in values if isinstance(value, dict | list))
+    if isinstance(first, dict):
+        return pa.array([{"": nested_text(value)} if isinstance(value, dict | list) else None for value in values])
+    return pa.array([[nested_text(value)] if isinstance(value, dict | list) else None for value in values])
 
 
 def to_plain_value(value: Any) -> Any:
@@ -85,6 +95,10 @@ def to_plain_value(value: Any) -> Any:
         return datetime.timedelta(value.days, value.seconds, value.microseconds)
     if value is None or isinstance(value, datetime.date):
         return value
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        return list(value)
     return [str(value)] if hasattr(type(value), "__len__") else str(value)
 
 

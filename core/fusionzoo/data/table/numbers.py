@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from fusionzoo import errors
 from fusionzoo.data.bottom_k import BottomK
 from fusionzoo.data.reading.rows import Rows
+from fusionzoo.data.reading.value_kinds import wrong_type
 
 NUMBER_OF_TEXT = {"": None, "false": "0", "true": "1"}  # the words of null_values are null already
 BINS = 32
@@ -86,8 +87,7 @@ def column_as_numbers(rows: Rows, column: str) -> np.ndarray:
     elif pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type):
         numbers = values.cast(pa.float64(), safe=False)
     else:
-        is_category = pa.types.is_temporal(arrow_type) and not pa.types.is_duration(arrow_type)
-        raise errors.DataError([errors.column_not_numeric(rows.source, column, str(arrow_type), is_category)])
+        raise errors.DataError([wrong_type(rows, column, "numbers")])
     result: np.ndarray = pc.fill_null(numbers, float("nan")).to_numpy(zero_copy_only=False)
     if pa.types.is_floating(arrow_type):
         _raise_not_numbers(rows, column, np.flatnonzero(np.isinf(result)), values)
