@@ -192,7 +192,7 @@ def test_every_parquet_type_is_read_as_python_writes_it_or_is_a_problem(
 
 @pytest.mark.skipif(not hasattr(pa, "uuid"), reason="this Arrow has no type for UUIDs")
 def test_a_uuid_is_not_read_as_text() -> None:
-    with pytest.raises(DataError, match="holds UUIDs.*as text"):
+    with pytest.raises(DataError, match=r"holds UUIDs.*as text"):
         column_as_text(Rows({"c": pa.array([b"0" * 16], pa.uuid())}, "x", 1, typed=True), "c")
 
 

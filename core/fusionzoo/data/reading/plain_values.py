@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fusionzoo import errors
 from fusionzoo.data.reading.number_text import format_number
-from fusionzoo.data.reading.value_kinds import nested_text
 
 # By name: this module does not import pandas.
 _MISSING_TYPES = frozenset({"NoneType", "NAType", "NaTType", "MaskedConstant"})
@@ -58,8 +58,10 @@ def _nested_array(values: list[Any]) -> pa.Array:
     """Return an array of structs if the first nested value is an object, otherwise of lists; each holds a text."""
     first = next(value for value in values if isinstance(value, dict | list))
     if isinstance(first, dict):
-        return pa.array([{"": nested_text(value)} if isinstance(value, dict | list) else None for value in values])
-    return pa.array([[nested_text(value)] if isinstance(value, dict | list) else None for value in values])
+        return pa.array(
+            [{"": errors.format_json(value)} if isinstance(value, dict | list) else None for value in values]
+        )
+    return pa.array([[errors.format_json(value)] if isinstance(value, dict | list) else None for value in values])
 
 
 def to_plain_value(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
@@ -54,18 +53,10 @@ def wrong_type(rows: Rows, column: str, expected: Expected) -> errors.Problem:
     return errors.wrong_column_type(rows.source, column, kind, expected, example)
 
 
-def nested_text(value: object) -> str:
-    """Return an array or object as JSON, for messages."""
-    try:
-        return json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace").decode()
-    except (TypeError, ValueError, RecursionError):
-        return str(value).encode("utf-8", "replace").decode()
-
-
 def _show(value: object) -> str:
     """Return a value as JSON. `array_from_values` stores a nested value as its text, inside of a list or struct."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) and value[0][:1] in ("[", "{", "("):
         return value[0]
     if isinstance(value, dict) and value.keys() == {""}:
         return str(value[""])
-    return nested_text(value)
+    return errors.format_json(value)
