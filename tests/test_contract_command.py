@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from click.testing import Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from fusionzoo.cli import app
 from fusionzoo.contracts import CONTRACTS, PYTORCH_TRAIN_CONTRACT
 from fusionzoo.contracts.contract_files import MAX_CONTRACT_BYTES, find_contract
+from fusionzoo.errors import ZooError
 
 TRAIN = PYTORCH_TRAIN_CONTRACT.model_dump(mode="json")
 
@@ -103,3 +107,23 @@ def test_a_folder_in_place_of_a_contract_is_an_error(tmp_path: Path) -> None:
 )
 def test_a_wrong_contract_in_a_file_is_an_error(changed: dict[str, Any], cause: str, tmp_path: Path) -> None:
     assert cause in fail("show", write(tmp_path, **changed))
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=9), values, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(TRAIN)), JSON_VALUES, min_size=1, max_size=4))
+def test_a_file_with_any_values_is_a_contract_or_an_error_that_the_user_can_fix(changed: dict[str, Any]) -> None:
+    with TemporaryDirectory() as folder:
+        path = write(Path(folder), **changed)
+        try:
+            contract = find_contract(path)
+        except ZooError as error:
+            str(error).encode()
+        else:
+            assert contract.model_dump(mode="json") == {**TRAIN, **changed}
