@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 from fusionzoo.cli import app
 from fusionzoo.contracts import CONTRACTS, PYTORCH_TRAIN_CONTRACT
 from fusionzoo.contracts.contract_files import MAX_CONTRACT_BYTES, find_contract
-from fusionzoo.errors import ZooError
 
 TRAIN = PYTORCH_TRAIN_CONTRACT.model_dump(mode="json")
 
@@ -121,9 +120,15 @@ JSON_VALUES = st.recursive(
 def test_a_file_with_any_values_is_a_contract_or_an_error_that_the_user_can_fix(changed: dict[str, Any]) -> None:
     with TemporaryDirectory() as folder:
         path = write(Path(folder), **changed)
-        try:
-            contract = find_contract(path)
-        except ZooError as error:
-            str(error).encode()
+        result = run("show", path)
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        if result.exit_code == 0:
+            assert find_contract(path).model_dump(mode="json") == {**TRAIN, **changed}
         else:
-            assert contract.model_dump(mode="json") == {**TRAIN, **changed}
+            assert "Fix:" in result.output
+
+
+def test_a_contract_without_meanings_is_printed(tmp_path: Path) -> None:
+    out = run("show", write(tmp_path, meanings={}, description="\ud800")).output
+    assert "/opt/ml/input/data/train" in out
+    assert "\\ud800" in out

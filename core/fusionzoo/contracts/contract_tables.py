@@ -25,7 +25,7 @@ def list_tables(contract: ScriptContract) -> list[ContractTable]:
 def _make_tables(contract: ScriptContract) -> Iterator[ContractTable]:
     optional = contract.optional_paths
     names = [*contract.expected_input_paths, *contract.expected_output_paths, *contract.required_env_vars]
-    meanings = {name: contract.meanings[name] for name in [*names, *contract.optional_env_vars]}
+    meanings = {name: contract.meanings.get(name, "") for name in [*names, *contract.optional_env_vars]}
     yield ContractTable(
         "Inputs",
         ("logical name", "path", "script must read it", "job must have it", "meaning"),
