@@ -1,4 +1,4 @@
-"""The kit's processes as forks of one that has torch and core loaded: no plugin yet, and a fraction of the time."""
+"""Forks of a process that has imported torch and core, but no plugin: a fast replacement of the fresh processes."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ import fusionzoo.artifacts.onnx_export, fusionzoo.conformance.child_process, fus
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
-    order = json.loads(line)
+    request = json.loads(line)
     if os.fork():
         continue
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    worker = os.fork()
-    if not worker:
+    child = os.fork()
+    if not child:
         os.setsid()
-        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT)
+        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        sys.path[:] = order["job"]["path"]
-        fusionzoo.conformance.child_process.main(order["job"])
-    print(worker, flush=True)
-    _, status = os.waitpid(worker, 0)
-    with open(order["log"] + ".writing", "w") as ended:
-        ended.write(str(os.waitstatus_to_exitcode(status)))
-    os.rename(order["log"] + ".writing", order["log"] + ".status")
+        sys.path[:] = request["job"]["path"]
+        fusionzoo.conformance.child_process.main(request["job"])
+    print(child, flush=True)
+    _, status = os.waitpid(child, 0)
+    with open(request["log"] + ".writing", "w") as file:
+        file.write(str(os.waitstatus_to_exitcode(status)))
+    os.rename(request["log"] + ".writing", request["log"] + ".status")
     os._exit(0)
 """
 
 
 @dataclass
 class Fork:
-    """What the kit uses of a `subprocess.Popen`."""
+    """The part of the interface of `subprocess.Popen` that the conformance kit uses."""
 
     pid: int
     status: Path
@@ -59,7 +59,7 @@ class Fork:
 
 
 class Forks:
-    """Starts a process for a job, in place of `fusionzoo.conformance.fresh_process._start`."""
+    """Starts processes like `fusionzoo.conformance.fresh_process._start`, but faster."""
 
     def __init__(self) -> None:
         self._server = subprocess.Popen(

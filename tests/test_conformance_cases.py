@@ -1,4 +1,4 @@
-"""Which cases the conformance kit runs, excuses for failures, and the kit with pytest and without."""
+"""Which cases the conformance kit runs, expected failures, and the kit with pytest and without."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from fusionzoo.conformance.run import plan_cases
 FEATURES = "features = self.text_encoder(batch)\n"
 
 
-# --- excuses
+# --- expected failures
 
 
 def test_an_expected_failure_is_ok_and_shows_its_reason(install: Installer) -> None:
     install_model(install, MODEL, ("nn.Linear(width, spec.num_classes)", "nn.Linear(width, 3)"))
     result = run_one_check("mutant", "check_logits", expected_failed_checks={"check_logits": "three classes by design"})
-    assert (result.status, result.ok) == ("excused", True)
+    assert (result.status, result.ok) == ("xfailed", True)
     assert result.detail.startswith("three classes by design (logits have shape")
 
 
 def test_an_expected_failure_that_passes_is_a_failure(install: Installer) -> None:
     install_model(install)
     result = run_one_check("mutant", "check_logits", expected_failed_checks={"check_logits": "three classes by design"})
-    assert (result.status, result.ok) == ("stale", False)
+    assert (result.status, result.ok) == ("xpassed", False)
     assert "Fix: remove 'check_logits' from expected_failed_checks" in result.detail
 
 
 @pytest.mark.parametrize(
-    ("excuses", "message"),
+    ("expected", "message"),
     [
         ({"check_logit": "why"}, "contains ['check_logit'], which are not checks of this plugin"),
         ({"check_encoder_dim": "why"}, "which are not checks of this plugin"),
@@ -48,12 +48,12 @@ def test_an_expected_failure_that_passes_is_a_failure(install: Installer) -> Non
     ],
 )
 def test_an_expected_failure_of_an_unknown_check_or_without_a_reason_is_an_error(
-    install: Installer, excuses: dict[str, str], message: str
+    install: Installer, expected: dict[str, str], message: str
 ) -> None:
     install_model(install)
-    with pytest.raises(ValueError) as refused:
-        check_plugin("mutant", expected_failed_checks=excuses)
-    assert message in str(refused.value)
+    with pytest.raises(ValueError) as error:
+        check_plugin("mutant", expected_failed_checks=expected)
+    assert message in str(error.value)
 
 
 def test_one_expected_failure_covers_the_model_and_the_encoder_of_the_same_name(install: Installer) -> None:
@@ -67,11 +67,11 @@ def test_one_expected_failure_covers_the_model_and_the_encoder_of_the_same_name(
         "model_class 'both' with the reference text encoder": "passed",
         "text_encoder 'both' in core's text classifier": "failed",
     }
-    excused = run_one_check(
-        "both", "check_padding_invariance", expected_failed_checks={"check_padding_invariance": "a known fault"}
+    result = run_one_check(
+        "both", "check_padding_invariance", expected_failed_checks={"check_padding_invariance": "a known bug"}
     )
-    assert excused.status == "excused"
-    assert "'both' with the reference text encoder; text_encoder 'both'" in excused.subject
+    assert result.status == "xfailed"
+    assert "'both' with the reference text encoder; text_encoder 'both'" in result.subject
 
 
 # --- what is checked
@@ -121,9 +121,9 @@ def test_an_unknown_plugin_or_text_encoder_is_an_error_before_any_check(
 ) -> None:
     install_model(install)
     install("acme-words", source=ENCODER, text_encoders={"words": "acme_words:encoder"}, requires=BOUNDED)
-    with pytest.raises(errors.ZooError) as refused:
+    with pytest.raises(errors.ZooError) as error:
         check_plugin(name, **arguments)  # type: ignore[arg-type]
-    assert message in str(refused.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_parametrize_with_checks_returns_a_pytest_function_of_all_checks(install
         from fusionzoo.conformance import parametrize_with_checks
 
         test_conformance = parametrize_with_checks("mutant")
-        test_excused = parametrize_with_checks("mutant", expected_failed_checks={"check_logits": "three by design"})
+        test_expected = parametrize_with_checks("mutant", expected_failed_checks={"check_logits": "three by design"})
         test_stale = parametrize_with_checks("mutant", expected_failed_checks={"check_padding_invariance": "old news"})
         """,
         "-k",
@@ -182,9 +182,9 @@ def test_parametrize_with_checks_returns_a_pytest_function_of_all_checks(install
     assert "PASSED test_plugin.py::test_conformance[check_metadata-models]" in output
     assert "FAILED test_plugin.py::test_conformance[check_logits-models]" in output
     assert "logits have shape [12, 3], but [rows, classes] is [12, 2]" in output
-    assert "XFAIL test_plugin.py::test_excused[check_logits-models] - three by design" in output
+    assert "XFAIL test_plugin.py::test_expected[check_logits-models] - three by design" in output
     assert "FAILED test_plugin.py::test_stale[check_padding_invariance-models]" in output
-    assert "the check passes although it is excused (old news)" in output
+    assert "the check passes, but should fail (old news)" in output
     assert "3 failed, 5 passed" in output
 
 

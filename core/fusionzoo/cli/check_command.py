@@ -25,7 +25,7 @@ from fusionzoo.cli.output import (
 if TYPE_CHECKING:
     from fusionzoo.conformance import CheckResult
 
-COLORS: Mapping[str, str] = {"passed": "green", "excused": "yellow"}
+COLORS: Mapping[str, str] = {"passed": "green", "xfailed": "yellow"}
 
 Name = Annotated[str, typer.Argument(help="A model_class or a text_encoder. If both have this name, both are checked.")]
 Encoder = Annotated[

@@ -18,12 +18,12 @@ def parametrize_with_checks(
 ) -> Callable[..., None]:
     """Return a pytest function that runs every check of an installed plugin.
 
-    The arguments are those of `check_plugin`. An excused check that fails is an expected failure (xfail). An excused
-    check that passes fails the test.
+    The arguments are those of `check_plugin`. An expected failure is an xfail, and fails the test if the check
+    passes.
 
     Raises:
         fusionzoo.errors.ZooError: the plugin does not exist or cannot be loaded, or settings are invalid.
-        ValueError: an excuse names an unknown check, or gives no reason.
+        ValueError: an expected failure names an unknown check, or gives no reason.
     """
     import pytest
 
@@ -38,7 +38,7 @@ def parametrize_with_checks(
     @pytest.mark.parametrize("case", cases, ids=[case.id for case in cases])
     def test_conformance(case: Case) -> None:
         result = case.run()
-        if result.status == "excused":
+        if result.status == "xfailed":
             pytest.xfail(result.detail)
         if not result.ok:
             pytest.fail(f"{result.subject}: {result.detail}", pytrace=False)

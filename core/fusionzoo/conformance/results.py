@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fusionzoo.conformance.subject import Subject
 
 Check = Callable[["Subject"], None]
-Status = Literal["passed", "failed", "excused", "stale"]
+Status = Literal["passed", "failed", "xfailed", "xpassed"]
 
 
 class ConformanceError(AssertionError):
@@ -22,8 +22,8 @@ class ConformanceError(AssertionError):
 class CheckResult:
     """The result of one check of one subject.
 
-    `detail` describes the failure, and is empty if the check passed. `excused` means that the check failed and that
-    the plugin's author expected it; `stale`, that an excused check passed. `seconds` is the duration of the check.
+    `detail` describes the failure, and is empty if the check passed. As in pytest, `xfailed` is a
+    failure that the plugin's author expects, and `xpassed` an expected failure that passed. `seconds` is the duration.
     """
 
     check: str
@@ -34,8 +34,8 @@ class CheckResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the check passed, or failed with a valid excuse."""
-        return self.status in ("passed", "excused")
+        """Whether the check passed, or failed as expected."""
+        return self.status in ("passed", "xfailed")
 
 
 def describe_exception(error: BaseException, module: str) -> str:

@@ -20,15 +20,15 @@ class UnknownCheckError(ValueError):
 
 @dataclass(frozen=True)
 class Case:
-    """One check of one subject; if the check is excused, of all subjects with the name.
+    """One check of one subject, or an expected failure of all subjects with the name.
 
-    `title` describes the subjects. `excuse` is the author's reason why the check may fail.
+    `title` describes the subjects. `expected_failure` is the author's reason why the check fails.
     """
 
     check: Check
     subjects: tuple[Subject, ...]
     title: str
-    excuse: str | None = None
+    expected_failure: str | None = None
 
     @property
     def id(self) -> str:
@@ -42,12 +42,12 @@ class Case:
         problems = [problem for subject in self.subjects if (problem := run_check(self.check, subject))]
         status: Status = "failed" if problems else "passed"
         detail = "\n".join(problems)
-        if self.excuse is not None and problems:
-            status, detail = "excused", f"{self.excuse} ({detail})"
-        elif self.excuse is not None:
-            status = "stale"
+        if self.expected_failure is not None and problems:
+            status, detail = "xfailed", f"{self.expected_failure} ({detail})"
+        elif self.expected_failure is not None:
+            status = "xpassed"
             detail = (
-                f"the check passes although it is excused ({self.excuse}). Fix: remove '{self.check.__name__}' "
+                f"the check passes, but should fail ({self.expected_failure}). Fix: remove '{self.check.__name__}' "
                 "from expected_failed_checks."
             )
         return CheckResult(self.check.__name__, self.title, status, detail, time.perf_counter() - start)
@@ -69,13 +69,13 @@ def check_plugin(
         text_encoder: an installed text encoder for a fusion that accepts any; by default a small reference encoder.
         settings: changes to the plugin's `small()` settings; to the model's if the name is both.
         encoder_settings: the same for the text encoder.
-        expected_failed_checks: check name -> reason why it may fail. If the check passes, its result is `stale`.
+        expected_failed_checks: check name -> reason why it fails. If the check passes, its result is `xpassed`.
         only: the names of the checks to run; by default all.
 
     Raises:
         fusionzoo.errors.ZooError: the plugin does not exist or cannot be loaded, or settings are invalid.
         UnknownCheckError: `only` names an unknown check.
-        ValueError: an excuse names an unknown check, or gives no reason.
+        ValueError: an expected failure names an unknown check, or gives no reason.
     """
     cases = plan_cases(
         name,
@@ -105,20 +105,20 @@ def plan_cases(
     """Return the cases that `check_plugin` runs; same arguments, same errors."""
     from fusionzoo.conformance.subject import Subject, make_requests
 
-    excuses = dict(expected_failed_checks or {})
+    expected = dict(expected_failed_checks or {})
     subjects = [Subject(r) for r in make_requests(name, text_encoder, settings or {}, encoder_settings or {})]
     all_cases = [case for subject in subjects for case in make_cases(subject)]
-    _check_excuses(excuses, all_cases)
+    _check_expected_failures(expected, all_cases)
     cases: dict[object, Case] = {}
     for case in all_cases:
         check = case.check.__name__
-        if check not in excuses:
+        if check not in expected:
             cases[len(cases)] = case
             continue
         earlier = cases.get(check)
         title = case.title if earlier is None else f"{earlier.title}; {case.title}"
         together = (*(earlier.subjects if earlier else ()), *case.subjects)
-        cases[check] = Case(case.check, together, title, excuses[check])
+        cases[check] = Case(case.check, together, title, expected[check])
     return list(cases.values())
 
 
@@ -132,14 +132,14 @@ def make_cases(subject: Subject) -> Iterator[Case]:
     yield from (Case(check, (subject,), subject.title) for check in MODEL_CHECKS)
 
 
-def _check_excuses(excuses: Mapping[str, str], all_cases: Iterable[Case]) -> None:
+def _check_expected_failures(expected: Mapping[str, str], all_cases: Iterable[Case]) -> None:
     names = sorted({case.check.__name__ for case in all_cases})
-    if unknown := [excuse for excuse in excuses if excuse not in names]:
+    if unknown := [check for check in expected if check not in names]:
         raise ValueError(
             f"expected_failed_checks contains {unknown}, which are not checks of this plugin. The checks are {names}."
         )
-    if empty := [excuse for excuse, reason in excuses.items() if not reason.strip()]:
-        raise ValueError(f"expected_failed_checks gives no reason for {empty}. Fix: write why each of them may fail.")
+    if empty := [check for check, reason in expected.items() if not reason.strip()]:
+        raise ValueError(f"expected_failed_checks gives no reason for {empty}. Fix: write why each of them fails.")
 
 
 def run_check(check: Check, subject: Subject) -> str | None:
