@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from torch.nn import functional as F
 from conftest import Installer
 from correct_plugins import BOUNDED, TORCHS_TRANSFORMER, Mutant
 from fusionzoo.artifacts.exportable_attention import exportable_attention
+from fusionzoo.artifacts.onnx_session import open_onnx_session
 from fusionzoo.serving.predictor import Predictor
 from shop import JobFolder, shop_rows
 
@@ -159,7 +159,7 @@ def test_torchs_modules_export_with_any_number_of_chunks_and_tokens(module: nn.M
     assert F.multi_head_attention_forward is attention
     assert torch.backends.mha.get_fastpath_enabled() == fast_path
     assert [not p.requires_grad for p in module.parameters()] == frozen
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = open_onnx_session(path)
     for chunks, length in ((1, 4), (7, 9)):
         tokens, mask = random_inputs(chunks, length, seed=2)
         (exported,) = session.run(None, {"tokens": tokens.numpy(), "mask": mask.numpy()})
