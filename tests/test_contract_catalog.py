@@ -12,6 +12,7 @@ import pytest
 
 from fusionzoo.contracts import CONTRACTS, PYTORCH_TRAIN_CONTRACT, ScriptContract
 from fusionzoo.hyperparameters.pretrained_channel import PRETRAINED_CHANNEL
+from fusionzoo.registry.entry_points import MODELS_GROUP, first_party_distributions
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training.channel_folders import ALIASES
 
@@ -25,7 +26,7 @@ def test_the_training_contract_has_every_value_of_the_users_contract() -> None:
     assert contract.entry_point == "train.py"
     assert contract.container_type == "SageMaker Training Job"
     assert contract.framework == "PyTorch Lightning"
-    assert contract.model_types == (
+    assert contract.model_types[:7] == (
         "multimodal_bert multimodal_cnn multimodal_moe multimodal_gate_fusion multimodal_cross_attn bert lstm".split()
     )
     paths = {
@@ -44,6 +45,10 @@ def test_the_training_contract_has_every_value_of_the_users_contract() -> None:
     assert not contract.optional_paths & {*paths, *outputs}
     assert contract.required_env_vars == []
     assert contract.optional_env_vars["SM_CHECKPOINT_DIR"] == "/opt/ml/checkpoints"
+
+
+def test_the_contract_lists_the_models_that_fusionzoo_provides() -> None:
+    assert set(PYTORCH_TRAIN_CONTRACT.model_types) == first_party_distributions(MODELS_GROUP).keys()
 
 
 def test_the_training_contract_pins_the_versions_of_the_users_contract() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusionzoo.contracts.script_contract import InferenceScriptContract, ProcessingScriptContract
+from fusionzoo.contracts.training_contracts import PYTORCH_TRAIN_CONTRACT
 
 TABULAR_PREPROCESS_CONTRACT = ProcessingScriptContract(
     entry_point="preprocess.py",
@@ -77,15 +78,7 @@ MODEL_EVALUATION_CONTRACT = ProcessingScriptContract(
 PYTORCH_INFERENCE_CONTRACT = InferenceScriptContract(
     entry_point="inference.py",
     framework="ONNX Runtime",
-    model_types=[
-        "multimodal_bert",
-        "multimodal_cnn",
-        "multimodal_moe",
-        "multimodal_gate_fusion",
-        "multimodal_cross_attn",
-        "bert",
-        "lstm",
-    ],
+    model_types=PYTORCH_TRAIN_CONTRACT.model_types,
     description="Loads the model folder of a training job, and scores the rows of requests.",
     expected_input_paths={"model": "/opt/ml/model"},
     expected_output_paths={},

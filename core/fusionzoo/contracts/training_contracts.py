@@ -15,6 +15,8 @@ PYTORCH_TRAIN_CONTRACT = TrainingScriptContract(
         "multimodal_cross_attn",
         "bert",
         "lstm",
+        "cnn",
+        "multimodal_lstm",
     ],
     description="Trains a classifier over text and a table with PyTorch Lightning.",
     expected_input_paths={
