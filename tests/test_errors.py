@@ -26,7 +26,7 @@ WITHOUT_OWN_CODE = {
     "ProcessLostError.reported",  # its text ends with the code that it has in the other process
     "setting_problem",
     "ValuesProblem.of",
-    "ValuesProblem.merged_with",
+    "ValuesProblem.merge",
 }
 
 

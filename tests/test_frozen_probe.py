@@ -18,7 +18,7 @@ from fusionzoo.nn.schema import Batch, TextFeatures
 from fusionzoo.settings import TextSettings
 from fusionzoo.training import precision
 from fusionzoo.training.frozen import encoder_run, probe
-from fusionzoo.training.frozen.feature_batches import replaced_encoder
+from fusionzoo.training.frozen.feature_batches import replace_encoder
 from shop import JobFolder
 
 
@@ -48,7 +48,7 @@ def test_batches_keep_their_order_and_carry_the_features_of_their_rows(
         assert torch.equal(with_features.categories, without.categories)
         with torch.no_grad(), precision.autocast(chosen, torch.device("cpu")):
             expected = prepared.encoder(without)
-            with replaced_encoder(prepared.encoder):
+            with replace_encoder(prepared.encoder):
                 actual = prepared.encoder(with_features)
         from_float += float((actual.pooled - prepared.encoder(without).pooled).abs().mean())
         from_mixed += float((actual.pooled - expected.pooled).abs().mean())
@@ -145,7 +145,7 @@ def test_a_model_may_read_the_token_ids_of_the_batch(job: JobFolder) -> None:
     assert stored["train"].tokens is None
     for with_features, without in pair_batches(prepared, stored):
         assert torch.equal(with_features.tokens, without.tokens)
-        with replaced_encoder(prepared.encoder):
+        with replace_encoder(prepared.encoder):
             logits = prepared.built.model.eval()(with_features)
         assert torch.allclose(logits, prepared.built.model(without), atol=1e-6)
 
@@ -161,7 +161,7 @@ def test_features_in_bfloat16_are_stored_bit_identically(job: JobFolder) -> None
     assert stored["train"].tokens is not None
     assert stored["train"].tokens.itemsize == 2
     for with_features, without in pair_batches(prepared, stored):
-        with replaced_encoder(prepared.encoder):
+        with replace_encoder(prepared.encoder):
             tokens = prepared.encoder(with_features).tokens
         assert tokens.dtype == torch.bfloat16
         assert torch.equal(tokens, prepared.encoder(without).tokens)

@@ -84,7 +84,7 @@ class Architecture:
                 log.info("Loaded pretrained weights into text encoder '%s'", self.encoder.name)
         return BuiltModel(self.model.build_model(spec, self.hyperparameters.model, text_encoder), text_encoder)
 
-    def encoder_identity(self, spec: InputSpec) -> dict[str, Any]:
+    def describe_encoder(self, spec: InputSpec) -> dict[str, Any]:
         """Return what decides the text encoder's computation, as plain JSON values; its weights are not included.
 
         Raises:

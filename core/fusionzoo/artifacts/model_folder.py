@@ -43,7 +43,7 @@ def write_model_folder(
     val: EncodedSplit,
     val_scores: np.ndarray,
 ) -> None:
-    """Write all files of the model folder, or none. An earlier model is deleted just before they move there.
+    """Write all files of the model folder, or none. An earlier model is deleted just before the new files replace it.
 
     Before that, the model is loaded from the new files and must reproduce `val_scores` [rows, classes] for the first
     validation rows.

@@ -106,10 +106,10 @@ def check_encoder_tokens_in_a_model(subject: Subject) -> None:
     tokens = _encode(encoder, _make_batch(subject)).tokens
     if tokens.shape[-1:] != (getattr(encoder, "dim", None),) or not bool(tokens.isfinite().all()):
         return  # the checks before this one report it
-    over_tokens = subject.over_tokens()
+    classifier = subject.with_token_classifier()
     for check in (check_empty_batch, check_gradients_reach_all_parameters, check_onnx_export):
         try:
-            check(over_tokens)
+            check(classifier)
         except ConformanceError as error:
             raise ConformanceError(f"in a model that reads only the tokens, not `pooled`: {error}") from error
 

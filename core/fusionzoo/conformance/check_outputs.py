@@ -20,7 +20,7 @@ def check_logits(subject: Subject) -> None:
 
     They are not probabilities: core applies softmax.
     """
-    for classes, inputs in ((2, subject.spec), (5, subject.other_spec)):
+    for classes, inputs in ((2, subject.spec), (5, subject.alternative_spec)):
         spec = replace(inputs, num_classes=classes)
         logits = compute_logits(build_trained_briefly(subject, spec), make_batch(spec, make_rows(spec, ROWS, seed=1)))
         _check_shape(logits, ROWS, classes)

@@ -81,11 +81,11 @@ def find_unread_parameters(built: BuiltModel, batch: Batch) -> set[int]:
         loss = compute_loss(built.model, batch)
     finally:
         handle.remove()
-    is_read = [grad is not None for grad in _connected_gradients(loss, [tokens, pooled])]
+    is_read = [grad is not None for grad in _compute_gradients(loss, [tokens, pooled])]
     reached = [
         {
             id(p)
-            for p, grad in zip(parameters, _connected_gradients(feature.sum(), parameters), strict=True)
+            for p, grad in zip(parameters, _compute_gradients(feature.sum(), parameters), strict=True)
             if grad is not None
         }
         for feature in (own.tokens, own.pooled)
@@ -96,7 +96,7 @@ def find_unread_parameters(built: BuiltModel, batch: Batch) -> set[int]:
     return (reached[0] | reached[1]) - read
 
 
-def _connected_gradients(output: Tensor, inputs: list[Any]) -> Sequence[Tensor | None]:
+def _compute_gradients(output: Tensor, inputs: list[Any]) -> Sequence[Tensor | None]:
     """Return the gradient of each input, or None if the output does not depend on it."""
     if not output.requires_grad:
         return [None] * len(inputs)

@@ -18,7 +18,7 @@ from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 
 TIMEOUT_SECONDS = 180
-GRACE_SECONDS = 3  # how long the other processes may run on after one of them failed
+GRACE_SECONDS = 3  # that the other processes may continue after one has failed
 CHILD_CODE = (
     "import json, sys; job = json.load(sys.stdin); sys.path[:] = job['path']; "
     "from fusionzoo.conformance.child_process import main; main(job)"

@@ -131,7 +131,7 @@ class Subject:
         return make_spec(self.settings.reads, self._tokenizer)
 
     @cached_property
-    def other_spec(self) -> InputSpec:
+    def alternative_spec(self) -> InputSpec:
         """`spec` with word vectors if it has none, and without if it has; `spec` itself if the plugins reject it."""
         other = make_spec(
             self.settings.reads, SUBWORD_TOKENIZER if self._tokenizer == WORD_TOKENIZER else WORD_TOKENIZER
@@ -216,7 +216,7 @@ class Subject:
         built.model.eval()
         return built
 
-    def over_tokens(self) -> Subject:
+    def with_token_classifier(self) -> Subject:
         """Return this text encoder in a model that reads only its tokens."""
         other = copy(self)
         other._architectures = {}

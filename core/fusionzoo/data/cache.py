@@ -34,7 +34,7 @@ def cache_key(content: Mapping[str, Any]) -> str:
 
 
 class DamagedEntryError(Exception):
-    """The files of an entry are those that were sealed, but they do not hold what they should."""
+    """The files of an entry match their seal, but do not hold what they should."""
 
 
 @contextmanager
@@ -133,7 +133,7 @@ class Cache:
     def _evict(self, newest: str) -> None:
         """Remove leftovers of killed processes, then the least recently used entries beyond the size limit."""
         for leftover in [*self.folder.glob(f"{BUILDING_PREFIX}*"), *self.folder.glob(f"{REMOVED_PREFIX}*")]:
-            self._remove_if_unlocked(_key_of(leftover), leftover)
+            self._remove_if_unlocked(_get_key(leftover), leftover)
         sizes: dict[str, int] = {}
         last_use: dict[str, float] = {}
         for seal in self.folder.glob(f"*/{SEAL_FILE}"):
@@ -158,14 +158,14 @@ class Cache:
         return True
 
 
-def _key_of(path: Path) -> str:
+def _get_key(path: Path) -> str:
     return path.name.removeprefix(BUILDING_PREFIX).removeprefix(REMOVED_PREFIX)
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder so that a process killed meanwhile leaves nothing that looks like an entry."""
+    """Remove a folder; a process that is killed during the removal leaves nothing that looks like an entry."""
     if path.exists():
-        renamed = path.with_name(f"{REMOVED_PREFIX}{_key_of(path)}")
+        renamed = path.with_name(f"{REMOVED_PREFIX}{_get_key(path)}")
         if renamed != path:
             if renamed.exists():  # left by a process that was killed
                 shutil.rmtree(renamed)

@@ -1,4 +1,4 @@
-"""An encoded split: arrays from which batches are cheap to cut, in memory or memory-mapped."""
+"""An encoded split: arrays in memory or memory-mapped, from which batches are created quickly."""
 
 from __future__ import annotations
 

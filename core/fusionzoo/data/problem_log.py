@@ -34,7 +34,7 @@ class ProblemLog:
         key = (problem.where, problem.description) if isinstance(problem, ValuesProblem) else problem
         earlier = self._problems.get(key)
         if isinstance(earlier, ValuesProblem) and isinstance(problem, ValuesProblem):
-            problem = earlier.merged_with(problem)
+            problem = earlier.merge(problem)
         self._problems[key] = problem
 
     def raise_if_any(self) -> None:

@@ -1,6 +1,6 @@
 """Choose which rows form a batch, so that little is padded and the order is still random.
 
-`docs/decisions/length-bucketing.md` says why, with figures.
+`docs/decisions/length-bucketing.md` explains why, with measurements.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STRATA = 4  # of all rows by length; also the maximum number of length groups in which an encoder runs a batch
 JITTER = 3  # how far rows move at random among rows of similar length, in rows of one stratum of a batch
-MIN_STEPS_PER_BUCKET = 8  # with fewer, the same rows would often meet again in the next epoch
+MIN_STEPS_PER_BUCKET = 8  # with fewer, the same rows would often share a batch in the next epoch again
 MAX_BUCKETS = 32
 
 

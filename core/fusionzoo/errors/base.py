@@ -25,7 +25,7 @@ class ZooError(Exception):
 
     def __init__(self, message: str, fix: str = "", code: str = "") -> None:
         self.message, self.fix, self.code = message, fix, code
-        text = _fitted(message, f"\nFix: {shorten(fix, MAX_FIX_LENGTH)} [{code}]") if fix else message
+        text = _fit_parts(message, f"\nFix: {shorten(fix, MAX_FIX_LENGTH)} [{code}]") if fix else message
         super().__init__(printable(text))
 
     @property
@@ -35,7 +35,7 @@ class ZooError(Exception):
         return " ".join(message.split()), " ".join(fix.split())
 
 
-def _fitted(message: str, ending: str) -> str:
+def _fit_parts(message: str, ending: str) -> str:
     """Return the message with its ending, the message shortened so that both fit into `MAX_MESSAGE_LENGTH`."""
     return shorten(message, MAX_MESSAGE_LENGTH - len(ending)) + ending
 

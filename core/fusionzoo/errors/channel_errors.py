@@ -36,7 +36,7 @@ class ValuesProblem(Problem):
         message = f"{pluralize(count, noun)} {description}: {format_examples(shown)}"
         return cls(where, message, fix, code, noun, description, count, shown)
 
-    def merged_with(self, other: ValuesProblem) -> ValuesProblem:
+    def merge(self, other: ValuesProblem) -> ValuesProblem:
         """Return this problem and the same one of a later block as one."""
         what, count = (self.noun, self.description), self.count + other.count
         return self.of(self.where, what, count, self.examples + other.examples, self.fix, self.code)

@@ -10,7 +10,7 @@ from fusionzoo.errors.wording import list_names, pluralize, quoted, short
 
 
 def merged_rows(name: str, first_line: int, last_line: int, columns: int) -> Problem:
-    """A quote that was never meant as one would join several rows into one value."""
+    """A stray quote would join several rows into one value."""
     message = (
         f"a quoted value begins in line {first_line} and ends in line {last_line}, and each of these lines would be a "
         f"row of {columns} columns without it"
@@ -52,7 +52,7 @@ def unreadable_folder(name: str, cause: OSError) -> Problem:
 
 
 def dangling_link(name: str, target: str, cause: OSError) -> Problem:
-    """A link in a channel leads nowhere, so the rows that it stands for would be left out."""
+    """A link in a channel has no target, so the rows of the target would be missing."""
     message = f"it is a link to {target}, which cannot be opened ({cause.strerror or cause})"
     return Problem(name, message, "restore the target of the link, or remove the link", "FZ-D306")
 
@@ -114,19 +114,19 @@ def file_too_large(name: str, max_bytes: float) -> Problem:
 
 
 def suspicious_compression(name: str, stored_bytes: int, max_ratio: float) -> Problem:
-    """A file expands to so much more than its stored size that it is damaged or made to use up memory."""
+    """A file expands so far beyond its stored size that it is damaged or malicious."""
     message = f"the data of the file is more than {max_ratio:g} times its {stored_bytes:,} stored bytes"
-    return Problem(name, message, "check how the file was made; if it is right, raise max_expansion", "FZ-D317")
+    return Problem(name, message, "check how the file was created; if it is correct, raise max_expansion", "FZ-D317")
 
 
 def row_too_long(where: str, max_bytes: int) -> Problem:
     """A row has more bytes than `max_row_mb` allows; it may be a quote or an object that never ends."""
     message = f"the row is longer than {max_bytes / 1e6:g} MB"
-    fix = "check that a quote or bracket closes and that each row has its own line; if it is right, raise max_row_mb"
+    fix = "check that quotes and brackets are closed and that each row has its own line; if so, raise max_row_mb"
     return Problem(where, message, fix, "FZ-D318")
 
 
 def too_many_blank_lines(name: str, line: int, limit: int) -> Problem:
-    """A file was filled with line ends, which would be skipped for minutes."""
+    """A file contains so many blank lines that skipping them would take minutes."""
     message = f"more than {limit:,} blank lines follow each other"
     return Problem(f"{name} line {line:,}", message, "write the file again without them", "FZ-D320")

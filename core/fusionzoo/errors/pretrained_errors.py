@@ -78,7 +78,7 @@ def too_few_positions(max_sen_len: int, limit: int, family: str) -> SettingError
 
 
 def unsupported_family(setting: str, value: object, family: str, reason: str) -> SettingError:
-    """The model runs, if at all, in a way that makes it no encoder of single texts."""
+    """The model does not run on token ids alone, or does not encode each text independently."""
     message = f"models of family {family} cannot be the text encoder: {reason}"
     fix = "choose another family; the README of fusionzoo-bert lists those that work"
     return SettingError(setting, value, message, fix, "FZ-E010")

@@ -83,7 +83,7 @@ class ProcessLostError(ZooError):
 
     @classmethod
     def reported(cls, text: str) -> Self:
-        """Return the error that another process reported, with the text that it has there."""
+        """Return the error that another process reported, with the same text."""
         return cls(text)
 
 

@@ -64,14 +64,14 @@ def canonical_metric(name: str) -> str | None:
 
 def find_name_clashes(parts: Sequence[BaseModel]) -> Iterator[errors.Problem]:
     """Yield a problem per name whose values differ between settings objects, unless each has its class's default."""
-    for name, values in shared_names_that_differ(parts).items():
+    for name, values in find_differing_names(parts).items():
         if any(value != cls.model_fields[name].get_default(call_default_factory=True) for cls, value in values):
             yield errors.setting_of_two_plugins(
                 name, {f"{cls.__module__}.{cls.__name__}": value for cls, value in values}
             )
 
 
-def shared_names_that_differ(parts: Sequence[BaseModel]) -> dict[str, list[tuple[type[BaseModel], Any]]]:
+def find_differing_names(parts: Sequence[BaseModel]) -> dict[str, list[tuple[type[BaseModel], Any]]]:
     """Return the names that settings objects hold with different values: for each, the classes and their values."""
     values: dict[str, list[tuple[type[BaseModel], Any]]] = {}
     for part in parts:

@@ -15,8 +15,8 @@ from fusionzoo.hyperparameters.consistency import (
     canonical_metric,
     check_job_settings,
     check_modalities,
+    find_differing_names,
     find_unused_columns,
-    shared_names_that_differ,
 )
 from fusionzoo.hyperparameters.decoding import parse_literal
 from fusionzoo.hyperparameters.legacy import translate_legacy, translate_model_class
@@ -55,7 +55,7 @@ class Hyperparameters:
         A name that two classes declare with different defaults is left out if both have their default.
         """
         flat = {key: value for part in self.parts for key, value in part.model_dump(mode="json").items()}
-        return {key: value for key, value in flat.items() if key not in shared_names_that_differ(self.parts)}
+        return {key: value for key, value in flat.items() if key not in find_differing_names(self.parts)}
 
 
 def parse_model_class(raw: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""Choose the Hugging Face encoder of a job, and check that it can be one, before any data is read."""
+"""Choose the Hugging Face encoder of a job, and check that it can encode its texts, before any data is read."""
 
 from __future__ import annotations
 

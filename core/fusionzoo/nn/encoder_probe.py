@@ -1,6 +1,6 @@
-"""Find out by running it whether a Hugging Face model can be a text encoder, and how long a chunk it can compute.
+"""Run a Hugging Face model to find out whether it can be a text encoder, and the longest chunk that it can compute.
 
-No table of families is needed: each makes its positions in its own way, and some mix the chunks of a batch.
+This needs no table of families, which differ in their positions; some also mix the chunks of a batch.
 """
 
 from __future__ import annotations

@@ -65,14 +65,14 @@ class _NoPooler(nn.Module):
 
 
 def create_encoder(config: PretrainedConfig, with_pooler: bool = True) -> PreTrainedModel:
-    """Return an encoder with random weights in float32, and with the pooler of its family unless it is not wanted.
+    """Return an encoder with random weights in float32, and with the pooler of its family if it is used.
 
     When it trains with attention dropout on a CPU, it uses the eager attention implementation instead of torch's
     scaled_dot_product_attention: torch has no fused CPU kernel with dropout, and its fallback is slower. Both compute
     the same function with the same random numbers; results differ by rounding.
     """
     if getattr(config, "attention_type", None) == "block_sparse":
-        config.attention_type = "original_full"  # BigBird switches at its first short chunk, and then never back
+        config.attention_type = "original_full"  # BigBird switches permanently at its first short chunk
     backbone: PreTrainedModel = AutoModel.from_config(config, trust_remote_code=False).float()  # type: ignore[no-untyped-call]
     if not with_pooler and isinstance(getattr(backbone, "pooler", None), nn.Module):
         backbone.pooler = _NoPooler()

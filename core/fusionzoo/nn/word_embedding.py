@@ -1,4 +1,4 @@
-"""The word embedding layer of text encoders that do not come with their own."""
+"""The word embedding layer of text encoders that have none of their own."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _find_misspelled_groups(path: Sequence[str] | None) -> Iterator[Diagnosis]:
             continue
         name, version = read_identity(dist)
         if normalize_name(name) in seen:
-            continue  # another one is in front of it on the path
+            continue  # another one precedes it on the path
         seen.add(normalize_name(name))
         for group in sorted({entry.group for entry in entry_points} - set(GROUP_KINDS)):
             letters = _letters(group)

@@ -96,7 +96,7 @@ def _start_child(job: dict[str, Any], log: Path) -> subprocess.Popen[bytes]:
             start_new_session=True,  # so that killpg also ends the processes that it started
         )
     if child.stdin is not None:
-        with suppress(BrokenPipeError), child.stdin as stream:  # it ended early: its status says how
+        with suppress(BrokenPipeError), child.stdin as stream:  # it ended early; its status shows how
             stream.write(json.dumps(job).encode())
     return child
 

@@ -1,7 +1,7 @@
 """Lock a folder that a job writes to, so that another job that starts at the same time is refused.
 
-The lock of the operating system dies with its process. Some file systems have no locks, or locks that other hosts do
-not see. Therefore the owner also writes a heartbeat into the folder.
+The operating system releases the lock when its process ends. Some file systems have no locks, or locks that other
+hosts do not see. Therefore the owner also writes a heartbeat into the folder.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 LOCK_FILE, OWNER_FILE = ".job.lock", ".job.json"
 BEAT_SECONDS = 5.0
 MAX_SILENCE_SECONDS = 20.0  # after which an owner counts as dead
-SETTLING_SECONDS = 1.0  # without locks, two jobs that start together see after this time which of them is the owner
+SETTLING_SECONDS = 1.0  # without locks, two jobs that start together know the owner after this time
 READ_ATTEMPTS = 5
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -31,7 +31,7 @@ MODALITY_DRAW = 1 << 32  # the number of the draw that decides on dropping a mod
 
 
 class Position(NamedTuple):
-    """How far a training has come: the epoch and the batches of it that each process has received, both from 0."""
+    """The position of a training: the epoch and the batches of it that each process has received, both from 0."""
 
     epoch: int
     batches: int

@@ -20,7 +20,7 @@ from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.frozen import features
 from fusionzoo.training.frozen.encoder_run import EncoderRun
-from fusionzoo.training.frozen.feature_batches import SplitFeatures, replaced_encoder
+from fusionzoo.training.frozen.feature_batches import SplitFeatures, replace_encoder
 from fusionzoo.training.guards import memory
 from fusionzoo.training.module import Classifier
 from fusionzoo.training.monitoring import log_lines
@@ -83,7 +83,7 @@ def encode_frozen_text(run: TrainingRun, precision: Precision) -> dict[str, Spli
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder_run = EncoderRun(run.built.model, encoder, precision, device, job.batch_size, job.max_batch_tokens)
     splits = {name: run.data.splits[name] for name in ("train", "val")}
-    identity = run.architecture.encoder_identity(run.data.spec)
+    identity = run.architecture.describe_encoder(run.data.spec)
     return features.prepare_features(encoder_run, splits, make_cache(run.paths, job), identity)
 
 
@@ -134,7 +134,7 @@ def fit_contexts(
     has_features = bool(splits.features)  # then the text encoder does not run
     running_encoder = None if has_features else encoder
     with ExitStack() as stack:
-        stack.enter_context(replaced_encoder(encoder if has_features else None))
+        stack.enter_context(replace_encoder(encoder if has_features else None))
         stack.enter_context(torch_compile.compile_for_training(model, running_encoder, job))
         stack.enter_context(run.termination.defer_stop())
         stack.enter_context(ignore_expected_warnings())
@@ -142,5 +142,5 @@ def fit_contexts(
         is_one_graph = torch_compile.is_one_graph(model, running_encoder, job)
         stack.enter_context(run.throughput.count_tokens(running_encoder, is_one_graph))
         if progress_bar is not None:
-            stack.enter_context(progress_bar.shown())
+            stack.enter_context(progress_bar.show())
         yield

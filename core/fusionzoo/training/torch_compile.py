@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fusionzoo import errors
 from fusionzoo.nn.transformer_layers import find_encoder_layers
 from fusionzoo.settings import JobSettings
-from fusionzoo.training.frozen.probe import replaced_forward
+from fusionzoo.training.frozen.probe import replace_forward
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def compile_for_training(model: nn.Module, text_encoder: nn.Module | None, setti
         # A process may train several times, and torch stops compiling after a few versions of the same code.
         stack.callback(torch.compiler.reset)
         for part in select_compiled_parts(model, text_encoder):
-            stack.enter_context(replaced_forward(part, _make_forward(model, part)))
+            stack.enter_context(replace_forward(part, _make_forward(model, part)))
         try:
             yield
         except TorchDynamoException as cause:

@@ -50,7 +50,7 @@ def read_rows(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
 
     Raises:
         errors.DataError: after all blocks, if rows have another number of values than the header has columns, or if a
-            quoted value took rows into itself.
+            quoted value merges several rows.
     """
     quote, delimiter = _choose_quote(file), get_delimiter(file)
     rows = _parse_rows(file, quote)

@@ -11,7 +11,7 @@ from fusionzoo import errors
 from fusionzoo.data.reading.formats import FORMATS, format_from_suffix, known_suffixes
 from fusionzoo.data.reading.options import ReadOptions
 
-SAMPLE_LENGTH = 2**16  # bytes at the beginning of a file that are looked at
+SAMPLE_LENGTH = 2**16  # bytes at the beginning of a file that are examined
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_SUFFIXES = (".gz", ".gzip")
 MAGIC_BYTES = (

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 CHUNK = 2**20
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-CONTEXT = 200  # bytes around the invalid byte that are looked at
+CONTEXT = 200  # bytes around the invalid byte that are examined
 
 
 @dataclass(frozen=True)

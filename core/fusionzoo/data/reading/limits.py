@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 from fusionzoo import errors
 
-MIN_SUSPECT_BYTES = 100 * 2**20  # a smaller file may expand as much as it does
+MIN_SUSPECT_BYTES = 100 * 2**20  # the expansion of smaller files is not limited
 
 MAX_BLANK_LINES = 1_000_000  # in a row; more is a file that was filled with line ends
 

@@ -21,7 +21,7 @@ from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows, to_plain_layout
 
 SLICE_ROWS, SLICE_LENGTH = 256, 2 * 2**20  # maximum rows and bytes that are decoded at once
-MIN_SUSPECT_BYTES = 2**30  # repeated texts are stored once in files that are right, too
+MIN_SUSPECT_BYTES = 2**30  # correct files, too, store a repeated text once
 READ_BUFFER = 2**20  # bytes per read
 
 

@@ -1,4 +1,4 @@
-"""Lists of Python values as Arrow arrays. A value has the same text and number whatever values it is listed with."""
+"""Lists of Python values as Arrow arrays. Other values of a list do not affect its text or number."""
 
 from __future__ import annotations
 

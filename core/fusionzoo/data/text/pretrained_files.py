@@ -13,7 +13,7 @@ from fusionzoo import errors
 
 log = logging.getLogger(__name__)
 
-HUB_TIMEOUT_SECONDS = 5.0  # of the one request that finds out whether the hub can be reached
+HUB_TIMEOUT_SECONDS = 5.0  # timeout of the request that checks whether the hub can be reached
 GIT_LFS_POINTER = b"version https://git-lfs"
 # In the order in which transformers looks for them. An index lists the files that share the weights.
 WEIGHT_FILES = (
@@ -55,7 +55,7 @@ def find_pretrained(source: PretrainedSource) -> str:
         reason = "there is no such folder, and it cannot be a name on the hub"
         raise errors.no_pretrained_model(source.setting, name, reason) from cause
     except EntryNotFoundError:
-        return name  # a tokenizer can do without config.json
+        return name  # a tokenizer does not need config.json
     except RepositoryNotFoundError as cause:
         reason = "it is neither a folder nor a public model on the hub"
         raise errors.no_pretrained_model(source.setting, name, reason) from cause
@@ -124,7 +124,7 @@ def _list_shards(source: PretrainedSource, path: Path) -> list[Path]:
 
 
 def _check_complete(path: Path) -> None:
-    """Raise OSError or ValueError if a file of weights is absent or shorter than its own table of contents says."""
+    """Raise OSError or ValueError if a file of weights is absent or shorter than its own table of contents states."""
     size = path.stat().st_size
     if path.suffix == ".safetensors":
         expected = _read_safetensors_size(path, size)

@@ -36,7 +36,7 @@ class TextTokenizer:
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
     empty_id: int  # the token of an empty text if prefix and suffix are empty
-    special: Mapping[int, str]  # special tokens, which no text is encoded as; the unknown token is not among them
+    special: Mapping[int, str]  # special tokens that no text is encoded as; the unknown token is not one of them
 
     @property
     def vocab_size(self) -> int:

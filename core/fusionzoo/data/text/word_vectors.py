@@ -111,7 +111,7 @@ def _read_vectors(path: Path) -> KeyedVectors:
         return KeyedVectors.load_word2vec_format(str(path), binary=_is_binary(path), no_header=header is None)
     except MemoryError:
         raise
-    except Exception as cause:  # gensim raises whatever its parser meets
+    except Exception as cause:  # the parser of gensim raises many types of errors
         raise errors.EmbeddingsError.unreadable(str(path), cause) from cause
 
 

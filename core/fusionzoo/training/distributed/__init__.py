@@ -1,1 +1,1 @@
-"""Training in several processes: who they are, how they communicate, and what happens when one of them dies."""
+"""Training in several processes: ranks, communication, and the detection of dead processes."""

@@ -1,4 +1,4 @@
-"""Detect processes of the job that died, and end the remaining ones with a cause that the user can act on."""
+"""Detect dead processes of the job, and stop the others with a cause and a fix."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEARTBEAT_SECONDS = 1.0
 MAX_SILENCE_SECONDS = 30.0  # after which a process counts as dead
 SECONDS_TO_REPORT = 5.0  # a failed process has this long to report its cause before another process guesses
 MAX_CAUSE_CHARACTERS = 2000
-CAUSE_KEY = "cause"  # in the store: why the job ends; empty while it runs
+CAUSE_KEY = "cause"  # in the store: why the job stops; empty while it runs
 
 
 class Heartbeat:
@@ -82,7 +82,7 @@ class Heartbeat:
         deadline = time.monotonic() + SECONDS_TO_REPORT
         while self._reported_cause is None and time.monotonic() < deadline:
             time.sleep(HEARTBEAT_SECONDS / 4)
-        silent = self._silent_processes(SECONDS_TO_REPORT - HEARTBEAT_SECONDS)
+        silent = self._find_silent_processes(SECONDS_TO_REPORT - HEARTBEAT_SECONDS)
         if self._reported_cause is not None:
             return errors.ProcessLostError.reported(self._reported_cause)
         return errors.ProcessLostError.disappeared(silent, _format_error(error))
@@ -104,7 +104,7 @@ class Heartbeat:
 
     def _watch_peers(self) -> None:
         while not self._stopped.wait(HEARTBEAT_SECONDS):
-            silent = self._silent_processes(MAX_SILENCE_SECONDS)
+            silent = self._find_silent_processes(MAX_SILENCE_SECONDS)
             cause = self._reported_cause or (str(errors.ProcessLostError.disappeared(silent, "")) if silent else None)
             # Wait, because the main thread may be about to raise the same cause.
             if cause is not None and not self._stopped.wait(2 * SECONDS_TO_REPORT):
@@ -112,7 +112,7 @@ class Heartbeat:
                 sys.stdout.flush()
                 os._exit(1)
 
-    def _silent_processes(self, seconds: float) -> list[str]:
+    def _find_silent_processes(self, seconds: float) -> list[str]:
         """Return the names of the processes that were silent for `seconds`.
 
         If the store itself is silent, nothing is known about the others: return only the process that hosts the store.

@@ -1,4 +1,4 @@
-"""Stop a process of a job when torchrun, which started it, has been killed: it would go on training unattended."""
+"""Stop a process of a job when torchrun, which started it, has been killed, so that it does not continue unattended."""
 
 from __future__ import annotations
 

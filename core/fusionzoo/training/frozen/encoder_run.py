@@ -33,7 +33,7 @@ class EncoderRun:
     max_tokens: int | None
 
     @contextmanager
-    def prepared(self) -> Iterator[None]:
+    def prepare(self) -> Iterator[None]:
         """Put the model on the device, in evaluation mode, during the block."""
         original_device = next(self.model.parameters()).device
         modes = [(part, part.training) for part in self.model.modules()]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.ragged import concatenate_ranges
 from fusionzoo.nn.schema import Batch, TextFeatures
-from fusionzoo.training.frozen.probe import replaced_forward
+from fusionzoo.training.frozen.probe import replace_forward
 
 NO_FEATURES = cast(Tensor, None)  # instead of features that the model does not read: reading them fails
 
@@ -48,12 +48,12 @@ class SplitFeatures:
 
 
 @contextmanager
-def replaced_encoder(encoder: nn.Module | None) -> Iterator[None]:
+def replace_encoder(encoder: nn.Module | None) -> Iterator[None]:
     """Make the encoder return the features of a `FeatureBatch` during the block; None changes nothing."""
     if encoder is None:
         yield
         return
-    with replaced_forward(encoder, _get_features):
+    with replace_forward(encoder, _get_features):
         yield
 
 

@@ -55,12 +55,12 @@ def prepare_features(
         identity: what the features depend on besides the encoder's weights, as JSON values.
     """
     train, rows = splits["train"], probe.sample_rows(splits["train"])
-    with isolate_rng(), run.prepared(), torch.no_grad():
+    with isolate_rng(), run.prepare(), torch.no_grad():
         probed = _probe(run, train, rows)
         if probed is None:
             return {}
         with_tokens, sample = probed
-        key = {**_key_of_encoder(run, identity), "tokens": with_tokens}
+        key = {**_make_encoder_key(run, identity), "tokens": with_tokens}
         features = {}
         for name, split in splits.items():
             arrays = _load_or_encode(run, name, split, sample, cache, key)
@@ -130,7 +130,7 @@ def _load_or_encode(
     return {array: np.concatenate([block[array] for block in blocks]) for array in blocks[0]}
 
 
-def _key_of_encoder(run: EncoderRun, identity: Mapping[str, Any]) -> dict[str, Any]:
+def _make_encoder_key(run: EncoderRun, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything that features depend on, except the rows."""
     source = getattr(sys.modules[type(run.encoder).__module__], "__file__", None)
     weights = {**dict(run.encoder.named_parameters()), **dict(run.encoder.named_buffers())}
@@ -142,13 +142,13 @@ def _key_of_encoder(run: EncoderRun, identity: Mapping[str, Any]) -> dict[str, A
         "encoder": dict(identity),
         "source": hash_file(Path(source)) if source else None,  # authors edit code without a new version
         "weights": _hash_arrays(
-            (f"{name} {tensor.dtype} {tuple(tensor.shape)}", _bytes_of(tensor))
+            (f"{name} {tensor.dtype} {tuple(tensor.shape)}", _view_bytes(tensor))
             for name, tensor in sorted(weights.items(), key=itemgetter(0))
         ),
     }
 
 
-def _bytes_of(tensor: Tensor) -> np.ndarray:
+def _view_bytes(tensor: Tensor) -> np.ndarray:
     """Return the content of a tensor of any dtype [bytes] uint8."""
     array: np.ndarray = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     return array

@@ -52,7 +52,7 @@ def sample_rows(split: EncodedSplit) -> np.ndarray:
 
 
 @contextmanager
-def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def replace_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Replace the forward of a module during the block; its parameters, buffers and names stay the same."""
     module.forward = forward
     try:
@@ -71,7 +71,7 @@ def find_obstacle(encoder: nn.Module, batch: Batch, single_rows: Sequence[Batch]
         batch: a few rows in one batch.
         single_rows: the same rows in batches of one row.
     """
-    with torch.no_grad(), _preserved_state(encoder):
+    with torch.no_grad(), _preserve_state(encoder):
         features: TextFeatures = encoder.train()(_invalidate_table(batch))
         encoder.eval()
         expected: list[TextFeatures] = [encoder(row) for row in single_rows]
@@ -104,7 +104,7 @@ def probe_model(model: nn.Module, encoder: nn.Module, batch: Batch, features: Te
         received.append(batch)
         return watched
 
-    with torch.no_grad(), _preserved_state(model), replaced_forward(encoder, forward):
+    with torch.no_grad(), _preserve_state(model), replace_forward(encoder, forward):
         for training in (True, False):
             model.train(training)(batch)
     return ModelReads(bool(received) and all(b is batch for b in received), watched.tokens_were_read)
@@ -122,7 +122,7 @@ def differ(actual: Tensor, expected: Tensor, dtype: torch.dtype = torch.float32)
 
 
 @contextmanager
-def _preserved_state(module: nn.Module) -> Iterator[None]:
+def _preserve_state(module: nn.Module) -> Iterator[None]:
     """Restore the buffers and the modes of a module after the block; a forward in training mode can change buffers."""
     modes = [(part, part.training) for part in module.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]

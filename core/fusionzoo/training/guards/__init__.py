@@ -1,1 +1,1 @@
-"""Guards stop a training or warn, and say what to change, if it diverges, learns nothing, or runs out of memory."""
+"""Guards stop a training or warn, with a fix, if it diverges, learns nothing, or runs out of memory."""

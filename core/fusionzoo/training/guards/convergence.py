@@ -30,14 +30,14 @@ ACCEPTED_LEARNING_RATES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"adamw": (1e-7, 1e-3), "adam": (1e-7, 1e-3), "sgd": (1e-6, 1.0)}
 )
 MAX_COMPARED_STEPS = 100  # at either end of the first epoch
-MIN_BATCHES_AT_EPOCH_END = 30  # for a judgement before the training ends
-MIN_BATCHES = 4  # for any judgement
+MIN_BATCHES_AT_EPOCH_END = 30  # batches before a warning, unless the training ends
+MIN_BATCHES = 4  # batches before any warning
 MIN_GAIN = 0.02  # of val_loss over the constant prediction, relative to the latter's loss (McFadden's R2)
 MIN_STANDARD_ERRORS = 2.0  # by which the training loss must decrease
 
 
 def check_learning_rate(settings: JobSettings, tuned: bool) -> str | None:
-    """Return a warning if the learning rate of a `tuned` pretrained encoder is hardly intended; otherwise None."""
+    """Return a warning if the learning rate of a `tuned` pretrained encoder is unusual; otherwise None."""
     rate = (settings.lr or PRETRAINED_LR) * settings.encoder_lr_scale
     min_rate, max_rate = ACCEPTED_LEARNING_RATES[settings.optimizer]
     if not tuned or min_rate <= rate <= max_rate:

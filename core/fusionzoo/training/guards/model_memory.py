@@ -1,4 +1,4 @@
-"""Check that the weights of the model fit into memory, before they exist: large ones are built without storage."""
+"""Check that the weights of the model fit into memory before they exist: large ones are built without storage."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class _LargeTensorsWithoutStorage(TorchFunctionMode):
 
 
 def smallest_spec(settings: DataSettings) -> InputSpec:
-    """Return the inputs that the settings promise, each with as few words or values as it can have."""
+    """Return the inputs that the settings describe, each with the fewest possible words or values."""
     text = None
     if settings.text_columns:
         dim = settings.embedding_dim if settings.tokenizer_name == WORD_TOKENIZER else None

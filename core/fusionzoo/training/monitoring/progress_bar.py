@@ -38,7 +38,7 @@ class ProgressBar(ProgressReporter):
         self._task = self._progress.add_task("", total=None, status="", visible=False)
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
+    def show(self) -> Iterator[None]:
         """Show the bar during the block, and remove it afterwards."""
         terminal = sys.stdout
         with self._progress, ExitStack() as stack:

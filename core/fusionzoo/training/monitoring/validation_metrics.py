@@ -47,7 +47,7 @@ class WeightedMeans:
     """Means over rows of named scalars; the sums stay on the device until `take`.
 
     The means cover this process since it started: after resuming, they cover the rest of the epoch. torchmetrics'
-    MeanMetric and `LightningModule.log` are 9 and 190 times slower per step: see docs/decisions/progress.md.
+    MeanMetric and `LightningModule.log` are 9 and 190 times slower per step: see docs/decisions/progress-callbacks.md.
     """
 
     def __init__(self) -> None:
