@@ -64,7 +64,7 @@ def encoder_of(model: str) -> str | None:
 
 
 @pytest.mark.parametrize("model", names(MODELS_GROUP))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_settings_of_a_plugin_are_accepted_or_an_error_with_a_fix(model: str, data: st.DataObject) -> None:
     encoder = encoder_of(model)
@@ -80,7 +80,7 @@ def test_any_settings_of_a_plugin_are_accepted_or_an_error_with_a_fix(model: str
         check_message(error)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.dictionaries(st.sampled_from([*TINY, "vocab_size", "max_position_embeddings"]), VALUES | SIZES, max_size=2))
 def test_any_configuration_of_an_encoder_is_accepted_or_an_error_with_a_fix(changes: dict[str, Any]) -> None:
     try:
