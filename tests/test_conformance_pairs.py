@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -10,7 +10,7 @@ from conformance_runs import run_checks, run_one_check
 from conftest import Installer
 from correct_plugins import BOUNDED, Mutant
 from forks import Forks
-from fusionzoo.conformance import fresh_process
+from fusionzoo.conformance import CheckResult, fresh_process
 
 Change = tuple[str, str]
 CHECKS = {
@@ -51,12 +51,16 @@ FUSIONS = {
 }
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    started = Forks()
+    yield started
+    started.close()
+
+
 @pytest.fixture(autouse=True)
-def _fast_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    forks = Forks()
+def _fast_processes(forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fresh_process, "_start", forks.start)
-    yield
-    forks.close()
 
 
 def install_encoder(install: Installer, name: str, changes: tuple[Change, ...]) -> None:
@@ -68,17 +72,28 @@ def install_fusion(install: Installer, name: str, changes: tuple[Change, ...]) -
     install("acme-fusion", source=Mutant(name, frozenset(), changes).source, models=[name], requires=BOUNDED)
 
 
+def find_failures(results: Iterable[CheckResult]) -> dict[str, str]:
+    return {f"{result.subject}: {result.check}": result.detail for result in results if not result.ok}
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_each_encoder_passes_alone(encoder: str, install: Installer) -> None:
+    install_encoder(install, encoder, ENCODERS[encoder])
+    assert find_failures(run_checks(encoder, ENCODER_CHECKS)) == {}
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_each_fusion_passes_alone(fusion: str, install: Installer) -> None:
+    install_fusion(install, fusion, FUSIONS[fusion])
+    assert find_failures(run_checks(fusion, CHECKS)) == {}
+
+
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_an_encoder_and_a_fusion_that_pass_alone_pass_together(encoder: str, fusion: str, install: Installer) -> None:
     install_encoder(install, encoder, ENCODERS[encoder])
     install_fusion(install, fusion, FUSIONS[fusion])
-    found = [
-        *run_checks(encoder, ENCODER_CHECKS),
-        *run_checks(fusion, CHECKS),
-        *run_checks(fusion, CHECKS, text_encoder=encoder),
-    ]
-    assert {f"{result.subject}: {result.check}": result.detail for result in found if not result.ok} == {}
+    assert find_failures(run_checks(fusion, CHECKS, text_encoder=encoder)) == {}
 
 
 FAULTS = {

@@ -63,15 +63,22 @@ def find_refusal(family: str, sizes: dict[str, Any]) -> str | None:
     return None
 
 
-def test_an_encoder_that_cannot_be_exported_is_named_by_its_family(tmp_path: Path) -> None:
+def test_an_encoder_that_cannot_be_exported_trains_and_the_error_names_its_family_and_the_setting(
+    tmp_path: Path,
+) -> None:
     config = {"model_type": "longformer", **TINY, **OWN_SIZES["longformer"]}
     spec = InputSpec(TextSpec(60, 1, 24, 4, "x"), (), (), 2)
     lengths = [3, 9, 20, 24, 7, 12, 5, 24]
     split = made_split(np.arange(len(lengths) + 1), np.cumsum([0, *lengths]))
     plugin = Registry.discover(TEXT_ENCODERS_GROUP).load("bert")
     encoder = plugin.build_text_encoder(spec, plugin.settings_class(encoder_config=config))
-    with pytest.raises(ExportError, match="Hugging Face encoder of family longformer"):
-        export_onnx(Classifier(encoder), split, tmp_path / "model.onnx", 24)
+    model = Classifier(encoder)
+    model.train()(Batch.from_arrays(split.batch(np.arange(len(lengths))))).square().sum().backward()
+    assert all(p.grad is not None for p in model.head.parameters())
+    assert any(p.grad is not None and p.grad.any() for p in encoder.parameters())
+    with pytest.raises(ExportError, match="Hugging Face encoder of family longformer") as refused:
+        export_onnx(model, split, tmp_path / "model.onnx", 24)
+    assert "set onnx: off" in str(refused.value)
 
 
 class Classifier(nn.Module):

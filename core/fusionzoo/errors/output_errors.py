@@ -83,7 +83,7 @@ class ExportError(ZooError):
         return cls(
             f"{cause.message} The model contains a Hugging Face encoder of family {family}.",
             "choose an encoder of another family (the README of fusionzoo-bert lists them), unless the fault is in the "
-            "plugin's own layers.",
+            "plugin's own layers; or set onnx: off to train a model without model.onnx.",
             "FZ-O031",
         )
 
