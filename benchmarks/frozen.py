@@ -29,8 +29,9 @@ from zoo import DataSet, PluginWithStopwatch, Stopwatch
 from zoo_results import Size
 
 from fusionzoo.architecture import choose_architecture
-from fusionzoo.nn.inference import predict_proba
+from fusionzoo.nn.inference import predict_scores
 from fusionzoo.sagemaker.paths import Paths
+from fusionzoo.tasks.class_objective import Softmax
 from fusionzoo.training import fit, precision, prepare_data
 from fusionzoo.training.checkpointing import best_checkpoints
 from fusionzoo.training.checkpointing.random_state import seed_everything
@@ -93,7 +94,7 @@ def run(
     seconds = time.monotonic() - began
     fit.fit(training_run)
     best_checkpoints.load_best(paths.checkpoints, built.model)
-    scores = predict_proba(built.model, data.splits["val"], BATCH_SIZE)
+    scores = predict_scores(built.model, Softmax(), data.splits["val"], BATCH_SIZE)
     whole, steps = (statistics.median(times[1:] or times) for times in (watch.whole, watch.steps))
     return Side(whole, steps, seconds, scores, chosen.precision, describe_machine(built.model, architecture.job))
 

@@ -33,18 +33,18 @@ def run_until_step(stop_before: int, checkpoints: Path, root: Path) -> None:
     from fusionzoo.hyperparameters.reading import read_hyperparameters
     from fusionzoo.sagemaker.paths import Paths
     from fusionzoo.training.job import train
-    from fusionzoo.training.module import Classifier
+    from fusionzoo.training.module import TrainingModule
 
-    original, left, began = Classifier.training_step, [stop_before], time.monotonic()
+    original, left, began = TrainingModule.training_step, [stop_before], time.monotonic()
 
-    def counted(self: Classifier, *arguments: Any) -> Any:
+    def counted(self: TrainingModule, *arguments: Any) -> Any:
         if left[0] == 0:
             print(time.monotonic() - began, flush=True)
             os._exit(0)
         left[0] -= 1
         return original(self, *arguments)
 
-    Classifier.training_step = counted  # type: ignore[method-assign]
+    TrainingModule.training_step = counted  # type: ignore[method-assign]
     paths = Paths(root, checkpoints, root / "cache")
     train(paths, choose_architecture(read_hyperparameters(paths)))
 

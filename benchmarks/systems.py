@@ -113,7 +113,7 @@ def measure_hugging_face(rows: EncodedRows) -> float:
     built = rows.architecture.build(rows.data.spec, pretrained=True)
     if built.text_encoder is None:
         raise ValueError("the model has no text encoder")
-    model = MeanClassifier(built.text_encoder.backbone, built.text_encoder.dim, rows.data.spec.num_classes)
+    model = MeanClassifier(built.text_encoder.backbone, built.text_encoder.dim, rows.data.spec.num_outputs)
     clock = StepClock()
     with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
         arguments = TrainingArguments(

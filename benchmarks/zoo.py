@@ -60,10 +60,11 @@ from fusionzoo import errors
 from fusionzoo.architecture import choose_architecture
 from fusionzoo.demo import data_set, shop
 from fusionzoo.evaluation.metrics import classification_metrics
-from fusionzoo.nn.inference import predict_proba
+from fusionzoo.nn.inference import predict_scores
 from fusionzoo.registry import MODELS_GROUP, Plugin, Registry
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import ModelSettings
+from fusionzoo.tasks.class_objective import Softmax
 from fusionzoo.training import fit, prepare_data
 from fusionzoo.training.checkpointing import best_checkpoints
 from fusionzoo.training.checkpointing.random_state import seed_everything
@@ -189,7 +190,7 @@ def run(model: Model, data: DataSet, seed: int, size: Size, warmup_steps: int = 
     val = prepared.splits["val"]
     if val.labels is None:
         raise ValueError("val has no labels")
-    metrics = classification_metrics(val.labels, predict_proba(built.model, val, BATCH_SIZE))
+    metrics = classification_metrics(val.labels, predict_scores(built.model, Softmax(), val, BATCH_SIZE))
     weights = list(built.model.parameters())
     return {
         "kind": "run",

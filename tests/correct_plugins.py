@@ -31,7 +31,7 @@ class LateSum(nn.Module):
         self.categories = nn.ModuleList([nn.Embedding(c.cardinality, width) for c in spec.categories])
         self.numbers = nn.Linear(2 * len(spec.numbers), width) if spec.numbers else None
         self.dropout = nn.Dropout(settings.dropout)
-        self.classify = nn.Linear(width, spec.num_classes)
+        self.classify = nn.Linear(width, spec.num_outputs)
 
     def forward(self, batch):
         features = self.text_encoder(batch)

@@ -13,12 +13,14 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.nn.schema import Batch, ModelOutput
+from fusionzoo.tasks.class_objective import ClassObjective
 from fusionzoo.training import optimizers
 from fusionzoo.training.checkpointing import best_checkpoints
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.guards import callbacks, memory
-from fusionzoo.training.module import Classifier
+from fusionzoo.training.module import TrainingModule
 from training_helpers import make_job_settings, make_random_split
 
 Change = Callable[["ScriptedModel", Batch, Tensor], Tensor | ModelOutput]
@@ -66,7 +68,8 @@ def fit_with_guards(
             *best_checkpoints.make_checkpoint_callbacks(folder, settings),
         ],
     )
-    module = Classifier(model, settings, optimizers.parameter_groups(model, None, settings, []), list(weights), steps)
+    groups, objective = optimizers.parameter_groups(model, None, settings, []), ClassObjective(settings, weights)
+    module = TrainingModule(model, settings, groups, objective, classification_metrics, steps)
     with memory.explain_training_memory(trainer, settings):
         trainer.fit(module, datamodule=splits)
     return model, splits, trainer

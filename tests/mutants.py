@@ -77,7 +77,7 @@ MUTANTS: tuple[Mutant, ...] = (
     # outputs
     *make_mutants(
         "check_logits",
-        three_classes_only=("nn.Linear(width, spec.num_classes)", "nn.Linear(width, 3)"),
+        three_classes_only=("nn.Linear(width, spec.num_outputs)", "nn.Linear(width, 3)"),
     ),
     *make_mutants(
         "check_penalties_and_metrics",
@@ -184,7 +184,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *make_mutants(
         "check_gradients_reach_all_parameters",
         dead_layer=[
-            add_to_init("self.dead = nn.Linear(width, spec.num_classes)"),
+            add_to_init("self.dead = nn.Linear(width, spec.num_outputs)"),
             add_before_return("logits = logits + 0.0 * self.dead(joined)"),
         ],
     ),

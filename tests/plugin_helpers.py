@@ -15,7 +15,7 @@ SPEC = InputSpec(
     text=TextSpec(40, 0, 12, 4, "word", embedding_dim=6),
     categories=(CategoryField("a", 5),),
     numbers=(NumberField("n", 0.0, 1.0, (-1.0, 0.0, 1.0)), NumberField("m", 0.0, 1.0, (-2.0, 2.0))),
-    num_classes=3,
+    num_outputs=3,
 )
 ENCODER_SETTINGS: dict[str, dict[str, Any]] = {
     "bert": {"encoder_config": TINY_BERT},

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
-from fusionzoo.training.module import Classifier
+from fusionzoo.training.module import TrainingModule
 from process_helpers import run_in_child
 from shop import JobFolder
 
@@ -72,16 +72,16 @@ def run_with_signals(job: JobFolder, call: int, *numbers: int, ctrl_c: Any = sig
 
     def work() -> int:
         signal.signal(signal.SIGINT, ctrl_c)  # the tests themselves may run in the background, which ignores Ctrl-C
-        calls_left, original = [call], Classifier.training_step
+        calls_left, original = [call], TrainingModule.training_step
 
-        def step(self: Classifier, *arguments: Any) -> Any:
+        def step(self: TrainingModule, *arguments: Any) -> Any:
             if calls_left[0] == 0:
                 for number in numbers:
                     os.kill(os.getpid(), number)
             calls_left[0] -= 1
             return original(self, *arguments)
 
-        Classifier.training_step = step  # type: ignore[method-assign]
+        TrainingModule.training_step = step  # type: ignore[method-assign]
         return job.run()
 
     return run_in_child(work, job.root / "log.txt")

@@ -7,7 +7,8 @@ import pytest
 
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.errors import MetricUndefinedError, val_with_single_class, val_without_weight
-from fusionzoo.training.prepare_data import log_split, warn_of_absent_classes
+from fusionzoo.tasks.absent_classes import warn_of_absent_classes
+from fusionzoo.training.prepare_data import log_split
 from shop import JobFolder, made_split, shop_rows
 
 
@@ -36,7 +37,7 @@ def test_a_split_without_rows_of_a_class_is_a_warning(
     message: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    warn_of_absent_classes(name, split_with_labels(labels), classes, fraction)
+    warn_of_absent_classes(name, np.array(labels), classes, fraction)
     (text,) = caplog.messages
     assert message in text
     if fraction is not None:
@@ -45,7 +46,7 @@ def test_a_split_without_rows_of_a_class_is_a_warning(
 
 def test_the_warning_says_how_many_classes_it_does_not_list(caplog: pytest.LogCaptureFixture) -> None:
     classes = tuple(f"class {k}" for k in range(500))
-    warn_of_absent_classes("val", split_with_labels([0, 1]), classes)
+    warn_of_absent_classes("val", np.array([0, 1]), classes)
     (text,) = caplog.messages
     assert "498 classes: class 2, class 3" in text
     assert "more. The metrics" in text
@@ -56,7 +57,7 @@ def test_the_warning_says_how_many_classes_it_does_not_list(caplog: pytest.LogCa
 def test_a_split_with_all_classes_or_without_labels_is_no_warning(
     labels: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    warn_of_absent_classes("test", split_with_labels(labels), (0, 1))
+    warn_of_absent_classes("test", np.array(labels), (0, 1))
     assert caplog.messages == []
 
 

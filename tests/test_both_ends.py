@@ -30,15 +30,16 @@ import json, sys
 from pathlib import Path
 import pandas as pd, torch
 from fusionzoo.artifacts.model_folder import load_model
-from fusionzoo.nn.inference import predict_proba
+from fusionzoo.nn.inference import predict_scores
 from fusionzoo.serving.data_frames import rows_from_data_frame
 from fusionzoo.serving.predictor import Predictor
+from fusionzoo.tasks.class_objective import Softmax
 folder, rows = Path(sys.argv[1]), pd.DataFrame(json.loads(sys.stdin.read()))
 predictor = Predictor.load(folder)
 model, preprocessor = load_model(folder)
 split = preprocessor.encode([rows_from_data_frame(rows, predictor.columns)], "rows", labeled=False)
 served = predictor.predict(rows).filter(like="prob_")
-print(json.dumps([torch.__version__, predict_proba(model, split, 8).tolist(), served.to_numpy().tolist()]))
+print(json.dumps([torch.__version__, predict_scores(model, Softmax(), split, 8).tolist(), served.to_numpy().tolist()]))
 """
 
 pytestmark = pytest.mark.skipif(

@@ -8,11 +8,11 @@ import sklearn.metrics
 
 from evaluation_helpers import random_scores
 from fusionzoo.evaluation.calibration import compute_calibration, compute_reliability, equal_mass_edges
+from fusionzoo.evaluation.class_evaluation import evaluate_class_split
 from fusionzoo.evaluation.curves import MAX_CURVE_POINTS, compute_curves, thin_curve
 from fusionzoo.evaluation.metrics import (
     classification_metrics,
 )
-from fusionzoo.evaluation.split_evaluation import evaluate_split
 
 # --- calibration
 
@@ -80,14 +80,14 @@ def test_equal_probabilities_share_one_bin() -> None:
 
 def test_curves_keep_their_ends_and_area_with_few_points() -> None:
     scored = random_scores(20_000, 2)
-    result = compute_curves(scored.y_true == 1, scored.probabilities[:, 1])
+    result = compute_curves(scored.labels == 1, scored.scores[:, 1])
     assert result is not None
     roc, pr = result.roc, result.precision_recall
     assert len(roc.fpr) == len(roc.tpr) == len(roc.threshold) <= MAX_CURVE_POINTS
     assert (roc.fpr[0], roc.tpr[0], roc.fpr[-1], roc.tpr[-1]) == (0, 0, 1, 1)
     assert roc.threshold[0] is None
     assert all(a >= b for a, b in zip(roc.threshold[1:], roc.threshold[2:], strict=False))  # type: ignore[operator]
-    auroc = classification_metrics(scored.y_true, scored.probabilities)["auroc"]
+    auroc = classification_metrics(scored.labels, scored.scores)["auroc"]
     assert sklearn.metrics.auc(roc.fpr, roc.tpr) == pytest.approx(auroc, abs=2e-3)
     assert len(pr.precision) == len(pr.recall) == len(pr.threshold) <= MAX_CURVE_POINTS
     assert (pr.recall[0], pr.recall[-1], pr.precision[-1], pr.threshold[-1]) == (1, 0, 1, None)
@@ -95,7 +95,7 @@ def test_curves_keep_their_ends_and_area_with_few_points() -> None:
 
 def test_each_point_of_a_curve_agrees_with_its_threshold() -> None:
     scored = random_scores(3000, 3)
-    positive, score = scored.y_true == 2, scored.probabilities[:, 2].astype(np.float64)
+    positive, score = scored.labels == 2, scored.scores[:, 2].astype(np.float64)
     result = compute_curves(positive, score, points=20)
     assert result is not None
     for fpr, tpr, threshold in list(zip(result.roc.fpr, result.roc.tpr, result.roc.threshold, strict=True))[1:]:
@@ -137,5 +137,5 @@ def test_a_thinned_curve_keeps_its_ends_and_its_corner() -> None:
 def test_a_class_with_no_rows_or_all_rows_has_no_curves() -> None:
     assert compute_curves(np.zeros(3, bool), np.ones(3)) is None
     assert compute_curves(np.ones(3, bool), np.ones(3)) is None
-    evaluation = evaluate_split("val", random_scores(50, 5, present=[1, 3]), list("abcde"))
+    evaluation = evaluate_class_split("val", random_scores(50, 5, present=[1, 3]), list("abcde"))
     assert sorted(evaluation.curves) == ["b", "d"]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from fusionzoo.data.labels import LabelMap
+from fusionzoo.data.targets.class_labels import LabelMap
 from fusionzoo.errors import DataError
-from fusionzoo.training.losses import compute_class_weights, weights_of_classes
+from fusionzoo.tasks.class_objective import compute_class_weights, weights_of_classes
 from parsing_helpers import encode_v2, encode_v3, parse_changed, parse_error
 from shop import JobFolder
 from training_helpers import make_job_settings, make_random_split

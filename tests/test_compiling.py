@@ -44,21 +44,21 @@ def train_job(root: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> t
     """Return the training losses of a small job, its best weights, and how many graphs were compiled for it."""
     from torch._dynamo.utils import counters
 
-    from fusionzoo.training.module import Classifier
+    from fusionzoo.training.module import TrainingModule
 
     losses: list[float] = []
-    step = Classifier.training_step
+    step = TrainingModule.training_step
 
-    def record(self: Classifier, batch: Any, batch_idx: int) -> Tensor:
+    def record(self: TrainingModule, batch: Any, batch_idx: int) -> Tensor:
         output = step(self, batch, batch_idx)
         losses.append(output["loss"].item())
         return output
 
-    monkeypatch.setattr(Classifier, "training_step", record)
+    monkeypatch.setattr(TrainingModule, "training_step", record)
     counters.clear()
     folder = JobFolder(root).fill(**settings)
     assert folder.run() == 0
-    monkeypatch.setattr(Classifier, "training_step", step)
+    monkeypatch.setattr(TrainingModule, "training_step", step)
     weights = checkpoint_io.load_weights(next((root / "checkpoints").glob("best*.ckpt")))
     return losses, weights, counters["stats"]["unique_graphs"]
 

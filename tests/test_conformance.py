@@ -96,7 +96,7 @@ TABLE_ONLY = """
 
     @hookimpl
     def build_model(spec):
-        return nn.Sequential(TabularEncoder(spec, 16), ClassifierHead(16, 16, spec.num_classes))
+        return nn.Sequential(TabularEncoder(spec, 16), ClassifierHead(16, 16, spec.num_outputs))
 """
 
 OWN_EMBEDDING = """
@@ -113,7 +113,7 @@ OWN_EMBEDDING = """
         def __init__(self, spec):
             super().__init__()
             self.words = WordEmbedding(spec.text, 16)
-            self.classify = nn.Linear(self.words.dim, spec.num_classes)
+            self.classify = nn.Linear(self.words.dim, spec.num_outputs)
 
         def forward(self, batch):
             words = self.words(batch.tokens, batch.token_mask)
@@ -138,7 +138,7 @@ def test_a_model_without_a_text_encoder_passes(install: Installer, source: str) 
     assert {result.subject for result in found} == {"model_class 'mutant'"}
 
 
-HEAD = "self.classify = nn.Linear(width, spec.num_classes)"
+HEAD = "self.classify = nn.Linear(width, spec.num_outputs)"
 POOLED = "pooled = token_mean(tokens, mask, chunk_row, rows)"
 ZERO_HEAD = (HEAD, f"{HEAD}\n        nn.init.zeros_(self.classify.weight)")
 FIRST_TOKEN = (POOLED, "pooled = sum_per_row(tokens[:, :1].sum(dim=1), chunk_row, rows)")
@@ -247,14 +247,14 @@ def test_a_model_with_a_transformer_passes(install: Installer, changes: tuple[tu
     assert [result for result in run_checks() if not result.ok] == []
 
 
-@pytest.mark.parametrize("width", ["2", "spec.num_classes - 1", "0"])
+@pytest.mark.parametrize("width", ["2", "spec.num_outputs - 1", "0"])
 def test_every_check_names_a_wrong_output_width(install: Installer, width: str) -> None:
-    install_model(install, MODEL, ("nn.Linear(width, spec.num_classes)", f"nn.Linear(width, {width})"))
+    install_model(install, MODEL, ("nn.Linear(width, spec.num_outputs)", f"nn.Linear(width, {width})"))
     results = run_checks(checks={"check_logits", "check_row_order_invariance", "check_overfits_small_dataset"})
     for result in results:
         assert result.status == "failed"
         assert "logits have shape [" in result.detail
-        assert "size the last layer by spec.num_classes" in result.detail
+        assert "size the last layer by spec.num_outputs" in result.detail
 
 
 @pytest.mark.parametrize("value", ["(features.pooled, 1)", "None", "features"])

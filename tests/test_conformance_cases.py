@@ -26,7 +26,7 @@ FEATURES = "features = self.text_encoder(batch)\n"
 
 
 def test_an_expected_failure_is_ok_and_shows_its_reason(install: Installer) -> None:
-    install_model(install, MODEL, ("nn.Linear(width, spec.num_classes)", "nn.Linear(width, 3)"))
+    install_model(install, MODEL, ("nn.Linear(width, spec.num_outputs)", "nn.Linear(width, 3)"))
     result = run_one_check("mutant", "check_logits", expected_failed_checks={"check_logits": "three classes by design"})
     assert (result.status, result.ok) == ("xfailed", True)
     assert result.detail.startswith("three classes by design (logits have shape")
@@ -165,7 +165,7 @@ def run_pytest(folder: Path, installed: Path, test: str, *arguments: str) -> str
 
 
 def test_parametrize_with_checks_returns_a_pytest_function_of_all_checks(install: Installer, tmp_path: Path) -> None:
-    install_model(install, MODEL, ("nn.Linear(width, spec.num_classes)", "nn.Linear(width, 3)"))
+    install_model(install, MODEL, ("nn.Linear(width, spec.num_outputs)", "nn.Linear(width, 3)"))
     output = run_pytest(
         tmp_path,
         install.folder,

@@ -15,6 +15,7 @@ from fusionzoo.nn.schema import Batch
 from fusionzoo.training.guards import convergence
 from guard_helpers import ScriptedModel, fit_with_guards
 from shop import JobFolder
+from task_helpers import make_class_objective
 from training_helpers import make_job_settings
 
 
@@ -112,7 +113,7 @@ def test_either_sign_of_improvement_prevents_the_warning(tmp_path: Path, caplog:
 
 def test_the_loss_of_the_best_constant_prediction_is_the_entropy_of_the_weighted_class_frequencies() -> None:
     labels = np.array([0, 0, 0, 1])
-    assert convergence.constant_loss(labels, np.ones(2)) == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
-    assert convergence.constant_loss(labels, np.array([1.0, 3.0])) == pytest.approx(np.log(2))
-    assert convergence.constant_loss(labels, np.array([1.0, 0.0])) == 0
-    assert convergence.constant_loss(labels, np.ones(3)) == convergence.constant_loss(labels, np.ones(2))
+    assert make_class_objective().constant_loss(labels) == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
+    assert make_class_objective([1.0, 3.0]).constant_loss(labels) == pytest.approx(np.log(2))
+    assert make_class_objective([1.0, 0.0]).constant_loss(labels) == 0
+    assert make_class_objective([1.0] * 3).constant_loss(labels) == make_class_objective().constant_loss(labels)

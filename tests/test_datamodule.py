@@ -16,9 +16,10 @@ from lightning.pytorch.callbacks import Callback
 
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.sampling import RowSizes
-from fusionzoo.nn.inference import predict_proba
+from fusionzoo.nn.inference import predict_scores
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
+from fusionzoo.tasks.class_objective import Softmax
 from fusionzoo.training.datamodule import Position, SplitsDataModule
 from fusionzoo.training.distributed.world import World
 from shop import made_split
@@ -237,8 +238,8 @@ def test_a_split_is_scored_the_same_in_batches_of_rows_and_of_tokens() -> None:
             return self.layer(batch.numbers)
 
     data, model = make_split(80), Numbers()
-    by_rows = predict_proba(model, data, 16)
+    by_rows = predict_scores(model, Softmax(), data, 16)
     model.most = 0
-    assert np.allclose(by_rows, predict_proba(model, data, 16, max_tokens=120), atol=1e-6)
+    assert np.allclose(by_rows, predict_scores(model, Softmax(), data, 16, max_tokens=120), atol=1e-6)
     assert model.most <= 120
-    assert np.allclose(by_rows[[7, 3]], predict_proba(model, data, 16, np.array([7, 3])), atol=1e-6)
+    assert np.allclose(by_rows[[7, 3]], predict_scores(model, Softmax(), data, 16, np.array([7, 3])), atol=1e-6)

@@ -33,7 +33,7 @@ def encode_labels(root: Path, values: Any, num_classes: int) -> list[tuple[list[
         data = encode_folder(root / suffix / "data", SETTINGS.model_copy(update={"num_classes": num_classes}))
         labels = data.splits["train"].labels
         assert labels is not None
-        result.append((labels.tolist(), [f"{float(c):g}" for c in data.preprocessor.labels.classes]))
+        result.append((labels.tolist(), [f"{float(c):g}" for c in data.preprocessor.target.classes]))
     return result
 
 

@@ -24,8 +24,9 @@ from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.distributed.world import World
 from fusionzoo.training.guards import callbacks, divergence
 from fusionzoo.training.guards.divergence_report import GradientNorms
-from fusionzoo.training.module import Classifier
+from fusionzoo.training.module import TrainingModule
 from guard_helpers import ScriptedModel, fit_with_guards, ids_of_batch, make_named_split
+from task_helpers import make_class_objective, make_classification
 from training_helpers import make_job_settings, make_random_split
 
 
@@ -226,7 +227,10 @@ def train_in_process(rank: int, port: str, folder: Path, results: Any) -> None:
     )
     groups = optimizers.parameter_groups(model, None, settings, [])
     try:
-        trainer.fit(Classifier(model, settings, groups, [1.0, 1.0], 8), datamodule=splits)
+        trainer.fit(
+            TrainingModule(model, settings, groups, make_class_objective(), make_classification().compute_metrics, 8),
+            datamodule=splits,
+        )
     except TrainingDivergedError as error:
         results.put((str(error), splits.order.batches(0)[2].tolist()))
 

@@ -230,7 +230,7 @@ SPEC = InputSpec(
     text=TextSpec(30, 0, 8, 4, "word"),
     categories=(CategoryField("a", 5),),
     numbers=(NumberField("n", 0.0, 1.0, (-1.0, 0.0, 1.0)),),
-    num_classes=3,
+    num_outputs=3,
 )
 
 

@@ -11,13 +11,13 @@ import torch
 from lightning.pytorch import Trainer
 
 from fusionzoo.errors import MetricUndefinedError
-from fusionzoo.settings import METRICS
+from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS
 from fusionzoo.training.guards.validation import ValidationGuard
 from shop import JobFolder, shop_rows
 from training_helpers import make_job_settings, make_random_split
 
 
-@pytest.mark.parametrize("metric", ["val_loss", *(f"val/{name}" for name in METRICS)])
+@pytest.mark.parametrize("metric", ["val_loss", *(f"val/{name}" for name in CLASSIFICATION_METRICS)])
 def test_every_metric_can_select_the_best_validation_of_a_job(metric: str, job: JobFolder, capsys: Any) -> None:
     job.fill(rows=100, early_stop_metric=metric, max_epochs=4, early_stop_patience=9, lr=0.02)
     assert job.run() == 0, job.failure
@@ -37,7 +37,7 @@ def test_every_metric_can_select_the_best_validation_of_a_job(metric: str, job: 
         assert final[metric.removeprefix("val/")] == pytest.approx(best, abs=0.03), "training may be in bf16"
 
 
-@pytest.mark.parametrize("metric", [f"val/{name}" for name in METRICS])
+@pytest.mark.parametrize("metric", [f"val/{name}" for name in CLASSIFICATION_METRICS])
 def test_a_val_of_one_class_is_rejected_before_training_for_every_metric(metric: str, job: JobFolder) -> None:
     job.fill(early_stop_metric=metric)
     job.channel("val", shop_rows(30, 1).assign(target=1))

@@ -17,6 +17,7 @@ from fusionzoo.nn.encoder_probe import check_encoder
 from fusionzoo.nn.hugging_face import make_config
 from fusionzoo.nn.schema import Batch, InputSpec, TextSpec
 from fusionzoo.registry import TEXT_ENCODERS_GROUP, Registry
+from fusionzoo.tasks.class_objective import Softmax
 from shop import made_split
 
 IDS = {
@@ -77,7 +78,7 @@ def test_an_encoder_that_cannot_be_exported_trains_and_the_error_names_its_famil
     assert all(p.grad is not None for p in model.head.parameters())
     assert any(p.grad is not None and p.grad.any() for p in encoder.parameters())
     with pytest.raises(ExportError, match="Hugging Face encoder of family longformer") as refused:
-        export_onnx(model, split, tmp_path / "model.onnx", 24)
+        export_onnx(model, Softmax(), split, tmp_path / "model.onnx", 24)
     assert "set onnx: off" in str(refused.value)
 
 

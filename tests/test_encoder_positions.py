@@ -15,6 +15,7 @@ from fusionzoo.errors import ExportError, SettingError
 from fusionzoo.nn.encoder_probe import MAX_PROBED_TOKENS, check_encoder
 from fusionzoo.nn.hugging_face import make_config
 from fusionzoo.nn.schema import Batch
+from fusionzoo.tasks.class_objective import Softmax
 from shop import made_split
 
 FAMILIES: dict[str, tuple[dict[str, Any], int]] = {
@@ -92,11 +93,11 @@ def test_a_model_that_cannot_compute_the_longest_chunk_fails_before_training_tho
     tmp_path: Path,
 ) -> None:
     with pytest.raises(ExportError, match="cannot compute a chunk of 12 tokens, which max_sen_len allows"):
-        export_onnx(Table(11), short_rows(), tmp_path / "model.onnx", 12)
+        export_onnx(Table(11), Softmax(), short_rows(), tmp_path / "model.onnx", 12)
 
 
 def test_the_comparison_includes_the_longest_chunk(tmp_path: Path) -> None:
-    checked = export_onnx(Table(12), short_rows(), tmp_path / "model.onnx", 12)
+    checked = export_onnx(Table(12), Softmax(), short_rows(), tmp_path / "model.onnx", 12)
     assert checked["batches"][-1] | {"largest_difference": 0} == {
         "rows": 1,
         "chunks": 1,

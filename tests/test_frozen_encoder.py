@@ -13,7 +13,8 @@ from torch import Tensor
 
 from frozen_helpers import FROZEN, MODEL_WITH_TOKENS, MODELS, cached_features, count_encoded_rows, prepare_job
 from fusionzoo.artifacts import model_folder
-from fusionzoo.nn.inference import predict_proba
+from fusionzoo.nn.inference import predict_scores
+from fusionzoo.tasks.class_objective import Softmax
 from fusionzoo.training import precision
 from fusionzoo.training.checkpointing import best_checkpoints
 from fusionzoo.training.frozen import features, probe
@@ -40,7 +41,7 @@ def run_both_ways(folder: JobFolder, **settings: Any) -> list[tuple[np.ndarray, 
         trained.fit()
         weights = torch.load(trained.paths.checkpoints / "best.ckpt", weights_only=True)["state_dict"]
         best_checkpoints.load_best(trained.paths.checkpoints, trained.built.model)
-        results.append((predict_proba(trained.built.model, trained.data.splits["val"], 16), weights))
+        results.append((predict_scores(trained.built.model, Softmax(), trained.data.splits["val"], 16), weights))
     return results
 
 
@@ -74,7 +75,9 @@ def test_the_artifacts_contain_the_encoder_and_score_like_the_trained_model(job:
     prepared = prepare_job(job)
     assert model.state_dict().keys() == prepared.built.model.state_dict().keys()
     assert "forward" not in vars(model.get_submodule("towers.text_encoder"))
-    assert np.abs(predict_proba(model, prepared.data.splits["val"], 7) - read_scores(job, "val")).max() < 1e-6
+    assert (
+        np.abs(predict_scores(model, Softmax(), prepared.data.splits["val"], 7) - read_scores(job, "val")).max() < 1e-6
+    )
 
 
 def test_the_encoder_runs_once_per_row_and_in_a_second_job_on_a_few_rows_only(job: JobFolder) -> None:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.training.checkpointing import greedy_soup
 from fusionzoo.training.checkpointing.checkpoint_io import load_weights
+from task_helpers import make_class_objective, make_classification
 from training_helpers import LinearModel, make_job_settings, make_random_split
 
 
@@ -38,6 +39,7 @@ def make_separable_split(direction: Sequence[float]) -> EncodedSplit:
     return replace(data, labels=(data.numbers @ np.array(direction) > 0).astype(np.int64))
 
 
+JUDGE = greedy_soup.Judge(make_class_objective(), make_classification().compute_metrics)
 LEFT, RIGHT = torch.tensor([[0.0, 0.0], [3.0, 0.0]]), torch.tensor([[0.0, 0.0], [0.0, 3.0]])
 
 
@@ -49,7 +51,7 @@ def test_a_checkpoint_joins_the_average_only_if_val_does_not_get_worse(tmp_path:
         make_job_settings(early_stop_metric=metric, average_checkpoints=3),
     )
     candidates = write_checkpoints(tmp_path, LEFT, -5 * RIGHT, RIGHT)
-    soup = greedy_soup.make_greedy_soup(make_loader(tmp_path), model, data, settings, candidates, [1.0, 1.0])
+    soup = greedy_soup.make_greedy_soup(make_loader(tmp_path), model, data, settings, candidates, JUDGE)
     assert soup["averaged"] == ["top-0.ckpt", "top-2.ckpt"]
     assert torch.allclose(model.classify.weight, (LEFT + RIGHT) / 2)
     assert soup["gain"] > 0.01
@@ -61,7 +63,7 @@ def test_if_no_average_helps_the_best_checkpoint_is_used_unchanged(tmp_path: Pat
     data, model = make_separable_split([1.0, 0.0]), LinearModel()
     candidates = write_checkpoints(tmp_path, LEFT, -RIGHT)
     soup = greedy_soup.make_greedy_soup(
-        make_loader(tmp_path), model, data, make_job_settings(early_stop_metric="val/auroc"), candidates, [1.0, 1.0]
+        make_loader(tmp_path), model, data, make_job_settings(early_stop_metric="val/auroc"), candidates, JUDGE
     )
     assert (soup["averaged"], soup["gain"]) == (["top-0.ckpt"], 0.0)
     assert torch.equal(model.classify.weight, LEFT)
@@ -73,8 +75,9 @@ def test_the_average_is_the_mean_and_integers_keep_their_values() -> None:
     assert (mean["w"].item(), mean["n"].item()) == (3.0, 1)
 
 
-def test_val_loss_of_probabilities_equals_that_of_logits() -> None:
+def test_val_loss_is_weighted_as_in_a_validation() -> None:
     data, logits = make_random_split(60), torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
     labels, weights = torch.from_numpy(data.labels), torch.tensor([1.0, 3.0])
-    val_loss = greedy_soup.compute_metric("val_loss", logits.softmax(-1).numpy(), data, [1.0, 3.0])
+    judge = greedy_soup.Judge(make_class_objective([1.0, 3.0]), make_classification().compute_metrics)
+    val_loss = judge.compute("val_loss", logits.numpy(), data)
     assert val_loss == pytest.approx(F.cross_entropy(logits, labels, weights).item(), rel=1e-5)

@@ -49,7 +49,7 @@ def find_warnings(
     ends = np.linspace(0, len(labels), blocks + 1).astype(int)
     for start, end in pairwise(ends):
         label, *others = [{name: column[start:end] for name, column in group.items()} for group in columns]
-        checks.add(label["label"], *others)
+        checks.add([label["label"]], *others)
     return checks.warnings()
 
 
@@ -180,7 +180,7 @@ def test_warnings_do_not_depend_on_how_rows_are_divided_into_blocks(monkeypatch:
 def test_only_the_sample_is_held_in_memory() -> None:
     checks = ColumnChecks(DataSettings(id_name="id", label_name="label", num_classes=2, tab_field_list=["n"]))
     for _ in range(10):
-        checks.add(pa.array(["a"] * 10_000), {}, {"n": np.zeros(10_000)}, {})
+        checks.add([pa.array(["a"] * 10_000)], {}, {"n": np.zeros(10_000)}, {})
         assert checks._sample._held <= 1.25 * leakage.SAMPLE_ROWS
 
 

@@ -19,10 +19,11 @@ import torch
 from fusionzoo.artifacts import model_folder
 from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
 from fusionzoo.data.reading.channel import open_channel
-from fusionzoo.nn.inference import predict_proba
+from fusionzoo.nn.inference import predict_scores
 from fusionzoo.sagemaker.earlier_results import delete_earlier_results
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.serving.predictor import Predictor
+from fusionzoo.tasks.class_objective import Softmax
 from shop import JobFolder, shop_rows
 
 TRAIN_PY = Path(__file__).parents[1] / "train.py"
@@ -177,7 +178,7 @@ def test_a_moved_model_folder_scores_raw_rows_offline_without_torch(trained: Job
 def test_a_loaded_torch_model_scores_raw_rows_as_the_job_did(trained: JobFolder) -> None:
     model, preprocessor = model_folder.load_model(trained.model)
     channel = open_channel("val", trained.root / "input/data/val", preprocessor.settings.columns)
-    scored = predict_proba(model, preprocessor.encode(channel, "val"), 7)
+    scored = predict_scores(model, Softmax(), preprocessor.encode(channel, "val"), 7)
     written = get_probabilities(pq.read_table(trained.output / "val_predictions.parquet").to_pandas())
     assert np.abs(scored - written).max() <= 1e-5
 

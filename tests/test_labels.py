@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from data_helpers import SETTINGS, fit_frame, make_column, make_rows
 from fusionzoo.data import fit_preprocessor
-from fusionzoo.data.labels import LabelCounts, canonical_label
 from fusionzoo.data.preprocessor import Preprocessor
+from fusionzoo.data.targets.class_labels import LabelCounts, canonical_label
 from fusionzoo.errors import DataError
 from shop import shop_rows
 
@@ -97,7 +97,7 @@ def test_a_class_without_rows_is_a_warning_that_names_it() -> None:
     result = fit_preprocessor.fit_preprocessor(
         SETTINGS.model_copy(update={"num_classes": 3}), [make_rows(shop_rows(40))]
     )
-    assert result.preprocessor.labels.classes == (0, 1, 2)
+    assert result.preprocessor.target.classes == (0, 1, 2)
     assert any("target = '2'" in warning for warning in result.warnings)
     assert not fit_preprocessor.fit_preprocessor(SETTINGS, [make_rows(shop_rows(40))]).warnings
 
@@ -124,8 +124,8 @@ def test_labels_of_any_type_are_encoded_and_saved(values: Any, classes: tuple[An
     assert result.classes == classes
     assert result.encode(make_column(values)).tolist() == [0, 1]
     preprocessor = fit_frame(shop_rows(40))
-    replace(preprocessor, labels=result).save(tmp_path)
-    assert Preprocessor.load(tmp_path).labels == result
+    replace(preprocessor, target=result).save(tmp_path)
+    assert Preprocessor.load(tmp_path).target == result
 
 
 LABELS = [st.integers(-(2**40), 2**40), st.floats(-1e6, 1e6), st.text(st.characters(codec="utf-8"), min_size=1)]

@@ -12,10 +12,10 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 from torch.nn import functional as F
 
-from fusionzoo.data.labels import LabelMap
+from fusionzoo.data.targets.class_labels import LabelMap
 from fusionzoo.errors import DataError
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import losses
+from fusionzoo.tasks import class_objective as losses
 from fusionzoo.training.monitoring.phases import Phases
 from fusionzoo.training.monitoring.throughput import Throughput
 from training_helpers import fit_linear_model, make_job_settings, make_random_split

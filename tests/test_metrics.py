@@ -12,13 +12,13 @@ import sklearn.metrics
 
 from evaluation_helpers import random_scores
 from fusionzoo.errors import ScoresError
+from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS
 from fusionzoo.evaluation.metrics import (
     check_scores,
     classification_metrics,
     confusion_matrix,
     per_class_metrics,
 )
-from fusionzoo.settings import GREATER_IS_BETTER, METRICS
 
 FOUR_ROWS = np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.65, 0.35], [0.2, 0.8]])
 
@@ -56,9 +56,9 @@ def test_metrics_of_three_classes_are_means_over_those_with_rows() -> None:
 @pytest.mark.parametrize("classes", [2, 3, 7])
 def test_metrics_agree_with_scikit_learn(classes: int) -> None:
     scored = random_scores(400, classes)
-    y, p = scored.y_true, scored.probabilities.astype(np.float64)
+    y, p = scored.labels, scored.scores.astype(np.float64)
     p /= p.sum(axis=1, keepdims=True)
-    metrics = classification_metrics(y, scored.probabilities)
+    metrics = classification_metrics(y, scored.scores)
     binary = classes == 2
     score = p[:, 1] if binary else p
     one_hot = np.eye(classes)[y]
@@ -74,15 +74,15 @@ def test_metrics_agree_with_scikit_learn(classes: int) -> None:
 
 
 def test_the_settings_name_every_metric() -> None:
-    assert set(classification_metrics(*FOUR_ROWS)) == set(METRICS) == set(GREATER_IS_BETTER)
+    assert set(classification_metrics(*FOUR_ROWS)) == set(CLASSIFICATION_METRICS)
     perfect = classification_metrics(np.array([0, 1]), np.array([[1.0, 0.0], [0.0, 1.0]]))
-    for name, greater in GREATER_IS_BETTER.items():
+    for name, greater in CLASSIFICATION_METRICS.items():
         assert perfect[name] == (1 if greater else 0), name
 
 
 def test_an_undefined_metric_is_none() -> None:
     none = classification_metrics(np.zeros(0, int), np.zeros((0, 3)))
-    assert none == dict.fromkeys(METRICS)
+    assert none == dict.fromkeys(CLASSIFICATION_METRICS)
     negatives = classification_metrics(np.array([0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]))
     assert [negatives[name] for name in ("auroc", "average_precision", "f1_score", "accuracy")] == [None, None, None, 1]
     positives = classification_metrics(np.array([1, 1]), np.array([[0.9, 0.1], [0.2, 0.8]]))

@@ -17,7 +17,7 @@ from torch.optim import SGD
 from fusionzoo.errors import FewerEpochsError
 from fusionzoo.training import optimizers
 from fusionzoo.training.checkpointing.resume_point import ResumePoint, continue_with_more_epochs
-from fusionzoo.training.module import Classifier
+from fusionzoo.training.module import TrainingModule
 from process_helpers import run_in_child
 from resume_helpers import copy_input, read_results, resume, run_until_killed
 from shop import JobFolder
@@ -53,7 +53,9 @@ def test_a_finished_job_continues_bit_identically_also_if_it_is_killed_again(
     assert run_in_child(job.run, job.root / "log.txt") == 0
     assert read_results(job) != long_job[1]
     set_in_place(job, max_epochs=4)
-    assert run_until_killed(job, Classifier, "training_step", 8) == -signal.SIGKILL  # in epoch 4, after its validation
+    assert (
+        run_until_killed(job, TrainingModule, "training_step", 8) == -signal.SIGKILL
+    )  # in epoch 4, after its validation
     log = resume(job)
     assert "Resuming from" in log
     assert "max_epochs is raised" not in log
@@ -65,7 +67,7 @@ def test_an_interrupted_job_continues_bit_identically(
 ) -> None:
     job = make_short_job(long_job[0], tmp_path)
     set_in_place(job, checkpoint_every_n_steps=2)
-    assert run_until_killed(job, Classifier, "training_step", 9) == -signal.SIGKILL
+    assert run_until_killed(job, TrainingModule, "training_step", 9) == -signal.SIGKILL
     set_in_place(job, max_epochs=4)
     log = resume(job)
     assert "max_epochs is raised from 2 to 4" in log
@@ -150,7 +152,7 @@ def test_the_next_step_has_the_learning_rate_of_the_longer_training(schedule: st
 
 def test_the_schedule_is_applied_when_the_training_starts() -> None:
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": 0.5, "weight_decay": 0.0}]
-    module = Classifier(nn.Identity(), make_job_settings(warmup_steps=0), groups, [1.0, 1.0], total_steps=10)
+    module = TrainingModule(nn.Identity(), make_job_settings(warmup_steps=0), groups, [1.0, 1.0], total_steps=10)
     configured: Any = module.configure_optimizers()
     configured["optimizer"].param_groups[0]["lr"] = 0.0
     module._trainer = SimpleNamespace(lr_scheduler_configs=[SimpleNamespace(**configured["lr_scheduler"])])  # type: ignore[assignment]

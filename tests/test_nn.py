@@ -29,7 +29,7 @@ def make_spec(numbers: int = 2, categories: int = 2) -> InputSpec:
         text=TextSpec(20, 0, 8, 3, "word", embedding_dim=4),
         categories=tuple(CategoryField(f"c{i}", 5) for i in range(categories)),
         numbers=tuple(NumberField(f"n{i}", 0.0, 1.0, (-1.0, -0.2, 0.4, 2.0)) for i in range(numbers)),
-        num_classes=2,
+        num_outputs=2,
     )
 
 

@@ -90,7 +90,7 @@ def test_ids_and_labels_may_be_words_for_null(tmp_path: Path) -> None:
     (tmp_path / "c/a.csv.gz").write_bytes(gzip.compress(frame.to_csv(index=False).encode()))
     channel = open_channel("c", tmp_path / "c", SETTINGS.columns)
     preprocessor = fit_preprocessor(SETTINGS, channel).preprocessor
-    assert preprocessor.labels.classes == ("NA", "none")
+    assert preprocessor.target.classes == ("NA", "none")
     assert preprocessor.encode(channel, "c").ids.to_pylist()[:2] == ["NULL", "\\N"]
 
 

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusionzoo.data.labels import LabelCounts
 from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.rows import Rows, rows_from_records
 from fusionzoo.data.table.categories import CategoryEncoder, canonicalize_column
 from fusionzoo.data.table.numbers import NumberEncoder
+from fusionzoo.data.targets.class_labels import LabelCounts
 from fusionzoo.errors import DataError
 from fusionzoo.serving.data_frames import rows_from_data_frame
 
@@ -98,7 +98,7 @@ def as_text(rows: Rows) -> list[Any]:
 
 
 def as_label(rows: Rows) -> list[Any]:
-    labels: list[Any] = LabelCounts("c").add(rows).to_pylist()
+    labels: list[Any] = LabelCounts("c").add(rows)[0].to_pylist()
     return labels
 
 

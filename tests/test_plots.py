@@ -18,9 +18,9 @@ from PIL import Image
 
 from evaluation_helpers import VALIDATIONS, random_scores
 from fusionzoo.evaluation import plots
+from fusionzoo.evaluation.class_evaluation import evaluate_class_split
 from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
 from fusionzoo.evaluation.report import ScoredSplit
-from fusionzoo.evaluation.split_evaluation import evaluate_split
 
 
 def find_legend(figure: Figure) -> Legend:
@@ -47,7 +47,7 @@ CASES = {
 def test_every_plot_is_drawn_without_a_warning(case: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        images = plots.draw_plots(evaluate_split("val", *CASES[case]))
+        images = plots.draw_plots(evaluate_class_split("val", *CASES[case]))
     names = ["confusion_matrix", "precision_recall", "probabilities", "reliability", "roc"]
     assert sorted(images) == names + ["thresholds"] * case.startswith("two")
     for png in images.values():
@@ -57,22 +57,24 @@ def test_every_plot_is_drawn_without_a_warning(case: str) -> None:
 
 
 def test_the_title_of_a_plot_names_split_rows_and_metric() -> None:
-    evaluation = evaluate_split("val", random_scores(1500, 3), ["a", "b", "c"])
+    evaluation = evaluate_class_split("val", random_scores(1500, 3), ["a", "b", "c"])
     (axes,) = plots.draw_roc(evaluation).axes
     assert axes.get_title() == f"val: 1,500 rows, macro AUROC {evaluation.metrics['auroc']:.3f}"
-    (axes,) = plots.draw_precision_recall(evaluate_split("test", random_scores(9, 2, present=[0]), [0, 1])).axes
+    (axes,) = plots.draw_precision_recall(evaluate_class_split("test", random_scores(9, 2, present=[0]), [0, 1])).axes
     assert axes.get_title() == "test: 9 rows, average precision undefined"
 
 
 def test_a_legend_of_forty_classes_names_only_the_most_frequent() -> None:
-    legend = find_legend(plots.draw_roc(evaluate_split("val", *CASES["forty, ten of them absent"])))
+    legend = find_legend(plots.draw_roc(evaluate_class_split("val", *CASES["forty, ten of them absent"])))
     assert len(legend.get_texts()) == len(plots.COLORS) + 2, "the colored classes, the others, and the baseline"
     assert legend.get_title().get_text() == "20 of 40 classes"
     assert all(len(text.get_text()) < 40 for text in legend.get_texts())
 
 
 def test_dollar_signs_in_a_class_name_are_not_math() -> None:
-    legend = find_legend(plots.draw_roc(evaluate_split("val", random_scores(50, 3), ["$5 to $10", "less", "more"])))
+    legend = find_legend(
+        plots.draw_roc(evaluate_class_split("val", random_scores(50, 3), ["$5 to $10", "less", "more"]))
+    )
     text = legend.get_texts()[0].get_text()
     assert not matplotlib.cbook.is_math_text(text)
     assert text.endswith(r"\$5 to \$10")
@@ -80,7 +82,7 @@ def test_dollar_signs_in_a_class_name_are_not_math() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_legend_is_inside_its_axes(case: str) -> None:
-    evaluation = evaluate_split("val", *CASES[case], "multimodal_bert, label dispute")
+    evaluation = evaluate_class_split("val", *CASES[case], "multimodal_bert, label dispute")
     for draw in (plots.draw_roc, plots.draw_precision_recall, plots.draw_reliability, plots.draw_probabilities):
         figure = draw(evaluation)
         assert not figure.legends
@@ -94,7 +96,7 @@ def test_every_legend_is_inside_its_axes(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_plot_names_the_model_and_the_label(case: str) -> None:
-    evaluation = evaluate_split("val", *CASES[case], "multimodal_bert, label $ of_dispute")
+    evaluation = evaluate_class_split("val", *CASES[case], "multimodal_bert, label $ of_dispute")
     assert evaluation.confusion is not None
     figures = [
         *(draw(evaluation) for draw in (plots.draw_roc, plots.draw_precision_recall, plots.draw_reliability)),
@@ -107,7 +109,7 @@ def test_every_plot_names_the_model_and_the_label(case: str) -> None:
 
 
 def test_the_panels_of_many_classes_have_one_scale_and_named_axes() -> None:
-    figure = plots.draw_probabilities(evaluate_split("val", *CASES["forty, ten of them absent"]))
+    figure = plots.draw_probabilities(evaluate_class_split("val", *CASES["forty, ten of them absent"]))
     panels = [axes for axes in figure.axes if axes.get_visible()]
     assert len(panels) == plots.MAX_PANELS
     assert len({(*axes.get_xlim(), *axes.get_ylim()) for axes in panels}) == 1
@@ -116,15 +118,17 @@ def test_the_panels_of_many_classes_have_one_scale_and_named_axes() -> None:
 
 def test_the_baseline_of_precision_and_recall_is_the_rate_of_the_class() -> None:
     scored = random_scores(200, 2)
-    legend = find_legend(plots.draw_precision_recall(evaluate_split("val", scored, ["no", "yes"])))
+    legend = find_legend(plots.draw_precision_recall(evaluate_class_split("val", scored, ["no", "yes"])))
     texts = [text.get_text() for text in legend.get_texts()]
-    assert f"{(scored.y_true == 1).mean():.3f}  random: the rate of the class" in texts
+    assert f"{(scored.labels == 1).mean():.3f}  random: the rate of the class" in texts
     assert any(text.endswith("  yes") for text in texts)
 
 
 def test_a_confusion_matrix_states_rows_and_percentages_of_the_true_class() -> None:
     probabilities = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.7, 0.3, 0], [0.2, 0.8, 0], [0.1, 0.9, 0]], np.float32)
-    evaluation = evaluate_split("val", ScoredSplit(np.array([0, 0, 0, 0, 1]), probabilities), ["a", "b", "absent"])
+    evaluation = evaluate_class_split(
+        "val", ScoredSplit(np.array([0, 0, 0, 0, 1]), probabilities), ["a", "b", "absent"]
+    )
     assert evaluation.confusion is not None
     figure = plots.draw_confusion_matrix(evaluation, evaluation.confusion)
     texts = [text.get_text() for text in figure.axes[0].texts]
@@ -132,7 +136,7 @@ def test_a_confusion_matrix_states_rows_and_percentages_of_the_true_class() -> N
 
 
 def test_a_thousand_and_one_classes_have_no_confusion_matrix() -> None:
-    evaluation = evaluate_split("val", random_scores(20, 1001), list(range(1001)))
+    evaluation = evaluate_class_split("val", random_scores(20, 1001), list(range(1001)))
     assert evaluation.confusion is None
     assert evaluation.as_json()["confusion_matrix"] is None
 
@@ -141,9 +145,9 @@ def test_plotting_uses_neither_torch_nor_pyplot_and_keeps_the_backend() -> None:
     code = (
         "import sys, numpy as np, matplotlib\n"
         "matplotlib.use('svg')\n"
-        "from fusionzoo.evaluation import plots, report, split_evaluation\n"
+        "from fusionzoo.evaluation import class_evaluation, plots, report, split_evaluation\n"
         "scored = split_evaluation.ScoredSplit(np.array([0, 1]), np.array([[0.9, 0.1], [0.3, 0.7]]))\n"
-        "assert plots.draw_plots(split_evaluation.evaluate_split('val', scored, [0, 1]))\n"
+        "assert plots.draw_plots(class_evaluation.evaluate_class_split('val', scored, [0, 1]))\n"
         "assert matplotlib.get_backend() == 'svg'\n"
         "print(sorted({'torch', 'matplotlib.pyplot', 'tensorboard'} & sys.modules.keys()))\n"
     )
@@ -152,10 +156,10 @@ def test_plotting_uses_neither_torch_nor_pyplot_and_keeps_the_backend() -> None:
 
 
 def test_the_threshold_plot_shows_the_metrics_of_its_thresholds() -> None:
-    evaluation = evaluate_split("val", random_scores(200, 2), ["no", "yes"])
+    evaluation = evaluate_class_split("val", random_scores(200, 2), ["no", "yes"])
     (axes,) = plots.draw_thresholds(evaluation).axes
     lines = {str(line.get_label()): np.asarray(line.get_ydata(), float) for line in axes.get_lines()}
-    y_true, score = evaluation.scored.y_true, evaluation.scored.probabilities[:, 1]
+    y_true, score = evaluation.scored.labels, evaluation.scored.scores[:, 1]
     for threshold in (0, 30, 50, 80):
         predicted = score >= threshold / 100
         for name, metric in (

@@ -13,7 +13,7 @@ from torch import nn
 from fusionzoo.training import matrix_rates, precision
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.matrix_rates import MatrixRates
-from fusionzoo.training.module import Classifier
+from fusionzoo.training.module import TrainingModule
 from fusionzoo.training.precision import PrecisionChoice
 from shop import JobFolder
 from training_helpers import make_job_settings
@@ -182,9 +182,9 @@ def test_a_measurement_gives_both_rates_and_does_not_change_the_random_state() -
 
 def run_with_rates(job: JobFolder, rates: MatrixRates, monkeypatch: pytest.MonkeyPatch, max_steps: int = 1000) -> int:
     """Run the job on a CPU with bf16 on which these rates are measured; it fails after `max_steps` training steps."""
-    steps, original = [max_steps], Classifier.training_step
+    steps, original = [max_steps], TrainingModule.training_step
 
-    def step(self: Classifier, *arguments: Any) -> Any:
+    def step(self: TrainingModule, *arguments: Any) -> Any:
         steps[0] -= 1
         if steps[0] < 0:
             raise RuntimeError("stopped by the test")
@@ -193,7 +193,7 @@ def run_with_rates(job: JobFolder, rates: MatrixRates, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(precision, "_read_cpu_flags", lambda: frozenset({"avx512_bf16"}))
         patch.setattr(precision, "measure_matrix_rates", lambda *_: rates)
-        patch.setattr(Classifier, "training_step", step)
+        patch.setattr(TrainingModule, "training_step", step)
         return job.run()
 
 

@@ -26,6 +26,7 @@ from fusionzoo.artifacts.prediction_formats import PREDICTION_FORMATS
 from fusionzoo.artifacts.predictions import Predictions, plain_ids, prediction_columns
 from fusionzoo.data.reading.formats import FORMATS as READ_FORMATS
 from fusionzoo.errors import OutputError, PredictionColumnsError, ScoresError
+from task_helpers import make_classification
 
 FORMATS = tuple(READ_FORMATS)
 IDS = pa.array([11, 12, 13])
@@ -41,11 +42,10 @@ def make_predictions(ids: pa.Array = IDS, **changes: Any) -> Predictions:
     """Predictions of two classes, with other fields where `changes` has them."""
     fields: dict[str, Any] = {
         "id_name": "order id",
-        "label_name": "target",
-        "classes": ["no", "yes"],
+        "task": make_classification(changes.pop("classes", ["no", "yes"]), changes.pop("label_name", "target")),
         "ids": ids,
-        "y_true": np.arange(len(ids)) % 2,
-        "probabilities": HARD_TO_FORMAT if len(ids) == 3 else random_probabilities(len(ids), 2),
+        "labels": np.arange(len(ids)) % 2,
+        "scores": HARD_TO_FORMAT if len(ids) == 3 else random_probabilities(len(ids), 2),
     }
     return Predictions(**{**fields, **changes})
 
@@ -85,7 +85,7 @@ def test_columns_are_id_label_probabilities_and_predicted_label(tmp_path: Path, 
 def test_probabilities_read_back_as_the_same_float32(tmp_path: Path, format: str) -> None:
     every_exponent = np.random.default_rng(0).integers(1, 2**30, 2000, dtype=np.int32).view(np.float32)
     written = np.stack([every_exponent, 1 - every_exponent], axis=1)
-    write(tmp_path / "file", format, pa.array(range(2000)), probabilities=written)
+    write(tmp_path / "file", format, pa.array(range(2000)), scores=written)
     table = read(tmp_path / "file", format, {"prob_no": pa.float32(), "prob_yes": pa.float32()})
     read_back = np.stack([table[name].to_numpy().astype(np.float32) for name in ("prob_no", "prob_yes")], axis=1)
     assert read_back.view(np.int32).tolist() == written.view(np.int32).tolist()
@@ -99,7 +99,7 @@ def test_rows_keep_their_order_over_several_blocks(
     ids = np.random.default_rng(0).permutation(1000)
     chunked = pa.chunked_array([ids[:300], ids[300:]])
     y_true, probabilities = ids % 3, random_probabilities(1000, 3)
-    write(tmp_path / "file", format, chunked, classes=[5, 7, 9], y_true=y_true, probabilities=probabilities)
+    write(tmp_path / "file", format, chunked, classes=[5, 7, 9], labels=y_true, scores=probabilities)
     table = read(tmp_path / "file", format)
     assert table["order id"].to_pylist() == ids.tolist()
     assert table["target"].to_pylist() == (5 + 2 * y_true).tolist()
@@ -189,8 +189,8 @@ def test_each_of_a_hundred_classes_has_its_own_column(tmp_path: Path) -> None:
         "parquet",
         pa.array(range(10_000)),
         classes=list(range(100)),
-        y_true=np.zeros(10_000, np.int64),
-        probabilities=probabilities,
+        labels=np.zeros(10_000, np.int64),
+        scores=probabilities,
     )
     table = pq.read_table(tmp_path / "file")
     assert np.array_equal(table["prob_99"].to_numpy(), probabilities[:, 99])
@@ -210,24 +210,24 @@ def test_duplicate_column_names_are_an_error_that_names_them(
     id_name: str, label_name: str, classes: list[Any], name: str
 ) -> None:
     with pytest.raises(PredictionColumnsError, match=f"'{name}'"):
-        prediction_columns(id_name, label_name, classes)
+        prediction_columns(id_name, make_classification(classes, label_name))
 
 
 def test_labels_of_mixed_types_are_an_error() -> None:
-    assert prediction_columns("id", "y", [1, 2.5])[2:4] == ["prob_1", "prob_2.5"]
+    assert prediction_columns("id", make_classification([1, 2.5]))[2:4] == ["prob_1", "prob_2.5"]
     with pytest.raises(PredictionColumnsError, match="one type"):
-        prediction_columns("id", "y", [0, 1, "2"])
+        prediction_columns("id", make_classification([0, 1, "2"]))
     with pytest.raises(PredictionColumnsError, match="one type"):
-        prediction_columns("id", "y", [True, 0])
+        prediction_columns("id", make_classification([True, 0]))
 
 
 def test_fields_that_do_not_fit_each_other_are_an_error() -> None:
     with pytest.raises(ScoresError, match="shapes"):
-        make_predictions(probabilities=random_probabilities(4, 2))
+        make_predictions(scores=random_probabilities(4, 2))
     with pytest.raises(ScoresError, match="shapes"):
         make_predictions(classes=["a", "b", "c"])
     with pytest.raises(ScoresError, match="first in row 1"):
-        make_predictions(probabilities=np.array([[0.5, 0.5], [np.nan, 1], [1, 0]], np.float32))
+        make_predictions(scores=np.array([[0.5, 0.5], [np.nan, 1], [1, 0]], np.float32))
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -272,7 +272,7 @@ def test_a_file_that_reads_back_differently_is_an_error(
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
 )
 def test_predict_results_load_safely_with_ids_of_every_type(tmp_path: Path, ids: pa.Array, expected: list[Any]) -> None:
-    predictions = make_predictions(ids, y_true=np.array([0, 1, 1], np.int32))
+    predictions = make_predictions(ids, labels=np.array([0, 1, 1], np.int32))
     write_predict_results(tmp_path / "predict_results.pth", predictions, "test")
     results = torch.load(tmp_path / "predict_results.pth", weights_only=True)
     assert results["ids"] == expected == plain_ids(ids)

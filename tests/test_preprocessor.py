@@ -34,7 +34,7 @@ def test_a_loaded_preprocessor_encodes_like_the_saved_one(tmp_path: Path) -> Non
     )
     for name in ("tokens", "chunk_starts", "row_starts", "categories", "numbers", "numbers_missing", "labels"):
         assert np.array_equal(getattr(first, name), getattr(second, name)), name
-    assert restored.labels == preprocessor.labels
+    assert restored.target == preprocessor.target
 
 
 @pytest.mark.parametrize("changes", [{"tokenizer": "/no/folder"}, {"embeddings": "/no/file"}])

@@ -9,7 +9,7 @@ from conftest import Installer
 from fusionzoo.nn.schema import CategoryField, InputSpec
 from fusionzoo.registry import MODELS_GROUP, Plugin, Registry
 
-SPEC = InputSpec(text=None, categories=(CategoryField("color", 5),), numbers=(), num_classes=2)
+SPEC = InputSpec(text=None, categories=(CategoryField("color", 5),), numbers=(), num_outputs=2)
 SOURCE = """
     from fusionzoo import hookimpl
     from fusionzoo.nn.heads import ClassifierHead
@@ -25,7 +25,7 @@ SOURCE = """
     class TableModel(nn.Sequential):
         def __init__(self, spec, settings, text_encoder):
             assert text_encoder is None
-            super().__init__(TabularEncoder(spec, 16), ClassifierHead(16, 16, spec.num_classes))
+            super().__init__(TabularEncoder(spec, 16), ClassifierHead(16, 16, spec.num_outputs))
 
     plain = Fusion(Settings, TableModel)
 

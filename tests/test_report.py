@@ -17,6 +17,7 @@ from fusionzoo.errors import ReportEntryError, ScoresError
 from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
 from fusionzoo.evaluation.plots import encode_png
 from fusionzoo.evaluation.report import Report, evaluate, strict_json
+from task_helpers import make_classification
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +25,10 @@ def report_and_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report,
     """A report of two splits and three classes, written over another report."""
     folder = tmp_path_factory.mktemp("report")
     report = evaluate(
-        {"val": random_scores(300, 3), "test": random_scores(100, 3, seed=1, present=[0, 2])}, ["low", "mid", "high"]
+        {"val": random_scores(300, 3), "test": random_scores(100, 3, seed=1, present=[0, 2])},
+        make_classification(["low", "mid", "high"]),
     )
-    evaluate({}, ["no", "yes"]).write(folder)
+    evaluate({}, make_classification(["no", "yes"])).write(folder)
     curve = draw_learning_curve(VALIDATIONS, "val/auroc", 20)
     report.write(folder, {"training": {"epochs": 3}}, {"learning_curve": encode_png(curve)})
     return report, folder
@@ -90,7 +92,8 @@ def test_plots_in_tensorboard_are_the_png_files(report_and_folder: tuple[Report,
 
 @pytest.mark.parametrize("classes", [[0, 1], [0.5, 1.0], [False, True], ["no", "ja, sicher"]], ids=str)
 def test_metrics_json_keeps_the_type_of_labels(classes: list[Any]) -> None:
-    report_json = json.loads(strict_json(evaluate({"val": random_scores(20, 2)}, classes).as_json()))
+    report = evaluate({"val": random_scores(20, 2)}, make_classification(classes))
+    report_json = json.loads(strict_json(report.as_json()))
     assert report_json["classes"] == classes
     assert [type(label) for label in report_json["classes"]] == [type(label) for label in classes]
     assert len(report_json["splits"]["val"]["per_class"]) == 2
@@ -98,13 +101,13 @@ def test_metrics_json_keeps_the_type_of_labels(classes: list[Any]) -> None:
 
 def test_a_wrong_number_of_labels_or_labels_with_the_same_text_are_an_error() -> None:
     with pytest.raises(ScoresError, match="3 labels, but probabilities of 2"):
-        evaluate({"val": random_scores(20, 2)}, ["a", "b", "c"])
+        evaluate({"val": random_scores(20, 2)}, make_classification(["a", "b", "c"]))
     with pytest.raises(ScoresError, match="have the same text: '1'"):
-        evaluate({"val": random_scores(20, 2)}, ["1", 1])
+        evaluate({"val": random_scores(20, 2)}, make_classification(["1", 1]))
 
 
 def test_an_extra_entry_with_a_reserved_name_or_nan_is_an_error(tmp_path: Path) -> None:
-    report = evaluate({"val": random_scores(20, 2)}, [0, 1])
+    report = evaluate({"val": random_scores(20, 2)}, make_classification([0, 1]))
     with pytest.raises(ReportEntryError, match="'splits'"):
         report.write(tmp_path, extra={"splits": {}})
     with pytest.raises(ValueError, match="JSON"):

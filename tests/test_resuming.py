@@ -16,7 +16,7 @@ import torch
 
 from fusionzoo.training.checkpointing import last_checkpoint, random_state
 from fusionzoo.training.checkpointing.checkpoint_io import AtomicCheckpoints
-from fusionzoo.training.module import Classifier
+from fusionzoo.training.module import TrainingModule
 from process_helpers import run_in_child
 from resume_helpers import copy_input, read_results, resume, run_until_killed, run_with_signals
 from shop import JobFolder, shop_rows
@@ -57,7 +57,7 @@ def test_a_job_killed_three_times_at_random_steps_has_bit_identical_results(
     job, chance, kills = copy_input(reference, tmp_path), random.Random(f"{name} {seed}"), 0
     while kills < 3:
         method, calls = chance.choice([("training_step", 15), ("on_after_backward", 15), ("validation_step", 5)])
-        if run_until_killed(job, Classifier, method, chance.randrange(1, calls)) == 0:
+        if run_until_killed(job, TrainingModule, method, chance.randrange(1, calls)) == 0:
             break
         kills += 1
     assert kills
@@ -85,7 +85,7 @@ def test_a_job_killed_while_it_writes_a_checkpoint_resumes(
 def stopped(tmp_path: Path, uninterrupted: dict[str, tuple[JobFolder, dict[str, Any]]]) -> JobFolder:
     """A job that was killed in its second epoch."""
     job = copy_input(uninterrupted["plain"][0], tmp_path)
-    assert run_until_killed(job, Classifier, "training_step", 15) == -signal.SIGKILL
+    assert run_until_killed(job, TrainingModule, "training_step", 15) == -signal.SIGKILL
     return job
 
 
@@ -195,7 +195,7 @@ def test_the_second_run_of_a_finished_job_does_not_train_and_writes_the_same_res
         job, expected = uninterrupted[name]
         shutil.rmtree(job.model)
         shutil.rmtree(job.output)
-        assert run_until_killed(job, Classifier, "training_step", 0) == 0
+        assert run_until_killed(job, TrainingModule, "training_step", 0) == 0
         assert read_results(job) == expected
 
 

@@ -12,9 +12,11 @@ from fusionzoo.artifacts.predictions import prediction_columns
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.data.reading.rows import rows_from_records
 from fusionzoo.data.splitting import split_channel
+from fusionzoo.data.targets.class_labels import ClassStrata
 from fusionzoo.errors import PredictionColumnsError
 from parsing_helpers import parse_changed
 from shop import shop_rows
+from task_helpers import make_classification
 
 WITHOUT_ID = SETTINGS.model_copy(update={"id_name": None})
 
@@ -34,7 +36,7 @@ def test_a_row_keeps_its_id_in_a_split_of_train(tmp_path: Path) -> None:
     write_part(shop_rows(40), tmp_path / "train/a.csv")
     channel = open_channel("train", tmp_path / "train", WITHOUT_ID.columns)
     texts = {row_id: text for block in channel for row_id, text in _ids_and_texts(block)}
-    parts = split_channel(channel, {"val": 0.3}, "target", 0)
+    parts = split_channel(channel, {"val": 0.3}, ClassStrata("target"), 0)
     found = [pair for part in parts.values() for block in part for pair in _ids_and_texts(block)]
     assert len(found) == 40
     assert dict(found) == texts
@@ -78,7 +80,7 @@ def test_id_name_may_be_absent_or_null(value: object) -> None:
 
 def test_a_label_column_named_row_id_is_an_error_that_says_what_to_rename() -> None:
     with pytest.raises(PredictionColumnsError, match="columns 'row_id'") as error:
-        prediction_columns(WITHOUT_ID.id_column, "row_id", (0, 1))
+        prediction_columns(WITHOUT_ID.id_column, make_classification(name="row_id"))
     assert "set id_name" in str(error.value)
 
 

@@ -17,11 +17,12 @@ from fusionzoo.artifacts.prediction_formats import PREDICTION_FORMATS
 from fusionzoo.artifacts.predictions import Predictions
 from fusionzoo.data.cache import Cache
 from fusionzoo.data.encoding import EncodedData, encode_channels
-from fusionzoo.data.labels import NO_LABEL
 from fusionzoo.data.reading.channel import Channel, open_channel
+from fusionzoo.data.targets.target import NO_LABEL
 from fusionzoo.errors import DataError
 from fusionzoo.evaluation.report import ScoredSplit, evaluate
 from shop import JobFolder, shop_rows
+from task_helpers import make_classification
 
 SUFFIXES = ("csv", "tsv", "parquet", "jsonl", "csv.gz")
 
@@ -43,8 +44,8 @@ def encode_with_test(folder: Path, test: dict[str, pd.DataFrame], cache: Cache |
         write_part(frame, folder / "data/test" / file)
     channels: dict[str, Channel] = {}
     for name in ("train", "val", "test"):
-        optional = SETTINGS.label_name if name == "test" else None
-        channels[name] = open_channel(name, folder / "data" / name, SETTINGS.columns, optional_column=optional)
+        optional = SETTINGS.label_columns if name == "test" else ()
+        channels[name] = open_channel(name, folder / "data" / name, SETTINGS.columns, optional_columns=optional)
     return encode_channels(SETTINGS, channels, cache or Cache(folder / "cache", 10**9), 0, lambda rows: None)
 
 
@@ -98,8 +99,8 @@ def test_metrics_are_computed_from_the_labeled_rows() -> None:
     scores /= scores.sum(axis=1, keepdims=True)
     some = np.where(np.arange(40) % 3 == 0, NO_LABEL, y_true)
     nothing = np.full(40, NO_LABEL)
-    report = evaluate({"val": ScoredSplit(some, scores), "test": ScoredSplit(nothing, scores)}, (0, 1))
-    expected = evaluate({"val": ScoredSplit(y_true[some >= 0], scores[some >= 0])}, (0, 1))
+    report = evaluate({"val": ScoredSplit(some, scores), "test": ScoredSplit(nothing, scores)}, make_classification())
+    expected = evaluate({"val": ScoredSplit(y_true[some >= 0], scores[some >= 0])}, make_classification())
     assert report.as_json() == expected.as_json()
 
 
@@ -111,7 +112,9 @@ def test_prediction_files_hold_null_for_a_row_without_a_label(
     scores = np.array([[0.25, 0.75], [0.5, 0.5], [1.0, 0.0]], np.float32)
     labels = np.array([1, NO_LABEL, 0])
     path = tmp_path / f"predictions.{format}"
-    write_predictions(path, format, Predictions("id", "y", classes, pa.array([1, 2, 3]), labels, scores))
+    write_predictions(
+        path, format, Predictions("id", make_classification(classes), pa.array([1, 2, 3]), labels, scores)
+    )
     match format:
         case "parquet":
             frame = pd.read_parquet(path)
@@ -156,5 +159,5 @@ def test_a_similar_column_is_named_if_the_label_column_is_absent(
     from fusionzoo.training.prepare_data import warn_of_similar_column
 
     write_part(shop_rows(20, 2).rename(columns={"target": "Target"}), tmp_path / "a.csv")
-    warn_of_similar_column("test", open_channel("test", tmp_path, SETTINGS.columns, optional_column="target"))
+    warn_of_similar_column("test", open_channel("test", tmp_path, SETTINGS.columns, optional_columns=["target"]))
     assert caplog.messages == ["test has no column 'target', but it has 'Target'. Rename it if it is the same."]

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from fusionzoo.data.reading.channel import Channel, open_channel
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.splitting import SplitPart, split_channel
+from fusionzoo.data.targets.class_labels import ClassStrata
 from fusionzoo.errors import DataError
 
 
@@ -61,7 +62,7 @@ def split_ids(
     """Split the rows and return the ids of each part."""
     with tempfile.TemporaryDirectory() as folder:
         channel = write_channel(Path(folder), frame, cuts, suffix)
-        return ids_of_parts(split_channel(channel, shares, "y", seed, "who" if "who" in frame else None))
+        return ids_of_parts(split_channel(channel, shares, ClassStrata("y"), seed, "who" if "who" in frame else None))
 
 
 def error_message(frame: pd.DataFrame, shares: Mapping[str, float]) -> str:
@@ -241,7 +242,7 @@ def test_null_labels_of_all_files_are_reported_together_with_unreadable_files(tm
     channel = write_channel(tmp_path, make_frame(["a", None, "b"] * 20, range(60)), [20, 40], "csv")
     (tmp_path / "part-1.csv").write_text("id,y,who\n1,a,b\n1,2\n")
     with pytest.raises(DataError) as error:
-        split_channel(channel, {"val": 0.1}, "y", 0, "who")
+        split_channel(channel, {"val": 0.1}, ClassStrata("y"), 0, "who")
     message = str(error.value)
     assert "train/part-0.csv, column 'y': 7 labels null: train/part-0.csv row 2" in message
     assert "train/part-2.csv, column 'y'" in message
@@ -252,18 +253,18 @@ def test_a_missing_label_or_group_column_is_named_and_need_not_be_a_column_of_th
     tmp_path: Path,
 ) -> None:
     channel = write_channel(tmp_path, make_frame(["a", "b"] * 30, range(60)), [30], "csv")
-    parts = split_channel(channel, {"val": 0.1}, "y", 0, "who")
+    parts = split_channel(channel, {"val": 0.1}, ClassStrata("y"), 0, "who")
     assert parts["val"].columns == ("id",)
     text = (tmp_path / "part-1.csv").read_text()
     (tmp_path / "part-1.csv").write_text(text.replace("who", "whom"))
     with pytest.raises(DataError, match=r"train/part-1\.csv: column 'who' does not exist"):
-        split_channel(channel, {"val": 0.1}, "y", 0, "who")
+        split_channel(channel, {"val": 0.1}, ClassStrata("y"), 0, "who")
 
 
 def test_a_nested_group_is_an_error(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": [1, 2], "y": [0, 1], "who": [[1], [2]]}), tmp_path / "part.parquet")
     with pytest.raises(DataError, match="column 'who'"):
-        split_channel(open_channel("train", tmp_path, ["id"]), {"val": 0.5}, "y", 0, "who")
+        split_channel(open_channel("train", tmp_path, ["id"]), {"val": 0.5}, ClassStrata("y"), 0, "who")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
@@ -272,7 +273,7 @@ def test_a_row_of_a_part_is_located_by_its_number_in_its_file(
 ) -> None:
     monkeypatch.setattr("fusionzoo.data.reading.blocks.BLOCK_ROWS", 8)
     channel = write_channel(tmp_path, make_frame(["a", "b"] * 50), [37], suffix)
-    for part in split_channel(channel, {"val": 0.3}, "y", 0).values():
+    for part in split_channel(channel, {"val": 0.3}, ClassStrata("y"), 0).values():
         for rows in part:
             for i, value in enumerate(rows.columns["id"].to_pylist()):
                 file, row = (0, int(value) + 1) if int(value) < 37 else (1, int(value) - 36)
@@ -290,7 +291,7 @@ def test_rows_that_are_filtered_twice_keep_their_numbers_and_values() -> None:
 
 def test_a_part_can_be_read_repeatedly_like_a_channel(tmp_path: Path) -> None:
     channel = write_channel(tmp_path, make_frame(["a", "b"] * 50), [50])
-    parts = split_channel(channel, {"val": 0.2, "test": 0.2}, "y", 0)
+    parts = split_channel(channel, {"val": 0.2, "test": 0.2}, ClassStrata("y"), 0)
     assert ids_of_parts(parts) == ids_of_parts(parts)
     for name, part in parts.items():
         assert (part.name, part.files, part.format, part.columns) == (name, channel.files, "parquet", ("id",))
@@ -300,14 +301,16 @@ def test_a_part_can_be_read_repeatedly_like_a_channel(tmp_path: Path) -> None:
 
 def test_the_selection_hash_of_a_part_depends_on_its_rows(tmp_path: Path) -> None:
     channel = write_channel(tmp_path, make_frame(["a", "b"] * 50))
-    first, restored, second = (split_channel(channel, {"val": 0.2, "test": 0.2}, "y", seed) for seed in (0, 0, 1))
+    first, restored, second = (
+        split_channel(channel, {"val": 0.2, "test": 0.2}, ClassStrata("y"), seed) for seed in (0, 0, 1)
+    )
     assert [part.selection_hash for part in first.values()] == [part.selection_hash for part in restored.values()]
     assert len({part.selection_hash for parts in (first, second) for part in parts.values()}) == 6
 
 
 @pytest.mark.parametrize("rows", [99, 101, 130])
 def test_files_that_change_after_the_split_are_an_error(rows: int, tmp_path: Path) -> None:
-    parts = split_channel(write_channel(tmp_path, make_frame(["a", "b"] * 50)), {"val": 0.2}, "y", 0)
+    parts = split_channel(write_channel(tmp_path, make_frame(["a", "b"] * 50)), {"val": 0.2}, ClassStrata("y"), 0)
     write_channel(tmp_path, make_frame(["a"] * rows))
     with pytest.raises(DataError, match="its rows changed"):
         ids_of_parts(parts)

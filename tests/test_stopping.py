@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fusionzoo.training import job as job_module
-from fusionzoo.training.module import Classifier
+from fusionzoo.training.module import TrainingModule
 from process_helpers import run_in_child
 from resume_helpers import resume, run_with_signals
 from shop import JobFolder
@@ -31,7 +31,7 @@ def test_an_interrupted_training_has_not_finished(tmp_path: Path) -> None:
     job = JobFolder(tmp_path / "ml").fill(checkpoint_every_n_steps=2)
 
     def run_interrupted() -> int:
-        Classifier.on_train_epoch_end = lambda self: signal.default_int_handler(signal.SIGINT, None)  # type: ignore[method-assign]
+        TrainingModule.on_train_epoch_end = lambda self: signal.default_int_handler(signal.SIGINT, None)  # type: ignore[method-assign]
         return job.run()
 
     assert run_in_child(run_interrupted, job.root / "log.txt") == 1
@@ -99,7 +99,7 @@ def test_sigterm_after_the_last_step_stops_the_job_before_it_evaluates(tmp_path:
     job = JobFolder(tmp_path / "ml").fill(max_epochs=1)
 
     def run_terminated() -> int:
-        Classifier.on_fit_end = lambda self: send_sigterm()  # type: ignore[method-assign]
+        TrainingModule.on_fit_end = lambda self: send_sigterm()  # type: ignore[method-assign]
         return job.run()
 
     assert run_in_child(run_terminated, job.root / "log.txt") == 1

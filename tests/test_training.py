@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS
 from fusionzoo.evaluation.metrics import classification_metrics
-from fusionzoo.settings import METRICS
 from fusionzoo.training import optimizers
 from fusionzoo.training.checkpointing import checkpoint_io
 from fusionzoo.training.monitoring.validation_metrics import ValidationMetrics
+from task_helpers import make_class_objective, make_classification
 from training_helpers import EncoderWithHead, make_job_settings
 
 
@@ -110,17 +111,17 @@ def test_a_constant_schedule_stays_constant_after_the_warm_up() -> None:
 def test_validation_metrics_equal_those_of_the_final_evaluation_for_any_batches() -> None:
     torch.manual_seed(0)
     logits, labels, weights = torch.randn(57, 3), torch.randint(0, 3, (57,)), torch.tensor([1.0, 2.0, 5.0])
-    metrics = ValidationMetrics(weights)
+    metrics = ValidationMetrics(make_class_objective(weights.tolist()), make_classification().compute_metrics)
     for start in range(0, 57, 10):
         metrics.update(logits[start : start + 10], labels[start : start + 10])
     computed = metrics.compute()
     expected = classification_metrics(labels.numpy(), logits.softmax(-1).numpy())
-    assert {name: computed[f"val/{name}"] for name in METRICS} == pytest.approx(expected)
+    assert {name: computed[f"val/{name}"] for name in CLASSIFICATION_METRICS} == pytest.approx(expected)
     assert computed["val_loss"] == pytest.approx(nn.functional.cross_entropy(logits, labels, weight=weights).item())
 
 
 def test_an_undefined_metric_is_omitted() -> None:
-    metrics = ValidationMetrics(torch.ones(2))
+    metrics = ValidationMetrics(make_class_objective(), make_classification().compute_metrics)
     metrics.update(torch.randn(4, 2), torch.zeros(4, dtype=torch.long))
     assert "val/auroc" not in metrics.compute()
     assert "val/accuracy" in metrics.compute()

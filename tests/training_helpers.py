@@ -11,11 +11,13 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.nn.schema import Batch, ModelOutput
 from fusionzoo.settings import JobSettings
+from fusionzoo.tasks.class_objective import ClassObjective
 from fusionzoo.training import optimizers
 from fusionzoo.training.datamodule import SplitsDataModule
-from fusionzoo.training.module import Classifier
+from fusionzoo.training.module import TrainingModule
 from fusionzoo.training.monitoring.throughput import Throughput
 from shop import made_split
 
@@ -81,5 +83,6 @@ def fit_linear_model(
         enable_model_summary=False,
         callbacks=throughput,
     )
-    trainer.fit(Classifier(model, settings, groups, class_weights, steps), datamodule=splits)
+    objective, compute_metrics = ClassObjective(settings, class_weights), classification_metrics
+    trainer.fit(TrainingModule(model, settings, groups, objective, compute_metrics, steps), datamodule=splits)
     return model, trainer

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,17 +12,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Modality = Literal["text", "table"]
-GREATER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
-    {
-        "auroc": True,
-        "average_precision": True,
-        "f1_score": True,
-        "accuracy": True,
-        "log_loss": False,
-        "brier_score": False,
-    }
-)
-METRICS = tuple(GREATER_IS_BETTER)
 
 
 class JobSettings(DataSettings):

@@ -41,7 +41,7 @@ class Film(nn.Module):
         self.towers = Towers(spec, settings, text_encoder)
         width = self.towers.dim
         self.layers = nn.ModuleList(FilmLayer(width) for _ in range(settings.num_layers))
-        self.classify = ClassifierHead(width, width, spec.num_classes, settings.dropout)
+        self.classify = ClassifierHead(width, width, spec.num_outputs, settings.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         text, table = self.towers(batch)  # [rows, width] each

@@ -135,7 +135,7 @@ class CrossAttention(nn.Module):
             CrossLayer(width, settings.num_heads, settings.dropout) for _ in range(settings.num_layers)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
-        self.classify = ClassifierHead(4 * width, width, spec.num_classes, settings.dropout)
+        self.classify = ClassifierHead(4 * width, width, spec.num_outputs, settings.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         features, embedded = self.text_encoder(batch), self.table.fields(batch)

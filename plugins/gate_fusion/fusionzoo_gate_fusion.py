@@ -26,7 +26,7 @@ class GateFusion(nn.Module):
         self.towers = Towers(spec, settings, text_encoder)
         width = self.towers.dim
         self.gate = nn.Sequential(nn.Linear(2 * width, width), nn.Sigmoid())
-        self.classify = ClassifierHead(width, width, spec.num_classes, settings.dropout)
+        self.classify = ClassifierHead(width, width, spec.num_outputs, settings.dropout)
 
     def forward(self, batch: Batch) -> ModelOutput:
         text, table = self.towers(batch)

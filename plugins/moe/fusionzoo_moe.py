@@ -94,8 +94,8 @@ class MixtureOfExperts(nn.Module):
         width = self.towers.dim
         self.names = [*SINGLE_MODALITY_EXPERTS, *(f"joint_{i}" for i in range(settings.num_experts))]
         input_widths = [width] * len(SINGLE_MODALITY_EXPERTS) + [2 * width] * settings.num_experts
-        self.shared = ClassifierHead(2 * width, width, spec.num_classes, settings.dropout)
-        experts = [ClassifierHead(w, width, spec.num_classes, settings.dropout) for w in input_widths]
+        self.shared = ClassifierHead(2 * width, width, spec.num_outputs, settings.dropout)
+        experts = [ClassifierHead(w, width, spec.num_outputs, settings.dropout) for w in input_widths]
         for expert in experts:  # start from zero: the model is late fusion first, and experts learn the residual
             for parameter in expert[-1].parameters():
                 nn.init.zeros_(parameter)

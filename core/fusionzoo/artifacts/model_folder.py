@@ -24,10 +24,12 @@ from fusionzoo.atomic_files import staged_folder, translate_write_errors
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.model_files import model_file_errors, read_json_object
 from fusionzoo.data.preprocessor import Preprocessor
-from fusionzoo.nn.inference import predict_proba
+from fusionzoo.nn.inference import predict_scores
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.earlier_results import delete_earlier_model
 from fusionzoo.settings import JobSettings
+from fusionzoo.tasks.objectives import make_link
+from fusionzoo.tasks.task_choice import choose_task
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ def write_model_folder(
 ) -> None:
     """Write all files of the model folder, or none. An earlier model is deleted just before the new files replace it.
 
-    Before that, the model is loaded from the new files and must reproduce `val_scores` [rows, classes] for the first
+    Before that, the model is loaded from the new files and must reproduce `val_scores` [rows, outputs] for the first
     validation rows.
 
     Raises:
@@ -53,7 +55,7 @@ def write_model_folder(
         errors.ExportError: the scores of the ONNX file differ from those of the model, and `onnx` is "required".
         errors.ReadBackError: the scores of the model that was loaded from the files differ.
     """
-    settings = architecture.hyperparameters.as_flat_dict()
+    settings, link = architecture.hyperparameters.as_flat_dict(), make_link(choose_task(preprocessor))
     with staged_folder(folder) as staging:
         with translate_write_errors(folder / WEIGHTS_FILE):
             torch.save({k: v.cpu() for k, v in model.state_dict().items()}, staging / WEIGHTS_FILE)
@@ -64,7 +66,7 @@ def write_model_folder(
             _write_json(staging / SETTINGS_FILE, settings)
         if architecture.job.onnx != "off":
             with translate_write_errors(folder / ONNX_FILE), allow_failed_export(architecture.job):
-                comparison = onnx_export.export_onnx(model, val, staging / ONNX_FILE, preprocessor.max_tokens)
+                comparison = onnx_export.export_onnx(model, link, val, staging / ONNX_FILE, preprocessor.max_tokens)
                 _write_json(staging / ONNX_CHECK_FILE, comparison)
         _verify(staging, val, val_scores)
         if not (staging / ONNX_CHECK_FILE).exists():
@@ -115,8 +117,7 @@ def _collect_artifacts(
         "vocab": {} if text is None else text.tokenizer.backend.get_vocab(),
         "embedding_mat": None if text is None or text.vectors is None else torch.from_numpy(text.vectors.copy()),
         "input_spec": _to_lists(spec),
-        "label_map": {str(label): index for index, label in enumerate(preprocessor.labels.classes)},
-        "classes": list(preprocessor.labels.classes),
+        **choose_task(preprocessor).artifact_entries(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "versions": {
             "python": platform.python_version(),
@@ -140,8 +141,9 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _verify(folder: Path, val: EncodedSplit, val_scores: np.ndarray) -> None:
     torch.load(folder / ARTIFACTS_FILE, map_location="cpu", weights_only=True)
-    model, _ = load_model(folder)
+    model, preprocessor = load_model(folder)
+    link = make_link(choose_task(preprocessor))
     rows = np.arange(min(VERIFIED_ROWS, len(val)))
-    difference = float(np.abs(predict_proba(model, val, len(rows), rows) - val_scores[rows]).max())
+    difference = link.difference(predict_scores(model, link, val, len(rows), rows), val_scores[rows])
     if not difference <= onnx_export.TOLERANCE:
         raise errors.ReadBackError(folder, difference, onnx_export.TOLERANCE)

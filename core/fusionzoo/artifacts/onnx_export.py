@@ -19,8 +19,9 @@ from fusionzoo.artifacts.onnx_session import open_onnx_session
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.table.categories import MISSING, UNKNOWN
 from fusionzoo.data.table.numbers import MAX_STANDARDIZED
-from fusionzoo.nn.inference import get_logits, predict_proba
+from fusionzoo.nn.inference import get_logits, predict_scores
 from fusionzoo.nn.schema import Batch
+from fusionzoo.tasks.objective import Link
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -33,7 +34,6 @@ INPUTS: Mapping[str, dict[int, str]] = {
     "numbers": {0: "rows"},
     "numbers_missing": {0: "rows"},
 }
-OUTPUT = "probabilities"
 OPSET, MAX_IR_VERSION = 17, 9
 TOLERANCE = 1e-5
 EXTREME_TOLERANCE = 1e-3  # logits of extreme rows are large, and so is their rounding error
@@ -42,33 +42,37 @@ CODES_OF_OPERATIONS = ("FZ-O005", "FZ-O007", "FZ-O008")  # errors that a layer o
 MAX_CHECKED_TOKENS = 8192  # attention over longer chunks would take minutes
 
 
-class _Probabilities(nn.Module):
-    """A model with plain tensors as inputs, and probabilities [rows, classes] as output."""
+class _Scores(nn.Module):
+    """A model with plain tensors as inputs, and scores [rows, outputs] as output."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, link: Link) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.link = model, link
 
     def forward(self, *inputs: Tensor) -> Tensor:
         named = dict(zip(INPUTS, inputs, strict=True))
         rows = torch.arange(named["categories"].shape[0])
-        return get_logits(self.model(Batch(**named, labels=None, row=rows))).softmax(dim=-1)
+        scores: Tensor = self.link(get_logits(self.model(Batch(**named, labels=None, row=rows))))
+        return scores
 
 
-def export_onnx(model: nn.Module, split: EncodedSplit, path: Path, max_tokens: int | None = None) -> dict[str, Any]:
+def export_onnx(
+    model: nn.Module, link: Link, split: EncodedSplit, path: Path, max_tokens: int | None = None
+) -> dict[str, Any]:
     """Export the model to one file, and compare it with the model on real rows, extreme ones and the longest chunk.
 
-    Rows, chunks and length are dynamic; the output is probabilities [rows, classes].
+    Rows, chunks and length are dynamic; the output is scores [rows, outputs].
 
     Args:
         model: the architecture.
+        link: turns the logits of the model into scores.
         split: the encoded rows.
         path: the file to write.
         max_tokens: the maximum number of tokens of a chunk, with which real rows at prediction time may come even if
             the rows of the split are shorter. At most `MAX_CHECKED_TOKENS` are tried. None for a model without text.
 
     Returns:
-        The comparison: the largest difference of a probability for each of several batch shapes.
+        The comparison: the largest difference of a score for each of several batch shapes.
 
     Raises:
         errors.ExportError: the model cannot compute the longest chunk or be exported, the scores of the exported model
@@ -76,12 +80,12 @@ def export_onnx(model: nn.Module, split: EncodedSplit, path: Path, max_tokens: i
     """
     longest = make_longest_chunk(split, max_tokens) if max_tokens is not None and split.has_text else None
     was_training, device = model.training, next(model.parameters()).device
-    model.cpu().eval()
+    scoring = _Scores(model.cpu(), link.cpu()).eval()
     try:
         if longest is not None:
-            _check_longest_chunk(model, longest)
-        _export(model, split, path)
-        return _compare(model, [split] if longest is None else [split, longest], path)
+            _check_longest_chunk(scoring, longest)
+        _export(scoring, split, path)
+        return _compare(scoring, [split] if longest is None else [split, longest], path)
     except errors.ExportError as cause:
         family = _find_encoder_family(model)
         if family is None or cause.code not in CODES_OF_OPERATIONS:
@@ -114,31 +118,30 @@ def make_longest_chunk(split: EncodedSplit, max_tokens: int) -> EncodedSplit:
     )
 
 
-def _check_longest_chunk(model: nn.Module, longest: EncodedSplit) -> None:
+def _check_longest_chunk(scoring: _Scores, longest: EncodedSplit) -> None:
     try:
-        predict_proba(model, longest, 1)
+        predict_scores(scoring.model, scoring.link, longest, 1)
     except (IndexError, RuntimeError, ValueError, AssertionError) as cause:
         raise errors.ExportError.longest_chunk(len(longest.tokens), cause) from cause
 
 
-def _export(model: nn.Module, split: EncodedSplit, path: Path) -> None:
+def _export(scoring: _Scores, split: EncodedSplit, path: Path) -> None:
     example = tuple(torch.from_numpy(array) for array in _arrays(split, _example_rows(split)).values())
     # torch >= 2.5 has two exporters; the newer one writes two files of IR version 10, which older runtimes cannot load.
     exporter: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
-    module = _Probabilities(model)
     with torch.inference_mode():
-        module(*example)  # an error of the model itself is not one of the export
-    with warnings.catch_warnings(), exportable_attention(module):
+        scoring(*example)  # an error of the model itself is not one of the export
+    with warnings.catch_warnings(), exportable_attention(scoring):
         # the tracer warns about each shape that it reads; the comparison is what decides
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
-                module,
+                scoring,
                 example,
                 str(path),
                 input_names=list(INPUTS),
-                output_names=[OUTPUT],
-                dynamic_axes={**INPUTS, OUTPUT: {0: "rows"}},
+                output_names=[scoring.link.output],
+                dynamic_axes={**INPUTS, scoring.link.output: {0: "rows"}},
                 opset_version=OPSET,
                 **exporter,
             )
@@ -148,7 +151,7 @@ def _export(model: nn.Module, split: EncodedSplit, path: Path) -> None:
             raise errors.ExportError.failed(cause) from cause
 
 
-def _compare(model: nn.Module, splits: Sequence[EncodedSplit], path: Path) -> dict[str, Any]:
+def _compare(scoring: _Scores, splits: Sequence[EncodedSplit], path: Path) -> dict[str, Any]:
     import onnx
 
     if (version := onnx.load(str(path), load_external_data=False).ir_version) > MAX_IR_VERSION:
@@ -160,30 +163,31 @@ def _compare(model: nn.Module, splits: Sequence[EncodedSplit], path: Path) -> di
     checks = []
     for part, rows in ((each, rows) for each in splits for rows in _comparison_batches(each)):
         arrays = _arrays(part, rows)
-        difference = _largest_difference(session, arrays, predict_proba(model, part, len(rows), rows))
+        expected = predict_scores(scoring.model, scoring.link, part, len(rows), rows)
+        difference = _largest_difference(session, arrays, expected, scoring.link)
         chunks, length = arrays["tokens"].shape
         checks.append({"rows": len(rows), "chunks": chunks, "length": length, "largest_difference": difference})
         if not difference <= TOLERANCE:
             raise errors.ExportError.differs(difference, TOLERANCE, len(rows), chunks, length)
     result = {"opset": OPSET, "ir_version": version, "tolerance": TOLERANCE, "batches": checks}
     return (
-        {**result, "extreme_rows": _compare_extreme_rows(model, session, splits[0])}
+        {**result, "extreme_rows": _compare_extreme_rows(scoring, session, splits[0])}
         if splits[0].numbers.size
         else result
     )
 
 
 def _compare_extreme_rows(
-    model: nn.Module, session: onnxruntime.InferenceSession, split: EncodedSplit
+    scoring: _Scores, session: onnxruntime.InferenceSession, split: EncodedSplit
 ) -> dict[str, float]:
-    """Compare the probabilities of rows with the largest possible numbers, with none, and with unknown categories."""
+    """Compare the scores of rows with the largest possible numbers, with none, and with unknown categories."""
     arrays = _extreme_arrays(split)
     with torch.inference_mode():  # torch.onnx.export sets the mode of its argument, a wrapper in training mode
-        expected = _Probabilities(model).eval()(*(torch.from_numpy(array) for array in arrays.values())).float().numpy()
+        expected = scoring.eval()(*(torch.from_numpy(array) for array in arrays.values())).float().numpy()
     rows, (chunks, length) = len(expected), arrays["tokens"].shape
     if not np.isfinite(expected).all():
         raise errors.ExportError.not_finite_on_extreme_rows(MAX_STANDARDIZED)
-    difference = _largest_difference(session, arrays, expected)
+    difference = _largest_difference(session, arrays, expected, scoring.link)
     if not difference <= EXTREME_TOLERANCE:
         raise errors.ExportError.differs(difference, EXTREME_TOLERANCE, rows, chunks, length)
     return {"rows": rows, "tolerance": EXTREME_TOLERANCE, "largest_difference": difference}
@@ -203,14 +207,14 @@ def _extreme_arrays(split: EncodedSplit) -> dict[str, np.ndarray]:
 
 
 def _largest_difference(
-    session: onnxruntime.InferenceSession, arrays: Mapping[str, np.ndarray], expected: np.ndarray
+    session: onnxruntime.InferenceSession, arrays: Mapping[str, np.ndarray], expected: np.ndarray, link: Link
 ) -> float:
     input_names = {model_input.name for model_input in session.get_inputs()}
     try:
-        (probabilities,) = session.run([OUTPUT], {name: arrays[name] for name in INPUTS if name in input_names})
+        (scores,) = session.run([link.output], {name: arrays[name] for name in INPUTS if name in input_names})
     except Exception as cause:
         raise errors.ExportError.does_not_run(arrays["tokens"].shape, len(expected), cause) from cause
-    return float(np.abs(probabilities - expected).max())
+    return link.difference(scores, expected)
 
 
 def _arrays(split: EncodedSplit, rows: np.ndarray) -> dict[str, np.ndarray]:

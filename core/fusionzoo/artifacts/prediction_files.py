@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fusionzoo import errors
 from fusionzoo.artifacts.prediction_formats import PREDICTION_FORMATS
-from fusionzoo.artifacts.predictions import Predictions, label_array, plain_ids
+from fusionzoo.artifacts.predictions import Predictions, plain_ids
 from fusionzoo.atomic_files import write_atomically
 
 __all__ = ["Predictions", "write_predict_results", "write_predictions"]
@@ -20,7 +20,7 @@ def write_predictions(path: Path, format: str, predictions: Predictions) -> None
     """Write a prediction file and read it back; `path` is written completely or not at all.
 
     Ids and labels keep their type; a row without a label has null. JSON Lines only has text and numbers: there, a date
-    or time is ISO 8601 text, a value of any other type is its text, and NaN is null. Probabilities read back
+    or time is ISO 8601 text, a value of any other type is its text, and NaN is null. Scores read back
     bit-identically as float32.
 
     Raises:
@@ -33,8 +33,8 @@ def write_predictions(path: Path, format: str, predictions: Predictions) -> None
     def write_and_verify(file: BinaryIO) -> None:
         file_format.write(file, schema, predictions.batches(schema))
         file.flush()
-        read_back = file_format.read_probabilities(Path(file.name), predictions.probability_columns)
-        _check_equal(path, predictions.probabilities, read_back)
+        read_back = file_format.read_scores(Path(file.name), predictions.task.score_columns)
+        _check_equal(path, predictions.scores, read_back)
 
     write_atomically(path, write_and_verify)
 
@@ -42,21 +42,23 @@ def write_predictions(path: Path, format: str, predictions: Predictions) -> None
 def write_predict_results(path: Path, predictions: Predictions, split: str) -> None:
     """Write predict_results.pth, which loads with `weights_only=True`, and read it back.
 
-    It holds `ids` (list), `y_true` int64 tensor [rows] (-1 for a row without a label), `y_pred` float32 tensor
-    [rows, classes] of probabilities, `classes` (list) and `split`. Ids that are numbers, booleans or text keep their
-    type. No other type loads safely, so a date or time is ISO 8601 text, and a value of any other type is its text.
+    It holds `ids` (list), `y_true` (encoded labels; of a classification int64 tensor [rows], -1 for a row without a
+    label), `y_pred` float32 tensor [rows, outputs] of scores, `classes` (list) and `split`. Ids that are numbers,
+    booleans or text keep their type. No other type loads safely, so a date or time is ISO 8601 text, and a value of
+    any other type is its text.
 
     Raises:
-        errors.PredictionColumnsError: the classes are not of one type.
+        errors.PredictionColumnsError: the labels are not of one type.
         errors.OutputError: the file cannot be written, or reads back differently.
     """
     import torch
 
+    labels = predictions.labels
     content = {
         "ids": plain_ids(predictions.ids),
-        "y_true": torch.tensor(predictions.y_true.astype(np.int64)),
-        "y_pred": torch.tensor(predictions.probabilities),
-        "classes": label_array(predictions.classes).to_pylist(),
+        "y_true": torch.tensor(labels.astype(np.int64) if labels.dtype.kind == "i" else labels),
+        "y_pred": torch.tensor(predictions.scores),
+        **predictions.task.report_entries(),
         "split": split,
     }
 
@@ -64,7 +66,7 @@ def write_predict_results(path: Path, predictions: Predictions, split: str) -> N
         torch.save(content, file)
         file.flush()
         read_back = torch.load(file.name, weights_only=True, map_location="cpu")
-        _check_equal(path, predictions.probabilities, read_back["y_pred"].numpy())
+        _check_equal(path, predictions.scores, read_back["y_pred"].numpy())
 
     write_atomically(path, write_and_verify)
 

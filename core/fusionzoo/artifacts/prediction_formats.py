@@ -1,4 +1,4 @@
-"""The file formats of predictions: for each, how to write record batches and how to read the probabilities back."""
+"""The file formats of predictions: for each, how to write record batches and how to read the scores back."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class PredictionFormat:
 
     Attributes:
         write: writes record batches of a schema to an open file.
-        read_probabilities: returns the named columns of a file, float32 [rows, columns].
+        read_scores: returns the named columns of a file, float32 [rows, columns].
         keeps_dictionaries: whether the format stores dictionary-encoded columns.
     """
 
     write: Writer
-    read_probabilities: Reader
+    read_scores: Reader
     keeps_dictionaries: bool = False
 
 

@@ -14,6 +14,7 @@ from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import encode_rows, make_batch, make_rows
 from fusionzoo.errors import ExportError
+from fusionzoo.tasks.class_objective import Softmax
 
 ROWS, EXPORT_ROWS = 12, 40
 
@@ -44,7 +45,8 @@ def check_onnx_export(subject: Subject) -> None:
     split = encode_rows(subject.spec, make_rows(subject.spec, EXPORT_ROWS, seed=9))
     with tempfile.TemporaryDirectory(prefix="fusionzoo-check-") as folder:
         try:
+            model = build_trained_briefly(subject)
             max_tokens = None if subject.spec.text is None else subject.spec.text.max_tokens
-            onnx_export.export_onnx(build_trained_briefly(subject), split, Path(folder) / "model.onnx", max_tokens)
+            onnx_export.export_onnx(model, Softmax(), split, Path(folder) / "model.onnx", max_tokens)
         except ExportError as error:
             raise ConformanceError(str(error)) from error

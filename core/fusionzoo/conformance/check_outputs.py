@@ -21,7 +21,7 @@ def check_logits(subject: Subject) -> None:
     They are not probabilities: core applies softmax.
     """
     for classes, inputs in ((2, subject.spec), (5, subject.alternative_spec)):
-        spec = replace(inputs, num_classes=classes)
+        spec = replace(inputs, num_outputs=classes)
         logits = compute_logits(build_trained_briefly(subject, spec), make_batch(spec, make_rows(spec, ROWS, seed=1)))
         _check_shape(logits, ROWS, classes)
         if bool((logits >= 0).all()) and torch.allclose(logits.sum(dim=1), torch.ones(ROWS), atol=1e-4):
@@ -35,7 +35,7 @@ def _check_shape(logits: Tensor, rows: int, classes: int) -> None:
     if logits.shape != (rows, classes):
         raise ConformanceError(
             f"logits have shape {list(logits.shape)}, but [rows, classes] is {[rows, classes]}. "
-            "Fix: size the last layer by spec.num_classes, and pool chunks to rows"
+            "Fix: size the last layer by spec.num_outputs, and pool chunks to rows"
         )
     if not bool(logits.isfinite().all()):
         raise ConformanceError("logits are not finite. Fix: look for a division by zero or the logarithm of zero")

@@ -30,7 +30,7 @@ def check_empty_text(subject: Subject) -> None:
 
 def check_empty_batch(subject: Subject) -> None:
     """A batch without rows gives logits [0, classes]."""
-    model, classes = build_trained_briefly(subject), subject.spec.num_classes
+    model, classes = build_trained_briefly(subject), subject.spec.num_outputs
     split = encode_rows(subject.spec, make_rows(subject.spec, ROWS, seed=5))
     empty = Batch.from_arrays(split.batch(np.zeros(0, np.int64)))
     wider = replace(
@@ -90,7 +90,7 @@ def _check_job(subject: Subject, spec: InputSpec, case: str, remedy: str) -> Non
 def _check_trains(subject: Subject, spec: InputSpec, rows: Sequence[Row], case: str) -> None:
     model, batch = build_trained_briefly(subject, spec), make_batch(spec, rows)
     logits = compute_logits(model, batch)
-    if logits.shape != (len(rows), spec.num_classes) or not bool(logits.isfinite().all()):
+    if logits.shape != (len(rows), spec.num_outputs) or not bool(logits.isfinite().all()):
         raise ConformanceError(f"{case} gives logits of shape {list(logits.shape)}, or logits that are not finite")
     parameters = trainable_parameters(model.train())
     if parameters:

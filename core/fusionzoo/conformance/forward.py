@@ -51,7 +51,7 @@ def compute_loss(model: nn.Module, batch: Batch) -> Tensor:
     if logits.ndim != 2 or logits.shape[0] != batch.rows or logits.shape[1] < smallest:
         raise ConformanceError(
             f"logits have shape {list(logits.shape)} for {batch.rows} rows with labels up to {smallest - 1}, but "
-            "[rows, classes] was expected. Fix: size the last layer by spec.num_classes, and pool chunks to rows"
+            "[rows, classes] was expected. Fix: size the last layer by spec.num_outputs, and pool chunks to rows"
         )
     loss = F.cross_entropy(logits.float(), batch.labels)
     for penalty in output.penalties.values():

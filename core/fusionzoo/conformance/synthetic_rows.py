@@ -39,7 +39,7 @@ def make_spec(reads: Collection[Modality], tokenizer: str = WORD_TOKENIZER) -> I
         )
         if table
         else (),
-        num_classes=3,
+        num_outputs=3,
     )
 
 
@@ -57,7 +57,7 @@ class Row:
 def make_rows(spec: InputSpec, count: int, seed: int) -> list[Row]:
     """Return rows of every kind: one to `MAX_CHUNKS` chunks of at least two tokens, some values missing or unknown."""
     rng = np.random.default_rng(seed)
-    labels = rng.permutation(np.arange(count) % spec.num_classes)
+    labels = rng.permutation(np.arange(count) % spec.num_outputs)
     rows = [_row(spec, rng, 1 + i % MAX_CHUNKS, int(label)) for i, label in enumerate(labels)]
     return [_with_missing(row, i, rng) for i, row in enumerate(rows)]
 

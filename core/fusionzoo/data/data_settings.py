@@ -11,6 +11,7 @@ TextStep = Literal["dialogue_splitter", "html_normalizer", "emoji_remover", "tex
 MAX_CLASSES = 100_000
 TOKENIZER_WITHOUT_ENCODER = "bert-base-uncased"
 ROW_ID = "row_id"
+TaskName = Literal["classification"]
 Column = Annotated[str, Field(min_length=1)]
 
 
@@ -24,6 +25,7 @@ class DataSettings(BaseModel):
         description="Column that identifies a row; written unchanged to the predictions. null: FILE:ROW, such as "
         "test/part-0.csv:1, in the column row_id.",
     )
+    task: TaskName = Field("classification", description="What the model predicts: one of several classes.")
     label_name: Column = Field(description="Column to predict.")
     text_name: Column | list[Column] | None = Field(
         None, description="Text column, or a list of text columns that are joined as 'column: text'."
@@ -120,6 +122,11 @@ class DataSettings(BaseModel):
         return self.id_name or ROW_ID
 
     @property
+    def label_columns(self) -> list[str]:
+        """The columns to predict, in order."""
+        return [self.label_name]
+
+    @property
     def text_columns(self) -> list[str]:
         """The text columns in order; empty if the job has no text."""
         if self.text_name is None:
@@ -131,4 +138,4 @@ class DataSettings(BaseModel):
         """All columns that the job reads, without duplicates, in a fixed order."""
         features = [*self.text_columns, *self.cat_field_list, *self.tab_field_list]
         ids = [] if self.id_name is None else [self.id_name]
-        return list(dict.fromkeys([*ids, *features, self.label_name]))
+        return list(dict.fromkeys([*ids, *features, *self.label_columns]))

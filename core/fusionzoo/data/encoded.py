@@ -22,7 +22,7 @@ class EncodedSplit:
     categories: np.ndarray  # [rows, fields] int32
     numbers: np.ndarray  # [rows, fields] float32
     numbers_missing: np.ndarray  # [rows, fields] bool
-    labels: np.ndarray | None  # [rows] int64; -1 for a row of test without a label
+    labels: np.ndarray | None  # [rows] or [rows, ...], as `fusionzoo.data.targets.target` describes them
     ids: pa.Array | pa.ChunkedArray  # [rows], in the type of the input
     pad_id: int
     dropped_tokens: int  # tokens beyond the maximum number of chunks

@@ -22,11 +22,11 @@ from fusionzoo.data.cache import Cache, cache_key, damaged_entry_errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.fit_preprocessor import FitResult, check_other_splits, fit_preprocessor
-from fusionzoo.data.labels import SPLITS_WITH_OPTIONAL_LABELS
 from fusionzoo.data.preprocessor import FORMAT_VERSION, Preprocessor
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.channel import Channel
 from fusionzoo.data.splitting import SplitPart
+from fusionzoo.data.targets.target import SPLITS_WITH_OPTIONAL_LABELS
 from fusionzoo.data.text import text_tokenizer, word_vectors
 
 log = logging.getLogger(__name__)

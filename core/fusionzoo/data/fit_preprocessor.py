@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from fusionzoo import errors
-from fusionzoo.data import labels
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.ids import has_common_type
 from fusionzoo.data.leakage import ColumnChecks
@@ -22,6 +21,8 @@ from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.reading.value_kinds import describe_type
 from fusionzoo.data.table import categories
 from fusionzoo.data.table.numbers import NumberEncoder, NumberStatistics, column_as_numbers
+from fusionzoo.data.targets.target import SPLITS_WITH_OPTIONAL_LABELS, Target
+from fusionzoo.data.targets.target_choice import choose_target
 from fusionzoo.data.text import text_tokenizer, word_vectors
 
 
@@ -60,18 +61,18 @@ def fit_preprocessor(
     problems = ProblemLog()
     for name, scan in scans.items():
         scan.report_problems(name, problems)
-    if train_scan.labels.counts and train_scan.is_complete:
+    if not train_scan.target.is_empty and train_scan.is_complete:
         with problems.collect():
-            label_map = train_scan.labels.fit(settings)
+            target = train_scan.target.fit(settings)
             for name in other_splits:
                 with problems.collect():
-                    label_map.check(scans[name].labels, name)
+                    target.check(scans[name].target, name)
     if train_scan.rows and not train_scan.problems.problems:
         with problems.collect():
             text = train_scan.fit_text()
     problems.raise_if_any()
-    preprocessor = Preprocessor(settings, text, train_scan.fit_categories(), train_scan.fit_numbers(), label_map)
-    return FitResult(preprocessor, train_scan.rows, tuple(train_scan.warnings(label_map)))
+    preprocessor = Preprocessor(settings, text, train_scan.fit_categories(), train_scan.fit_numbers(), target)
+    return FitResult(preprocessor, train_scan.rows, tuple(train_scan.warnings(target)))
 
 
 def check_other_splits(preprocessor: Preprocessor, other_splits: Mapping[str, Iterable[Rows]]) -> None:
@@ -82,7 +83,7 @@ def check_other_splits(preprocessor: Preprocessor, other_splits: Mapping[str, It
         scan.read(source)
         scan.report_problems(name, problems)
         with problems.collect():
-            preprocessor.labels.check(scan.labels, name)
+            preprocessor.target.check(scan.target, name)
     problems.raise_if_any()
 
 
@@ -107,7 +108,7 @@ class _ParsedColumns:
     categories: Mapping[str, pa.Array]
     numbers: Mapping[str, np.ndarray]
     texts: Mapping[str, pa.Array]
-    labels: pa.Array | None
+    labels: Sequence[pa.Array]
 
 
 class _SplitScan:
@@ -115,7 +116,7 @@ class _SplitScan:
 
     def __init__(self, settings: DataSettings, name: str) -> None:
         self.settings = settings
-        self.labels = labels.LabelCounts(settings.label_name, name in labels.SPLITS_WITH_OPTIONAL_LABELS)
+        self.target = choose_target(settings).scan(optional=name in SPLITS_WITH_OPTIONAL_LABELS)
         self.problems = ProblemLog()
         self.id_types: dict[pa.DataType, str] = {}  # with a part file that has ids of this type
         self.rows = 0
@@ -146,9 +147,9 @@ class _SplitScan:
     def _parse_columns(self, rows: Rows, features: Rows) -> _ParsedColumns:
         settings, collect = self.settings, self.problems.collect
         texts, category_values, numbers = {}, {}, {}
-        label_texts: pa.Array | None = None
+        label_values: Sequence[pa.Array] = ()
         with collect():
-            label_texts = self.labels.add(rows)
+            label_values = self.target.add(rows)
         for name in settings.cat_field_list:
             with collect():
                 category_values[name] = categories.canonicalize_column(features, name)
@@ -160,7 +161,7 @@ class _SplitScan:
                 texts[name] = column_as_text(features, name)
         with collect():
             self.id_types.setdefault(get_ids(rows, settings.id_name).type, rows.source)
-        return _ParsedColumns(category_values, numbers, texts, label_texts)
+        return _ParsedColumns(category_values, numbers, texts, label_values)
 
 
 class _TrainScan(_SplitScan):
@@ -215,7 +216,7 @@ class _TrainScan(_SplitScan):
         """Return the encoders of the number columns."""
         return tuple(statistics.fit(self.settings.clip_outliers) for statistics in self.numbers.values())
 
-    def warnings(self, label_map: labels.LabelMap) -> list[str]:
+    def warnings(self, target: Target) -> list[str]:
         """Return the warnings about train. Call this after all other `fit_*` methods."""
         category_warnings = [
             f"Category column '{name}' has no value in train: the model can only use that it is missing."
@@ -223,4 +224,4 @@ class _TrainScan(_SplitScan):
             if not counts
         ]
         number_warnings = [warning for statistics in self.numbers.values() for warning in statistics.warnings]
-        return [*self.labels.warnings(label_map), *category_warnings, *number_warnings, *self.column_checks.warnings()]
+        return [*self.target.warnings(target), *category_warnings, *number_warnings, *self.column_checks.warnings()]

@@ -12,6 +12,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from fusionzoo.data.bottom_k import BottomK
 from fusionzoo.data.data_settings import DataSettings
+from fusionzoo.data.targets.target_choice import choose_target
+from fusionzoo.data.value_codes import values_to_codes
 
 SAMPLE_ROWS = 20_000  # rows that are examined
 MAX_COMPARED_LENGTH = 256  # characters of a value or label; values with the same beginning count as equal
@@ -47,7 +49,7 @@ class ColumnChecks:
 
     def add(
         self,
-        labels: pa.Array,
+        labels: Sequence[pa.Array],
         categories: Mapping[str, pa.Array],
         numbers: Mapping[str, np.ndarray],
         texts: Mapping[str, pa.Array],
@@ -55,21 +57,21 @@ class ColumnChecks:
         """Add a block of train.
 
         Args:
-            labels: canonical text, without null.
+            labels: the labels that the scan of the target returned, without null.
             categories: canonical text of each category column, null where missing.
             numbers: float64 [rows] of each number column, NaN where missing.
             texts: raw text of each text column, null if there is none.
         """
 
         def select_rows(selected: np.ndarray) -> pa.RecordBatch:
-            label = _shorten(labels.take(selected))
+            targets = [_shorten(column.take(selected)) for column in labels]
             values = [categories[name].take(selected) for name in self.settings.cat_field_list]
             word_counts = [pc.count_substring_regex(column, r"\S+").cast(pa.int64()) for column in values]
             selected_numbers = [pa.array(numbers[name][selected]) for name in self.settings.tab_field_list]
-            columns = [label, *map(_shorten, values), *word_counts, *selected_numbers]
+            columns = [*targets, *map(_shorten, values), *word_counts, *selected_numbers]
             return pa.RecordBatch.from_arrays(columns, [str(i) for i in range(len(columns))])
 
-        self._sample.add(len(labels), select_rows)
+        self._sample.add(len(labels[0]), select_rows)
         for name, distinct_texts in self._texts.items():
             distinct_texts.add(texts[name])
 
@@ -77,26 +79,31 @@ class ColumnChecks:
         """Return the warnings: leaks first, then categories, then texts, in the order of the settings."""
         if not self._sample.seen:
             return []
-        label, *columns = self._sample.rows().columns
-        n = len(self.settings.cat_field_list)
-        values, word_counts, numbers = columns[:n], columns[n : 2 * n], columns[2 * n :]
+        columns = self._sample.rows().columns
+        n, m = len(self.settings.cat_field_list), len(self.settings.tab_field_list)
+        first = len(columns) - 2 * n - m
+        labels, rest = columns[:first], columns[first:]
+        values, word_counts, numbers = rest[:n], rest[n : 2 * n], rest[2 * n :]
+        targets = choose_target(self.settings).leak_classes(labels)
         return [
-            *self._find_leaks(label, values, numbers),
+            *(leak for name, codes in targets.items() for leak in self._find_leaks(name, codes, values, numbers)),
             *self._find_wrong_categories(values, word_counts),
             *self._find_wrong_texts(),
         ]
 
-    def _find_leaks(self, label: pa.Array, values: Sequence[pa.Array], numbers: Sequence[pa.Array]) -> Iterator[str]:
-        classes = _renumber_by_frequency(_to_codes(label))
+    def _find_leaks(
+        self, target: str, codes: np.ndarray, values: Sequence[pa.Array], numbers: Sequence[pa.Array]
+    ) -> Iterator[str]:
+        classes = _renumber_by_frequency(codes)
         examined = classes < MAX_CLASSES
         classes = classes[examined]
-        reductions = [error_reduction_of_category(_to_codes(column)[examined], classes) for column in values]
+        reductions = [error_reduction_of_category(values_to_codes(column)[examined], classes) for column in values]
         reductions += [error_reduction_of_number(_to_ranks(column.to_numpy())[examined], classes) for column in numbers]
         names = [*self.settings.cat_field_list, *self.settings.tab_field_list]
         for name, reduction in zip(names, reductions, strict=True):
             if reduction is not None and reduction >= MIN_LEAK_REDUCTION:
                 yield (
-                    f"Column '{name}' alone predicts '{self.settings.label_name}' almost perfectly: it avoids "
+                    f"Column '{name}' alone predicts '{target}' almost perfectly: it avoids "
                     f"{reduction:.1%} of the errors of always predicting the most frequent class (measured on "
                     f"{len(classes):,} rows of train). Leave it out if its value is not known at prediction time."
                 )
@@ -105,7 +112,7 @@ class ColumnChecks:
         for name, column, counts in zip(self.settings.cat_field_list, values, word_counts, strict=True):
             present = column.drop_null()
             if len(present) >= MIN_CATEGORY_VALUES:
-                _, rows_per_value = np.unique(_to_codes(present), return_counts=True)
+                _, rows_per_value = np.unique(values_to_codes(present), return_counts=True)
                 present_in_train = len(present) * self._sample.seen / len(column)
                 if _estimate_distinct(rows_per_value, present_in_train) > MAX_DISTINCT_SHARE * present_in_train:
                     yield _describe_wrong_category(name, len(rows_per_value), len(present), pc.mean(counts).as_py())
@@ -222,12 +229,6 @@ def _compute_reduction(correct: int, classes: np.ndarray) -> float:
 
 def _shorten(values: pa.Array) -> pa.Array:
     return pc.utf8_slice_codeunits(values, 0, MAX_COMPARED_LENGTH)
-
-
-def _to_codes(values: pa.Array) -> np.ndarray:
-    """Return an integer from 0 on for each value, [rows] int64. Null has a code too."""
-    codes: np.ndarray = values.dictionary_encode("encode").indices.to_numpy().astype(np.int64)
-    return codes
 
 
 def _renumber_by_frequency(codes: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 
 from fusionzoo import errors
-from fusionzoo.data import labels
 from fusionzoo.data.data_settings import ChunkKeep, DataSettings
 from fusionzoo.data.encoded import EncodedSplit, concatenate_splits
 from fusionzoo.data.model_files import model_file_errors, read_json_object
@@ -24,6 +23,8 @@ from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.reading.value_kinds import wrong_type
 from fusionzoo.data.row_digests import compute_row_digests
 from fusionzoo.data.table import categories, numbers
+from fusionzoo.data.targets.target import SPLITS_WITH_OPTIONAL_LABELS, Target
+from fusionzoo.data.targets.target_choice import choose_target
 from fusionzoo.data.text import cleaning, text_tokenizer
 from fusionzoo.data.text.chunking import Chunker
 
@@ -55,13 +56,13 @@ class TextPreprocessor:
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """All that turns a raw row into arrays, and a class index back into a label."""
+    """All that turns a raw row into arrays, and an encoded label back into its values."""
 
     settings: DataSettings
     text: TextPreprocessor | None
     categories: tuple[categories.CategoryEncoder, ...]
     numbers: tuple[numbers.NumberEncoder, ...]
-    labels: labels.LabelMap
+    target: Target
 
     @property
     def max_tokens(self) -> int | None:
@@ -88,7 +89,7 @@ class Preprocessor:
         for rows in _log_read_problems(source, problems):
             features = replace_null_words(rows, self.settings)
             with problems.collect():
-                optional_labels = name in labels.SPLITS_WITH_OPTIONAL_LABELS
+                optional_labels = name in SPLITS_WITH_OPTIONAL_LABELS
                 block = self._encode_table(rows, features, labeled, optional_labels)
             if self.text is not None and tokenizer is not None:
                 with problems.collect():
@@ -117,7 +118,7 @@ class Preprocessor:
                 values.append(standardized)
                 missing.append(is_missing)
         with problems.collect():
-            encoded_labels = self.labels.encode(rows, optional_labels) if labeled else None
+            encoded_labels = self.target.encode(rows, optional_labels) if labeled else None
         with problems.collect():
             row_ids = get_ids(rows, self.settings.id_name)
         problems.raise_if_any()
@@ -144,7 +145,7 @@ class Preprocessor:
             "text": None,
             "categories": [{"name": c.name, "values": c.values} for c in self.categories],
             "numbers": [asdict(n) for n in self.numbers],
-            "labels": {"name": self.labels.name, "classes": self.labels.classes},
+            "labels": self.target.as_json(),
         }
         if self.text is not None:
             t = self.text
@@ -174,14 +175,15 @@ class Preprocessor:
                 folder / PREPROCESSOR_FILE, saved.get("format_version"), FORMAT_VERSION
             )
         with model_file_errors(folder / PREPROCESSOR_FILE):
+            settings = DataSettings(**saved["settings"])
             return cls(
-                settings=DataSettings(**saved["settings"]),
+                settings=settings,
                 text=_load_text(folder, saved["text"]),
                 categories=tuple(
                     categories.CategoryEncoder(c["name"], tuple(c["values"])) for c in saved["categories"]
                 ),
                 numbers=tuple(numbers.NumberEncoder.of(**n) for n in saved["numbers"]),
-                labels=labels.LabelMap(saved["labels"]["name"], tuple(saved["labels"]["classes"])),
+                target=choose_target(settings).restore(saved["labels"]),
             )
 
 

@@ -14,6 +14,7 @@ from fusionzoo.data.hashing import splitmix64
 from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.table.categories import canonicalize_column
+from fusionzoo.data.targets.target_choice import choose_target
 
 if TYPE_CHECKING:
     from fusionzoo.data.encoded import EncodedSplit
@@ -31,7 +32,8 @@ def compute_row_digests(settings: DataSettings, rows: Rows, numbers: list[np.nda
         numbers: the standardized number columns, each [rows] float32 and zero where missing, and their missing flags.
     """
     texts = [column_as_text(rows, name) for name in settings.text_columns]
-    values = [canonicalize_column(rows, name) for name in (*settings.cat_field_list, settings.label_name)]
+    values = [canonicalize_column(rows, name) for name in settings.cat_field_list]
+    values += choose_target(settings).texts(rows)
     joined = pc.binary_join_element_wise(
         *(column.cast(pa.large_binary()) for column in [*texts, *values]),
         pa.scalar(b"\x1f", pa.large_binary()),

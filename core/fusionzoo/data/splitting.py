@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from math import floor
 
 import numpy as np
-import pyarrow as pa
 
 from fusionzoo import errors
-from fusionzoo.data.labels import check_labels_not_null
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.channel import Channel
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.table.categories import canonicalize_column
+from fusionzoo.data.targets.target import Strata
+from fusionzoo.data.value_codes import ValueCodes
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +74,11 @@ class SplitPart:
 
 
 def split_channel(
-    channel: Channel, fractions: Mapping[str, float], label: str, seed: int, group: str | None = None
+    channel: Channel, fractions: Mapping[str, float], strata: Strata, seed: int, group: str | None = None
 ) -> dict[str, SplitPart]:
     """Divide `channel` into one part for each of `fractions`, such as {"val": 0.1}, and "train" with the other rows.
 
-    Reads only the columns `label` and `group`, once. Needs up to 40 bytes per row and an entry per class and group
+    Reads only the columns of `strata` and `group`, once. Needs up to 40 bytes per row and an entry per class and group
     meanwhile; the parts hold one byte per row. Which rows a part gets depends only on the order of the rows and the
     seed.
 
@@ -91,7 +91,7 @@ def split_channel(
         errors.DataError: a column is missing, a label is null, or there are too few rows or groups for the fractions.
     """
     names = (TRAIN, *fractions)
-    labels, groups = _read_label_and_group_codes(channel, label, group)
+    labels, groups = _read_label_and_group_codes(channel, strata, group)
     rng = np.random.default_rng(seed)
     if groups is None:
         assignment = _assign_rows(labels, list(fractions.values()), rng)
@@ -104,50 +104,21 @@ def split_channel(
 # --- reading
 
 
-class _CodeBuilder:
-    """Integer codes for the values of a column, in order of first occurrence."""
-
-    def __init__(self) -> None:
-        self._code_of_value: dict[str | None, int] = {}
-        self._blocks: list[np.ndarray] = []
-
-    def add(self, text: pa.Array) -> None:
-        """Add a block of canonical values, in which "3" and 3.0 are the same. Null has a code too."""
-        encoded = text.dictionary_encode("encode")
-        codes = [
-            self._code_of_value.setdefault(value, len(self._code_of_value)) for value in encoded.dictionary.to_pylist()
-        ]
-        self._blocks.append(np.array(codes, np.int32)[encoded.indices.to_numpy()])
-
-    def codes(self) -> np.ndarray:
-        """Return the code of each row, [rows] int32."""
-        return np.concatenate([np.zeros(0, np.int32), *self._blocks])
-
-    def codes_with_distinct_nulls(self) -> np.ndarray:
-        """Return the code of each row, [rows] int32; each null has a code of its own."""
-        codes = self.codes()
-        is_null = codes == self._code_of_value.get(None, -1)
-        codes[is_null] = len(self._code_of_value) + np.arange(is_null.sum(), dtype=np.int32)
-        return codes
-
-
 def _read_label_and_group_codes(
-    channel: Channel, label: str, group: str | None
+    channel: Channel, strata: Strata, group: str | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the code of each row's class, and of its group if there is one, [rows] int32."""
-    columns = dict.fromkeys([label] if group is None else [label, group])
-    labels, groups, problems = _CodeBuilder(), _CodeBuilder(), ProblemLog()
+    columns = dict.fromkeys([*strata.columns, *([] if group is None else [group])])
+    groups, problems = ValueCodes(), ProblemLog()
     with problems.collect():
         for rows in channel.with_columns(list(columns)):
             with problems.collect():
-                text = canonicalize_column(rows, label)
-                check_labels_not_null(rows, label, text)
-                labels.add(text)
+                strata.add(rows)
             if group is not None:
                 with problems.collect():
                     groups.add(canonicalize_column(rows, group))
     problems.raise_if_any()
-    label_codes = labels.codes()
+    label_codes = strata.codes()
     if not len(label_codes):
         raise errors.DataError([errors.channel_without_rows(channel.name)])
     return label_codes, None if group is None else groups.codes_with_distinct_nulls()

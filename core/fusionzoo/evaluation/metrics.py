@@ -1,4 +1,4 @@
-"""The metrics of a split: ranking, decisions and calibration of the probabilities.
+"""The metrics of a classification: ranking, decisions and calibration of the probabilities.
 
 A metric that is undefined for the rows (no rows, or one class only) is None, never a default number.
 """
@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fusionzoo import errors
-from fusionzoo.data.labels import Label
-from fusionzoo.settings import METRICS
-
-Metrics = dict[str, float | None]
+from fusionzoo.data.targets.class_labels import Label
+from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS
+from fusionzoo.evaluation.split_evaluation import Metrics
 
 SUM_TOLERANCE = 1e-3
 
 
 def classification_metrics(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Metrics:
-    """Compute the six metrics named in `fusionzoo.settings.METRICS`.
+    """Compute the six metrics named in `CLASSIFICATION_METRICS`.
 
     - `auroc`, `average_precision`: of class 1 if there are two classes; otherwise one-vs-rest, the unweighted mean
       over the classes in `y_true`. None if `y_true` has only one class.
@@ -42,7 +41,7 @@ def classification_metrics(y_true: NDArray[np.integer], probabilities: NDArray[n
     check_scores(y_true, probabilities)
     rows, classes = probabilities.shape
     if not rows:
-        return dict.fromkeys(METRICS)
+        return dict.fromkeys(CLASSIFICATION_METRICS)
     support, predicted, hits = _counts(y_true, probabilities)
     if classes == 2:
         auroc, average_precision = _ranking(y_true == 1, probabilities[:, 1])

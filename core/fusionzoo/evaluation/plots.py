@@ -1,4 +1,4 @@
-"""Plots of one split as PNG bytes, drawn without pyplot and its global state."""
+"""Plots of one split of a classification as PNG bytes, drawn without pyplot and its global state."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from fusionzoo.evaluation.calibration import Reliability
+from fusionzoo.evaluation.class_evaluation import ClassEvaluation
 from fusionzoo.evaluation.plot_text import add_heading, escape_dollars, format_class
-from fusionzoo.evaluation.split_evaluation import SplitEvaluation
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
 """The palette of Okabe and Ito with a darker yellow: color-blind readers can distinguish the colors."""
@@ -31,7 +31,7 @@ DOTS_PER_INCH = 110
 INCHES_PER_LETTER = 0.09
 
 
-def draw_plots(split: SplitEvaluation) -> dict[str, bytes]:
+def draw_plots(split: ClassEvaluation) -> dict[str, bytes]:
     """Return PNG bytes by name: roc, precision_recall, reliability, confusion_matrix, probabilities, thresholds.
 
     Without rows, or with only one class, the axes state why they are empty. There is no confusion matrix if the
@@ -58,7 +58,7 @@ def encode_png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def draw_roc(split: SplitEvaluation) -> Figure:
+def draw_roc(split: ClassEvaluation) -> Figure:
     """Draw the true against the false positive rate, one line per class."""
     figure, axes = _create_square_figure(split, _format_metric("AUROC", split.metrics["auroc"], split))
     axes.plot([0, 1], [0, 1], label="random", **BASELINE)
@@ -71,13 +71,13 @@ def draw_roc(split: SplitEvaluation) -> Figure:
     return figure
 
 
-def draw_precision_recall(split: SplitEvaluation) -> Figure:
+def draw_precision_recall(split: ClassEvaluation) -> Figure:
     """Draw precision against recall, one line per class. With two classes, a dotted line is the rate of positives."""
     figure, axes = _create_square_figure(
         split, _format_metric("average precision", split.metrics["average_precision"], split)
     )
     if len(split.classes) == 2 and split.curves:
-        rate = float((split.scored.y_true == 1).mean())
+        rate = float((split.y_true == 1).mean())
         axes.axhline(rate, label=f"{rate:.3f}  random: the rate of the class", **BASELINE)
 
     def points(name: str) -> tuple[list[float], list[float]]:
@@ -88,7 +88,7 @@ def draw_precision_recall(split: SplitEvaluation) -> Figure:
     return figure
 
 
-def draw_reliability(split: SplitEvaluation) -> Figure:
+def draw_reliability(split: ClassEvaluation) -> Figure:
     """Draw the observed rate against the mean probability per bin, and below it the rows per bin of equal width."""
     width, mass = split.calibration.equal_width, split.calibration.equal_mass
     error = None if width is None else width.expected_calibration_error
@@ -117,7 +117,7 @@ def draw_reliability(split: SplitEvaluation) -> Figure:
     return figure
 
 
-def draw_confusion_matrix(split: SplitEvaluation, counts: NDArray[np.int64]) -> Figure:
+def draw_confusion_matrix(split: ClassEvaluation, counts: NDArray[np.int64]) -> Figure:
     """Draw true against predicted class. Color is the fraction of the true class.
 
     With few classes, each cell states its rows and the percentage of the true class.
@@ -150,7 +150,7 @@ def draw_confusion_matrix(split: SplitEvaluation, counts: NDArray[np.int64]) -> 
     return figure
 
 
-def draw_probabilities(split: SplitEvaluation) -> Figure:
+def draw_probabilities(split: ClassEvaluation) -> Figure:
     """Draw histograms of the probability of a class, for its rows and for all other rows.
 
     Two classes: one panel, for class 1. More: one panel for each of the `MAX_PANELS` most frequent classes.
@@ -170,8 +170,8 @@ def draw_probabilities(split: SplitEvaluation) -> Figure:
     handles: list[Artist] = []
     names = [format_class(name, i) for i, name in enumerate(split.classes)] if is_binary else list(ROWS_OF_A_CLASS)
     for k, axes in zip(shown, panels, strict=False):
-        is_true_class = split.scored.y_true == k
-        handles = _draw_histogram(axes, split.scored.probabilities[:, k], is_true_class)
+        is_true_class = split.y_true == k
+        handles = _draw_histogram(axes, split.probabilities[:, k], is_true_class)
         if not is_binary:
             axes.set_title(f"{format_class(split.classes[k], k)} ({int(is_true_class.sum()):,} rows)", fontsize=9)
     figure.supxlabel(f"probability of class {names[1]}" if is_binary else "probability of the class", fontsize="medium")
@@ -183,7 +183,7 @@ def draw_probabilities(split: SplitEvaluation) -> Figure:
     return figure
 
 
-def draw_thresholds(split: SplitEvaluation) -> Figure:
+def draw_thresholds(split: ClassEvaluation) -> Figure:
     """Draw precision, recall and F1 of class 1 against the threshold of its probability, for two classes.
 
     Precision has no value at thresholds above all probabilities.
@@ -213,7 +213,7 @@ def draw_thresholds(split: SplitEvaluation) -> Figure:
     return figure
 
 
-def _create_square_figure(split: SplitEvaluation, metric: str) -> tuple[Figure, Axes]:
+def _create_square_figure(split: ClassEvaluation, metric: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.4, 5.4), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
     axes.set_title(_format_title(split, metric))
@@ -223,7 +223,7 @@ def _create_square_figure(split: SplitEvaluation, metric: str) -> tuple[Figure, 
 
 def _draw_lines(
     axes: Axes,
-    split: SplitEvaluation,
+    split: ClassEvaluation,
     metric: str,
     points: Callable[[str], tuple[Sequence[float], Sequence[float]]],
     *,
@@ -277,19 +277,19 @@ def _draw_histogram(axes: Axes, score: NDArray[np.floating], is_true_class: NDAr
     return handles
 
 
-def _mark_empty(axes: Axes, split: SplitEvaluation) -> None:
+def _mark_empty(axes: Axes, split: ClassEvaluation) -> None:
     text = "one class only" if split.rows else "no rows"
     axes.text(
         0.5, 0.5, text, ha="center", va="center", color="#606060", backgroundcolor="white", transform=axes.transAxes
     )
 
 
-def _format_title(split: SplitEvaluation, metric: str) -> str:
+def _format_title(split: ClassEvaluation, metric: str) -> str:
     rows = "1 row" if split.rows == 1 else f"{split.rows:,} rows"
     return add_heading(split.heading, f"{escape_dollars(split.name)}: {rows}, {metric}")
 
 
-def _format_metric(name: str, value: float | None, split: SplitEvaluation | None) -> str:
+def _format_metric(name: str, value: float | None, split: ClassEvaluation | None) -> str:
     """Return the name and value of a metric; for a split with more than two classes, it is a macro average."""
     if split is not None and len(split.classes) > 2 and name != "calibration error":
         name = f"macro {name}"

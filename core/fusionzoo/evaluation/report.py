@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fusionzoo import errors
-from fusionzoo.data.labels import Label
-from fusionzoo.evaluation.plots import draw_plots
-from fusionzoo.evaluation.split_evaluation import ScoredSplit, SplitEvaluation, evaluate_split
+from fusionzoo.evaluation.split_evaluation import Evaluator, Metrics, ScoredSplit, SplitEvaluation
 from fusionzoo.evaluation.tensorboard_events import write_events
 
 __all__ = ["Report", "ScoredSplit", "evaluate"]
@@ -23,24 +21,24 @@ EVENTS_FOLDER = "tensorboard_eval"
 
 @dataclass(frozen=True)
 class Report:
-    """The evaluations of all splits, and the labels in the order of the class indices."""
+    """The evaluations of all splits, and the task that made them."""
 
     splits: tuple[SplitEvaluation, ...]
-    classes: tuple[Label, ...]
+    evaluator: Evaluator
 
-    def metrics(self, split: str) -> dict[str, float | None]:
-        """Return the metrics of one split, as `classification_metrics` names them."""
+    def metrics(self, split: str) -> Metrics:
+        """Return the metrics of one split, as its task names them."""
         return next(evaluation.metrics for evaluation in self.splits if evaluation.name == split)
 
     def as_json(self, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the content of metrics.json: `splits`, `classes`, and the entries of `extra`.
+        """Return the content of metrics.json: `splits`, the target, and the entries of `extra`.
 
         Raises:
             errors.ReportEntryError: `extra` has an entry with one of those names.
         """
         content = {
             "splits": {evaluation.name: evaluation.as_json() for evaluation in self.splits},
-            "classes": list(self.classes),
+            **self.evaluator.report_entries(),
         }
         if reserved := sorted(content.keys() & (extra or {}).keys()):
             raise errors.ReportEntryError(reserved)
@@ -64,7 +62,7 @@ class Report:
             OSError: a file cannot be written.
         """
         text = strict_json(self.as_json(extra)) + "\n"
-        plots = {evaluation.name: draw_plots(evaluation) for evaluation in self.splits}
+        plots = {evaluation.name: self.evaluator.draw_plots(evaluation) for evaluation in self.splits}
         if training_plots:
             plots["training"] = dict(training_plots)
         (folder / PLOTS_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -75,24 +73,24 @@ class Report:
         (folder / METRICS_FILE).write_text(text, encoding="utf-8")
 
 
-def evaluate(splits: Mapping[str, ScoredSplit], classes: Sequence[Label], heading: str = "") -> Report:
+def evaluate(splits: Mapping[str, ScoredSplit], evaluator: Evaluator, heading: str = "") -> Report:
     """Evaluate each split once, on its rows with a label. A split without such rows is left out.
 
     Args:
-        splits: by name: class indices [rows], or `NO_LABEL`, and probabilities [rows, classes].
-        classes: the original labels, in the order of the class indices.
+        splits: by name.
+        evaluator: the task of the job.
         heading: the first line of every plot: the model and what it predicts.
 
     Raises:
-        errors.ScoresError: see `fusionzoo.evaluation.metrics.classification_metrics`.
+        errors.ScoresError: labels or scores that the task cannot evaluate.
     """
     labeled = {name: scored.labeled_rows() for name, scored in splits.items()}
     evaluations = tuple(
-        evaluate_split(name, labeled[name], classes, heading)
+        evaluator.evaluate_split(name, labeled[name], heading)
         for name, scored in splits.items()
-        if len(labeled[name].y_true) or not len(scored.y_true)
+        if len(labeled[name].labels) or not len(scored.labels)
     )
-    return Report(evaluations, tuple(classes))
+    return Report(evaluations, evaluator)
 
 
 def strict_json(value: object, indent: str = "") -> str:

@@ -28,7 +28,7 @@ def write_events(folder: Path, splits: Sequence[SplitEvaluation], plots: Mapping
     Args:
         folder: created if it does not exist.
         splits: the evaluations.
-        plots: PNG bytes by split and plot name, as `fusionzoo.evaluation.plots.draw_plots` returns them.
+        plots: PNG bytes by split and plot name, as `Evaluator.draw_plots` returns them.
 
     Raises:
         OSError: the file cannot be written.
@@ -38,8 +38,8 @@ def write_events(folder: Path, splits: Sequence[SplitEvaluation], plots: Mapping
     with SummaryWriter(str(folder)) as writer:
         for split in splits:
             _add_scalars(writer, split)
-            for name, curve in split.curves.items():
-                _add_pr_curve(writer, f"{split.name}/pr/{name}", curve.counts)
+            for name, counts in split.curve_counts().items():
+                _add_pr_curve(writer, f"{split.name}/pr/{name}", counts)
         for group, images in plots.items():
             for name, png in images.items():
                 image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
@@ -49,10 +49,7 @@ def write_events(folder: Path, splits: Sequence[SplitEvaluation], plots: Mapping
 
 
 def _add_scalars(writer: SummaryWriter, split: SplitEvaluation) -> None:
-    metrics = dict(split.metrics)
-    for name, bins in (("equal_width", split.calibration.equal_width), ("equal_mass", split.calibration.equal_mass)):
-        metrics[f"ece_{name}"] = None if bins is None else bins.expected_calibration_error
-    for name, value in metrics.items():
+    for name, value in split.scalars().items():
         if value is not None:
             writer.add_scalar(f"{split.name}/{name}", value)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 from fusionzoo import errors
 from fusionzoo.hyperparameters.settings_draft import SettingsDraft
-from fusionzoo.settings import METRICS, JobSettings, ModelSettings
+from fusionzoo.settings import JobSettings, ModelSettings
+from fusionzoo.tasks.task_choice import TASKS
 
 LOSS_METRIC = "val_loss"
 MAX_CLASS_WEIGHT = 1e9  # the loss is float32
@@ -54,12 +55,12 @@ def find_unused_columns(job: SettingsDraft[JobSettings], model: SettingsDraft[Mo
     ]
 
 
-def canonical_metric(name: str) -> str | None:
-    """Return `val_loss` or `val/<metric>` for any spelling of a metric; None if there is no such metric."""
+def canonical_metric(name: str, metrics: Collection[str]) -> str | None:
+    """Return `val_loss` or `val/<metric>` for any spelling of one of the metrics; None if it is none of them."""
     bare = name.strip().lower().removeprefix("val/").removeprefix("val_")
     if bare == "loss":
         return LOSS_METRIC
-    return f"val/{bare}" if bare in METRICS else None
+    return f"val/{bare}" if bare in metrics else None
 
 
 def find_name_clashes(parts: Sequence[BaseModel]) -> Iterator[errors.Problem]:
@@ -152,9 +153,12 @@ def _check_split_fractions(job: SettingsDraft[JobSettings]) -> Iterator[errors.P
 
 
 def _check_early_stop_metric(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
-    metric = job.get("early_stop_metric")
-    if metric is not None and canonical_metric(metric) is None:
-        yield errors.unknown_metric("early_stop_metric", metric, [LOSS_METRIC, *(f"val/{name}" for name in METRICS)])
+    metric, task = job.get("early_stop_metric"), job.get("task")
+    if metric is None or task is None:
+        return
+    metrics = TASKS[task].metrics
+    if canonical_metric(metric, metrics) is None:
+        yield errors.unknown_metric("early_stop_metric", metric, [LOSS_METRIC, *(f"val/{name}" for name in metrics)])
 
 
 def _check_precision(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:

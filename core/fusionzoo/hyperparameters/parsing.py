@@ -23,6 +23,7 @@ from fusionzoo.hyperparameters.legacy import translate_legacy, translate_model_c
 from fusionzoo.hyperparameters.legacy_names import format_renamed
 from fusionzoo.hyperparameters.settings_draft import SettingsDraft
 from fusionzoo.settings import JobSettings, ModelSettings
+from fusionzoo.tasks.task_choice import choose_metrics
 
 CORE = "core"
 
@@ -119,7 +120,8 @@ def parse_hyperparameters(
         warnings.insert(0, format_renamed("model_class", written_name, "model_class", model.name))
     if unused := find_unused_columns(core, model_draft):
         warnings.append(f"{model.name} does not read these columns of the settings: {', '.join(unused)}.")
-    job = core.settings.model_copy(update={"early_stop_metric": canonical_metric(core.settings.early_stop_metric)})
+    metric = canonical_metric(core.settings.early_stop_metric, choose_metrics(core.settings))
+    job = core.settings.model_copy(update={"early_stop_metric": metric})
     encoder_settings = None if encoder_draft is None else encoder_draft.settings
     return Hyperparameters(job, model_draft.settings, encoder_settings, tuple(warnings))
 

@@ -16,7 +16,7 @@ class Projection(nn.Sequential):
 
 
 class ClassifierHead(nn.Sequential):
-    """Map features [rows, width_in] to logits [rows, num_classes] through one hidden layer with ReLU and dropout."""
+    """Map features [rows, width_in] to logits [rows, num_outputs] through one hidden layer with ReLU and dropout."""
 
-    def __init__(self, width_in: int, hidden: int, num_classes: int, dropout: float = 0.0) -> None:
-        super().__init__(nn.Linear(width_in, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, num_classes))
+    def __init__(self, width_in: int, hidden: int, num_outputs: int, dropout: float = 0.0) -> None:
+        super().__init__(nn.Linear(width_in, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, num_outputs))

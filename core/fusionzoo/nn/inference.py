@@ -1,4 +1,4 @@
-"""Compute the probabilities of rows in float32, in the order of the split, independent of how rows are batched."""
+"""Compute the scores of rows in float32, in the order of the split, independent of how rows are batched."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from fusionzoo.nn.schema import Batch, ModelOutput
 
 
 def get_logits(output: Tensor | ModelOutput) -> Tensor:
-    """Return the logits [rows, classes] from the return value of a model's forward."""
+    """Return the logits [rows, outputs] from the return value of a model's forward."""
     return output.logits if isinstance(output, ModelOutput) else output
 
 
-def predict_proba(
+def predict_scores(
     model: nn.Module,
+    link: nn.Module,
     split: EncodedSplit,
     batch_size: int,
     rows: np.ndarray | None = None,
     max_tokens: int | None = None,
 ) -> np.ndarray:
-    """Return the probabilities [rows, classes] float32 of a split or of some of its rows, without dropout or autocast.
+    """Return the scores [rows, outputs] float32 of a split or of some of its rows, without dropout or autocast.
 
     Args:
         model: the architecture; afterwards it is in the mode (training or evaluation) that it was in before.
+        link: turns logits into scores, such as the softmax of a classification.
         split: the encoded rows.
         batch_size: rows per batch; ignored if `max_tokens` is given.
         rows: positions in the split; by default all.
@@ -36,22 +38,23 @@ def predict_proba(
     """
     rows = np.arange(len(split)) if rows is None else rows
     order = make_scoring_batches(RowSizes.of(split).take(rows), batch_size, max_tokens)
-    batches = predict_batches(model, split, [rows[positions] for positions in order])
-    values = np.concatenate([probabilities for _, probabilities in batches])
+    batches = predict_batches(model, link, split, [rows[positions] for positions in order])
+    values = np.concatenate([batch_scores for _, batch_scores in batches])
     scores = np.empty_like(values)
     scores[np.concatenate(order)] = values
     return scores
 
 
 def predict_batches(
-    model: nn.Module, split: EncodedSplit, batches: Sequence[np.ndarray]
+    model: nn.Module, link: nn.Module, split: EncodedSplit, batches: Sequence[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield each batch's rows and their probabilities [rows, classes] float32, computed as in `predict_proba`."""
+    """Yield each batch's rows and their scores [rows, outputs] float32, computed as in `predict_scores`."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
+    link.to(device)
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         for rows in batches:
             batch = Batch.from_arrays(split.batch(rows)).to(device)
-            yield rows, get_logits(model(batch)).float().softmax(dim=-1).cpu().numpy()
+            yield rows, link(get_logits(model(batch)).float()).cpu().numpy()
     model.train(was_training)

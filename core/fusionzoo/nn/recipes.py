@@ -86,7 +86,7 @@ class TextClassifier(nn.Module):
         super().__init__()
         self.text_encoder = text_encoder
         width = settings.hidden_common_dim
-        self.classify = ClassifierHead(get_encoder_dim(text_encoder), width, spec.num_classes, settings.dropout)
+        self.classify = ClassifierHead(get_encoder_dim(text_encoder), width, spec.num_outputs, settings.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         logits: Tensor = self.classify(self.text_encoder(batch).pooled)
@@ -103,7 +103,7 @@ class LateFusionClassifier(nn.Module):
         super().__init__()
         self.towers = Towers(spec, settings, text_encoder)
         width = self.towers.dim
-        self.classify = ClassifierHead(2 * width, width, spec.num_classes, settings.dropout)
+        self.classify = ClassifierHead(2 * width, width, spec.num_outputs, settings.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         logits: Tensor = self.classify(torch.cat(self.towers(batch), dim=-1))

@@ -56,7 +56,7 @@ class InputSpec:
     text: TextSpec | None
     categories: tuple[CategoryField, ...]
     numbers: tuple[NumberField, ...]
-    num_classes: int
+    num_outputs: int  # of a row: one for each class, label or predicted number
 
     @classmethod
     def from_preprocessor(cls, preprocessor: Preprocessor) -> InputSpec:
@@ -65,7 +65,7 @@ class InputSpec:
             text=_make_text_spec(preprocessor),
             categories=tuple(CategoryField(c.name, c.cardinality) for c in preprocessor.categories),
             numbers=tuple(NumberField(n.name, n.mean, n.std, tuple(n.edges)) for n in preprocessor.numbers),
-            num_classes=len(preprocessor.labels.classes),
+            num_outputs=preprocessor.target.num_outputs,
         )
 
 
@@ -98,7 +98,7 @@ class Batch:
     categories: Tensor  # [rows, fields] int64
     numbers: Tensor  # [rows, fields] float32, standardized; 0 where missing
     numbers_missing: Tensor  # [rows, fields] bool
-    labels: Tensor | None  # [rows] int64
+    labels: Tensor | None  # class indices [rows] int64; of other tasks [rows, ...], see `fusionzoo.data.targets.target`
     row: Tensor  # [rows] int64, position in the split
 
     @classmethod
@@ -142,13 +142,15 @@ class TextFeatures:
 
 @dataclass
 class ModelOutput:
-    """Logits, and optionally named scalars.
+    """The outputs of a model, and optionally named scalars.
+
+    `logits` are the values before the link of the task: before the softmax of a classification.
 
     Core adds `penalties` to the loss. `metrics` describe the architecture's behavior (a mean gate, the load of an
     expert) and do not affect the loss. Core averages both over each epoch and logs them as `train/penalty_<name>` and
     `train/<name>`.
     """
 
-    logits: Tensor  # [rows, classes]
+    logits: Tensor  # [rows, outputs]
     penalties: dict[str, Tensor] = field(default_factory=dict)
     metrics: dict[str, Tensor] = field(default_factory=dict)

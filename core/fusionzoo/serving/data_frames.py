@@ -10,14 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from fusionzoo import errors
-from fusionzoo.artifacts.predictions import label_array, probability_column_names
 from fusionzoo.data.reading.plain_values import array_from_values
 from fusionzoo.data.reading.rows import Rows, to_plain_layout
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fusionzoo.data.labels import Label
+    from fusionzoo.tasks.task import Task
 
 SOURCE = "data frame"  # in messages, where files have their names
 
@@ -42,22 +41,19 @@ def rows_from_data_frame(frame: pd.DataFrame, columns: Sequence[str]) -> Rows:
     return Rows({column: _to_array(frame.iloc[:, names.index(column)]) for column in columns}, SOURCE, 1, typed=True)
 
 
-def predictions_to_data_frame(
-    probabilities: np.ndarray, classes: Sequence[Label], label_name: str, index: pd.Index
-) -> pd.DataFrame:
-    """Return a data frame with `prob_<class>` float32 for each class, and `predicted_<label>`.
+def predictions_to_data_frame(scores: np.ndarray, task: Task, index: pd.Index) -> pd.DataFrame:
+    """Return a data frame with a float32 column for each score, and the decisions, as in a prediction file.
 
     Args:
-        probabilities: [rows, classes] float32.
-        classes: the original labels, in the order of the class indices.
-        label_name: the name of the label column in training.
+        scores: [rows, outputs] float32.
+        task: the task of the model.
         index: the index of the result, [rows].
     """
     import pandas as pd
 
-    frame = pd.DataFrame(probabilities, index=index, columns=probability_column_names(classes))
-    predicted = label_array(classes).take(pa.array(probabilities.argmax(axis=1)))
-    frame[f"predicted_{label_name}"] = predicted.to_pandas().to_numpy()
+    frame = pd.DataFrame(scores, index=index, columns=task.score_columns)
+    for name, decisions in zip(task.decision_columns, task.decide(scores), strict=True):
+        frame[name] = decisions.to_pandas().to_numpy()
     return frame
 
 

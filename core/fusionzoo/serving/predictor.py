@@ -19,13 +19,14 @@ from fusionzoo.data.sampling import RowSizes, make_scoring_batches
 from fusionzoo.data.split_report import report_numbers, warn_of_clipping
 from fusionzoo.serving.data_frames import is_data_frame, predictions_to_data_frame, rows_from_data_frame
 from fusionzoo.serving.records import check_batch_size, check_blocks, rows_from_checked_records
+from fusionzoo.tasks.task_choice import choose_task
 
 if TYPE_CHECKING:
     import onnxruntime
     import pandas as pd
     from typing_extensions import Self
 
-    from fusionzoo.data.labels import Label
+    from fusionzoo.data.targets.class_labels import Label
 
 __all__ = ["Predictor"]
 
@@ -33,10 +34,10 @@ log = logging.getLogger(__name__)
 
 
 class Predictor:
-    """A trained model that turns raw rows into probabilities."""
+    """A trained model that turns raw rows into scores, such as the probabilities of classes."""
 
     def __init__(self, preprocessor: Preprocessor, session: onnxruntime.InferenceSession) -> None:
-        self.preprocessor, self._session = preprocessor, session
+        self.preprocessor, self._session, self.task = preprocessor, session, choose_task(preprocessor)
         self._input_names = [model_input.name for model_input in session.get_inputs()]
 
     @classmethod
@@ -57,8 +58,8 @@ class Predictor:
 
     @property
     def classes(self) -> Sequence[Label]:
-        """The original labels, in the order of the class indices."""
-        return self.preprocessor.labels.classes
+        """The classes in the order of the scores; empty if the scores are not those of classes."""
+        return self.task.classes
 
     @property
     def columns(self) -> list[str]:
@@ -67,7 +68,7 @@ class Predictor:
         return [*settings.text_columns, *settings.cat_field_list, *settings.tab_field_list]
 
     def predict_records(self, records: Iterable[Mapping[str, Any]], batch_size: int = 64) -> np.ndarray:
-        """Return probabilities [rows, classes] float32 of rows that are mappings of plain Python values.
+        """Return scores [rows, outputs] float32 of rows that are mappings of plain Python values.
 
         An absent key is a missing value, and keys that are not columns of the model are ignored. A DataFrame counts as
         the records of its rows.
@@ -95,16 +96,16 @@ class Predictor:
             batch_size: the maximum number of rows of one batch; it does not change the predictions.
 
         Returns:
-            For a DataFrame, a DataFrame with the same index: `prob_<class>` float32 for each class, and
-            `predicted_<label>`. Otherwise probabilities [rows, classes] float32.
+            For a DataFrame, a DataFrame with the same index and the columns of a prediction file; of a classification
+            `prob_<class>` float32 for each class, and `predicted_<label>`. Otherwise scores [rows, outputs] float32.
 
         Raises:
             fusionzoo.errors.PredictorInputError: `rows` is something else, or `batch_size` is not at least 1.
             fusionzoo.errors.DataError: values that cannot be encoded, with their rows, or a column that is absent.
         """
         if is_data_frame(rows):
-            probabilities = self._score([rows_from_data_frame(rows, self.columns)], batch_size)
-            return predictions_to_data_frame(probabilities, self.classes, self.preprocessor.labels.name, rows.index)
+            scores = self._score([rows_from_data_frame(rows, self.columns)], batch_size)
+            return predictions_to_data_frame(scores, self.task, rows.index)
         return self._score(check_blocks(cast("Iterable[Rows]", rows), self.columns), batch_size)
 
     def _score(self, rows: Iterable[Rows], batch_size: int) -> np.ndarray:
@@ -112,15 +113,15 @@ class Predictor:
         split = self.preprocessor.encode(rows, "rows", labeled=False)
         for warning in warn_of_clipping("rows", report_numbers(split, self.preprocessor)):
             log.warning(warning)
-        probabilities = np.empty((len(split), len(self.classes)), np.float32)
+        scores = np.empty((len(split), self.preprocessor.target.num_outputs), np.float32)
         for row_indices in make_scoring_batches(RowSizes.of(split), batch_size):
-            probabilities[row_indices] = self._run(split, row_indices)
-        return probabilities
+            scores[row_indices] = self._run(split, row_indices)
+        return scores
 
     def _run(self, split: EncodedSplit, row_indices: np.ndarray) -> np.ndarray:
         batch = split.batch(row_indices)
-        (probabilities,) = self._session.run(None, {name: batch[name] for name in self._input_names})
-        result: np.ndarray = probabilities
+        (scores,) = self._session.run(None, {name: batch[name] for name in self._input_names})
+        result: np.ndarray = scores
         return result
 
 

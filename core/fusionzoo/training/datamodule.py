@@ -18,6 +18,7 @@ from fusionzoo.data.hashing import splitmix64
 from fusionzoo.data.modality_dropout import drop_table, drop_text
 from fusionzoo.data.sampling import RowSizes, TrainingOrder, make_scoring_batches
 from fusionzoo.data.table.categories import MISSING, UNKNOWN
+from fusionzoo.data.targets.target import missing_labels
 from fusionzoo.errors.wording import pluralize
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
@@ -26,7 +27,6 @@ from fusionzoo.training.frozen.feature_batches import SplitFeatures
 
 log = logging.getLogger(__name__)
 
-IGNORE_INDEX = -1  # the label of a row that only fills the batch of a process that has no rows in a step
 MODALITY_DRAW = 1 << 32  # the number of the draw that decides on dropping a modality; categories use the first ones
 
 
@@ -134,7 +134,7 @@ class _Augmentation:
 class _Batches(Dataset[Batch]):
     """The batches of a split, indexed by (epoch, rows).
 
-    Without rows, a batch has one row with the label IGNORE_INDEX, so that the process still takes part in the step.
+    Without rows, a batch has one row whose label is missing, so that the process still takes part in the step.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class _Batches(Dataset[Batch]):
         rows = np.zeros(1, np.int64) if is_idle else rows
         arrays = self.split.batch(rows)
         if is_idle:
-            arrays["labels"] = np.full(1, IGNORE_INDEX)
+            arrays["labels"] = missing_labels(arrays["labels"])
         if self.augmentation is not None:
             arrays = self.augmentation.apply(arrays, epoch, self.split.pad_id)
         batch = Batch.from_arrays(arrays)

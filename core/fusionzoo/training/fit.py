@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import Strategy
 
 from fusionzoo.hyperparameters import consistency
-from fusionzoo.training import lightning_compat, losses, optimizers, torch_compile
+from fusionzoo.training import lightning_compat, optimizers, torch_compile
 from fusionzoo.training.checkpointing import best_checkpoints, checkpoint_io, greedy_soup
 from fusionzoo.training.checkpointing.last_checkpoint import LastCheckpoint
 from fusionzoo.training.datamodule import SplitsDataModule
@@ -22,7 +22,7 @@ from fusionzoo.training.frozen import features
 from fusionzoo.training.frozen.encoder_run import EncoderRun
 from fusionzoo.training.frozen.feature_batches import SplitFeatures, replace_encoder
 from fusionzoo.training.guards import memory
-from fusionzoo.training.module import Classifier
+from fusionzoo.training.module import TrainingModule
 from fusionzoo.training.monitoring import log_lines
 from fusionzoo.training.monitoring.learning_curve import LearningCurve
 from fusionzoo.training.monitoring.progress_bar import ProgressBar, can_show_progress_bar
@@ -39,13 +39,12 @@ def fit(run: TrainingRun) -> dict[str, Any]:
 
     Afterwards, `run.throughput` holds what this run has trained, and in how much time.
     """
-    job, train, labels = run.job, run.data.splits["train"], run.data.preprocessor.labels
+    job, train, objective = run.job, run.data.splits["train"], run.objective
     precision = run.precision.precision
     frozen_features = encode_frozen_text(run, precision)
     splits = make_data_module(run, frozen_features)
     consistency.check_warmup(job, count_steps(run, splits))
-    class_weights = losses.compute_class_weights(job, train, labels)
-    module, strategy = make_module(run, splits, class_weights)
+    module, strategy = make_module(run, splits)
     if run.resume_point is None and collectives.is_first_process():
         delete_stale_checkpoints(run.paths.checkpoints)
     last_checkpoint = LastCheckpoint(run.paths.checkpoints, job, run.termination, run.precision)
@@ -55,7 +54,7 @@ def fit(run: TrainingRun) -> dict[str, Any]:
     callbacks = make_callbacks(run, splits, last_checkpoint, learning_curve, progress_bar)
     trainer = make_trainer(run, splits.steps, precision, strategy, callbacks)
     log_lines.log_model_size(job, run.built.model)
-    log_lines.log_training_start(job, train, labels.classes, splits.steps, precision, run.world.size)
+    log_lines.log_training_start(job, train, run.task, splits.steps, precision, run.world.size)
     module.train()  # Lightning keeps the mode of a module, and a pretrained encoder comes in evaluation mode
     with fit_contexts(run, trainer, splits, progress_bar):
         trainer.fit(module, datamodule=splits, ckpt_path=run.resume_point.file if run.resume_point else None)
@@ -64,7 +63,7 @@ def fit(run: TrainingRun) -> dict[str, Any]:
         **run.precision.as_metrics(),
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
-        "class_weights": class_weights,
+        **objective.summary(),
         "best": best_checkpoints.describe_best(trainer),
         "validations": learning_curve.validations,
         "top_checkpoints": greedy_soup.list_top_checkpoints(trainer),
@@ -105,14 +104,13 @@ def count_steps(run: TrainingRun, splits: SplitsDataModule) -> int:
     return optimizers.steps_per_epoch(splits.steps, run.job) * run.job.max_epochs
 
 
-def make_module(
-    run: TrainingRun, splits: SplitsDataModule, class_weights: Sequence[float]
-) -> tuple[Classifier, str | Strategy]:
+def make_module(run: TrainingRun, splits: SplitsDataModule) -> tuple[TrainingModule, str | Strategy]:
     """Return the LightningModule around the model, and the strategy that trains it."""
     plugin_groups = run.architecture.model.parameter_groups(run.built.model, run.architecture.hyperparameters.model)
     groups = optimizers.parameter_groups(run.built.model, run.pretrained_encoder, run.job, plugin_groups)
     module_class, strategy = choose_strategy(run.job, run.world)
-    return module_class(run.built.model, run.job, groups, class_weights, count_steps(run, splits)), strategy
+    steps, compute_metrics = count_steps(run, splits), run.task.compute_metrics
+    return module_class(run.built.model, run.job, groups, run.objective, compute_metrics, steps), strategy
 
 
 def delete_stale_checkpoints(folder: Path) -> None:

@@ -24,6 +24,7 @@ from fusionzoo.evaluation.plots import encode_png
 from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
+from fusionzoo.tasks.objectives import make_link
 from fusionzoo.training import torch_compile
 from fusionzoo.training.checkpointing import best_checkpoints, greedy_soup
 from fusionzoo.training.checkpointing.checkpoint_io import load_weights
@@ -101,13 +102,13 @@ def train(
 
     phases.begin(EVALUATE)
     model, summary = load_final_model(run, summary)
-    probabilities = score_splits(run, model)
+    scores = score_splits(run, model)
     usages = collectives.all_gather(resource_usage.measure_usage(throughput.read()))
     if not world.is_first:
         return None
     usage = {**resource_usage.merge_usage(usages, phases.seconds), "matrix_rates": precision.rates}
     shares = {name: split_report.as_json() for name, split_report in data.reports.items()}
-    report = write_artifacts(run, model, probabilities, {"training": summary, "run": usage, "data": shares})
+    report = write_artifacts(run, model, scores, {"training": summary, "run": usage, "data": shares})
     log_summary(summary, resource_usage.merge_usage(usages, phases.seconds))
     return report
 
@@ -203,7 +204,7 @@ def check_export(run: TrainingRun) -> None:
         return
     with model_folder.allow_failed_export(run.job), temporary_folder(folder) as temporary:
         path, max_tokens = temporary / ONNX_FILE, run.data.preprocessor.max_tokens
-        onnx_export.export_onnx(run.built.model, run.data.splits["val"], path, max_tokens)
+        onnx_export.export_onnx(run.built.model, run.objective.link, run.data.splits["val"], path, max_tokens)
 
 
 def fit_unless_finished(run: TrainingRun) -> dict[str, Any]:
@@ -225,7 +226,7 @@ def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> tuple[nn.M
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
     folder = run.paths.checkpoints
     best_checkpoints.load_best(folder, model, run.job_fingerprint)
-    candidates, class_weights = summary["top_checkpoints"], summary["class_weights"]
+    candidates, judge = summary["top_checkpoints"], greedy_soup.Judge(run.objective, run.task.compute_metrics)
     if not candidates:
         return model, dict(summary)
 
@@ -233,43 +234,44 @@ def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> tuple[nn.M
         return load_weights(folder / file, run.job_fingerprint)
 
     soup = collectives.broadcast_from_first(
-        lambda: greedy_soup.make_greedy_soup(load, model, run.data.splits["val"], run.job, candidates, class_weights)
+        lambda: greedy_soup.make_greedy_soup(load, model, run.data.splits["val"], run.job, candidates, judge)
     )
     collectives.broadcast_weights(model)
     return model, {**summary, "averaging": soup}
 
 
 def score_splits(run: TrainingRun, model: nn.Module) -> dict[str, np.ndarray]:
-    """Return the probabilities [rows, classes] of every split except train."""
+    """Return the scores [rows, outputs] of every split except train."""
     splits = {name: split for name, split in run.data.splits.items() if name != "train"}  # same order in all processes
-    return {name: split_scoring.score_split(model, split, run.job, run.world) for name, split in splits.items()}
+    link = make_link(run.task)
+    return {name: split_scoring.score_split(model, link, split, run.job, run.world) for name, split in splits.items()}
 
 
 def write_artifacts(
     run: TrainingRun,
     model: nn.Module,
-    probabilities: Mapping[str, np.ndarray],
+    scores: Mapping[str, np.ndarray],
     metrics_sections: Mapping[str, Mapping[str, Any]],
 ) -> Report:
     """Evaluate the model and write the artifacts of the contract; the model folder is verified by reading it back.
 
     Args:
-        probabilities: [rows, classes] by split.
+        scores: [rows, outputs] by split.
         metrics_sections: what metrics.json holds besides the evaluation, by the name of the section.
     """
     data, paths, job, settings = run.data, run.paths, run.job, run.architecture.data_settings
-    classes = data.preprocessor.labels.classes
-    labels = {name: known for name in probabilities if (known := data.splits[name].labels) is not None}
-    scored = {name: ScoredSplit(labels[name], values) for name, values in probabilities.items()}
-    heading = f"{job.model_class}, label {settings.label_name}"
-    report = evaluate(scored, classes, heading)
+    task = run.task
+    labels = {name: known for name in scores if (known := data.splits[name].labels) is not None}
+    scored = {name: ScoredSplit(labels[name], values) for name, values in scores.items()}
+    heading = f"{job.model_class}, {task.title}"
+    report = evaluate(scored, task, heading)
     predictions = {
-        name: Predictions(settings.id_column, settings.label_name, classes, data.splits[name].ids, labels[name], values)
-        for name, values in probabilities.items()
+        name: Predictions(settings.id_column, task, data.splits[name].ids, labels[name], values)
+        for name, values in scores.items()
     }
-    formats = {name: data.channels[name].format for name in probabilities}
+    formats = {name: data.channels[name].format for name in scores}
     files = {name: f"{name}_predictions.{format}" for name, format in formats.items()}
-    shipped_split = "test" if "test" in probabilities else "val"
+    shipped_split = "test" if "test" in scores else "val"
     with staged_folder(paths.output_data) as folder:
         for name, split_predictions in predictions.items():
             prediction_files.write_predictions(folder / files[name], formats[name], split_predictions)
@@ -279,7 +281,7 @@ def write_artifacts(
         sections = {name: dict(section) for name, section in metrics_sections.items()}
         report.write(folder, sections, {"learning_curve": encode_png(plot)})
         model_folder.write_model_folder(
-            paths.model, run.architecture, data.preprocessor, model, data.splits["val"], probabilities["val"]
+            paths.model, run.architecture, data.preprocessor, model, data.splits["val"], scores["val"]
         )
     delete_stale_predictions(paths.output_data, files.values())
     for path in sorted([*paths.model.iterdir(), *paths.output_data.iterdir()]):

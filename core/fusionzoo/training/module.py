@@ -13,57 +13,55 @@ from torch import Tensor, nn
 from fusionzoo.nn.inference import get_logits
 from fusionzoo.nn.schema import Batch, ModelOutput
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import lightning_compat, losses, optimizers
+from fusionzoo.tasks.objective import Objective, fill_missing, find_labeled
+from fusionzoo.training import lightning_compat, optimizers
 from fusionzoo.training.gradient_norms import local_shard
 from fusionzoo.training.monitoring import log_lines
-from fusionzoo.training.monitoring.validation_metrics import ValidationMetrics, WeightedMeans
+from fusionzoo.training.monitoring.validation_metrics import MetricsFunction, ValidationMetrics, WeightedMeans
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LambdaLR
 
 
-class Classifier(LightningModule):
-    """Train any module that maps a `Batch` to logits [rows, classes] or to a `ModelOutput`.
+class TrainingModule(LightningModule):
+    """Train any module that maps a `Batch` to logits [rows, outputs] or to a `ModelOutput`.
 
-    The loss of a batch is the mean of its rows' losses, weighted by the weights of their classes. Rows with a negative
-    label are ignored. The gradient of an optimizer step equals that of one batch with all rows of the step: those of
+    The loss of a batch is the mean of its rows' losses, weighted by the weights of their labels. Rows without a label
+    are ignored. The gradient of an optimizer step equals that of one batch with all rows of the step: those of
     every process and of every batch that `accumulate_grad_batches` joins, even if these batches differ in size.
-    `val_loss` is the cross entropy, regardless of `loss` and `label_smoothing`.
 
     Args:
         groups: the optimizer's parameter groups, from `optimizers.parameter_groups`.
-        class_weights: [classes].
+        objective: the loss and the link.
+        compute_metrics: returns the metrics of labels and scores.
         total_steps: optimizer steps of the whole training, for the learning-rate schedule.
     """
-
-    class_weights: Tensor
 
     def __init__(
         self,
         model: nn.Module,
         settings: JobSettings,
         groups: Sequence[dict[str, Any]],
-        class_weights: Sequence[float],
+        objective: Objective,
+        compute_metrics: MetricsFunction,
         total_steps: int,
     ) -> None:
         super().__init__()
         self.model, self.settings = model, settings
         self._groups, self._total_steps = groups, total_steps
-        self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
+        self.objective = objective
         self._batch_weight = self._step_weight = torch.zeros(())  # the sums of the rows' weights in a batch, in a step
-        self.validation_metrics, self._epoch_means = ValidationMetrics(self.class_weights), WeightedMeans()
+        self.validation_metrics, self._epoch_means = ValidationMetrics(objective, compute_metrics), WeightedMeans()
 
     def forward(self, batch: Batch) -> Tensor | ModelOutput:
         output: Tensor | ModelOutput = self.model(batch)
         return output
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Return the batch's `loss`, and the rows' class-weighted losses, `row_losses` [rows], for callbacks."""
+        """Return the batch's `loss`, and the rows' weighted losses, `row_losses` [rows], for callbacks."""
         output, (labels, is_counted) = self(batch), _split_labels(batch)
-        weight = (self.class_weights[labels] * is_counted).sum()
-        row_losses = (
-            losses.compute_row_losses(get_logits(output), labels, self.settings, self.class_weights) * is_counted
-        )
+        weight = (self.objective.row_weights(labels) * is_counted).sum()
+        row_losses = self.objective.row_losses(get_logits(output), labels) * is_counted
         loss = row_losses.sum() / _clamp_positive(weight)  # the weight is 0 if all rows are ignored
         if isinstance(output, ModelOutput):
             loss = loss + sum(output.penalties.values())
@@ -128,10 +126,10 @@ class Classifier(LightningModule):
 
 
 def _split_labels(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return the labels [rows], 0 for ignored rows, and which rows are not ignored [rows] bool."""
+    """Return the labels, valid ones for ignored rows too, and which rows are not ignored [rows] bool."""
     if batch.labels is None:
         raise ValueError("training and validation need labels")
-    return batch.labels.clamp(min=0), batch.labels >= 0
+    return fill_missing(batch.labels), find_labeled(batch.labels)
 
 
 def _clamp_positive(weight: Tensor) -> Tensor:

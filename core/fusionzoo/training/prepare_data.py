@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture
 from fusionzoo.artifacts.predictions import prediction_columns
@@ -17,7 +15,6 @@ from fusionzoo.data import encoding, splitting
 from fusionzoo.data.cache import Cache
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.hashing import hash_files
-from fusionzoo.data.labels import NO_LABEL, SPLITS_WITH_OPTIONAL_LABELS, Label, LabelMap
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.channel import Channel, open_channel
@@ -25,13 +22,16 @@ from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.row_digests import count_rows_seen_in_train
 from fusionzoo.data.split_report import SplitReport, report_split, warn_of_shares
 from fusionzoo.data.splitting import SplitPart
-from fusionzoo.errors.column_errors import more_classes_in
-from fusionzoo.errors.wording import list_names, nearest_names, pluralize
+from fusionzoo.data.targets.target import SPLITS_WITH_OPTIONAL_LABELS, find_labeled_rows
+from fusionzoo.data.targets.target_choice import choose_target
+from fusionzoo.errors.wording import nearest_names, pluralize
 from fusionzoo.hyperparameters import consistency
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
-from fusionzoo.training import losses, optimizers
+from fusionzoo.tasks.task import Task
+from fusionzoo.tasks.task_choice import choose_task
+from fusionzoo.training import optimizers
 from fusionzoo.training.channel_folders import find_channel_folders, list_unused_channels
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
@@ -58,6 +58,11 @@ class TrainingData:
         """The input specification that the model is built from."""
         return InputSpec.from_preprocessor(self.preprocessor)
 
+    @property
+    def task(self) -> Task:
+        """The task of the job, with its fitted target."""
+        return choose_task(self.preprocessor)
+
 
 def prepare_data(paths: Paths, architecture: Architecture, world: World = SINGLE_PROCESS) -> TrainingData:
     """Open the channels, fit the preprocessor on train, encode every split, and check the splits."""
@@ -74,14 +79,15 @@ def prepare_data(paths: Paths, architecture: Architecture, world: World = SINGLE
     )
     for warning in encoded.warnings:
         log.warning(warning)
+    task = choose_task(encoded.preprocessor)
     reports = {name: report_split(split, encoded.preprocessor) for name, split in encoded.splits.items()}
     for name, split in encoded.splits.items():
         log_split(name, split, encoded.splits["train"], make_fraction(name, job))
         for warning in warn_of_shares(name, reports[name], reports["train"]):
             log.warning(warning)
-        if name != "train":
-            warn_of_absent_classes(name, split, encoded.preprocessor.labels.classes, make_fraction(name, job))
-    check_splits(encoded.splits, architecture, encoded.preprocessor.labels)
+        if name != "train" and split.labels is not None:
+            task.warn_of_labels(name, split.labels, make_fraction(name, job))
+    check_splits(encoded.splits, architecture, task)
     return TrainingData(encoded.preprocessor, encoded.splits, channels, encoded.content_hashes, reports)
 
 
@@ -129,7 +135,7 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
             log.info("The channel '%s' is used as %s.", folder.name, name)
         use = replace(options, content_type=folder.content_type, folder_name=folder.name)
         with problems.collect():
-            optional = job.label_name if name in SPLITS_WITH_OPTIONAL_LABELS else None
+            optional = job.label_columns if name in SPLITS_WITH_OPTIONAL_LABELS else ()
             opened[name] = open_channel(name, folder.path, all_columns, use, optional)
     problems.raise_if_any()
     for name, channel in opened.items():
@@ -137,7 +143,7 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
     train = replace(opened["train"], columns=tuple(columns))
     channels: dict[str, Channel | SplitPart] = {**opened, "train": train}
     if split_off:
-        channels |= splitting.split_channel(train, split_off, job.label_name, job.seed, job.group_field)
+        channels |= splitting.split_channel(train, split_off, choose_target(job).strata(), job.seed, job.group_field)
     if "test" not in channels:
         log.warning(
             "There is no test channel (%s). predict_results.pth will hold the predictions for val.",
@@ -168,7 +174,7 @@ def log_split(name: str, split: EncodedSplit, train: EncodedSplit, fraction: flo
         log.warning("%s: %.1f %% of the tokens exceed max_total_chunks and were dropped.", name, share)
     if split.duplicate_ids:
         log.warning("%s: %s with a duplicate id.", name, pluralize(split.duplicate_ids, "row"))
-    if split.labels is not None and (unlabeled := int((split.labels == NO_LABEL).sum())):
+    if split.labels is not None and (unlabeled := int((~find_labeled_rows(split.labels)).sum())):
         log_unlabeled_rows(name, unlabeled, len(split))
     if name != "train" and (count := count_rows_seen_in_train(split, train)):
         log.warning(
@@ -179,35 +185,6 @@ def log_split(name: str, split: EncodedSplit, train: EncodedSplit, fraction: flo
             if fraction is None
             else "Remove the duplicate rows of train, or set group_field to a column that they share",
         )
-
-
-def warn_of_absent_classes(
-    name: str, split: EncodedSplit, classes: Sequence[Label], fraction: float | None = None
-) -> None:
-    """Warn if a split has no row of a class: its metrics do not cover this class, and some are undefined.
-
-    Args:
-        fraction: the share of train that the job split off; None for a channel of its own.
-    """
-    labeled = np.zeros(0, np.int64) if split.labels is None else split.labels[split.labels != NO_LABEL]
-    rows = np.bincount(labeled, minlength=len(classes))
-    absent = [str(label) for label, count in zip(classes, rows, strict=True) if not count]
-    if not absent or len(absent) == len(classes):
-        return
-    fix = more_classes_in(name, fraction)
-    fix = fix[0].upper() + fix[1:]
-    if len(absent) < len(classes) - 1:
-        log.warning(
-            "%s has no row of %s: %s. The metrics of %s do not cover %s. %s.",
-            *(name, pluralize(len(absent), "class", "classes"), list_names(absent), name),
-            *("it" if len(absent) == 1 else "them", fix),
-        )
-        return
-    consequence = "metrics such as auroc are not defined"
-    if name == "val":
-        consequence = f"{consequence}, and val_loss selects the best checkpoint on this class alone"
-    which = f"all {len(labeled):,} rows are" if len(labeled) > 1 else "its only labeled row is"
-    log.warning("%s: %s of class '%s', so %s. %s.", name, which, classes[int(rows.argmax())], consequence, fix)
 
 
 def log_unlabeled_rows(name: str, unlabeled: int, rows: int) -> None:
@@ -222,7 +199,7 @@ def log_unlabeled_rows(name: str, unlabeled: int, rows: int) -> None:
         )
 
 
-def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture, label_map: LabelMap) -> None:
+def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture, task: Task) -> None:
     """Check that the data can train a model, and that the names of the prediction columns do not clash.
 
     Raises:
@@ -232,8 +209,6 @@ def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture,
     train, val, job = splits["train"], splits["val"], architecture.job
     if train.has_text and train.empty_texts == len(train):
         raise errors.DataError([errors.no_text(architecture.data_settings.text_columns)])
-    prediction_columns(job.id_column, job.label_name, label_map.classes)
-    if isinstance(job.class_weights, dict):
-        losses.weights_of_classes(job.class_weights, label_map)
-    if val.labels is not None and len(np.unique(val.labels)) < 2 and job.early_stop_metric.startswith("val/"):
-        raise errors.DataError([errors.val_with_single_class(job.early_stop_metric, job.val_fraction)])
+    prediction_columns(job.id_column, task)
+    if val.labels is not None:
+        task.check_val_labels(val.labels, job.early_stop_metric, job.val_fraction)

@@ -19,7 +19,7 @@ from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.distributed import fsdp_support, process_group
 from fusionzoo.training.distributed.world import World
 from fusionzoo.training.guards.callbacks import guard_callbacks
-from fusionzoo.training.module import Classifier
+from fusionzoo.training.module import TrainingModule
 from fusionzoo.training.monitoring import log_lines, tensorboard_scalars
 from fusionzoo.training.monitoring.learning_curve import LearningCurve
 from fusionzoo.training.monitoring.progress_bar import ProgressBar
@@ -91,17 +91,17 @@ def make_callbacks(
     ]
 
 
-def choose_strategy(job: JobSettings, world: World) -> tuple[type[Classifier], str | Strategy]:
+def choose_strategy(job: JobSettings, world: World) -> tuple[type[TrainingModule], str | Strategy]:
     """Return the LightningModule's class and Lightning's strategy for this number of processes."""
     if world.size == 1:
-        return Classifier, "auto"
+        return TrainingModule, "auto"
     if fsdp_support.uses_fsdp(job, world):
         # Importing this needs newer libraries than the rest of the package.
-        from fusionzoo.training.distributed.fsdp import ShardedClassifier, make_fsdp_strategy
+        from fusionzoo.training.distributed.fsdp import ShardedTrainingModule, make_fsdp_strategy
 
-        return ShardedClassifier, make_fsdp_strategy(world)
+        return ShardedTrainingModule, make_fsdp_strategy(world)
     # An architecture may leave parameters out of a step, such as those of an idle expert.
-    return Classifier, DDPStrategy(find_unused_parameters=True, timeout=process_group.COLLECTIVE_TIMEOUT)
+    return TrainingModule, DDPStrategy(find_unused_parameters=True, timeout=process_group.COLLECTIVE_TIMEOUT)
 
 
 @contextmanager

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import nn
 
 from fusionzoo.architecture import Architecture, BuiltModel
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
+from fusionzoo.tasks.objective import Objective
+from fusionzoo.tasks.objectives import make_objective
+from fusionzoo.tasks.task import Task
 from fusionzoo.training.checkpointing.resume_point import ResumePoint
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.monitoring.phases import Phases
@@ -36,6 +40,20 @@ class TrainingRun:
     job_fingerprint: Mapping[str, str] = field(default_factory=dict)
     termination: Termination = field(default_factory=Termination)
     throughput: Throughput = field(default_factory=lambda: Throughput(Phases()))
+
+    @cached_property
+    def task(self) -> Task:
+        """The task of the job."""
+        return self.data.task
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What the job minimizes.
+
+        Raises:
+            errors.DataError: the settings of the loss do not fit the labels of train.
+        """
+        return make_objective(self.task, self.job, self.data.splits["train"])
 
     @property
     def job(self) -> JobSettings:

@@ -72,21 +72,20 @@ def open_channel(
     folder: Path,
     columns: Sequence[str],
     options: ReadOptions | None = None,
-    optional_column: str | None = None,
+    optional_columns: Sequence[str] = (),
 ) -> Channel:
     """Open the channel in `folder`: open each part file and check its columns. No rows are read yet.
 
-    Names that begin with '.' or '_' (such as `_SUCCESS`) are skipped. If no part file has `optional_column`, its values
-    are null. If only some part files have it, it is missing in the others.
+    Names that begin with '.' or '_' (such as `_SUCCESS`) are skipped. If no part file has a column of
+    `optional_columns`, its values are null. If only some part files have it, it is missing in the others.
 
     Raises:
         errors.DataError: the folder is missing or holds no data, or a part file lacks a column or cannot be read.
     """
     channel = Channel(name, list_part_files(name, folder, columns, options or ReadOptions()), ())
-    if optional_column is None or any(_has_column(file, optional_column) for file in channel.files):
-        return channel.with_columns(columns)
-    present = channel.with_columns([column for column in columns if column != optional_column])
-    return replace(present, columns=tuple(columns), absent_columns=(optional_column,))
+    absent = [name for name in optional_columns if not any(_has_column(file, name) for file in channel.files)]
+    present = channel.with_columns([column for column in columns if column not in absent])
+    return replace(present, columns=tuple(columns), absent_columns=tuple(absent))
 
 
 def _has_column(file: PartFile, column: str) -> bool:

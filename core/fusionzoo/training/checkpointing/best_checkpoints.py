@@ -10,7 +10,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import nn
 
-from fusionzoo.settings import GREATER_IS_BETTER, JobSettings
+from fusionzoo.settings import JobSettings
+from fusionzoo.tasks.task_choice import choose_metrics
 from fusionzoo.training.checkpointing.checkpoint_io import BEST_FILE, load_weights, read_checkpoint_lazily
 from fusionzoo.training.distributed import collectives
 
@@ -44,17 +45,17 @@ def _move_into(folder: Path, path: str) -> str:
 
 def make_checkpoint_callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
     """Return the callbacks that keep the best weights by `early_stop_metric` and stop when patience has run out."""
-    metric = settings.early_stop_metric
-    mode = metric_mode(metric)
+    metric, mode = settings.early_stop_metric, metric_mode(settings)
     return [
         BestCheckpoints(dirpath=folder, filename=Path(BEST_FILE).stem, monitor=metric, mode=mode),
         EarlyStopping(monitor=metric, mode=mode, patience=settings.early_stop_patience, check_finite=False),
     ]
 
 
-def metric_mode(metric: str) -> Literal["max", "min"]:
-    """Return whether an `early_stop_metric` improves upward (`max`) or downward (`min`)."""
-    return "max" if GREATER_IS_BETTER.get(metric.removeprefix("val/"), False) else "min"
+def metric_mode(settings: JobSettings) -> Literal["max", "min"]:
+    """Return whether `early_stop_metric` improves upward (`max`) or downward (`min`)."""
+    name = settings.early_stop_metric.removeprefix("val/")
+    return "max" if choose_metrics(settings).get(name, False) else "min"
 
 
 def describe_best(trainer: Trainer) -> dict[str, Any]:

@@ -4,24 +4,50 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.evaluation.metrics import classification_metrics
-from fusionzoo.nn.inference import predict_proba
+from fusionzoo.nn.inference import predict_scores
 from fusionzoo.settings import JobSettings
+from fusionzoo.tasks.objective import Objective
 from fusionzoo.training.checkpointing.best_checkpoints import BestCheckpoints, metric_mode
+from fusionzoo.training.monitoring.validation_metrics import MetricsFunction
 
 log = logging.getLogger(__name__)
 
 TOP_FILES = "top-*.ckpt"
-MIN_PROBABILITY = np.finfo(np.float64).eps  # as in `classification_metrics`
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Computes `early_stop_metric` as a validation does."""
+
+    objective: Objective
+    compute_metrics: MetricsFunction
+
+    def compute(self, metric: str, logits: np.ndarray, val: EncodedSplit) -> float:
+        """Return an `early_stop_metric` of logits [rows, outputs].
+
+        Raises:
+            ValueError: the metric is undefined for these rows.
+        """
+        if val.labels is None:
+            raise ValueError("a metric needs labels")
+        outputs, objective = torch.from_numpy(logits), self.objective.cpu()
+        if not metric.startswith("val/"):
+            return float(objective.validation_loss(outputs, torch.from_numpy(val.labels)))
+        value = self.compute_metrics(val.labels, objective.link(outputs).numpy())[metric.removeprefix("val/")]
+        if value is None:
+            raise ValueError(f"{metric} is undefined for these rows")
+        return value
 
 
 class TopCheckpoints(BestCheckpoints):
@@ -49,7 +75,7 @@ def make_soup_callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
             filename="top-{step}",
             auto_insert_metric_name=False,
             monitor=settings.early_stop_metric,
-            mode=metric_mode(settings.early_stop_metric),
+            mode=metric_mode(settings),
             save_top_k=settings.average_checkpoints,
         )
     ]
@@ -79,7 +105,7 @@ def make_greedy_soup(
     val: EncodedSplit,
     settings: JobSettings,
     candidates: Sequence[Mapping[str, Any]],
-    class_weights: Sequence[float],
+    judge: Judge,
 ) -> dict[str, Any]:
     """Load the greedy soup's weights into the model; return its ingredients and gain, for metrics.json.
 
@@ -89,16 +115,16 @@ def make_greedy_soup(
     Args:
         load_weights: returns the weights in the checkpoint file of this name.
         candidates: at least one entry of `list_top_checkpoints`, best first.
-        class_weights: [classes], for `val_loss`.
+        judge: the objective and the metrics of the job.
     """
     metric = settings.early_stop_metric
-    sign = 1 if metric_mode(metric) == "max" else -1
+    sign = 1 if metric_mode(settings) == "max" else -1
     files = [str(candidate["file"]) for candidate in candidates]
 
     def evaluate(state: Mapping[str, Tensor]) -> float:
         model.load_state_dict(state)
-        probabilities = predict_proba(model, val, settings.batch_size, max_tokens=settings.max_batch_tokens)
-        return compute_metric(metric, probabilities, val, class_weights)
+        logits = predict_scores(model, nn.Identity(), val, settings.batch_size, max_tokens=settings.max_batch_tokens)
+        return judge.compute(metric, logits, val)
 
     soup, ingredients = load_weights(files[0]), files[:1]
     best_value = first_value = evaluate(soup)
@@ -122,21 +148,3 @@ def average_weights(mean: Mapping[str, Tensor], new: Mapping[str, Tensor], count
         name: value + (new[name] - value) / (count + 1) if value.is_floating_point() else value
         for name, value in mean.items()
     }
-
-
-def compute_metric(metric: str, probabilities: np.ndarray, val: EncodedSplit, class_weights: Sequence[float]) -> float:
-    """Return an `early_stop_metric` of probabilities [rows, classes]; `val_loss` is weighted as during training.
-
-    Raises:
-        ValueError: the metric is undefined for these rows.
-    """
-    if val.labels is None:
-        raise ValueError("a metric needs labels")
-    if metric.startswith("val/"):
-        value = classification_metrics(val.labels, probabilities)[metric.removeprefix("val/")]
-        if value is None:
-            raise ValueError(f"{metric} is undefined for these rows")
-        return value
-    of_true_class = probabilities[np.arange(len(probabilities)), val.labels].astype(np.float64)
-    losses = -np.log(of_true_class.clip(MIN_PROBABILITY))
-    return float(np.average(losses, weights=np.asarray(class_weights)[val.labels]))

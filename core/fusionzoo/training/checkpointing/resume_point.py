@@ -30,7 +30,6 @@ TRAINING_KEYS = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "ca
 SUMMARY_KEYS = {
     "steps",
     "epochs",
-    "class_weights",
     "best",
     "validations",
     "top_checkpoints",

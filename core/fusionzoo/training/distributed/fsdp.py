@@ -16,20 +16,20 @@ from fusionzoo.nn.transformer_layers import find_encoder_layers
 from fusionzoo.training.distributed.process_group import COLLECTIVE_TIMEOUT
 from fusionzoo.training.distributed.world import World
 from fusionzoo.training.gradient_norms import local_shard
-from fusionzoo.training.module import Classifier
+from fusionzoo.training.module import TrainingModule
 
 log = logging.getLogger(__name__)
 
 
-class ShardedClassifier(Classifier):
-    """A `Classifier` whose parameters are sharded over the processes."""
+class ShardedTrainingModule(TrainingModule):
+    """A `TrainingModule` whose parameters are sharded over the processes."""
 
     def configure_model(self) -> None:
         """Shard the model; Lightning may call this more than once."""
         if any(isinstance(parameter, DTensor) for parameter in self.model.parameters()):
             return
         if self.device_mesh is None:
-            raise ValueError("ShardedClassifier needs a ModelParallelStrategy")
+            raise ValueError("ShardedTrainingModule needs a ModelParallelStrategy")
         mesh = self.device_mesh["data_parallel"]
         names = {parameter: name for name, parameter in self.model.named_parameters()}
         for layer in find_encoder_layers(self.model):

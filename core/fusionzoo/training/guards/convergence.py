@@ -49,7 +49,7 @@ def check_learning_rate(settings: JobSettings, tuned: bool) -> str | None:
 class FirstEpochCheck(Callback):
     """Warns after the first epoch if nothing indicates learning, that is, if both of these hold:
 
-    - `val_loss` is not 2 % below that of the best constant prediction, the (weighted) class frequencies of val;
+    - `val_loss` is not 2 % below that of the best constant prediction, such as the class frequencies of val;
     - the mean training loss of a row in the latest steps (a quarter of an epoch, at most 100) is not two standard
       errors below that in as many first steps.
 
@@ -57,7 +57,7 @@ class FirstEpochCheck(Callback):
     trainings of fewer than four batches, and those that resume from a checkpoint.
 
     Args:
-        val_labels: class indices [rows]; None disables the check.
+        val_labels: encoded labels; None disables the check.
     """
 
     def __init__(self, val_labels: np.ndarray | None) -> None:
@@ -100,7 +100,7 @@ class FirstEpochCheck(Callback):
         self._is_active = False
         if not trainer.is_global_zero or self._val_labels is None or self._batches < MIN_BATCHES:
             return
-        constant = constant_loss(self._val_labels, pl_module.class_weights.cpu().numpy())
+        constant = pl_module.objective.constant_loss(self._val_labels)
         val_loss = float(trainer.callback_metrics["val_loss"])
         first, first_variance = _mean_and_variance(self._first)
         last, last_variance = _mean_and_variance(self._last)
@@ -108,25 +108,22 @@ class FirstEpochCheck(Callback):
         if not decreased and val_loss > (1 - MIN_GAIN) * constant > 0:  # 0: only one class has a weight
             compared = "batch" if len(self._first) == 1 else f"{len(self._first)} batches"
             log.warning(
-                "No measurable improvement after %d batches: val_loss is %.4f, and a constant prediction of val's "
-                "class frequencies scores %.4f. The training loss was %.4f per row in the first %s and %.4f in "
+                "No measurable improvement after %d batches: val_loss is %.4f, and a constant prediction of %s "
+                "scores %.4f. The training loss was %.4f per row in the first %s and %.4f in "
                 "the last %s. Fix: raise lr (largest learning rates %s), check that label_name belongs to the text "
                 "and the table, or use more rows or epochs.",
-                *(self._batches, val_loss, constant, first, compared, last, compared),
+                *(
+                    self._batches,
+                    val_loss,
+                    pl_module.objective.constant_prediction,
+                    constant,
+                    first,
+                    compared,
+                    last,
+                    compared,
+                ),
                 ", ".join(f"{rate:.1e}" for rate in sorted(set(self._max_rates))),
             )
-
-
-def constant_loss(labels: np.ndarray, class_weights: np.ndarray) -> float:
-    """Return the minimum `val_loss` of a constant prediction: the entropy of the weighted class frequencies.
-
-    Args:
-        labels: class indices [rows]; at least one class has a weight above 0.
-        class_weights: the loss weight of each class [classes].
-    """
-    counts = np.bincount(labels, minlength=len(class_weights)) * class_weights
-    frequencies = counts[counts > 0] / counts.sum()
-    return float(-(frequencies * np.log(frequencies)).sum())
 
 
 def _mean_and_variance(sums: Iterable[Tensor]) -> tuple[float, float]:

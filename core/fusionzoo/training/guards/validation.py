@@ -28,7 +28,7 @@ class ValidationGuard(Callback):
     Raises:
         errors.TrainingDivergedError: an output for val is not finite; names the rows.
         errors.MetricUndefinedError: `early_stop_metric` is missing or not finite.
-        errors.DataError: no row of val has a class weight above 0, so `val_loss` is undefined.
+        errors.DataError: `val_loss` is undefined for the labels of val, for example because all have weight 0.
     """
 
     def __init__(self, settings: JobSettings, val: EncodedSplit) -> None:
@@ -37,9 +37,8 @@ class ValidationGuard(Callback):
         self._is_finite: list[Tensor] = []  # of each batch [rows] bool
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        weights = pl_module.class_weights.cpu().numpy()
-        if self._labels is not None and not weights[self._labels].any():
-            raise errors.DataError([errors.val_without_weight(weights.tolist(), self._settings.val_fraction)])
+        if self._labels is not None:
+            pl_module.objective.check_val_labels(self._labels, self._settings.val_fraction)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._rows, self._is_finite = [], []

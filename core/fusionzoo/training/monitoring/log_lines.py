@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.labels import Label
 from fusionzoo.settings import JobSettings
+from fusionzoo.tasks.task import Task
 from fusionzoo.training.lightning_compat import batches_done, total_batches
 from fusionzoo.training.monitoring.learning_curve import LearningCurve
 from fusionzoo.training.monitoring.resource_usage import format_duration
@@ -24,7 +23,6 @@ from fusionzoo.training.monitoring.throughput import Throughput, ThroughputInter
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 15.0
-MAX_LISTED_CLASSES = 20
 TRAIN_METRIC_PREFIX = "train/"  # of `ModelOutput.penalties` and `ModelOutput.metrics`
 
 
@@ -113,18 +111,14 @@ def log_model_size(settings: JobSettings, model: nn.Module) -> None:
 def log_training_start(
     settings: JobSettings,
     train: EncodedSplit,
-    classes: Sequence[Label],
+    task: Task,
     batches: int,
     precision: str,
     processes: int,
 ) -> None:
-    """Log the class frequencies, the device, and the number of batches."""
+    """Log the distribution of the labels, the device, and the number of batches."""
     if train.labels is not None:
-        rows = np.bincount(train.labels, minlength=len(classes))
-        shares = [f"{label}: {count / len(train):.1%}" for label, count in zip(classes, rows, strict=True)]
-        hidden = len(shares) - MAX_LISTED_CLASSES
-        more = f" and {hidden} more classes" if hidden > 0 else ""
-        log.info("%d training rows: %s%s", len(train), ", ".join(shares[:MAX_LISTED_CLASSES]), more)
+        log.info("%d training rows: %s", len(train), task.describe_labels(train.labels))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     log.info(
         "Training on %s, %s, precision %s: up to %d epochs of %d batches",

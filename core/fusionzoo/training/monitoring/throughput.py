@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import Profiler
 from torch import nn
 
+from fusionzoo.tasks.objective import find_labeled
 from fusionzoo.training.monitoring.phases import TRAIN, VALIDATE, Phases
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Throughput(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         encoded = batch.token_mask.sum() if self._has_text_encoder else batch.row.new_zeros(())
-        self._counts += torch.stack([(batch.labels >= 0).sum(), encoded])
+        self._counts += torch.stack([find_labeled(batch.labels).sum(), encoded])
         self._loss += outputs["loss"] * trainer.accumulate_grad_batches  # Lightning divides the loss by it
         self._batches += 1
         self._computed += max(self._embedded_tokens.values(), default=0)

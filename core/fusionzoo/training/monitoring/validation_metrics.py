@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import numpy as np
 from torch import Tensor
-from torch.nn import functional
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from fusionzoo.evaluation.metrics import classification_metrics
+from fusionzoo.tasks.objective import Objective
+
+MetricsFunction = Callable[[np.ndarray, np.ndarray], Mapping[str, float | None]]
+"""Returns metrics by name from labels and scores; None for an undefined one."""
 
 
 class ValidationMetrics(Metric):
     """Computes the metrics of a split with the functions of the final evaluation, over all batches and processes.
 
     Args:
-        class_weights: the loss weight of each class [classes].
+        objective: the validation loss and the link.
+        compute_metrics: returns the metrics of labels and scores.
     """
 
     full_state_update = False
     logits: list[Tensor]
     labels: list[Tensor]
 
-    def __init__(self, class_weights: Tensor) -> None:
+    def __init__(self, objective: Objective, compute_metrics: MetricsFunction) -> None:
         super().__init__()
-        self._class_weights = class_weights
+        self._objective, self._compute_metrics = (objective,), compute_metrics  # in a tuple: not a part of this module
         self.add_state("logits", default=[], dist_reduce_fx="cat")
         self.add_state("labels", default=[], dist_reduce_fx="cat")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: logits [rows, classes], labels [rows] int64."""
+        """Add a batch of labeled rows: logits [rows, outputs], and encoded labels."""
         self.logits.append(logits.float())
         self.labels.append(labels)
 
     def compute(self) -> dict[str, float]:
-        """Return `val_loss`, weighted as the training loss, and `val/<metric>` for each metric that the rows define."""
+        """Return `val_loss`, and `val/<metric>` for each metric that the rows define."""
         logits, labels = dim_zero_cat(self.logits), dim_zero_cat(self.labels)
-        loss = functional.cross_entropy(logits, labels, weight=self._class_weights.to(logits.device))
-        metrics = classification_metrics(labels.cpu().numpy(), logits.softmax(dim=-1).cpu().numpy())
+        (objective,) = self._objective
+        loss = objective.validation_loss(logits, labels)
+        metrics = self._compute_metrics(labels.cpu().numpy(), objective.link(logits).cpu().numpy())
         defined = {f"val/{name}": value for name, value in metrics.items() if value is not None}
         return {"val_loss": float(loss), **defined}
 

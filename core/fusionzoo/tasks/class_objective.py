@@ -1,10 +1,11 @@
-"""The training loss: the loss of each row, and the weight of each class."""
+"""The objective of a classification: the loss of each row, and the weight of each class."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,12 +14,74 @@ from torch.nn import functional as F
 
 from fusionzoo import errors
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.labels import LabelMap, canonical_label
+from fusionzoo.data.targets.class_labels import LabelMap, canonical_label
 from fusionzoo.errors import column_errors
 from fusionzoo.errors.wording import list_names
 from fusionzoo.settings import JobSettings
+from fusionzoo.tasks.objective import Link, Objective
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 log = logging.getLogger(__name__)
+
+
+class Softmax(Link):
+    """Logits to the probabilities of the classes."""
+
+    output = "probabilities"
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        return outputs.float().softmax(dim=-1)
+
+
+class ClassObjective(Objective):
+    """Cross-entropy or focal loss, weighted by class. `val_loss` is the weighted cross-entropy.
+
+    Args:
+        settings: the settings of the job.
+        class_weights: the loss weight of each class [classes], see `compute_class_weights`.
+    """
+
+    constant_prediction = "val's class frequencies"
+    class_weights: Tensor
+
+    def __init__(self, settings: JobSettings, class_weights: Sequence[float]) -> None:
+        super().__init__()
+        self.settings, self.link, self._weights = settings, Softmax(), list(class_weights)
+        self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
+
+    @classmethod
+    def make(cls, settings: JobSettings, train: EncodedSplit, target: LabelMap) -> Self:
+        return cls(settings, compute_class_weights(settings, train, target))
+
+    @classmethod
+    def make_link(cls, target: LabelMap) -> Softmax:
+        return Softmax()
+
+    def row_losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return compute_row_losses(outputs, labels, self.settings, self.class_weights)
+
+    def row_weights(self, labels: Tensor) -> Tensor:
+        return self.class_weights[labels]
+
+    def validation_loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, labels, weight=self.class_weights.to(outputs.device))
+
+    def constant_loss(self, labels: np.ndarray) -> float:
+        """Return the entropy of the weighted class frequencies; at least one class of `labels` has a weight above 0."""
+        weights = self.class_weights.cpu().numpy()
+        counts = np.bincount(labels, minlength=len(weights)) * weights
+        frequencies = counts[counts > 0] / counts.sum()
+        return float(-(frequencies * np.log(frequencies)).sum())
+
+    def check_val_labels(self, labels: np.ndarray, fraction: float | None) -> None:
+        weights = self.class_weights.cpu().numpy()
+        if not weights[labels].any():
+            raise errors.DataError([errors.val_without_weight(weights.tolist(), fraction)])
+
+    def summary(self) -> dict[str, Any]:
+        return {"class_weights": self._weights}
 
 
 def compute_class_weights(settings: JobSettings, train: EncodedSplit, label_map: LabelMap) -> list[float]:

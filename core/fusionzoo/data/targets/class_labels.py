@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from fusionzoo import errors
 from fusionzoo.data.data_settings import MAX_CLASSES, DataSettings
@@ -16,20 +18,25 @@ from fusionzoo.data.reading.column_text import values_as_text
 from fusionzoo.data.reading.number_text import format_number
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.table.categories import canonicalize_column
+from fusionzoo.data.targets.target import NO_LABEL, Strata, Target, TargetReader, TargetScan
+from fusionzoo.data.value_codes import ValueCodes, values_to_codes
 
 Label = bool | int | float | str
-NO_LABEL = -1
-"""The class index of a row without a label."""
-SPLITS_WITH_OPTIONAL_LABELS = frozenset({"test"})
-"""The splits that need no labels: nothing is learned or selected from them."""
 
 
 @dataclass(frozen=True)
-class LabelMap:
+class LabelMap(Target):
     """The classes as they were read, in the order of their indices."""
 
     name: str
     classes: tuple[Label, ...]
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.classes)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "classes": self.classes}
 
     def encode(self, rows: Rows, optional: bool = False) -> np.ndarray:
         """Return class indices, [rows] int64; `NO_LABEL` where `optional` labels are null.
@@ -48,16 +55,16 @@ class LabelMap:
         encoded: np.ndarray = pc.fill_null(index, NO_LABEL).to_numpy(zero_copy_only=False).astype(np.int64)
         return encoded
 
-    def check(self, counts: LabelCounts, split: str) -> None:
+    def check(self, scan: LabelCounts, split: str) -> None:
         """Raise errors.DataError if labels counted in a split were never seen in train; names rows."""
-        unseen = counts.counts.keys() - {canonical_label(label) for label in self.classes}
+        unseen = scan.counts.keys() - {canonical_label(label) for label in self.classes}
         if unseen:
-            examples = [(row, label) for label, row in counts.first_row.items() if label in unseen]
-            unseen_count = sum(counts.counts[label] for label in unseen)
+            examples = [(row, label) for label, row in scan.first_row.items() if label in unseen]
+            unseen_count = sum(scan.counts[label] for label in unseen)
             raise errors.DataError([errors.unseen_labels(split, self.name, unseen_count, examples, self.classes)])
 
 
-class LabelCounts:
+class LabelCounts(TargetScan):
     """The running fit of the label column: each label's count, first row, and original value.
 
     `optional` says whether rows may have no label.
@@ -70,7 +77,11 @@ class LabelCounts:
         self.values: dict[str, Label] = {}
         self.typed = True
 
-    def add(self, rows: Rows) -> pa.Array:
+    @property
+    def is_empty(self) -> bool:
+        return not self.counts
+
+    def add(self, rows: Rows) -> Sequence[pa.Array]:
         """Count the labels of a block and return them as canonical text.
 
         Raises:
@@ -81,7 +92,7 @@ class LabelCounts:
             check_labels_not_null(rows, self.name, text)
         check_labels_finite(rows, self.name, text)
         if len(self.counts) > MAX_CLASSES:
-            return text  # `fit` raises an error anyway
+            return [text]  # `fit` raises an error anyway
         self.typed &= rows.typed
         for entry in pc.value_counts(text.drop_null()).to_pylist():
             label, count = entry["values"], entry["counts"]
@@ -90,7 +101,7 @@ class LabelCounts:
                 self.first_row[label] = rows.locate(index)
                 self.values[label] = self._to_python(rows.columns[self.name].slice(index, 1), label)
             self.counts[label] = self.counts.get(label, 0) + count
-        return text
+        return [text]
 
     def _to_python(self, array: pa.Array, text: str) -> Label:
         """Return the single value in a type that a `Label` can have; otherwise its text, and the column is untyped."""
@@ -125,9 +136,9 @@ class LabelCounts:
             classes = self._choose_classes(values, settings.num_classes)
         return LabelMap(self.name, tuple(_unify_types(classes)))
 
-    def warnings(self, label_map: LabelMap) -> list[str]:
+    def warnings(self, target: LabelMap) -> list[str]:
         """Return warnings about the fitted classes."""
-        absent = [label for label in label_map.classes if canonical_label(label) not in self.counts]
+        absent = [label for label in target.classes if canonical_label(label) not in self.counts]
         if not absent:
             return []
         names = ", ".join(f"'{label}'" for label in absent)
@@ -145,6 +156,44 @@ class LabelCounts:
         numbers = _parse_numbers({label: label for label in values})  # "9" sorts before "10" in every format
         order = sorted(values) if numbers is None else sorted(values, key=numbers.__getitem__)
         return [values[label] for label in order]
+
+
+class ClassLabels(TargetReader):
+    """The target of a classification: one column whose values are classes."""
+
+    @property
+    def num_expected_outputs(self) -> int:
+        return self.settings.num_classes
+
+    def scan(self, optional: bool) -> LabelCounts:
+        return LabelCounts(self.settings.label_name, optional)
+
+    def restore(self, saved: Mapping[str, Any]) -> LabelMap:
+        return LabelMap(saved["name"], tuple(saved["classes"]))
+
+    def strata(self) -> Strata:
+        return ClassStrata(self.settings.label_name)
+
+    def texts(self, rows: Rows) -> list[pa.Array]:
+        return [canonicalize_column(rows, self.settings.label_name)]
+
+    def leak_classes(self, labels: Sequence[pa.Array]) -> dict[str, np.ndarray]:
+        return {self.settings.label_name: values_to_codes(labels[0])}
+
+
+class ClassStrata(Strata):
+    """The classes of the rows of a channel."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.columns, self._codes = name, [name], ValueCodes()
+
+    def add(self, rows: Rows) -> None:
+        text = canonicalize_column(rows, self.name)
+        check_labels_not_null(rows, self.name, text)
+        self._codes.add(text)
+
+    def codes(self) -> NDArray[np.int32]:
+        return self._codes.codes()
 
 
 def canonical_label(label: Label) -> str:

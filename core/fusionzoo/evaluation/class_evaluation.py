@@ -1,0 +1,113 @@
+"""The evaluation of one split of a classification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusionzoo.data.targets.class_labels import Label
+from fusionzoo.evaluation.calibration import Calibration, compute_calibration
+from fusionzoo.evaluation.curves import MAX_CURVE_CLASSES, Counts, Curves, compute_curves
+from fusionzoo.evaluation.metrics import (
+    class_names,
+    classification_metrics,
+    confusion_matrix,
+    per_class_metrics,
+)
+from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit, SplitEvaluation
+
+MAX_CONFUSION_CLASSES = 1000
+"""With more classes there is no confusion matrix: it would be too large to read."""
+
+
+@dataclass(frozen=True)
+class ClassEvaluation(SplitEvaluation):
+    """All metrics of one split of a classification.
+
+    `classes` are the texts of the labels in the order of the class indices.
+    `heading` is the first line of its plots: the model and what it predicts.
+    """
+
+    name: str
+    scored: ScoredSplit
+    classes: list[str]
+    metrics: Metrics
+    calibration: Calibration
+    per_class: dict[str, dict[str, int | float | None]]
+    confusion: NDArray[np.int64] | None  # [true class, predicted class]
+    curves: dict[str, Curves]
+    heading: str = ""
+
+    @property
+    def rows(self) -> int:
+        return len(self.scored.labels)
+
+    @property
+    def y_true(self) -> NDArray[np.integer]:
+        """The class indices [rows]."""
+        return self.scored.labels
+
+    @property
+    def probabilities(self) -> NDArray[np.floating]:
+        """The probabilities [rows, classes]."""
+        return self.scored.scores
+
+    def by_frequency(self) -> list[int]:
+        """Return the classes that have rows, most frequent first; equally frequent ones in ascending order."""
+        support = np.bincount(self.y_true, minlength=len(self.classes))
+        return [int(k) for k in np.argsort(-support, kind="stable") if support[k]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the split's entry of metrics.json, with plain types only."""
+        return {
+            "rows": self.rows,
+            "metrics": self.metrics,
+            "calibration": asdict(self.calibration),
+            "per_class": self.per_class,
+            "confusion_matrix": None if self.confusion is None else self.confusion.tolist(),
+            "curves": {name: asdict(class_curves) for name, class_curves in self.curves.items()},
+        }
+
+    def scalars(self) -> Metrics:
+        bins = {"equal_width": self.calibration.equal_width, "equal_mass": self.calibration.equal_mass}
+        errors = {f"ece_{name}": None if b is None else b.expected_calibration_error for name, b in bins.items()}
+        return {**self.metrics, **errors}
+
+    def curve_counts(self) -> dict[str, Counts]:
+        return {name: class_curves.counts for name, class_curves in self.curves.items()}
+
+
+def evaluate_class_split(
+    name: str, scored: ScoredSplit, classes: Sequence[Label], heading: str = ""
+) -> ClassEvaluation:
+    """Evaluate one split.
+
+    There are curves of class 1 if there are two classes, otherwise of the `MAX_CURVE_CLASSES` most frequent classes.
+
+    Raises:
+        errors.ScoresError: see `classification_metrics`.
+    """
+    y_true, probabilities = scored.labels, scored.scores
+    metrics = classification_metrics(y_true, probabilities)
+    names = class_names(classes, probabilities.shape[1])
+    is_binary = len(names) == 2
+    evaluation = ClassEvaluation(
+        name=name,
+        scored=scored,
+        classes=names,
+        metrics=metrics,
+        calibration=compute_calibration(y_true, probabilities),
+        per_class=per_class_metrics(y_true, probabilities, classes),
+        confusion=confusion_matrix(y_true, probabilities) if len(names) <= MAX_CONFUSION_CLASSES else None,
+        curves={},
+        heading=heading,
+    )
+    for k in [1] if is_binary else evaluation.by_frequency()[:MAX_CURVE_CLASSES]:
+        class_curves = compute_curves(y_true == k, probabilities[:, k])
+        if class_curves is not None:
+            evaluation.curves[names[k]] = class_curves
+    return evaluation

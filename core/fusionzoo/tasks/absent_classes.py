@@ -1,0 +1,47 @@
+"""Warn of classes that a split lacks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from fusionzoo.data.targets.class_labels import Label
+from fusionzoo.data.targets.target import NO_LABEL
+from fusionzoo.errors.column_errors import more_classes_in
+from fusionzoo.errors.wording import list_names, pluralize
+
+log = logging.getLogger(__name__)
+
+
+def warn_of_absent_classes(
+    name: str, labels: np.ndarray, classes: Sequence[Label], fraction: float | None = None
+) -> None:
+    """Warn if a split has no row of a class: its metrics do not cover this class, and some are undefined.
+
+    Args:
+        name: the name of the split.
+        labels: class indices [rows]; `NO_LABEL` for a row without a label.
+        classes: the original labels, in the order of the class indices.
+        fraction: the share of train that the job split off; None for a channel of its own.
+    """
+    labeled = labels[labels != NO_LABEL]
+    rows = np.bincount(labeled, minlength=len(classes))
+    absent = [str(label) for label, count in zip(classes, rows, strict=True) if not count]
+    if not absent or len(absent) == len(classes):
+        return
+    fix = more_classes_in(name, fraction)
+    fix = fix[0].upper() + fix[1:]
+    if len(absent) < len(classes) - 1:
+        log.warning(
+            "%s has no row of %s: %s. The metrics of %s do not cover %s. %s.",
+            *(name, pluralize(len(absent), "class", "classes"), list_names(absent), name),
+            *("it" if len(absent) == 1 else "them", fix),
+        )
+        return
+    consequence = "metrics such as auroc are not defined"
+    if name == "val":
+        consequence = f"{consequence}, and val_loss selects the best checkpoint on this class alone"
+    which = f"all {len(labeled):,} rows are" if len(labeled) > 1 else "its only labeled row is"
+    log.warning("%s: %s of class '%s', so %s. %s.", name, which, classes[int(rows.argmax())], consequence, fix)

@@ -1,0 +1,108 @@
+"""Classification: one of two or more classes; scores are the probabilities of the classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fusionzoo import errors
+from fusionzoo.data.targets.class_labels import Label, LabelMap
+from fusionzoo.data.targets.target import NO_LABEL
+from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS
+from fusionzoo.tasks.absent_classes import warn_of_absent_classes
+from fusionzoo.tasks.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fusionzoo.evaluation.class_evaluation import ClassEvaluation
+    from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
+
+MAX_LISTED_CLASSES = 20
+
+
+class Classification(Task):
+    """Predict one of the classes of a label column."""
+
+    metrics = CLASSIFICATION_METRICS
+    target: LabelMap
+
+    @property
+    def classes(self) -> Sequence[Label]:
+        """The original labels, in the order of the class indices."""
+        return self.target.classes
+
+    @property
+    def title(self) -> str:
+        return f"label {self.target.name}"
+
+    @property
+    def label_columns(self) -> list[str]:
+        return [self.target.name]
+
+    @property
+    def score_columns(self) -> list[str]:
+        """`prob_<class>` for each class, in their order and as the labels are spelled."""
+        return [f"prob_{label}" for label in self.classes]
+
+    @property
+    def decision_columns(self) -> list[str]:
+        return [f"predicted_{self.target.name}"]
+
+    @property
+    def label_type(self) -> pa.DataType:
+        return self._label_array().type
+
+    def _label_array(self) -> pa.Array:
+        try:
+            return pa.array(self.classes)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise errors.PredictionColumnsError.mixed_labels(self.classes) from error
+
+    def decode_labels(self, labels: np.ndarray) -> list[pa.Array]:
+        indices = labels.astype(np.int64)
+        return [self._label_array().take(pa.array(indices, mask=indices == NO_LABEL))]
+
+    def decide(self, scores: np.ndarray) -> list[pa.Array]:
+        """Return the class with the highest probability; of equal ones the class with the lower index."""
+        return [self._label_array().take(pa.array(scores.argmax(axis=1)))]
+
+    def compute_metrics(self, labels: np.ndarray, scores: np.ndarray) -> Metrics:
+        from fusionzoo.evaluation.metrics import classification_metrics
+
+        return classification_metrics(labels, scores)
+
+    def evaluate_split(self, name: str, scored: ScoredSplit, heading: str = "") -> ClassEvaluation:
+        from fusionzoo.evaluation.class_evaluation import evaluate_class_split
+
+        return evaluate_class_split(name, scored, self.classes, heading)
+
+    def draw_plots(self, evaluation: ClassEvaluation) -> dict[str, bytes]:
+        from fusionzoo.evaluation.plots import draw_plots
+
+        return draw_plots(evaluation)
+
+    def report_entries(self) -> dict[str, Any]:
+        return {"classes": [label.item() if isinstance(label, np.generic) else label for label in self.classes]}
+
+    def artifact_entries(self) -> dict[str, Any]:
+        return {
+            "label_map": {str(label): index for index, label in enumerate(self.classes)},
+            "classes": list(self.classes),
+        }
+
+    def describe_labels(self, labels: np.ndarray) -> str:
+        rows = np.bincount(labels, minlength=len(self.classes))
+        shares = [f"{label}: {count / len(labels):.1%}" for label, count in zip(self.classes, rows, strict=True)]
+        hidden = len(shares) - MAX_LISTED_CLASSES
+        more = f" and {hidden} more classes" if hidden > 0 else ""
+        return ", ".join(shares[:MAX_LISTED_CLASSES]) + more
+
+    def warn_of_labels(self, split: str, labels: np.ndarray, fraction: float | None) -> None:
+        warn_of_absent_classes(split, labels, self.classes, fraction)
+
+    def check_val_labels(self, labels: np.ndarray, metric: str, fraction: float | None) -> None:
+        if len(np.unique(labels)) < 2 and metric.startswith("val/"):
+            raise errors.DataError([errors.val_with_single_class(metric, fraction)])

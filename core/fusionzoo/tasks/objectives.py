@@ -1,0 +1,29 @@
+"""Choose the objective of a task. Needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.settings import JobSettings
+from fusionzoo.tasks.class_objective import ClassObjective
+from fusionzoo.tasks.classification import Classification
+from fusionzoo.tasks.objective import Link, Objective
+from fusionzoo.tasks.task import Task
+
+_OBJECTIVES: Mapping[type[Task], type[Objective]] = MappingProxyType({Classification: ClassObjective})
+
+
+def make_objective(task: Task, settings: JobSettings, train: EncodedSplit) -> Objective:
+    """Return what a job minimizes.
+
+    Raises:
+        errors.DataError: the settings of the loss do not fit the labels of train.
+    """
+    return _OBJECTIVES[type(task)].make(settings, train, task.target)
+
+
+def make_link(task: Task) -> Link:
+    """Return how the outputs of a network for this task become scores."""
+    return _OBJECTIVES[type(task)].make_link(task.target)

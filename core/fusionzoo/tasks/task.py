@@ -1,0 +1,125 @@
+"""The interface of a task: what encoded labels and scores mean, without torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from fusionzoo.data.targets.class_labels import Label
+from fusionzoo.data.targets.target import Target
+
+if TYPE_CHECKING:
+    from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit, SplitEvaluation
+
+
+class Task(ABC):
+    """A task with its fitted target.
+
+    Scores [rows, outputs] float32 are what a deployed model returns: the link of the task applied to the outputs of
+    the network, such as probabilities.
+
+    Class variables:
+        metrics: the metrics of the task by name, and whether greater is better.
+    """
+
+    metrics: ClassVar[Mapping[str, bool]]
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    @property
+    def classes(self) -> Sequence[Label]:
+        """The classes in the order of the scores; empty if the scores are not those of classes."""
+        return ()
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What is predicted, for the heading of plots."""
+
+    @property
+    @abstractmethod
+    def label_columns(self) -> list[str]:
+        """The columns of a prediction file that hold the labels as they were read."""
+
+    @property
+    @abstractmethod
+    def score_columns(self) -> list[str]:
+        """The columns of a prediction file that hold the scores, one for each output."""
+
+    @property
+    @abstractmethod
+    def decision_columns(self) -> list[str]:
+        """The columns of a prediction file that hold what is decided from the scores."""
+
+    @property
+    @abstractmethod
+    def label_type(self) -> pa.DataType:
+        """The type of the labels and of the decisions.
+
+        Raises:
+            errors.PredictionColumnsError: the labels are not of one type.
+        """
+
+    @abstractmethod
+    def decode_labels(self, labels: np.ndarray) -> list[pa.Array]:
+        """Return encoded labels as they were read, one array for each of `label_columns`; null where missing."""
+
+    @abstractmethod
+    def decide(self, scores: np.ndarray) -> list[pa.Array]:
+        """Return the decisions for scores [rows, outputs], one array for each of `decision_columns`."""
+
+    @abstractmethod
+    def compute_metrics(self, labels: np.ndarray, scores: np.ndarray) -> Metrics:
+        """Return the metrics of labeled rows. A metric that these rows do not define is None.
+
+        Raises:
+            errors.ScoresError: the labels or scores are invalid.
+        """
+
+    @abstractmethod
+    def evaluate_split(self, name: str, scored: ScoredSplit, heading: str) -> SplitEvaluation:
+        """Return the evaluation of the labeled rows of one split.
+
+        Raises:
+            errors.ScoresError: the labels or scores are invalid.
+        """
+
+    @abstractmethod
+    def draw_plots(self, evaluation: Any) -> dict[str, bytes]:
+        """Return PNG bytes by the name of the plot, for an evaluation that `evaluate_split` returned."""
+
+    @abstractmethod
+    def report_entries(self) -> dict[str, Any]:
+        """Return the entries of metrics.json and predict_results.pth that describe the target, as plain values."""
+
+    @abstractmethod
+    def artifact_entries(self) -> dict[str, Any]:
+        """Return the entries of model_artifacts.pth that describe the target, as plain values."""
+
+    @abstractmethod
+    def describe_labels(self, labels: np.ndarray) -> str:
+        """Return the distribution of the labels of train in a few words."""
+
+    @abstractmethod
+    def warn_of_labels(self, split: str, labels: np.ndarray, fraction: float | None) -> None:
+        """Log a warning if the labels of a split do not allow a complete evaluation.
+
+        Args:
+            split: the name of the split.
+            labels: encoded labels, which may be missing.
+            fraction: the share of train that the job split off; None for a channel of its own.
+        """
+
+    @abstractmethod
+    def check_val_labels(self, labels: np.ndarray, metric: str, fraction: float | None) -> None:
+        """Raise errors.DataError if the labels of val do not define `metric`, the `early_stop_metric` of the job."""
+
+
+def column_names(task: Task, id_name: str) -> Sequence[str]:
+    """Return the column names of a prediction file: the id, the labels, the scores, the decisions."""
+    return [id_name, *task.label_columns, *task.score_columns, *task.decision_columns]
