@@ -127,6 +127,11 @@ NON_COMPLIANT = {
         "but left a failure file: a warning",
     ),
     "fails": ("raise ValueError('the wheel is broken')", "", "script succeeds", "exit status 1: the wheel is broken"),
+    "deletes all of its folders": (
+        *("", "__import__('shutil').rmtree(HOME.parent)"),
+        *("inputs are not changed", "/opt/ml/input/data/test/part-00000.csv (deleted)"),
+    ),
+    "ends early": ("os._exit(0)", "", "model_output is written", "no file with content"),
     "is killed": ("os.kill(os.getpid(), 11)", "", "script succeeds", "killed by SIGSEGV"),
     "prints megabytes and fails": (
         *("print('x' * 5_000_000, flush=True); raise ValueError('end')", "", "script succeeds", "exit status 1: end"),
@@ -139,9 +144,15 @@ ALSO_FOUND = {
     "moves its inputs": {"other folders are not written to"},
     "leaves an empty artifact": {MODEL_WRITTEN},
     "writes no output": {"/opt/ml/model/model.json exists, is not empty and loads"},
-    "fails": {MODEL_WRITTEN, "train_data is read", "test_data is read", "config is read"},
-    "is killed": {MODEL_WRITTEN, "train_data is read", "test_data is read", "config is read"},
-    "prints megabytes and fails": {MODEL_WRITTEN, "train_data is read", "test_data is read", "config is read"},
+    "deletes all of its folders": {
+        MODEL_WRITTEN,
+        "other folders are not written to",
+        "/opt/ml/model/model.json exists, is not empty and loads",
+    },
+    "ends early": {
+        *("/opt/ml/model/model.json exists, is not empty and loads", "train_data is read", "test_data is read"),
+        "config is read",
+    },
 }
 """Further checks that fail in a case."""
 

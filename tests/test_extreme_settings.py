@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from data_helpers import SETTINGS, encode_folder, write_part
+from extreme_values import LONG, ODD_TEXT, VALUES, check_message
 from fusionzoo import errors
 from fusionzoo.data.text.text_tokenizer import load_tokenizer, tokenizer_fingerprint
 from fusionzoo.data.text.word_vectors import build_word_vectors, check_embeddings_source
@@ -27,28 +28,6 @@ from shop import JobFolder, shop_rows
 
 FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NAMES = sorted(JobSettings.model_fields.keys() | FusionSettings.model_fields.keys())
-LONG = "n" * 2**20
-ODD_TEXT = st.sampled_from(
-    ["", " ", "\0", "\ud800", "a\udc80b", LONG, "x" * 300, "é" * 200, "../..", "nan", "{}", "[", "1e999"]
-)
-NUMBERS = (
-    st.sampled_from([0, -1, 2**31, 2**63, 10**30, 10**400, 1e300, -1e300, 1e-300, 5e-324, 0.5])
-    | st.integers()
-    | st.floats()
-)
-VALUES = st.recursive(
-    st.none() | st.booleans() | NUMBERS | ODD_TEXT | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ODD_TEXT | st.text(max_size=9), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-def check_message(error: errors.ZooError) -> None:
-    """Check that the first 1,024 characters hold a fix, and that the text can be written."""
-    text = str(error)
-    text.encode("utf-8")
-    assert "Fix: " in text[:1024]
-    assert "[FZ-" in text[:1024]
 
 
 # --- settings

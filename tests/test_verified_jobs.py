@@ -13,7 +13,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from fusionzoo.cli import app
+from fusionzoo.cli.verify_command import Root, choose_root
 from fusionzoo.contracts import CONTRACTS, PYTORCH_TRAIN_CONTRACT, ProcessingScriptContract
+from fusionzoo.contracts.verification.evidence_report import VerificationReport
 from fusionzoo.contracts.verification.sample_job import write_sample_job
 from fusionzoo.contracts.verification.workspace import RootKind, delete_tree, find_namespace_problem, make_workspace
 from fusionzoo.errors.verification_errors import VerificationError
@@ -62,7 +64,7 @@ def test_an_input_that_an_optional_channel_lacks_is_named(tmp_path: Path) -> Non
     folder = write_input(tmp_path / "prepared")
     delete_tree(folder / "input/data/test")
     report = verify(write_script(tmp_path), is_quick=False, input_folder=folder)
-    assert find_warnings(report) == {"test_data is read": "the job has no /opt/ml/input/data/test"}
+    assert find_warnings(report) == {"test_data is read": "the job does not have it"}
     assert report.is_valid
 
 
@@ -147,6 +149,7 @@ def test_a_processing_script_is_verified_without_a_failure_file(tmp_path: Path) 
         ({"input_folder": Path("nowhere")}, "The input 'train_data' is missing: there is no nowhere/input/data/train"),
         ({"contract": CONTRACT.model_copy(update={"required_env_vars": ["KEY"]})}, "environment variables 'KEY'"),
         ({"script": Path("nowhere.py")}, "There is no script nowhere.py"),
+        ({"script": Path("/")}, "There is no script /"),
     ],
 )
 def test_a_job_that_cannot_be_run_is_an_error_with_a_fix(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -227,3 +230,67 @@ def test_a_wrong_command_line_is_explained_and_runs_nothing(
     assert message in result.output
     assert not (tmp_path / "ran").exists()
     assert os.environ.get("SAGEMAKER_BASE_DIR") is None
+
+
+# --- inference scripts
+
+INFERENCE = """
+import json
+from pathlib import Path
+
+def model_fn(model_dir):
+    path = Path(model_dir) / "model.json"
+    try:
+        bias = json.loads(path.read_text())["bias"]
+    except (OSError, ValueError) as error:
+        raise RuntimeError(f"{path} is missing or damaged") from error
+    return bias
+
+def input_fn(request_body, content_type):
+    assert content_type == "text/csv", content_type
+    return [float(line) for line in request_body.split()]
+
+def predict_fn(data, model):
+    return [value + model for value in data]
+
+def output_fn(prediction, accept):
+    return json.dumps(prediction)
+"""
+
+
+def verify_inference(folder: Path, source: str, **changes: Any) -> VerificationReport:
+    script = folder / "inference.py"
+    script.write_text(source)
+    (folder / "prepared/model").mkdir(parents=True)
+    (folder / "prepared/model/model.json").write_text('{"bias": 1}')
+    (folder / "prepared/request.csv").write_text("1\n2\n")
+    contract = CONTRACTS["PYTORCH_INFERENCE_CONTRACT"]
+    return verify(script, is_quick=False, contract=contract, input_folder=folder / "prepared", **changes)
+
+
+def test_the_functions_of_an_inference_script_are_called(tmp_path: Path) -> None:
+    report = verify_inference(tmp_path, INFERENCE)
+    assert report.errors == []
+    assert report.runs[0].output_end == "response: '[2.0, 3.0]'\n"
+    assert [run.name for run in report.runs] == ["complete", "model damaged", "model removed"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "check"),
+    [
+        ("def predict_fn", "def predict", "script succeeds"),
+        ("return json.dumps(prediction)", "return ''", "script succeeds"),
+        ("    return bias", "    (path.parent / 'x').touch()\n    return bias", "inputs are not changed"),
+        ("{path} is", "it is", "model fails the job if damaged"),
+    ],
+)
+def test_an_inference_script_that_breaks_its_contract_is_found(old: str, new: str, check: str, tmp_path: Path) -> None:
+    assert old in INFERENCE
+    assert check in find_failures(verify_inference(tmp_path, INFERENCE.replace(old, new)))
+
+
+@pytest.mark.parametrize(("choice", "kind"), [(Root.AUTO, RootKind.VARIABLE), (Root.VARIABLE, RootKind.VARIABLE)])
+def test_a_script_in_the_root_folder_is_not_hidden_by_a_namespace(choice: Root, kind: RootKind) -> None:
+    assert choose_root(choice, Path("/opt/ml/code/train.py")) is kind
+    with pytest.raises(VerificationError, match="is in the folder that it would hide"):
+        choose_root(Root.NAMESPACE, Path("/opt/ml/code/train.py"))

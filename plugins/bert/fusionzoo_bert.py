@@ -68,7 +68,7 @@ class BertEncoderSettings(ModelSettings):
         layers = make_config(values).num_hidden_layers
         if self.reinit_layers > layers:
             raise SettingError(
-                "reinit_layers", self.reinit_layers, f"the encoder has {layers} layers", f"0 to {layers}"
+                "reinit_layers", self.reinit_layers, f"the encoder has {layers} layers", f"set 0 to {layers}"
             )
         if self.reinit_pooler and self.pooling != "pooler":
             log.warning("reinit_pooler has no effect: with pooling '%s', the pooler is not used.", self.pooling)

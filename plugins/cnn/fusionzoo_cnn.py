@@ -26,9 +26,11 @@ class CnnEncoderSettings(ModelSettings):
     needs = reads = frozenset({"text"})
     paper = PAPER
 
-    kernel_size: list[Size] = Field([3, 4, 5], min_length=1, description="Words that each group of filters spans.")
+    kernel_size: list[Size] = Field(
+        [3, 4, 5], min_length=1, max_length=64, description="Words that each group of filters spans."
+    )
     num_channels: list[Size] = Field(
-        [100], min_length=1, description="Filters per kernel size; more than one entry stacks layers."
+        [100], min_length=1, max_length=64, description="Filters per kernel size; more than one entry stacks layers."
     )
     is_embeddings_trainable: bool = Field(True, description="Whether word vectors are tuned with the rest.")
     encoder_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on the word vectors.")

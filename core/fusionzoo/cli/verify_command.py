@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -94,7 +95,7 @@ def verify(
         job = VerifiedJob(
             script=script,
             contract=find_contract(contract) if contract else find_contract_of_script(script),
-            root_kind=_choose_root(root),
+            root_kind=choose_root(root, script),
             input_folder=input_folder,
             arguments=arguments or (),
             environ=variables,
@@ -111,18 +112,20 @@ def verify(
     raise typer.Exit(0 if report.is_valid else 1)
 
 
-def _choose_root(choice: Root) -> RootKind:
+def choose_root(choice: Root, script: Path) -> RootKind:
     """Return how the script finds its root folder.
 
     Raises:
         fusionzoo.errors.verification_errors.VerificationError: --root namespace is not possible on this machine.
     """
+    from fusionzoo.contracts.job_kinds import SAGEMAKER_ROOT
     from fusionzoo.contracts.verification.workspace import RootKind, find_namespace_problem
     from fusionzoo.errors.verification_errors import VerificationError
 
     if choice is Root.VARIABLE:
         return RootKind.VARIABLE
-    problem = find_namespace_problem()
+    is_hidden = script.absolute().is_relative_to(SAGEMAKER_ROOT)
+    problem = f"{script} is in the folder that it would hide" if is_hidden else find_namespace_problem()
     if problem and choice is Root.NAMESPACE:
         raise VerificationError.no_namespace(problem)
     return RootKind.VARIABLE if problem else RootKind.NAMESPACE
@@ -147,9 +150,11 @@ def _write(text: str, file: BinaryIO) -> None:
 
 
 def _print_report(report: VerificationReport) -> None:
-    """Print the checks, the runs and the verdict."""
-    checks = sorted(report.checks, key=lambda check: ORDER.index(check.status.value))
-    rows = [(check.status.value, check.subject, check.claim, check.detail) for check in checks]
+    """Print the checks, the runs and the verdict. Subjects with the same result and reason share a row."""
+    subjects: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for check in sorted(report.checks, key=lambda check: ORDER.index(check.status.value)):
+        subjects[check.status.value, check.claim, check.detail].append(check.subject)
+    rows = [(status, ", ".join(names), claim, detail) for (status, claim, detail), names in subjects.items()]
     print_table(("result", "subject", "claim", "evidence"), rows)
     runs = [(run.name, run.ending, f"{run.seconds:.1f} s") for run in report.runs]
     typer.echo()

@@ -85,13 +85,13 @@ class Subject:
         if field is None:
             if requested is not None:
                 problem = f"{self.plugin_title} has no text encoder to choose"
-                raise errors.SettingError("text_encoder", requested, problem, "remove it")
+                raise errors.setting_not_checked("text_encoder", requested, problem)
             return None
         accepted = TypeAdapter[Any](field.annotation or str)
         if requested is not None:
             if not _accepts(accepted, requested):
                 problem = f"{self.plugin_title} fixes its text encoder"
-                raise errors.SettingError("text_encoder", requested, problem, "remove it")
+                raise errors.setting_not_checked("text_encoder", requested, problem)
             return requested
         if _accepts(accepted, reference_encoder.NAME):
             return reference_encoder.NAME
@@ -122,7 +122,7 @@ class Subject:
             return _make_settings(self.encoder, changes)
         if changes:
             problem = f"{self.plugin_title} has no text encoder"
-            raise errors.SettingError(next(iter(changes)), next(iter(changes.values())), problem, "remove it")
+            raise errors.setting_not_checked(next(iter(changes)), next(iter(changes.values())), problem)
         return None
 
     @cached_property
@@ -243,7 +243,7 @@ def make_requests(
         return [model, SubjectRequest(TEXT_ENCODERS_GROUP, name, settings=encoder_settings)]
     if text_encoder is not None:
         problem = f"'{name}' is a text encoder itself"
-        raise errors.SettingError("text_encoder", text_encoder, problem, "remove it")
+        raise errors.setting_not_checked("text_encoder", text_encoder, problem)
     return [SubjectRequest(TEXT_ENCODERS_GROUP, name, settings={**encoder_settings, **settings})]
 
 

@@ -133,17 +133,22 @@ from fusionzoo.errors.predictor_errors import (
 )
 from fusionzoo.errors.pretrained_errors import (
     damaged_weights as damaged_weights,
+    encoder_too_large as encoder_too_large,
     git_lfs_pointers as git_lfs_pointers,
     hub_unreachable as hub_unreachable,
+    invalid_encoder_config as invalid_encoder_config,
     missing_weights as missing_weights,
     no_pooler as no_pooler,
     no_pretrained_channel as no_pretrained_channel,
     no_pretrained_model as no_pretrained_model,
     no_weights as no_weights,
+    no_weights_to_load as no_weights_to_load,
     other_tokens as other_tokens,
     own_python_code as own_python_code,
+    shared_layers as shared_layers,
     too_few_positions as too_few_positions,
     unsupported_family as unsupported_family,
+    wrong_layer_count as wrong_layer_count,
 )
 from fusionzoo.errors.process_errors import (
     FolderInUseError as FolderInUseError,
@@ -177,6 +182,7 @@ from fusionzoo.errors.setting_errors import (
     nested_setting as nested_setting,
     nonfinite_setting as nonfinite_setting,
     setting_not_a_list as setting_not_a_list,
+    setting_not_checked as setting_not_checked,
     setting_of_two_plugins as setting_of_two_plugins,
     setting_problem as setting_problem,
     unencodable_setting as unencodable_setting,

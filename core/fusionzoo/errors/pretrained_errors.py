@@ -95,3 +95,38 @@ def no_pretrained_channel(setting: str, value: object, folder: str) -> Problem:
     message = f"there is no such folder: {quote_name(folder)}"
     fix = "add a channel named pretrained with the model's folder, or give a name on the Hugging Face Hub"
     return setting_problem(setting, value, message, fix, "FZ-E012")
+
+
+def invalid_encoder_config(values: object, cause: Exception | None) -> SettingError:
+    """The configuration has no model_type, or transformers refuses it."""
+    message = "it has no model_type" if cause is None else f"it is invalid ({short(cause)})"
+    fix = 'give valid values, and for example "model_type": "bert"'
+    return SettingError("encoder_config", values, message, fix, "FZ-E013")
+
+
+def shared_layers(count: int, family: str) -> SettingError:
+    """The layers of the encoder share their weights, as in ALBERT."""
+    message = f"the layers of {family} share their weights"
+    return SettingError("reinit_layers", count, message, "remove it, or choose another encoder", "FZ-E014")
+
+
+def no_weights_to_load(tokenizer: str) -> SettingError:
+    """The encoder is pretrained by default, and the tokenizer does not name a pretrained model."""
+    fix = "give a Hugging Face tokenizer, or set encoder_config to train one from random weights"
+    return SettingError("tokenizer", tokenizer, "the text encoder has no weights to load", fix, "FZ-E015")
+
+
+def wrong_layer_count(setting: str, value: object, layers: object, limit: int) -> SettingError:
+    """The configuration of the encoder has no layer, or an absurd number of them."""
+    message = f"num_hidden_layers is {format_json(layers)}"
+    return SettingError(setting, value, message, f"give an encoder with 1 to {limit:,} layers", "FZ-E016")
+
+
+def encoder_too_large(setting: str, value: object, needed: int, available: int) -> SettingError:
+    """A single layer of the encoder, with its embeddings, exceeds the memory of this machine."""
+    message = (
+        f"one layer and the embeddings of the encoder need {needed / 1e9:,.1f} GB, but this machine has "
+        f"{available / 1e9:,.1f} GB"
+    )
+    fix = "choose a smaller encoder, or lower the sizes of encoder_config"
+    return SettingError(setting, value, message, fix, "FZ-E017")

@@ -164,3 +164,8 @@ def chunk_truncation_without_cap(old: str) -> Problem:
 def unsupported_legacy_setting(old: str, value: object, reason: str) -> Problem:
     """A setting of earlier trainers has no counterpart."""
     return setting_problem(old, value, reason, f"remove {old}", "FZ-S021")
+
+
+def setting_not_checked(setting: str, value: object, reason: str) -> SettingError:
+    """`fusionzoo check` got a setting that what it checks does not have."""
+    return SettingError(setting, value, reason, "remove it", "FZ-S022")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from fusionzoo import errors
 from fusionzoo.data.text.pretrained_files import PretrainedSource
 from fusionzoo.data.text.text_tokenizer import WORD_TOKENIZER
-from fusionzoo.errors import SettingError
 from fusionzoo.nn.encoder_probe import check_encoder
 from fusionzoo.nn.hugging_face import check_tokenizer, make_config, read_config
 from fusionzoo.settings import JobSettings
@@ -24,8 +24,8 @@ def choose_encoder(
         with_pooler: whether the encoder's own pooler is used.
 
     Raises:
-        SettingError: the encoder cannot be loaded, cannot compute a chunk of `max_sen_len` tokens, does not fit the
-            tokenizer, or is not an encoder of single texts.
+        errors.SettingError: the encoder cannot be loaded, cannot compute a chunk of `max_sen_len` tokens, does not fit
+            the tokenizer, or is not an encoder of single texts.
     """
     source = _find_weights(encoder_name, encoder_config, job)
     if source is None:
@@ -47,7 +47,5 @@ def _find_weights(
     if encoder_config is not None:
         return None
     if job.tokenizer_name == WORD_TOKENIZER:
-        problem = "the text encoder has no weights to load"
-        remedy = "give a Hugging Face tokenizer, or set encoder_config to train one from random weights"
-        raise SettingError("tokenizer", WORD_TOKENIZER, problem, remedy)
+        raise errors.no_weights_to_load(WORD_TOKENIZER)
     return PretrainedSource("tokenizer", job.tokenizer_name)

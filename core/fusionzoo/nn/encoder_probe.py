@@ -6,6 +6,7 @@ This needs no table of families, which differ in their positions; some also mix 
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,11 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from fusionzoo import errors
 from fusionzoo.nn.hugging_face import create_encoder
+from fusionzoo.nn.machine_memory import read_total_memory
 
+log = logging.getLogger(__name__)
+
+MAX_LAYERS = 1000
 MAX_PROBED_TOKENS = 8192  # attention over longer chunks would take minutes
 SHORT_CHUNK = 5  # tokens; a chunk that fits into every encoder
 NUM_PROBE_TOKENS = 16  # distinct ordinary token ids in a probe
@@ -43,8 +48,12 @@ def check_encoder(
     family = str(config.model_type)
     if config.is_encoder_decoder:
         raise errors.unsupported_family(setting, value, family, "they are encoder-decoder models")
+    if not _has_plausible_layers(config):
+        raise errors.wrong_layer_count(setting, value, getattr(config, "num_hidden_layers", None), MAX_LAYERS)
     if any(isinstance(part, PretrainedConfig) for part in vars(config).values()):
         raise errors.unsupported_family(setting, value, family, "they consist of several models")
+    if (needed := _measure_layer(config)) > (available := read_total_memory()):
+        raise errors.encoder_too_large(setting, value, needed, available)
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         torch.manual_seed(0)
         try:
@@ -62,6 +71,23 @@ def check_encoder(
         if _depends_on_batch(backbone, tokens, limit):
             reason = "their features of a text depend on padding or on the other texts of the batch"
             raise errors.unsupported_family(setting, value, family, reason)
+
+
+def _has_plausible_layers(config: PretrainedConfig) -> bool:
+    """Return whether a model has 1 to `MAX_LAYERS` layers, or does not say."""
+    layers = getattr(config, "num_hidden_layers", 1)
+    return not isinstance(layers, int) or 1 <= layers <= MAX_LAYERS
+
+
+def _measure_layer(config: PretrainedConfig) -> int:
+    """Return the bytes of the weights of the model with one layer; 0 if its family cannot be built without storage."""
+    try:
+        with torch.device("meta"):
+            backbone = create_encoder(_with_one_layer(config))
+    except Exception as cause:  # noqa: BLE001 - the probe reports real errors
+        log.debug("The size of the encoder is not known: %s", cause)
+        return 0
+    return sum(weight.numel() * weight.element_size() for weight in backbone.parameters())
 
 
 def _run_small(config: PretrainedConfig, with_pooler: bool) -> tuple[PreTrainedModel, Tensor, Any]:

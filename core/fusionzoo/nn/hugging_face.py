@@ -13,8 +13,6 @@ from transformers.utils.logging import disable_progress_bar
 from fusionzoo import errors
 from fusionzoo.data.text.pretrained_files import PretrainedSource, check_weights, find_pretrained, is_own_code_error
 from fusionzoo.data.text.text_tokenizer import WORD_TOKENIZER, find_other_token, load_tokenizer
-from fusionzoo.errors import SettingError
-from fusionzoo.errors.wording import short
 from fusionzoo.nn.transformer_layers import find_layer_stacks
 
 log = logging.getLogger(__name__)
@@ -29,7 +27,7 @@ def read_config(source: PretrainedSource) -> dict[str, Any]:
     Checks the weights of a folder, too, so that a job without them fails before it reads data.
 
     Raises:
-        SettingError: there is no configuration, or the weights are absent or damaged.
+        errors.SettingError: there is no configuration, or the weights are absent or damaged.
     """
     location = find_pretrained(source)
     try:
@@ -46,15 +44,14 @@ def make_config(values: dict[str, Any]) -> PretrainedConfig:
     """Return the configuration object for plain values.
 
     Raises:
-        SettingError: `model_type` is missing or unknown, or a value is invalid; names `encoder_config`.
+        errors.SettingError: `model_type` is missing or unknown, or a value is invalid; names `encoder_config`.
     """
     options = dict(values)
     model_type = options.pop("model_type", None)
     try:
         return AutoConfig.for_model(model_type, **options)
     except Exception as cause:  # the library's validation of a configuration has errors of its own
-        problem = "it has no model_type" if model_type is None else f"it is invalid ({short(cause)})"
-        raise SettingError("encoder_config", values, problem, 'add for example "model_type": "bert"') from cause
+        raise errors.invalid_encoder_config(values, None if model_type is None else cause) from cause
 
 
 class _NoPooler(nn.Module):
@@ -93,15 +90,14 @@ def last_layer_prefixes(backbone: PreTrainedModel, count: int) -> tuple[str, ...
     """Return the name prefixes of the parameters of the last `count` layers.
 
     Raises:
-        SettingError: the layers share their weights, so none of them is the last; names `reinit_layers`.
+        errors.SettingError: the layers share their weights, so none of them is the last; names `reinit_layers`.
     """
     if count == 0:
         return ()
     num_layers = backbone.config.num_hidden_layers
     stacks = find_layer_stacks(backbone, num_layers)
     if not stacks:
-        problem = f"the layers of {backbone.config.model_type} share their weights"
-        raise SettingError("reinit_layers", count, problem, "remove it, or choose another encoder")
+        raise errors.shared_layers(count, str(backbone.config.model_type))
     return tuple(f"{stacks[0]}{i}." for i in range(num_layers - count, num_layers))
 
 
@@ -109,7 +105,7 @@ def load_weights(backbone: PreTrainedModel, name: str, skip_prefixes: tuple[str,
     """Load the pretrained weights of a name or folder in float32, except for parameters with these prefixes.
 
     Raises:
-        SettingError: weights are missing or damaged; names `encoder_name`.
+        errors.SettingError: weights are missing or damaged; names `encoder_name`.
     """
     if not sys.stderr.isatty():
         disable_progress_bar()  # type: ignore[no-untyped-call]  # in a log file it becomes one very long line
@@ -131,7 +127,7 @@ def check_tokenizer(encoder: PretrainedSource, tokenizer_name: str) -> None:
     """Check that the ids of the job's tokenizer mean the same tokens as those of the pretrained encoder's own one.
 
     Raises:
-        SettingError: they do not; names `tokenizer`.
+        errors.SettingError: they do not; names `tokenizer`.
     """
     if tokenizer_name == encoder.name:
         return

@@ -55,7 +55,7 @@ def _check_input_read(job: VerifiedJob, run: ScriptRun, name: str) -> EvidenceCh
     files = {found for found, entry in run.inputs.get(name, {}).items() if entry.kind == "file"}
     opened, read = files & run.activity.opened, files & run.activity.read
     if not files:
-        return EvidenceCheck(name, claim, CheckStatus.NOT_VERIFIED, f"the job has no {path}")
+        return EvidenceCheck(name, claim, CheckStatus.NOT_VERIFIED, "the job does not have it")
     if read:
         rest = f"; not opened: {_list_paths(run, files - opened)}" if files - opened else ""
         detail = f"{len(opened)} of {pluralize(len(files), 'file')} in {path}{rest}"
@@ -65,8 +65,8 @@ def _check_input_read(job: VerifiedJob, run: ScriptRun, name: str) -> EvidenceCh
         return EvidenceCheck(name, claim, CheckStatus.NOT_VERIFIED, detail)
     if run.activity.gaps:
         return EvidenceCheck(name, claim, CheckStatus.NOT_VERIFIED, "; ".join(run.activity.gaps))
-    status = CheckStatus.NOT_VERIFIED if name in job.contract.optional_paths else CheckStatus.FAILED
-    return EvidenceCheck(name, claim, status, f"no file in {path} was opened{_explain_root(run)}")
+    detail = f"no file in {path} was opened{_explain_root(run)}"
+    return EvidenceCheck(name, claim, _judge_absence(job, run, name), detail)
 
 
 def _explain_root(run: ScriptRun) -> str:
@@ -96,9 +96,14 @@ def _check_output_written(job: VerifiedJob, run: ScriptRun, name: str) -> Eviden
     if written:
         detail = f"{pluralize(len(written), 'file')} in {path}: {_list_paths(run, written)}"
         return EvidenceCheck(name, claim, CheckStatus.PROVEN, detail)
-    is_optional = name in job.contract.optional_paths
-    status = CheckStatus.NOT_VERIFIED if is_optional else CheckStatus.FAILED
-    return EvidenceCheck(name, claim, status, f"the run left no file with content in {path}")
+    detail = f"the run left no file with content in {path}"
+    return EvidenceCheck(name, claim, _judge_absence(job, run, name), detail)
+
+
+def _judge_absence(job: VerifiedJob, run: ScriptRun, name: str) -> CheckStatus:
+    """Return what it means that a path was not used: nothing, if it is optional or the script failed before."""
+    is_excused = name in job.contract.optional_paths or run.outcome.exit_status != 0
+    return CheckStatus.NOT_VERIFIED if is_excused else CheckStatus.FAILED
 
 
 def _has_content(path: Path) -> bool:

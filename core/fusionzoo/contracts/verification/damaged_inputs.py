@@ -100,9 +100,8 @@ def names_input(text: str, job: VerifiedJob, name: str, workspace: Workspace) ->
     The code lines of a stack trace do not count: a variable may have the name of a channel.
     """
     path = PurePosixPath(job.contract.expected_input_paths[name])
-    seen = PurePosixPath(workspace.visible_root, job.contract.relative_path(name))
     message = "\n".join(line for line in text.splitlines() if not line.startswith("  "))
-    if str(seen) in message or str(path) in message:
+    if str(workspace.visible(str(path))) in message or str(path) in message:
         return True
     word = re.escape(path.name)
     mentions = [rf"(?<![\w./-]){re.escape(name)}(?![\w-])"]

@@ -48,7 +48,7 @@ def run_script(job: VerifiedJob, workspace: Workspace) -> ScriptRun:
     inputs = {name: _take_input_snapshot(path) for name, path in located.items() if path.exists()}
     watched = (workspace.root, workspace.home, workspace.work)
     before = [take_snapshot(folder) for folder in watched]
-    command = workspace.make_command([str(job.script.absolute()), *job.arguments], job.environ or {})
+    command = workspace.make_command(job.list_arguments(workspace), job.environ or {})
     with FileWatch(read_folders=[workspace.root], write_folders=[workspace.home, workspace.work]) as watch:
         outcome = run_watched(command, watch, job.timeout)
     changes: dict[Path, str] = {}

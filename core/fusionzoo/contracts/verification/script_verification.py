@@ -60,7 +60,7 @@ def verify_script(
         variables = _list_variables(complete)
     for change in changes:
         if only_complete_run or complete.outcome.exit_status != 0:
-            reason = "the job was not run without it" if only_complete_run else "the job fails with all of its inputs"
+            reason = "this run was left out" if only_complete_run else "the job fails with all of its inputs"
             checks.append(EvidenceCheck(change.name, change.claim, CheckStatus.NOT_VERIFIED, reason))
             continue
         with _run(job, change, report_progress) as run:

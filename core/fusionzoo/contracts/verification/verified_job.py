@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from fusionzoo.contracts.job_kinds import SAGEMAKER_ROOT, is_inside
-from fusionzoo.contracts.script_contract import ScriptContract, TrainingScriptContract
+from fusionzoo.contracts.script_contract import InferenceScriptContract, ScriptContract, TrainingScriptContract
+from fusionzoo.contracts.verification import hosting_driver
 from fusionzoo.contracts.verification.sample_job import SAMPLE_PATHS, write_sample_job
 from fusionzoo.contracts.verification.workspace import RootKind, Workspace
 from fusionzoo.errors.verification_errors import VerificationError
 
 DEFAULT_TIMEOUT = 600.0  # seconds for each run
+REQUEST_PATTERN = "request.*"
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class VerifiedJob:
 
     Attributes:
         script: the script; it may have another name than the contract's entry point.
-        input_folder: a folder with SageMaker's layout that holds the inputs; None generates a small training job.
+        input_folder: a folder with SageMaker's layout that holds the inputs; None generates a small training job. A
+            file such as request.csv in it is the request that an inference script scores.
         arguments: command-line arguments of the script.
         environ: environment variables of the job, in addition to those of this process that describe no job.
         timeout: time limit of each run, in seconds.
@@ -65,6 +68,15 @@ class VerifiedJob:
         file = self.contract.job_kind.failure_file
         is_declared = file in self.contract.expected_output_paths.values()
         return file if is_declared or isinstance(self.contract, TrainingScriptContract) else None
+
+    def list_arguments(self, workspace: Workspace) -> list[str]:
+        """Return the arguments of Python that run the script; a driver calls the functions of an inference script."""
+        script = str(self.script.absolute())
+        if not isinstance(self.contract, InferenceScriptContract):
+            return [script, *self.arguments]
+        models = [str(workspace.visible(path)) for path in self.contract.expected_input_paths.values()]
+        requests = sorted(self.input_folder.glob(REQUEST_PATTERN)) if self.input_folder is not None else []
+        return [hosting_driver.__file__, script, *models[:1], *map(str, requests[:1])]
 
     def fill(self, workspace: Workspace) -> None:
         """Write the inputs, and the empty folders of the outputs, into a workspace.

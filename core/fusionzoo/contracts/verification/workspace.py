@@ -86,14 +86,13 @@ class Workspace:
         """The folder of the environment recorder."""
         return self.top / "recorder"
 
-    @property
-    def visible_root(self) -> str:
-        """The root folder as the script sees it."""
-        return SAGEMAKER_ROOT if self.root_kind is RootKind.NAMESPACE else str(self.root)
-
     def locate(self, contract_path: str) -> Path:
         """Return where a path of the contract is in this workspace."""
         return self.root / PurePosixPath(contract_path).relative_to(SAGEMAKER_ROOT)
+
+    def visible(self, contract_path: str) -> Path:
+        """Return where the script sees a path of the contract."""
+        return Path(contract_path) if self.root_kind is RootKind.NAMESPACE else self.locate(contract_path)
 
     def contract_path(self, path: Path) -> str:
         """Return a path as the contract writes it; below ~, . or $TMPDIR if it is not in the root folder."""
@@ -132,7 +131,8 @@ def make_workspace(root_kind: RootKind) -> Iterator[Workspace]:
         install_recorder(workspace.recorder)
         yield workspace
     finally:
-        delete_tree(top)
+        if top.exists():  # a script may have deleted it
+            delete_tree(top)
 
 
 def choose_root_kind() -> RootKind:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,12 +16,12 @@ from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.targets.target_choice import choose_target
 from fusionzoo.data.text.text_tokenizer import WORD_TOKENIZER
 from fusionzoo.errors.wording import short
+from fusionzoo.nn.machine_memory import read_total_memory
 from fusionzoo.nn.schema import CategoryField, InputSpec, NumberField, TextSpec
 from fusionzoo.training.distributed.world import World
 
 log = logging.getLogger(__name__)
 
-CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 COPIES_IN_TRAINING = {"adamw": 4, "adam": 4, "sgd": 3}  # weight, gradient, and the state of the optimizer
 FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
 MAX_STORED_VALUES = 100_000
@@ -93,15 +91,6 @@ def count_training_bytes(model: nn.Module, optimizer: str) -> int:
         weight.numel() * weight.element_size() * (copies if weight.requires_grad else 1)
         for weight in model.parameters()
     )
-
-
-def read_total_memory() -> int:
-    """Return the memory of the GPU, or without one, of this machine or container, in bytes."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.get_device_properties(0).total_memory)
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    texts = [path.read_text().strip() for path in CGROUP_LIMITS if path.is_file()]
-    return min(limits + [int(text) for text in texts if text.isdigit()])
 
 
 def find_settings_of_shape(architecture: Architecture, shape: tuple[int, ...]) -> dict[str, int]:
