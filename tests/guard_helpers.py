@@ -1,4 +1,4 @@
-"""A small training with all guards, whose model misbehaves as a test demands."""
+"""A small training with all guards, with a model that a test makes diverge."""
 
 from __future__ import annotations
 

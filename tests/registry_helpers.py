@@ -47,7 +47,7 @@ MUST_NOT_BE_IMPORTED = "raise RuntimeError('this module must not be imported')"
 
 
 def load_error(name: str, error: type[ZooError], group: str = MODELS_GROUP, path: list[str] | None = None) -> ZooError:
-    """The error that loading `name` raises: of exactly this type, and short enough for a FailureReason."""
+    """Return the error that loading `name` raises; check its type, and that it is short enough for a FailureReason."""
     with pytest.raises(error) as caught:
         Registry.discover(group, path).load(name)
     assert type(caught.value) is error

@@ -53,7 +53,7 @@ def shop_rows(rows: int, seed: int = 0, classes: tuple[Any, ...] = (0, 1)) -> pd
 
 
 def lists(ragged: Ragged) -> list[list[int]]:
-    """Return its parts as plain lists."""
+    """Return the arrays as plain lists."""
     return [part.tolist() for part in ragged]
 
 

@@ -1,4 +1,4 @@
-"""A split without rows of a class: a warning, or an error with a fix that fits where the split comes from."""
+"""A split without rows of a class: a warning, or an error with a fix that depends on the source of the split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of encoded splits: whatever they hold, they are read as written or reported as damaged, never trusted."""
+"""Files of encoded splits: any content is either read as written or reported as damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention with dropout on a CPU: plain operations, which are faster there and give the same."""
+"""Attention with dropout on a CPU uses plain operations, which are faster there and have the same results."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def encoder(config: dict[str, Any]) -> BertEncoder:
     return BertEncoder(spec, BertEncoderSettings(encoder_config=config))
 
 
-def trained_once(model: BertEncoder) -> tuple[Tensor, list[Tensor]]:
-    """The features of a batch in training, and the gradients of the weights."""
+def train_once(model: BertEncoder) -> tuple[Tensor, list[Tensor]]:
+    """Return the features of a batch in training, and the gradients of the weights."""
     torch.manual_seed(1)
     features = model.train()(Batch.from_arrays(make_random_split(9).batch(torch.arange(9).numpy()))).pooled
     features.square().sum().backward()
@@ -42,7 +42,7 @@ def test_an_encoder_learns_the_same_with_torchs_attention_and_with_plain_operati
     config = {**KINDS[kind], "attention_probs_dropout_prob": 0.3, "attention_dropout": 0.3}
     plain, torchs = encoder(config), encoder(config)
     torchs.backbone._forward_pre_hooks.clear()
-    (features, gradients), (expected, expected_gradients) = trained_once(plain), trained_once(torchs)
+    (features, gradients), (expected, expected_gradients) = train_once(plain), train_once(torchs)
     assert plain.backbone.config._attn_implementation == "eager"
     assert torch.allclose(features, expected, atol=1e-5)
     assert len(gradients) == len(expected_gradients)
@@ -54,7 +54,7 @@ def test_an_encoder_learns_the_same_with_torchs_attention_and_with_plain_operati
 )
 def test_scoring_and_training_without_dropout_keep_torchs_attention() -> None:
     model = encoder(TINY_BERT)
-    trained_once(model)
+    train_once(model)
     assert model.backbone.config._attn_implementation == "eager"
     model.eval()(Batch.from_arrays(make_random_split(3).batch(torch.arange(3).numpy())))
     assert model.backbone.config._attn_implementation == "sdpa"
@@ -62,5 +62,5 @@ def test_scoring_and_training_without_dropout_keep_torchs_attention() -> None:
     model(Batch.from_arrays(make_random_split(3).batch(torch.arange(3).numpy())))
     assert model.backbone.config._attn_implementation == "sdpa"
     undropped = encoder({**TINY_BERT, "attention_probs_dropout_prob": 0.0})
-    trained_once(undropped)
+    train_once(undropped)
     assert undropped.backbone.config._attn_implementation == "sdpa"

@@ -1,4 +1,4 @@
-"""What is in a channel: every file is read or is a problem that names it; part files and folders of other tools."""
+"""The content of a channel: every file is read or is a problem that names it; part files and folders of other tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any conforming text encoder conforms under any conforming fusion."""
+"""A text encoder and a fusion that pass the checks alone also pass together."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from fusionzoo.tasks.class_objective import Softmax
 from fusionzoo.training.datamodule import Position, SplitsDataModule
 from fusionzoo.training.distributed.world import World
 from shop import made_split
+from training_helpers import make_job_settings
 
 
 def make_split(rows: int, seed: int = 0) -> EncodedSplit:
@@ -36,9 +37,8 @@ def make_split(rows: int, seed: int = 0) -> EncodedSplit:
     return made_split(row_starts, chunk_starts, seed, **more)
 
 
-def make_text_job_settings(**more: Any) -> JobSettings:
-    values = {"model_class": "x", "id_name": "i", "label_name": "l", "text_name": "t", "num_classes": 2, **more}
-    return JobSettings(**values)
+def make_text_job_settings(**changes: Any) -> JobSettings:
+    return make_job_settings(text_name="t", **changes)
 
 
 def test_the_sizes_of_rows_are_their_chunks_and_the_longest_of_them() -> None:
@@ -126,7 +126,7 @@ def test_rows_are_grouped_by_length_unless_the_setting_is_off() -> None:
     ]
     tokens_of = [[int(batch.token_mask.sum()) for batch in module.train_dataloader()] for module in modules]
     assert sum(tokens_of[0]) == sum(tokens_of[1])
-    assert np.std(tokens_of[0]) < 0.7 * np.std(tokens_of[1])  # each batch mirrors the lengths of the split
+    assert np.std(tokens_of[0]) < 0.7 * np.std(tokens_of[1])  # each batch has the length distribution of the split
 
 
 def test_an_epoch_resumes_in_the_middle_and_the_next_one_is_complete() -> None:
@@ -165,7 +165,7 @@ class RowRecorder(LightningModule):
 
 
 class StopAfterStep(Callback):
-    """Saves a checkpoint after a step and then stops the training like a lost machine."""
+    """Saves a checkpoint after a step and then stops the training as if the machine failed."""
 
     def __init__(self, step: int, path: Path) -> None:
         self.step, self.path = step, path

@@ -1,4 +1,4 @@
-"""Every encoder family of the installed transformers either works, or is refused with an error that names it."""
+"""Every encoder family of the installed transformers either works, or is an error that names it."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def test_an_encoder_family_works_or_is_an_error_that_names_it(family: str) -> No
     sizes = {**TINY, **OWN_SIZES.get(family, {})}
     if family == "funnel":
         del sizes["num_hidden_layers"]  # it follows from the sizes of the blocks
-    message = find_refusal(family, sizes)
+    message = find_error(family, sizes)
     assert message is None or family in message
     assert message is None or family not in MUST_WORK, message
     assert message is not None or family not in MUST_BE_REFUSED
 
 
-def find_refusal(family: str, sizes: dict[str, Any]) -> str | None:
-    """Return the error with which a family is refused; None if it works."""
+def find_error(family: str, sizes: dict[str, Any]) -> str | None:
+    """Return the error about a family; None if it works."""
     try:
         check_encoder(make_config({"model_type": family, **sizes}), "encoder_name", family, 24)
     except SettingError as refused:

@@ -1,4 +1,4 @@
-"""The longest chunk: found by running the encoder, checked in the export, whatever the family's positions are."""
+"""The longest chunk: found by running the encoder, and checked in the export, for every kind of position."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_chunk_longer_than_the_probe_is_accepted() -> None:
 
 
 class Table(nn.Module):
-    """A model with a table of positions, whose size it does not tell."""
+    """A model with a position table of a size that is not in its configuration."""
 
     def __init__(self, positions: int) -> None:
         super().__init__()

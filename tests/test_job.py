@@ -24,6 +24,7 @@ from fusionzoo.sagemaker.earlier_results import delete_earlier_results
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.tasks.class_objective import Softmax
+from process_helpers import get_probabilities
 from shop import JobFolder, shop_rows
 
 TRAIN_PY = Path(__file__).parents[1] / "train.py"
@@ -49,10 +50,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
     job.channel("train", frame[30:], "nested/part-00010.jsonl")
     assert job.run() == 0
     return job
-
-
-def get_probabilities(frame: pd.DataFrame) -> np.ndarray:
-    return frame[[column for column in frame if column.startswith("prob_")]].to_numpy(np.float32)
 
 
 def test_a_job_leaves_exactly_the_artifacts_of_the_contract(trained: JobFolder) -> None:

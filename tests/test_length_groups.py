@@ -34,7 +34,7 @@ def cost(lengths: np.ndarray, groups: list[np.ndarray], group_tokens: int) -> in
 
 
 def least_cost(lengths: np.ndarray, group_tokens: int, most: int) -> int:
-    """By trying all cuts."""
+    """Return the minimum cost of all possible divisions."""
     ordered = np.sort(lengths)
     cuts = [cut for k in range(most) for cut in combinations(range(1, len(ordered)), k)]
     parts = [[*pairwise([0, *cut, len(ordered)])] for cut in cuts]
@@ -60,7 +60,7 @@ def test_a_small_batch_is_not_divided_and_a_large_one_into_at_most_four_groups()
 
 
 def padding(sizes: RowSizes, chunk_lengths: list[np.ndarray], grouped: bool) -> float:
-    """Share of padded tokens that an encoder computes in an epoch at batch 32, in groups of chunks or in one."""
+    """Return the share of padding that an encoder computes in an epoch at batch size 32, with or without groups."""
     computed = 0
     for rows in TrainingOrder(sizes, 32, seed=0).batches(epoch=0):
         lengths = np.concatenate([chunk_lengths[row] for row in rows])
@@ -106,7 +106,7 @@ def chunks(lengths: list[int], width: int = 0) -> tuple[Tensor, Tensor]:
 
 @pytest.fixture
 def several_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if a group cost nothing, so that few chunks are cut up too."""
+    """Set the cost of a group to zero, so that few chunks are divided, too."""
     monkeypatch.setattr(length_groups, "CPU_GROUP_OVERHEAD", 0)
 
 
@@ -117,7 +117,7 @@ def backbone() -> nn.Module:
 
 
 def encoder(backbone: nn.Module, seen: list[tuple[int, ...]]) -> Encode:
-    """Token features and the pooler's vector of each chunk; keeps the shapes that it was given."""
+    """Return token features and the pooled vector of each chunk; record the shapes of the inputs."""
 
     def encode(tokens: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         seen.append(tuple(tokens.shape))
@@ -190,7 +190,7 @@ def test_the_text_encoder_bert_runs_its_chunks_in_groups() -> None:
 
 
 class Words(nn.Module):
-    """A small encoder in groups."""
+    """A small encoder that runs chunks in groups."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""`fusionzoo new` writes a plugin that is whole: it is built, installed, checked, typed and formatted as it stands."""
+"""`fusionzoo new` writes a complete plugin: without changes, it installs, trains, and passes checks, mypy and ruff."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 EITHER = pytest.mark.parametrize("is_encoder", [False, True], ids=["fusion", "encoder"])
 
 
-def cli(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command, started in a folder."""
+def run_fusionzoo(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a folder."""
     return subprocess.run(
         [sys.executable, "-m", "fusionzoo.cli", *map(str, arguments)],
         env={**os.environ, **environment},
@@ -33,12 +33,26 @@ def cli(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.
     )
 
 
-def project(made: WrittenPlugin) -> dict[str, object]:
-    table: dict[str, object] = tomli.loads((made.folder / "pyproject.toml").read_text("utf-8"))["project"]
+def read_project(plugin: WrittenPlugin) -> dict[str, object]:
+    table: dict[str, object] = tomli.loads((plugin.folder / "pyproject.toml").read_text("utf-8"))["project"]
     return table
 
 
-# --- it works as it is written
+def install_plugin(plugin: WrittenPlugin, install: Installer) -> dict[str, dict[str, str]]:
+    """Install the generated plugin `tiny`, and return its entry points by group."""
+    points = read_project(plugin)["entry-points"]
+    assert isinstance(points, dict)
+    install(
+        "fusionzoo-tiny",
+        source=(plugin.folder / "fusionzoo_tiny.py").read_text("utf-8"),
+        models=points["fusionzoo.models"],
+        text_encoders=points.get("fusionzoo.text_encoders", {}),
+        requires=["fusionzoo>=0.1,<0.2"],
+    )
+    return points
+
+
+# --- the generated plugin works without changes
 
 
 @pytest.mark.parametrize(
@@ -52,7 +66,7 @@ def project(made: WrittenPlugin) -> dict[str, object]:
 def test_a_new_plugin_is_installed_by_pip_and_passes_every_check(
     tmp_path: Path, arguments: list[str], names: list[str]
 ) -> None:
-    made = cli("new", *arguments, "--json", folder=tmp_path)
+    made = run_fusionzoo("new", *arguments, "--json", folder=tmp_path)
     assert made.returncode == 0, made.stderr
     document = json.loads(made.stdout)
     assert document["names"] == names
@@ -65,7 +79,7 @@ def test_a_new_plugin_is_installed_by_pip_and_passes_every_check(
     target = ["--no-build-isolation", "--target", str(tmp_path / "site"), str(tmp_path / document["folder"])]
     subprocess.run([*pip, *target], check=True, capture_output=True)
     for name in names:
-        checked = cli("check", name, "--json", folder=tmp_path, PYTHONPATH=str(tmp_path / "site"))
+        checked = run_fusionzoo("check", name, "--json", folder=tmp_path, PYTHONPATH=str(tmp_path / "site"))
         results = json.loads(checked.stdout)
         assert [one for one in results if one["status"] != "passed"] == []
         assert len(results) >= 25
@@ -75,15 +89,7 @@ def test_a_new_plugin_is_installed_by_pip_and_passes_every_check(
 @EITHER
 def test_the_generated_test_file_runs_the_conformance_kit(tmp_path: Path, install: Installer, is_encoder: bool) -> None:
     made = write_plugin("tiny", tmp_path, is_encoder)
-    points = project(made)["entry-points"]
-    assert isinstance(points, dict)
-    install(
-        "fusionzoo-tiny",
-        source=(made.folder / "fusionzoo_tiny.py").read_text("utf-8"),
-        models=points["fusionzoo.models"],
-        text_encoders=points.get("fusionzoo.text_encoders", {}),
-        requires=["fusionzoo>=0.1,<0.2"],
-    )
+    points = install_plugin(made, install)
     found = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests"],
         cwd=made.folder,
@@ -143,12 +149,12 @@ def test_the_generated_readme_links_only_to_existing_files_and_public_addresses(
 def test_the_generated_plugin_has_a_license_file(tmp_path: Path, is_encoder: bool) -> None:
     made = write_plugin("tiny", tmp_path, is_encoder)
     assert (made.folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
-    assert project(made)["license"] == {"text": "Apache-2.0"}
+    assert read_project(made)["license"] == {"text": "Apache-2.0"}
 
 
 @EITHER
 def test_the_generated_requirements_have_the_bounds_of_core(tmp_path: Path, is_encoder: bool) -> None:
-    needed = project(write_plugin("tiny", tmp_path, is_encoder))["dependencies"]
+    needed = read_project(write_plugin("tiny", tmp_path, is_encoder))["dependencies"]
     assert isinstance(needed, list)
     core = tomli.loads((ROOT / "core/pyproject.toml").read_text("utf-8"))
     same = {Requirement(line).name: line for line in core["project"]["dependencies"]}
@@ -165,16 +171,8 @@ def test_the_generated_readme_has_every_setting_and_its_default(
     tmp_path: Path, install: Installer, is_encoder: bool
 ) -> None:
     made = write_plugin("tiny", tmp_path, is_encoder)
-    points = project(made)["entry-points"]
-    assert isinstance(points, dict)
-    install(
-        "fusionzoo-tiny",
-        source=(made.folder / "fusionzoo_tiny.py").read_text("utf-8"),
-        models=points["fusionzoo.models"],
-        text_encoders=points.get("fusionzoo.text_encoders", {}),
-        requires=["fusionzoo>=0.1,<0.2"],
-    )
-    shown = cli("show", made.names[0], "--json", folder=tmp_path, PYTHONPATH=str(install.folder))
+    install_plugin(made, install)
+    shown = run_fusionzoo("show", made.names[0], "--json", folder=tmp_path, PYTHONPATH=str(install.folder))
     readme = (made.folder / "README.md").read_text("utf-8")
     rows = [line.split("|") for line in readme.splitlines() if line.startswith("| `")]
     documented = {
@@ -218,7 +216,7 @@ def test_an_invalid_name_is_an_error_and_nothing_is_written(
     tmp_path: Path, install: Installer, name: str, said: str
 ) -> None:
     (install.folder / "fusionzoo_taken.py").write_text("")
-    done = cli("new", name, folder=tmp_path, PYTHONPATH=str(install.folder))
+    done = run_fusionzoo("new", name, folder=tmp_path, PYTHONPATH=str(install.folder))
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert said in done.stderr
@@ -228,16 +226,16 @@ def test_an_invalid_name_is_an_error_and_nothing_is_written(
 
 def test_an_encoder_with_the_name_of_an_installed_one_is_an_error(tmp_path: Path, install: Installer) -> None:
     install("acme-words", text_encoders=["words"])
-    done = cli("new", "words", "--encoder", folder=tmp_path, PYTHONPATH=str(install.folder))
+    done = run_fusionzoo("new", "words", "--encoder", folder=tmp_path, PYTHONPATH=str(install.folder))
     assert done.returncode == 1
     assert "text_encoder 'words' is already provided by acme-words 1.0" in done.stderr
-    assert cli("new", "words", folder=tmp_path, PYTHONPATH=str(install.folder)).returncode == 0
+    assert run_fusionzoo("new", "words", folder=tmp_path, PYTHONPATH=str(install.folder)).returncode == 0
 
 
 def test_an_existing_folder_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "fusionzoo-tiny").mkdir()
     (tmp_path / "fusionzoo-tiny/mine.txt").write_text("mine")
-    done = cli("new", "tiny", folder=tmp_path)
+    done = run_fusionzoo("new", "tiny", folder=tmp_path)
     assert done.returncode == 1
     assert "fusionzoo-tiny already exists" in done.stderr
     assert [path.name for path in (tmp_path / "fusionzoo-tiny").iterdir()] == ["mine.txt"]
@@ -245,14 +243,14 @@ def test_an_existing_folder_is_not_changed(tmp_path: Path) -> None:
 
 def test_an_unwritable_folder_is_an_error_without_a_stack_trace(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = cli("new", "tiny", "--folder", "file", folder=tmp_path)
+    done = run_fusionzoo("new", "tiny", "--folder", "file", folder=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "Fix: " in done.stderr
 
 
 def test_the_printed_commands_work_for_a_folder_with_a_space(tmp_path: Path) -> None:
-    done = cli("new", "tiny", "--folder", "my plugins", folder=tmp_path)
+    done = run_fusionzoo("new", "tiny", "--folder", "my plugins", folder=tmp_path)
     assert done.returncode == 0
     assert "  pip install -e 'my plugins/fusionzoo-tiny'\n  fusionzoo check multimodal_tiny\n" in done.stdout
     assert (tmp_path / "my plugins/fusionzoo-tiny/pyproject.toml").exists()

@@ -185,7 +185,7 @@ def test_layer_decay_without_a_trainable_pretrained_stack_is_an_error() -> None:
 
 
 def train_by_hand(settings: JobSettings, data: EncodedSplit, weights: Sequence[float], epochs: int = 2) -> LinearModel:
-    """Train as `fit_linear_model` does, with one batch of all rows per optimizer step."""
+    """Train like `fit_linear_model`, but with one batch of all rows per optimizer step."""
     torch.manual_seed(3)
     model, accumulated = LinearModel(), settings.accumulate_grad_batches
     splits = SplitsDataModule(data, data, settings)

@@ -1,4 +1,4 @@
-"""A value means the same in every role, alone and next to others, as a record, in a data frame and in Arrow."""
+"""A value has the same meaning in every role, alone and in a list, as a record, in a data frame and in Arrow."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ SOURCES = (from_records, from_objects)
 
 
 def encode(role: Role, source: Callable[[Sequence[Any]], Rows], values: Sequence[Any]) -> list[Any] | None:
-    """Return the encoded values, None if they are refused."""
+    """Return the encoded values, None if they are an error."""
     try:
         return role(source(values))
     except DataError:

@@ -1,4 +1,4 @@
-"""What a caller gives to Predictor: supported, or an error that says what to give instead."""
+"""The arguments of Predictor: each is supported, or an error with a fix."""
 
 from __future__ import annotations
 

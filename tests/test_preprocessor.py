@@ -21,8 +21,6 @@ from fusionzoo.data.reading.rows import Rows, rows_from_records
 from fusionzoo.errors import DataError, ModelFolderError, Problem, ZooError
 from shop import shop_rows
 
-# --- the preprocessor
-
 
 def test_a_loaded_preprocessor_encodes_like_the_saved_one(tmp_path: Path) -> None:
     preprocessor = fit_frame(shop_rows(80))
@@ -94,9 +92,6 @@ def test_records_of_plain_values_may_lack_keys() -> None:
     assert split.numbers_missing.tolist() == [[False, True], [True, True]]
     assert split.labels is None
     assert split.empty_texts == 2
-
-
-# --- more of the preprocessor
 
 
 def test_zero_rows_are_encoded_as_an_empty_split() -> None:

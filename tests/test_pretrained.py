@@ -197,7 +197,7 @@ def test_a_job_with_damaged_weights_fails_with_the_cause_and_no_stack_trace(
     assert "Traceback" not in job.failure + caplog.text
 
 
-# --- the hub
+# --- names
 
 
 @pytest.mark.parametrize("name", ["/nowhere/at/all", "./x/y/z", "a b", "x" * 300])

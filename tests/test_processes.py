@@ -1,4 +1,4 @@
-"""Jobs of several processes have the results of one process, and a process that dies ends the job."""
+"""Jobs of several processes have the results of one process, and a dead process stops the job."""
 
 from __future__ import annotations
 

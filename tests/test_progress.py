@@ -27,6 +27,7 @@ from fusionzoo.registry.discovery import Plugin
 from fusionzoo.training import gradient_norms, optimizers
 from fusionzoo.training.monitoring import log_lines, progress_bar
 from fusionzoo.training.monitoring.learning_curve import LearningCurve
+from process_helpers import read_metrics
 from shop import TINY_BERT, JobFolder
 from training_helpers import EncoderWithHead, make_job_settings
 
@@ -58,11 +59,6 @@ def finished_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[JobFolder, s
         patch.setattr(log_lines, "SECONDS_BETWEEN_LINES", 0.0)
         patch.setattr(Plugin, "callbacks", lambda self, settings: [LogsOwnValue()])
         return folder, run_and_capture_log(folder)
-
-
-def read_metrics(folder: JobFolder) -> dict[str, Any]:
-    metrics: dict[str, Any] = json.loads((folder.output / "metrics.json").read_text())
-    return metrics
 
 
 # --- the log

@@ -81,9 +81,6 @@ def test_dictionaries_that_differ_between_part_files_are_merged(tmp_path: Path) 
     assert encode_train(tmp_path).ids.to_pylist() == frame["id"].tolist()
 
 
-# --- the same values from every format
-
-
 def read_values(folder: Path, columns: list[str], numbers: list[str]) -> dict[str, list[Any]]:
     result: dict[str, list[Any]] = {}
     for rows in open_channel("train", folder, columns):
@@ -194,9 +191,6 @@ def test_every_parquet_type_is_read_as_python_writes_it_or_is_a_problem(
 def test_a_uuid_is_not_read_as_text() -> None:
     with pytest.raises(DataError, match=r"holds UUIDs.*as text"):
         column_as_text(Rows({"c": pa.array([b"0" * 16], pa.uuid())}, "x", 1, typed=True), "c")
-
-
-# --- bounded memory
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])

@@ -1,4 +1,4 @@
-"""An unknown setting draws a suggestion: a synonym, a similar name, or the role that no setting of the file has."""
+"""An unknown setting gets a suggestion: a synonym, a similar name, or a role that no setting of the file has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the preprocessor does not know of a split is counted per column, and causes a warning beyond a threshold."""
+"""Missing, unknown and clipped values of a split are counted per column, and cause a warning above a threshold."""
 
 from __future__ import annotations
 

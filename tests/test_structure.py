@@ -1,4 +1,4 @@
-"""The code keeps its shape: small files and functions, no import cycles, and a name for one thing only."""
+"""The structure of the code: small files and functions, no import cycles, and one module per base name."""
 
 from __future__ import annotations
 

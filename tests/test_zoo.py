@@ -1,4 +1,4 @@
-"""The zoo's benchmark: its runs are the job's own, can be stopped and resumed, and its page says what was measured."""
+"""The benchmark of the zoo: it trains like a job, can be stopped and resumed, and writes its results to a page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def zoo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def result(model: str, data: str = "demo", seed: int = 0, auroc: float | None = 0.9, **others: Any) -> dict[str, Any]:
-    """A made-up line of the results file."""
+    """Return a line of the results file."""
     return {
         "kind": "run",
         "model_class": model,
@@ -50,7 +50,7 @@ def result(model: str, data: str = "demo", seed: int = 0, auroc: float | None = 
 
 
 def results(differences: dict[str, list[float]], data: str) -> list[dict[str, Any]]:
-    """Late fusion at 0.90, 0.91 and 0.92, and other fusions at these distances from it."""
+    """Return results of late fusion at 0.90, 0.91 and 0.92, and of other fusions at these distances from it."""
     of_late = [0.90, 0.91, 0.92]
     aurocs = {LATE: of_late} | {
         name: [a + d for a, d in zip(of_late, ds, strict=False)] for name, ds in differences.items()
@@ -63,7 +63,7 @@ def page(zoo: ModuleType, records: list[dict[str, Any]], installed: tuple[str, .
 
 
 def row(text: str, heading: str, *first: str) -> list[str]:
-    """The cells of the one row under a heading that starts with these cells."""
+    """Return the cells of the only row under a heading that starts with these cells."""
     section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
     (found,) = [cells for cells in rows if cells[: len(first)] == list(first)]
