@@ -282,11 +282,14 @@ def test_a_script_that_hangs_is_killed_with_its_children(tmp_path: Path, own_tem
         import subprocess
         for detached in (False, True):
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=detached)
+        subprocess.Popen(["sleep", "600.25"], env={})  # has no variable that marks the run
         subprocess.run(["sleep", "600"])
     """
     report = verify(write_script(tmp_path, before=code), timeout=1.0)
     assert find_failures(report)["script succeeds"] == "it did not end within 1 s"
     assert find_children(own_temporary_folder) == []
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert b"sleep\x00600.25\x00" not in commands
 
 
 def test_children_that_outlive_the_script_are_killed_and_named(tmp_path: Path, own_temporary_folder: Path) -> None:

