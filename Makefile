@@ -5,6 +5,8 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+SAGEMAKER_VENV ?= .venv-sagemaker
+SAGEMAKER_STAMP := $(SAGEMAKER_VENV)/installed
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := -e 'core[dev]' $(patsubst %/pyproject.toml,-e %,$(PLUGINS))
 CONSTRAINT_FILES = $(CONSTRAINTS) $(shell sed -n 's/^-c //p' $(CONSTRAINTS))
@@ -13,7 +15,7 @@ DEMO_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: install demo test lint clean
-install: $(STAMP)
+install: $(STAMP) $(SAGEMAKER_STAMP)
 
 # Install torch first and alone: pip then takes a CPU build if one is available, and no later step replaces it.
 $(STAMP): core/pyproject.toml $(PLUGINS) $(CONSTRAINT_FILES)
@@ -21,6 +23,12 @@ $(STAMP): core/pyproject.toml $(PLUGINS) $(CONSTRAINT_FILES)
 	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) torch
 	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) $(EDITABLE)
 	$(BIN)/python -m compileall -q core/fusionzoo plugins  # pip skips this for editable installs; imports start faster
+	touch $@
+
+# The SageMaker SDK requires older versions of some packages, so tests/test_pipeline_sdk.py has its own environment.
+$(SAGEMAKER_STAMP): tests/requirements-sagemaker.txt constraints-sagemaker.txt
+	$(PYTHON) -m venv $(SAGEMAKER_VENV)
+	$(SAGEMAKER_VENV)/bin/python -m pip install -q -c constraints-sagemaker.txt -r tests/requirements-sagemaker.txt
 	touch $@
 
 demo: install
@@ -37,4 +45,4 @@ lint: install
 	cd core && ../$(BIN)/deptry .
 
 clean:
-	rm -rf $(VENV) $(DEMO_ROOT)
+	rm -rf $(VENV) $(SAGEMAKER_VENV) $(DEMO_ROOT)

@@ -31,6 +31,7 @@ SECTIONS = {
     "output_errors": "Container files, model folders and output files",
     "contract_errors": "Script contracts",
     "verification_errors": "Run-time verification of script contracts",
+    "step_errors": "Steps of a pipeline",
     "score_errors": "Scores",
     "predictor_errors": "Rows given to Predictor",
 }

@@ -23,6 +23,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import nn
 
+from fusionzoo.contracts.steps import define_metrics
 from fusionzoo.registry.discovery import Plugin
 from fusionzoo.training import gradient_norms, optimizers
 from fusionzoo.training.monitoring import log_lines, progress_bar
@@ -62,6 +63,14 @@ def finished_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[JobFolder, s
 
 
 # --- the log
+
+
+def test_the_metric_definitions_of_a_pipeline_find_every_metric_in_the_log(finished_job: tuple[JobFolder, str]) -> None:
+    _, log = finished_job
+    lines = [line for line in log.splitlines() if "#metric" in line]
+    found = {entry["Name"]: len(re.findall(entry["Regex"], log)) for entry in define_metrics({})}
+    assert all(found.values()), "each definition finds a value"
+    assert sum(found.values()) == len(lines), "each line is found by one definition"
 
 
 def test_each_metric_has_its_own_line_that_a_tuning_job_can_parse(finished_job: tuple[JobFolder, str]) -> None:

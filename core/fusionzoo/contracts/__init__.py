@@ -3,6 +3,11 @@
 `PYTORCH_TRAIN_CONTRACT` is the source of the paths that `train.py` uses. docs/contracts.md describes all contracts.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from fusionzoo.contracts.catalog import CONTRACTS
 from fusionzoo.contracts.pipeline_contracts import (
     MODEL_EVALUATION_CONTRACT,
@@ -18,19 +23,46 @@ from fusionzoo.contracts.script_contract import (
 from fusionzoo.contracts.training_contracts import PYTORCH_TRAIN_CONTRACT, XGBOOST_TRAIN_CONTRACT
 from fusionzoo.contracts.validation_report import Access, Evidence, ValidationReport, Verdict
 
+if TYPE_CHECKING:
+    from fusionzoo.contracts.steps import (
+        MODEL_EVALUATION_SPEC,
+        PYTORCH_MODEL_SPEC,
+        PYTORCH_TRAINING_SPEC,
+        TABULAR_PREPROCESS_SPEC,
+        PipelineBuilder,
+        PyTorchTrainingStepBuilder,
+        StepBuilderBase,
+        StepSpecification,
+    )
+
 __all__ = [
     "CONTRACTS",
     "MODEL_EVALUATION_CONTRACT",
+    "MODEL_EVALUATION_SPEC",
     "PYTORCH_INFERENCE_CONTRACT",
+    "PYTORCH_MODEL_SPEC",
+    "PYTORCH_TRAINING_SPEC",
     "PYTORCH_TRAIN_CONTRACT",
     "TABULAR_PREPROCESS_CONTRACT",
+    "TABULAR_PREPROCESS_SPEC",
     "XGBOOST_TRAIN_CONTRACT",
     "Access",
     "Evidence",
     "InferenceScriptContract",
+    "PipelineBuilder",
     "ProcessingScriptContract",
+    "PyTorchTrainingStepBuilder",
     "ScriptContract",
+    "StepBuilderBase",
+    "StepSpecification",
     "TrainingScriptContract",
     "ValidationReport",
     "Verdict",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return what `contracts.steps` defines. It is imported on first use, because jobs do not need it."""
+    if name in __all__:
+        return getattr(importlib.import_module("fusionzoo.contracts.steps"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,47 @@
+"""The builder of the step that creates or registers the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fusionzoo.contracts.steps.sagemaker_sdk import import_sdk_module
+from fusionzoo.contracts.steps.step_builder import Inputs, StepBuilderBase
+from fusionzoo.contracts.steps.step_catalog import PYTORCH_MODEL_SPEC
+from fusionzoo.contracts.steps.step_settings import ModelStepSettings
+
+
+class PyTorchModelStepBuilder(StepBuilderBase):
+    """Builds the step that makes the trained model deployable: a model, or a version in the model registry."""
+
+    specification = PYTORCH_MODEL_SPEC
+    settings: ModelStepSettings
+
+    def __init__(self, settings: ModelStepSettings | None = None, source_dir: str | Path = ".") -> None:
+        super().__init__(settings or ModelStepSettings(), source_dir)
+
+    def _build(self, inputs: Inputs, session: Any) -> Any:
+        settings = self.settings
+        model = import_sdk_module("sagemaker.model").Model(
+            image_uri=settings.image_uri,
+            model_data=inputs["model"],
+            role=settings.role,
+            env=dict(settings.environment) or None,
+            vpc_config={"Subnets": settings.subnets, "SecurityGroupIds": settings.security_group_ids}
+            if settings.subnets
+            else None,
+            enable_network_isolation=settings.network_isolation,
+            sagemaker_session=session,
+        )
+        if settings.model_package_group:
+            step_args = model.register(
+                model_package_group_name=settings.model_package_group,
+                approval_status=settings.approval_status,
+                content_types=settings.content_types,
+                response_types=settings.response_types,
+                inference_instances=settings.inference_instances,
+                transform_instances=settings.inference_instances,
+            )
+        else:
+            step_args = model.create(tags=self._tags)
+        return import_sdk_module("sagemaker.workflow.model_step").ModelStep(name=self.name, step_args=step_args)

@@ -1,0 +1,107 @@
+"""The builders of the steps that preprocess data and evaluate a model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fusionzoo.contracts.job_kinds import is_inside
+from fusionzoo.contracts.script_contract import ProcessingScriptContract
+from fusionzoo.contracts.steps.sagemaker_sdk import import_sdk_module
+from fusionzoo.contracts.steps.step_builder import Inputs, StepBuilderBase
+from fusionzoo.contracts.steps.step_catalog import MODEL_EVALUATION_SPEC, TABULAR_PREPROCESS_SPEC
+from fusionzoo.contracts.steps.step_settings import ProcessingStepSettings
+from fusionzoo.contracts.steps.step_specification import PROCESSING_FOLDER
+from fusionzoo.errors import Problem, step_errors
+
+CODE_FOLDER = f"{PROCESSING_FOLDER}/code"
+"""Where the script is mounted. ScriptProcessor of the SDK would put it into /opt/ml/processing/input, among data."""
+CODE_INPUT = "code"
+
+
+class ProcessingStepBuilder(StepBuilderBase):
+    """Builds the step that runs a script in a processing job. The script is uploaded; the image has its packages."""
+
+    settings: ProcessingStepSettings
+
+    def __init__(self, settings: ProcessingStepSettings | None = None, source_dir: str | Path = ".") -> None:
+        super().__init__(settings or ProcessingStepSettings(), source_dir)
+
+    def find_problems(self) -> Iterator[Problem]:
+        """Yield the problems of the specification, the settings and the source folder."""
+        yield from super().find_problems()
+        known = self.contract.arguments if isinstance(self.contract, ProcessingScriptContract) else {}
+        for name in self.settings.arguments:
+            if name not in known:
+                yield step_errors.unknown_argument(name, known)
+        for name, default in known.items():
+            if default is None and name not in self.settings.arguments:
+                yield step_errors.missing_step_setting(f"arguments[{name}]", "give the value of the option")
+
+    def _build(self, inputs: Inputs, session: Any) -> Any:
+        steps = import_sdk_module("sagemaker.workflow.steps")
+        processing = import_sdk_module("sagemaker.processing")
+        arguments = [text for name, value in self.settings.arguments.items() for text in (f"--{name}", value)]
+        mounts = {name: (uri, self.specification.dependencies[name].folder) for name, uri in inputs.items()}
+        mounts[CODE_INPUT] = (self._upload_script(session), CODE_FOLDER)
+        step_args = self._create_processor(processing, session).run(
+            inputs=[
+                processing.ProcessingInput(source=uri, destination=folder, input_name=name)
+                for name, (uri, folder) in mounts.items()
+            ],
+            outputs=[
+                processing.ProcessingOutput(output_name=name, source=output.path)
+                for name, output in self.specification.outputs.items()
+                if output.path is not None and is_inside(output.path, PROCESSING_FOLDER)
+            ],
+            arguments=arguments or None,
+        )
+        return steps.ProcessingStep(name=self.name, step_args=step_args)
+
+    def _upload_script(self, session: Any) -> str:
+        """Upload the script to a folder named after its content, and return the S3 URI of the script."""
+        s3 = import_sdk_module("sagemaker.s3")
+        digest = hashlib.sha256(self.script.read_bytes()).hexdigest()
+        bucket, prefix = s3.determine_bucket_and_prefix(
+            bucket=None, key_prefix=f"fusionzoo/code/{digest}", sagemaker_session=session
+        )
+        folder = s3.s3_path_join("s3://", bucket, prefix)
+        return str(s3.S3Uploader.upload(str(self.script), folder, sagemaker_session=session))
+
+    def _create_processor(self, processing: Any, session: Any) -> Any:
+        settings = self.settings
+        network = import_sdk_module("sagemaker.network").NetworkConfig(
+            enable_network_isolation=settings.network_isolation,
+            security_group_ids=settings.security_group_ids or None,
+            subnets=settings.subnets or None,
+            encrypt_inter_container_traffic=settings.encrypt_traffic,
+        )
+        return processing.Processor(
+            role=settings.role,
+            image_uri=settings.image_uri,
+            entrypoint=["python", f"{CODE_FOLDER}/{self.script.name}"],
+            instance_count=settings.instance_count,
+            instance_type=settings.instance_type,
+            volume_size_in_gb=settings.volume_size,
+            volume_kms_key=settings.volume_kms_key or None,
+            output_kms_key=settings.output_kms_key or None,
+            max_runtime_in_seconds=settings.max_run,
+            sagemaker_session=session,
+            env=dict(settings.environment) or None,
+            tags=self._tags,
+            network_config=network,
+        )
+
+
+class TabularPreprocessStepBuilder(ProcessingStepBuilder):
+    """Builds the step that splits raw data into the channels of the training step."""
+
+    specification = TABULAR_PREPROCESS_SPEC
+
+
+class ModelEvaluationStepBuilder(ProcessingStepBuilder):
+    """Builds the step that evaluates the trained model on the test data."""
+
+    specification = MODEL_EVALUATION_SPEC
