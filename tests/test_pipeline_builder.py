@@ -105,6 +105,7 @@ def test_a_script_that_does_not_comply_is_a_warning_of_the_configuration(
 def test_all_problems_of_a_configuration_are_reported_together(tmp_path: Path) -> None:
     problems = read_problems(PyTorchTrainingStepBuilder(source_dir=tmp_path).validate_configuration)
     assert problems.keys() == {"FZ-W009", "FZ-W016"}
+    assert problems["FZ-W009"].startswith("pytorch_training, ")
     assert f"the script {tmp_path}/train.py does not exist" in problems["FZ-W016"]
 
 
@@ -317,6 +318,6 @@ def test_pipelines_are_built_with_the_sdk_against_a_local_server(tmp_path: Path)
     """Runs test_pipeline_sdk.py with the SDK, which needs an environment of its own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "core"), "HOME": str(tmp_path)}
     command = [SDK_PYTHON, "-m", "pytest", "--noconftest", "-p", "no:cacheprovider", "tests/test_pipeline_sdk.py"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout

@@ -76,7 +76,7 @@ def missing_step_setting(name: str, fix: str) -> Problem:
 
     Fix: give the setting; the message says what it is.
     """
-    return Problem(name, "the setting is required", fix, "FZ-W009")
+    return Problem(name, "a value is required", fix, "FZ-W009")
 
 
 def invalid_tag(key: str, message: str) -> Problem:
@@ -86,7 +86,7 @@ def invalid_tag(key: str, message: str) -> Problem:
 
 def missing_step_input(step: str, name: str, sources: Iterable[str], found: Collection[str]) -> Problem:
     """A required input of the script has no source."""
-    steps = f"add one of the steps {quoted(sources)} before it, or " if sources else ""
+    steps = f"add the step {' or '.join(map(quote_name, sources))} before it, or " if sources else ""
     message = f"no step provides the required input {quote_name(name)}"
     if found:
         message = f"the steps {quoted(found)} all provide the input {quote_name(name)}"

@@ -29,9 +29,8 @@ class ProcessingStepBuilder(StepBuilderBase):
     def __init__(self, settings: ProcessingStepSettings | None = None, source_dir: str | Path = ".") -> None:
         super().__init__(settings or ProcessingStepSettings(), source_dir)
 
-    def find_problems(self) -> Iterator[Problem]:
-        """Yield the problems of the specification, the settings and the source folder."""
-        yield from super().find_problems()
+    def _find_setting_problems(self) -> Iterator[Problem]:
+        yield from super()._find_setting_problems()
         known = self.contract.arguments if isinstance(self.contract, ProcessingScriptContract) else {}
         for name in self.settings.arguments:
             if name not in known:

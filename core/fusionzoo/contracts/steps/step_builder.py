@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -69,13 +70,18 @@ class StepBuilderBase:
         alignment = self.specification.validate_contract_alignment()
         if not alignment.is_valid:
             yield step_errors.misaligned_step(self.name, alignment.errors)
+        for problem in self._find_setting_problems():
+            yield replace(problem, where=f"{self.name}, {problem.where}")
+        if not self.script.is_file():
+            yield step_errors.missing_step_script(self.name, self.script)
+
+    def _find_setting_problems(self) -> Iterator[Problem]:
+        """Yield the problems of the settings, alone and with the contract; without the name of the step."""
         yield from self.settings.find_problems()
         for variable in self.contract.required_env_vars:
             if variable not in self.settings.environment:
                 fix = "give its value in the setting environment"
                 yield step_errors.missing_step_setting(f"environment[{variable}]", fix)
-        if not self.script.is_file():
-            yield step_errors.missing_step_script(self.name, self.script)
 
     def validate_script(self) -> ValidationReport:
         """Validate the script against its contract, without running it."""
