@@ -123,6 +123,7 @@ HANDMADE = [
     *(set_value(value, STATE_KEY, "job_fingerprint") for value in (None, 3, [1], "text")),
     *(set_value(value, STATE_KEY, "random_states") for value in (None, 3)),
     *(set_value(value, STATE_KEY, "training_summary") for value in (3, [1], "text", {})),
+    *(set_value(value, "loops") for value in (None, 3, {}, {"fit_loop": {}}, {"fit_loop": 3})),
     *(set_value(value, key) for key in ("epoch", "global_step") for value in (None, "text", [])),
 ]
 

@@ -137,7 +137,7 @@ def translate_write_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in WRITE_FIXES or not _is_about(error, path):
             raise
-        if error.errno == errno.ENOSPC and not _can_create_files(path):
+        if error.errno == errno.ENOSPC and not can_create_files(path):
             raise OutputError.no_inodes(_visible_path(path)) from error
         raise OutputError.failed(_visible_path(path), error, free_space(path)) from error
     except RuntimeError as error:
@@ -157,7 +157,7 @@ def free_space(path: Path) -> int | None:
         return None
 
 
-def _can_create_files(path: Path) -> bool:
+def can_create_files(path: Path) -> bool:
     """Return whether the disk of `path` has free inodes; also True if the file system does not count them."""
     status = os.statvfs(_find_existing(path))
     return status.f_files == 0 or status.f_favail > 0

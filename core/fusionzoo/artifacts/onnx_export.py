@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fusionzoo import errors
 from fusionzoo.artifacts.exportable_attention import exportable_attention
+from fusionzoo.artifacts.memory_limit import find_memory_error
 from fusionzoo.artifacts.onnx_session import open_onnx_session
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.table.categories import MISSING, UNKNOWN
@@ -77,6 +78,7 @@ def export_onnx(
     Raises:
         errors.ExportError: the model cannot compute the longest chunk or be exported, the scores of the exported model
             differ, or the model's own scores of extreme rows are not finite.
+        errors.MemoryExhaustedError: the process may not use more memory.
     """
     longest = make_longest_chunk(split, max_tokens) if max_tokens is not None and split.has_text else None
     was_training, device = model.training, next(model.parameters()).device
@@ -86,7 +88,11 @@ def export_onnx(
             _check_longest_chunk(scoring, longest)
         _export(scoring, split, path)
         return _compare(scoring, [split] if longest is None else [split, longest], path)
-    except errors.ExportError as cause:
+    except (errors.ExportError, OSError) as cause:
+        if memory_error := find_memory_error(cause, "while the model is exported to ONNX"):
+            raise memory_error from cause
+        if isinstance(cause, OSError):
+            raise
         family = _find_encoder_family(model)
         if family is None or cause.code not in CODES_OF_OPERATIONS:
             raise

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusionzoo import errors
+from fusionzoo.artifacts.memory_limit import find_memory_error
 from fusionzoo.library_environment import import_onnxruntime
 
 if TYPE_CHECKING:
@@ -17,10 +18,13 @@ def open_onnx_session(path: Path) -> onnxruntime.InferenceSession:
 
     Raises:
         errors.ModelFolderError: the file is missing or damaged.
+        errors.MemoryExhaustedError: the process may not use more memory.
     """
     library = import_onnxruntime()
     try:
         session: onnxruntime.InferenceSession = library.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as cause:  # the errors of onnxruntime have no common base class
+        if memory_error := find_memory_error(cause, f"while {path.name} is loaded"):
+            raise memory_error from cause
         raise errors.ModelFolderError.unreadable(path, cause) from cause
     return session

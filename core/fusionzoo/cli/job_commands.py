@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,24 +39,35 @@ def demo(
     Prints the model's test metrics and the best possible AUROC.
     """
     from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
-    from fusionzoo.demo.data_set import generate_demo_data, write_hyperparameters
+    from fusionzoo.demo.data_set import generate_demo_data, list_demo_parts, write_hyperparameters
 
     with exit_on_user_error():
-        demo_data = generate_demo_data(root, rows)
-        write_hyperparameters(root, model_class, parse_key_value_pairs(setting))
-    for checkpoint in (root / PYTORCH_TRAIN_CONTRACT.relative_path("checkpoints")).glob("*.ckpt"):
-        checkpoint.unlink()  # a demo never resumes
-    status = _run(root)
+        overrides = parse_key_value_pairs(setting)
+        list_demo_parts(root)  # before the job deletes the results of an earlier one
+    bayes_auroc: dict[str, float] = {}
+
+    def prepare() -> None:
+        bayes_auroc.update(generate_demo_data(root, rows).bayes_auroc)
+        write_hyperparameters(root, model_class, overrides)
+        for checkpoint in (root / PYTORCH_TRAIN_CONTRACT.relative_path("checkpoints")).glob("*.ckpt"):
+            checkpoint.unlink()  # a demo never resumes
+
+    status = _run(root, prepare)
     if status == 0:
-        _print_results(root, demo_data.bayes_auroc)
+        _print_results(root, bayes_auroc)
     raise typer.Exit(status)
 
 
-def _run(root: Path | None) -> int:
-    """Run the job and return its exit status."""
+def _run(root: Path | None, prepare: Callable[[], None] | None = None) -> int:
+    """Run the job and return its exit status; `prepare` runs first, while no other job may use the folder."""
     from fusionzoo.sagemaker import run_job
 
-    return run_job(_run_training, _environment(root))
+    def run(paths: Paths) -> None:
+        if prepare is not None:
+            prepare()
+        _run_training(paths)
+
+    return run_job(run, _environment(root))
 
 
 def _run_training(paths: Paths) -> None:

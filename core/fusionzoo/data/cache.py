@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from fusionzoo import errors
+from fusionzoo.atomic_files import can_create_files
 from fusionzoo.errors.wording import short
 
 log = logging.getLogger(__name__)
@@ -124,7 +126,7 @@ class Cache:
                 log.info("Waiting for another process that prepares the same data in %s", self.folder)
                 lock.acquire()
         except (OSError, NotImplementedError) as cause:  # NotImplementedError: a file system without locks
-            raise errors.CacheError(self.folder, cause) from cause
+            raise _describe_failure(self.folder, cause) from cause
         try:
             yield
         finally:
@@ -181,7 +183,7 @@ def _convert_write_errors(folder: Path) -> Iterator[None]:
     except OSError as cause:
         if not _is_write_error(cause, folder):
             raise
-        raise errors.CacheError(folder, cause) from cause
+        raise _describe_failure(folder, cause) from cause
 
 
 def _is_write_error(cause: OSError, folder: Path) -> bool:
@@ -249,3 +251,9 @@ def _compute_checksum(path: Path) -> int:
         while data := file.read(READ_SIZE):
             checksum = zlib.crc32(data, checksum)
     return checksum
+
+
+def _describe_failure(folder: Path, cause: Exception) -> errors.CacheError:
+    if isinstance(cause, OSError) and cause.errno == errno.ENOSPC and not can_create_files(folder):
+        return errors.CacheError.no_inodes(folder)
+    return errors.CacheError(folder, cause)

@@ -53,8 +53,7 @@ def generate_demo_data(root: Path, rows: int, seed: int = 7) -> DemoData:
         ValueError: `rows` is less than MIN_ROWS.
         fusionzoo.errors.DemoFolderError: a channel holds a file that no earlier call wrote; nothing is changed.
     """
-    folders = {split: root / PYTORCH_TRAIN_CONTRACT.relative_path(f"{split}_data") for split in SPLIT_SHARES}
-    old_parts = [path for folder in folders.values() for path in _list_parts(folder)]
+    folders, old_parts = _channel_folders(root), list_demo_parts(root)
     drawn, counts = draw_rows(rows, seed), count_split_rows(rows)
     labels, probability = drawn.table[LABEL].to_numpy(), drawn.dispute_probability
     for path in old_parts:
@@ -66,6 +65,19 @@ def generate_demo_data(root: Path, rows: int, seed: int = 7) -> DemoData:
         aurocs[split] = _compute_auroc(labels[split_rows], probability[split_rows])
         first = split_rows.stop
     return DemoData(counts, aurocs)
+
+
+def list_demo_parts(root: Path) -> list[Path]:
+    """Return the part files that an earlier call of `generate_demo_data` wrote.
+
+    Raises:
+        fusionzoo.errors.DemoFolderError: a channel holds a file that no earlier call wrote.
+    """
+    return [path for folder in _channel_folders(root).values() for path in _list_parts(folder)]
+
+
+def _channel_folders(root: Path) -> dict[str, Path]:
+    return {split: root / PYTORCH_TRAIN_CONTRACT.relative_path(f"{split}_data") for split in SPLIT_SHARES}
 
 
 def write_hyperparameters(root: Path, model_class: str, overrides: Mapping[str, Any]) -> Path:

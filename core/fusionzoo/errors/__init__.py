@@ -38,6 +38,7 @@ from fusionzoo.errors.checkpoint_errors import (
     ForeignCheckpointError as ForeignCheckpointError,
     ReplacedCheckpointError as ReplacedCheckpointError,
     TerminatedError as TerminatedError,
+    UnusableCheckpointError as UnusableCheckpointError,
 )
 from fusionzoo.errors.column_errors import (
     WRITE_INSTEAD as WRITE_INSTEAD,
@@ -193,6 +194,7 @@ from fusionzoo.errors.setting_errors import (
 from fusionzoo.errors.training_errors import (
     OUT_OF_MEMORY as OUT_OF_MEMORY,
     BatchMemoryError as BatchMemoryError,
+    MemoryExhaustedError as MemoryExhaustedError,
     CompileError as CompileError,
     MetricUndefinedError as MetricUndefinedError,
     ModelMemoryError as ModelMemoryError,

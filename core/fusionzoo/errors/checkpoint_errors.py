@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import cut
+from fusionzoo.errors.wording import cut, short
 
 MAX_LISTED_DIFFERENCES = 5
 
@@ -70,4 +70,16 @@ class FewerEpochsError(ZooError):
             f"set max_epochs to at least {then} to resume; to train from the beginning, empty {file.parent}, or set "
             "SM_CHECKPOINT_DIR to another folder.",
             "FZ-C005",
+        )
+
+
+class UnusableCheckpointError(ZooError):
+    """A checkpoint of this job does not fit its model: its tensors or the optimizer's state were changed."""
+
+    def __init__(self, file: Path, cause: Exception | str) -> None:
+        reason = cause if isinstance(cause, str) else f"{type(cause).__name__}: {short(cause)}"
+        super().__init__(
+            f"Cannot resume from {file}: its content does not fit this job ({reason}).",
+            f"restore the file, or empty {file.parent} to train from the beginning.",
+            "FZ-C006",
         )

@@ -78,6 +78,11 @@ class CacheError(ZooError):
         super().__init__(message, "set FUSIONZOO_CACHE to another folder.", "FZ-D205")
 
     @classmethod
+    def no_inodes(cls, folder: Path) -> CacheError:
+        """Return the error of a file system that has room for bytes, but not for another file."""
+        return cls(folder, ValueError("the file system holds as many files as it can (no free inodes)"))
+
+    @classmethod
     def damaged_after_write(cls, entry: Path) -> CacheError:
         """Return the error of an entry that does not read back as it was written."""
         return cls(entry, ValueError("the entry does not read back as it was written; the disk may be failing"))

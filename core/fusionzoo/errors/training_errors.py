@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 
 from fusionzoo.errors.base import ZooError
@@ -9,6 +10,17 @@ from fusionzoo.errors.column_errors import more_classes_in
 from fusionzoo.errors.wording import cut, list_names, pluralize, short
 
 MAX_LISTED_IDS = 5
+MEMORY_SIGNS = (
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "bad allocation",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "failed to map segment",
+    "can't start new thread",
+    "pthread_create failed",
+)
 OUT_OF_MEMORY = "Fix: lower batch_size, max_sen_len or max_total_chunks, or use an instance with more memory. [FZ-T007]"
 """Added to an out-of-memory error that is raised outside training, where the batch is not known."""
 
@@ -166,12 +178,26 @@ class ModelMemoryError(ZooError):
         )
 
 
+class MemoryExhaustedError(ZooError):
+    """The process may not use more memory, for example because of `ulimit -v`."""
+
+    def __init__(self, place: str, cause: BaseException, limit: int | None) -> None:
+        limited = "" if limit is None else f" The address space of the process is limited to {limit / 1e9:,.1f} GB."
+        super().__init__(
+            f"Out of memory {place} ({type(cause).__name__}: {short(cause)}).{limited}",
+            ("" if limit is None else "remove or raise the limit (ulimit -v unlimited), or ")
+            + "use an instance with more memory.",
+            "FZ-T021",
+        )
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception of Python or torch says that memory is exhausted."""
+    """Return whether an exception of Python, torch or onnxruntime says that memory is exhausted."""
     if type(error).__name__ in ("MemoryError", "OutOfMemoryError"):
         return True
-    signs = ("can't allocate memory", "not enough memory", "bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    return not isinstance(error, ZooError) and any(sign in str(error) for sign in MEMORY_SIGNS)
 
 
 def _list_ids(ids: Sequence[object]) -> str:

@@ -16,6 +16,7 @@ from fusionzoo.hyperparameters import consistency
 from fusionzoo.training import lightning_compat, optimizers, torch_compile
 from fusionzoo.training.checkpointing import best_checkpoints, checkpoint_io, greedy_soup
 from fusionzoo.training.checkpointing.last_checkpoint import LastCheckpoint
+from fusionzoo.training.checkpointing.restore_check import RestoreCheck
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.frozen import features
@@ -51,12 +52,13 @@ def fit(run: TrainingRun) -> dict[str, Any]:
     progress_bar = ProgressBar(run.throughput) if run.world.is_first and can_show_progress_bar() else None
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # without its tips and lists of devices
     learning_curve = LearningCurve(job.early_stop_metric)
-    callbacks = make_callbacks(run, splits, last_checkpoint, learning_curve, progress_bar)
+    restore_check = RestoreCheck(None if run.resume_point is None else run.resume_point.file)
+    callbacks = [*make_callbacks(run, splits, last_checkpoint, learning_curve, progress_bar), restore_check]
     trainer = make_trainer(run, splits.steps, precision, strategy, callbacks)
     log_lines.log_model_size(job, run.built.model)
     log_lines.log_training_start(job, train, run.task, splits.steps, precision, run.world.size)
     module.train()  # Lightning keeps the mode of a module, and a pretrained encoder comes in evaluation mode
-    with fit_contexts(run, trainer, splits, progress_bar):
+    with restore_check.report_failed_restore(), fit_contexts(run, trainer, splits, progress_bar):
         trainer.fit(module, datamodule=splits, ckpt_path=run.resume_point.file if run.resume_point else None)
     lightning_compat.raise_if_interrupted(trainer)
     summary = {

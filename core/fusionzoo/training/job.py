@@ -27,7 +27,6 @@ from fusionzoo.settings import JobSettings
 from fusionzoo.tasks.objectives import make_link
 from fusionzoo.training import torch_compile
 from fusionzoo.training.checkpointing import best_checkpoints, greedy_soup
-from fusionzoo.training.checkpointing.checkpoint_io import load_weights
 from fusionzoo.training.checkpointing.fingerprint import (
     compare_fingerprints,
     fingerprint_code,
@@ -36,6 +35,7 @@ from fusionzoo.training.checkpointing.fingerprint import (
     fingerprint_settings,
 )
 from fusionzoo.training.checkpointing.random_state import seed_everything
+from fusionzoo.training.checkpointing.restore_check import load_fitting_weights
 from fusionzoo.training.checkpointing.resume_point import (
     ResumePoint,
     check_same_fingerprint,
@@ -231,7 +231,7 @@ def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> tuple[nn.M
         return model, dict(summary)
 
     def load(file: str) -> Mapping[str, Tensor]:
-        return load_weights(folder / file, run.job_fingerprint)
+        return load_fitting_weights(folder / file, model, run.job_fingerprint)
 
     soup = collectives.broadcast_from_first(
         lambda: greedy_soup.make_greedy_soup(load, model, run.data.splits["val"], run.job, candidates, judge)

@@ -12,7 +12,8 @@ from torch import nn
 
 from fusionzoo.settings import JobSettings
 from fusionzoo.tasks.task_choice import choose_metrics
-from fusionzoo.training.checkpointing.checkpoint_io import BEST_FILE, load_weights, read_checkpoint_lazily
+from fusionzoo.training.checkpointing.checkpoint_io import BEST_FILE, read_checkpoint_lazily
+from fusionzoo.training.checkpointing.restore_check import load_fitting_weights
 from fusionzoo.training.distributed import collectives
 
 
@@ -93,5 +94,5 @@ def load_best(folder: Path, model: nn.Module, job_fingerprint: Mapping[str, str]
         errors.ReplacedCheckpointError: a job with another fingerprint wrote the checkpoint.
     """
     if collectives.is_first_process():
-        model.load_state_dict(load_weights(folder / BEST_FILE, job_fingerprint))
+        model.load_state_dict(load_fitting_weights(folder / BEST_FILE, model, job_fingerprint))
     collectives.broadcast_weights(model)

@@ -27,6 +27,7 @@ from fusionzoo.training.precision import PrecisionChoice
 log = logging.getLogger(__name__)
 
 TRAINING_KEYS = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks"}  # what Lightning restores
+LOOP_KEYS = {"epoch_progress", "epoch_loop.batch_progress", "epoch_loop.state_dict"}
 SUMMARY_KEYS = {
     "steps",
     "epochs",
@@ -96,7 +97,11 @@ def _read_resume_point(file: Path) -> ResumePoint:
     except (KeyError, TypeError, AttributeError, ValueError) as cause:
         raise errors.ForeignCheckpointError(file) from cause
     summary = resume_point.training_summary
-    if not content.keys() >= TRAINING_KEYS or (summary is not None and not summary.keys() >= SUMMARY_KEYS):
+    if (
+        not content.keys() >= TRAINING_KEYS
+        or not _has_counters(content["loops"])
+        or (summary is not None and not summary.keys() >= SUMMARY_KEYS)
+    ):
         raise errors.ForeignCheckpointError(file)
     for name in best_files:
         best = file.with_name(name)
@@ -104,6 +109,12 @@ def _read_resume_point(file: Path) -> ResumePoint:
         if get_job_fingerprint(read_checkpoint_lazily(best)) != resume_point.job_fingerprint:
             raise ValueError(f"another job wrote {name}, to which it refers")
     return resume_point
+
+
+def _has_counters(loops: Any) -> bool:
+    """Return whether the entry `loops` of a checkpoint has the counters that Lightning resumes from."""
+    fit_loop = loops.get("fit_loop") if isinstance(loops, dict) else None
+    return isinstance(fit_loop, dict) and fit_loop.keys() >= LOOP_KEYS
 
 
 def check_same_fingerprint(resume_point: ResumePoint | None, job_fingerprint: Mapping[str, str]) -> None:
