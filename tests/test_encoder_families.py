@@ -32,6 +32,7 @@ TINY = {**SIZES, **IDS, "vocab_size": 60, "max_position_embeddings": 64}
 OWN_SIZES: dict[str, dict[str, Any]] = {
     "longformer": {"attention_window": [16, 16]},
     "luke": {"entity_vocab_size": 10, "entity_emb_size": 8},
+    "perceiver": {"num_latents": 4, "d_latents": 16, "d_model": 16, "num_self_attends_per_block": 1},
     "rembert": {"input_embedding_size": 8, "output_embedding_size": 8},
     "squeezebert": {"embedding_size": 16},
     "xmod": {"default_language": "en_XX"},

@@ -52,6 +52,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
     return job
 
 
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
+    """A finished job of one epoch; do not change it."""
+    job = JobFolder(tmp_path_factory.mktemp("one-epoch")).fill(max_epochs=1)
+    assert job.run() == 0
+    return job
+
+
 def test_a_job_leaves_exactly_the_artifacts_of_the_contract(trained: JobFolder) -> None:
     assert {path.name for path in trained.model.iterdir()} == MODEL_FILES
     predictions = {"val_predictions.parquet", "test_predictions.parquet"}
@@ -200,9 +208,10 @@ def test_every_input_affects_the_score(trained: JobFolder) -> None:
             assert not np.allclose(before, after, atol=1e-6), f"{name} = {change} has no effect"
 
 
-def test_a_second_run_without_a_test_channel_replaces_the_artifacts_of_the_first_one(job: JobFolder) -> None:
-    job.fill(max_epochs=1)
-    assert job.run() == 0
+def test_a_second_run_without_a_test_channel_replaces_the_artifacts_of_the_first_one(
+    one_epoch: JobFolder, tmp_path: Path
+) -> None:
+    job = JobFolder(Path(shutil.copytree(one_epoch.root, tmp_path / "ml")))
     first = torch.load(job.model / "model.pth", weights_only=True)
     job.settings(max_epochs=1, seed=7)
     shutil.rmtree(job.root / "input/data/test")
@@ -214,13 +223,14 @@ def test_a_second_run_without_a_test_channel_replaces_the_artifacts_of_the_first
     assert not all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_the_same_job_gives_the_same_weights_and_scores(tmp_path: Path) -> None:
-    found = []
-    for name in ("one", "two"):
-        job = JobFolder(tmp_path / name).fill(max_epochs=1)
-        assert job.run() == 0
-        found.append(torch.load(job.output / "predict_results.pth", weights_only=True)["y_pred"])
-    assert torch.equal(found[0], found[1])
+def test_the_same_job_gives_the_same_weights_and_scores(one_epoch: JobFolder, job: JobFolder) -> None:
+    job.fill(max_epochs=1)
+    assert job.run() == 0
+    scores = [torch.load(folder.output / "predict_results.pth", weights_only=True) for folder in (one_epoch, job)]
+    assert torch.equal(scores[0]["y_pred"], scores[1]["y_pred"])
+    weights = [torch.load(folder.model / "model.pth", weights_only=True) for folder in (one_epoch, job)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 def test_rows_without_text_train_on_the_table_and_are_never_dropped(job: JobFolder) -> None:
@@ -243,18 +253,21 @@ def test_a_text_without_message_marks_is_one_message(trained: JobFolder) -> None
     assert not np.allclose(scores[0], scores[2], atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
-def test_predictions_come_in_the_format_of_the_input(job: JobFolder, kind: str) -> None:
-    for seed, name in enumerate(("train", "val", "test")):
+def read_predictions(path: Path) -> pd.DataFrame:
+    if path.suffix == ".jsonl":
+        return pd.read_json(path, lines=True, dtype=False)
+    return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str)
+
+
+@pytest.mark.parametrize("kinds", [("tsv", "csv", "jsonl"), ("jsonl", "tsv", "csv")], ids=" ".join)
+def test_predictions_come_in_the_format_of_the_input_of_each_split(job: JobFolder, kinds: tuple[str, ...]) -> None:
+    for seed, (name, kind) in enumerate(zip(("train", "val", "test"), kinds, strict=True)):
         job.channel(name, shop_rows(60, seed), f"part-0.{kind}")
     job.settings(max_epochs=1)
     assert job.run() == 0, job.failure
-    path = job.output / f"test_predictions.{kind}"
-    separator = "\t" if kind == "tsv" else ","
-    out = (
-        pd.read_json(path, lines=True, dtype=False) if kind == "jsonl" else pd.read_csv(path, sep=separator, dtype=str)
-    )
-    assert out["id"].tolist() == shop_rows(60, 2)["id"].tolist()
+    for seed, name in ((1, "val"), (2, "test")):
+        out = read_predictions(job.output / f"{name}_predictions.{kinds[seed]}")
+        assert out["id"].tolist() == shop_rows(60, seed)["id"].tolist()
 
 
 def test_train_py_reads_environment_variables_and_ignores_arguments(job: JobFolder) -> None:

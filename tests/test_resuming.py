@@ -48,7 +48,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[J
     return jobs
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", JOBS)
 def test_a_job_killed_three_times_at_random_steps_has_bit_identical_results(
     name: str, seed: int, tmp_path: Path, uninterrupted: dict[str, tuple[JobFolder, dict[str, Any]]]
@@ -67,7 +67,7 @@ def test_a_job_killed_three_times_at_random_steps_has_bit_identical_results(
     assert read_results(job) == expected
 
 
-@pytest.mark.parametrize("write", range(1, 12, 2))
+@pytest.mark.parametrize("write", [1, 4, 7, 10])  # of the best weights, of the last state
 def test_a_job_killed_while_it_writes_a_checkpoint_resumes(
     write: int, tmp_path: Path, uninterrupted: dict[str, tuple[JobFolder, dict[str, Any]]]
 ) -> None:
@@ -81,12 +81,20 @@ def test_a_job_killed_while_it_writes_a_checkpoint_resumes(
 # --- which checkpoint a job resumes from
 
 
-@pytest.fixture
-def stopped(tmp_path: Path, uninterrupted: dict[str, tuple[JobFolder, dict[str, Any]]]) -> JobFolder:
-    """A job that was killed in its second epoch."""
-    job = copy_input(uninterrupted["plain"][0], tmp_path)
+@pytest.fixture(scope="module")
+def killed(
+    tmp_path_factory: pytest.TempPathFactory, uninterrupted: dict[str, tuple[JobFolder, dict[str, Any]]]
+) -> JobFolder:
+    """A job that was killed in its second epoch; do not change it."""
+    job = copy_input(uninterrupted["plain"][0], tmp_path_factory.mktemp("killed"))
     assert run_until_killed(job, TrainingModule, "training_step", 15) == -signal.SIGKILL
     return job
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, killed: JobFolder) -> JobFolder:
+    """A copy of the killed job."""
+    return JobFolder(Path(shutil.copytree(killed.root, tmp_path / "ml")))
 
 
 def truncate(file: Path) -> None:
