@@ -40,3 +40,11 @@ def test_every_artifact_of_train_py_loads(report: VerificationReport) -> None:
 def test_train_py_reads_declared_variables_only(report: VerificationReport) -> None:
     assert {"SAGEMAKER_BASE_DIR", "SM_CHECKPOINT_DIR", "FUSIONZOO_CACHE"} <= report.variables.keys()
     assert all(Path(place.rpartition(":")[0]).is_file() for places in report.variables.values() for place in places)
+
+
+def test_the_static_validator_finds_every_path_that_the_run_proves(report: VerificationReport) -> None:
+    pytest.importorskip("fusionzoo.contracts.validator", reason="the static validator is not part of this version")
+    static = PYTORCH_TRAIN_CONTRACT.validate_implementation(TRAIN_PY)
+    proven = {path for path, verdict in report.verdicts.items() if verdict is Verdict.PROVEN}
+    assert len(proven) >= 7
+    assert {path for path in proven if static.verdicts[path] is Verdict.MISSING} == set()
