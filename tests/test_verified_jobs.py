@@ -201,6 +201,12 @@ def test_the_command_prints_the_checks_and_writes_the_evidence(tmp_path: Path) -
     assert document["settings"]["arguments"] == "--seed 1"
     assert document["runs"][0]["name"] == "complete"
     assert "Running train.py: all inputs" in result.stderr
+    rows = [line for line in result.stdout.splitlines() if line.startswith("not verified")]
+    assert [row.split("  ")[1].strip() for row in rows] == [
+        "train_data and 1 more",
+        "train_data and 1 more",
+        "test_data",
+    ]
 
 
 def test_the_command_exits_with_status_1_if_the_script_does_not_comply(tmp_path: Path) -> None:

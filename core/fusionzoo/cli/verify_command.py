@@ -17,6 +17,7 @@ import typer
 
 from fusionzoo.atomic_files import check_writable, write_atomically
 from fusionzoo.cli.output import AsJson, colorize, exit_on_user_error, parse_key_value_pairs, print_line, print_table
+from fusionzoo.errors.wording import join_first
 
 if TYPE_CHECKING:
     from fusionzoo.contracts.verification.evidence_report import VerificationReport
@@ -154,7 +155,7 @@ def _print_report(report: VerificationReport) -> None:
     subjects: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for check in sorted(report.checks, key=lambda check: ORDER.index(check.status.value)):
         subjects[check.status.value, check.claim, check.detail].append(check.subject)
-    rows = [(status, ", ".join(names), claim, detail) for (status, claim, detail), names in subjects.items()]
+    rows = [(status, join_first(names, 1), claim, detail) for (status, claim, detail), names in subjects.items()]
     print_table(("result", "subject", "claim", "evidence"), rows)
     runs = [(run.name, run.ending, f"{run.seconds:.1f} s") for run in report.runs]
     typer.echo()
