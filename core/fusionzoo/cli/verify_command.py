@@ -7,7 +7,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -27,8 +27,10 @@ ORDER = ("not verified", "proven", "failed")  # failed checks last, next to the 
 SIGTERM_STATUS = 143
 
 
-class Root(StrEnum):
+class Root(str, Enum):
     """The choices of --root."""
+
+    __str__ = str.__str__
 
     AUTO = "auto"
     NAMESPACE = "namespace"

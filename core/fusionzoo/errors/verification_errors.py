@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING
 
 from fusionzoo.errors.base import ZooError
 from fusionzoo.errors.wording import quoted, short
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class VerificationError(ZooError):

@@ -15,11 +15,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING
 
 from inotify_simple import Event, INotify, flags
 
 from fusionzoo.errors.verification_errors import VerificationError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 MAX_PATHS = 20_000  # of one kind; a program that writes more files is judged by the first ones
 _WRITES = {

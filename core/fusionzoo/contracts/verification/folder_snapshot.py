@@ -67,7 +67,10 @@ def describe_path(path: Path, hash_file: bool) -> Entry | None:
             content = str(path.readlink())
         elif kind == "file" and hash_file:
             with path.open("rb") as stream:
-                content = hashlib.file_digest(stream, "sha256").hexdigest()
+                digest = hashlib.sha256()
+                while block := stream.read(2**20):
+                    digest.update(block)
+                content = digest.hexdigest()
     except FileNotFoundError:
         return None
     except PermissionError as error:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path, PurePosixPath
 
 from fusionzoo.contracts.job_kinds import SAGEMAKER_ROOT
@@ -47,8 +47,10 @@ exec "$@"
 """
 
 
-class RootKind(StrEnum):
+class RootKind(str, Enum):
     """How a script finds the temporary root folder."""
+
+    __str__ = str.__str__
 
     NAMESPACE = "namespace"  # it is mounted as SageMaker's root folder, for the script only
     VARIABLE = "variable"  # SAGEMAKER_BASE_DIR names it
