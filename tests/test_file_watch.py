@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fusionzoo.contracts.verification import file_watch
+from fusionzoo.contracts.verification.environment_recorder import RECORD_FILE
 from fusionzoo.contracts.verification.file_watch import Activity, FileWatch
 from fusionzoo.contracts.verification.folder_snapshot import find_changes, take_snapshot
 from fusionzoo.contracts.verification.recorded_variables import VariableRead, install_recorder, read_records
@@ -174,6 +175,17 @@ def test_reads_of_variables_are_recorded_and_copies_of_all_are_not(code: str, tm
     reads = record(tmp_path, f"import os, sys\n{code}\n")
     expected = [VariableRead("SET", str(tmp_path / "script.py"), 2)] if READS[code] else []
     assert [read for read in reads or [] if read.line < 3] == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "is_kept"),
+    [("environ.get('A')", True), ("x = names['A']", True), ("if 'A' in names:", True), ("f(x)", False)],
+)
+def test_without_columns_the_line_decides_whether_it_reads_a_variable(line: str, is_kept: bool, tmp_path: Path) -> None:
+    """Python 3.10 does not say which part of a line runs."""
+    (tmp_path / "script.py").write_text(f"\n{line}\n")
+    (tmp_path / RECORD_FILE).write_text(f"2\0\0A\0{tmp_path / 'script.py'}\n")
+    assert read_records(tmp_path) == [VariableRead("A", str(tmp_path / "script.py"), 2)] * is_kept
 
 
 def test_the_hidden_sitecustomize_runs_too(tmp_path: Path) -> None:

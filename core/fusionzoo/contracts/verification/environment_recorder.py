@@ -73,8 +73,12 @@ class Recorder:
 
 
 def find_columns(frame: FrameType) -> str:
-    """Return where the expression that a frame evaluates begins and ends: "line column line column", or ""."""
-    for number, (line, end_line, column, end_column) in enumerate(frame.f_code.co_positions()):
+    """Return where the expression that a frame evaluates begins and ends: "line column line column".
+
+    "" if that is not known; Python 3.10 knows the line only.
+    """
+    list_positions = getattr(frame.f_code, "co_positions", tuple)
+    for number, (line, end_line, column, end_column) in enumerate(list_positions()):
         if number == frame.f_lasti // 2:
             return "" if None in (line, end_line, column, end_column) else f"{line} {column} {end_line} {end_column}"
     return ""

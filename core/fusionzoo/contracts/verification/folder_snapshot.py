@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+CHUNK_BYTES = 1 << 20
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -66,16 +68,20 @@ def describe_path(path: Path, hash_file: bool) -> Entry | None:
         if kind == "link":
             content = str(path.readlink())
         elif kind == "file" and hash_file:
-            with path.open("rb") as stream:
-                digest = hashlib.sha256()
-                while block := stream.read(2**20):
-                    digest.update(block)
-                content = digest.hexdigest()
+            content = _hash_file(path)
     except FileNotFoundError:
         return None
     except PermissionError as error:
         content = f"unreadable: {error.strerror}"
     return Entry(kind, status.st_size, status.st_mtime_ns, status.st_ino, content)
+
+
+def _hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _name_kind(mode: int) -> str:

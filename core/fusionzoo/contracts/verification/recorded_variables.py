@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from fusionzoo.contracts.verification import environment_recorder
 
 LOOKUPS = frozenset({"get", "getenv", "getenvb", "pop", "__getitem__", "__contains__"})
+LOOKUP_TEXT = re.compile(rb"environ|getenv|\b(get|pop|in)\b|\[")
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,13 @@ def read_records(folder: Path) -> list[VariableRead] | None:
     reads = []
     for record in path.read_text("utf-8", "surrogateescape").split("\n")[:-1]:
         line, columns, variable, file = record.split("\0", 3)
-        if variable != environment_recorder.STARTED and _is_lookup(Path(file), columns):
+        if variable != environment_recorder.STARTED and _is_lookup(Path(file), int(line), columns):
             reads.append(VariableRead(variable, file, int(line)))
     return list(dict.fromkeys(reads))
 
 
-def _is_lookup(file: Path, columns: str) -> bool:
-    """Return whether the expression at a place can look up a variable; True if its source is not known.
+def _is_lookup(file: Path, line: int, columns: str) -> bool:
+    """Return whether the expression at a place, or else its line, can look up a variable. True without the source.
 
     A call into native code of a library has no stack frame: what that code reads appears to be read by the line that
     calls it.
@@ -51,7 +53,7 @@ def _is_lookup(file: Path, columns: str) -> bool:
     except OSError:
         return True
     if not columns:
-        return True
+        return LOOKUP_TEXT.search(b"".join(lines[line - 1 : line])) is not None
     first, start, last, end = map(int, columns.split())
     selected = lines[first - 1 : last]
     selected[-1:] = [line[:end] for line in selected[-1:]]

@@ -47,10 +47,8 @@ exec "$@"
 """
 
 
-class RootKind(str, Enum):
+class RootKind(Enum):
     """How a script finds the temporary root folder."""
-
-    __str__ = str.__str__
 
     NAMESPACE = "namespace"  # it is mounted as SageMaker's root folder, for the script only
     VARIABLE = "variable"  # SAGEMAKER_BASE_DIR names it
