@@ -21,6 +21,7 @@ SECTIONS = {
     "channel_errors": "Data: channels, files and lines",
     "file_errors": "Data: dialects, bytes and sizes of files",
     "column_errors": "Data: columns, values, labels and texts",
+    "target_errors": "Data and settings: what the model predicts",
     "resource_errors": "Tokenizer, word vectors, cache, demo data",
     "pretrained_errors": "Pretrained models",
     "plugin_errors": "Plugins",

@@ -123,8 +123,14 @@ class JobSettings(DataSettings):
         le=65_536,
         description="Batches per optimizer step; the gradient is that of one batch of all their rows.",
     )
-    loss: Literal["cross_entropy", "focal"] = Field(
-        "cross_entropy", description="Training loss. focal gives confident correct rows less weight."
+    loss: Literal["cross_entropy", "focal", "mse", "mae", "huber", "quantile"] | None = Field(
+        None,
+        description="Training loss. Classification: cross_entropy, or focal, which gives confident correct rows less "
+        "weight. Regression, on the standardized target: mse, mae, huber, or quantile (pinball). null: the first of "
+        "the task.",
+    )
+    huber_delta: float = Field(
+        1.0, gt=0, le=1000, description="Error in standard deviations beyond which the Huber loss is linear."
     )
     focal_gamma: float = Field(
         2.0,

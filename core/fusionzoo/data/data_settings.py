@@ -11,7 +11,7 @@ TextStep = Literal["dialogue_splitter", "html_normalizer", "emoji_remover", "tex
 MAX_CLASSES = 100_000
 TOKENIZER_WITHOUT_ENCODER = "bert-base-uncased"
 ROW_ID = "row_id"
-TaskName = Literal["classification"]
+TaskName = Literal["classification", "regression"]
 Column = Annotated[str, Field(min_length=1)]
 
 
@@ -25,17 +25,30 @@ class DataSettings(BaseModel):
         description="Column that identifies a row; written unchanged to the predictions. null: FILE:ROW, such as "
         "test/part-0.csv:1, in the column row_id.",
     )
-    task: TaskName = Field("classification", description="What the model predicts: one of several classes.")
-    label_name: Column = Field(description="Column to predict.")
+    task: TaskName = Field(
+        "classification", description="What the model predicts: one of several classes, or numbers (regression)."
+    )
+    label_name: Column | list[Column] = Field(description="Column to predict; of a regression also a list of columns.")
     text_name: Column | list[Column] | None = Field(
         None, description="Text column, or a list of text columns that are joined as 'column: text'."
     )
     cat_field_list: list[Column] = Field([], description="Categorical columns.")
     tab_field_list: list[Column] = Field([], description="Numeric columns.")
-    num_classes: int = Field(ge=2, le=MAX_CLASSES, description="Number of classes.")
+    num_classes: int | None = Field(
+        None, ge=1, le=MAX_CLASSES, description="Number of classes. Required by task classification."
+    )
     classes: list[bool | int | float | str] | None = Field(
         None,
         description="Class labels in order; of two, the second is the positive class. null: sorted labels of train.",
+    )
+
+    target_transform: Literal["log1p"] | None = Field(
+        None, description="log1p: a regression predicts log(1 + value), for values above -1 over several magnitudes."
+    )
+    quantiles: list[Annotated[float, Field(gt=0, lt=1)]] | None = Field(
+        None,
+        description="Quantiles that a regression with loss quantile predicts, 0.5 among them. [0.05, 0.5, 0.95] gives "
+        "the median and an interval that should hold 90 % of the values.",
     )
 
     csv_delimiter: str = Field(
@@ -124,7 +137,7 @@ class DataSettings(BaseModel):
     @property
     def label_columns(self) -> list[str]:
         """The columns to predict, in order."""
-        return [self.label_name]
+        return [self.label_name] if isinstance(self.label_name, str) else list(self.label_name)
 
     @property
     def text_columns(self) -> list[str]:

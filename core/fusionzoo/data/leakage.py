@@ -43,7 +43,7 @@ class ColumnChecks:
     """
 
     def __init__(self, settings: DataSettings) -> None:
-        self.settings = settings
+        self.settings, self._target = settings, choose_target(settings)
         self._sample = BottomK(SAMPLE_ROWS)
         self._texts = {name: _DistinctTexts() for name in settings.text_columns}
 
@@ -84,7 +84,7 @@ class ColumnChecks:
         first = len(columns) - 2 * n - m
         labels, rest = columns[:first], columns[first:]
         values, word_counts, numbers = rest[:n], rest[n : 2 * n], rest[2 * n :]
-        targets = choose_target(self.settings).leak_classes(labels)
+        targets = self._target.leak_classes(labels)
         return [
             *(leak for name, codes in targets.items() for leak in self._find_leaks(name, codes, values, numbers)),
             *self._find_wrong_categories(values, word_counts),
@@ -104,8 +104,9 @@ class ColumnChecks:
             if reduction is not None and reduction >= MIN_LEAK_REDUCTION:
                 yield (
                     f"Column '{name}' alone predicts '{target}' almost perfectly: it avoids "
-                    f"{reduction:.1%} of the errors of always predicting the most frequent class (measured on "
-                    f"{len(classes):,} rows of train). Leave it out if its value is not known at prediction time."
+                    f"{reduction:.1%} of the errors of always predicting the most frequent {self._target.leak_class} "
+                    f"(measured on {len(classes):,} rows of train). Leave it out if its value is not known at "
+                    "prediction time."
                 )
 
     def _find_wrong_categories(self, values: Sequence[pa.Array], word_counts: Sequence[pa.Array]) -> Iterator[str]:
@@ -228,7 +229,7 @@ def _compute_reduction(correct: int, classes: np.ndarray) -> float:
 
 
 def _shorten(values: pa.Array) -> pa.Array:
-    return pc.utf8_slice_codeunits(values, 0, MAX_COMPARED_LENGTH)
+    return pc.utf8_slice_codeunits(values, 0, MAX_COMPARED_LENGTH) if pa.types.is_string(values.type) else values
 
 
 def _renumber_by_frequency(codes: np.ndarray) -> np.ndarray:

@@ -24,6 +24,15 @@ class ScoresError(ZooError, ValueError):
         )
 
     @classmethod
+    def number_shapes(cls, y_true: tuple[int, ...], predicted: tuple[int, ...]) -> ScoresError:
+        """The labels and the predicted numbers have different shapes."""
+        return cls(
+            f"Scores have wrong shapes: labels {list(y_true)}, predicted numbers {list(predicted)}.",
+            "give both as [rows, columns].",
+            "FZ-O108",
+        )
+
+    @classmethod
     def types(cls, y_true: object, probabilities: object) -> ScoresError:
         """The arrays have wrong dtypes."""
         return cls(

@@ -15,3 +15,23 @@ CLASSIFICATION_METRICS: Mapping[str, bool] = MappingProxyType(
         "brier_score": False,
     }
 )
+REGRESSION_METRICS: Mapping[str, bool] = MappingProxyType(
+    {
+        "rmse": False,
+        "mae": False,
+        "r2": True,
+        "median_absolute_error": False,
+        "mape": False,
+        "spearman": True,
+    }
+)
+METRIC_ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "root_mean_squared_error": "rmse",
+        "mean_absolute_error": "mae",
+        "r2_score": "r2",
+        "mean_absolute_percentage_error": "mape",
+        "spearmanr": "spearman",
+    }
+)
+"""Names of functions of scikit-learn and SciPy, and the names here."""

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 from fusionzoo import errors
+from fusionzoo.errors import target_errors
+from fusionzoo.evaluation.metric_directions import METRIC_ALIASES
 from fusionzoo.hyperparameters.settings_draft import SettingsDraft
 from fusionzoo.settings import JobSettings, ModelSettings
 from fusionzoo.tasks.task_choice import TASKS
 
 LOSS_METRIC = "val_loss"
-MAX_CLASS_WEIGHT = 1e9  # the loss is float32
 MAX_HELD_OUT_FRACTION = 0.95  # val_fraction and test_fraction together must be below this
 COLUMN_SETTINGS = {"text": ("text_name",), "table": ("cat_field_list", "tab_field_list")}
 
 
 def check_job_settings(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
     """Yield the problems among core's settings."""
-    yield from _check_classes(job)
+    yield from _check_task(job)
     yield from _check_column_roles(job)
     yield from _check_csv_characters(job)
     yield from _check_split_fractions(job)
     yield from _check_early_stop_metric(job)
     yield from _check_precision(job)
-    yield from _check_loss(job)
 
 
 def check_modalities(job: SettingsDraft[JobSettings], model: SettingsDraft[ModelSettings]) -> list[errors.Problem]:
@@ -60,6 +60,7 @@ def canonical_metric(name: str, metrics: Collection[str]) -> str | None:
     bare = name.strip().lower().removeprefix("val/").removeprefix("val_")
     if bare == "loss":
         return LOSS_METRIC
+    bare = METRIC_ALIASES.get(bare, bare)
     return f"val/{bare}" if bare in metrics else None
 
 
@@ -91,30 +92,23 @@ def check_warmup(job: JobSettings, steps: int) -> None:
         raise errors.HyperparametersError([errors.warmup_too_long(job.warmup_steps, steps)])
 
 
-def _check_classes(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
-    is_binary, weights, classes = job.get("is_binary"), job.get("class_weights"), job.get("classes")
-    if isinstance(weights, (list, dict)) and (problem := _find_problem_of_weights(weights)):
-        yield problem
-    weights = weights if isinstance(weights, list) else None
-    keys = [str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in classes or []]
-    if duplicates := [c for c, key in zip(classes or [], keys, strict=True) if keys.count(key) > 1]:
-        yield errors.duplicate_classes(classes, duplicates)
-    num_classes = job.get("num_classes")
-    if num_classes is None:
+def _check_task(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
+    name = job.get("task")
+    if name is None:
         return
-    if is_binary is not None and is_binary != (num_classes == 2):
-        yield errors.is_binary_contradicts_num_classes(is_binary, num_classes)
-    for name, values in (("class_weights", weights), ("classes", classes)):
-        if values is not None and len(values) != num_classes:
-            yield errors.wrong_length_for_classes(name, values, num_classes)
-
-
-def _find_problem_of_weights(weights: Sequence[float] | Mapping[str, float]) -> errors.Problem | None:
-    values = list(weights.values()) if isinstance(weights, Mapping) else weights
-    are_all_zero = not isinstance(weights, Mapping) and not any(values)  # an object leaves other classes at 1
-    if values and (min(values) < 0 or max(values) > MAX_CLASS_WEIGHT or are_all_zero):
-        return errors.invalid_class_weights(weights, values, MAX_CLASS_WEIGHT)
-    return None
+    task = TASKS[name]
+    owners: dict[str, list[str]] = {}
+    for other, other_task in TASKS.items():
+        for setting in sorted(other_task.settings):
+            owners.setdefault(setting, []).append(other)
+    for setting in owners.keys() - task.settings:
+        value = job.get(setting)
+        if value is not None and value != job.default(setting):
+            yield target_errors.setting_of_other_task(setting, value, name, owners[setting])
+    loss = job.get("loss")
+    if loss not in (None, *task.losses):
+        yield target_errors.loss_of_other_task(loss, name, task.losses)
+    yield from task.find_setting_problems(job)
 
 
 def _check_column_roles(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
@@ -148,7 +142,8 @@ def _check_split_fractions(job: SettingsDraft[JobSettings]) -> Iterator[errors.P
     group = job.get("group_field")
     if group is not None and not fractions and job.is_valid(*names):
         yield errors.group_field_without_fraction(group)
-    if group is not None and group == job.get("label_name"):
+    labels = job.get("label_name")
+    if group is not None and group in ([labels] if isinstance(labels, str) else labels or []):
         yield errors.group_field_is_label(group)
 
 
@@ -156,23 +151,21 @@ def _check_early_stop_metric(job: SettingsDraft[JobSettings]) -> Iterator[errors
     metric, task = job.get("early_stop_metric"), job.get("task")
     if metric is None or task is None:
         return
-    metrics = TASKS[task].metrics
-    if canonical_metric(metric, metrics) is None:
-        yield errors.unknown_metric("early_stop_metric", metric, [LOSS_METRIC, *(f"val/{name}" for name in metrics)])
+    key, metrics = "early_stop_metric", TASKS[task].metrics
+    if canonical_metric(metric, metrics) is not None:
+        return
+    known = [LOSS_METRIC, *(f"val/{name}" for name in metrics)]
+    owners = [name for name, other in TASKS.items() if canonical_metric(metric, other.metrics) is not None]
+    if owners:
+        yield target_errors.metric_of_other_task(key, metric, task, owners[0], known)
+    else:
+        yield errors.unknown_metric(key, metric, known)
 
 
 def _check_precision(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
     fp16, precision = job.get("fp16"), job.get("precision")
     if fp16 is not None and precision not in (None, "auto") and fp16 != (precision == "fp16"):
         yield errors.fp16_contradicts_precision(fp16, precision)
-
-
-def _check_loss(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
-    loss, gamma, smoothing = (job.get(name) for name in ("loss", "focal_gamma", "label_smoothing"))
-    if loss == "cross_entropy" and gamma not in (None, job.default("focal_gamma")):
-        yield errors.focal_gamma_without_focal_loss(gamma, loss)
-    if loss == "focal" and smoothing:
-        yield errors.label_smoothing_with_focal_loss(smoothing)
 
 
 def _columns_by_modality(job: SettingsDraft[JobSettings]) -> dict[str, list[str]]:

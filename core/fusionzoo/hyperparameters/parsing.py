@@ -23,7 +23,7 @@ from fusionzoo.hyperparameters.legacy import translate_legacy, translate_model_c
 from fusionzoo.hyperparameters.legacy_names import format_renamed
 from fusionzoo.hyperparameters.settings_draft import SettingsDraft
 from fusionzoo.settings import JobSettings, ModelSettings
-from fusionzoo.tasks.task_choice import choose_metrics
+from fusionzoo.tasks.task_choice import TASKS, choose_metrics
 
 CORE = "core"
 
@@ -121,7 +121,8 @@ def parse_hyperparameters(
     if unused := find_unused_columns(core, model_draft):
         warnings.append(f"{model.name} does not read these columns of the settings: {', '.join(unused)}.")
     metric = canonical_metric(core.settings.early_stop_metric, choose_metrics(core.settings))
-    job = core.settings.model_copy(update={"early_stop_metric": metric})
+    loss = core.settings.loss or TASKS[core.settings.task].losses[0]
+    job = core.settings.model_copy(update={"early_stop_metric": metric, "loss": loss})
     encoder_settings = None if encoder_draft is None else encoder_draft.settings
     return Hyperparameters(job, model_draft.settings, encoder_settings, tuple(warnings))
 

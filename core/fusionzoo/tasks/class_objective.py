@@ -149,7 +149,7 @@ def compute_row_losses(logits: Tensor, labels: Tensor, settings: JobSettings, cl
     """
     logits, smoothing = logits.float(), settings.label_smoothing
     losses = F.cross_entropy(logits, labels, weight=class_weights, reduction="none", label_smoothing=smoothing)
-    if settings.loss == "cross_entropy":
+    if settings.loss != "focal":
         return losses
     log_p = F.log_softmax(logits, dim=-1).gather(1, labels.unsqueeze(1)).squeeze(1)
     # x^gamma with gamma below 1 has an infinite gradient at x = 0, so 1 - p is clamped.

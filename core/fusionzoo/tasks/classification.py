@@ -10,12 +10,14 @@ import pyarrow as pa
 from fusionzoo import errors
 from fusionzoo.data.targets.class_labels import Label, LabelMap
 from fusionzoo.data.targets.target import NO_LABEL
+from fusionzoo.errors import target_errors
 from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS
 from fusionzoo.tasks.absent_classes import warn_of_absent_classes
-from fusionzoo.tasks.task import Task
+from fusionzoo.tasks.class_settings import find_class_problems, find_loss_problems
+from fusionzoo.tasks.task import SettingsView, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from fusionzoo.evaluation.class_evaluation import ClassEvaluation
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
@@ -27,7 +29,17 @@ class Classification(Task):
     """Predict one of the classes of a label column."""
 
     metrics = CLASSIFICATION_METRICS
+    losses = ("cross_entropy", "focal")
+    settings = frozenset({"num_classes", "is_binary", "classes", "class_weights", "focal_gamma", "label_smoothing"})
     target: LabelMap
+
+    @classmethod
+    def find_setting_problems(cls, job: SettingsView) -> Iterator[errors.Problem]:
+        labels = job.get("label_name")
+        if isinstance(labels, list) and len(labels) > 1:
+            yield target_errors.several_label_columns(labels)
+        yield from find_class_problems(job)
+        yield from find_loss_problems(job, cls.losses[0])
 
     @property
     def classes(self) -> Sequence[Label]:

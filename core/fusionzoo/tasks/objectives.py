@@ -9,10 +9,14 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.settings import JobSettings
 from fusionzoo.tasks.class_objective import ClassObjective
 from fusionzoo.tasks.classification import Classification
+from fusionzoo.tasks.number_objective import NumberObjective
 from fusionzoo.tasks.objective import Link, Objective
+from fusionzoo.tasks.regression import Regression
 from fusionzoo.tasks.task import Task
 
-_OBJECTIVES: Mapping[type[Task], type[Objective]] = MappingProxyType({Classification: ClassObjective})
+_OBJECTIVES: Mapping[type[Task], type[Objective]] = MappingProxyType(
+    {Classification: ClassObjective, Regression: NumberObjective}
+)
 
 
 def make_objective(task: Task, settings: JobSettings, train: EncodedSplit) -> Objective:

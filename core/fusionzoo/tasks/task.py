@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from fusionzoo import errors
 from fusionzoo.data.targets.class_labels import Label
 from fusionzoo.data.targets.target import Target
 
 if TYPE_CHECKING:
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit, SplitEvaluation
+
+
+class SettingsView(Protocol):
+    """The settings of a job that are not all valid yet, see `fusionzoo.hyperparameters.settings_draft`."""
+
+    def get(self, name: str) -> Any:
+        """Return a setting's value, or its default if the file does not give it; None if it has a problem."""
+
+    def default(self, name: str) -> Any:
+        """Return a setting's default; None if it is required."""
+
+    def is_valid(self, *names: str) -> bool:
+        """Return whether none of these settings has a problem."""
 
 
 class Task(ABC):
@@ -24,9 +38,18 @@ class Task(ABC):
 
     Class variables:
         metrics: the metrics of the task by name, and whether greater is better.
+        losses: the training losses of the task; the first is the default.
+        settings: the settings of the task that not every task has.
     """
 
     metrics: ClassVar[Mapping[str, bool]]
+    losses: ClassVar[tuple[str, ...]]
+    settings: ClassVar[frozenset[str]]
+
+    @classmethod
+    @abstractmethod
+    def find_setting_problems(cls, job: SettingsView) -> Iterator[errors.Problem]:
+        """Yield the problems among the settings of the task. A setting that has a problem itself is left out."""
 
     def __init__(self, target: Target) -> None:
         self.target = target

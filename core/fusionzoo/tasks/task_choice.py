@@ -7,13 +7,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fusionzoo.tasks.classification import Classification
+from fusionzoo.tasks.regression import Regression
 from fusionzoo.tasks.task import Task
 
 if TYPE_CHECKING:
     from fusionzoo.data.data_settings import DataSettings
     from fusionzoo.data.preprocessor import Preprocessor
 
-TASKS: Mapping[str, type[Task]] = MappingProxyType({"classification": Classification})
+TASKS: Mapping[str, type[Task]] = MappingProxyType({"classification": Classification, "regression": Regression})
 
 
 def choose_metrics(settings: DataSettings) -> Mapping[str, bool]:

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping
 
 from fusionzoo.errors import Problem, step_errors
 
+EVALUATED_METRICS = (
+    *("auroc", "average_precision", "f1_score", "accuracy", "log_loss", "brier_score"),
+    *("rmse", "mae", "r2", "median_absolute_error", "mape", "spearman"),
+)
+"""The metrics of every task."""
 LOGGED_METRICS = (
     "train_loss",
     "val_loss",
-    *(
-        f"{split}_{metric}"
-        for split in ("val", "test")
-        for metric in ("auroc", "average_precision", "f1_score", "accuracy", "log_loss", "brier_score")
-    ),
+    *(f"{split}_{metric}" for split in ("val", "test") for metric in EVALUATED_METRICS),
 )
 """The names in the `#metric name=value;` lines of train.py, which do not depend on the model."""
 NUMBER = "[-+0-9.eE]+"

@@ -20,8 +20,10 @@ from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.table.categories import canonicalize_column
 from fusionzoo.data.targets.target import NO_LABEL, Strata, Target, TargetReader, TargetScan
 from fusionzoo.data.value_codes import ValueCodes, values_to_codes
+from fusionzoo.errors import target_errors
 
 Label = bool | int | float | str
+MIN_DISTINCT_NUMBERS = 50  # that are probably not classes, but numbers to predict
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class LabelCounts(TargetScan):
                     [errors.labels_outside_classes(self.name, extra, self.first_row, settings.classes)]
                 )
         else:
-            classes = self._choose_classes(values, settings.num_classes)
+            classes = self._choose_classes(values, _count_classes(settings))
         return LabelMap(self.name, tuple(_unify_types(classes)))
 
     def warnings(self, target: LabelMap) -> list[str]:
@@ -149,36 +151,49 @@ class LabelCounts(TargetScan):
         if all(type(value) is not bool and label in indices for label, value in values.items()):
             label_type = type(next(iter(values.values())))
             return [values.get(label, label_type(index)) for label, index in indices.items()]
-        if len(values) != num_classes:
-            raise errors.DataError(
-                [errors.labels_contradict_num_classes(self.name, self.counts, self.first_row, num_classes)]
-            )
         numbers = _parse_numbers({label: label for label in values})  # "9" sorts before "10" in every format
+        if len(values) != num_classes:
+            problem = errors.labels_contradict_num_classes(self.name, self.counts, self.first_row, num_classes)
+            if numbers is not None and len(values) >= MIN_DISTINCT_NUMBERS:
+                problem = target_errors.numbers_as_classes(self.name, len(values), self.first_row, num_classes)
+            raise errors.DataError([problem])
         order = sorted(values) if numbers is None else sorted(values, key=numbers.__getitem__)
         return [values[label] for label in order]
+
+
+def _count_classes(settings: DataSettings) -> int:
+    if settings.num_classes is None:
+        raise ValueError("a classification needs num_classes")
+    return settings.num_classes
 
 
 class ClassLabels(TargetReader):
     """The target of a classification: one column whose values are classes."""
 
+    leak_class = "class"
+
     @property
     def num_expected_outputs(self) -> int:
-        return self.settings.num_classes
+        return _count_classes(self.settings)
+
+    @property
+    def _name(self) -> str:
+        return self.settings.label_columns[0]
 
     def scan(self, optional: bool) -> LabelCounts:
-        return LabelCounts(self.settings.label_name, optional)
+        return LabelCounts(self._name, optional)
 
     def restore(self, saved: Mapping[str, Any]) -> LabelMap:
         return LabelMap(saved["name"], tuple(saved["classes"]))
 
     def strata(self) -> Strata:
-        return ClassStrata(self.settings.label_name)
+        return ClassStrata(self._name)
 
     def texts(self, rows: Rows) -> list[pa.Array]:
-        return [canonicalize_column(rows, self.settings.label_name)]
+        return [canonicalize_column(rows, self._name)]
 
     def leak_classes(self, labels: Sequence[pa.Array]) -> dict[str, np.ndarray]:
-        return {self.settings.label_name: values_to_codes(labels[0])}
+        return {self._name: values_to_codes(labels[0])}
 
 
 class ClassStrata(Strata):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -102,7 +102,13 @@ class Strata(ABC):
 
 
 class TargetReader(ABC):
-    """How a job reads its target, chosen once from the settings by `choose_target`."""
+    """How a job reads its target, chosen once from the settings by `choose_target`.
+
+    Class variables:
+        leak_class: what one code of `leak_classes` is, for messages.
+    """
+
+    leak_class: ClassVar[str]
 
     def __init__(self, settings: DataSettings) -> None:
         self.settings = settings

@@ -7,9 +7,12 @@ from types import MappingProxyType
 
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.targets.class_labels import ClassLabels
+from fusionzoo.data.targets.numeric_target import NumericTargetReader
 from fusionzoo.data.targets.target import TargetReader
 
-TARGETS: Mapping[str, type[TargetReader]] = MappingProxyType({"classification": ClassLabels})
+TARGETS: Mapping[str, type[TargetReader]] = MappingProxyType(
+    {"classification": ClassLabels, "regression": NumericTargetReader}
+)
 
 
 def choose_target(settings: DataSettings) -> TargetReader:

@@ -1,0 +1,53 @@
+"""Checks of the settings that say what the classes are and how the loss weights them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from fusionzoo import errors
+from fusionzoo.data.data_settings import MAX_CLASSES
+from fusionzoo.errors import target_errors
+from fusionzoo.tasks.task import SettingsView
+
+MAX_CLASS_WEIGHT = 1e9  # the loss is float32
+
+
+def find_class_problems(job: SettingsView) -> Iterator[errors.Problem]:
+    """Yield the problems among `num_classes`, `is_binary`, `classes` and `class_weights`."""
+    is_binary, weights, classes = job.get("is_binary"), job.get("class_weights"), job.get("classes")
+    if isinstance(weights, (list, dict)) and (problem := find_problem_of_weights(weights)):
+        yield problem
+    weights = weights if isinstance(weights, list) else None
+    keys = [str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in classes or []]
+    if duplicates := [c for c, key in zip(classes or [], keys, strict=True) if keys.count(key) > 1]:
+        yield errors.duplicate_classes(classes, duplicates)
+    num_classes = job.get("num_classes")
+    if num_classes is None:
+        if job.is_valid("num_classes"):
+            yield target_errors.num_classes_required(f"an integer from 2 to {MAX_CLASSES}")
+        return
+    if num_classes == 1:
+        yield target_errors.single_class_setting()
+    if is_binary is not None and is_binary != (num_classes == 2):
+        yield errors.is_binary_contradicts_num_classes(is_binary, num_classes)
+    for name, values in (("class_weights", weights), ("classes", classes)):
+        if values is not None and len(values) != num_classes:
+            yield errors.wrong_length_for_classes(name, values, num_classes)
+
+
+def find_problem_of_weights(weights: Sequence[float] | Mapping[str, float]) -> errors.Problem | None:
+    """Return the problem of class weights; None if there is none."""
+    values = list(weights.values()) if isinstance(weights, Mapping) else weights
+    are_all_zero = not isinstance(weights, Mapping) and not any(values)  # an object leaves other classes at 1
+    if values and (min(values) < 0 or max(values) > MAX_CLASS_WEIGHT or are_all_zero):
+        return errors.invalid_class_weights(weights, values, MAX_CLASS_WEIGHT)
+    return None
+
+
+def find_loss_problems(job: SettingsView, default_loss: str) -> Iterator[errors.Problem]:
+    """Yield the problems among the settings of cross entropy and focal loss."""
+    loss, gamma, smoothing = (job.get(name) for name in ("loss", "focal_gamma", "label_smoothing"))
+    if loss in (None, default_loss) and gamma not in (None, job.default("focal_gamma")) and job.is_valid("loss"):
+        yield errors.focal_gamma_without_focal_loss(gamma, default_loss)
+    if loss == "focal" and smoothing:
+        yield errors.label_smoothing_with_focal_loss(smoothing)
