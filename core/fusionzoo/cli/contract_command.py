@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fusionzoo.cli.output import AsJson, exit_on_user_error, one_line, print_json, print_line, print_table
+from fusionzoo.cli.validate_command import validate
 from fusionzoo.cli.verify_command import verify
 
 if TYPE_CHECKING:
     from fusionzoo.contracts import ScriptContract
 
 contract = typer.Typer(help="Show the contracts of scripts, and check scripts against them.", no_args_is_help=True)
+contract.command()(validate)
 contract.command()(verify)
 
 Name = Annotated[

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         StepBuilderBase,
         StepSpecification,
     )
+    from fusionzoo.contracts.validator import ScriptContractValidator
 
 __all__ = [
     "CONTRACTS",
@@ -53,6 +54,7 @@ __all__ = [
     "ProcessingScriptContract",
     "PyTorchTrainingStepBuilder",
     "ScriptContract",
+    "ScriptContractValidator",
     "StepBuilderBase",
     "StepSpecification",
     "TrainingScriptContract",
@@ -62,7 +64,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Return what `contracts.steps` defines. It is imported on first use, because jobs do not need it."""
+    """Return the validator, or what `contracts.steps` defines, imported on first use: jobs do not need them."""
+    if name == "ScriptContractValidator":
+        return importlib.import_module("fusionzoo.contracts.validator").ScriptContractValidator
     if name in __all__:
         return getattr(importlib.import_module("fusionzoo.contracts.steps"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

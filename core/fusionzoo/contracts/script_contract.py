@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -11,9 +12,21 @@ from fusionzoo.contracts import contract_checks
 from fusionzoo.contracts.contract_fields import ContractFields
 from fusionzoo.errors import Problem
 
+if TYPE_CHECKING:
+    from fusionzoo.contracts.validation_report import ValidationReport
+
 
 class ScriptContract(ContractFields):
     """A contract that a script can be validated against."""
+
+    def validate_implementation(self, script: str | Path) -> ValidationReport:
+        """Return the report on a script: which paths of the contract its code uses, and what it must not do.
+
+        The code is read, not run. A script that cannot be read or parsed is an error in the report, not an exception.
+        """
+        from fusionzoo.contracts.static.script_validation import validate_file  # a job does not need the analysis
+
+        return validate_file(Path(script), self)
 
 
 class TrainingScriptContract(ScriptContract):
