@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 
 from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.rows import Rows, rows_from_records
@@ -166,12 +167,16 @@ def test_a_value_without_a_text_is_refused_alone_and_next_to_others(
             assert encode(role, source, values) is None
 
 
+# in pandas before 3, `str` is the type of Python's text, to which None converts as "None"
+TEXT = ["str"] if Version(pd.__version__).major >= 3 else []
+
+
 @pytest.mark.parametrize(
     ("values", "dtypes"),
     [
         ([1, None, 3], ["Int8", "Int64", "float32", "float64", "Sparse[float64]", "category", "int64[pyarrow]"]),
         ([True, None, False], ["boolean", "bool[pyarrow]", "category"]),
-        (["3", None, "a"], ["str", "string", "string[pyarrow]", "category", "large_string[pyarrow]"]),
+        (["3", None, "a"], [*TEXT, "string", "string[pyarrow]", "category", "large_string[pyarrow]"]),
         (
             [datetime.datetime(2020, 1, 1, 2), None],
             ["datetime64[ns]", "datetime64[s]", "category", "timestamp[us][pyarrow]"],

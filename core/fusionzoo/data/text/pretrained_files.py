@@ -45,12 +45,15 @@ def find_pretrained(source: PretrainedSource) -> str:
     if is_folder(name):
         _check_git_lfs(source, Path(name))
         return name
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import get_session, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
     try:
         cached = try_to_load_from_cache(name, "config.json")
-        get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=HUB_TIMEOUT_SECONDS)
+        url = hf_hub_url(name, "config.json")
+        # `get_hf_file_metadata` repeats the request in versions before 1
+        hf_raise_for_status(get_session().head(url, headers=build_hf_headers(), timeout=HUB_TIMEOUT_SECONDS))
     except HFValidationError as cause:
         reason = "there is no such folder, and it cannot be a name on the hub"
         raise errors.no_pretrained_model(source.setting, name, reason) from cause
