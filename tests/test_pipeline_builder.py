@@ -18,7 +18,6 @@ import fusionzoo.contracts
 from fusionzoo.contracts import (
     PipelineBuilder,
     PyTorchTrainingStepBuilder,
-    ScriptContract,
     StepBuilderBase,
     TrainingScriptContract,
 )
@@ -52,9 +51,6 @@ for split in ("train", "val", "test"):
 for folder in (root / "model", root / "output/data", Path(os.environ.get("SM_CHECKPOINT_DIR", "/opt/ml/checkpoints"))):
     (folder / "result.json").write_text("{}")
 """
-needs_validator = pytest.mark.skipif(
-    not hasattr(ScriptContract, "validate_implementation"), reason="needs the static validator"
-)
 without_sdk = pytest.mark.skipif(importlib.util.find_spec("sagemaker") is not None, reason="the SDK is installed")
 
 
@@ -85,13 +81,11 @@ def find_input_problems(*steps: tuple[StepBuilderBase, dict[str, Any]]) -> dict[
 # --- configuration
 
 
-@needs_validator
 def test_a_complete_configuration_is_valid(source: Path, caplog: pytest.LogCaptureFixture) -> None:
     PyTorchTrainingStepBuilder(TRAIN, source).validate_configuration()
     assert caplog.records == []
 
 
-@needs_validator
 def test_a_script_that_does_not_comply_is_a_warning_of_the_configuration(
     source: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -173,7 +167,6 @@ PyTorchTrainingStepBuilder().validate_configuration()
 """
 
 
-@needs_validator
 @pytest.mark.parametrize(("script", "warnings"), [(COMPLIANT_SCRIPT, 0), ("print('nothing is read')", 1)])
 def test_the_snippets_of_the_users_contract_run(
     script: str, warnings: int, source: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -250,7 +243,6 @@ def test_two_steps_of_one_name_are_a_problem(source: Path) -> None:
 # --- scripts
 
 
-@needs_validator
 def test_a_pipeline_validates_every_script_before_it_is_assembled(source: Path) -> None:
     (source / "train.py").write_text("print('nothing is read')\n")
     (source / "evaluate.py").unlink()
@@ -262,7 +254,6 @@ def test_a_pipeline_validates_every_script_before_it_is_assembled(source: Path) 
     assert "train.py vs TrainingScriptContract: NON-COMPLIANT" in problems["FZ-W015"]
 
 
-@needs_validator
 def test_train_py_complies_and_the_pipeline_reports_it() -> None:
     pipeline = PipelineBuilder("pipeline", ROLE).add_step(PyTorchTrainingStepBuilder(TRAIN, ROOT))
     reports = pipeline.validate_script_contracts()

@@ -20,6 +20,7 @@ from sagemaker.workflow.parameters import ParameterString
 from aws_requests import IMAGE, ROLE, assemble, find_request_violations, serve_aws, upsert
 from fusionzoo.contracts import PipelineBuilder, PyTorchTrainingStepBuilder
 from fusionzoo.contracts.steps import (
+    LOGGED_METRICS,
     STEP_SPECIFICATIONS,
     ModelStepSettings,
     StepBuilderBase,
@@ -251,7 +252,7 @@ def test_an_input_can_be_a_parameter_of_the_pipeline(session: Any, source: Path)
         ({}, {"environment": {"1KEY": ""}}, "Environment"),
         ({}, {"environment": {"KEY": "a" * 513}}, "Environment"),
         ({}, {"metric_definitions": {"m": f"({'a' * 500})"}}, "Regex"),
-        ({}, {"metric_definitions": {f"m{i}": "(a)" for i in range(27)}}, "MetricDefinitions"),
+        ({}, {"metric_definitions": {f"m{i}": "(a)" for i in range(41 - len(LOGGED_METRICS))}}, "MetricDefinitions"),
         ({}, {"metric_definitions": {"m" * 256: "(a)"}}, "Name"),
         ({}, {"content_type": "a" * 257}, "ContentType"),
         ({}, {"image_uri": "a" * 256}, "TrainingImage"),
@@ -305,7 +306,7 @@ def test_values_at_the_limits_are_sent(session: Any, source: Path) -> None:
         image_uri=IMAGE,
         name="a" * 64,
         hyperparameters={f"k{i}": "a" * 2498 for i in range(100)},
-        metric_definitions={f"m{i}": f"({'a' * 498})" for i in range(26)},
+        metric_definitions={f"m{i}": f"({'a' * 498})" for i in range(40 - len(LOGGED_METRICS))},
         tags={f"k\u00e9y {i}": "a" * 256 for i in range(50)},
         environment={f"KEY{i}": "a" * 512 for i in range(100)},
         keep_alive_period=21_600,

@@ -85,9 +85,7 @@ class StepBuilderBase:
 
     def validate_script(self) -> ValidationReport:
         """Validate the script against its contract, without running it."""
-        contract: Any = self.contract
-        report: ValidationReport = contract.validate_implementation(self.script)
-        return report
+        return self.contract.validate_implementation(self.script)
 
     def check_inputs(self, inputs: Inputs) -> Iterator[Problem]:
         """Yield a problem for each input that is missing, unknown, or neither an S3 URI nor a pipeline's value."""
