@@ -43,7 +43,6 @@ def test_train_py_reads_declared_variables_only(report: VerificationReport) -> N
 
 
 def test_the_static_validator_finds_every_path_that_the_run_proves(report: VerificationReport) -> None:
-    pytest.importorskip("fusionzoo.contracts.validator", reason="the static validator is not part of this version")
     static = PYTORCH_TRAIN_CONTRACT.validate_implementation(TRAIN_PY)
     proven = {path for path, verdict in report.verdicts.items() if verdict is Verdict.PROVEN}
     assert len(proven) >= 7
