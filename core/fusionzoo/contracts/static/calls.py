@@ -88,6 +88,7 @@ def call_function(machine: Machine, function: Function, arguments: Arguments, no
             machine.note(f"the call of {function.name} is not followed: {reason}", node)
         return UNKNOWN
     signature = (*sign(function, arguments), machine.is_certain)
+    machine.budget.steps += len(signature) // 8  # building it takes time, too
     similar = machine.similar.setdefault(signature, Similar())
     created = _find_created(function, arguments)
     if similar.is_pure and similar.count >= (MAX_SIMILAR if created is None else MAX_SIMILAR_OBJECTS):

@@ -18,6 +18,7 @@ from fusionzoo.contracts.static.values import (
 )
 
 MAX_NESTING = 3
+MAX_ESCAPED = 200  # items of one container
 FIRST_HOOKS = ("prepare_data", "setup", "configure_model", "on_fit_start", "on_train_start", "state_dict")
 """Hooks that a library calls before the others."""
 HOOKS = frozenset(
@@ -55,7 +56,8 @@ def escape(machine: Machine, value: Value, node: ast.AST, nesting: int = 0) -> N
                 machine.pending.append((atom, machine.frame))
         elif nesting < MAX_NESTING and (items := items_of(atom)) is not None:
             values = [*items, *atom.entries.values(), atom.rest] if isinstance(atom, Mapping) else items
-            for item in values:
+            for item in values[:MAX_ESCAPED]:
+                machine.budget.spend()
                 escape(machine, item, node, nesting + 1)
 
 

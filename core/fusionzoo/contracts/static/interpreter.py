@@ -63,8 +63,8 @@ def run_script(machine: Machine, script: ModuleSource, entry_points: dict[str, d
             run_pending(machine)
         except OutOfStepsError:
             machine.budget.note(f"the analysis stopped after {machine.budget.max_steps:,} steps")
-        except RecursionError:
-            machine.budget.note("the analysis stopped: the program is nested too deeply")
+        except (RecursionError, MemoryError):
+            machine.budget.note("the analysis stopped: the program is nested too deeply or too large")
 
 
 @contextmanager
