@@ -16,15 +16,15 @@ ROWS = 12
 
 
 def check_logits(subject: Subject) -> None:
-    """Logits are finite floats [rows, classes], for 2 and for 5 classes, with and without word vectors.
+    """Logits are finite floats [rows, outputs], for 1, 2 and 5 outputs, with and without word vectors.
 
-    They are not probabilities: core applies softmax.
+    They are not probabilities: core applies softmax. One output is that of a regression.
     """
-    for classes, inputs in ((2, subject.spec), (5, subject.alternative_spec)):
-        spec = replace(inputs, num_outputs=classes)
+    for outputs, inputs in ((1, subject.spec), (2, subject.spec), (5, subject.alternative_spec)):
+        spec = replace(inputs, num_outputs=outputs)
         logits = compute_logits(build_trained_briefly(subject, spec), make_batch(spec, make_rows(spec, ROWS, seed=1)))
-        _check_shape(logits, ROWS, classes)
-        if bool((logits >= 0).all()) and torch.allclose(logits.sum(dim=1), torch.ones(ROWS), atol=1e-4):
+        _check_shape(logits, ROWS, outputs)
+        if outputs > 1 and bool((logits >= 0).all()) and torch.allclose(logits.sum(dim=1), torch.ones(ROWS), atol=1e-4):
             raise ConformanceError(
                 "the logits of each row are positive and sum to one, as probabilities do, but core applies softmax "
                 "itself. Fix: remove the softmax at the end of forward"

@@ -114,24 +114,25 @@ class NumberObjective(Objective):
         return self.row_losses(outputs, labels).mean()
 
     def constant_loss(self, labels: np.ndarray) -> float:
-        values = torch.from_numpy(self._target.standardize(labels)).float()
-        constants = torch.stack([self._best_constants(column) for column in values.T])
-        losses = self._output_losses(values[:, :, None] - constants.to(self.quantiles.device))
-        return float(losses.mean())
+        standardized = self._target.standardize(labels)
+        constants = np.stack([self._best_constants(column) for column in standardized.T])
+        errors = torch.from_numpy(standardized[:, :, None] - constants).float().to(self.quantiles.device)
+        return float(self._output_losses(errors).mean())
 
-    def _best_constants(self, values: Tensor) -> Tensor:
+    def _best_constants(self, values: np.ndarray) -> np.ndarray:
         """Return the constants with the minimum loss on values [rows], one for each output."""
         if self._loss == "mse":
-            return values.mean()[None]
+            return np.array([values.mean()])
         if self._loss == "huber":
             from scipy.optimize import minimize_scalar
 
-            bounds = (float(values.min()), float(values.max()))
-            best = minimize_scalar(
-                lambda constant: float(self._output_losses(values - constant).mean()), bounds=bounds, method="bounded"
-            )
-            return torch.tensor([best.x])
-        return torch.quantile(values.double(), self.quantiles.double().cpu()).float()
+            def loss_of(constant: float) -> float:
+                return float(self._output_losses(torch.from_numpy(values - constant)).mean())
+
+            best = minimize_scalar(loss_of, bounds=(values.min(), values.max()), method="bounded")
+            return np.array([best.x])
+        quantiles: np.ndarray = np.quantile(values, self.quantiles.cpu().numpy())
+        return quantiles
 
     def summary(self) -> dict[str, Any]:
         return {"target": self._target.as_json()}
