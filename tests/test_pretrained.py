@@ -221,6 +221,9 @@ def test_the_channel_pretrained_provides_encoder_and_tokenizer(job: JobFolder) -
 def test_a_folder_of_the_channel_pretrained_is_found(tmp_path: Path) -> None:
     paths = Paths(tmp_path, tmp_path / "checkpoints", tmp_path / "cache")
     (paths.channel("pretrained") / "mini").mkdir(parents=True)
+    with pytest.raises(HyperparametersError, match="or it is empty"):
+        locate_pretrained_models({"tokenizer": "pretrained/mini"}, paths)
+    (paths.channel("pretrained") / "mini/config.json").touch()
     located = locate_pretrained_models({"tokenizer": '"pretrained/mini"', "encoder_name": "pretrainedish"}, paths)
     assert located == {"tokenizer": str(paths.channel("pretrained") / "mini"), "encoder_name": "pretrainedish"}
     with pytest.raises(HyperparametersError, match="add a channel named pretrained"):

@@ -45,7 +45,7 @@ class OnnxruntimeError(Exception):
         (OSError(errno.ENOSPC, "No space left on device"), False),
     ],
 )
-def test_an_exhausted_memory_is_told_from_a_fault_of_the_model(cause: Exception, is_memory: bool) -> None:
+def test_an_exhausted_memory_is_distinguished_from_a_fault_of_the_model(cause: Exception, is_memory: bool) -> None:
     chained = errors.ExportError.failed(cause)
     chained.__cause__ = cause
     assert (find_memory_error(chained, "here") is not None) == is_memory
@@ -70,7 +70,7 @@ def test_an_export_without_memory_does_not_blame_onnx(tmp_path: Path, monkeypatc
         export_onnx(LinearModel(), Softmax(), split, tmp_path / "model.onnx", None)
 
 
-def test_a_model_that_cannot_be_loaded_for_want_of_memory_is_not_called_damaged(
+def test_a_model_that_cannot_be_loaded_for_lack_of_memory_is_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Library:

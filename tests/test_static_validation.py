@@ -111,6 +111,7 @@ def test_our_own_train_py_is_compliant_and_every_required_path_is_proven() -> No
     paths = {**contract.expected_input_paths, **contract.expected_output_paths}
     required = [path for name, path in paths.items() if name not in contract.optional_paths]
     assert {path: report.verdicts[path] for path in required} == dict.fromkeys(required, Verdict.PROVEN)
+    assert [path for path, verdict in report.verdicts.items() if verdict is Verdict.MISSING] == []
 
 
 def test_a_script_that_lists_the_paths_and_touches_nothing_is_not_compliant(tmp_path: Path) -> None:

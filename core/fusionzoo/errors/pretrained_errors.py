@@ -91,8 +91,8 @@ def no_pooler(family: str) -> SettingError:
 
 
 def no_pretrained_channel(setting: str, value: object, folder: str) -> Problem:
-    """The setting names the channel `pretrained`, and the job does not have it."""
-    message = f"there is no such folder: {quote_name(folder)}"
+    """The setting names the channel `pretrained`, and the job does not have it, or it is empty."""
+    message = f"there is no such folder, or it is empty: {quote_name(folder)}"
     fix = "add a channel named pretrained with the model's folder, or give a name on the Hugging Face Hub"
     return setting_problem(setting, value, message, fix, "FZ-E012")
 

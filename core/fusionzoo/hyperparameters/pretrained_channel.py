@@ -18,15 +18,18 @@ def locate_pretrained_models(raw: Mapping[str, Any], paths: Paths) -> dict[str, 
     """Return the hyperparameters with the channel's folder where a value is `pretrained` or `pretrained/FOLDER`.
 
     Raises:
-        errors.HyperparametersError: the channel does not have the folder.
+        errors.HyperparametersError: the channel does not have the folder, or the folder is empty.
     """
     located, problems = dict(raw), []
     for name in SETTINGS_WITH_MODELS:
         value = decode_value(raw[name], {"type": "string"}) if name in raw else None
-        if not isinstance(value, str) or value.partition("/")[0] != PRETRAINED_CHANNEL or is_folder(value):
+        if not isinstance(value, str):
             continue
-        folder = paths.channel(value)
-        if is_folder(str(folder)):
+        channel, _, subfolder = value.partition("/")
+        if channel != PRETRAINED_CHANNEL or is_folder(value):
+            continue
+        folder = paths.channel(PRETRAINED_CHANNEL) / subfolder
+        if is_folder(str(folder)) and any(folder.iterdir()):
             located[name] = str(folder)
         else:
             problems.append(errors.no_pretrained_channel(name, value, str(folder)))
