@@ -47,7 +47,9 @@ def find_pretrained(source: PretrainedSource) -> str:
         return name
     from huggingface_hub import get_session, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+    # documented, but not listed in __all__
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
     try:
         cached = try_to_load_from_cache(name, "config.json")
