@@ -158,8 +158,8 @@ def build_vectors(path: Path) -> np.ndarray:
         ("v.txt", vector_text()),
         ("v.txt", vector_text(header="3 3")),
         ("v.bin", vector_binary()),
-        ("v.txt.gz", gzip.compress(vector_text(header="3 3"))),
-        ("v.bin.gz", gzip.compress(vector_binary())),
+        ("v.txt.gz", gzip.compress(vector_text(header="3 3"), mtime=0)),
+        ("v.bin.gz", gzip.compress(vector_binary(), mtime=0)),
         ("v.txt", vector_text(value="1")),
     ],
 )
