@@ -43,7 +43,7 @@ class Judge:
             raise ValueError("a metric needs labels")
         outputs, objective = torch.from_numpy(logits), self.objective.cpu()
         if not metric.startswith("val/"):
-            return float(objective.validation_loss(outputs, torch.from_numpy(val.labels)))
+            return float(objective.validation_loss(outputs, torch.tensor(val.labels)))
         value = self.compute_metrics(val.labels, objective.link(outputs).numpy())[metric.removeprefix("val/")]
         if value is None:
             raise ValueError(f"{metric} is undefined for these rows")
