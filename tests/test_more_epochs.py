@@ -21,6 +21,7 @@ from fusionzoo.training.module import TrainingModule
 from process_helpers import run_in_child
 from resume_helpers import copy_input, read_results, resume, run_until_killed
 from shop import JobFolder
+from task_helpers import make_class_objective, make_classification
 from training_helpers import make_job_settings
 
 FIXED_RATE: dict[str, Any] = {"schedule": "constant", "warmup_steps": 3, "average_checkpoints": 2, "rows": 96}
@@ -152,7 +153,9 @@ def test_the_next_step_has_the_learning_rate_of_the_longer_training(schedule: st
 
 def test_the_schedule_is_applied_when_the_training_starts() -> None:
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": 0.5, "weight_decay": 0.0}]
-    module = TrainingModule(nn.Identity(), make_job_settings(warmup_steps=0), groups, [1.0, 1.0], total_steps=10)
+    objective, compute_metrics = make_class_objective(), make_classification().compute_metrics
+    settings = make_job_settings(warmup_steps=0)
+    module = TrainingModule(nn.Identity(), settings, groups, objective, compute_metrics, total_steps=10)
     configured: Any = module.configure_optimizers()
     configured["optimizer"].param_groups[0]["lr"] = 0.0
     module._trainer = SimpleNamespace(lr_scheduler_configs=[SimpleNamespace(**configured["lr_scheduler"])])  # type: ignore[assignment]

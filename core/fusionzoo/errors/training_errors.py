@@ -197,7 +197,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
-    return not isinstance(error, ZooError) and any(sign in str(error) for sign in MEMORY_SIGNS)
+    return not isinstance(error, ZooError | ValueError) and any(sign in str(error) for sign in MEMORY_SIGNS)
 
 
 def _list_ids(ids: Sequence[object]) -> str:

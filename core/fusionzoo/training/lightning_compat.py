@@ -14,6 +14,8 @@ from lightning.pytorch.callbacks import Callback
 from packaging.version import Version
 
 RESUMES_WITHIN_EPOCH_SINCE = "2.5"
+LOOP_KEYS = {"epoch_progress", "epoch_loop.batch_progress", "epoch_loop.state_dict"}
+"""The entries of a checkpoint that `fit_loop` resumes from."""
 
 
 def total_batches(trainer: Trainer) -> int:
@@ -82,3 +84,9 @@ class ResumeWithinEpoch(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._delays_validation:
             trainer.val_check_batch, self._delays_validation = self._val_check_batch, False
+
+
+def has_loop_counters(loops: Any) -> bool:
+    """Return whether the entry `loops` of a checkpoint has the counters that Lightning resumes from."""
+    fit_loop = loops.get("fit_loop") if isinstance(loops, dict) else None
+    return isinstance(fit_loop, dict) and fit_loop.keys() >= LOOP_KEYS

@@ -11,7 +11,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
-import tomllib
+import tomli
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -136,8 +136,8 @@ def read_requirements(folder: Path) -> Iterator[Declared]:
     project = folder / "pyproject.toml"
     text = _read(project)
     try:
-        content: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+        content: dict[str, Any] = tomli.loads(text)
+    except tomli.TOMLDecodeError:
         return
     listed = content.get("project", {}) if isinstance(content.get("project"), dict) else {}
     lines = text.splitlines()

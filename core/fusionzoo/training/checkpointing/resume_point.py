@@ -12,6 +12,7 @@ from typing import Any
 from fusionzoo import errors
 from fusionzoo.errors.wording import short
 from fusionzoo.settings import JobSettings
+from fusionzoo.training import lightning_compat
 from fusionzoo.training.checkpointing.best_checkpoints import list_best_files
 from fusionzoo.training.checkpointing.checkpoint_io import (
     LAST_FILE,
@@ -27,7 +28,6 @@ from fusionzoo.training.precision import PrecisionChoice
 log = logging.getLogger(__name__)
 
 TRAINING_KEYS = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks"}  # what Lightning restores
-LOOP_KEYS = {"epoch_progress", "epoch_loop.batch_progress", "epoch_loop.state_dict"}
 SUMMARY_KEYS = {
     "steps",
     "epochs",
@@ -99,7 +99,7 @@ def _read_resume_point(file: Path) -> ResumePoint:
     summary = resume_point.training_summary
     if (
         not content.keys() >= TRAINING_KEYS
-        or not _has_counters(content["loops"])
+        or not lightning_compat.has_loop_counters(content["loops"])
         or (summary is not None and not summary.keys() >= SUMMARY_KEYS)
     ):
         raise errors.ForeignCheckpointError(file)
@@ -109,12 +109,6 @@ def _read_resume_point(file: Path) -> ResumePoint:
         if get_job_fingerprint(read_checkpoint_lazily(best)) != resume_point.job_fingerprint:
             raise ValueError(f"another job wrote {name}, to which it refers")
     return resume_point
-
-
-def _has_counters(loops: Any) -> bool:
-    """Return whether the entry `loops` of a checkpoint has the counters that Lightning resumes from."""
-    fit_loop = loops.get("fit_loop") if isinstance(loops, dict) else None
-    return isinstance(fit_loop, dict) and fit_loop.keys() >= LOOP_KEYS
 
 
 def check_same_fingerprint(resume_point: ResumePoint | None, job_fingerprint: Mapping[str, str]) -> None:
