@@ -149,7 +149,7 @@ def test_a_job_predicts_a_test_channel_without_labels(
         assert splits["test"]["rows"] == 10
         assert "test: 10 rows of 20 without a label" in log
     else:
-        assert (set(splits), plots) == ({"val"}, {"val"})
+        assert (set(splits), plots) == ({"val"}, {"training", "val"})  # no plot of test
         assert "test has no labels" in log
 
 
