@@ -133,9 +133,15 @@ def test_a_violation_is_found_with_its_line(tmp_path: Path, violation: str) -> N
 
 def test_an_input_that_is_not_read_is_named(tmp_path: Path) -> None:
     errors = errors_of(tmp_path, COMPLIANT.replace("(train_path, val_path, test_path)", "(train_path, test_path)"))
-    assert [error.partition(" Fix:")[0] for error in errors] == [
-        "The script never reads /opt/ml/input/data/val (val_data)."
-    ]
+    assert [error.partition(",")[0] for error in errors] == ["The script never reads /opt/ml/input/data/val (val_data)"]
+
+
+def test_the_places_are_named_where_another_input_may_be_read_by_mistake(tmp_path: Path) -> None:
+    source = COMPLIANT.replace('os.path.join(input_path, "val")', 'os.path.join(input_path, "train")')
+    (error,) = errors_of(tmp_path, source)
+    line = 1 + next(i for i, text in enumerate(source.splitlines()) if "pd.read_csv" in text)
+    assert error.startswith("The script never reads /opt/ml/input/data/val (val_data), but ")
+    assert f"{tmp_path / 'train.py'}:{line} uses /opt/ml/input/data/train" in error
 
 
 def test_environment_variables_are_checked(tmp_path: Path) -> None:

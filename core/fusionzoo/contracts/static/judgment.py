@@ -22,6 +22,7 @@ HOME_FOLDERS = ("/home/", "/root/", "/Users/", "~/", "C:\\Users\\", "C:/Users/",
 HOMES = ("/root", "~")
 CACHE_MARK = "/.cache"
 MAX_EVIDENCE = 50  # places of one path
+MAX_SIBLINGS = 4  # places named in the error about a path that is not used
 CHANGES = (WRITE, CREATE, DELETE)
 WORDS = {READ: "reads", WRITE: "writes", LIST: "lists", CREATE: "creates", DELETE: "deletes", TOUCH: "uses"}
 
@@ -208,11 +209,20 @@ def _judge_absent(found: Judgment, contract: ContractFields) -> None:
             continue
         if verdict is Verdict.MISSING:
             fix = f"{verb[:-1]} it, or make {name} one of the optional_paths of the contract"
-            found.errors[f"The script never {verb} {path} ({name}). Fix: {fix}."] = None
+            places = _show_siblings(found, path)
+            found.errors[f"The script never {verb} {path} ({name}){places}. Fix: {fix}."] = None
         elif verdict is Verdict.POSSIBLE:
             first = found.evidence[path][0]
             place = show_place(Path(first.file), first.line)
             found.warnings[f"{place}: the script possibly {verb} {path} ({name}): {first.expression}"] = None
+
+
+def _show_siblings(found: Judgment, path: str) -> str:
+    """Return a clause with the places that use paths next to this one: one of them may be used in its place."""
+    folder = texts.parent(path)
+    siblings = [uses for other, uses in found.evidence.items() if uses and texts.parent(other) == folder]
+    places = [f"{show_place(Path(use.file), use.line)} uses {use.path}" for uses in siblings for use in uses[:2]]
+    return f", but {', '.join(places[:MAX_SIBLINGS])}" if places else ""
 
 
 def find_unwritten_artifacts(contract: ContractFields, uses: Iterable[Use]) -> dict[str, list[str]]:
