@@ -118,8 +118,3 @@ def _parse_dataclasses(machine: Machine, call: Call, parser: Instance) -> Value 
         made = machine.call(owner, Arguments(), call.node) or UNKNOWN
         found.append(tuple(Result("arguments") if isinstance(atom, Result) else atom for atom in made))
     return (Tuple(tuple(found)),)
-
-
-def argument_attribute() -> Value:
-    """Return an attribute of an object that the command line fills."""
-    return text(texts.ARGUMENT_PART)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 
-from fusionzoo.contracts.static.heap import items_of
 from fusionzoo.contracts.static.machine import Arguments, Machine
 from fusionzoo.contracts.static.operators import single_key
 from fusionzoo.contracts.static.values import (
@@ -15,7 +14,6 @@ from fusionzoo.contracts.static.values import (
     Mapping,
     ModuleValue,
     Sequence,
-    Tuple,
     Value,
     join,
     join_all,
@@ -106,8 +104,3 @@ def _unpack(machine: Machine, targets: list[ast.expr], value: Value) -> None:
 
 def _any_item(items: list[Value]) -> Value:
     return join_all(items)
-
-
-def is_container(value: Value) -> bool:
-    """Return whether every alternative is a container with known items."""
-    return all(items_of(atom) is not None or isinstance(atom, Tuple) for atom in value)

@@ -8,7 +8,6 @@ from fusionzoo.contracts.static.heap import items_of
 from fusionzoo.contracts.static.machine import Arguments, Machine
 from fusionzoo.contracts.static.values import (
     UNKNOWN,
-    Atom,
     Bound,
     Function,
     Instance,
@@ -92,8 +91,3 @@ def _run_hooks(machine: Machine, instance: Instance, node: ast.AST) -> None:
         machine.is_certain = before and is_hook
         machine.call(machine.get_attribute((instance,), name, node), Arguments(rest=UNKNOWN), node)
         machine.is_certain = before
-
-
-def is_callable(atom: Atom) -> bool:
-    """Return whether a library can call an atom."""
-    return isinstance(atom, Function | Bound | Partial)
