@@ -15,6 +15,7 @@ from data_helpers import SETTINGS, fit_frame, make_column, make_rows
 from fusionzoo.data import fit_preprocessor
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.targets.class_labels import LabelCounts, canonical_label
+from fusionzoo.data.targets.target_choice import choose_target
 from fusionzoo.errors import DataError
 from shop import shop_rows
 
@@ -53,6 +54,28 @@ def test_classes_have_the_values_and_types_of_the_labels(
     by_text = [str(c) for c in result.classes]
     encoded = result.encode(make_column(values, typed)).tolist()
     assert [by_text[i] for i in encoded] == [str(v) for v in values]
+
+
+@pytest.mark.parametrize(
+    ("values", "changes", "is_ordered"),
+    [
+        ([3, 1, 2], {}, True),
+        (["3", "10", "2"], {}, True),  # numbers as text are sorted as numbers
+        ([1.5, -1.5, 0.0], {}, True),
+        (["low", "high", "middle"], {}, False),
+        (["low", "high", "middle"], {"classes": ["low", "middle", "high"]}, True),
+        (["007", "8", "9"], {}, False),  # codes
+    ],
+)
+def test_classes_are_ordered_if_they_are_numbers_or_the_setting_lists_them(
+    values: list[Any], changes: dict[str, Any], is_ordered: bool
+) -> None:
+    settings = SETTINGS.model_copy(update={"num_classes": len(values), **changes})
+    counts = LabelCounts("c")
+    counts.add(make_column(values))
+    label_map = counts.fit(settings)
+    assert label_map.is_ordered == is_ordered
+    assert choose_target(settings).restore({"name": "c", "classes": list(label_map.classes)}) == label_map
 
 
 def fit_labels(values: list[Any], **changes: Any) -> Any:

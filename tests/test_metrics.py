@@ -31,6 +31,9 @@ def test_metrics_of_two_classes_are_those_computed_by_hand() -> None:
             "average_precision": 0.5 * 1 + 0.5 * 2 / 3,
             "f1_score": 2 * 1 / (2 * 1 + 0 + 1),
             "accuracy": 3 / 4,
+            "balanced_accuracy": (1 + 1 / 2) / 2,
+            "matthews_corrcoef": (2 * 1 - 0 * 1) / math.sqrt(1 * 2 * 2 * 3),
+            "quadratic_kappa": (3 / 4 - 1 / 2) / (1 - 1 / 2),  # chance agrees in 1/2 * 3/4 + 1/2 * 1/4 of the rows
             "log_loss": -(math.log(0.9) + math.log(0.6) + math.log(0.35) + math.log(0.8)) / 4,
             "brier_score": (0.1**2 + 0.4**2 + 0.65**2 + 0.2**2) / 4,
         }
@@ -47,6 +50,9 @@ def test_metrics_of_three_classes_are_means_over_those_with_rows() -> None:
             "average_precision": ((0.5 * 1 + 0.5 * 2 / 3) + 1) / 2,
             "f1_score": (2 / 3 + 1) / 2,
             "accuracy": 2 / 3,
+            "balanced_accuracy": (1 / 2 + 1) / 2,
+            "matthews_corrcoef": (2 * 3 - (2 * 1 + 1 * 1)) / math.sqrt((9 - 5) * (9 - 3)),
+            "quadratic_kappa": None,  # the classes have no order
             "log_loss": -(math.log(0.5) + math.log(0.2) + math.log(0.6)) / 3,
             "brier_score": ((0.25 + 0.09 + 0.04) + (0.64 + 0.09 + 0.25) + (0.09 + 0.16 + 0.01)) / 3,
         }
@@ -73,6 +79,41 @@ def test_metrics_agree_with_scikit_learn(classes: int) -> None:
     assert metrics["brier_score"] == pytest.approx(((p - one_hot) ** 2).sum(axis=1).mean() / (2 if binary else 1))
 
 
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true", "ignore:A single label was found")
+def test_metrics_of_decisions_agree_with_scikit_learn_also_if_classes_are_absent_or_never_predicted() -> None:
+    rng = np.random.default_rng(0)
+    for case in range(300):
+        classes = int(rng.integers(2, 7))
+        rows, present, decided = (int(rng.integers(1, limit + 1)) for limit in (20, classes, classes))
+        y = rng.choice(rng.permutation(classes)[:present], rows)
+        probabilities = np.eye(classes)[rng.choice(rng.permutation(classes)[:decided], rows)]
+        p = probabilities.argmax(axis=1)
+        metrics = classification_metrics(y, probabilities, is_ordered=True)
+        expected: dict[str, float | None] = {
+            "balanced_accuracy": sklearn.metrics.balanced_accuracy_score(y, p),
+            "matthews_corrcoef": sklearn.metrics.matthews_corrcoef(y, p),
+            "quadratic_kappa": None,
+        }
+        if len(set(y)) > 1:
+            kappa = sklearn.metrics.cohen_kappa_score(y, p, labels=range(classes), weights="quadratic")
+            expected["quadratic_kappa"] = kappa
+        else:
+            expected["matthews_corrcoef"] = None  # scikit-learn returns 0, even if all predictions are right
+        assert {name: metrics[name] for name in expected} == pytest.approx(expected, abs=1e-12), case
+
+
+def test_a_constant_prediction_is_as_good_as_chance() -> None:
+    metrics = classification_metrics(np.array([0, 1, 2, 2]), np.eye(3)[[2, 2, 2, 2]], is_ordered=True)
+    assert metrics["balanced_accuracy"] == pytest.approx(1 / 3)
+    assert [metrics[name] for name in ("matthews_corrcoef", "quadratic_kappa")] == pytest.approx([0, 0])
+
+
+def test_the_correlation_of_millions_of_rows_of_many_classes_is_exact() -> None:
+    y = np.repeat(np.arange(4), [1, 1, 1, 3_000_000])
+    probabilities = np.eye(4, dtype=np.float32)[y]
+    assert classification_metrics(y, probabilities)["matthews_corrcoef"] == pytest.approx(1, abs=1e-15)
+
+
 def test_the_settings_name_every_metric() -> None:
     assert set(classification_metrics(*FOUR_ROWS)) == set(CLASSIFICATION_METRICS)
     perfect = classification_metrics(np.array([0, 1]), np.array([[1.0, 0.0], [0.0, 1.0]]))
@@ -88,6 +129,11 @@ def test_an_undefined_metric_is_none() -> None:
     positives = classification_metrics(np.array([1, 1]), np.array([[0.9, 0.1], [0.2, 0.8]]))
     assert [positives[name] for name in ("auroc", "average_precision")] == [None, None]
     assert positives["f1_score"] == pytest.approx(2 / 3)
+    assert [positives[name] for name in ("balanced_accuracy", "matthews_corrcoef", "quadratic_kappa")] == [
+        0.5,
+        None,
+        None,
+    ]
     one_of_three = classification_metrics(np.array([2]), np.array([[0.1, 0.2, 0.7]]))
     assert [one_of_three[name] for name in ("auroc", "average_precision", "f1_score")] == [None, None, 1]
 

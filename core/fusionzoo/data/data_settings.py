@@ -39,7 +39,8 @@ class DataSettings(BaseModel):
     )
     classes: list[bool | int | float | str] | None = Field(
         None,
-        description="Class labels in order; of two, the second is the positive class. null: sorted labels of train.",
+        description="Class labels in order, also for metric quadratic_kappa; of two, the second is the positive class. "
+        "null: sorted labels of train.",
     )
 
     target_transform: Literal["log1p"] | None = Field(

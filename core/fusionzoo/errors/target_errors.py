@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from fusionzoo.errors.base import Problem
 from fusionzoo.errors.channel_errors import ValuesProblem
 from fusionzoo.errors.setting_errors import setting_problem
-from fusionzoo.errors.wording import join_first, list_names, pluralize
+from fusionzoo.errors.wording import join_first, list_names, pluralize, quote_first
 
 
 def target_not_numeric(problem: Problem) -> Problem:
@@ -42,6 +42,13 @@ def metric_undefined_on_val(metric: str) -> Problem:
     reason = "a value is 0" if metric.endswith("mape") else "all values are equal"
     message = f"{metric} is not defined, because {reason}"
     return Problem("val", message, "add other rows to val, or set early_stop_metric: val_loss", "FZ-D164")
+
+
+def metric_of_ordered_classes(metric: str, column: str, classes: Sequence[object]) -> Problem:
+    """`early_stop_metric` needs classes with an order; the labels are not numbers, and `classes` does not list them."""
+    message = f"{metric} needs classes with an order, and these labels are not numbers: {quote_first(classes, 5)}"
+    fix = "set classes to the labels from the lowest to the highest, or set early_stop_metric: val_loss"
+    return Problem(f"column '{column}'", message, fix, "FZ-D170")
 
 
 def setting_of_other_task(key: str, value: object, task: str, owners: Sequence[str]) -> Problem:

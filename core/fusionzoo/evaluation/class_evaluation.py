@@ -82,9 +82,9 @@ class ClassEvaluation(SplitEvaluation):
 
 
 def evaluate_class_split(
-    name: str, scored: ScoredSplit, classes: Sequence[Label], heading: str = ""
+    name: str, scored: ScoredSplit, classes: Sequence[Label], heading: str = "", is_ordered: bool = False
 ) -> ClassEvaluation:
-    """Evaluate one split.
+    """Evaluate one split; `is_ordered` says whether the order of the classes has a meaning.
 
     There are curves of class 1 if there are two classes, otherwise of the `MAX_CURVE_CLASSES` most frequent classes.
 
@@ -92,7 +92,7 @@ def evaluate_class_split(
         errors.ScoresError: see `classification_metrics`.
     """
     y_true, probabilities = scored.labels, scored.scores
-    metrics = classification_metrics(y_true, probabilities)
+    metrics = classification_metrics(y_true, probabilities, is_ordered)
     names = class_names(classes, probabilities.shape[1])
     is_binary = len(names) == 2
     evaluation = ClassEvaluation(

@@ -11,6 +11,9 @@ CLASSIFICATION_METRICS: Mapping[str, bool] = MappingProxyType(
         "average_precision": True,
         "f1_score": True,
         "accuracy": True,
+        "balanced_accuracy": True,
+        "matthews_corrcoef": True,
+        "quadratic_kappa": True,
         "log_loss": False,
         "brier_score": False,
     }
@@ -27,6 +30,11 @@ REGRESSION_METRICS: Mapping[str, bool] = MappingProxyType(
 )
 METRIC_ALIASES: Mapping[str, str] = MappingProxyType(
     {
+        "average_precision_score": "average_precision",
+        "accuracy_score": "accuracy",
+        "balanced_accuracy_score": "balanced_accuracy",
+        "brier_score_loss": "brier_score",
+        "quadratic_weighted_kappa": "quadratic_kappa",
         "root_mean_squared_error": "rmse",
         "mean_absolute_error": "mae",
         "r2_score": "r2",

@@ -5,6 +5,7 @@ A metric that is undefined for the rows (no rows, or one class only) is None, ne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,14 +20,21 @@ from fusionzoo.evaluation.split_evaluation import Metrics
 SUM_TOLERANCE = 1e-3
 
 
-def classification_metrics(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Metrics:
-    """Compute the six metrics named in `CLASSIFICATION_METRICS`.
+def classification_metrics(
+    y_true: NDArray[np.integer], probabilities: NDArray[np.floating], is_ordered: bool = False
+) -> Metrics:
+    """Compute the metrics named in `CLASSIFICATION_METRICS`.
 
     - `auroc`, `average_precision`: of class 1 if there are two classes; otherwise one-vs-rest, the unweighted mean
       over the classes in `y_true`. None if `y_true` has only one class.
     - `f1_score`: of the predicted class (see `predict_classes`); of class 1, or the unweighted mean over the classes
       in `y_true`. None if class 1 is neither in `y_true` nor predicted.
     - `accuracy`: fraction of rows with a correct predicted class.
+    - `balanced_accuracy`: unweighted mean of the recall of the classes in `y_true`.
+    - `matthews_corrcoef`: correlation of the true and the predicted classes (Matthews 1975; for more classes Gorodkin
+      2004). 0 if all predictions are the same class; None if `y_true` has only one class.
+    - `quadratic_kappa`: Cohen's kappa with the squared distance of the class indices as weight (Cohen 1968). None if
+      `y_true` has only one class, or if there are more than two classes and they are not ordered.
     - `log_loss`: natural logarithm, rows normalized in float64, probabilities clipped at 2.2e-16.
     - `brier_score`: mean of (p - y)^2 of class 1; for more classes the sum over them (Brier 1950: 0 to 2). These are
       scikit-learn's conventions (`brier_score_loss`, scale_by_half="auto").
@@ -34,6 +42,7 @@ def classification_metrics(y_true: NDArray[np.integer], probabilities: NDArray[n
     Args:
         y_true: class indices [rows], integers.
         probabilities: [rows, classes]; each row sums to 1 within 1e-3.
+        is_ordered: whether the order of the class indices has a meaning.
 
     Raises:
         errors.ScoresError: a ValueError; the shapes, indices or probabilities are invalid.
@@ -57,6 +66,9 @@ def classification_metrics(y_true: NDArray[np.integer], probabilities: NDArray[n
         "average_precision": average_precision,
         "f1_score": f1_score,
         "accuracy": float(hits.sum() / rows),
+        "balanced_accuracy": float((hits[support > 0] / support[support > 0]).mean()),
+        "matthews_corrcoef": _matthews_corrcoef(support, predicted, hits),
+        "quadratic_kappa": _quadratic_kappa(y_true, probabilities) if is_ordered or classes == 2 else None,
         "log_loss": log_loss,
         "brier_score": brier_score,
     }
@@ -175,6 +187,27 @@ def _proper_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floati
         squares = np.einsum("ij,ij->i", probabilities, probabilities, dtype=np.float64) / total**2
         brier += np.maximum(squares - true_probability**2, 0)
     return abs(float(log_loss)), float(brier.mean())
+
+
+def _matthews_corrcoef(
+    support: NDArray[np.int64], predicted: NDArray[np.int64], hits: NDArray[np.int64]
+) -> float | None:
+    """Return the correlation from counts per class [classes]; the counts of pairs of rows are exact integers."""
+    rows = int(support.sum())
+    true_pairs, predicted_pairs = (rows**2 - sum(int(n) ** 2 for n in counts) for counts in (support, predicted))
+    if not true_pairs or not predicted_pairs:
+        return 0.0 if true_pairs else None
+    covariance = int(hits.sum()) * rows - sum(int(t) * int(p) for t, p in zip(support, predicted, strict=True))
+    return covariance / math.sqrt(true_pairs * predicted_pairs)
+
+
+def _quadratic_kappa(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> float | None:
+    """Return 1 - the mean squared distance of the true and the predicted index / the one that chance would give."""
+    if np.ptp(y_true) == 0:
+        return None
+    true, predicted = y_true.astype(np.float64), predict_classes(probabilities).astype(np.float64)
+    mean_by_chance = true.var() + predicted.var() + (true.mean() - predicted.mean()) ** 2
+    return float(1 - ((true - predicted) ** 2).mean() / mean_by_chance)
 
 
 def _ratio(numerator: int, denominator: int) -> float | None:

@@ -84,12 +84,12 @@ class Classification(Task):
     def compute_metrics(self, labels: np.ndarray, scores: np.ndarray) -> Metrics:
         from fusionzoo.evaluation.metrics import classification_metrics
 
-        return classification_metrics(labels, scores)
+        return classification_metrics(labels, scores, self.target.is_ordered)
 
     def evaluate_split(self, name: str, scored: ScoredSplit, heading: str = "") -> ClassEvaluation:
         from fusionzoo.evaluation.class_evaluation import evaluate_class_split
 
-        return evaluate_class_split(name, scored, self.classes, heading)
+        return evaluate_class_split(name, scored, self.classes, heading, self.target.is_ordered)
 
     def draw_plots(self, evaluation: ClassEvaluation) -> dict[str, bytes]:
         from fusionzoo.evaluation.plots import draw_plots
@@ -118,3 +118,5 @@ class Classification(Task):
     def check_val_labels(self, labels: np.ndarray, metric: str, fraction: float | None) -> None:
         if len(np.unique(labels)) < 2 and metric.startswith("val/"):
             raise errors.DataError([errors.val_with_single_class(metric, fraction)])
+        if metric == "val/quadratic_kappa" and len(self.classes) > 2 and not self.target.is_ordered:
+            raise errors.DataError([target_errors.metric_of_ordered_classes(metric, self.target.name, self.classes)])

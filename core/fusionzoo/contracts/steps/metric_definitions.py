@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from fusionzoo.errors import Problem, step_errors
 
 EVALUATED_METRICS = (
-    *("auroc", "average_precision", "f1_score", "accuracy", "log_loss", "brier_score"),
+    *("auroc", "average_precision", "f1_score", "accuracy", "balanced_accuracy", "matthews_corrcoef"),
+    *("quadratic_kappa", "log_loss", "brier_score"),
     *("rmse", "mae", "r2", "median_absolute_error", "mape", "spearman"),
 )
 """The metrics of every task."""

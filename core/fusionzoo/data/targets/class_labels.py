@@ -28,10 +28,14 @@ MIN_DISTINCT_NUMBERS = 50  # that are probably not classes, but numbers to predi
 
 @dataclass(frozen=True)
 class LabelMap(Target):
-    """The classes as they were read, in the order of their indices."""
+    """The classes as they were read, in the order of their indices.
+
+    `is_ordered` says whether this order has a meaning: the classes are numbers, or the setting `classes` lists them.
+    """
 
     name: str
     classes: tuple[Label, ...]
+    is_ordered: bool = False
 
     @property
     def num_outputs(self) -> int:
@@ -136,7 +140,7 @@ class LabelCounts(TargetScan):
                 )
         else:
             classes = self._choose_classes(values, _count_classes(settings))
-        return LabelMap(self.name, tuple(_unify_types(classes)))
+        return _make_label_map(self.name, _unify_types(classes), settings)
 
     def warnings(self, target: LabelMap) -> list[str]:
         """Return warnings about the fitted classes."""
@@ -159,6 +163,11 @@ class LabelCounts(TargetScan):
             raise errors.DataError([problem])
         order = sorted(values) if numbers is None else sorted(values, key=numbers.__getitem__)
         return [values[label] for label in order]
+
+
+def _make_label_map(name: str, classes: Sequence[Label], settings: DataSettings) -> LabelMap:
+    are_numbers = _parse_numbers({canonical_label(label): label for label in classes}) is not None
+    return LabelMap(name, tuple(classes), is_ordered=are_numbers or settings.classes is not None)
 
 
 def _count_classes(settings: DataSettings) -> int:
@@ -184,7 +193,7 @@ class ClassLabels(TargetReader):
         return LabelCounts(self._name, optional)
 
     def restore(self, saved: Mapping[str, Any]) -> LabelMap:
-        return LabelMap(saved["name"], tuple(saved["classes"]))
+        return _make_label_map(saved["name"], saved["classes"], self.settings)
 
     def strata(self) -> Strata:
         return ClassStrata(self._name)
