@@ -13,16 +13,24 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
-def open_onnx_session(path: Path) -> onnxruntime.InferenceSession:
+def open_onnx_session(path: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
     """Return a session that runs the model in `path` on the CPU.
+
+    Args:
+        path: the ONNX file.
+        threads: the number of threads that compute one batch; None for one per core.
 
     Raises:
         errors.ModelFolderError: the file is missing or damaged.
         errors.MemoryExhaustedError: the process may not use more memory.
     """
     library = import_onnxruntime()
+    options = library.SessionOptions()
+    options.intra_op_num_threads = threads or 0
     try:
-        session: onnxruntime.InferenceSession = library.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session: onnxruntime.InferenceSession = library.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
     except Exception as cause:  # the errors of onnxruntime have no common base class
         if memory_error := find_memory_error(cause, f"while {path.name} is loaded"):
             raise memory_error from cause

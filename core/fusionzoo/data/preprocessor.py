@@ -103,8 +103,35 @@ class Preprocessor:
         if not has_blocks:
             raise errors.DataError([errors.channel_without_rows(name)])
 
+    def encode_unlabeled(
+        self, rows: Rows, tokenizer: text_tokenizer.TextTokenizer | text_tokenizer.CachedTokenizer | None
+    ) -> EncodedSplit:
+        """Return one block of rows without labels and ids, which may also have no rows.
+
+        Args:
+            rows: a block with the feature columns of the settings.
+            tokenizer: the tokenizer of `text`, or one with a cache; None without text.
+
+        Raises:
+            errors.DataError: values that cannot be encoded, with their rows; all problems of the block together.
+        """
+        problems = ProblemLog()
+        features = replace_null_words(rows, self.settings)
+        with problems.collect():
+            block = self._encode_table(rows, features, labeled=False, optional_labels=True)
+        if self.text is not None:
+            with problems.collect():
+                messages = clean_row_messages(self.settings, features)
+        problems.raise_if_any()
+        if self.text is None or tokenizer is None:
+            return block
+        return _add_text(block, messages, self.text.chunker, tokenizer)
+
     def _encode_table(self, rows: Rows, features: Rows, labeled: bool, optional_labels: bool) -> EncodedSplit:
-        """Return a block of rows without their text. `features` are the rows without words for null."""
+        """Return a block of rows without their text. `features` are the rows without words for null.
+
+        Without labels, ids are null: only evaluations and prediction files have them.
+        """
         problems = ProblemLog()
         n = len(rows)
         ids, values, missing = [], [], []
@@ -120,7 +147,7 @@ class Preprocessor:
         with problems.collect():
             encoded_labels = self.target.encode(rows, optional_labels) if labeled else None
         with problems.collect():
-            row_ids = get_ids(rows, self.settings.id_name)
+            row_ids = get_ids(rows, self.settings.id_name) if labeled else pa.nulls(n)
         problems.raise_if_any()
         return EncodedSplit(
             tokens=np.zeros(0, np.int32),
@@ -235,7 +262,10 @@ def _log_read_problems(source: Iterable[Rows], problems: ProblemLog) -> Iterator
 
 
 def _add_text(
-    block: EncodedSplit, messages: cleaning.Messages, chunker: Chunker, tokenizer: text_tokenizer.CachedTokenizer
+    block: EncodedSplit,
+    messages: cleaning.Messages,
+    chunker: Chunker,
+    tokenizer: text_tokenizer.TextTokenizer | text_tokenizer.CachedTokenizer,
 ) -> EncodedSplit:
     chunks = chunker.chunk(tokenizer.encode(messages.texts), messages.counts)
     return replace(

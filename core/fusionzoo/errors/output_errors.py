@@ -64,6 +64,12 @@ class ModelFolderError(ZooError):
             "FZ-O025",
         )
 
+    @classmethod
+    def not_computed(cls, rows: int, cause: Exception) -> ModelFolderError:
+        """onnxruntime loads the model, but cannot compute it."""
+        message = f"onnxruntime cannot compute model.onnx for a batch of {pluralize(rows, 'row')} ({short(cause)})."
+        return cls(message, USE_JOB_FOLDER, "FZ-O220")
+
 
 class ExportError(ZooError):
     """The model cannot be exported as ONNX; checked before training starts."""

@@ -14,6 +14,7 @@ MEMORY_SIGNS = (
     "can't allocate memory",
     "Cannot allocate memory",
     "not enough memory",
+    "Failed to allocate memory",
     "bad_alloc",
     "bad allocation",
     "CUBLAS_STATUS_ALLOC_FAILED",

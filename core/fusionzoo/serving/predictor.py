@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
 
@@ -12,13 +12,11 @@ import numpy as np
 from fusionzoo import errors
 from fusionzoo.artifacts.file_names import ONNX_FILE
 from fusionzoo.artifacts.onnx_session import open_onnx_session
-from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.preprocessor import PREPROCESSOR_FILE, Preprocessor
 from fusionzoo.data.reading.rows import Rows
-from fusionzoo.data.sampling import RowSizes, make_scoring_batches
-from fusionzoo.data.split_report import report_numbers, warn_of_clipping
 from fusionzoo.serving.data_frames import is_data_frame, predictions_to_data_frame, rows_from_data_frame
 from fusionzoo.serving.records import check_batch_size, check_blocks, rows_from_checked_records
+from fusionzoo.serving.scoring import Scorer
 from fusionzoo.tasks.task_choice import choose_task
 
 if TYPE_CHECKING:
@@ -28,9 +26,15 @@ if TYPE_CHECKING:
 
     from fusionzoo.data.targets.class_labels import Label
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "ScoredRows"]
 
-log = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """A block of rows, and their scores [rows, outputs] float32. `Predictor.task` says what scores mean."""
+
+    rows: Rows
+    scores: np.ndarray
 
 
 class Predictor:
@@ -38,11 +42,14 @@ class Predictor:
 
     def __init__(self, preprocessor: Preprocessor, session: onnxruntime.InferenceSession) -> None:
         self.preprocessor, self._session, self.task = preprocessor, session, choose_task(preprocessor)
-        self._input_names = [model_input.name for model_input in session.get_inputs()]
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, folder: str | Path, threads: int | None = None) -> Self:
         """Load the predictor of a model folder.
+
+        Args:
+            folder: the model folder.
+            threads: the number of threads that compute one batch; None for one per core.
 
         Raises:
             fusionzoo.errors.ModelFolderError: the folder or a file in it is missing, a file is damaged, or the job
@@ -54,7 +61,7 @@ class Predictor:
         preprocessor = Preprocessor.load(folder)
         if not (folder / ONNX_FILE).exists():
             raise errors.ModelFolderError.without_onnx(folder / ONNX_FILE)
-        return cls(preprocessor, open_onnx_session(folder / ONNX_FILE))
+        return cls(preprocessor, open_onnx_session(folder / ONNX_FILE, threads))
 
     @property
     def classes(self) -> Sequence[Label]:
@@ -108,21 +115,38 @@ class Predictor:
             return predictions_to_data_frame(scores, self.task, rows.index)
         return self._score(check_blocks(cast("Iterable[Rows]", rows), self.columns), batch_size)
 
-    def _score(self, rows: Iterable[Rows], batch_size: int) -> np.ndarray:
-        check_batch_size(batch_size)
-        split = self.preprocessor.encode(rows, "rows", labeled=False)
-        for warning in warn_of_clipping("rows", report_numbers(split, self.preprocessor)):
-            log.warning(warning)
-        scores = np.empty((len(split), self.preprocessor.target.num_outputs), np.float32)
-        for row_indices in make_scoring_batches(RowSizes.of(split), batch_size):
-            scores[row_indices] = self._run(split, row_indices)
-        return scores
+    def predict_blocks(self, blocks: Iterable[Rows], batch_size: int = 64) -> Iterator[ScoredRows]:
+        """Yield the scores of each block of rows, in their order, as soon as they are computed.
 
-    def _run(self, split: EncodedSplit, row_indices: np.ndarray) -> np.ndarray:
-        batch = split.batch(row_indices)
-        (scores,) = self._session.run(None, {name: batch[name] for name in self._input_names})
-        result: np.ndarray = scores
-        return result
+        Memory does not grow with the number of blocks: while a block is scored, at most 16,384 of its rows are encoded
+        at once, in batches of rows of similar length. The scores do not depend on how rows are divided into blocks.
+
+        Args:
+            blocks: blocks of raw rows that have the columns of the model, such as an open channel; further columns are
+                ignored, and are in the result too.
+            batch_size: the maximum number of rows of one batch.
+
+        Raises:
+            fusionzoo.errors.PredictorInputError: `blocks` or one of them is something else, or `batch_size` is not at
+                least 1.
+            fusionzoo.errors.DataError: a block lacks a column, or has values that cannot be encoded, with their rows.
+                The problems of all blocks are reported together, after the last block; no scores follow the first one.
+        """
+        check_batch_size(batch_size)
+        return self._predict_blocks(blocks, batch_size)
+
+    def _predict_blocks(self, blocks: Iterable[Rows], batch_size: int) -> Iterator[ScoredRows]:
+        scorer = Scorer(self.preprocessor, self._session, batch_size)
+        with scorer.problems.collect():
+            for block in check_blocks(blocks, self.columns):
+                scores = scorer.score(block)
+                if scores is not None:
+                    yield ScoredRows(block, scores)
+        scorer.finish()
+
+    def _score(self, blocks: Iterable[Rows], batch_size: int) -> np.ndarray:
+        scores = [scored.scores for scored in self.predict_blocks(blocks, batch_size)]
+        return np.concatenate([np.zeros((0, self.preprocessor.target.num_outputs), np.float32), *scores])
 
 
 def _find_model_folder(folder: Path) -> Path | None:

@@ -45,6 +45,13 @@ class Rows:
         columns = {name: values.filter(selection) for name, values in self.columns.items()}
         return replace(self, columns=columns, offsets=offsets)
 
+    def slice(self, start: int, stop: int) -> Rows:
+        """Return the rows from `start` to before `stop`, without a copy of their values."""
+        columns = {name: values.slice(start, stop - start) for name, values in self.columns.items()}
+        if self.offsets is not None:
+            return replace(self, columns=columns, offsets=self.offsets[start:stop])
+        return replace(self, columns=columns, first_row=self.first_row + start)
+
     def with_null_columns(self, names: Sequence[str]) -> Rows:
         """Return the rows with further columns, which are null in every row."""
         return replace(self, columns={**self.columns, **{name: pa.nulls(len(self)) for name in names}})

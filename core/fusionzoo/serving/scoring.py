@@ -1,0 +1,135 @@
+"""From raw rows to scores: encode a bounded number of rows at a time, and run them in batches of similar length."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fusionzoo import errors
+from fusionzoo.artifacts.memory_limit import find_memory_error
+from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.data.preprocessor import Preprocessor
+from fusionzoo.data.problem_log import ProblemLog
+from fusionzoo.data.ragged import compute_starts
+from fusionzoo.data.reading import blocks
+from fusionzoo.data.reading.rows import Rows
+from fusionzoo.data.sampling import RowSizes, make_scoring_batches
+from fusionzoo.data.split_report import NumberShares, warn_of_clipping
+from fusionzoo.data.table.numbers import find_clipped
+from fusionzoo.data.text.text_tokenizer import CachedTokenizer
+from fusionzoo.errors.wording import pluralize
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+log = logging.getLogger(__name__)
+
+# Tokens of one batch, padding included. A batch with more is divided; a single row with more is a batch of its own.
+MAX_BATCH_TOKENS = 2**15
+
+
+class Scorer:
+    """Scores the rows of one call of a predictor, one block after the other, each in any number of batches."""
+
+    def __init__(self, preprocessor: Preprocessor, session: onnxruntime.InferenceSession, batch_size: int) -> None:
+        self._preprocessor, self._session, self._batch_size = preprocessor, session, batch_size
+        self._input_names = [model_input.name for model_input in session.get_inputs()]
+        text = preprocessor.text
+        self._tokenizer = None if text is None else CachedTokenizer(text.tokenizer)
+        self.problems = ProblemLog()
+        self._rows = 0
+        self._missing = np.zeros(len(preprocessor.numbers), np.int64)
+        self._clipped = np.zeros(len(preprocessor.numbers), np.int64)
+
+    def score(self, rows: Rows) -> np.ndarray | None:
+        """Return scores [rows, outputs] float32. At most one window of the rows is encoded at a time.
+
+        Returns None if these rows, or earlier ones, have values that cannot be encoded. `finish` raises their problems.
+
+        Raises:
+            errors.MemoryExhaustedError: the process may not use more memory.
+            errors.ModelFolderError: onnxruntime cannot compute the model.
+        """
+        scores = np.empty((len(rows), self._preprocessor.target.num_outputs), np.float32)
+        start = 0
+        for window in divide_into_windows(rows):
+            split = self._encode(window)
+            if split is not None:
+                for row_indices in _make_batches(RowSizes.of(split), self._batch_size):
+                    scores[start + row_indices] = self._run(split.batch(row_indices))
+            start += len(window)
+        return None if self.problems.problems else scores
+
+    def finish(self) -> None:
+        """Raise errors.DataError with the problems of all rows so far, or log what is unusual about their values."""
+        self.problems.raise_if_any()
+        numbers = {}
+        for i, column in enumerate(self._preprocessor.numbers):
+            missing, clipped = int(self._missing[i]), int(self._clipped[i])
+            shares = missing / max(1, self._rows), clipped / max(1, self._rows - missing)
+            numbers[column.name] = NumberShares(*shares)
+        for warning in warn_of_clipping("rows", numbers):
+            log.warning(warning)
+
+    def _encode(self, window: Rows) -> EncodedSplit | None:
+        """Return the encoded rows; None after a problem, when the other rows are only searched for problems."""
+        tokenizer = None if self.problems.problems else self._tokenizer
+        with self.problems.collect():
+            split = self._preprocessor.encode_unlabeled(window, tokenizer)
+        if self.problems.problems:
+            return None
+        self._count_numbers(split)
+        return split
+
+    def _count_numbers(self, split: EncodedSplit) -> None:
+        self._rows += len(split)
+        self._missing += split.numbers_missing.sum(axis=0)
+        self._clipped += find_clipped(split.numbers).sum(axis=0)
+
+    def _run(self, batch: dict[str, np.ndarray]) -> np.ndarray:
+        try:
+            (scores,) = self._session.run(None, {name: batch[name] for name in self._input_names})
+        except Exception as cause:  # the errors of onnxruntime have no common base class
+            rows = len(batch["row"])
+            if memory_error := find_memory_error(cause, f"while a batch of {pluralize(rows, 'row')} is scored"):
+                raise memory_error from cause
+            raise errors.ModelFolderError.not_computed(rows, cause) from cause
+        result: np.ndarray = scores
+        return result
+
+
+def divide_into_windows(rows: Rows) -> Iterator[Rows]:
+    """Yield the rows in windows of at most `BLOCK_ROWS` rows and `BLOCK_LENGTH` bytes of text, as `blocks` has them.
+
+    A row that is longer than that is a window of its own.
+    """
+    if len(rows) <= blocks.BLOCK_ROWS and sum(values.nbytes for values in rows.columns.values()) <= blocks.BLOCK_LENGTH:
+        yield rows
+        return
+    lengths = np.zeros(len(rows), np.int64)
+    for values in rows.columns.values():
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            lengths += pc.fill_null(pc.binary_length(values), 0).to_numpy(zero_copy_only=False)
+    ends = compute_starts(lengths)
+    start = 0
+    while start < len(rows):
+        by_length = int(np.searchsorted(ends, ends[start] + blocks.BLOCK_LENGTH, side="right")) - 1
+        stop = min(max(by_length, start + 1), start + blocks.BLOCK_ROWS, len(rows))
+        yield rows.slice(start, stop)
+        start = stop
+
+
+def _make_batches(sizes: RowSizes, batch_size: int) -> Iterator[np.ndarray]:
+    """Yield the rows of each batch, longest first: at most `batch_size` rows and `MAX_BATCH_TOKENS` tokens."""
+    for row_indices in make_scoring_batches(sizes, batch_size):
+        batch = sizes.take(row_indices)
+        if int(batch.chunks.sum() * batch.longest.max()) <= MAX_BATCH_TOKENS:
+            yield row_indices
+        else:
+            for part in make_scoring_batches(batch, batch_size, MAX_BATCH_TOKENS):
+                yield row_indices[part]
