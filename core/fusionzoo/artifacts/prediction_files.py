@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionzoo import errors
+from fusionzoo.artifacts.file_names import PREDICT_RESULTS_FILE
 from fusionzoo.artifacts.prediction_formats import PREDICTION_FORMATS
 from fusionzoo.artifacts.predictions import Predictions, plain_ids
 from fusionzoo.atomic_files import write_atomically
@@ -54,6 +55,8 @@ def write_predict_results(path: Path, predictions: Predictions, split: str) -> N
     import torch
 
     labels = predictions.labels
+    if labels is None:
+        raise ValueError(f"{PREDICT_RESULTS_FILE} holds labels, but the predictions have none")
     content = {
         "ids": plain_ids(predictions.ids),
         "y_true": torch.tensor(labels.astype(np.int64) if labels.dtype.kind == "i" else labels),

@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fusionzoo.artifacts.predictions import plain_ids
 
+ROW_GROUP_BYTES = 32 * 2**20  # of a Parquet file, in memory; Arrow divides one with more than a million rows
 Writer = Callable[[BinaryIO, pa.Schema, Iterator[pa.RecordBatch]], None]
 Reader = Callable[[Path, list[str]], NDArray[np.float32]]
 
@@ -26,7 +28,8 @@ class PredictionFormat:
     """One file format.
 
     Attributes:
-        write: writes record batches of a schema to an open file.
+        write: writes record batches of a schema to an open file. Only JSON Lines takes batches of other types than
+            the schema's.
         read_scores: returns the named columns of a file, float32 [rows, columns].
         keeps_dictionaries: whether the format stores dictionary-encoded columns.
     """
@@ -69,8 +72,22 @@ def _csv_reader(delimiter: str) -> Reader:
 
 def _write_parquet(file: BinaryIO, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
     with pq.ParquetWriter(file, schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
+        for table in _join_batches(schema, batches):
+            writer.write_table(table)
+
+
+def _join_batches(schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield all rows in tables of bounded size, each of which becomes one row group: small ones make files large."""
+    joined: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        joined.append(batch)
+        size += batch.nbytes
+        if size >= ROW_GROUP_BYTES:
+            yield pa.Table.from_batches(joined, schema)
+            joined, size = [], 0
+    if joined:
+        yield pa.Table.from_batches(joined, schema)
 
 
 def _read_parquet(path: Path, columns: list[str]) -> NDArray[np.float32]:
@@ -87,12 +104,18 @@ def _to_matrix(table: pa.Table) -> NDArray[np.float32]:
 
 def _write_jsonl(file: BinaryIO, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
     for batch in batches:
-        ids, *columns = batch.columns
-        rows = zip(plain_ids(ids), *(column.to_pylist() for column in columns), strict=True)
+        rows = zip(*(_to_json_values(column) for column in batch.columns), strict=True)
         lines = [
-            json.dumps(dict(zip(schema.names, row, strict=True)), ensure_ascii=False, allow_nan=False) for row in rows
+            json.dumps(dict(zip(batch.schema.names, row, strict=True)), ensure_ascii=False, allow_nan=False)
+            for row in rows
         ]
         file.write("".join(f"{line}\n" for line in lines).encode("utf-8"))
+
+
+def _to_json_values(column: pa.Array) -> list[Any]:
+    """Return values that JSON can hold. Scores are float32 and finite, so that most columns take the short way."""
+    is_plain = pa.types.is_float32(column.type) and pc.all(pc.is_finite(column), skip_nulls=False, min_count=0).as_py()
+    return column.to_pylist() if is_plain else list(plain_ids(column))
 
 
 def _read_jsonl(path: Path, columns: list[str]) -> NDArray[np.float32]:

@@ -143,6 +143,7 @@ class Task(ABC):
         """Raise errors.DataError if the labels of val do not define `metric`, the `early_stop_metric` of the job."""
 
 
-def column_names(task: Task, id_name: str) -> Sequence[str]:
-    """Return the column names of a prediction file: the id, the labels, the scores, the decisions."""
-    return [id_name, *task.label_columns, *task.score_columns, *task.decision_columns]
+def column_names(task: Task, id_name: str, *, has_labels: bool = True) -> Sequence[str]:
+    """Return the column names of a prediction file: the id, the labels if it has them, the scores, the decisions."""
+    labels = task.label_columns if has_labels else []
+    return [id_name, *labels, *task.score_columns, *task.decision_columns]

@@ -82,7 +82,18 @@ def open_channel(
     Raises:
         errors.DataError: the folder is missing or holds no data, or a part file lacks a column or cannot be read.
     """
-    channel = Channel(name, list_part_files(name, folder, columns, options or ReadOptions()), ())
+    return open_files(name, list_part_files(name, folder, columns, options or ReadOptions()), columns, optional_columns)
+
+
+def open_files(
+    name: str, files: tuple[PartFile, ...], columns: Sequence[str], optional_columns: Sequence[str] = ()
+) -> Channel:
+    """Open a channel of these part files, see `open_channel`.
+
+    Raises:
+        errors.DataError: a part file lacks a column or cannot be read.
+    """
+    channel = Channel(name, files, ())
     absent = [name for name in optional_columns if not any(_has_column(file, name) for file in channel.files)]
     present = channel.with_columns([column for column in columns if column not in absent])
     return replace(present, columns=tuple(columns), absent_columns=tuple(absent))

@@ -26,6 +26,18 @@ def list_part_files(name: str, folder: Path, columns: Sequence[str], options: Re
     Raises:
         errors.DataError: the folder is missing or has no part file, or something in it cannot be read.
     """
+    files = find_part_files(name, folder, columns, options)
+    if not files:
+        raise errors.DataError([errors.empty_channel(name, folder)])
+    return files
+
+
+def find_part_files(name: str, folder: Path, columns: Sequence[str], options: ReadOptions) -> tuple[PartFile, ...]:
+    """Return the part files like `list_part_files`; there may be none.
+
+    Raises:
+        errors.DataError: the folder is missing, or something in it cannot be read.
+    """
     shown_folder = options.folder_name or name
     if not folder.exists():
         raise errors.DataError([errors.missing_channel(name, folder)])
@@ -56,9 +68,21 @@ def list_part_files(name: str, folder: Path, columns: Sequence[str], options: Re
         reason = "they begin with '.' or '_', or are empty and have no known suffix"
         names = list_names([_printable(path) for path in skipped], 200)
         log.info("%s: %s skipped, because %s: %s", name, pluralize(len(skipped), "name"), reason, names)
-    if not files:
-        raise errors.DataError([errors.empty_channel(name, folder)])
     return tuple(files)
+
+
+def describe_file(path: Path, columns: Sequence[str], options: ReadOptions) -> PartFile | None:
+    """Return one file as a part file; None if it is empty and its suffix names no format.
+
+    Its name in messages and row ids is that of its folder and of the file, as if the folder was a channel.
+
+    Raises:
+        errors.DataError: the file is of no known type, or not of the type that its suffix names.
+        OSError: the file cannot be opened.
+    """
+    name = _printable(f"{path.absolute().parent.name}/{path.name}")
+    file_type = detect_file_type(path, name, columns, options)
+    return None if file_type is None else PartFile(path, name, file_type.format, file_type.gzipped, options)
 
 
 def _parse_partition(path: Path) -> tuple[tuple[str, str | None], ...]:
