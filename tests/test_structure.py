@@ -24,6 +24,8 @@ ROOT_MODULES = {
 MANY_PARAMETERS = {
     "core/fusionzoo/data/sampling.py:__init__",  # TrainingOrder: four keyword-only options with defaults
     "core/fusionzoo/cli/verify_command.py:verify",  # each parameter is an option of the command line
+    "core/fusionzoo/cli/predict_command.py:predict",  # as above
+    "core/fusionzoo/cli/evaluate_command.py:evaluate",  # as above
 }
 SHARED_BASE_NAMES: dict[str, str] = {}  # a base name that sibling folders share on purpose, and the reason
 

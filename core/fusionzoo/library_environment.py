@@ -27,6 +27,11 @@ def disable_onnxruntime_telemetry() -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
+def disable_ray_telemetry() -> None:
+    """Turn off the usage statistics of Ray, which a cluster sends when it starts, unless the environment decides."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
 def configure_libraries() -> None:
     """Prepare the environment of a process that will import libraries, some of which import others.
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fusionzoo import errors
 from fusionzoo.artifacts.file_names import PREDICT_RESULTS_FILE
 from fusionzoo.artifacts.prediction_formats import PREDICTION_FORMATS
+from fusionzoo.artifacts.prediction_stream import write_prediction_blocks
 from fusionzoo.artifacts.predictions import Predictions, plain_ids
 from fusionzoo.atomic_files import write_atomically
 
@@ -28,13 +29,11 @@ def write_predictions(path: Path, format: str, predictions: Predictions) -> None
         errors.PredictionColumnsError: see `prediction_columns`.
         errors.OutputError: the file cannot be written, or reads back differently.
     """
-    file_format = PREDICTION_FORMATS[format]
-    schema = predictions.schema(keep_dictionary_ids=file_format.keeps_dictionaries)
 
     def write_and_verify(file: BinaryIO) -> None:
-        file_format.write(file, schema, predictions.batches(schema))
+        write_prediction_blocks(file, format, iter([predictions]))
         file.flush()
-        read_back = file_format.read_scores(Path(file.name), predictions.task.score_columns)
+        read_back = PREDICTION_FORMATS[format].read_scores(Path(file.name), predictions.task.score_columns)
         _check_equal(path, predictions.scores, read_back)
 
     write_atomically(path, write_and_verify)

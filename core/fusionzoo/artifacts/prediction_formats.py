@@ -28,15 +28,16 @@ class PredictionFormat:
     """One file format.
 
     Attributes:
-        write: writes record batches of a schema to an open file. Only JSON Lines takes batches of other types than
-            the schema's.
+        write: writes record batches of a schema to an open file.
         read_scores: returns the named columns of a file, float32 [rows, columns].
         keeps_dictionaries: whether the format stores dictionary-encoded columns.
+        has_types: whether a column has one type; otherwise batches may have other types than the schema.
     """
 
     write: Writer
     read_scores: Reader
     keeps_dictionaries: bool = False
+    has_types: bool = True
 
 
 def _csv_writer(delimiter: str) -> Writer:
@@ -128,6 +129,6 @@ PREDICTION_FORMATS: Mapping[str, PredictionFormat] = {
     "csv": PredictionFormat(_csv_writer(","), _csv_reader(",")),
     "tsv": PredictionFormat(_csv_writer("\t"), _csv_reader("\t")),
     "parquet": PredictionFormat(_write_parquet, _read_parquet, keeps_dictionaries=True),
-    "jsonl": PredictionFormat(_write_jsonl, _read_jsonl),
+    "jsonl": PredictionFormat(_write_jsonl, _read_jsonl, has_types=False),
 }
 """By name, one for each format that a channel can have."""

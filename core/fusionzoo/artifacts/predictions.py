@@ -89,9 +89,7 @@ class Predictions:
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def prediction_columns(
-    id_name: str, task: Task, carried: Sequence[str] = (), *, has_labels: bool = True
-) -> list[str]:
+def prediction_columns(id_name: str, task: Task, carried: Sequence[str] = (), *, has_labels: bool = True) -> list[str]:
     """Return the columns of a prediction file; of a classification: id, label, `prob_<class>`, `predicted_<label>`.
 
     Args:

@@ -1,4 +1,4 @@
-"""The command line: list, describe, check and create plugins; train; the demo; the scripts' contracts.
+"""The command line: list, describe, check and create plugins; train, predict, evaluate; the demo; contracts.
 
 Commands draw tables on a terminal, write plain text to a pipe, and print one JSON document with `--json`. The exit
 status is 0 on success, 1 if a problem was found or the command failed, and 2 if the command line itself is wrong.
@@ -11,9 +11,11 @@ import typer
 from fusionzoo.cli.check_command import check
 from fusionzoo.cli.contract_command import contract
 from fusionzoo.cli.doctor_command import doctor
+from fusionzoo.cli.evaluate_command import evaluate
 from fusionzoo.cli.job_commands import demo, train
 from fusionzoo.cli.list_command import list_plugins
 from fusionzoo.cli.new_command import new
+from fusionzoo.cli.predict_command import predict
 from fusionzoo.cli.show_command import show
 
 __all__ = ["app"]
@@ -33,4 +35,6 @@ app.command()(doctor)
 app.command()(new)
 app.command()(demo)
 app.command()(train)
+app.command()(predict)
+app.command()(evaluate)
 app.add_typer(contract, name="contract")

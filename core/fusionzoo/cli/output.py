@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
 from fusionzoo import errors
 
+SIGTERM_STATUS = 143
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -71,6 +74,31 @@ def exit_on_user_error() -> Iterator[None]:
         yield
     except errors.ZooError as error:
         typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """In the block, SIGTERM raises SystemExit, so that temporary files are deleted and processes are ended."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        sys.exit(SIGTERM_STATUS)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def exit_on_closed_output() -> Iterator[None]:
+    """Exit with status 1 and without a message if the reader of standard output, such as `head`, has ended."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        with suppress(OSError, ValueError):  # without a descriptor of its own, nothing is left to flush
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from error
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from fusionzoo.atomic_files import check_writable, write_atomically
-from fusionzoo.cli.output import AsJson, colorize, exit_on_user_error, parse_key_value_pairs, print_line, print_table
+from fusionzoo.cli.output import (
+    AsJson,
+    colorize,
+    exit_on_sigterm,
+    exit_on_user_error,
+    parse_key_value_pairs,
+    print_line,
+    print_table,
+)
 from fusionzoo.errors.wording import join_first
 
 if TYPE_CHECKING:
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from fusionzoo.contracts.verification.workspace import RootKind
 
 ORDER = ("not verified", "proven", "failed")  # failed checks last, next to the verdict
-SIGTERM_STATUS = 143
 
 
 class Root(str, Enum):
@@ -90,7 +92,7 @@ def verify(
     if not run:
         raise typer.BadParameter("the script runs with the rights of this user: add --run", param_hint="--run")
     variables = parse_key_value_pairs(env, "--env")
-    with exit_on_user_error(), _exit_on_sigterm():
+    with exit_on_user_error(), exit_on_sigterm():
         from fusionzoo.contracts.contract_files import find_contract, find_contract_of_script
         from fusionzoo.contracts.verification.script_verification import verify_script
         from fusionzoo.contracts.verification.verified_job import VerifiedJob
@@ -132,20 +134,6 @@ def choose_root(choice: Root, script: Path) -> RootKind:
     if problem and choice is Root.NAMESPACE:
         raise VerificationError.no_namespace(problem)
     return RootKind.VARIABLE if problem else RootKind.NAMESPACE
-
-
-@contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    """In the block, SIGTERM raises SystemExit, so that the script is killed and its folders are deleted."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        sys.exit(SIGTERM_STATUS)
-
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _write(text: str, file: BinaryIO) -> None:

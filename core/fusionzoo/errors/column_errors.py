@@ -24,7 +24,7 @@ def missing_column(name: str, column: str, columns: Sequence[str]) -> Problem:
     close = nearest_names(column, columns, 3)
     fix = f"the file has the columns {list_names([quoted([other]) for other in columns])}; use one of them"
     if close:
-        fix = f"did you mean {quoted(close)}? Correct the setting, or add the column to the file"
+        fix = f"did you mean {quoted(close)}? Correct the name, or add the column to the file"
     return Problem(name, f"column '{column}' does not exist", fix, "FZ-D101")
 
 

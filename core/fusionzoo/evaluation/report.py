@@ -45,7 +45,12 @@ class Report:
         return {**content, **(extra or {})}
 
     def write(
-        self, folder: Path, extra: Mapping[str, Any] | None = None, training_plots: Mapping[str, bytes] | None = None
+        self,
+        folder: Path,
+        extra: Mapping[str, Any] | None = None,
+        training_plots: Mapping[str, bytes] | None = None,
+        *,
+        events: bool = True,
     ) -> None:
         """Write metrics.json, plots/<split>_<plot>.png and tensorboard_eval/ into `folder`.
 
@@ -55,6 +60,7 @@ class Report:
             folder: created if it does not exist.
             extra: additional top-level entries of metrics.json, for example the training summary.
             training_plots: PNG bytes by name, of the training instead of a split; written as plots/training_<plot>.png.
+            events: whether to write tensorboard_eval/, which needs torch.
 
         Raises:
             errors.ReportEntryError: `extra` has an entry with a name that the report uses.
@@ -69,7 +75,8 @@ class Report:
         for split, split_plots in plots.items():
             for name, png in split_plots.items():
                 (folder / PLOTS_FOLDER / f"{split}_{name}.png").write_bytes(png)
-        write_events(folder / EVENTS_FOLDER, self.splits, plots)
+        if events:
+            write_events(folder / EVENTS_FOLDER, self.splits, plots)
         (folder / METRICS_FILE).write_text(text, encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from fusionzoo import errors
 from fusionzoo.errors.wording import quoted
@@ -23,20 +24,25 @@ class Hosts:
 
 
 def read_hosts(paths: Paths) -> Hosts | None:
+    """Return the hosts of a training job, see `read_hosts_file`."""
+    return read_hosts_file(paths.resource_config)
+
+
+def read_hosts_file(path: Path) -> Hosts | None:
     """Return the hosts that resourceconfig.json lists; None if there is no such file.
 
     Raises:
         errors.ContainerError: the file exists, but does not list the hosts or does not name the current one.
     """
-    config = read_json_object(paths.resource_config)
+    config = read_json_object(path)
     if config is None:
         return None
     names, current, interface = (config.get(key) for key in ("hosts", "current_host", "network_interface_name"))
     is_name_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if not isinstance(names, list) or not is_name_list or not isinstance(current, str) or current not in names:
         cause = ValueError("it needs hosts, a list of names, and current_host, one of them")
-        raise errors.ContainerError(paths.resource_config, cause)
+        raise errors.ContainerError(path, cause)
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         cause = ValueError(f"hosts lists {quoted(repeated)} more than once, and each host has one part of the job")
-        raise errors.ContainerError(paths.resource_config, cause)
+        raise errors.ContainerError(path, cause)
     return Hosts(tuple(sorted(names)), current, interface if isinstance(interface, str) else None)

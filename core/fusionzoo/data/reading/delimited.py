@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,16 +22,23 @@ from fusionzoo.data.reading.blocks import group_into_blocks
 from fusionzoo.data.reading.delimited_advice import advise_on_columns, advise_on_quotes
 from fusionzoo.data.reading.limits import BlankLines
 from fusionzoo.data.reading.part_file import PartFile
-from fusionzoo.data.reading.rows import Rows
+from fusionzoo.data.reading.rows import Rows, rows_with_numbers
+from fusionzoo.errors.wording import pluralize
+
+_INVALID_BYTE = re.compile("[\udc80-\udcff]")  # as `surrogateescape` stores it
 
 
 @dataclass(frozen=True)
 class Row:
-    """The values of a row, and the first and last line of the file that it takes; lines start at 1."""
+    """The values of a row, and the first and last line of the file that it takes; lines start at 1.
+
+    `problem` says why the line cannot be parsed; empty if it can.
+    """
 
     values: list[str]
     first_line: int
     last_line: int
+    problem: str = ""
 
 
 def list_columns(file: PartFile, _: Sequence[str]) -> list[str] | None:
@@ -58,35 +66,76 @@ def read_rows(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
     if first is None:
         return
     header = _name_columns(file, first.values)
-    has_spaces = any(name.startswith(" ") for name in header)
-    wrong_width_count, examples = 0, list[tuple[int, int, int]]()
-
-    def rows_of_right_width() -> Iterator[tuple[int, list[str]]]:
-        nonlocal wrong_width_count
-        for row in rows if file.options.header is True else _chain(first, rows):
-            values = row.values
-            if len(values) != len(header):
-                wrong_width_count += 1
-                if wrong_width_count <= errors.MAX_LISTED_PROBLEMS:
-                    examples.append((row.first_line, row.last_line, len(values)))
-            elif row.last_line > row.first_line and quoting.looks_merged(values, delimiter, has_spaces):
-                problem = errors.merged_rows(file.name, row.first_line, row.last_line, len(header))
-                raise errors.DataError([problem])
-            elif not wrong_width_count:
-                yield sum(map(len, values)) + 8 * len(values), values
-
-    first_row, positions = 1, {column: header.index(column) for column in columns}
+    positions = {column: header.index(column) for column in columns}
     restore = quoting.make_value_restorer(quote, file.options.escape, delimiter)
-    for block in group_into_blocks(rows_of_right_width()):
-        block = [restore(row) for row in block]
-        arrays = {column: pa.array([row[i] for row in block], pa.string()) for column, i in positions.items()}
-        yield Rows(arrays, file.name, first_row, typed=False)
-        first_row += len(block)
-    if wrong_width_count:
-        advice = advise_on_quotes(file, quote)
-        raise errors.DataError(
-            [errors.rows_with_wrong_column_count(file.name, len(header), wrong_width_count, examples, advice)]
-        )
+    checker = _RowChecker(file, header)
+    for block in group_into_blocks(checker.check(rows if file.options.header is True else _chain(first, rows))):
+        values = [restore(row) for _, row in block]
+        arrays = {column: pa.array([row[i] for row in values], pa.string()) for column, i in positions.items()}
+        yield rows_with_numbers(arrays, file.name, [number for number, _ in block], typed=False)
+    checker.raise_if_any(quote)
+
+
+class _RowChecker:
+    """Checks that rows have the width of the header, and that no stray quote joins several of them."""
+
+    def __init__(self, file: PartFile, header: Sequence[str]) -> None:
+        self._file, self._header = file, header
+        self._has_spaces = any(name.startswith(" ") for name in header)
+        self._wrong_width_count, self._examples = 0, list[tuple[int, int, int]]()
+
+    def check(self, rows: Iterator[Row]) -> Iterator[tuple[int, tuple[int, list[str]]]]:
+        """Yield the length, the number and the values of each row. After a row of another width, only count these."""
+        reject = self._file.options.reject_row
+        for number, row in enumerate(rows, start=1):
+            if reason := self._find_reason(row):
+                if reject is None:
+                    self._add(row)
+                else:
+                    reject(self._file.name, number, "", f"line {row.first_line}: {reason}")
+            elif not self._wrong_width_count:
+                yield sum(map(len, row.values)) + 8 * len(row.values), (number, row.values)
+
+    def raise_if_any(self, quote: str) -> None:
+        """Raise errors.DataError if rows had another width."""
+        if self._wrong_width_count:
+            advice, width = advise_on_quotes(self._file, quote), len(self._header)
+            raise errors.DataError(
+                [
+                    errors.rows_with_wrong_column_count(
+                        self._file.name, width, self._wrong_width_count, self._examples, advice
+                    )
+                ]
+            )
+
+    def _find_reason(self, row: Row) -> str:
+        """Return why a row cannot be used; "" if it can."""
+        width = len(self._header)
+        if row.problem:
+            return row.problem
+        if len(row.values) != width:
+            return f"{pluralize(len(row.values), 'column')} instead of {width}"
+        if row.last_line > row.first_line and quoting.looks_merged(
+            row.values, get_delimiter(self._file), self._has_spaces
+        ):
+            return f"a quoted value joins the lines up to {row.last_line}"
+        if self._file.options.reject_row is not None and any(map(_INVALID_BYTE.search, row.values)):
+            return "the text is not UTF-8"
+        return ""
+
+    def _add(self, row: Row) -> None:
+        """Count a row of another width.
+
+        Raises:
+            errors.DataError: the row has the right width, but joins several rows.
+        """
+        if len(row.values) == len(self._header):
+            raise errors.DataError(
+                [errors.merged_rows(self._file.name, row.first_line, row.last_line, len(self._header))]
+            )
+        self._wrong_width_count += 1
+        if self._wrong_width_count <= errors.MAX_LISTED_PROBLEMS:
+            self._examples.append((row.first_line, row.last_line, len(row.values)))
 
 
 def get_delimiter(file: PartFile) -> str:
@@ -131,7 +180,8 @@ def _choose_quote(file: PartFile) -> str:
 
 @contextmanager
 def _open_text(file: PartFile) -> Iterator[TextIO]:
-    with file.open() as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+    on_invalid_byte = "strict" if file.options.reject_row is None else "surrogateescape"
+    with file.open() as stream, io.TextIOWrapper(stream, "utf-8-sig", on_invalid_byte, newline="") as text:
         yield text
 
 
@@ -182,11 +232,17 @@ def _parse_rows(file: PartFile, quote: str) -> Iterator[Row]:
             strict=True,
         )
         line = 1
-        try:
-            for values in reader:
+        while True:
+            try:
+                values = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as cause:
+                if file.options.reject_row is None or reader.line_num > line:  # lost lines may be rows
+                    advice = advise_on_quotes(file, quote)
+                    raise errors.DataError([errors.unterminated_quote(file.name, line, cause, advice)]) from cause
+                yield Row([], line, line, f"a quoted text does not end correctly ({cause})")
+            else:
                 if values:
                     yield Row(values, line, reader.line_num)
-                line = lines.begin_row()
-        except csv.Error as cause:
-            advice = advise_on_quotes(file, quote)
-            raise errors.DataError([errors.unterminated_quote(file.name, line, cause, advice)]) from cause
+            line = lines.begin_row()

@@ -15,14 +15,14 @@ from fusionzoo.data.reading.json_array import is_json_array, parse_array
 from fusionzoo.data.reading.limits import BlankLines
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.plain_values import array_from_values
-from fusionzoo.data.reading.rows import Rows
+from fusionzoo.data.reading.rows import Rows, rows_with_numbers
 
 
 def list_columns(file: PartFile, columns: Sequence[str]) -> list[str] | None:
     """Return the keys seen until all of `columns` were seen; None if the file has no rows."""
     names: dict[str, None] = {}
     has_rows = False
-    for _, record in _parse_records(file):
+    for _, (_, record) in _parse_records(file.without_rejected_rows()):
         if not has_rows and _holds_all_rows(record, columns):
             raise errors.DataError([errors.json_not_rows(file.name)])
         has_rows = True
@@ -38,11 +38,9 @@ def read_rows(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
     Raises:
         errors.DataError: a line is not a JSON object.
     """
-    first_row = 1
     for block in group_into_blocks(_parse_records(file)):
-        arrays = {column: array_from_values([record.get(column) for record in block]) for column in columns}
-        yield Rows(arrays, file.name, first_row, typed=True)
-        first_row += len(block)
+        arrays = {column: array_from_values([record.get(column) for _, record in block]) for column in columns}
+        yield rows_with_numbers(arrays, file.name, [number for number, _ in block], typed=True)
 
 
 def _holds_all_rows(record: dict[str, Any], columns: Sequence[str]) -> bool:
@@ -53,19 +51,37 @@ def _holds_all_rows(record: dict[str, Any], columns: Sequence[str]) -> bool:
     return keys in ({"columns", "data"}, {"schema", "data"}) and not record.keys() >= set(columns)
 
 
-def _parse_records(file: PartFile) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield each object with its length."""
-    if not is_json_array(file):
-        yield from _parse_lines(file)
-        return
+def _parse_records(file: PartFile) -> Iterator[tuple[int, tuple[int, dict[str, Any]]]]:
+    """Yield each object with its length and row number."""
+    elements = _parse_elements(file) if is_json_array(file) else _parse_lines(file)
+    reject, plain_columns = file.options.reject_row, file.options.plain_columns
+    for number, (length, value) in enumerate(elements, start=1):
+        if isinstance(value, errors.Problem):
+            if reject is None:
+                raise errors.DataError([value])
+            reject(file.name, number, "", value.message)
+        elif reject is not None and (nested := _find_nested(value, plain_columns)):
+            reject(file.name, number, nested, f"an array or object instead of a plain value: {value[nested]!r:.80}")
+        else:
+            yield length, (number, value)
+
+
+def _find_nested(record: dict[str, Any], columns: frozenset[str]) -> str | None:
+    """Return the first of the columns that holds an array or object; None if there is none."""
+    return next((name for name in columns if isinstance(record.get(name), dict | list)), None)
+
+
+def _parse_elements(file: PartFile) -> Iterator[tuple[int, dict[str, Any] | errors.Problem]]:
+    """Yield each element of an array with its length; the problem of one that is not an object."""
     for number, (length, record) in enumerate(parse_array(file), start=1):
-        if not isinstance(record, dict):
-            raise errors.DataError([errors.json_element_not_an_object(file.name, number)])
-        yield length, record
+        if isinstance(record, dict):
+            yield length, record
+        else:
+            yield length, errors.json_element_not_an_object(file.name, number)
 
 
-def _parse_lines(file: PartFile) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield each line's object with the length of the line in bytes. Blank lines are skipped."""
+def _parse_lines(file: PartFile) -> Iterator[tuple[int, dict[str, Any] | errors.Problem]]:
+    """Yield each line's object with the length of the line in bytes, or its problem. Blank lines are skipped."""
     with file.open() as stream:
         limit, blank_lines = file.options.max_row_bytes, BlankLines(file.name)
         for number, line in enumerate(iter(lambda: stream.readline(limit + 1), b""), start=1):
@@ -73,14 +89,22 @@ def _parse_lines(file: PartFile) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise errors.DataError([errors.row_too_long(f"{file.name} line {number}", limit)])
             is_blank = not line.strip()
             blank_lines.check(is_blank, number)
-            if is_blank:
-                continue
-            try:
-                record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except UnicodeDecodeError:
-                raise
-            except (ValueError, RecursionError) as cause:
-                raise errors.DataError([errors.invalid_json_line(file.name, number, cause)]) from cause
-            if not isinstance(record, dict):
-                raise errors.DataError([errors.json_line_not_an_object(file.name, number)])
-            yield len(line), record
+            if not is_blank:
+                yield len(line), _parse_line(file, line, number)
+
+
+def _parse_line(file: PartFile, line: bytes, number: int) -> dict[str, Any] | errors.Problem:
+    """Return the object in a line, or the problem of the line.
+
+    Raises:
+        UnicodeDecodeError: the line is not UTF-8, and such rows are not rejected.
+    """
+    try:
+        record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+    except UnicodeDecodeError as cause:
+        if file.options.reject_row is None:
+            raise
+        return errors.text_not_utf8(f"{file.name} line {number}", cause)
+    except (ValueError, RecursionError) as cause:
+        return errors.invalid_json_line(file.name, number, cause)
+    return record if isinstance(record, dict) else errors.json_line_not_an_object(file.name, number)

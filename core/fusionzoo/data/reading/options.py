@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fusionzoo.data.data_settings import DataSettings
+
+RejectRow = Callable[[str, int, str, str], None]
+"""Takes the file, the row number from 1, the column ("" if it is the whole row), and the reason."""
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,8 @@ class ReadOptions:
 
     `content_type` is the type that SageMaker declares for the channel. `folder_name` is the name of the channel's
     folder, if that is not the name of the split. The limits are those of `max_file_gb`, `max_row_mb` and
-    `max_expansion`.
+    `max_expansion`. `reject_row` is called for each row that its format does not allow, which is then left out; None:
+    such a row is an error. With it, arrays and objects in `plain_columns` of JSON are such rows too.
     """
 
     delimiter: str = ","
@@ -25,6 +30,8 @@ class ReadOptions:
     max_file_bytes: float = 50e9
     max_row_bytes: int = 64_000_000
     max_expansion: float = 200.0
+    reject_row: RejectRow | None = None
+    plain_columns: frozenset[str] = frozenset()
 
     @classmethod
     def from_settings(cls, settings: DataSettings) -> ReadOptions:

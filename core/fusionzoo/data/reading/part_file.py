@@ -7,7 +7,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -19,6 +19,10 @@ from fusionzoo.data.reading.limits import MeteredStream, SizeMeter
 from fusionzoo.data.reading.options import ReadOptions
 
 READ_BUFFER = 2**16  # bytes of a gzip file that are decompressed at once
+
+
+def ignore_row(name: str, row: int, column: str, reason: str) -> None:
+    """Do nothing: another read of the file reports the row."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,12 @@ class PartFile:
             return
         with gzip.open(self.path) as unlimited:
             yield io.BufferedReader(MeteredStream(cast("BinaryIO", unlimited), self.make_meter()), READ_BUFFER)
+
+    def without_rejected_rows(self) -> PartFile:
+        """Return the file for another read, in which rejected rows are left out without a further call."""
+        if self.options.reject_row is None:
+            return self
+        return replace(self, options=replace(self.options, reject_row=ignore_row))
 
     def make_meter(self) -> SizeMeter:
         """Return a meter that counts what the file expands to."""

@@ -31,7 +31,11 @@ class Rows:
 
     def locate(self, index: int) -> str:
         """Return the file and row number of row `index` of this block, for messages."""
-        return f"{self.source} row {self.first_row + (index if self.offsets is None else self.offsets[index])}"
+        return f"{self.source} row {self.row_number(index)}"
+
+    def row_number(self, index: int) -> int:
+        """Return the row number of row `index` of this block in its file; rows start at 1."""
+        return self.first_row + (index if self.offsets is None else int(self.offsets[index]))
 
     def row_ids(self) -> pa.Array:
         """Return FILE:ROW for each row, such as "train/part-0.csv:1": unique in a job, and the same in every job."""
@@ -61,6 +65,12 @@ def rows_from_records(records: Sequence[Mapping[str, Any]], columns: Sequence[st
     """Build rows from mappings of plain Python values, such as parsed JSON. An absent key is a missing value."""
     arrays = {column: array_from_values([record.get(column) for record in records]) for column in columns}
     return Rows(arrays, source, 1, typed=True)
+
+
+def rows_with_numbers(columns: Mapping[str, pa.Array], source: str, numbers: Sequence[int], typed: bool) -> Rows:
+    """Return rows with these row numbers, which ascend; some may be left out."""
+    first, is_complete = numbers[0], numbers[-1] - numbers[0] + 1 == len(numbers)
+    return Rows(columns, source, first, typed, None if is_complete else np.array(numbers, np.int64) - first)
 
 
 def to_plain_layout(values: pa.Array) -> pa.Array:

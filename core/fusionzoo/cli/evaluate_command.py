@@ -1,0 +1,53 @@
+"""`fusionzoo evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fusionzoo.cli.output import (
+    AsJson,
+    exit_on_closed_output,
+    exit_on_sigterm,
+    exit_on_user_error,
+    print_json,
+    print_table,
+)
+from fusionzoo.cli.predict_command import BatchSize, InputFormat, InputOption, ModelOption
+
+OutputFolder = Annotated[Path, typer.Option("--output", help="The folder for metrics.json, plots and predictions.")]
+SkipUnlabeled = Annotated[
+    bool, typer.Option("--skip-unlabeled", help="Evaluate the rows with a label if some rows have none.")
+]
+
+
+def evaluate(
+    model: ModelOption,
+    input_path: InputOption,
+    output: OutputFolder,
+    input_format: InputFormat = None,
+    skip_unlabeled: SkipUnlabeled = False,
+    batch_size: BatchSize = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Score labeled rows with a trained model, and compare the predictions with the labels.
+
+    Writes the same metrics, plots and predictions as a training job for its test channel.
+    """
+    with exit_on_user_error(), exit_on_sigterm(), exit_on_closed_output():
+        from fusionzoo.library_environment import configure_libraries
+        from fusionzoo.prediction.evaluate_job import SPLIT, EvaluateOptions, evaluate_files
+
+        configure_libraries()
+        options = EvaluateOptions(
+            model, input_path, output, input_format and input_format.value, skip_unlabeled, batch_size
+        )
+        metrics = evaluate_files(options).metrics(SPLIT)
+        if as_json:
+            print_json(metrics)
+        else:
+            rows = [(name, "undefined" if value is None else f"{value:.4f}") for name, value in metrics.items()]
+            print_table(("metric", "value"), rows)
+            typer.echo(output)

@@ -1,0 +1,158 @@
+"""What a user gives to `fusionzoo predict` and `fusionzoo evaluate`: paths, formats, columns and options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fusionzoo.errors.base import ZooError
+from fusionzoo.errors.wording import join_first, list_names, pluralize, quoted, short
+
+
+class PredictionJobError(ZooError):
+    """The files or options of `fusionzoo predict` or `fusionzoo evaluate` cannot be used."""
+
+    @classmethod
+    def missing_input(cls, path: Path) -> PredictionJobError:
+        """There is no file or folder at the path of --input."""
+        nearest = path.absolute().parent
+        while not nearest.exists():
+            nearest = nearest.parent
+        message = f"--input {path} does not exist."
+        return cls(
+            message, f"give the path of a file or folder; the last folder of it that exists is {nearest}.", "FZ-J001"
+        )
+
+    @classmethod
+    def unreadable_input(cls, path: Path, cause: OSError) -> PredictionJobError:
+        """The file of --input cannot be opened, or is neither a file nor a folder."""
+        message = f"--input {path} cannot be read ({cause.strerror or cause})."
+        return cls(message, "give the path of a file or folder that this user may read.", "FZ-J002")
+
+    @classmethod
+    def empty_input(cls, path: str) -> PredictionJobError:
+        """The file of --input has no bytes, or the folder has no file with rows."""
+        message = f"--input {path} is empty: it has no rows."
+        fix = "check the step that wrote it. In a folder, names that begin with '.' or '_' do not count."
+        return cls(message, fix, "FZ-J003")
+
+    @classmethod
+    def format_needed(cls) -> PredictionJobError:
+        """Standard input has no file name that would show its format."""
+        return cls("--input - needs --format.", "add --format csv, tsv, jsonl, json or parquet.", "FZ-J004")
+
+    @classmethod
+    def other_format(cls, name: str, found: str, given: str) -> PredictionJobError:
+        """The suffix of a file names another format than --format."""
+        message = f"{name} is {found} by its suffix, but --format is {given}."
+        return cls(message, "leave --format out, or rename the file.", "FZ-J005")
+
+    @classmethod
+    def output_exists(cls, path: Path) -> PredictionJobError:
+        """The file of an output option exists."""
+        return cls(f"{path} already exists.", "delete it, or give another path.", "FZ-J006")
+
+    @classmethod
+    def foreign_folder(cls, folder: Path, names: Sequence[str]) -> PredictionJobError:
+        """The folder of --output has files that this command did not write."""
+        message = f"The folder {folder} is not empty, and its files are not of an earlier run: {join_first(names, 5)}."
+        return cls(message, "give an empty or a new folder.", "FZ-J007")
+
+    @classmethod
+    def other_run(cls, folder: Path, differences: Mapping[str, tuple[object, object]]) -> PredictionJobError:
+        """The folder of --output has the predictions of another model, input or options."""
+        shown = "; ".join(f"{name} was {old}, now {new}" for name, (old, new) in differences.items())
+        message = f"The folder {folder} has predictions of another run: {shown}."
+        return cls(message, "give another folder, or delete this one; or run with the same options.", "FZ-J008")
+
+    @classmethod
+    def stale_parts(cls, folder: Path, names: Sequence[str]) -> PredictionJobError:
+        """The folder of --output has predictions of part files that the input no longer has."""
+        message = f"{folder} has predictions of part files that --input no longer has: {list_names(names, 200)}."
+        return cls(message, f"delete {folder}, or give another folder.", "FZ-J009")
+
+    @classmethod
+    def overlapping(cls, option: str, path: Path, other_option: str, other: Path) -> PredictionJobError:
+        """One path is the other one, or is inside it, so that reading and writing would mix."""
+        relation = "is the same as" if path == other else "is inside"
+        message = f"{option} {path} {relation} {other_option} {other}."
+        return cls(message, f"give {option} a path outside of it.", "FZ-J010")
+
+    @classmethod
+    def folder_as_file(cls, option: str, path: Path) -> PredictionJobError:
+        """A folder exists where a file is to be written."""
+        message = f"{option} {path} is a folder, but one file is written."
+        return cls(message, "give the path of a file, such as predictions.csv.", "FZ-J011")
+
+    @classmethod
+    def output_format(cls, path: Path, named: str, given: str) -> PredictionJobError:
+        """The suffix of the output file names another format than --output-format."""
+        message = f"--output {path} has the suffix of {named}, but --output-format is {given}."
+        return cls(message, "give the file another suffix, or leave --output-format out.", "FZ-J012")
+
+    @classmethod
+    def same_output(cls, name: str, files: Sequence[str]) -> PredictionJobError:
+        """Two part files differ only in the suffix, so that their prediction files would have one name."""
+        message = f"The part files {quoted(files)} would have the same prediction file {name}."
+        return cls(message, "rename one of them, or score them separately.", "FZ-J013")
+
+    @classmethod
+    def carried_clash(cls, names: Sequence[str]) -> PredictionJobError:
+        """A column of --columns has the name of another column of the prediction file."""
+        message = f"--columns names {quoted(names)}, which a prediction file has for another purpose."
+        return cls(message, "leave it out, or rename the column in the input.", "FZ-J014")
+
+    @classmethod
+    def carried_nested(cls, where: str, column: str, kind: str) -> PredictionJobError:
+        """A column of --columns holds arrays or objects, which prediction files cannot hold."""
+        message = f"{where}: column '{column}' of --columns holds {kind}, not plain values."
+        return cls(message, "leave it out of --columns, and join it with the predictions by their id.", "FZ-J015")
+
+    @classmethod
+    def mixed_types(cls, column: str, types: Sequence[str]) -> PredictionJobError:
+        """A column has values of types that one column of a prediction file cannot hold."""
+        message = f"Column '{column}' holds values of incompatible types: {', '.join(types)}."
+        return cls(message, "write all values of the column with one type, or use --output-format jsonl.", "FZ-J016")
+
+    @classmethod
+    def folder_needed(cls, output: str) -> PredictionJobError:
+        """--shard divides part files, and each of them has its own prediction file in a folder."""
+        message = f"--shard divides the part files of a folder, but --output {output} is one file."
+        return cls(message, "give --input and --output a folder each.", "FZ-J017")
+
+    @classmethod
+    def no_label_column(cls, names: Sequence[str]) -> PredictionJobError:
+        """`fusionzoo evaluate` compares predictions with labels, and the input has none."""
+        message = f"--input has no label column {quoted(names)}."
+        return cls(message, "add the labels, or run fusionzoo predict, which needs none.", "FZ-J018")
+
+    @classmethod
+    def unlabeled_rows(cls, count: int, examples: Sequence[str]) -> PredictionJobError:
+        """Rows have no label, so that the metrics would not be those of all rows."""
+        verb = "has" if count == 1 else "have"
+        message = f"{pluralize(count, 'row')} {verb} no label: {join_first(examples, 3)}."
+        return cls(message, "add the labels; or add --skip-unlabeled to evaluate the other rows.", "FZ-J019")
+
+    @classmethod
+    def no_labels(cls) -> PredictionJobError:
+        """All labels are missing."""
+        return cls("No row has a label.", "add the labels, or run fusionzoo predict, which needs none.", "FZ-J020")
+
+    @classmethod
+    def invalid_labels(cls, cause: ZooError) -> PredictionJobError:
+        """The label column has values that the model does not know; scores do not need labels."""
+        message = f"The labels of --input cannot be used. {cause.parts[0]}"
+        return cls(message, "correct them, or add --no-labels to leave them out of the predictions.", "FZ-J023")
+
+    @classmethod
+    def ray_missing(cls, cause: ImportError) -> PredictionJobError:
+        """The package ray is not installed."""
+        message = f"--engine ray needs the package ray ({short(cause)})."
+        return cls(message, "run: pip install 'fusionzoo[ray]'.", "FZ-J021")
+
+    @classmethod
+    def worker_failed(cls, cause: BaseException) -> PredictionJobError:
+        """A process of the Ray cluster ended, or cannot load the model."""
+        message = f"A Ray worker failed ({type(cause).__name__}: {short(cause)})."
+        fix = "check that each machine of the cluster has fusionzoo, the model folder under the same path, and memory."
+        return cls(message, fix, "FZ-J022")

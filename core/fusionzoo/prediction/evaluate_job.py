@@ -1,0 +1,139 @@
+"""`fusionzoo evaluate`: labeled rows to metrics, plots and predictions. `evaluate_files` is the table of contents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fusionzoo.artifacts.file_names import SETTINGS_FILE
+from fusionzoo.artifacts.prediction_stream import write_prediction_blocks
+from fusionzoo.artifacts.predictions import Predictions
+from fusionzoo.atomic_files import check_writable, staged_folder
+from fusionzoo.data.model_files import read_json_object
+from fusionzoo.data.problem_log import ProblemLog
+from fusionzoo.data.targets.target import find_labeled_rows
+from fusionzoo.errors.prediction_errors import PredictionJobError
+from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
+from fusionzoo.prediction.input_files import ColumnsRead, InputFiles, choose_columns, open_input, open_part
+from fusionzoo.prediction.local_engine import LocalEngine
+from fusionzoo.prediction.output_files import PredictionFile, check_apart
+from fusionzoo.prediction.prediction_blocks import BlockMaker
+from fusionzoo.prediction.progress_display import Display, show_progress
+from fusionzoo.serving.predictor import Predictor
+
+SPLIT = "test"
+"""The name of the split in the files, as in a job that evaluates the same rows as its test channel."""
+MAX_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What the user gives to `fusionzoo evaluate`.
+
+    Attributes:
+        model: the model folder.
+        input: a file, a folder, or "-" for standard input.
+        output: the folder for the metrics, plots and predictions.
+        input_format: the format of standard input and of files without a known suffix.
+        skip_unlabeled: whether rows without a label are only scored; otherwise they are an error.
+        batch_size: the maximum number of rows of a batch.
+    """
+
+    model: Path
+    input: str
+    output: Path
+    input_format: str | None = None
+    skip_unlabeled: bool = False
+    batch_size: int = 64
+
+
+def evaluate_files(options: EvaluateOptions) -> Report:
+    """Score labeled rows, and write metrics.json, plots and predictions as a training job does for its test channel.
+
+    Memory grows with the rows by their label and scores only. The labels of all rows are checked before any is scored.
+
+    Raises:
+        errors.ZooError: something that a user can fix. The output folder has all files or none.
+    """
+    predictor = Predictor.load(options.model)
+    settings = predictor.preprocessor.settings
+    with open_input(options.input, options.input_format, settings) as inputs:
+        check_output(options)
+        columns = choose_columns(inputs, settings, ())
+        rows = check_labels(predictor, inputs, columns, options)
+        check_writable(options.output)
+        with staged_folder(options.output) as folder, show_progress(rows, 1) as display:
+            name = f"{SPLIT}_predictions.{inputs.format}"
+            part = PredictionFile(inputs.files, name, folder / name, inputs.format, False)
+            maker = BlockMaker(predictor.task, columns, LocalEngine(predictor, options.batch_size))
+            scored = write_predictions(part, maker, display)
+            report = evaluate({SPLIT: scored}, predictor.task, read_heading(options.model, predictor))
+            report.write(folder, events=False)
+    return report
+
+
+def check_output(options: EvaluateOptions) -> None:
+    """Check that the output folder is new or empty, and apart from the input and the model.
+
+    Raises:
+        PredictionJobError: it is not.
+    """
+    check_apart("--output", options.output, "--input", options.input)
+    check_apart("--output", options.output, "--model", str(options.model))
+    if options.output.exists() and not options.output.is_dir():
+        raise PredictionJobError.output_exists(options.output)
+    names = sorted(path.name for path in options.output.iterdir()) if options.output.is_dir() else []
+    if others := [name for name in names if not name.startswith(".")]:
+        raise PredictionJobError.foreign_folder(options.output, others)
+
+
+def check_labels(predictor: Predictor, inputs: InputFiles, columns: ColumnsRead, options: EvaluateOptions) -> int:
+    """Read the labels of all rows, and return the number of rows.
+
+    Raises:
+        errors.DataError: labels that the model does not know.
+        PredictionJobError: there are no rows, or rows without a label.
+    """
+    if not columns.labels:
+        raise PredictionJobError.no_label_column(predictor.preprocessor.settings.label_columns)
+    problems, rows, unlabeled = ProblemLog(), 0, 0
+    examples: list[str] = []
+    for block in open_part(inputs.files, columns.labels):
+        rows += len(block)
+        with problems.collect():
+            missing = np.flatnonzero(~find_labeled_rows(predictor.task.target.encode(block, optional=True)))
+            unlabeled += len(missing)
+            examples += [block.locate(int(index)) for index in missing[: MAX_EXAMPLES - len(examples)]]
+    problems.raise_if_any()
+    if not rows:
+        raise PredictionJobError.empty_input(options.input)
+    if unlabeled == rows:
+        raise PredictionJobError.no_labels()
+    if unlabeled and not options.skip_unlabeled:
+        raise PredictionJobError.unlabeled_rows(unlabeled, examples)
+    return rows
+
+
+def write_predictions(part: PredictionFile, maker: BlockMaker, display: Display) -> ScoredSplit:
+    """Write the prediction file, and return the labels and scores of all rows."""
+    labels: list[np.ndarray] = []
+    scores: list[np.ndarray] = []
+
+    def collect(blocks: Iterator[Predictions]) -> Iterator[Predictions]:
+        for block in blocks:
+            if block.labels is not None:
+                labels.append(block.labels)
+            scores.append(block.scores)
+            display.add_rows(len(block))
+            yield block
+
+    part.write(lambda file: write_prediction_blocks(file, part.format, collect(maker.make(part))))
+    return ScoredSplit(np.concatenate(labels), np.concatenate(scores))
+
+
+def read_heading(model: Path, predictor: Predictor) -> str:
+    """Return the first line of the plots: the model and what it predicts, as in the plots of the job."""
+    return f"{read_json_object(model / SETTINGS_FILE)['model_class']}, {predictor.task.title}"

@@ -1,0 +1,143 @@
+"""Where predictions are written: one file, standard output, or one file for each part file in a folder."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from fusionzoo.atomic_files import write_atomically
+from fusionzoo.data.reading.file_type import GZIP_SUFFIXES
+from fusionzoo.data.reading.formats import FORMATS, format_from_suffix
+from fusionzoo.data.reading.part_file import PartFile
+from fusionzoo.errors.prediction_errors import PredictionJobError
+from fusionzoo.prediction.input_files import FORMAT_NAMES, InputFiles
+from fusionzoo.prediction.standard_streams import STREAM, StandardOutput
+
+
+@dataclass(frozen=True)
+class PredictionFile:
+    """One prediction file.
+
+    `files` are the part files with its rows, and `name` is its path below the output folder. `path` is None for
+    standard output.
+    """
+
+    files: tuple[PartFile, ...]
+    name: str
+    path: Path | None
+    format: str
+    gzipped: bool
+
+    @property
+    def input_bytes(self) -> int:
+        """The size of the part files; 0 for standard input."""
+        return sum(file.path.stat().st_size for file in self.files if file.path.exists())
+
+    def write(self, write: Callable[[BinaryIO], None]) -> None:
+        """Let `write` fill the file, which then exists completely or not at all; standard output is written directly.
+
+        Raises:
+            errors.OutputError: the file cannot be written.
+        """
+
+        def compress(file: BinaryIO) -> None:
+            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as compressed:
+                write(cast("BinaryIO", compressed))
+
+        write_content = compress if self.gzipped else write
+        if self.path is not None:
+            write_atomically(self.path, write_content)
+            return
+        output = cast("BinaryIO", StandardOutput(sys.stdout.buffer))
+        write_content(output)
+        output.flush()
+
+
+@dataclass(frozen=True)
+class OutputPlan:
+    """The prediction files of a run. `folder` has one for each part file; None if there is only one file."""
+
+    files: tuple[PredictionFile, ...]
+    folder: Path | None
+
+
+def plan_output(inputs: InputFiles, output: str, format: str | None) -> OutputPlan:
+    """Return which prediction files are written, and check that they do not mix with the input.
+
+    An output with the suffix of a format, standard output, and the output of a file that is no folder, are one file.
+    Otherwise each part file of an input folder has a prediction file of the same name in the output folder.
+
+    Args:
+        inputs: the files to score.
+        output: a file, a folder, or "-" for standard output.
+        format: the format to write, as `FORMAT_NAMES` has it; None for that of the output's suffix or of the input.
+
+    Raises:
+        PredictionJobError: the output exists, is part of the input, or has a suffix of another format.
+    """
+    chosen = None if format is None else FORMAT_NAMES[format]
+    if output == STREAM:
+        return OutputPlan((PredictionFile(inputs.files, STREAM, None, chosen or inputs.format, False),), None)
+    path = Path(output)
+    check_apart("--output", path, "--input", inputs.path)
+    named, gzipped = _read_suffixes(path.name)
+    if inputs.folder is not None and named is None and not path.is_file():
+        files = tuple(_plan_part(inputs, file, path, chosen) for file in inputs.files)
+        _check_distinct(files)
+        return OutputPlan(files, path)
+    if path.is_dir():
+        raise PredictionJobError.folder_as_file("--output", path)
+    if path.exists() or path.is_symlink():
+        raise PredictionJobError.output_exists(path)
+    if chosen is not None and named is not None and named != chosen:
+        raise PredictionJobError.output_format(path, named, format or chosen)
+    file = PredictionFile(inputs.files, path.name, path, chosen or named or inputs.format, gzipped)
+    return OutputPlan((file,), None)
+
+
+def check_apart(option: str, path: Path, other_option: str, other: str) -> None:
+    """Raise PredictionJobError if a path that will be written is another path, or is inside it, or contains it."""
+    if other == STREAM:
+        return
+    written, read = path.resolve(), Path(other).resolve()
+    if written == read or written.is_relative_to(read):
+        raise PredictionJobError.overlapping(option, path, other_option, Path(other) if written != read else path)
+    if read.is_relative_to(written):
+        raise PredictionJobError.overlapping(other_option, Path(other), option, path)
+
+
+def _read_suffixes(name: str) -> tuple[str | None, bool]:
+    """Return the format that a file name shows, None if it shows none, and whether it is compressed with gzip."""
+    suffixes = [suffix.lower() for suffix in PurePosixPath(name).suffixes]
+    gzipped = bool(suffixes) and suffixes[-1] in GZIP_SUFFIXES
+    if gzipped:
+        suffixes.pop()
+    return (format_from_suffix(suffixes[-1]) if suffixes else None), gzipped
+
+
+def _plan_part(inputs: InputFiles, file: PartFile, folder: Path, format: str | None) -> PredictionFile:
+    """Return the prediction file of a part file. It has the same name, with the suffix of its own format."""
+    name = PurePosixPath(inputs.relative_name(file))
+    suffixes = [suffix for suffix in name.suffixes if suffix.lower() in GZIP_SUFFIXES or format_from_suffix(suffix)]
+    stem = name.name
+    for suffix in reversed(suffixes):
+        stem = stem.removesuffix(suffix)
+    named, gzipped = _read_suffixes(name.name)
+    chosen = format or file.format
+    is_same = named == chosen and not name.name.lower().endswith((".json", ".json.gz", ".json.gzip"))
+    new_name = name if is_same else name.with_name(f"{stem}{FORMATS[chosen].suffixes[0]}{'.gz' if gzipped else ''}")
+    return PredictionFile((file,), new_name.as_posix(), folder / new_name, chosen, gzipped)
+
+
+def _check_distinct(files: tuple[PredictionFile, ...]) -> None:
+    by_name = defaultdict(list)
+    for file in files:
+        by_name[file.name].append(file.files[0].name)
+    for name, sources in by_name.items():
+        if len(sources) > 1:
+            raise PredictionJobError.same_output(name, sources)

@@ -1,0 +1,106 @@
+"""Score blocks of rows on a Ray cluster: one predictor in each worker, and a bounded number of blocks in flight."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from fusionzoo import errors
+from fusionzoo.data.problem_log import ProblemLog
+from fusionzoo.data.reading.rows import Rows
+from fusionzoo.errors.prediction_errors import PredictionJobError
+from fusionzoo.library_environment import disable_ray_telemetry
+from fusionzoo.serving.predictor import Predictor, ScoredRows
+
+BLOCKS_PER_WORKER = 2  # one is scored while the next one arrives
+
+
+class Worker:
+    """A process of the cluster with a predictor of its own."""
+
+    def __init__(self, model: str, batch_size: int, threads: int) -> None:
+        self._predictor, self._batch_size = Predictor.load(model, threads), batch_size
+
+    def score(self, rows: Rows) -> np.ndarray | tuple[errors.Problem, ...]:
+        """Return the scores of a block, [rows, outputs] float32, or the problems of its values."""
+        try:
+            (scored,) = self._predictor.predict_blocks([rows], self._batch_size)
+        except errors.DataError as error:  # an exception of its own class cannot be sent to the driver
+            return error.problems
+        return scored.scores
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Scores with the workers of a cluster; the blocks return in their order.
+
+    `columns` are those that a worker needs: others are not sent.
+    """
+
+    ray: ModuleType
+    workers: list[Any]
+    columns: tuple[str, ...]
+
+    def score(self, blocks: Iterable[Rows]) -> Iterator[ScoredRows]:
+        """Yield the scores of each block, in their order.
+
+        Raises:
+            errors.DataError: values that cannot be encoded, of all blocks; no scores follow the first of them.
+            PredictionJobError: a worker ended.
+        """
+        problems = ProblemLog()
+        pending: deque[tuple[Rows, Any]] = deque()
+        with problems.collect():
+            for number, rows in enumerate(blocks):
+                if len(pending) == BLOCKS_PER_WORKER * len(self.workers):
+                    yield from self._receive(pending, problems)
+                sent = replace(rows, columns={name: rows.columns[name] for name in self.columns})
+                pending.append((rows, self.workers[number % len(self.workers)].score.remote(sent)))
+        while pending:
+            yield from self._receive(pending, problems)
+        problems.raise_if_any()
+
+    def _receive(self, pending: deque[tuple[Rows, Any]], problems: ProblemLog) -> Iterator[ScoredRows]:
+        """Yield the oldest block, unless there are problems."""
+        rows, pending_result = pending.popleft()
+        try:
+            result = self.ray.get(pending_result)
+        except self.ray.exceptions.RayError as error:
+            raise PredictionJobError.worker_failed(error) from error
+        if isinstance(result, tuple):
+            for problem in result:
+                problems.add(problem)
+        elif not problems.problems:
+            yield ScoredRows(rows, result)
+
+
+@contextmanager
+def start_ray_engine(model: Path, predictor: Predictor, batch_size: int) -> Iterator[RayEngine]:
+    """Yield an engine on the cluster that RAY_ADDRESS names, or on an embedded one with one worker for each core.
+
+    Raises:
+        PredictionJobError: Ray is not installed, or a worker cannot load the model.
+    """
+    disable_ray_telemetry()
+    try:
+        import ray
+    except ImportError as cause:
+        raise PredictionJobError.ray_missing(cause) from cause
+    was_running = ray.is_initialized()
+    if not was_running:
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+    try:
+        count = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        make_worker = ray.remote(num_cpus=1, max_restarts=0)(Worker)
+        workers = [make_worker.remote(str(model.resolve()), batch_size, 1) for _ in range(count)]
+        yield RayEngine(ray, workers, tuple(dict.fromkeys(predictor.columns)))
+    finally:
+        if not was_running:
+            ray.shutdown()

@@ -1,0 +1,126 @@
+"""Standard input that can be read more than once, and standard output that a writer of any format accepts."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from fusionzoo.data.reading.file_type import GZIP_MAGIC
+from fusionzoo.data.reading.limits import MeteredStream, SizeMeter
+from fusionzoo.data.reading.options import ReadOptions
+from fusionzoo.data.reading.part_file import READ_BUFFER, PartFile
+
+STREAM = "-"
+"""What stands for standard input or output among the options."""
+STREAM_NAME = "stdin"
+
+
+class RepeatableStream:
+    """The content of a stream, which is copied to a temporary file while it is read, so that it can be read again."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source, self._copy, self._size = source, tempfile.TemporaryFile(), 0  # noqa: SIM115 - closed by `close`
+
+    def open(self) -> BinaryIO:
+        """Return a stream from the beginning."""
+        return io.BufferedReader(cast("io.RawIOBase", _Reader(self)), READ_BUFFER)
+
+    def read_at(self, position: int, length: int) -> bytes:
+        """Return at most `length` bytes from the position on; none at the end."""
+        if position < self._size:
+            self._copy.seek(position)
+            return self._copy.read(min(length, self._size - position))
+        data: bytes = self._source.read1(length)  # type: ignore[attr-defined]  # of a buffered reader
+        self._copy.seek(self._size)
+        self._copy.write(data)
+        self._size += len(data)
+        return data
+
+    def close(self) -> None:
+        """Delete the copy."""
+        self._copy.close()
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, stream: RepeatableStream) -> None:
+        self._stream, self._position = stream, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._stream.read_at(self._position, len(view))
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+@dataclass(frozen=True)
+class StreamedFile(PartFile):
+    """A part file that is a stream; `path` is not used."""
+
+    stream: RepeatableStream | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        if self.stream is None:
+            raise ValueError("a streamed file needs a stream")
+        with self.stream.open() as raw:
+            if not self.gzipped:
+                yield raw
+                return
+            with gzip.GzipFile(fileobj=raw) as unlimited:
+                yield io.BufferedReader(MeteredStream(cast("BinaryIO", unlimited), self.make_meter()), READ_BUFFER)
+
+    def make_meter(self) -> SizeMeter:
+        """Return a meter without a limit on the expansion: the size of the stream is not known."""
+        return SizeMeter(self.name, 1, self.options.max_file_bytes, float("inf"))
+
+
+@contextmanager
+def open_standard_input(source: BinaryIO, format: str, options: ReadOptions) -> Iterator[PartFile]:
+    """Yield standard input as a part file, which is read while it arrives; Parquet is read after its end."""
+    stream = RepeatableStream(source)
+    try:
+        gzipped = stream.open().read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        if format != "parquet":
+            yield StreamedFile(Path(STREAM_NAME), STREAM_NAME, format, gzipped, options, stream=stream)
+            return
+        with tempfile.NamedTemporaryFile() as copy:
+            shutil.copyfileobj(stream.open(), copy)
+            copy.flush()
+            yield PartFile(Path(copy.name), STREAM_NAME, format, gzipped, options)
+    finally:
+        stream.close()
+
+
+class StandardOutput(io.RawIOBase):
+    """A stream that counts what is written, because the writers of some formats need the position."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target, self._position = target, 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._target.write(data)
+        self._position += len(memoryview(data).cast("B"))
+        return len(memoryview(data).cast("B"))
+
+    def tell(self) -> int:
+        return self._position
+
+    def flush(self) -> None:
+        self._target.flush()
+
+    def close(self) -> None:
+        """Leave standard output open: the process closes it."""
