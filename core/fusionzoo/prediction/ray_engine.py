@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ class RayEngine:
     `columns` are those that a worker needs: others are not sent.
     """
 
-    ray: ModuleType
+    ray: Any
     workers: list[Any]
     columns: tuple[str, ...]
 
@@ -90,12 +90,13 @@ def start_ray_engine(model: Path, predictor: Predictor, batch_size: int) -> Iter
     """
     disable_ray_telemetry()
     try:
-        import ray
+        import ray as untyped_ray
     except ImportError as cause:
         raise PredictionJobError.ray_missing(cause) from cause
+    ray: Any = untyped_ray
     was_running = ray.is_initialized()
     if not was_running:
-        ray.init(log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     try:
         count = max(1, int(ray.cluster_resources().get("CPU", 1)))
         make_worker = ray.remote(num_cpus=1, max_restarts=0)(Worker)
