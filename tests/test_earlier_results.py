@@ -15,7 +15,7 @@ from sagemaker_helpers import make_failing_job, run_in_folder
 
 EARLIER_RESULTS = (
     *(f"model/{name}" for name in ("model.pth", "model_artifacts.pth", "model.onnx", "onnx_check.json")),
-    *(f"model/{name}" for name in ("preprocessor.json", "tokenizer.json", "hyperparameters.json")),
+    *(f"model/{name}" for name in ("preprocessor.json", "tokenizer.json", "hyperparameters.json", "manifest.json")),
     *(f"output/data/{name}" for name in ("metrics.json", "predict_results.pth", "plots/roc.png")),
     *(f"output/data/{name}" for name in ("val_predictions.csv", "test_predictions.parquet", "tensorboard_eval/events")),
 )

@@ -159,7 +159,7 @@ def test_torchs_modules_export_with_any_number_of_chunks_and_tokens(module: nn.M
     assert F.multi_head_attention_forward is attention
     assert torch.backends.mha.get_fastpath_enabled() == fast_path
     assert [not p.requires_grad for p in module.parameters()] == frozen
-    session = open_onnx_session(path)
+    session = open_onnx_session(path, path.read_bytes())
     for chunks, length in ((1, 4), (7, 9)):
         tokens, mask = random_inputs(chunks, length, seed=2)
         (exported,) = session.run(None, {"tokens": tokens.numpy(), "mask": mask.numpy()})

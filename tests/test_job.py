@@ -36,6 +36,7 @@ MODEL_FILES = {
     "preprocessor.json",
     "tokenizer.json",
     "hyperparameters.json",
+    "manifest.json",
 }
 OUTPUT_FILES = {"metrics.json", "predict_results.pth", "plots", "tensorboard_eval", "tensorboard"}
 

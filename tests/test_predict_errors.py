@@ -223,7 +223,7 @@ def files(trained_job: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("in/rows.csv", "x.csv", ["--errors", "exists.csv"], "exists.csv already exists"),
         ("in/rows.csv", "x.csv", ["--errors", "empty"], "--errors empty is a folder"),
         ("in/rows.csv", "model/x.csv", [], "is inside --model"),
-        ("in/rows.csv", "x.csv", ["--model", "in"], "The folder in has no preprocessor.json"),
+        ("in/rows.csv", "x.csv", ["--model", "in"], "The folder in has no manifest.json"),
         ("in/rows.csv", "x.csv", ["--model", "absent"], "absent"),
         ("in/rows.csv", "x.csv", ["--shard", "1/2"], "--output x.csv is one file"),
         ("in/rows.csv", "exists.csv/x.csv", [], "exists.csv"),

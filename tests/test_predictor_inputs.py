@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,43 +130,10 @@ def test_a_folder_without_a_model_is_an_error_that_names_the_right_folder(job: J
     (tmp_path / "model.tar.gz").write_bytes(b"")
     for folder, message in (
         (tmp_path / "absent", "does not exist"),
-        (tmp_path, r"has no preprocessor\.json"),
+        (tmp_path, r"has no manifest\.json"),
         (tmp_path / "model.tar.gz", "it is a file; unpack it"),
         (job.root, r"give .*model, which is a model folder"),
     ):
         for path in (folder, str(folder)):
             with pytest.raises(ModelFolderError, match=f"(?s){message}"):
                 Predictor.load(path)
-
-
-@pytest.mark.parametrize("file", ["model.onnx", "tokenizer.json", "preprocessor.json"])
-@pytest.mark.parametrize("damage", ["absent", "empty", "cut", "garbage", "other"])
-def test_a_missing_or_damaged_file_is_an_error_that_names_it(
-    job: JobFolder, tmp_path: Path, file: str, damage: str
-) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(job.model, folder)
-    path = folder / file
-    content = path.read_bytes()
-    damaged = {"empty": b"", "cut": content[: len(content) // 2], "garbage": b"\x80\x00{", "other": b'{"a": 1}'}
-    path.unlink() if damage == "absent" else path.write_bytes(damaged[damage])
-    with pytest.raises(ModelFolderError, match=file.replace(".", r"\.")):
-        Predictor.load(folder)
-
-
-@pytest.mark.parametrize("key", ["settings", "text", "categories", "numbers", "labels"])
-@pytest.mark.parametrize("value", [..., None, 7, "x", [{"a": 1}]])
-def test_a_damaged_entry_of_the_preprocessor_is_an_error(
-    job: JobFolder, tmp_path: Path, key: str, value: object
-) -> None:
-    if (key, value) == ("text", None):
-        pytest.skip("a model without text")
-    shutil.copytree(job.model, tmp_path / "model")
-    path = tmp_path / "model/preprocessor.json"
-    saved = json.loads(path.read_text())
-    saved[key] = value
-    if value is ...:
-        del saved[key]
-    path.write_text(json.dumps(saved))
-    with pytest.raises(ModelFolderError, match=r"preprocessor\.json"):
-        Predictor.load(tmp_path / "model")

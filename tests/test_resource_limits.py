@@ -80,7 +80,7 @@ def test_a_model_that_cannot_be_loaded_for_lack_of_memory_is_not_called_damaged(
 
     monkeypatch.setattr(onnx_session, "import_onnxruntime", lambda: Library)
     with pytest.raises(errors.MemoryExhaustedError, match=r"while model\.onnx is loaded"):
-        onnx_session.open_onnx_session(tmp_path / "model.onnx")
+        onnx_session.open_onnx_session(tmp_path / "model.onnx", b"")
 
 
 @pytest.mark.parametrize(("has_inodes", "words"), [(False, "no free inodes"), (True, "No space left on device")])

@@ -49,11 +49,12 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
 
 
 @contextmanager
-def staged_folder(folder: Path) -> Iterator[Path]:
+def staged_folder(folder: Path, last_file: str = "") -> Iterator[Path]:
     """Yield a temporary folder; if the block succeeds, move its files, including subfolders, into `folder`.
 
-    A file replaces the file of the same name; other files of `folder` stay. If the block fails, `folder` is unchanged.
-    If the process is killed during the move, each file is either the old or the new one, never a part of it.
+    A file replaces the file of the same name; other files of `folder` stay. The file called `last_file` is moved after
+    all others, so that it shows that they are complete. If the block fails, `folder` is unchanged. If the process is
+    killed during the move, each file is either the old or the new one, never a part of it.
 
     Raises:
         OutputError: the disk is full, a permission is missing, a limit is exceeded, or a file has the name of a folder.
@@ -64,7 +65,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         staging.mkdir()
         try:
             yield staging
-            _move_files(staging, folder)
+            _move_files(staging, folder, last_file)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -181,11 +182,12 @@ def _create_folder(folder: Path) -> None:
             raise OutputError.blocked(_visible_path(folder), error) from error
 
 
-def _move_files(staging: Path, folder: Path) -> None:
+def _move_files(staging: Path, folder: Path, last_file: str) -> None:
     """Flush all of `staging` to disk, then move each file into `folder`. If one fails, undo the others."""
     paths = sorted(staging.rglob("*"))
     subfolders = [path for path in paths if path.is_dir() and not path.is_symlink()]
     files = [path for path in paths if path not in set(subfolders)]
+    files.sort(key=lambda path: path == staging / last_file)
     for path in paths:
         if not path.is_symlink():
             _flush_to_disk(path)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,21 @@ from torch import nn
 from fusionzoo import __version__, errors
 from fusionzoo.architecture import Architecture, restore_architecture
 from fusionzoo.artifacts import onnx_export
-from fusionzoo.artifacts.file_names import ARTIFACTS_FILE, ONNX_CHECK_FILE, ONNX_FILE, SETTINGS_FILE, WEIGHTS_FILE
-from fusionzoo.atomic_files import staged_folder, translate_write_errors
+from fusionzoo.artifacts.file_names import (
+    ARTIFACTS_FILE,
+    MANIFEST_FILE,
+    ONNX_CHECK_FILE,
+    ONNX_FILE,
+    SETTINGS_FILE,
+    WEIGHTS_FILE,
+)
+from fusionzoo.artifacts.manifest import Column, Decision, ModelDescription, SplitFingerprint, write_manifest
+from fusionzoo.artifacts.verified_folder import verify_folder
+from fusionzoo.atomic_files import staged_folder, temporary_folder, translate_write_errors
+from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.model_files import model_file_errors, read_json_object
-from fusionzoo.data.preprocessor import Preprocessor
+from fusionzoo.data.model_files import parse_json_object
+from fusionzoo.data.preprocessor import PREPROCESSOR_FILE, TOKENIZER_FILE, Preprocessor
 from fusionzoo.nn.inference import predict_scores
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.earlier_results import delete_earlier_model
@@ -37,26 +47,36 @@ LIBRARIES = ("torch", "lightning", "transformers", "tokenizers", "numpy", "onnx"
 VERIFIED_ROWS = 64
 
 
-def write_model_folder(
-    folder: Path,
-    architecture: Architecture,
-    preprocessor: Preprocessor,
-    model: nn.Module,
-    val: EncodedSplit,
-    val_scores: np.ndarray,
-) -> None:
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a training leaves.
+
+    Attributes:
+        training_data: by split.
+        metrics: by split, of the model with its final weights.
+    """
+
+    architecture: Architecture
+    preprocessor: Preprocessor
+    model: nn.Module
+    training_data: Mapping[str, SplitFingerprint]
+    metrics: Mapping[str, Mapping[str, float | None]]
+
+
+def write_model_folder(folder: Path, trained: TrainedModel, val: EncodedSplit, val_scores: np.ndarray) -> None:
     """Write all files of the model folder, or none. An earlier model is deleted just before the new files replace it.
 
     Before that, the model is loaded from the new files and must reproduce `val_scores` [rows, outputs] for the first
-    validation rows.
+    validation rows. manifest.json is written last, and is the last file that appears in `folder`.
 
     Raises:
         errors.OutputError: a file cannot be written.
         errors.ExportError: the scores of the ONNX file differ from those of the model, and `onnx` is "required".
         errors.ReadBackError: the scores of the model that was loaded from the files differ.
     """
-    settings, link = architecture.hyperparameters.as_flat_dict(), make_link(choose_task(preprocessor))
-    with staged_folder(folder) as staging:
+    architecture, preprocessor, model = trained.architecture, trained.preprocessor, trained.model
+    settings = architecture.hyperparameters.as_flat_dict()
+    with staged_folder(folder, last_file=MANIFEST_FILE) as staging:
         with translate_write_errors(folder / WEIGHTS_FILE):
             torch.save({k: v.cpu() for k, v in model.state_dict().items()}, staging / WEIGHTS_FILE)
         with translate_write_errors(folder / ARTIFACTS_FILE):
@@ -66,12 +86,47 @@ def write_model_folder(
             _write_json(staging / SETTINGS_FILE, settings)
         if architecture.job.onnx != "off":
             with translate_write_errors(folder / ONNX_FILE), allow_failed_export(architecture.job):
-                comparison = onnx_export.export_onnx(model, link, val, staging / ONNX_FILE, preprocessor.max_tokens)
-                _write_json(staging / ONNX_CHECK_FILE, comparison)
+                _export(trained, val, staging)
+        with translate_write_errors(folder / MANIFEST_FILE):
+            write_manifest(staging, _describe(trained))
         _verify(staging, val, val_scores)
-        if not (staging / ONNX_CHECK_FILE).exists():
-            (staging / ONNX_FILE).unlink(missing_ok=True)  # it failed the comparison
         delete_earlier_model(folder)  # a process killed during the move must not leave files of two models
+
+
+def _export(trained: TrainedModel, val: EncodedSplit, folder: Path) -> None:
+    """Write model.onnx and its check; a file that fails the check does not appear in the folder."""
+    link = make_link(choose_task(trained.preprocessor))
+    with temporary_folder(folder) as temporary:
+        path = temporary / ONNX_FILE
+        comparison = onnx_export.export_onnx(trained.model, link, val, path, trained.preprocessor.max_tokens)
+        path.replace(folder / ONNX_FILE)
+    _write_json(folder / ONNX_CHECK_FILE, comparison)
+
+
+def _describe(trained: TrainedModel) -> ModelDescription:
+    architecture, task = trained.architecture, choose_task(trained.preprocessor)
+    return ModelDescription(
+        fusionzoo=__version__,
+        plugins=architecture.versions(),
+        model_class=architecture.job.model_class,
+        text_encoder=None if architecture.encoder is None else architecture.encoder.name,
+        task=architecture.job.task,
+        target=task.report_entries(),
+        columns=_list_columns(trained.preprocessor.settings),
+        decision=Decision(rule=task.decision_rule),
+        training_data=dict(trained.training_data),
+        metrics={split: dict(metrics) for split, metrics in trained.metrics.items()},
+    )
+
+
+def _list_columns(settings: DataSettings) -> list[Column]:
+    return [
+        *(Column(name=name, role="id") for name in [settings.id_name] if name is not None),
+        *(Column(name=name, role="text") for name in settings.text_columns),
+        *(Column(name=name, role="category") for name in settings.cat_field_list),
+        *(Column(name=name, role="number") for name in settings.tab_field_list),
+        *(Column(name=name, role="label") for name in settings.label_columns),
+    ]
 
 
 @contextmanager
@@ -89,18 +144,22 @@ def allow_failed_export(job: JobSettings) -> Iterator[None]:
         log.warning("The model folder will have no %s, because onnx is %s: %s", ONNX_FILE, job.onnx, error.message)
 
 
-def load_model(folder: Path) -> tuple[nn.Module, Preprocessor]:
+def load_model(folder: str | Path) -> tuple[nn.Module, Preprocessor]:
     """Load the trained model in evaluation mode, and its preprocessor. The plugins of the model must be installed.
 
+    Every file that manifest.json lists is verified first.
+
     Raises:
-        errors.ModelFolderError: a file is missing or damaged.
+        errors.ModelFolderError: the folder or a file is missing, damaged, changed or of a later version.
         errors.ZooError: a plugin that the model needs is missing, or does not fit the stored settings.
     """
-    architecture = restore_architecture(read_json_object(folder / SETTINGS_FILE))
-    preprocessor = Preprocessor.load(folder)
+    folder = Path(folder)
+    verified = verify_folder(folder, keep=(SETTINGS_FILE, PREPROCESSOR_FILE, TOKENIZER_FILE))
+    architecture = restore_architecture(parse_json_object(verified.read(SETTINGS_FILE), folder / SETTINGS_FILE))
+    preprocessor = Preprocessor.restore(folder, verified.read)
     model = architecture.build(InputSpec.from_preprocessor(preprocessor)).model
-    with model_file_errors(folder / WEIGHTS_FILE):
-        model.load_state_dict(torch.load(folder / WEIGHTS_FILE, map_location="cpu", weights_only=True))
+    with verified.open(WEIGHTS_FILE) as file:
+        model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     return model.eval(), preprocessor
 
 
@@ -111,10 +170,11 @@ def _collect_artifacts(
     if spec["text"] is not None:
         spec["text"].pop("embeddings")
     text = preprocessor.text
+    vocabulary = {} if text is None else text.tokenizer.backend.get_vocab()  # in random order
     return {
         "config": settings,
         "model_class": architecture.job.model_class,
-        "vocab": {} if text is None else text.tokenizer.backend.get_vocab(),
+        "vocab": dict(sorted(vocabulary.items(), key=lambda item: item[1])),
         "embedding_mat": None if text is None or text.vectors is None else torch.from_numpy(text.vectors.copy()),
         "input_spec": _to_lists(spec),
         **choose_task(preprocessor).artifact_entries(),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fusionzoo import errors
 from fusionzoo.artifacts.exportable_attention import exportable_attention
 from fusionzoo.artifacts.memory_limit import find_memory_error
+from fusionzoo.artifacts.onnx_external_data import has_external_data
 from fusionzoo.artifacts.onnx_session import open_onnx_session
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.table.categories import MISSING, UNKNOWN
@@ -162,8 +163,11 @@ def _compare(scoring: _Scores, splits: Sequence[EncodedSplit], path: Path) -> di
 
     if (version := onnx.load(str(path), load_external_data=False).ir_version) > MAX_IR_VERSION:
         raise errors.ExportError.newer_ir(version, MAX_IR_VERSION)
+    content = path.read_bytes()
+    if has_external_data(memoryview(content)):
+        raise errors.ExportError.external_data()
     try:
-        session = open_onnx_session(path)
+        session = open_onnx_session(path, content)
     except errors.ModelFolderError as cause:
         raise errors.ExportError.not_loaded(cause) from cause
     checks = []

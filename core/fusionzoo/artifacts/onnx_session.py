@@ -1,4 +1,4 @@
-"""Open an ONNX file with onnxruntime; a file that is missing or damaged is a ModelFolderError."""
+"""Open an ONNX file with onnxruntime; one that is damaged is a ModelFolderError."""
 
 from __future__ import annotations
 
@@ -7,29 +7,35 @@ from typing import TYPE_CHECKING
 
 from fusionzoo import errors
 from fusionzoo.artifacts.memory_limit import find_memory_error
+from fusionzoo.artifacts.onnx_external_data import has_external_data
+from fusionzoo.data.model_files import model_file_errors
 from fusionzoo.library_environment import import_onnxruntime
 
 if TYPE_CHECKING:
     import onnxruntime
 
 
-def open_onnx_session(path: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """Return a session that runs the model in `path` on the CPU.
+def open_onnx_session(path: Path, content: bytes, threads: int | None = None) -> onnxruntime.InferenceSession:
+    """Return a session that runs a model on the CPU.
 
     Args:
-        path: the ONNX file.
+        path: names the file in messages.
+        content: the bytes of the file. The session reads no file, so that these are the bytes that it uses.
         threads: the number of threads that compute one batch; None for one per core.
 
     Raises:
-        errors.ModelFolderError: the file is missing or damaged.
+        errors.ModelFolderError: the content is damaged, or keeps weights in other files.
         errors.MemoryExhaustedError: the process may not use more memory.
     """
+    with model_file_errors(path):
+        if has_external_data(memoryview(content)):
+            raise errors.ModelFolderError.external_data(path)
     library = import_onnxruntime()
     options = library.SessionOptions()
     options.intra_op_num_threads = threads or 0
     try:
         session: onnxruntime.InferenceSession = library.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
+            content, options, providers=["CPUExecutionProvider"]
         )
     except Exception as cause:  # the errors of onnxruntime have no common base class
         if memory_error := find_memory_error(cause, f"while {path.name} is loaded"):

@@ -112,6 +112,7 @@ PYTORCH_TRAIN_CONTRACT = TrainingScriptContract(
             "preprocessor.json",
             "tokenizer.json",
             "hyperparameters.json",
+            "manifest.json",
         ],
         "data_output": [
             "predict_results.pth",

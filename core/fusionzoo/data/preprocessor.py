@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow as pa
 from fusionzoo import errors
 from fusionzoo.data.data_settings import ChunkKeep, DataSettings
 from fusionzoo.data.encoded import EncodedSplit, concatenate_splits
-from fusionzoo.data.model_files import model_file_errors, read_json_object
+from fusionzoo.data.model_files import model_file_errors, parse_json_object
 from fusionzoo.data.null_words import replace_null_words
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.ragged import compute_starts
@@ -196,7 +196,25 @@ class Preprocessor:
         Raises:
             errors.ModelFolderError: a file is missing or damaged, or has another format version.
         """
-        saved = read_json_object(folder / PREPROCESSOR_FILE)
+
+        def read(name: str) -> bytes:
+            with model_file_errors(folder / name):
+                return (folder / name).read_bytes()
+
+        return cls.restore(folder, read)
+
+    @classmethod
+    def restore(cls, folder: Path, read: Callable[[str], bytes]) -> Preprocessor:
+        """Return the preprocessor that `save` wrote, from the bytes that `read` returns for the name of a file.
+
+        Args:
+            folder: names the files in messages.
+            read: for example `fusionzoo.artifacts.verified_folder.VerifiedFolder.read`.
+
+        Raises:
+            errors.ModelFolderError: a file is damaged, or has another format version.
+        """
+        saved = parse_json_object(read(PREPROCESSOR_FILE), folder / PREPROCESSOR_FILE)
         if saved.get("format_version") != FORMAT_VERSION:
             raise errors.ModelFolderError.other_version(
                 folder / PREPROCESSOR_FILE, saved.get("format_version"), FORMAT_VERSION
@@ -205,7 +223,7 @@ class Preprocessor:
             settings = DataSettings(**saved["settings"])
             return cls(
                 settings=settings,
-                text=_load_text(folder, saved["text"]),
+                text=_restore_text(folder, saved["text"], read),
                 categories=tuple(
                     categories.CategoryEncoder(c["name"], tuple(c["values"])) for c in saved["categories"]
                 ),
@@ -214,14 +232,16 @@ class Preprocessor:
             )
 
 
-def _load_text(folder: Path, saved: Mapping[str, Any] | None) -> TextPreprocessor | None:
+def _restore_text(
+    folder: Path, saved: Mapping[str, Any] | None, read: Callable[[str], bytes]
+) -> TextPreprocessor | None:
     """Return the text side that `Preprocessor.save` wrote; None if the model reads no text."""
     if saved is None:
         return None
     name, pad_id = saved["tokenizer"], saved["pad_id"]
     limits = saved["max_tokens"], saved["max_chunks"], saved["chunk_keep"]
     with model_file_errors(folder / TOKENIZER_FILE):
-        saved_tokenizer = (folder / TOKENIZER_FILE).read_text("utf-8")
+        saved_tokenizer = read(TOKENIZER_FILE).decode("utf-8")
         tokenizer = text_tokenizer.restore_tokenizer(name, saved_tokenizer, pad_id)
     return TextPreprocessor(tokenizer, *limits, saved["embedding_dim"])
 

@@ -110,11 +110,11 @@ from fusionzoo.errors.file_errors import (
     unreadable_folder as unreadable_folder,
 )
 from fusionzoo.errors.library_errors import LibraryVersionsError as LibraryVersionsError
+from fusionzoo.errors.model_folder_errors import ModelFolderError as ModelFolderError
 from fusionzoo.errors.output_errors import (
     WRITE_FIXES as WRITE_FIXES,
     ContainerError as ContainerError,
     ExportError as ExportError,
-    ModelFolderError as ModelFolderError,
     OutputError as OutputError,
     PredictionColumnsError as PredictionColumnsError,
     ReadBackError as ReadBackError,

@@ -1,4 +1,4 @@
-"""What a job reads and writes as a container: configuration files, model folders, exports, output files."""
+"""What a job reads and writes as a container: configuration files, exports, output files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from fusionzoo.errors.base import ZooError
 from fusionzoo.errors.wording import join_first, pluralize, quote_name, quoted, short
 
 CHECK_DISK = "check the disk, then run again; if the error remains, report it as a bug of fusionzoo."
-USE_JOB_FOLDER = "give a model folder that a job of fusionzoo wrote."
 
 
 class ContainerError(ZooError):
@@ -22,53 +21,6 @@ class ContainerError(ZooError):
     def __init__(self, path: Path, cause: Exception) -> None:
         message = f"{path} cannot be used ({short(cause)})."
         super().__init__(message, "correct the file, or start the job again if SageMaker wrote it.", "FZ-O001")
-
-
-class ModelFolderError(ZooError):
-    """A model folder lacks a file, or holds one that cannot be used."""
-
-    @classmethod
-    def unreadable(cls, path: Path, cause: Exception) -> ModelFolderError:
-        """A file of the model folder is missing or damaged."""
-        return cls(f"{path} cannot be read ({short(cause)}).", USE_JOB_FOLDER, "FZ-O002")
-
-    @classmethod
-    def not_a_model_folder(cls, folder: Path, found: Path | None) -> ModelFolderError:
-        """The folder does not exist, is a file such as model.tar.gz, or holds something else.
-
-        Fix: give a model folder that a job of fusionzoo wrote.
-        """
-        if folder.is_file():
-            return cls.unreadable(folder, NotADirectoryError("it is a file; unpack it, and give the folder"))
-        problem = "has no preprocessor.json" if folder.is_dir() else "does not exist"
-        fix = USE_JOB_FOLDER if found is None else f"give {found}, which is a model folder."
-        return cls(f"The folder {folder} {problem}.", fix, "FZ-O210")
-
-    @classmethod
-    def not_an_object(cls, path: Path) -> ModelFolderError:
-        """A JSON file of the model folder holds a list or a single value."""
-        return cls(f"{path} does not hold a JSON object.", USE_JOB_FOLDER, "FZ-O003")
-
-    @classmethod
-    def other_version(cls, path: Path, version: object, supported: int) -> ModelFolderError:
-        """Another version of fusionzoo wrote the model folder."""
-        message = f"{path} has format version {version}, but this fusionzoo reads version {supported}."
-        return cls(message, "load it with the version of fusionzoo that wrote it.", "FZ-O004")
-
-    @classmethod
-    def without_onnx(cls, path: Path) -> ModelFolderError:
-        """The model was trained without an ONNX export, or the file was removed."""
-        return cls(
-            f"{path} does not exist: the job exported no ONNX file, or it was removed.",
-            "train with onnx: required; or use fusionzoo.artifacts.model_folder.load_model, which needs the plugins.",
-            "FZ-O025",
-        )
-
-    @classmethod
-    def not_computed(cls, rows: int, cause: Exception) -> ModelFolderError:
-        """onnxruntime loads the model, but cannot compute it."""
-        message = f"onnxruntime cannot compute model.onnx for a batch of {pluralize(rows, 'row')} ({short(cause)})."
-        return cls(message, USE_JOB_FOLDER, "FZ-O220")
 
 
 class ExportError(ZooError):
@@ -110,6 +62,15 @@ class ExportError(ZooError):
             f"onnxruntime cannot load the exported model ({short(cause)}).",
             "use operations of ONNX opset 17 in the architecture, or install the versions of fusionzoo's constraints.",
             "FZ-O211",
+        )
+
+    @classmethod
+    def external_data(cls) -> ExportError:
+        """The model has more than 2 GiB of weights, so that the exporter stores them in other files."""
+        return cls(
+            "The exported model keeps weights in other files, because one ONNX file holds at most 2 GiB.",
+            "choose a smaller text encoder; or set onnx: off, and use fusionzoo.artifacts.model_folder.load_model.",
+            "FZ-O032",
         )
 
     @classmethod

@@ -12,7 +12,8 @@ import numpy as np
 from fusionzoo import errors
 from fusionzoo.artifacts.file_names import ONNX_FILE
 from fusionzoo.artifacts.onnx_session import open_onnx_session
-from fusionzoo.data.preprocessor import PREPROCESSOR_FILE, Preprocessor
+from fusionzoo.artifacts.verified_folder import verify_folder
+from fusionzoo.data.preprocessor import PREPROCESSOR_FILE, TOKENIZER_FILE, Preprocessor
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.serving.data_frames import is_data_frame, predictions_to_data_frame, rows_from_data_frame
 from fusionzoo.serving.records import check_batch_size, check_blocks, rows_from_checked_records
@@ -45,23 +46,22 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: str | Path, threads: int | None = None) -> Self:
-        """Load the predictor of a model folder.
+        """Load the predictor of a model folder, after every file that its manifest.json lists was verified.
 
         Args:
             folder: the model folder.
             threads: the number of threads that compute one batch; None for one per core.
 
         Raises:
-            fusionzoo.errors.ModelFolderError: the folder or a file in it is missing, a file is damaged, or the job
-                exported no ONNX file.
+            fusionzoo.errors.ModelFolderError: the folder or a file is missing, damaged, changed or of a later version,
+                or the job exported no ONNX file.
         """
         folder = Path(folder)
-        if not folder.is_dir() or not (folder / PREPROCESSOR_FILE).exists():
-            raise errors.ModelFolderError.not_a_model_folder(folder, _find_model_folder(folder))
-        preprocessor = Preprocessor.load(folder)
-        if not (folder / ONNX_FILE).exists():
+        verified = verify_folder(folder, keep=(PREPROCESSOR_FILE, TOKENIZER_FILE, ONNX_FILE))
+        if ONNX_FILE not in verified.files:
             raise errors.ModelFolderError.without_onnx(folder / ONNX_FILE)
-        return cls(preprocessor, open_onnx_session(folder / ONNX_FILE, threads))
+        preprocessor = Preprocessor.restore(folder, verified.read)
+        return cls(preprocessor, open_onnx_session(folder / ONNX_FILE, verified.read(ONNX_FILE), threads))
 
     @property
     def classes(self) -> Sequence[Label]:
@@ -147,8 +147,3 @@ class Predictor:
     def _score(self, blocks: Iterable[Rows], batch_size: int) -> np.ndarray:
         scores = [scored.scores for scored in self.predict_blocks(blocks, batch_size)]
         return np.concatenate([np.zeros((0, self.preprocessor.target.num_outputs), np.float32), *scores])
-
-
-def _find_model_folder(folder: Path) -> Path | None:
-    """Return the model folder inside the root of a job; None if there is none."""
-    return folder / "model" if (folder / "model" / PREPROCESSOR_FILE).is_file() else None

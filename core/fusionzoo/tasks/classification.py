@@ -31,6 +31,7 @@ class Classification(Task):
     metrics = CLASSIFICATION_METRICS
     losses = ("cross_entropy", "focal")
     settings = frozenset({"num_classes", "is_binary", "classes", "class_weights", "focal_gamma", "label_smoothing"})
+    decision_rule = "argmax"
     target: LabelMap
 
     @classmethod

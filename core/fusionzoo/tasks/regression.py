@@ -27,6 +27,7 @@ class Regression(Task):
     metrics = REGRESSION_METRICS
     losses = ("mse", "mae", "huber", "quantile")
     settings = frozenset({"target_transform", "quantiles", "huber_delta"})
+    decision_rule = "identity"
     target: NumericTarget
 
     @classmethod

@@ -40,11 +40,13 @@ class Task(ABC):
         metrics: the metrics of the task by name, and whether greater is better.
         losses: the training losses of the task; the first is the default.
         settings: the settings of the task that not every task has.
+        decision_rule: how `decide` decides, for manifest.json; see `fusionzoo.artifacts.manifest.Decision`.
     """
 
     metrics: ClassVar[Mapping[str, bool]]
     losses: ClassVar[tuple[str, ...]]
     settings: ClassVar[frozenset[str]]
+    decision_rule: ClassVar[str]
 
     @classmethod
     @abstractmethod

@@ -16,6 +16,7 @@ from fusionzoo import errors
 from fusionzoo.architecture import Architecture, BuiltModel
 from fusionzoo.artifacts import model_folder, onnx_export, prediction_files
 from fusionzoo.artifacts.file_names import ONNX_FILE, PREDICT_RESULTS_FILE
+from fusionzoo.artifacts.model_folder import TrainedModel
 from fusionzoo.artifacts.predictions import Predictions
 from fusionzoo.atomic_files import check_writable, delete_leftovers, staged_folder, temporary_folder
 from fusionzoo.errors.wording import pluralize
@@ -280,9 +281,9 @@ def write_artifacts(
         plot = draw_learning_curve(training["validations"], job.early_stop_metric, training["best"]["step"], heading)
         sections = {name: dict(section) for name, section in metrics_sections.items()}
         report.write(folder, sections, {"learning_curve": encode_png(plot)})
-        model_folder.write_model_folder(
-            paths.model, run.architecture, data.preprocessor, model, data.splits["val"], scores["val"]
-        )
+        metrics = {evaluation.name: evaluation.metrics for evaluation in report.splits}
+        trained = TrainedModel(run.architecture, data.preprocessor, model, data.describe_splits(), metrics)
+        model_folder.write_model_folder(paths.model, trained, data.splits["val"], scores["val"])
     delete_stale_predictions(paths.output_data, files.values())
     for path in sorted([*paths.model.iterdir(), *paths.output_data.iterdir()]):
         log.info("Wrote %s%s", path, os.sep if path.is_dir() else "")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture
+from fusionzoo.artifacts.manifest import SplitFingerprint
 from fusionzoo.artifacts.predictions import prediction_columns
 from fusionzoo.data import encoding, splitting
 from fusionzoo.data.cache import Cache
@@ -62,6 +63,12 @@ class TrainingData:
     def task(self) -> Task:
         """The task of the job, with its fitted target."""
         return choose_task(self.preprocessor)
+
+    def describe_splits(self) -> dict[str, SplitFingerprint]:
+        """Return the rows of each split, and the hash of the files that they were read from."""
+        return {
+            name: SplitFingerprint(rows=len(split), files=self.contents[name]) for name, split in self.splits.items()
+        }
 
 
 def prepare_data(paths: Paths, architecture: Architecture, world: World = SINGLE_PROCESS) -> TrainingData:
