@@ -20,7 +20,7 @@ from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.ragged import compute_starts
 from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.rows import Rows
-from fusionzoo.data.reading.value_kinds import wrong_type
+from fusionzoo.data.reading.value_kinds import is_nested, wrong_type
 from fusionzoo.data.row_digests import compute_row_digests
 from fusionzoo.data.table import categories, numbers
 from fusionzoo.data.targets.target import SPLITS_WITH_OPTIONAL_LABELS, Target
@@ -270,7 +270,7 @@ def get_ids(rows: Rows, name: str | None) -> pa.Array:
     if name is None:
         return rows.row_ids()
     ids = rows.columns.get(name, pa.nulls(len(rows)))
-    if pa.types.is_nested(ids.type):
+    if is_nested(ids.type):
         raise errors.DataError([wrong_type(rows, name, "text or plain values")])
     return ids
 

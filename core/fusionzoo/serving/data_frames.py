@@ -12,6 +12,7 @@ import pyarrow as pa
 from fusionzoo import errors
 from fusionzoo.data.reading.plain_values import array_from_values
 from fusionzoo.data.reading.rows import Rows, to_plain_layout
+from fusionzoo.data.reading.value_kinds import is_nested
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,6 @@ def _to_array(series: pd.Series) -> pa.Array:
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # as in `array_from_values`, which stores text then
         return array_from_values(series.tolist())
     plain = to_plain_layout(values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values)
-    if pa.types.is_nested(plain.type) or isinstance(plain.type, pa.BaseExtensionType):
+    if is_nested(plain.type) or isinstance(plain.type, pa.BaseExtensionType):
         return array_from_values(series.tolist())  # periods and intervals, as in records
     return plain

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 Expected = Literal["text or plain values", "numbers"]
 
 
+def is_nested(arrow_type: pa.DataType) -> bool:
+    """Return whether values of an Arrow type have parts. For pyarrow before 15, a list of a fixed size has none."""
+    return bool(types.is_nested(arrow_type) or types.is_fixed_size_list(arrow_type))
+
+
 def describe_type(arrow_type: pa.DataType) -> str:
     """Return what values of an Arrow type are called, in the plural."""
     if "uuid" in str(arrow_type):
@@ -24,7 +29,7 @@ def describe_type(arrow_type: pa.DataType) -> str:
         return describe_type(arrow_type.storage_type)
     if types.is_struct(arrow_type) or types.is_map(arrow_type):
         return "objects"
-    if types.is_nested(arrow_type):
+    if is_nested(arrow_type):
         return "arrays"
     if types.is_string(arrow_type) or types.is_large_string(arrow_type):
         return "strings"
