@@ -9,7 +9,7 @@ COPY constraints.txt ./
 RUN python -m pip install -c constraints.txt torch
 COPY core core
 COPY plugins plugins
-RUN python -m pip install -c constraints.txt ./core ./plugins/* && fusionzoo doctor
+RUN python -m pip install -c constraints.txt './core[train]' ./plugins/* && fusionzoo doctor
 COPY train.py ./
 
 # SageMaker starts the image with the argument `train`. train.py ignores all arguments.

@@ -12,6 +12,9 @@ from fusionzoo.sagemaker import Paths, run_job
 
 
 def train(paths: Paths) -> None:
+    from fusionzoo.registry import check_extra
+
+    check_extra("train")
     from fusionzoo.training.launch import run_training  # imports torch: run_job reports its errors, too
 
     run_training(paths)

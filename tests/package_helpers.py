@@ -8,13 +8,15 @@ import shutil
 import subprocess
 import sysconfig
 import venv
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
 from typing import Any
 
 import tomli
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from fusionzoo.demo.data_set import generate_demo_data, write_hyperparameters
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP
@@ -54,18 +56,25 @@ class Environment:
     folder: Path
 
     @classmethod
-    def make(cls, folder: Path) -> Environment:
+    def make(cls, folder: Path, packages: Iterable[str] | None = None) -> Environment:
         """Create an environment without a download.
 
         A new installation of torch and other libraries would take minutes and a network. Instead, each library of the
         current environment is linked into the new one, with its metadata, so that Python and pip find it there.
         fusionzoo, plugins and .pth files, which editable installations use, are not linked.
+
+        Args:
+            folder: where to create the environment.
+            packages: requirements such as those of a wheel; only these, what they require, and pip are linked.
         """
+        wanted = None if packages is None else set(list_files([*packages, "pip"]))
         venv.create(folder, with_pip=False, symlinks=True)
         environment = cls(folder)
         for site in {Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("platlib"))}:
             for entry in site.iterdir():
-                if not belongs_to_fusionzoo(entry) and entry.suffix != ".pth" and entry.name != "__pycache__":
+                if belongs_to_fusionzoo(entry) or entry.suffix == ".pth" or entry.name == "__pycache__":
+                    continue
+                if wanted is None or entry.name in wanted:
                     (environment.site / entry.name).symlink_to(entry)
         return environment
 
@@ -101,6 +110,23 @@ class Environment:
         done = self("python", "train.py", SAGEMAKER_BASE_DIR=str(root))
         failure = root / "output/failure"
         return done.returncode, failure.read_text("utf-8") if failure.exists() else done.stdout + done.stderr
+
+
+def list_files(packages: Iterable[str]) -> Iterator[str]:
+    """Yield the entries of site-packages that belong to installed packages and to what they require."""
+    waiting, seen = [Requirement(package) for package in packages], set()
+    while waiting:
+        needed = waiting.pop()
+        key = (canonicalize_name(needed.name), frozenset(needed.extras))
+        if key in seen:
+            continue
+        seen.add(key)
+        dist = distribution(needed.name)
+        yield from {path.parts[0] for path in dist.files or () if path.parts[0] != ".."}
+        for requirement in map(Requirement, dist.requires or ()):
+            extras = needed.extras or {""}
+            if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
+                waiting.append(requirement)
 
 
 def belongs_to_fusionzoo(entry: Path) -> bool:

@@ -214,7 +214,7 @@ def test_a_requirement_on_core_without_an_upper_bound_is_a_finding(
     install("acme-film", models=["film", "gate"], source=VALID, requires=requires)
     finding = find_only_problem(install)
     assert expected in finding.problem
-    assert finding.remedy == "in acme-film 1.0, require 'fusionzoo>=0.1,<0.2'. [FZ-P005]"
+    assert finding.remedy == "in acme-film 1.0, require 'fusionzoo[train]>=0.1,<0.2'. [FZ-P005]"
 
 
 @pytest.mark.parametrize("bounded", ["fusionzoo<1", "fusionzoo<=0.1.0", "FusionZoo~=0.1", "fusionzoo==0.1.*"])

@@ -38,6 +38,10 @@ def demo(
 
     Prints the model's test metrics and the best possible AUROC.
     """
+    from fusionzoo.registry import check_extra
+
+    with exit_on_user_error():
+        check_extra("train")
     from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
     from fusionzoo.demo.data_set import generate_demo_data, list_demo_parts, write_hyperparameters
 
@@ -71,6 +75,9 @@ def _run(root: Path | None, prepare: Callable[[], None] | None = None) -> int:
 
 
 def _run_training(paths: Paths) -> None:
+    from fusionzoo.registry import check_extra
+
+    check_extra("train")
     from fusionzoo.training.launch import run_training
 
     run_training(paths)

@@ -1,6 +1,8 @@
-"""Libraries that are installed together but do not work together."""
+"""Libraries that are not installed, or installed together but do not work together."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from fusionzoo.errors.base import ZooError
 
@@ -22,3 +24,21 @@ class LibraryVersionsError(ZooError):
             "FZ-P027",
         )
         self.first = first
+
+
+class MissingPackagesError(ZooError):
+    """A part of fusionzoo needs packages that belong to an extra and are not installed.
+
+    Args:
+        extra: the extra, "train" or "evaluate".
+        missing: the packages that are not installed.
+    """
+
+    def __init__(self, extra: str, missing: Sequence[str]) -> None:
+        activity = {"train": "Training", "evaluate": "Evaluation"}[extra]
+        super().__init__(
+            f"{activity} needs packages that are not installed: {', '.join(missing)}.",
+            f"pip install 'fusionzoo[{extra}]'.",
+            "FZ-P028",
+        )
+        self.extra, self.missing = extra, tuple(missing)

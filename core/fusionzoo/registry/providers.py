@@ -128,7 +128,7 @@ def metadata_folder_name(dist: Distribution) -> str:
 def core_version_bounds() -> str:
     """Return the requirement of a plugin for this fusionzoo: before 1.0, a minor version may break the contract."""
     major, minor = map(int, __version__.split(".")[:2])
-    return f"{CORE_DISTRIBUTION}>={major}.{minor},<{f'{major}.{minor + 1}' if major == 0 else major + 1}"
+    return f"{CORE_DISTRIBUTION}[train]>={major}.{minor},<{f'{major}.{minor + 1}' if major == 0 else major + 1}"
 
 
 def normalize_name(name: str) -> str:

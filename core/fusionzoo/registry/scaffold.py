@@ -62,7 +62,7 @@ class _PluginNames:
             "distribution": self.distribution,
             "Class": "".join(word.capitalize() for word in self.stem.split("_")),
             "core": core_version_bounds(),
-            "bert": core_version_bounds().replace(CORE_DISTRIBUTION, f"{CORE_DISTRIBUTION}-bert", 1),
+            "bert": core_version_bounds().replace(f"{CORE_DISTRIBUTION}[train]", f"{CORE_DISTRIBUTION}-bert"),
         }
 
 
