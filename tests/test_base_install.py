@@ -25,13 +25,6 @@ from fusionzoo.registry.extras import find_missing_packages
 from package_helpers import CORE, OURS, ROOT, Environment, read_project
 from shop import JobFolder
 
-SCORE = """
-import sys
-import numpy as np, pyarrow.parquet as pq
-from fusionzoo.serving.predictor import Predictor
-scores = Predictor.load(sys.argv[1]).predict_records(pq.read_table(sys.argv[2]).to_pylist())
-np.save(sys.argv[3], scores)
-"""
 TRAINING_PACKAGES = {"torch", "lightning", "transformers", "gensim", "scikit-learn", "matplotlib", "onnx"}
 
 
@@ -51,13 +44,22 @@ def test_the_base_install_has_no_package_that_only_training_needs(base: Environm
     assert linked & TRAINING_PACKAGES == set()
 
 
-def test_the_base_install_scores_as_the_training_job_did(base: Environment, job: JobFolder, tmp_path: Path) -> None:
+def test_the_base_install_writes_the_prediction_file_of_the_training_job(base: Environment, job: JobFolder) -> None:
     assert job.fill(max_epochs=1).run() == 0
-    done = base("python", "-c", SCORE, job.model, job.root / "input/data/test/part-00000.parquet", tmp_path / "s.npy")
+    source, output = job.root / "input/data/test/part-00000.parquet", job.root / "predictions.parquet"
+    done = base("fusionzoo", "predict", "--model", job.model, "--input", source, "--output", output)
     assert done.returncode == 0, done.stderr
-    written = pq.read_table(job.output / "test_predictions.parquet")
-    expected = np.stack([written[name].to_numpy() for name in ("prob_0", "prob_1")], axis=1)
-    np.testing.assert_allclose(np.load(tmp_path / "s.npy"), expected, atol=1e-6)
+    predicted, written = pq.read_table(output), pq.read_table(job.output / "test_predictions.parquet")
+    assert predicted.schema == written.schema
+    for name in written.column_names:
+        if name.startswith("prob_"):
+            np.testing.assert_allclose(predicted[name].to_numpy(), written[name].to_numpy(), atol=1e-6)
+        else:
+            assert predicted[name].equals(written[name]), name
+
+    done = base("fusionzoo", "evaluate", "--model", job.model, "--input", source, "--output", job.root / "evaluation")
+    assert done.returncode == 1
+    assert "Evaluation needs packages that are not installed: matplotlib, scikit-learn, scipy." in done.stderr
 
 
 @pytest.mark.parametrize("command", [("train", "--root", "ml"), ("demo", "--root", "ml"), ("check", "cnn")])

@@ -37,6 +37,9 @@ def evaluate(
     Writes the same metrics, plots and predictions as a training job for its test channel.
     """
     with exit_on_user_error(), exit_on_sigterm(), exit_on_closed_output():
+        from fusionzoo.registry import check_extra
+
+        check_extra("evaluate")
         from fusionzoo.library_environment import configure_libraries
         from fusionzoo.prediction.evaluate_job import SPLIT, EvaluateOptions, evaluate_files
 
