@@ -123,11 +123,11 @@ class JobSettings(DataSettings):
         le=65_536,
         description="Batches per optimizer step; the gradient is that of one batch of all their rows.",
     )
-    loss: Literal["cross_entropy", "focal", "mse", "mae", "huber", "quantile"] | None = Field(
+    loss: Literal["cross_entropy", "binary_cross_entropy", "focal", "mse", "mae", "huber", "quantile"] | None = Field(
         None,
         description="Training loss. Classification: cross_entropy, or focal, which gives confident correct rows less "
-        "weight. Regression, on the standardized target: mse, mae, huber, or quantile (pinball). null: the first of "
-        "the task.",
+        "weight. Multilabel: binary_cross_entropy, or focal. Regression, on the standardized target: mse, mae, huber, "
+        "or quantile (pinball). null: the first of the task.",
     )
     huber_delta: float = Field(
         1.0, gt=0, le=1000, description="Error in standard deviations beyond which the Huber loss is linear."
@@ -136,7 +136,7 @@ class JobSettings(DataSettings):
         2.0,
         ge=0,
         le=10,
-        description="Focusing parameter gamma of the focal loss (Lin et al. 2017); 0 equals cross entropy.",
+        description="Focusing parameter gamma of the focal loss (Lin et al. 2017); 0 equals (binary) cross entropy.",
     )
     label_smoothing: float = Field(
         0.0,
@@ -148,7 +148,8 @@ class JobSettings(DataSettings):
         None,
         description='Loss weight of each class: a list in the order of the classes, or an object like {"spam": 5} in '
         "which other classes have weight 1. balanced: rows / (classes * rows of the class), computed on the training "
-        "split. null: equal weights.",
+        "split. null: equal weights. In task multilabel, the weight of the rows that a label applies to; balanced: "
+        "other rows / rows of the label.",
     )
     modality_dropout: float = Field(
         0.0,

@@ -42,19 +42,26 @@ class PredictionFormat:
 
 def _csv_writer(delimiter: str) -> Writer:
     def write(file: BinaryIO, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
-        schema = pa.schema([pa.field(f.name, pa.string() if pa.types.is_float64(f.type) else f.type) for f in schema])
+        schema = pa.schema([pa.field(f.name, pa.string() if _is_spelled(f.type) else f.type) for f in schema])
         with pacsv.CSVWriter(file, schema, write_options=pacsv.WriteOptions(delimiter=delimiter)) as writer:
             for batch in batches:
-                columns = [_spell_floats(column) for column in batch.columns]
+                columns = [_spell(column) if _is_spelled(column.type) else column for column in batch.columns]
                 writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
 
     return write
 
 
-def _spell_floats(values: pa.Array) -> pa.Array:
-    """Return float64 ids and labels as Python and pandas write them: Arrow would write 1.0 as 1."""
-    if not pa.types.is_float64(values.type):
-        return values
+def _is_spelled(arrow_type: pa.DataType) -> bool:
+    """Return whether a column of this type is written as the text that `_spell` returns."""
+    is_spelled: bool = pa.types.is_float64(arrow_type) or pa.types.is_list(arrow_type)
+    return is_spelled
+
+
+def _spell(values: pa.Array) -> pa.Array:
+    """Return lists as JSON, and float64 ids and labels as Python and pandas write them: Arrow would write 1.0 as 1."""
+    if pa.types.is_list(values.type):
+        texts = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values.to_pylist()]
+        return pa.array(texts, pa.string())
     return pa.array([None if number != number else str(number) for number in values.fill_null(nan).to_pylist()])
 
 

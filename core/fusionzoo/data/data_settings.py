@@ -11,7 +11,7 @@ TextStep = Literal["dialogue_splitter", "html_normalizer", "emoji_remover", "tex
 MAX_CLASSES = 100_000
 TOKENIZER_WITHOUT_ENCODER = "bert-base-uncased"
 ROW_ID = "row_id"
-TaskName = Literal["classification", "regression"]
+TaskName = Literal["classification", "multilabel", "regression"]
 Column = Annotated[str, Field(min_length=1)]
 
 
@@ -26,21 +26,35 @@ class DataSettings(BaseModel):
         "test/part-0.csv:1, in the column row_id.",
     )
     task: TaskName = Field(
-        "classification", description="What the model predicts: one of several classes, or numbers (regression)."
+        "classification",
+        description="What the model predicts: one of several classes, any number of labels (multilabel), or numbers "
+        "(regression).",
     )
-    label_name: Column | list[Column] = Field(description="Column to predict; of a regression also a list of columns.")
+    label_name: Column | list[Column] = Field(
+        description="Column to predict; of a regression also a list of columns, and of task multilabel a column of "
+        "lists or a list of columns of 0 and 1."
+    )
+    label_separator: str | None = Field(
+        None,
+        min_length=1,
+        description="Text between two labels of task multilabel in a column of text, such as | in red|blue. null: "
+        'lists, or text that holds JSON arrays such as ["red", "blue"].',
+    )
     text_name: Column | list[Column] | None = Field(
         None, description="Text column, or a list of text columns that are joined as 'column: text'."
     )
     cat_field_list: list[Column] = Field([], description="Categorical columns.")
     tab_field_list: list[Column] = Field([], description="Numeric columns.")
     num_classes: int | None = Field(
-        None, ge=1, le=MAX_CLASSES, description="Number of classes. Required by task classification."
+        None,
+        ge=1,
+        le=MAX_CLASSES,
+        description="Number of classes. Required by task classification; of labels in task multilabel.",
     )
     classes: list[bool | int | float | str] | None = Field(
         None,
         description="Class labels in order, also for metric quadratic_kappa; of two, the second is the positive class. "
-        "null: sorted labels of train.",
+        "null: sorted labels of train. Also of a column of lists in task multilabel.",
     )
 
     target_transform: Literal["log1p"] | None = Field(

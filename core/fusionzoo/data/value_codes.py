@@ -25,6 +25,10 @@ class ValueCodes:
         """Return the code of each row, [rows] int32."""
         return np.concatenate([np.zeros(0, np.int32), *self._blocks])
 
+    def values(self) -> list[str | None]:
+        """Return the distinct values in the order of their codes."""
+        return list(self._code_of_value)
+
     def codes_with_distinct_nulls(self) -> np.ndarray:
         """Return the code of each row, [rows] int32; each null has a code of its own."""
         codes = self.codes()

@@ -205,11 +205,11 @@ def val_with_single_class(metric: str, val_fraction: float | None = None) -> Pro
     return Problem("val", message, fix, "FZ-D119")
 
 
-def more_classes_in(split: str, fraction: float | None) -> str:
+def more_classes_in(split: str, fraction: float | None, noun: str = "classes") -> str:
     """Return how to get rows of other classes into a split; `fraction` is its share of train if the job made it."""
     if fraction is None:
-        return f"add rows of other classes to {split}"
+        return f"add rows of other {noun} to {split}"
     return (
-        f"raise {split}_fraction (it is {fraction:g}), add rows of the rare classes to train, or mount a channel "
+        f"raise {split}_fraction (it is {fraction:g}), add rows of the rare {noun} to train, or mount a channel "
         f"'{split}'"
     )

@@ -77,3 +77,22 @@ class ScoresError(ZooError, ValueError):
         """Two labels are the same as text, such as 1 and "1"."""
         message = f"Several classes have the same text: {quoted(names)}."
         return cls(message, "give each label a unique text.", "FZ-O107")
+
+    @classmethod
+    def label_shapes(cls, y_true: tuple[int, ...], probabilities: tuple[int, ...]) -> ScoresError:
+        """The labels and the probabilities of a multilabel classification have different shapes."""
+        message = f"Scores have wrong shapes: labels {list(y_true)}, probabilities {list(probabilities)}."
+        return cls(message, "give both as [rows, labels].", "FZ-O109")
+
+    @classmethod
+    def not_label_values(cls, row: int, count: int) -> ScoresError:
+        """A label of a multilabel classification is neither 0 nor 1."""
+        message = f"{pluralize(count, 'row')}, first row {row} (from 0), with a label that is neither 0 nor 1."
+        return cls(message, "give 1 for each label that applies to a row, and 0 for the others.", "FZ-O110")
+
+    @classmethod
+    def outside_unit_interval(cls, row: int, values: Sequence[float], count: int) -> ScoresError:
+        """A probability of a label is below 0 or above 1: often a logit instead of a probability."""
+        shown = join_first([f"{value:.4g}" for value in values], 10)
+        message = f"{pluralize(count, 'row')}, first row {row} (from 0), with values outside 0 to 1: [{shown}]."
+        return cls(message, "give sigmoid(logits), not logits.", "FZ-O111")

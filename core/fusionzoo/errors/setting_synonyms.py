@@ -32,6 +32,7 @@ SYNONYMS = {
     "is_binary": "binary binary_classification",
     "label_name": "label labels target targets y ground_truth outcome outcomes response dependent dependent_variable "
     "predict_column class_label",
+    "label_separator": "label_delimiter label_sep labels_separator tag_separator separator",
     "label_smoothing": "label_smoothing_factor smoothing",
     "layer_decay": "llrd layerwise_lr_decay layer_wise_lr_decay",
     "loss": "loss_function loss_fn criterion objective",

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from fusionzoo.errors.base import Problem
 from fusionzoo.errors.channel_errors import ValuesProblem
 from fusionzoo.errors.setting_errors import setting_problem
-from fusionzoo.errors.wording import join_first, list_names, pluralize, quote_first
+from fusionzoo.errors.wording import cut, join_first, pluralize, quote_first
 
 
 def target_not_numeric(problem: Problem) -> Problem:
     """The column to predict holds text, dates or infinity, and the task is regression."""
-    fix = "correct the values; to predict classes, set task: classification and num_classes"
+    fix = (
+        "correct the values; to predict classes, set task: classification and num_classes, and for several labels per "
+        "row task: multilabel"
+    )
     return Problem(problem.where, f"{problem.message}, and task is regression", fix, "FZ-D160")
 
 
@@ -51,9 +54,93 @@ def metric_of_ordered_classes(metric: str, column: str, classes: Sequence[object
     return Problem(f"column '{column}'", message, fix, "FZ-D170")
 
 
+def column_of_lists(problem: Problem) -> Problem:
+    """The label column of a classification holds arrays."""
+    fix = "for any number of labels per row, set task: multilabel; otherwise write one class per row"
+    return Problem(problem.where, f"{problem.message}, and task is classification", fix, "FZ-D165")
+
+
+def text_lists_as_classes(column: str, first_row: Mapping[str, str]) -> Problem:
+    """The labels of a classification are arrays that are written as text."""
+    shown = join_first([f"'{cut(label, 60)}' (first {row})" for label, row in first_row.items()], 3)
+    message = f"every label is an array, and task is classification, which has one class per row: {shown}"
+    fix = "for any number of labels per row, set task: multilabel and remove num_classes"
+    return Problem(f"train, column '{column}'", message, fix, "FZ-D166")
+
+
+def label_not_boolean(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Problem:
+    """One of several label columns of task multilabel holds something else than 0, 1, true and false."""
+    fix = (
+        "write 0 or 1; for a column of classes, set task: classification, for numbers task: regression, and give one "
+        "column of lists if the values are lists"
+    )
+    what = ("value", "neither 0, 1, true nor false")
+    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D167")
+
+
+def null_label_value(name: str, column: str, count: int, rows: Sequence[str]) -> Problem:
+    """Rows have no value in one of several label columns of task multilabel."""
+    fix = "write 0 where the label does not apply, and remove rows where that is unknown"
+    what, examples = ("value", "null"), [(row, None) for row in rows]
+    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D175")
+
+
+def not_a_label_list(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Problem:
+    """The label column of task multilabel holds single values, not lists."""
+    fix = (
+        'write arrays such as ["a", "b"], or set label_separator to the text between two labels; for one class per '
+        "row, set task: classification and num_classes"
+    )
+    what = ("value", "not a list of labels")
+    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D168")
+
+
+def null_label_list(name: str, column: str, count: int, rows: Sequence[str]) -> Problem:
+    """Rows have no list of labels: not even an empty one."""
+    fix = "write [] where no label applies, and remove rows whose labels are unknown"
+    what, examples = ("value", "null"), [(row, None) for row in rows]
+    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D169")
+
+
+def empty_label_in_list(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Problem:
+    """A list of labels has an element that is null, an empty text, or no plain value."""
+    what = ("list", "with an element that is empty, null or nested")
+    fix = "write only texts and numbers into the lists"
+    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D176")
+
+
+def too_few_labels(columns: Sequence[str], labels: Sequence[object], rows: int) -> Problem:
+    """Train has no label, or only one, so there is nothing to tell apart or the task is a classification."""
+    found = f"one label only: {quote_first(labels)}" if labels else "no label in any row"
+    message = f"{pluralize(rows, 'row')} {'has' if rows == 1 else 'have'} {found}, and task multilabel needs two"
+    fix = "check label_name; to predict whether one label applies, set task: classification and num_classes: 2"
+    return Problem(f"train, column {quote_first(columns, 5)}", message, fix, "FZ-D171")
+
+
+def constant_labels(columns: Sequence[str]) -> Problem:
+    """Every label applies to all rows of train, or to none."""
+    message = "every label applies to all rows or to none, so there is nothing to learn"
+    return Problem(
+        f"train, column {quote_first(columns, 5)}", message, "check label_name, or add other rows", "FZ-D172"
+    )
+
+
+def too_many_labels(column: str, count: int, limit: int) -> Problem:
+    """The lists hold so many different labels that they are ids or free text."""
+    message = f"the lists have {count:,} different labels, and a model has at most {limit:,}"
+    return Problem(f"train, column '{column}'", message, "leave rare labels out, or check label_name", "FZ-D173")
+
+
+def val_without_labels(metric: str, fix: str) -> Problem:
+    """No label of val has both rows that it applies to and others, so `early_stop_metric` is undefined."""
+    message = f"no label applies to some of its rows and not to others, so {metric} is not defined"
+    return Problem("val", message, f"{fix}, or set early_stop_metric: val_loss", "FZ-D174")
+
+
 def setting_of_other_task(key: str, value: object, task: str, owners: Sequence[str]) -> Problem:
     """A setting has a meaning for other tasks only."""
-    message = f"the setting has a meaning for task {list_names(owners)} only, and task is {task}"
+    tasks = f"task {owners[0]}" if len(owners) == 1 else f"tasks {' and '.join(owners)}"
+    message = f"the setting has a meaning for {tasks} only, and task is {task}"
     return setting_problem(key, value, message, f"remove {key}, or set task: {owners[0]}", "FZ-S140")
 
 
@@ -77,7 +164,7 @@ def single_class_setting() -> Problem:
 
 def several_label_columns(columns: Sequence[str]) -> Problem:
     """A classification has one label column."""
-    fix = "give one column; for several numbers, set task: regression"
+    fix = "give one column; for several numbers, set task: regression; for columns of 0 and 1, set task: multilabel"
     return setting_problem("label_name", list(columns), "task classification predicts one column", fix, "FZ-S144")
 
 
@@ -109,3 +196,15 @@ def metric_of_other_task(key: str, metric: str, task: str, owner: str, known: Se
     """The metric is one of another task."""
     message = f"the metric is one of task {owner}, and task is {task}"
     return setting_problem(key, metric, message, f"give one of {', '.join(known)}", "FZ-S149")
+
+
+def wrong_length_for_labels(key: str, value: object, length: int, labels: int, source: str) -> Problem:
+    """A setting of task multilabel has an entry for each label, or is their number, and there are other labels."""
+    message = f"{pluralize(length, 'label')}, but {source} has {labels:,}"
+    return setting_problem(key, value, message, f"correct {key} or {source}", "FZ-S150")
+
+
+def setting_of_label_lists(key: str, value: object, columns: int) -> Problem:
+    """`classes` and `label_separator` are about one column of lists, and there are several label columns."""
+    message = f"the setting is for one column of lists, and label_name has {columns} columns, each of which is a label"
+    return setting_problem(key, value, message, f"remove {key}, or give one column", "FZ-S151")

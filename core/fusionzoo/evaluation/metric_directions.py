@@ -18,6 +18,20 @@ CLASSIFICATION_METRICS: Mapping[str, bool] = MappingProxyType(
         "brier_score": False,
     }
 )
+MULTILABEL_METRICS: Mapping[str, bool] = MappingProxyType(
+    {
+        "auroc": True,
+        "auroc_micro": True,
+        "average_precision": True,
+        "average_precision_micro": True,
+        "f1_score": True,
+        "f1_micro": True,
+        "accuracy": True,
+        "hamming_loss": False,
+        "log_loss": False,
+    }
+)
+"""Without a suffix, a metric of each label is averaged over the labels (macro)."""
 REGRESSION_METRICS: Mapping[str, bool] = MappingProxyType(
     {
         "rmse": False,
@@ -40,6 +54,12 @@ METRIC_ALIASES: Mapping[str, str] = MappingProxyType(
         "r2_score": "r2",
         "mean_absolute_percentage_error": "mape",
         "spearmanr": "spearman",
+        "f1_macro": "f1_score",
+        "macro_f1": "f1_score",
+        "micro_f1": "f1_micro",
+        "auroc_macro": "auroc",
+        "average_precision_macro": "average_precision",
+        "subset_accuracy": "accuracy",
     }
 )
-"""Names of functions of scikit-learn and SciPy, and the names here."""
+"""Other names of metrics, such as those of functions of scikit-learn and SciPy, and the names here."""

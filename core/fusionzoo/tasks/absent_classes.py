@@ -1,4 +1,4 @@
-"""Warn of classes that a split lacks."""
+"""Warn of classes or labels that a split lacks."""
 
 from __future__ import annotations
 
@@ -45,3 +45,26 @@ def warn_of_absent_classes(
         consequence = f"{consequence}, and val_loss selects the best checkpoint on this class alone"
     which = f"all {len(labeled):,} rows are" if len(labeled) > 1 else "its only labeled row is"
     log.warning("%s: %s of class '%s', so %s. %s.", name, which, classes[int(rows.argmax())], consequence, fix)
+
+
+def warn_of_absent_labels(name: str, labels: np.ndarray, names: Sequence[Label], fraction: float | None = None) -> None:
+    """Warn if labels apply to no row of a split, or to all: the macro metrics of this split do not cover them.
+
+    Args:
+        name: the name of the split.
+        labels: 0 or 1 [rows, labels], of the rows that have labels.
+        names: the labels, in the order of the outputs.
+        fraction: the share of train that the job split off; None for a channel of its own.
+    """
+    if not len(labels):
+        return
+    present = (labels == 1).sum(axis=0)
+    constant = [str(label) for label, rows in zip(names, present, strict=True) if rows in (0, len(labels))]
+    if constant:
+        fix = more_classes_in(name, fraction, "labels")
+        log.warning(
+            "%s: %s %s to no row or to all rows: %s. The macro averages of auroc and average_precision of %s leave "
+            "%s out. %s.",
+            *(name, pluralize(len(constant), "label"), "applies" if len(constant) == 1 else "apply"),
+            *(list_names(constant), name, "it" if len(constant) == 1 else "them", fix[0].upper() + fix[1:]),
+        )

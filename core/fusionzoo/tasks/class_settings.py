@@ -18,9 +18,7 @@ def find_class_problems(job: SettingsView) -> Iterator[errors.Problem]:
     if isinstance(weights, (list, dict)) and (problem := find_problem_of_weights(weights)):
         yield problem
     weights = weights if isinstance(weights, list) else None
-    keys = [str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in classes or []]
-    if duplicates := [c for c, key in zip(classes or [], keys, strict=True) if keys.count(key) > 1]:
-        yield errors.duplicate_classes(classes, duplicates)
+    yield from _find_duplicate_classes(classes)
     num_classes = job.get("num_classes")
     if num_classes is None:
         if job.is_valid("num_classes"):
@@ -33,6 +31,34 @@ def find_class_problems(job: SettingsView) -> Iterator[errors.Problem]:
     for name, values in (("class_weights", weights), ("classes", classes)):
         if values is not None and len(values) != num_classes:
             yield errors.wrong_length_for_classes(name, values, num_classes)
+
+
+def find_label_set_problems(job: SettingsView) -> Iterator[errors.Problem]:
+    """Yield the problems among the settings of a multilabel classification that say what the labels are."""
+    columns, classes, weights = job.get("label_name"), job.get("classes"), job.get("class_weights")
+    if isinstance(weights, (list, dict)) and (problem := find_problem_of_weights(weights)):
+        yield problem
+    yield from _find_duplicate_classes(classes)
+    several = len(columns) if isinstance(columns, list) and len(columns) > 1 else None
+    for name, value in (("classes", classes), ("label_separator", job.get("label_separator"))):
+        if several is not None and value is not None:
+            yield target_errors.setting_of_label_lists(name, value, several)
+    num_classes = job.get("num_classes")
+    source, labels = ("num_classes", num_classes) if several is None else ("label_name", several)
+    if several is not None and num_classes not in (None, several):
+        yield target_errors.wrong_length_for_labels("num_classes", num_classes, num_classes, several, source)
+    if several is None and num_classes == 1:
+        yield target_errors.single_class_setting()
+    for name, values in (("classes", None if several else classes), ("class_weights", weights)):
+        if isinstance(values, list) and labels not in (None, len(values)):
+            yield target_errors.wrong_length_for_labels(name, values, len(values), labels, source)
+
+
+def _find_duplicate_classes(setting: Sequence[object] | None) -> Iterator[errors.Problem]:
+    classes = setting or []
+    keys = [str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in classes]
+    if duplicates := [c for c, key in zip(classes, keys, strict=True) if keys.count(key) > 1]:
+        yield errors.duplicate_classes(classes, duplicates)
 
 
 def find_problem_of_weights(weights: Sequence[float] | Mapping[str, float]) -> errors.Problem | None:

@@ -9,13 +9,15 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.settings import JobSettings
 from fusionzoo.tasks.class_objective import ClassObjective
 from fusionzoo.tasks.classification import Classification
+from fusionzoo.tasks.multilabel import Multilabel
+from fusionzoo.tasks.multilabel_objective import MultilabelObjective
 from fusionzoo.tasks.number_objective import NumberObjective
 from fusionzoo.tasks.objective import Link, Objective
 from fusionzoo.tasks.regression import Regression
 from fusionzoo.tasks.task import Task
 
 _OBJECTIVES: Mapping[type[Task], type[Objective]] = MappingProxyType(
-    {Classification: ClassObjective, Regression: NumberObjective}
+    {Classification: ClassObjective, Multilabel: MultilabelObjective, Regression: NumberObjective}
 )
 
 

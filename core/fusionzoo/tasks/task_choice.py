@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fusionzoo.tasks.classification import Classification
+from fusionzoo.tasks.multilabel import Multilabel
 from fusionzoo.tasks.regression import Regression
 from fusionzoo.tasks.task import Task
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from fusionzoo.data.data_settings import DataSettings
     from fusionzoo.data.preprocessor import Preprocessor
 
-TASKS: Mapping[str, type[Task]] = MappingProxyType({"classification": Classification, "regression": Regression})
+TASKS: Mapping[str, type[Task]] = MappingProxyType(
+    {"classification": Classification, "multilabel": Multilabel, "regression": Regression}
+)
 
 
 def choose_metrics(settings: DataSettings) -> Mapping[str, bool]:

@@ -10,9 +10,10 @@ from fusionzoo.errors import Problem, step_errors
 EVALUATED_METRICS = (
     *("auroc", "average_precision", "f1_score", "accuracy", "balanced_accuracy", "matthews_corrcoef"),
     *("quadratic_kappa", "log_loss", "brier_score"),
+    *("auroc_micro", "average_precision_micro", "f1_micro", "hamming_loss"),
     *("rmse", "mae", "r2", "median_absolute_error", "mape", "spearman"),
 )
-"""The metrics of every task."""
+"""The metrics of every task; SageMaker accepts 40 definitions, so tasks share the names of similar metrics."""
 LOGGED_METRICS = (
     "train_loss",
     "val_loss",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import json
 from collections.abc import Mapping
 from types import NoneType
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from fusionzoo import errors
 from fusionzoo.data.reading.number_text import format_number
+from fusionzoo.errors.wording import printable
 
 # By name: this module does not import pandas.
 _MISSING_TYPES = frozenset({"NoneType", "NAType", "NaTType", "MaskedConstant"})
@@ -55,13 +57,41 @@ def array_from_values(values: list[Any]) -> pa.Array:
 
 
 def _nested_array(values: list[Any]) -> pa.Array:
-    """Return an array of structs if the first nested value is an object, otherwise of lists; each holds a text."""
+    """Return an array of structs if the first nested value is an object, otherwise of `json_list_type`."""
     first = next(value for value in values if isinstance(value, dict | list))
     if isinstance(first, dict):
         return pa.array(
             [{"": errors.format_json(value)} if isinstance(value, dict | list) else None for value in values]
         )
-    return pa.array([[errors.format_json(value)] if isinstance(value, dict | list) else None for value in values])
+    return pa.array([None if value is None else [{"": _as_json(value)}] for value in values], json_list_type())
+
+
+def json_list_type() -> pa.DataType:
+    """Return the type of a column with arrays whose elements may have any types: each value is the text of its JSON.
+
+    A value that is not an array, in a column that has one, is JSON too. No file format has this type.
+    """
+    return pa.list_(pa.struct([("", pa.string())]))
+
+
+def json_texts(values: pa.Array) -> list[str | None]:
+    """Return the JSON of each value of an array of `json_list_type`; None for null."""
+    return [None if value is None else value[0][""] for value in values.to_pylist()]
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return printable(json.dumps(value, ensure_ascii=False, default=_to_json_value, skipkeys=True))
+    except (ValueError, RecursionError):
+        return errors.format_json(value)  # nested too deeply to be a list of labels
+
+
+def _to_json_value(value: Any) -> Any:
+    plain = to_plain_value(value)
+    if isinstance(plain, datetime.date | datetime.time):
+        return str(plain)
+    is_json = plain is None or isinstance(plain, bool | int | float | str | list | dict)
+    return plain if is_json else {type(plain).__name__: str(plain)}  # bytes and durations have no text
 
 
 def to_plain_value(value: Any) -> Any:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from fusionzoo import errors
+from fusionzoo.data.reading.plain_values import json_list_type, json_texts
 
 if TYPE_CHECKING:
     from fusionzoo.data.reading.rows import Rows
@@ -51,17 +52,26 @@ def wrong_type(rows: Rows, column: str, expected: Expected) -> errors.Problem:
     """Return the problem of a column with values of a type that its role cannot use, with the first such value."""
     values = rows.columns[column]
     kind = describe_type(values.type)
-    present = pc.index(pc.is_valid(values), True).as_py()
+    present = _find_example(values)
     example = None if present < 0 else (rows.locate(present), _show(values[present].as_py()))
     if expected == "numbers" and kind not in errors.WRITE_INSTEAD:
         return errors.column_not_numeric(rows.source, column, kind, types.is_temporal(values.type))
     return errors.wrong_column_type(rows.source, column, kind, expected, example)
 
 
+def _find_example(values: pa.Array) -> int:
+    """Return the index of the first value that is not null; of a column with arrays, of the first array; or -1."""
+    if values.type == json_list_type():
+        nested = (i for i, text in enumerate(json_texts(values)) if text is not None and text[:1] in ("[", "{", "("))
+        return next(nested, -1)
+    index: int = pc.index(pc.is_valid(values), True).as_py()
+    return index
+
+
 def _show(value: object) -> str:
     """Return a value as JSON. `array_from_values` stores a nested value as its text, inside of a list or struct."""
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) and value[0][:1] in ("[", "{", "("):
-        return value[0]
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) and value[0].keys() == {""}:
+        return _show(value[0])
     if isinstance(value, dict) and value.keys() == {""}:
         return str(value[""])
     return errors.format_json(value)

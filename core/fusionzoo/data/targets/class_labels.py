@@ -17,6 +17,7 @@ from fusionzoo.data.reading.canonical_text import canonical_text
 from fusionzoo.data.reading.column_text import values_as_text
 from fusionzoo.data.reading.number_text import format_number
 from fusionzoo.data.reading.rows import Rows
+from fusionzoo.data.reading.value_kinds import describe_type, wrong_type
 from fusionzoo.data.table.categories import canonicalize_column
 from fusionzoo.data.targets.target import NO_LABEL, Strata, Target, TargetReader, TargetScan
 from fusionzoo.data.value_codes import ValueCodes, values_to_codes
@@ -50,7 +51,7 @@ class LabelMap(Target):
         Raises:
             errors.DataError: a label was never seen in train, or is null and not optional; names rows.
         """
-        text = canonicalize_column(rows, self.name)
+        text = canonicalize_labels(rows, self.name)
         if not optional:
             check_labels_not_null(rows, self.name, text)
         index = pc.index_in(text, value_set=pa.array([canonical_label(label) for label in self.classes], pa.string()))
@@ -93,7 +94,7 @@ class LabelCounts(TargetScan):
         Raises:
             errors.DataError: a label is infinite, or null and not optional; names rows.
         """
-        text = canonicalize_column(rows, self.name)
+        text = canonicalize_labels(rows, self.name)
         if not self.optional:
             check_labels_not_null(rows, self.name, text)
         check_labels_finite(rows, self.name, text)
@@ -125,22 +126,28 @@ class LabelCounts(TargetScan):
         """Return the label map.
 
         Raises:
-            errors.DataError: there is only one class, there are more labels than `num_classes`, or labels outside
-                `classes`.
+            errors.DataError: there is only one class, or see `choose_classes`.
+        """
+        if len(self.counts) < 2:
+            raise errors.DataError([errors.single_class(self.name, self.counts)])
+        classes = self.choose_classes(settings.classes, _count_classes(settings))
+        return _make_label_map(self.name, classes, settings)
+
+    def choose_classes(self, listed: Sequence[Label] | None, num_classes: int) -> tuple[Label, ...]:
+        """Return the classes in the order of their indices, as they were read: those of `listed`, or the sorted labels.
+
+        Raises:
+            errors.DataError: the number of labels is not `num_classes`, or there are labels that are not in `listed`.
         """
         values = self.values if self.typed else _infer_types(self.values)
-        if len(values) < 2:
-            raise errors.DataError([errors.single_class(self.name, self.counts)])
-        if settings.classes is not None:
-            classes: Sequence[Label] = [values.get(canonical_label(label), label) for label in settings.classes]
+        if listed is not None:
+            classes: Sequence[Label] = [values.get(canonical_label(label), label) for label in listed]
             allowed = {canonical_label(label) for label in classes}
             if extra := [label for label in self.counts if label not in allowed]:
-                raise errors.DataError(
-                    [errors.labels_outside_classes(self.name, extra, self.first_row, settings.classes)]
-                )
+                raise errors.DataError([errors.labels_outside_classes(self.name, extra, self.first_row, listed)])
         else:
-            classes = self._choose_classes(values, _count_classes(settings))
-        return _make_label_map(self.name, _unify_types(classes), settings)
+            classes = self._sort_classes(values, num_classes)
+        return tuple(_unify_types(classes))
 
     def warnings(self, target: LabelMap) -> list[str]:
         """Return warnings about the fitted classes."""
@@ -150,7 +157,7 @@ class LabelCounts(TargetScan):
         names = ", ".join(f"'{label}'" for label in absent)
         return [f"Train has no row with {self.name} = {names}: the model cannot learn this class."]
 
-    def _choose_classes(self, values: Mapping[str, Label], num_classes: int) -> list[Label]:
+    def _sort_classes(self, values: Mapping[str, Label], num_classes: int) -> list[Label]:
         indices = {str(index): index for index in range(num_classes)}
         if all(type(value) is not bool and label in indices for label, value in values.items()):
             label_type = type(next(iter(values.values())))
@@ -160,6 +167,8 @@ class LabelCounts(TargetScan):
             problem = errors.labels_contradict_num_classes(self.name, self.counts, self.first_row, num_classes)
             if numbers is not None and len(values) >= MIN_DISTINCT_NUMBERS:
                 problem = target_errors.numbers_as_classes(self.name, len(values), self.first_row, num_classes)
+            if all(label.startswith("[") and label.endswith("]") for label in values):
+                problem = target_errors.text_lists_as_classes(self.name, self.first_row)
             raise errors.DataError([problem])
         order = sorted(values) if numbers is None else sorted(values, key=numbers.__getitem__)
         return [values[label] for label in order]
@@ -212,7 +221,7 @@ class ClassStrata(Strata):
         self.name, self.columns, self._codes = name, [name], ValueCodes()
 
     def add(self, rows: Rows) -> None:
-        text = canonicalize_column(rows, self.name)
+        text = canonicalize_labels(rows, self.name)
         check_labels_not_null(rows, self.name, text)
         self._codes.add(text)
 
@@ -223,6 +232,18 @@ class ClassStrata(Strata):
 def canonical_label(label: Label) -> str:
     """Return the text by which labels are compared: 1, 1.0, "1" and "1.0" are the same label."""
     return canonical_text(str(format_number(label)) if isinstance(label, float) else str(label))
+
+
+def canonicalize_labels(rows: Rows, name: str) -> pa.Array:
+    """Return the labels of a column as text that is the same for every type and file format; null where missing.
+
+    Raises:
+        errors.DataError: the values are nested.
+    """
+    if describe_type(rows.columns[name].type) == "arrays":
+        problem = wrong_type(rows, name, "text or plain values")
+        raise errors.DataError([target_errors.column_of_lists(problem)])
+    return canonicalize_column(rows, name)
 
 
 def check_labels_not_null(rows: Rows, name: str, text: pa.Array) -> None:

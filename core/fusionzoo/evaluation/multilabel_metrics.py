@@ -1,0 +1,138 @@
+"""The metrics of a multilabel classification. A metric that is undefined for the rows is None, never a default number.
+
+A macro average is the unweighted mean over the labels that define the metric; a micro average is the metric of all
+pairs of a row and a label together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from fusionzoo import errors
+from fusionzoo.data.targets.class_labels import Label
+from fusionzoo.evaluation.metric_directions import MULTILABEL_METRICS
+from fusionzoo.evaluation.metrics import class_names
+from fusionzoo.evaluation.split_evaluation import Metrics
+
+THRESHOLD = 0.5
+
+
+def multilabel_metrics(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Metrics:
+    """Compute the metrics named in `MULTILABEL_METRICS`.
+
+    - `auroc`, `average_precision`: the mean over the labels that apply to some rows and not to others. None if there
+      is no such label.
+    - `f1_score`: the mean over the labels that apply to at least one row. None if there is no such label.
+    - `auroc_micro`, `average_precision_micro`, `f1_micro`: micro averages over all labels.
+    - `accuracy`: the fraction of rows with all labels correct (subset accuracy, as scikit-learn's `accuracy_score`).
+    - `hamming_loss`: the fraction of wrong pairs of row and label.
+    - `log_loss`: the mean negative logarithm of the probability of the true value of a label, clipped at 2.2e-16.
+
+    Args:
+        y_true: 0 or 1 [rows, labels], integers.
+        probabilities: [rows, labels].
+
+    Raises:
+        errors.ScoresError: a ValueError; the shapes, labels or probabilities are invalid.
+    """
+    check_label_scores(y_true, probabilities)
+    rows, labels = probabilities.shape
+    if not rows:
+        return dict.fromkeys(MULTILABEL_METRICS)
+    is_true, is_predicted = y_true == 1, predict_labels(probabilities)
+    support, predicted, hits = is_true.sum(axis=0), is_predicted.sum(axis=0), (is_true & is_predicted).sum(axis=0)
+    rankings = [ranking for k in range(labels) if (ranking := rank_label(is_true[:, k], probabilities[:, k]))]
+    micro = rank_label(is_true.reshape(-1), probabilities.reshape(-1))
+    f1_of_labels = [2 * hits[k] / (support[k] + predicted[k]) for k in np.flatnonzero(support)]
+    true_probability = np.where(is_true, probabilities, 1 - probabilities.astype(np.float64))
+    return {
+        "auroc": _mean([auroc for auroc, _ in rankings]),
+        "auroc_micro": None if micro is None else micro[0],
+        "average_precision": _mean([precision for _, precision in rankings]),
+        "average_precision_micro": None if micro is None else micro[1],
+        "f1_score": _mean(f1_of_labels),
+        "f1_micro": _ratio(2 * hits.sum(), support.sum() + predicted.sum()),
+        "accuracy": float((is_true == is_predicted).all(axis=1).mean()),
+        "hamming_loss": float((is_true != is_predicted).mean()),
+        "log_loss": float(-np.log(np.clip(true_probability, np.finfo(np.float64).eps, 1)).mean()),
+    }
+
+
+def per_label_metrics(
+    y_true: NDArray[np.integer], probabilities: NDArray[np.floating], labels: Sequence[Label]
+) -> dict[str, dict[str, int | float | None]]:
+    """Compute the metrics of each label.
+
+    They are `support` (rows that it applies to), `predicted` (rows that it is predicted for), `precision`, `recall`,
+    `f1`, `auroc` and `average_precision`. None if undefined: precision of a label that is never predicted, recall of a
+    label without rows, ranking metrics of a label with no rows or all rows.
+
+    Args:
+        y_true: 0 or 1 [rows, labels], integers.
+        probabilities: [rows, labels].
+        labels: in the order of the columns; the keys are their texts.
+
+    Raises:
+        errors.ScoresError: as `multilabel_metrics`, or the number of `labels` differs, or two have the same text.
+    """
+    check_label_scores(y_true, probabilities)
+    is_true, is_predicted = y_true == 1, predict_labels(probabilities)
+    metrics: dict[str, dict[str, int | float | None]] = {}
+    for k, name in enumerate(class_names(labels, probabilities.shape[1])):
+        support, predicted = int(is_true[:, k].sum()), int(is_predicted[:, k].sum())
+        hits = int((is_true[:, k] & is_predicted[:, k]).sum())
+        auroc, average_precision = rank_label(is_true[:, k], probabilities[:, k]) or (None, None)
+        metrics[name] = {
+            "support": support,
+            "predicted": predicted,
+            "precision": _ratio(hits, predicted),
+            "recall": _ratio(hits, support),
+            "f1": _ratio(2 * hits, support + predicted),
+            "auroc": auroc,
+            "average_precision": average_precision,
+        }
+    return metrics
+
+
+def predict_labels(probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return which labels are predicted [rows, labels] bool: those with a probability above 0.5."""
+    is_predicted: NDArray[np.bool_] = probabilities > THRESHOLD
+    return is_predicted
+
+
+def rank_label(is_true: NDArray[np.bool_], score: NDArray[np.floating]) -> tuple[float, float] | None:
+    """Return AUROC and average precision of scores [rows]; None if the label applies to all rows, or to none."""
+    if not is_true.any() or is_true.all():
+        return None
+    score = score.astype(np.float64)
+    return float(roc_auc_score(is_true, score)), float(average_precision_score(is_true, score))
+
+
+def check_label_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> None:
+    """Raise errors.ScoresError unless these are 0 or 1, and finite probabilities, both [rows, labels]."""
+    if y_true.ndim != 2 or y_true.shape != probabilities.shape:
+        raise errors.ScoresError.label_shapes(y_true.shape, probabilities.shape)
+    if y_true.dtype.kind not in "iu" or probabilities.dtype.kind != "f":
+        raise errors.ScoresError.types(y_true.dtype, probabilities.dtype)
+    not_labels = np.flatnonzero(((y_true != 0) & (y_true != 1)).any(axis=1))
+    if len(not_labels):
+        raise errors.ScoresError.not_label_values(int(not_labels[0]), len(not_labels))
+    nonfinite = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+    if len(nonfinite):
+        raise errors.ScoresError.not_finite(int(nonfinite[0]), len(nonfinite))
+    outside = np.flatnonzero(((probabilities < 0) | (probabilities > 1)).any(axis=1))
+    if len(outside):
+        values = probabilities[outside[0]].tolist()
+        raise errors.ScoresError.outside_unit_interval(int(outside[0]), values, len(outside))
+
+
+def _ratio(numerator: int, denominator: int) -> float | None:
+    return float(numerator / denominator) if denominator else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None

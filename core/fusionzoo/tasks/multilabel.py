@@ -1,0 +1,122 @@
+"""Multilabel classification: any number of labels per row; scores are the probabilities of the labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fusionzoo import errors
+from fusionzoo.data.targets.label_sets import LabelSets
+from fusionzoo.data.targets.target import find_labeled_rows
+from fusionzoo.errors import target_errors
+from fusionzoo.errors.column_errors import more_classes_in
+from fusionzoo.errors.wording import list_names
+from fusionzoo.evaluation.metric_directions import MULTILABEL_METRICS
+from fusionzoo.tasks.absent_classes import warn_of_absent_labels
+from fusionzoo.tasks.class_settings import find_label_set_problems, find_loss_problems
+from fusionzoo.tasks.task import SettingsView, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fusionzoo.data.targets.class_labels import Label
+    from fusionzoo.evaluation.multilabel_evaluation import MultilabelEvaluation
+    from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
+
+MAX_LISTED_LABELS = 20
+
+
+class Multilabel(Task):
+    """Predict which labels apply to a row: none, one or several."""
+
+    metrics = MULTILABEL_METRICS
+    losses = ("binary_cross_entropy", "focal")
+    settings = frozenset({"num_classes", "classes", "class_weights", "focal_gamma", "label_separator"})
+    target: LabelSets
+
+    @classmethod
+    def find_setting_problems(cls, job: SettingsView) -> Iterator[errors.Problem]:
+        yield from find_label_set_problems(job)
+        yield from find_loss_problems(job, cls.losses[0])
+
+    @property
+    def classes(self) -> Sequence[Label]:
+        """The labels as they were read, in the order of the scores."""
+        return self.target.labels
+
+    @property
+    def title(self) -> str:
+        return f"labels {', '.join(self.target.columns)}"
+
+    @property
+    def label_columns(self) -> list[str]:
+        return list(self.target.columns)
+
+    @property
+    def score_columns(self) -> list[str]:
+        """`prob_<label>` for each label."""
+        return [f"prob_{label}" for label in self.classes]
+
+    @property
+    def decision_columns(self) -> list[str]:
+        """`predicted_<column>` for each label column."""
+        return [f"predicted_{column}" for column in self.target.columns]
+
+    @property
+    def label_type(self) -> pa.DataType:
+        return self.target.column_type
+
+    def decode_labels(self, labels: np.ndarray) -> list[pa.Array]:
+        return self.target.decode(labels)
+
+    def decide(self, scores: np.ndarray) -> list[pa.Array]:
+        """Return the labels with a probability above 0.5, in the form of the label columns."""
+        from fusionzoo.evaluation.multilabel_metrics import predict_labels
+
+        return self.target.decode(predict_labels(scores).astype(np.int8))
+
+    def compute_metrics(self, labels: np.ndarray, scores: np.ndarray) -> Metrics:
+        from fusionzoo.evaluation.multilabel_metrics import multilabel_metrics
+
+        return multilabel_metrics(labels, scores)
+
+    def evaluate_split(self, name: str, scored: ScoredSplit, heading: str = "") -> MultilabelEvaluation:
+        from fusionzoo.evaluation.multilabel_evaluation import evaluate_multilabel_split
+
+        return evaluate_multilabel_split(name, scored, self.classes, heading)
+
+    def draw_plots(self, evaluation: MultilabelEvaluation) -> dict[str, bytes]:
+        from fusionzoo.evaluation.multilabel_plots import draw_multilabel_plots
+
+        return draw_multilabel_plots(evaluation)
+
+    def report_entries(self) -> dict[str, Any]:
+        return {"classes": list(self.classes)}
+
+    def artifact_entries(self) -> dict[str, Any]:
+        return {
+            "label_map": {str(label): index for index, label in enumerate(self.classes)},
+            "classes": list(self.classes),
+        }
+
+    def describe_labels(self, labels: np.ndarray) -> str:
+        is_set = labels == 1
+        shares = [f"{label}: {share:.1%}" for label, share in zip(self.classes, is_set.mean(axis=0), strict=True)]
+        hidden = len(shares) - MAX_LISTED_LABELS
+        more = f" and {hidden} more labels" if hidden > 0 else ""
+        return f"{is_set.sum(axis=1).mean():.2f} labels per row; {list_names(shares[:MAX_LISTED_LABELS])}{more}"
+
+    def warn_of_labels(self, split: str, labels: np.ndarray, fraction: float | None) -> None:
+        warn_of_absent_labels(split, labels[find_labeled_rows(labels)], self.classes, fraction)
+
+    def check_val_labels(self, labels: np.ndarray, metric: str, fraction: float | None) -> None:
+        name = metric.removeprefix("val/")
+        if metric == name:
+            return
+        from fusionzoo.evaluation.multilabel_metrics import multilabel_metrics
+
+        if multilabel_metrics(labels, np.zeros(labels.shape))[name] is None:
+            fix = more_classes_in("val", fraction, "labels")
+            raise errors.DataError([target_errors.val_without_labels(metric, fix)])
