@@ -122,6 +122,8 @@ def _write_jsonl(file: BinaryIO, schema: pa.Schema, batches: Iterator[pa.RecordB
 
 def _to_json_values(column: pa.Array) -> list[Any]:
     """Return values that JSON can hold. Scores are float32 and finite, so that most columns take the short way."""
+    if pa.types.is_list(column.type):  # of labels, which are plain values
+        return list(column.to_pylist())
     is_plain = pa.types.is_float32(column.type) and pc.all(pc.is_finite(column), skip_nulls=False, min_count=0).as_py()
     return column.to_pylist() if is_plain else list(plain_ids(column))
 
