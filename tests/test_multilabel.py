@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +299,15 @@ def test_a_prediction_file_has_the_labels_as_they_came_in(tmp_path: Path, format
     assert frame["tags"][2] is None or frame["tags"][2] != frame["tags"][2]
     decided = {"separated": ["a|d", "[]", "c"]}.get(form, ['["a", "d"]', "[]", '["c"]'])
     assert [value if is_text else json.dumps(list(value)) for value in frame["predicted_tags"]] == decided
+
+
+def test_decisions_need_no_library_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pip install fusionzoo` has no scikit-learn."""
+    monkeypatch.delitem(sys.modules, "fusionzoo.evaluation.multilabel_metrics")
+    for name in ("sklearn", "sklearn.metrics", "torch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    decided = make_task().decide(np.array([[0.9, 0.5, 0.1, 0.6]], np.float32))
+    assert decided[0].to_pylist() == [["a", "d"]]
 
 
 def test_label_columns_have_predicted_columns_of_the_same_type(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from fusionzoo.artifacts.manifest import Decision
+from fusionzoo.tasks.task_choice import TASKS
 from parsing_helpers import parse_changed, parse_error
 
 NUMBER = {"task": "regression", "num_classes": ...}
@@ -94,3 +96,11 @@ def test_a_setting_that_does_not_fit_a_multilabel_task_is_refused_with_the_reaso
     changes: dict[str, Any], message: str
 ) -> None:
     assert message in parse_error(**{**LABELS, **changes})
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_states_its_metrics_losses_and_a_documented_decision_rule(name: str) -> None:
+    task = TASKS[name]
+    assert task.metrics
+    assert task.losses
+    assert f'"{task.decision_rule}"' in str(Decision.__doc__)

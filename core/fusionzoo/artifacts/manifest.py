@@ -47,7 +47,10 @@ class SplitFingerprint(_Entry):
 
 
 class Decision(_Entry):
-    """How scores become decisions: "argmax" is the class with the highest score, "identity" the score itself.
+    """How scores become decisions.
+
+    "argmax" is the class with the highest score, "above_half" each label with a score above 0.5, and "identity" the
+    score itself.
 
     A rule that needs more, such as thresholds, has further fields here, and a higher `FORMAT_VERSION`.
     """

@@ -14,11 +14,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fusionzoo import errors
 from fusionzoo.data.targets.class_labels import Label
+from fusionzoo.evaluation.label_decision import predict_labels
 from fusionzoo.evaluation.metric_directions import MULTILABEL_METRICS
 from fusionzoo.evaluation.metrics import class_names
 from fusionzoo.evaluation.split_evaluation import Metrics
-
-THRESHOLD = 0.5
 
 
 def multilabel_metrics(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Metrics:
@@ -96,12 +95,6 @@ def per_label_metrics(
             "average_precision": average_precision,
         }
     return metrics
-
-
-def predict_labels(probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Return which labels are predicted [rows, labels] bool: those with a probability above 0.5."""
-    is_predicted: NDArray[np.bool_] = probabilities > THRESHOLD
-    return is_predicted
 
 
 def rank_label(is_true: NDArray[np.bool_], score: NDArray[np.floating]) -> tuple[float, float] | None:

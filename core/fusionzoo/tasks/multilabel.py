@@ -13,6 +13,7 @@ from fusionzoo.data.targets.target import find_labeled_rows
 from fusionzoo.errors import target_errors
 from fusionzoo.errors.column_errors import more_classes_in
 from fusionzoo.errors.wording import list_names
+from fusionzoo.evaluation.label_decision import predict_labels
 from fusionzoo.evaluation.metric_directions import MULTILABEL_METRICS
 from fusionzoo.tasks.absent_classes import warn_of_absent_labels
 from fusionzoo.tasks.class_settings import find_label_set_problems, find_loss_problems
@@ -34,6 +35,7 @@ class Multilabel(Task):
     metrics = MULTILABEL_METRICS
     losses = ("binary_cross_entropy", "focal")
     settings = frozenset({"num_classes", "classes", "class_weights", "focal_gamma", "label_separator"})
+    decision_rule = "above_half"
     target: LabelSets
 
     @classmethod
@@ -73,8 +75,6 @@ class Multilabel(Task):
 
     def decide(self, scores: np.ndarray) -> list[pa.Array]:
         """Return the labels with a probability above 0.5, in the form of the label columns."""
-        from fusionzoo.evaluation.multilabel_metrics import predict_labels
-
         return self.target.decode(predict_labels(scores).astype(np.int8))
 
     def compute_metrics(self, labels: np.ndarray, scores: np.ndarray) -> Metrics:
