@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,7 +17,6 @@ from fusionzoo.data.hashing import hash_file
 FORMAT_VERSION = 1
 """Increase it when a reader of the earlier version would misunderstand a folder, for example its decision rule."""
 MAX_MANIFEST_BYTES = 16 * 2**20
-MAX_INTEGER_DIGITS = 100
 CHECKSUM = "checksum"
 
 
@@ -118,12 +117,7 @@ def parse_manifest(content: bytes, path: Path) -> Manifest:
         errors.ModelFolderError: a later version of fusionzoo wrote the manifest, or it is damaged.
     """
     try:
-        saved = json.loads(
-            content.decode("utf-8"),
-            object_pairs_hook=_make_object,
-            parse_int=_parse_integer,
-            parse_constant=_refuse_constant,
-        )
+        saved = json.loads(content.decode("utf-8"))
         version = _read_format_version(saved)
         if version > FORMAT_VERSION:
             raise errors.ModelFolderError.newer_format(path, version, FORMAT_VERSION, saved.get("fusionzoo"))
@@ -139,7 +133,11 @@ def parse_manifest(content: bytes, path: Path) -> Manifest:
 
 
 def _render(content: Mapping[str, Any]) -> bytes:
-    """Return the bytes of manifest.json. A manifest with other spaces or line ends is damaged too."""
+    """Return the bytes of manifest.json. Other spaces, a name that occurs twice and NaN are damage too.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
     return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -154,21 +152,3 @@ def _read_format_version(saved: object) -> int:
     if type(version) is not int or version < 1:
         raise ValueError("it is not an object with a format_version")
     return version
-
-
-def _make_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("a name occurs twice in one object")
-    return content
-
-
-def _parse_integer(digits: str) -> int:
-    """Return the integer; a long one is an error, because converting it could take minutes."""
-    if len(digits) > MAX_INTEGER_DIGITS:
-        raise ValueError(f"a number has {len(digits):,} digits")
-    return int(digits)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
