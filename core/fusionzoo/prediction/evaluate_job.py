@@ -12,7 +12,7 @@ from fusionzoo.artifacts.file_names import SETTINGS_FILE
 from fusionzoo.artifacts.prediction_stream import write_prediction_blocks
 from fusionzoo.artifacts.predictions import Predictions
 from fusionzoo.atomic_files import check_writable, staged_folder
-from fusionzoo.data.model_files import read_json_object
+from fusionzoo.data.model_files import parse_json_object
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.targets.target import find_labeled_rows
 from fusionzoo.errors.prediction_errors import PredictionJobError
@@ -136,4 +136,5 @@ def write_predictions(part: PredictionFile, maker: BlockMaker, display: Display)
 
 def read_heading(model: Path, predictor: Predictor) -> str:
     """Return the first line of the plots: the model and what it predicts, as in the plots of the job."""
-    return f"{read_json_object(model / SETTINGS_FILE)['model_class']}, {predictor.task.title}"
+    path = model / SETTINGS_FILE
+    return f"{parse_json_object(path.read_bytes(), path)['model_class']}, {predictor.task.title}"
