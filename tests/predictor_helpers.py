@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from data_helpers import fit_frame
+from fusionzoo.data.reading.rows import Rows
+from fusionzoo.serving.data_frames import DataFrameRows
 from fusionzoo.serving.predictor import Predictor
+from fusionzoo.serving.row_source import ModelColumns
 from shop import shop_rows
 
 FEATURES = ["message", "country", "price", "visits"]
@@ -20,6 +25,7 @@ class SumSession:
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, int]] = []  # rows, and tokens with padding
+        self.scores: Callable[[int], np.ndarray] | None = None  # other scores, of the number of rows
 
     def get_inputs(self) -> list[Any]:
         return [SimpleNamespace(name=name) for name in INPUTS]
@@ -27,6 +33,8 @@ class SumSession:
     def run(self, _: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         rows = len(inputs["numbers"])
         self.batches.append((rows, inputs["tokens"].size))
+        if self.scores is not None:
+            return [self.scores(rows)]
         position = np.arange(inputs["tokens"].shape[1]) + 1
         of_chunk = (inputs["tokens"] * inputs["token_mask"] * position).sum(axis=1)
         total = np.bincount(inputs["chunk_row"], of_chunk, rows) + 7 * inputs["categories"].sum(axis=1)
@@ -35,7 +43,20 @@ class SumSession:
         return [np.stack([1 - yes, yes], axis=1).astype(np.float32)]
 
 
-def make_predictor(**settings: Any) -> tuple[Predictor, SumSession]:
+def make_predictor(
+    classes: tuple[Any, ...] = (0, 1), frame: pd.DataFrame | None = None, **settings: Any
+) -> tuple[Predictor, SumSession]:
     """Return a predictor that was fitted on rows of the shop, with changed settings, and its session."""
     session = SumSession()
-    return Predictor(fit_frame(shop_rows(80), **settings), session), session  # type: ignore[arg-type]
+    fitted = fit_frame(shop_rows(80, classes=classes) if frame is None else frame, **settings)
+    return Predictor(fitted, session), session  # type: ignore[arg-type]
+
+
+def score_records(predictor: Predictor, records: list[Any]) -> np.ndarray:
+    """Return the probabilities of records, [rows, classes]."""
+    return np.array([list(row.values()) for row in predictor.predict_proba(records)])
+
+
+def rows_from_data_frame(frame: pd.DataFrame, columns: list[str]) -> Rows:
+    """Return the columns of a small data frame as a predictor reads them."""
+    return next(DataFrameRows(frame).read(ModelColumns(tuple(columns), (), None), strict=False))

@@ -31,14 +31,16 @@ from pathlib import Path
 import pandas as pd, torch
 from fusionzoo.artifacts.model_folder import load_model
 from fusionzoo.nn.inference import predict_scores
-from fusionzoo.serving.data_frames import rows_from_data_frame
+from fusionzoo.serving.data_frames import DataFrameRows
 from fusionzoo.serving.predictor import Predictor
+from fusionzoo.serving.row_source import ModelColumns
 from fusionzoo.tasks.class_objective import Softmax
 folder, rows = Path(sys.argv[1]), pd.DataFrame(json.loads(sys.stdin.read()))
 predictor = Predictor.load(folder)
 model, preprocessor = load_model(folder)
-split = preprocessor.encode([rows_from_data_frame(rows, predictor.columns)], "rows", labeled=False)
-served = predictor.predict(rows).filter(like="prob_")
+blocks = DataFrameRows(rows).read(ModelColumns.of(preprocessor.settings), strict=False)
+split = preprocessor.encode(blocks, "rows", labeled=False)
+served = predictor.predict_proba(rows)
 print(json.dumps([torch.__version__, predict_scores(model, Softmax(), split, 8).tolist(), served.to_numpy().tolist()]))
 """
 

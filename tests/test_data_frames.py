@@ -4,64 +4,90 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.rows import rows_from_records
 from fusionzoo.errors import DataError
-from fusionzoo.serving.data_frames import rows_from_data_frame
 from fusionzoo.serving.predictor import Predictor
-from shop import JobFolder, shop_rows
-
-FEATURES = ["message", "price", "visits", "country"]
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model folder of a small job with text labels."""
-    job = JobFolder(tmp_path_factory.mktemp("job")).fill(classes=("no", "yes"), rows=80, max_epochs=1)
-    assert job.run() == 0
-    return job.model
+from predictor_helpers import FEATURES, make_predictor, rows_from_data_frame, score_records
+from shop import shop_rows
 
 
 @pytest.fixture(scope="module")
-def predictor(model_folder: Path) -> Predictor:
-    return Predictor.load(str(model_folder))
+def predictor() -> Predictor:
+    return make_predictor(classes=("no", "yes"))[0]
 
 
-def test_a_data_frame_gets_the_same_probabilities_as_its_records(predictor: Predictor) -> None:
+def test_a_data_frame_gets_the_same_probabilities_and_decisions_as_its_records(predictor: Predictor) -> None:
     frame = shop_rows(50, seed=9)
     assert frame[FEATURES].isna().any().sum() >= 3
-    predicted = predictor.predict(frame)
-    from_records = predictor.predict_records(frame.to_dict("records"))
-    np.testing.assert_array_equal(predicted[["prob_no", "prob_yes"]].to_numpy(), from_records)
-    assert predicted["prob_no"].dtype == np.float32
-    assert predicted["predicted_target"].tolist() == [predictor.classes[k] for k in from_records.argmax(axis=1)]
+    scores = predictor.predict_proba(frame)
+    from_records = score_records(predictor, frame.to_dict("records"))
+    np.testing.assert_array_equal(scores[["no", "yes"]].to_numpy(), from_records)
+    assert scores["no"].dtype == np.float32
+    decisions = predictor.predict(frame)
+    assert list(decisions.columns) == ["predicted_target"]
+    assert decisions["predicted_target"].tolist() == [predictor.classes[k] for k in from_records.argmax(axis=1)]
 
 
-def test_the_index_is_kept_and_columns_may_have_any_order(predictor: Predictor) -> None:
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.Index(list("gfedcaa"), name="row"),
+        pd.MultiIndex.from_product([[1, 2], list("abcd")], names=["a", None])[:7],
+        pd.date_range("2024-01-01", periods=7, tz="Europe/Berlin"),
+        pd.CategoricalIndex(list("abababa")),
+        pd.RangeIndex(70, 0, -10),
+    ],
+    ids=lambda index: type(index).__name__,
+)
+def test_the_index_is_kept_and_columns_may_have_any_order(predictor: Predictor, index: pd.Index) -> None:
     frame = shop_rows(7, seed=9)
-    shuffled = frame[FEATURES[::-1]].set_index(pd.Index(list("gfedcaa"), name="row"))
-    predicted = predictor.predict(shuffled)
-    assert list(predicted.columns) == ["prob_no", "prob_yes", "predicted_target"]
-    assert predicted.index.equals(shuffled.index)
-    assert predicted.index.name == "row"
-    np.testing.assert_array_equal(predicted["prob_no"], predictor.predict(frame)["prob_no"])
+    shuffled = frame[FEATURES[::-1]].set_index(index)
+    for result in (predictor.predict(shuffled), predictor.predict_proba(shuffled)):
+        pd.testing.assert_index_equal(result.index, index)
+    np.testing.assert_array_equal(predictor.predict_proba(shuffled)["no"], predictor.predict_proba(frame)["no"])
 
 
-def test_the_input_is_not_changed_and_an_empty_data_frame_has_no_predictions(predictor: Predictor) -> None:
+def test_the_input_is_not_changed(predictor: Predictor) -> None:
     frame = shop_rows(5, seed=9)
     before = frame.copy(deep=True)
     predictor.predict(frame)
     pd.testing.assert_frame_equal(frame, before)
-    assert predictor.predict(frame.iloc[:0]).shape == (0, 3)
+
+
+def test_an_empty_data_frame_has_a_result_with_all_columns_and_no_rows(predictor: Predictor) -> None:
+    frame = shop_rows(5, seed=9)
+    for empty in (frame.iloc[:0], pd.DataFrame([])):
+        decisions, scores = predictor.predict(empty), predictor.predict_proba(empty)
+        assert list(decisions.columns) == ["predicted_target"]
+        assert list(scores.columns) == ["no", "yes"]
+        assert len(decisions) == len(scores) == 0
+        assert scores.dtypes.tolist() == [np.float32] * 2
+
+
+def test_classes_that_are_numbers_name_the_columns_as_numbers() -> None:
+    frame = shop_rows(5, seed=9)
+    scores = make_predictor()[0].predict_proba(frame)
+    assert scores.columns.tolist() == [0, 1]
+    assert scores.columns.dtype == np.int64
+    assert scores[1].notna().all()
+
+
+def test_column_names_that_are_not_text_are_read_as_their_text() -> None:
+    frame = shop_rows(80).rename(columns={"price": "7"})
+    predictor, _ = make_predictor(frame=frame, tab_field_list=["7", "visits"])
+    np.testing.assert_array_equal(
+        predictor.predict_proba(frame.rename(columns={"7": 7})), predictor.predict_proba(frame)
+    )
+    with pytest.raises(DataError, match="'7' occurs more than once"):
+        predictor.predict(frame.assign(x=1).rename(columns={"x": 7}))
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), pd.NaT, pd.NA], ids=str)
@@ -72,24 +98,31 @@ def test_every_kind_of_missing_value_gets_the_same_probabilities(
     frame = shop_rows(6, seed=9)
     frame[column] = frame[column].astype(object)
     frame.loc[2, column] = None
-    expected = predictor.predict_records(
-        [{**record, column: None} if i == 2 else record for i, record in enumerate(frame.to_dict("records"))]
-    )
+    records = [{**record, column: None} if i == 2 else record for i, record in enumerate(frame.to_dict("records"))]
+    expected = score_records(predictor, records)
     values = pd.Series(frame[column].tolist(), dtype=object)
     values.iloc[2] = missing
     frame[column] = values
-    np.testing.assert_array_equal(predictor.predict(frame)[["prob_no", "prob_yes"]].to_numpy(), expected)
-    np.testing.assert_array_equal(predictor.predict_records(frame.to_dict("records")), expected)
+    np.testing.assert_array_equal(predictor.predict_proba(frame).to_numpy(), expected)
+    np.testing.assert_array_equal(score_records(predictor, frame.to_dict("records")), expected)
 
 
-@pytest.mark.parametrize("dtype", ["category", "string", "string[pyarrow]", "Int64", "float32", "boolean", "int8"])
+@pytest.mark.parametrize(
+    "dtype",
+    "category string string[pyarrow] object Int64 float32 boolean int8 bool int64[pyarrow] double[pyarrow] "
+    "decimal128 Sparse[float] float16 complex".split(),
+)
 def test_every_dtype_of_pandas_is_read_as_its_values(predictor: Predictor, dtype: str) -> None:
     values: list[Any] = ["de", None, "fr"] if dtype in ("category", "string", "string[pyarrow]") else [1, 0, 1]
-    column = "country" if isinstance(values[0], str) else "visits"
+    column = "country" if isinstance(values[0], str) or dtype == "complex" else "visits"
     frame = shop_rows(3, seed=9).assign(**{column: pd.Series(values, dtype=object)})
-    np.testing.assert_array_equal(
-        predictor.predict(frame.astype({column: dtype}))["prob_no"], predictor.predict(frame)["prob_no"]
-    )
+    if dtype == "decimal128":
+        converted = frame.astype({column: pd.ArrowDtype(pa.decimal128(5, 2))})
+    else:
+        converted = frame.astype({column: dtype})
+    if dtype == "complex":
+        frame[column] = ["(1+0j)", "0j", "(1+0j)"]
+    np.testing.assert_array_equal(predictor.predict_proba(converted), predictor.predict_proba(frame))
 
 
 @pytest.mark.parametrize(
@@ -118,43 +151,46 @@ def test_a_column_of_objects_has_the_same_texts_as_in_records(values: list[Any])
     assert from_frame.to_pylist() == from_records.to_pylist()
 
 
-def test_an_extreme_number_is_clipped_with_a_warning(predictor: Predictor, caplog: pytest.LogCaptureFixture) -> None:
-    frame = shop_rows(3, seed=9).assign(price=[1e25, 3e38, 1.0])
-    predicted = predictor.predict(frame)["prob_no"]
-    assert predicted.notna().all()
-    assert predicted[0] == predictor.predict(frame.assign(price=3e38))["prob_no"][0]
-    assert "rows: 66.67% of the values of number column 'price'" in caplog.text
-
-
-def test_nested_values_are_an_error(predictor: Predictor) -> None:
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("country", ["de"], "arrays.*row 2"),
+        ("message", {"a": 1}, "objects.*row 2"),
+        ("message", b"late", "bytes.*row 2"),
+        ("message", ["[bom]late[eom]", "odd"], "arrays.*row 2"),
+        ("price", "cheap", "row 2 'cheap'"),
+        ("price", float("inf"), "row 2 inf|row 2 'inf'"),
+        ("price", datetime.datetime(2024, 2, 29), "dates with times"),
+        ("visits", datetime.timedelta(1), "durations"),
+        ("visits", object(), "row 2"),
+    ],
+)
+def test_a_value_that_cannot_be_encoded_is_an_error_with_its_row_and_column(
+    predictor: Predictor, column: str, value: object, message: str
+) -> None:
     frame = shop_rows(3, seed=9)
-    frame["country"] = pd.Series([["de"], "fr", None], dtype=object)
-    with pytest.raises(DataError, match="country"):
-        predictor.predict(frame)
+    frame[column] = pd.Series([None, value, None], dtype=object)
+    for rows in (frame, frame.to_dict("records")):
+        with pytest.raises(DataError, match=f"(?s)'{column}'.*{message}"):
+            predictor.predict(rows)
 
 
 def test_an_absent_or_duplicate_column_is_an_error_that_names_it(predictor: Predictor) -> None:
     frame = shop_rows(3, seed=9)
-    with pytest.raises(DataError, match=r"(?s)data frame.*'country'.*'price'.*'prices'"):
+    with pytest.raises(DataError, match=r"(?s)data frame.*'country'.*'price'.*did you mean 'prices'"):
         predictor.predict(frame.rename(columns={"price": "prices"}).drop(columns="country"))
-    with pytest.raises(DataError, match="'visits'"):
+    for other in ("Price", " price ", "PRI_CE"):
+        with pytest.raises(DataError, match=f"Fix: rename '{other}' to 'price'"):
+            predictor.predict(frame.rename(columns={"price": other}))
+    with pytest.raises(DataError, match="'visits' occurs more than once"):
         predictor.predict(pd.concat([frame, frame[["visits"]]], axis=1))
+    assert len(predictor.predict(pd.concat([frame, frame[["id", "target"]]], axis=1))) == 3
 
 
-SCORE_RECORDS = """
-import sys
-
-class Uninstalled:
-    def find_spec(name, path=None, target=None):
-        if name in ("torch", "pandas"):
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Uninstalled)
-from fusionzoo.serving.predictor import Predictor
-print(Predictor.load(sys.argv[1]).predict_records([{"price": 1.0}]).shape)
-"""
-
-
-def test_records_are_scored_without_torch_and_without_pandas(model_folder: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", SCORE_RECORDS, str(model_folder)], capture_output=True, text=True)
-    assert done.stdout.strip() == "(1, 2)", done.stderr
+def test_a_large_data_frame_is_converted_in_windows(monkeypatch: pytest.MonkeyPatch, predictor: Predictor) -> None:
+    frame = shop_rows(50, seed=9)
+    expected = predictor.predict_proba(frame)
+    monkeypatch.setattr("fusionzoo.data.reading.blocks.BLOCK_ROWS", 7)
+    pd.testing.assert_frame_equal(predictor.predict_proba(frame), expected)
+    with pytest.raises(DataError, match=r"data frame row 50 'x'"):
+        predictor.predict(frame.assign(price=[None] * 49 + ["x"]))

@@ -62,8 +62,8 @@ def test_a_test_split_can_be_a_fraction_of_train_without_ids(job: JobFolder) -> 
     assert len(predicted) == 20
     rows = predicted["row_id"].str.removeprefix("train/part-0.csv:").astype(int) - 1
     assert list(predicted["target"]) == list(train.loc[rows, "target"])
-    scores = Predictor.load(job.model).predict(train.loc[rows])
-    np.testing.assert_allclose(scores["prob_1"], predicted["prob_1"], atol=1e-5)
+    scores = Predictor.load(job.model).predict_proba(train.loc[rows])
+    np.testing.assert_allclose(scores[1], predicted["prob_1"], atol=1e-5)
 
 
 def test_a_fraction_and_a_channel_for_the_same_split_are_an_error(job: JobFolder) -> None:

@@ -24,6 +24,7 @@ from fusionzoo.sagemaker.earlier_results import delete_earlier_results
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.tasks.class_objective import Softmax
+from predictor_helpers import score_records
 from process_helpers import get_probabilities
 from shop import JobFolder, shop_rows
 
@@ -166,7 +167,7 @@ from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.serving.predictor import Predictor
 predictor = Predictor.load(Path(sys.argv[1]))
 channel = open_channel("val", Path(sys.argv[2]), predictor.columns)
-np.save(sys.argv[3], predictor.predict(channel))
+np.save(sys.argv[3], np.concatenate([scored.scores for scored in predictor.predict_blocks(channel)]))
 assert "torch" not in sys.modules, "serving must not need torch"
 assert "fusionzoo_cnn" not in sys.modules
 """
@@ -193,19 +194,19 @@ def test_a_row_scores_the_same_alone_and_in_a_batch(trained: JobFolder) -> None:
     predictor = Predictor.load(trained.model)
     records = shop_rows(20, 1, ("calm", "tense", "über")).astype(object).where(lambda f: f.notna(), None)
     rows = records.to_dict("records")
-    together = predictor.predict_records(rows)
-    alone = np.concatenate([predictor.predict_records([row]) for row in rows])
+    together = score_records(predictor, rows)
+    alone = np.concatenate([score_records(predictor, [row]) for row in rows])
     assert np.abs(together - alone).max() <= 1e-5
 
 
 def test_every_input_affects_the_score(trained: JobFolder) -> None:
     predictor = Predictor.load(trained.model)
     row = {"message": "order 7 was late broken awful and the box red", "price": 1.0, "visits": 2.0, "country": "fr"}
-    before = predictor.predict_records([row])
+    before = score_records(predictor, [row])
     others = {"message": "fine quick friendly", "price": 0.1, "visits": 8.0, "country": "us"}
     for name, value in others.items():
         for change in (value, None):
-            after = predictor.predict_records([{**row, name: change}])
+            after = score_records(predictor, [{**row, name: change}])
             assert not np.allclose(before, after, atol=1e-6), f"{name} = {change} has no effect"
 
 
@@ -249,7 +250,8 @@ def test_rows_without_text_train_on_the_table_and_are_never_dropped(job: JobFold
 def test_a_text_without_message_marks_is_one_message(trained: JobFolder) -> None:
     plain, marked = "late broken awful", "[bom]late broken awful[eom]"
     predictor = Predictor.load(trained.model)
-    scores = predictor.predict_records([{"message": text, "price": 0.5} for text in (plain, marked, ".")])
+    other = {"price": 0.5, "visits": None, "country": None}
+    scores = score_records(predictor, [{"message": text, **other} for text in (plain, marked, ".")])
     assert np.allclose(scores[0], scores[1], atol=1e-6)
     assert not np.allclose(scores[0], scores[2], atol=1e-3)
 

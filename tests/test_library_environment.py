@@ -28,7 +28,8 @@ except SystemExit as end:
 SCORE = f"""
 import sys
 from fusionzoo.serving.predictor import Predictor
-print(Predictor.load(sys.argv[1]).predict_records([{{"price": 1.0}}]).shape)
+rows = [{{"message": None, "country": None, "price": 1.0, "visits": None}}]
+print(len(Predictor.load(sys.argv[1]).predict(rows)))
 {LINGER}
 """
 LOOK_UP = "import contextlib, socket\nwith contextlib.suppress(OSError): socket.getaddrinfo('example.org', 443)"

@@ -6,16 +6,18 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from data_helpers import SETTINGS, write_part
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.fit_preprocessor import fit_preprocessor
+from fusionzoo.data.null_words import MAX_COMPARED
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.data.reading.rows import rows_from_records
-from fusionzoo.serving.data_frames import rows_from_data_frame
+from predictor_helpers import rows_from_data_frame
 from shop import shop_rows
 
 WORDS = ["\\N", "NULL", "null", "NA", "n/a", "#N/A", "NaN", "nan", "-nan", "None", "none", "NaT", "<NA>", "", " NULL "]
@@ -99,3 +101,21 @@ def test_a_long_text_that_contains_a_word_for_null_is_a_text() -> None:
     for text in ("null and void", "NA" * 40, f"{' ' * 99}order"):
         rows = rows_from_records(with_value(None).assign(message=text).to_dict("records"), SETTINGS.columns)
         assert preprocessor.encode([rows], "val").empty_texts == 0
+
+
+def test_a_row_is_encoded_the_same_in_a_small_and_in_a_large_block() -> None:
+    preprocessor = fit(shop_rows(60), null_values=["-999", "n/a"])
+    assert preprocessor.text is not None
+    tokenizer, frame = preprocessor.text.tokenizer, shop_rows(300, 1)
+    frame["country"] = frame["country"].astype(object)
+    frame["message"] = [f"{' ' * (i % 60)}n/a" if i % 2 else "late " * i for i in range(300)]
+    frame.loc[:5, "country"] = ["-999.0", "n/a", "unknown", "de ", "7.00", None]
+    block = rows_from_data_frame(frame, SETTINGS.columns)
+    assert block.columns["message"].nbytes > MAX_COMPARED
+    whole = preprocessor.encode_unlabeled(block, tokenizer)
+    for i in range(0, 300, 3):
+        part = preprocessor.encode_unlabeled(block.slice(i, i + 3), tokenizer)
+        for name, values in part.batch(np.arange(3)).items():
+            if name in ("categories", "numbers", "numbers_missing"):
+                np.testing.assert_array_equal(values, whole.batch(np.arange(i, i + 3))[name])
+        assert part.row_tokens().tolist() == whole.row_tokens()[i : i + 3].tolist()

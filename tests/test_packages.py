@@ -319,5 +319,5 @@ def assert_scores_equal_written_probabilities(root: Path) -> None:
     rows = pq.read_table(root / "input/data/test").slice(0, 20).to_pylist()
     written = pq.read_table(root / "output/data/test_predictions.parquet").slice(0, 20)
     assert written[ID].to_pylist() == [row[ID] for row in rows]
-    scored = Predictor.load(root / "model").predict_records(rows)
-    np.testing.assert_allclose(scored[:, 1], written["prob_1"].to_numpy(), atol=1e-5)
+    scored = Predictor.load(root / "model").predict_proba(rows)
+    np.testing.assert_allclose([row[1] for row in scored], written["prob_1"].to_numpy(), atol=1e-5)

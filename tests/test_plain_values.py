@@ -24,7 +24,7 @@ from fusionzoo.data.table.categories import CategoryEncoder, canonicalize_column
 from fusionzoo.data.table.numbers import NumberEncoder
 from fusionzoo.data.targets.class_labels import LabelCounts
 from fusionzoo.errors import DataError
-from fusionzoo.serving.data_frames import rows_from_data_frame
+from predictor_helpers import rows_from_data_frame
 
 MISSING = (
     None,

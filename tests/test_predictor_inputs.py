@@ -13,6 +13,7 @@ import pytest
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.errors import DataError, ModelFolderError, PredictorInputError
 from fusionzoo.serving.predictor import Predictor
+from predictor_helpers import score_records
 from shop import JobFolder, shop_rows
 
 RECORD = {"message": "late broken awful", "price": 1.0, "visits": 2.0, "country": "fr"}
@@ -39,26 +40,29 @@ def predictor(job: JobFolder) -> Predictor:
         lambda records: dict(enumerate(records)).values(),
         lambda records: np.array(records, dtype=object),
         lambda records: [pd.Series(record) for record in records],
-        pd.DataFrame,
+        pd.Series,
     ],
 )
 def test_any_iterable_of_records_is_scored_as_their_list(predictor: Predictor, convert: Callable[[Any], Any]) -> None:
     records = [RECORD, {**RECORD, "price": 3.0}, {**RECORD, "message": "fine"}]
-    expected = predictor.predict_records(records)
-    np.testing.assert_allclose(predictor.predict_records(convert(records)), expected, atol=1e-6)
+    expected = score_records(predictor, records)
+    np.testing.assert_allclose(score_records(predictor, convert(records)), expected, atol=1e-6)
 
 
 def test_no_records_have_no_predictions(predictor: Predictor) -> None:
-    assert predictor.predict_records([]).shape == (0, 2)
-    assert predictor.predict_records(iter(())).shape == (0, 2)
+    for rows in ([], (), iter(())):
+        assert predictor.predict(rows) == predictor.predict_proba(rows) == []
 
 
 @pytest.mark.parametrize(
-    ("records", "message"),
+    ("rows", "message"),
     [
-        (RECORD, r"one dictionary.*\[record\]"),
-        ({"price": [1.0, 2.0]}, r"one dictionary.*pandas\.DataFrame"),
-        ("order 7", "type str"),
+        (RECORD, r"one record.*\[record\]"),
+        ({"price": [1.0, 2.0]}, r"one record.*pandas\.DataFrame"),
+        (pd.Series(RECORD), "one record"),
+        ("order 7", "'order 7' does not exist"),
+        ("late " * 2000, "does not exist"),
+        ("a\0b", "does not exist"),
         (b"order 7", "type bytes"),
         (7, "type int"),
         (None, "type NoneType"),
@@ -67,9 +71,10 @@ def test_no_records_have_no_predictions(predictor: Predictor) -> None:
         ([None], "type NoneType"),
     ],
 )
-def test_other_values_than_records_are_an_error(predictor: Predictor, records: Any, message: str) -> None:
-    with pytest.raises(PredictorInputError, match=f"(?s){message}"):
-        predictor.predict_records(records)
+def test_rows_of_another_kind_are_an_error(predictor: Predictor, rows: Any, message: str) -> None:
+    for predict in (predictor.predict, predictor.predict_proba):
+        with pytest.raises(PredictorInputError, match=f"(?s){message}"):
+            predict(rows)
 
 
 @pytest.mark.parametrize(
@@ -88,42 +93,40 @@ def test_a_record_with_other_keys_than_the_columns_is_an_error(
     predictor: Predictor, record: dict[Any, Any], message: str
 ) -> None:
     with pytest.raises(PredictorInputError, match=f"(?s)Record 1.*{message}"):
-        predictor.predict_records([RECORD, record])
+        predictor.predict([RECORD, record])
 
 
-def test_further_keys_and_absent_columns_are_allowed(predictor: Predictor) -> None:
-    missing = predictor.predict_records([{**RECORD, "price": None}])
+def test_a_key_that_some_records_lack_is_a_missing_value(predictor: Predictor) -> None:
+    missing = score_records(predictor, [RECORD, {**RECORD, "price": None}])
     without = {key: value for key, value in RECORD.items() if key != "price"}
-    np.testing.assert_array_equal(predictor.predict_records([{**without, "id": 7, "prices": 3, "PRICE2": 1}]), missing)
-    np.testing.assert_array_equal(
-        predictor.predict_records([{**RECORD, "Price": 9}]), predictor.predict_records([RECORD])
-    )
+    np.testing.assert_array_equal(score_records(predictor, [RECORD, {**without, "id": 7, "prices": 3}]), missing)
 
 
-@pytest.mark.parametrize("value", [0, -1, 2.0, "8", None])
+def test_a_key_that_every_record_lacks_is_an_error_with_the_nearest_key(predictor: Predictor) -> None:
+    without = {key: value for key, value in RECORD.items() if key not in ("price", "country")}
+    with pytest.raises(DataError, match=r"(?s)'country' of the model does not exist.*'price'.*did you mean 'prices'"):
+        predictor.predict([without, {**without, "prices": 3}])
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, "8", None, True])
 def test_a_batch_size_that_is_not_an_integer_above_0_is_an_error(predictor: Predictor, value: Any) -> None:
-    for predict in (
-        lambda: predictor.predict_records([RECORD], value),
-        lambda: predictor.predict(shop_rows(3), value),
-        lambda: predictor.predict_records([], value),
-    ):
-        with pytest.raises(PredictorInputError, match="batch_size"):
-            predict()
-    assert predictor.predict_records([RECORD], np.int64(1)).shape == (1, 2)
+    for predict in (predictor.predict, predictor.predict_proba, predictor.predict_blocks):
+        for rows in ([RECORD], shop_rows(3), []):
+            with pytest.raises(PredictorInputError, match="batch_size"):
+                predict(rows, value)
+    assert len(predictor.predict([RECORD], np.int64(1))) == 1
 
 
-@pytest.mark.parametrize("rows", [[RECORD], RECORD, "val", 7, None])
-def test_predict_takes_data_frames_and_blocks_only(predictor: Predictor, rows: Any) -> None:
-    with pytest.raises(PredictorInputError, match="predict_records"):
-        predictor.predict(rows)
+@pytest.mark.parametrize("value", [0, -1, 2.0, "8", True])
+def test_a_number_of_threads_that_is_not_an_integer_above_0_is_an_error(job: JobFolder, value: Any) -> None:
+    with pytest.raises(PredictorInputError, match="threads"):
+        Predictor.load(job.model, threads=value)
 
 
 def test_blocks_without_a_column_of_the_model_are_an_error(job: JobFolder, predictor: Predictor) -> None:
     channel = open_channel("val", job.root / "input/data/val", ["message", "price"])
     with pytest.raises(DataError, match="'country'"):
-        predictor.predict(channel)
-    blocks = open_channel("val", job.root / "input/data/val", predictor.columns)
-    np.testing.assert_array_equal(predictor.predict(iter(list(blocks))), predictor.predict(blocks))
+        list(predictor.predict_blocks(channel))
 
 
 def test_a_folder_without_a_model_is_an_error_that_names_the_right_folder(job: JobFolder, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.data.reading.rows import rows_from_records
 from fusionzoo.data.reading.value_kinds import describe_type, wrong_type
 from fusionzoo.errors import DataError
-from fusionzoo.serving.data_frames import rows_from_data_frame
+from predictor_helpers import rows_from_data_frame
 from shop import shop_rows
 
 ROLES = {"id": "id", "text": "message", "category": "country", "number": "price", "label": "target"}

@@ -13,7 +13,7 @@ from fusionzoo import errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.ids import has_common_type
 from fusionzoo.data.leakage import ColumnChecks
-from fusionzoo.data.null_words import replace_null_words
+from fusionzoo.data.null_words import NullWords
 from fusionzoo.data.preprocessor import Preprocessor, TextPreprocessor, clean_row_messages, get_ids
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.column_text import column_as_text
@@ -116,6 +116,7 @@ class _SplitScan:
 
     def __init__(self, settings: DataSettings, name: str) -> None:
         self.settings = settings
+        self.null_words = NullWords.of(settings)
         self.target = choose_target(settings).scan(optional=name in SPLITS_WITH_OPTIONAL_LABELS)
         self.problems = ProblemLog()
         self.id_types: dict[pa.DataType, str] = {}  # with a part file that has ids of this type
@@ -127,7 +128,7 @@ class _SplitScan:
         with self.problems.collect():
             for rows in source:
                 self.rows += len(rows)
-                features = replace_null_words(rows, self.settings)
+                features = self.null_words.replace(rows)
                 self.update(features, self._parse_columns(rows, features))
             self.is_complete = True
         if not has_common_type(set(self.id_types)):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,35 +14,73 @@ from fusionzoo.data.reading.column_text import values_as_text
 from fusionzoo.data.reading.rows import Rows
 
 MAX_SPACES = 32  # bytes of spaces around a word
+MAX_COMPARED = 2**16  # bytes of texts that are all compared with the words; of more, only the short ones
 
 
-def replace_null_words(rows: Rows, settings: DataSettings) -> Rows:
-    """Return the rows with null for each word of `null_values` in the text, category and number columns.
+@dataclass(frozen=True)
+class NullWords:
+    """The words for null, prepared for many small blocks of rows."""
 
-    Ids and labels are unchanged, unless the same column is a feature too.
-    """
-    features = [*settings.text_columns, *settings.cat_field_list, *settings.tab_field_list]
-    replaced = {name: _replace(rows.columns[name], settings.null_values) for name in features}
-    return replace(rows, columns={**rows.columns, **replaced})
+    features: tuple[str, ...]
+    words: tuple[str, ...]
+
+    @classmethod
+    def of(cls, settings: DataSettings) -> NullWords:
+        """Return the words of a job, which count in the text, category and number columns."""
+        features = (*settings.text_columns, *settings.cat_field_list, *settings.tab_field_list)
+        return cls(features, tuple(settings.null_values))
+
+    def replace(self, rows: Rows) -> Rows:
+        """Return the rows with null for each word in the feature columns.
+
+        Ids and labels are unchanged, unless the same column is a feature too.
+        """
+        replaced = {name: self._replace(rows.columns[name]) for name in self.features}
+        return replace(rows, columns={**rows.columns, **replaced})
+
+    @cached_property
+    def _has_numbers(self) -> bool:
+        return any(word[-1:].isdigit() for word in self._lookup)
+
+    @cached_property
+    def _lookup(self) -> frozenset[str]:
+        return frozenset({"", *(word.strip().lower() for word in self.words)})
+
+    @cached_property
+    def _value_set(self) -> pa.Array:
+        lookup = {canonical_text(word) for word in self._lookup} if self._has_numbers else self._lookup
+        return pa.array(sorted(lookup), pa.string())
+
+    @cached_property
+    def _max_length(self) -> int:
+        return max(len(word.encode()) for word in self._lookup) + MAX_SPACES
+
+    def _replace(self, values: pa.Array) -> pa.Array:
+        is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+        if is_text and values.nbytes > MAX_COMPARED:
+            texts = _normalize(pc.if_else(self._is_short(values), values, pa.scalar(None, values.type)))
+        elif is_text:
+            texts = _normalize(values)
+        elif self._has_numbers and (pa.types.is_integer(values.type) or _is_fractional(values.type)):
+            texts = values_as_text(values)
+        else:
+            return values
+        if self._has_numbers:  # a null word of -999 is -999.0 in another format
+            texts = canonicalize_texts(texts)
+        is_null_word = pc.is_in(texts, self._value_set)
+        if not is_null_word.true_count:
+            return values
+        if is_text:
+            is_null_word = pc.and_(is_null_word, pc.fill_null(self._is_short(values), False))
+        return pc.if_else(is_null_word, pa.scalar(None, values.type), values)
+
+    def _is_short(self, values: pa.Array) -> pa.Array:
+        return pc.less_equal(pc.binary_length(values), self._max_length)
 
 
-def _replace(values: pa.Array, words: Sequence[str]) -> pa.Array:
-    lookup = {"", *(word.strip().lower() for word in words)}
-    has_numbers = any(word[-1:].isdigit() for word in lookup)
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        length = max(len(word.encode()) for word in lookup) + MAX_SPACES
-        short = pc.if_else(pc.less_equal(pc.binary_length(values), length), values, pa.scalar(None, values.type))
-        texts = pc.utf8_lower(pc.utf8_trim_whitespace(short.cast(pa.string())))
-    elif has_numbers and (pa.types.is_integer(values.type) or _is_fractional(values.type)):
-        texts = values_as_text(values)
-    else:
-        return values
-    if has_numbers:  # a null word of -999 is -999.0 in another format
-        texts, lookup = canonicalize_texts(texts), {canonical_text(word) for word in lookup}
-    is_null_word = pc.is_in(texts, pa.array(sorted(lookup), pa.string()))
-    if not pc.any(is_null_word).as_py():
-        return values
-    return pc.if_else(is_null_word, pa.scalar(None, values.type), values)
+def _normalize(values: pa.Array) -> pa.Array:
+    texts = values if pa.types.is_string(values.type) else values.cast(pa.string())
+    return pc.utf8_lower(pc.utf8_trim_whitespace(texts))
 
 
 def _is_fractional(arrow_type: pa.DataType) -> bool:

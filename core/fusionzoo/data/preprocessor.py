@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from fusionzoo import errors
 from fusionzoo.data.data_settings import ChunkKeep, DataSettings
 from fusionzoo.data.encoded import EncodedSplit, concatenate_splits
 from fusionzoo.data.model_files import model_file_errors, parse_json_object
-from fusionzoo.data.null_words import replace_null_words
+from fusionzoo.data.null_words import NullWords
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.ragged import compute_starts
 from fusionzoo.data.reading.column_text import column_as_text
@@ -64,6 +65,11 @@ class Preprocessor:
     numbers: tuple[numbers.NumberEncoder, ...]
     target: Target
 
+    @cached_property
+    def null_words(self) -> NullWords:
+        """The words that mean a missing value."""
+        return NullWords.of(self.settings)
+
     @property
     def max_tokens(self) -> int | None:
         """The maximum number of tokens of a chunk; None without text."""
@@ -87,7 +93,7 @@ class Preprocessor:
         tokenizer = None if self.text is None else text_tokenizer.CachedTokenizer(self.text.tokenizer)
         has_blocks = False
         for rows in _log_read_problems(source, problems):
-            features = replace_null_words(rows, self.settings)
+            features = self.null_words.replace(rows)
             with problems.collect():
                 optional_labels = name in SPLITS_WITH_OPTIONAL_LABELS
                 block = self._encode_table(rows, features, labeled, optional_labels)
@@ -116,9 +122,9 @@ class Preprocessor:
             errors.DataError: values that cannot be encoded, with their rows; all problems of the block together.
         """
         problems = ProblemLog()
-        features = replace_null_words(rows, self.settings)
+        features = self.null_words.replace(rows)
         with problems.collect():
-            block = self._encode_table(rows, features, labeled=False, optional_labels=True)
+            block = self._encode_table(rows, features, labeled=False, with_ids=False)
         if self.text is not None:
             with problems.collect():
                 messages = clean_row_messages(self.settings, features)
@@ -127,11 +133,10 @@ class Preprocessor:
             return block
         return _add_text(block, messages, self.text.chunker, tokenizer)
 
-    def _encode_table(self, rows: Rows, features: Rows, labeled: bool, optional_labels: bool) -> EncodedSplit:
-        """Return a block of rows without their text. `features` are the rows without words for null.
-
-        Without labels, ids are null: only evaluations and prediction files have them.
-        """
+    def _encode_table(
+        self, rows: Rows, features: Rows, labeled: bool, optional_labels: bool = False, with_ids: bool = True
+    ) -> EncodedSplit:
+        """Return a block of rows without their text. `features` are the rows without words for null."""
         problems = ProblemLog()
         n = len(rows)
         ids, values, missing = [], [], []
@@ -147,7 +152,7 @@ class Preprocessor:
         with problems.collect():
             encoded_labels = self.target.encode(rows, optional_labels) if labeled else None
         with problems.collect():
-            row_ids = get_ids(rows, self.settings.id_name) if labeled else pa.nulls(n)
+            row_ids = get_ids(rows, self.settings.id_name) if with_ids else pa.nulls(n)
         problems.raise_if_any()
         return EncodedSplit(
             tokens=np.zeros(0, np.int32),

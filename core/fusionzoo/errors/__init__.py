@@ -132,6 +132,7 @@ from fusionzoo.errors.plugin_errors import (
 )
 from fusionzoo.errors.predictor_errors import (
     PredictorInputError as PredictorInputError,
+    absent_column as absent_column,
 )
 from fusionzoo.errors.pretrained_errors import (
     damaged_weights as damaged_weights,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import list_names, nearest_names, quote_name
+from fusionzoo.errors.base import Problem, ZooError
+from fusionzoo.errors.wording import keep_letters, list_names, nearest_names, printable, quote_first, quote_name, quoted
+
+SEVERAL_ROWS = 'a pandas DataFrame, a pyarrow.Table, a list of dictionaries like [{"column": value}], or a path'
 
 
 class PredictorInputError(ZooError, ValueError):
-    """An argument of `Predictor.predict` or `Predictor.predict_records` cannot be used."""
+    """An argument of `Predictor` cannot be used."""
 
     @classmethod
     def batch_size(cls, value: object) -> PredictorInputError:
@@ -17,19 +19,30 @@ class PredictorInputError(ZooError, ValueError):
         return cls(f"batch_size is {quote_name(value)}.", "give an integer of at least 1.", "FZ-O201")
 
     @classmethod
+    def threads(cls, value: object) -> PredictorInputError:
+        """The number of threads is not a whole number above 0."""
+        fix = "give an integer of at least 1, or None for one thread per core."
+        return cls(f"threads is {quote_name(value)}.", fix, "FZ-O222")
+
+    @classmethod
     def not_records(cls, value: object) -> PredictorInputError:
-        """`predict_records` got something other than several records, such as a text or a number."""
+        """The rows are none of the kinds that a predictor accepts, such as a number."""
+        return cls(f"The rows are {_type_name(value)}.", f"give {SEVERAL_ROWS}.", "FZ-O202")
+
+    @classmethod
+    def missing_path(cls, path: object) -> PredictorInputError:
+        """The rows are a text or a path, and there is no such file or folder."""
         return cls(
-            f"predict_records needs a list of records, but got {_type_name(value)}.",
-            'give a list of dictionaries, like [{"column": value}].',
-            "FZ-O202",
+            f"The file or folder {quote_name(str(path))} does not exist.",
+            'give the path of a file or folder; to score a text, give a record of it, like [{"column": text}].',
+            "FZ-O223",
         )
 
     @classmethod
     def single_record(cls) -> PredictorInputError:
-        """`predict_records` got one dictionary instead of a list of them."""
+        """The rows are one dictionary, or one row of a DataFrame, instead of several."""
         return cls(
-            "predict_records needs a list of records, but got one dictionary.",
+            "The rows are one record instead of a list of records.",
             "for one record, write [record]; for a dictionary of columns, write predict(pandas.DataFrame(columns)).",
             "FZ-O203",
         )
@@ -65,12 +78,43 @@ class PredictorInputError(ZooError, ValueError):
 
     @classmethod
     def not_rows(cls, value: object) -> PredictorInputError:
-        """`predict` got something other than a DataFrame or blocks of rows."""
+        """`predict_blocks` got something other than blocks of rows."""
         return cls(
-            f"predict needs a pandas DataFrame or blocks of rows, but got {_type_name(value)}.",
-            "for records, use predict_records; for files, use fusionzoo.data.reading.channel.open_channel.",
+            f"predict_blocks needs blocks of rows, but got {_type_name(value)}.",
+            "for other rows use predict; for files, open_path of fusionzoo.data.reading.channel gives blocks.",
             "FZ-O207",
         )
+
+    @classmethod
+    def unknown_columns(cls, source: str, unknown: Sequence[str], columns: Sequence[str]) -> PredictorInputError:
+        """With `strict=True`, the rows have columns that are none of the model's."""
+        nearest = list(dict.fromkeys(name for column in unknown for name in nearest_names(column, columns)))
+        fix = "remove these columns, or leave out strict=True to ignore them."
+        if nearest:
+            fix = f"did you mean {quote_first(nearest)}? Rename or {fix}"
+        message = f"{printable(source)}: the model does not know these columns: {quote_first(unknown)}."
+        return cls(message, fix, "FZ-O224")
+
+    @classmethod
+    def no_probabilities(cls, title: str) -> PredictorInputError:
+        """The model predicts numbers, so it has no probabilities."""
+        message = f"The model predicts numbers ({printable(title)}), which have no probabilities."
+        return cls(message, "use predict, which returns the predicted numbers.", "FZ-O225")
+
+
+def absent_column(source: str, column: str, present: Sequence[str]) -> Problem:
+    """The rows lack a column that the model reads. A missing value is data, but a missing column is a mistake."""
+    close = nearest_names(column, present, 3)
+    if close and keep_letters(close[0]) == keep_letters(column):
+        fix = f"rename {quoted(close[:1])} to '{column}'"
+    elif close:
+        fix = (
+            f"did you mean {quoted(close)}? Rename it to '{column}', or add the column, with nulls if it has no values"
+        )
+    else:
+        names = list_names([quoted([name]) for name in present])
+        fix = f"add the column, with nulls if all are missing; the columns are {names}"
+    return Problem(source, f"column '{column}' of the model does not exist", fix, "FZ-O221")
 
 
 def _type_name(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -11,9 +12,20 @@ MAX_JSON_LENGTH = 80
 
 
 def nearest_names(name: str, known: Iterable[str], how_many: int = 1) -> list[str]:
-    """Return the known names that are most like `name`, best first; the comparison ignores case."""
+    """Return the known names that are most like `name`, best first; the comparison ignores case.
+
+    Names that differ only in case, spaces and punctuation come first.
+    """
     by_lower = {candidate.lower(): candidate for candidate in known}
-    return [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=how_many)]
+    letters = keep_letters(name)
+    same = [candidate for candidate in by_lower.values() if letters and keep_letters(candidate) == letters]
+    close = [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=how_many)]
+    return list(dict.fromkeys([*same, *close]))[:how_many]
+
+
+def keep_letters(name: str) -> str:
+    """Return the letters and digits of a name, in lower case."""
+    return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def pluralize(number: int, noun: str, plural: str = "") -> str:

@@ -11,7 +11,6 @@ from typing import BinaryIO
 import numpy as np
 
 from fusionzoo import errors
-from fusionzoo.data.null_words import replace_null_words
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.part_file import PartFile
@@ -87,7 +86,7 @@ class RowFilter:
 
     def _find_reasons(self, rows: Rows) -> dict[int, list[tuple[str, str]]]:
         """Return the columns and reasons by the index of the row."""
-        features = replace_null_words(rows, self.preprocessor.settings)
+        features = self.preprocessor.null_words.replace(rows)
         reasons: dict[int, list[tuple[str, str]]] = {}
         for column, check in self._checks():
             block = rows if column in self.preprocessor.settings.label_columns else features

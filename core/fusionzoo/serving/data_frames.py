@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 import pyarrow as pa
 
-from fusionzoo import errors
+from fusionzoo.data.reading import blocks
 from fusionzoo.data.reading.plain_values import array_from_values
 from fusionzoo.data.reading.rows import Rows, to_plain_layout
 from fusionzoo.data.reading.value_kinds import is_nested
+from fusionzoo.serving.row_source import ModelColumns, Predictions, RowSource
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from fusionzoo.tasks.task import Task
 
 SOURCE = "data frame"  # in messages, where files have their names
 
@@ -28,40 +27,47 @@ def is_data_frame(value: object) -> TypeGuard[pd.DataFrame]:
     return pandas is not None and isinstance(value, pandas.DataFrame)
 
 
-def rows_from_data_frame(frame: pd.DataFrame, columns: Sequence[str]) -> Rows:
-    """Convert the named columns of a data frame. None, NaN, NaT and pandas.NA are missing values.
+class DataFrameRows(RowSource):
+    """The rows of a data frame. None, NaN, NaT and pandas.NA are missing values."""
 
-    Raises:
-        errors.DataError: a column is absent, or its name occurs twice.
-    """
-    names = [str(name) for name in frame.columns]
-    problems = [errors.missing_column(SOURCE, column, names) for column in columns if column not in names]
-    problems += [errors.duplicate_column(SOURCE, column) for column in columns if names.count(column) > 1]
-    if problems:
-        raise errors.DataError(problems)
-    return Rows({column: _to_array(frame.iloc[:, names.index(column)]) for column in columns}, SOURCE, 1, typed=True)
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame
+
+    def read(self, columns: ModelColumns, strict: bool) -> Iterator[Rows]:
+        frame = self._frame
+        names = [str(name) for name in frame.columns]
+        if not names and not len(frame):  # an empty list of records as a data frame
+            return
+        columns.check(SOURCE, names, strict)
+        series = {name: frame.iloc[:, names.index(name)] for name in columns.features}
+        for start in range(0, max(len(frame), 1), blocks.BLOCK_ROWS):
+            stop = min(start + blocks.BLOCK_ROWS, len(frame))
+            is_all = stop - start == len(frame)
+            parts = series if is_all else {name: values.iloc[start:stop] for name, values in series.items()}
+            arrays = {name: _to_array(values) for name, values in parts.items()}
+            yield Rows(arrays, SOURCE, start + 1, typed=True)
+
+    def convert(self, predictions: Predictions) -> pd.DataFrame:
+        """Return a data frame with the index of the rows."""
+        import pandas as pd
+
+        arrays = {i: _to_numpy(values) for i, values in enumerate(predictions.values)}
+        frame = pd.DataFrame(arrays, index=self._frame.index)
+        frame.columns = pd.Index(list(predictions.names))
+        return frame
 
 
-def predictions_to_data_frame(scores: np.ndarray, task: Task, index: pd.Index) -> pd.DataFrame:
-    """Return a data frame with a float32 column for each score, and the decisions, as in a prediction file.
-
-    Args:
-        scores: [rows, outputs] float32.
-        task: the task of the model.
-        index: the index of the result, [rows].
-    """
-    import pandas as pd
-
-    frame = pd.DataFrame(scores, index=index, columns=task.score_columns)
-    for name, decisions in zip(task.decision_columns, task.decide(scores), strict=True):
-        frame[name] = decisions.to_pandas().to_numpy()
-    return frame
+def _to_numpy(values: pa.Array) -> np.ndarray:
+    if not is_nested(values.type):
+        array: np.ndarray = values.to_numpy(zero_copy_only=False)
+        return array
+    lists = np.empty(len(values), object)
+    lists[:] = values.to_pylist()
+    return lists
 
 
 def _to_array(series: pd.Series) -> pa.Array:
-    from pandas.api.types import is_object_dtype
-
-    if is_object_dtype(series.dtype):
+    if series.dtype == np.dtype(object):
         return array_from_values(series.tolist())
     try:
         values = pa.array(series, from_pandas=True)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+import pyarrow as pa
 
 from fusionzoo import errors
 from fusionzoo.artifacts.file_names import ONNX_FILE
 from fusionzoo.artifacts.onnx_session import open_onnx_session
 from fusionzoo.artifacts.verified_folder import verify_folder
 from fusionzoo.data.preprocessor import PREPROCESSOR_FILE, TOKENIZER_FILE, Preprocessor
+from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.rows import Rows
-from fusionzoo.serving.data_frames import is_data_frame, predictions_to_data_frame, rows_from_data_frame
-from fusionzoo.serving.records import check_batch_size, check_blocks, rows_from_checked_records
+from fusionzoo.serving.arguments import check_batch_size, check_blocks, check_threads, choose_source
+from fusionzoo.serving.row_source import ModelColumns, Predictions, RowSource
 from fusionzoo.serving.scoring import Scorer
 from fusionzoo.tasks.task_choice import choose_task
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor", "ScoredRows"]
 
+BATCH_SIZE = 64  # rows
+
 
 @dataclass(frozen=True)
 class ScoredRows:
@@ -39,10 +43,28 @@ class ScoredRows:
 
 
 class Predictor:
-    """A trained model that turns raw rows into scores, such as the probabilities of classes."""
+    """A trained model that turns raw rows into predictions.
+
+    Rows are a pandas DataFrame, a `pyarrow.Table` or `RecordBatch`, an iterable of dictionaries, or the path of a file
+    or folder in any format that training reads. Predictions are returned in the same kind and order:
+
+    - a DataFrame for a DataFrame, with the same index;
+    - a Table for a Table, and a RecordBatch for a RecordBatch;
+    - a list of dictionaries with plain values for an iterable of dictionaries;
+    - a Table for a path. Its first column has the ids, if the files have the id column of the model.
+
+    Each column that the model reads must be there. An absent column is an error; among dictionaries, a column is absent
+    if no dictionary has its key. A missing value is data: null, None, NaN, NaT, pandas.NA, or a key that only some
+    dictionaries lack. Labels and ids are optional. The prediction of a row does not depend on the other rows, on
+    their order, kind or number.
+
+    One predictor can be used by several threads at the same time. Memory does not grow with the number of rows, except
+    for the rows that the caller holds and for the result: at most 16,384 rows are encoded at once.
+    """
 
     def __init__(self, preprocessor: Preprocessor, session: onnxruntime.InferenceSession) -> None:
         self.preprocessor, self._session, self.task = preprocessor, session, choose_task(preprocessor)
+        self._columns = ModelColumns.of(preprocessor.settings)
 
     @classmethod
     def load(cls, folder: str | Path, threads: int | None = None) -> Self:
@@ -50,12 +72,15 @@ class Predictor:
 
         Args:
             folder: the model folder.
-            threads: the number of threads that compute one batch; None for one per core.
+            threads: the number of threads that compute one batch; None for one per core. The tokenizer uses one thread
+                per core, unless the environment sets RAYON_NUM_THREADS.
 
         Raises:
             fusionzoo.errors.ModelFolderError: the folder or a file is missing, damaged, changed or of a later version,
                 or the job exported no ONNX file.
+            fusionzoo.errors.PredictorInputError: `threads` is neither None nor at least 1.
         """
+        check_threads(threads)
         folder = Path(folder)
         verified = verify_folder(folder, keep=(PREPROCESSOR_FILE, TOKENIZER_FILE, ONNX_FILE))
         if ONNX_FILE not in verified.files:
@@ -71,51 +96,82 @@ class Predictor:
     @property
     def columns(self) -> list[str]:
         """The columns that the model reads."""
-        settings = self.preprocessor.settings
-        return [*settings.text_columns, *settings.cat_field_list, *settings.tab_field_list]
-
-    def predict_records(self, records: Iterable[Mapping[str, Any]], batch_size: int = 64) -> np.ndarray:
-        """Return scores [rows, outputs] float32 of rows that are mappings of plain Python values.
-
-        An absent key is a missing value, and keys that are not columns of the model are ignored. A DataFrame counts as
-        the records of its rows.
-
-        Raises:
-            fusionzoo.errors.PredictorInputError: an item is not a mapping or has no column of the model, or a key
-                differs from an absent column only in case, spaces or punctuation.
-            fusionzoo.errors.DataError: see `predict`.
-        """
-        if is_data_frame(records):
-            return self._score([rows_from_data_frame(records, self.columns)], batch_size)
-        return self._score([rows_from_checked_records(records, self.columns)], batch_size)
+        return list(self._columns.features)
 
     @overload
-    def predict(self, rows: pd.DataFrame, batch_size: int = 64) -> pd.DataFrame: ...
+    def predict(self, rows: pd.DataFrame, batch_size: int = BATCH_SIZE, *, strict: bool = False) -> pd.DataFrame: ...
 
     @overload
-    def predict(self, rows: Iterable[Rows], batch_size: int = 64) -> np.ndarray: ...
+    def predict(
+        self, rows: Iterable[Mapping[str, Any]], batch_size: int = BATCH_SIZE, *, strict: bool = False
+    ) -> list[dict[str, Any]]: ...
 
-    def predict(self, rows: pd.DataFrame | Iterable[Rows], batch_size: int = 64) -> pd.DataFrame | np.ndarray:
-        """Return the predictions for raw rows, in their order.
+    @overload
+    def predict(self, rows: str | Path | pa.Table, batch_size: int = BATCH_SIZE, *, strict: bool = False) -> Any: ...
+
+    def predict(self, rows: Any, batch_size: int = BATCH_SIZE, *, strict: bool = False) -> Any:
+        """Return what the model decides for each row, in the kind and order of the rows.
+
+        The columns, or keys, are those of a prediction file:
+
+        - classification: `predicted_<label>` with the class of the highest probability, as the labels are spelled;
+        - regression: `predicted_<column>` float32 for each column to predict, in its units; with `quantiles`, also
+          `predicted_<column>_q<percent>` for each quantile other than the median;
+        - multilabel: `predicted_<column>` for each label column, in the form of the label columns.
 
         Args:
-            rows: a pandas DataFrame, or blocks of rows such as an open channel.
+            rows: a DataFrame, a Table or RecordBatch, an iterable of dictionaries, or a path, see `Predictor`.
             batch_size: the maximum number of rows of one batch; it does not change the predictions.
-
-        Returns:
-            For a DataFrame, a DataFrame with the same index and the columns of a prediction file; of a classification
-            `prob_<class>` float32 for each class, and `predicted_<label>`. Otherwise scores [rows, outputs] float32.
+            strict: whether columns are refused that are neither features nor labels nor ids; they are ignored by
+                default.
 
         Raises:
-            fusionzoo.errors.PredictorInputError: `rows` is something else, or `batch_size` is not at least 1.
-            fusionzoo.errors.DataError: values that cannot be encoded, with their rows, or a column that is absent.
+            fusionzoo.errors.PredictorInputError: the rows are of another kind, `batch_size` is not at least 1, a key
+                is nearly that of an absent column, or `strict` and there are unknown columns.
+            fusionzoo.errors.DataError: a column is absent or occurs twice, values that cannot be encoded, with their
+                rows, or a file that cannot be read; all problems together.
         """
-        if is_data_frame(rows):
-            scores = self._score([rows_from_data_frame(rows, self.columns)], batch_size)
-            return predictions_to_data_frame(scores, self.task, rows.index)
-        return self._score(check_blocks(cast("Iterable[Rows]", rows), self.columns), batch_size)
+        source, scores = self._score(rows, batch_size, strict)
+        if self.task.decision_columns:
+            return source.convert(Predictions(self.task.decision_columns, self.task.decide(scores)))
+        return source.convert(Predictions(self.task.score_columns, _columns_of(scores)))
 
-    def predict_blocks(self, blocks: Iterable[Rows], batch_size: int = 64) -> Iterator[ScoredRows]:
+    @overload
+    def predict_proba(
+        self, rows: pd.DataFrame, batch_size: int = BATCH_SIZE, *, strict: bool = False
+    ) -> pd.DataFrame: ...
+
+    @overload
+    def predict_proba(
+        self, rows: Iterable[Mapping[str, Any]], batch_size: int = BATCH_SIZE, *, strict: bool = False
+    ) -> list[dict[Label, float]]: ...
+
+    @overload
+    def predict_proba(
+        self, rows: str | Path | pa.Table, batch_size: int = BATCH_SIZE, *, strict: bool = False
+    ) -> Any: ...
+
+    def predict_proba(self, rows: Any, batch_size: int = BATCH_SIZE, *, strict: bool = False) -> Any:
+        """Return the probabilities for each row, in the kind and order of the rows.
+
+        There is one float32 column, or key, for each class, or for each label of a multilabel task. It is named by the
+        class itself: `predict_proba(frame)[1]` if a class is the integer 1. A Table names it by its text, "1".
+
+        Args:
+            rows: see `predict`.
+            batch_size: see `predict`.
+            strict: see `predict`.
+
+        Raises:
+            fusionzoo.errors.PredictorInputError: the model predicts numbers, such as a regression; or see `predict`.
+            fusionzoo.errors.DataError: see `predict`.
+        """
+        if not self.classes:
+            raise errors.PredictorInputError.no_probabilities(self.task.title)
+        source, scores = self._score(rows, batch_size, strict)
+        return source.convert(Predictions(self.classes, _columns_of(scores)))
+
+    def predict_blocks(self, blocks: Iterable[Rows], batch_size: int = BATCH_SIZE) -> Iterator[ScoredRows]:
         """Yield the scores of each block of rows, in their order, as soon as they are computed.
 
         Memory does not grow with the number of blocks: while a block is scored, at most 16,384 of its rows are encoded
@@ -133,17 +189,28 @@ class Predictor:
                 The problems of all blocks are reported together, after the last block; no scores follow the first one.
         """
         check_batch_size(batch_size)
-        return self._predict_blocks(blocks, batch_size)
+        return self._predict_blocks(check_blocks(blocks, self._columns.features), batch_size)
 
     def _predict_blocks(self, blocks: Iterable[Rows], batch_size: int) -> Iterator[ScoredRows]:
         scorer = Scorer(self.preprocessor, self._session, batch_size)
         with scorer.problems.collect():
-            for block in check_blocks(blocks, self.columns):
+            for block in blocks:
                 scores = scorer.score(block)
                 if scores is not None:
                     yield ScoredRows(block, scores)
         scorer.finish()
 
-    def _score(self, blocks: Iterable[Rows], batch_size: int) -> np.ndarray:
-        scores = [scored.scores for scored in self.predict_blocks(blocks, batch_size)]
-        return np.concatenate([np.zeros((0, self.preprocessor.target.num_outputs), np.float32), *scores])
+    def _score(self, rows: object, batch_size: int, strict: bool) -> tuple[RowSource, np.ndarray]:
+        """Return the source of the rows, which is read completely, and the scores [rows, outputs] float32."""
+        check_batch_size(batch_size)
+        source = choose_source(rows, ReadOptions.from_settings(self.preprocessor.settings))
+        blocks = self._predict_blocks(source.read(self._columns, strict), batch_size)
+        scores = [scored.scores for scored in blocks]
+        if len(scores) == 1:
+            return source, scores[0]
+        return source, np.concatenate([np.zeros((0, self.preprocessor.target.num_outputs), np.float32), *scores])
+
+
+def _columns_of(scores: np.ndarray) -> list[pa.Array]:
+    """Return scores [rows, outputs] as one array for each output."""
+    return [pa.array(column) for column in np.ascontiguousarray(scores.T)]

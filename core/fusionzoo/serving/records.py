@@ -1,81 +1,90 @@
-"""Check the arguments of a predictor, and turn records into a block of rows."""
+"""Records, which are mappings of plain values, as input and output of a predictor."""
 
 from __future__ import annotations
 
-import operator
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from fusionzoo import errors
+from fusionzoo.data.reading import blocks
 from fusionzoo.data.reading.rows import Rows, rows_from_records
+from fusionzoo.errors.wording import keep_letters
+from fusionzoo.serving.row_source import ModelColumns, Predictions, RowSource
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SOURCE = "records"  # in messages, where files have their names
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Raise errors.PredictorInputError if the batch size is not an integer of at least 1."""
-    try:
-        is_valid = operator.index(batch_size) >= 1
-    except TypeError:
-        is_valid = False
-    if not is_valid:
-        raise errors.PredictorInputError.batch_size(batch_size)
+class RecordRows(RowSource):
+    """The rows of a list, or of another iterable, of mappings from columns to values."""
+
+    def __init__(self, records: object) -> None:
+        if isinstance(records, Mapping) or (_is_series(records) and not any(map(_is_record, records))):
+            raise errors.PredictorInputError.single_record()
+        if isinstance(records, bytes | bytearray | Rows) or not isinstance(records, Iterable):
+            raise errors.PredictorInputError.not_records(records)
+        self._records: list[Any] = list(records)
+
+    def read(self, columns: ModelColumns, strict: bool) -> Iterator[Rows]:
+        records = self._records
+        self._check_keys(columns, strict)
+        for start in range(0, len(records), blocks.BLOCK_ROWS):
+            part = records[start : start + blocks.BLOCK_ROWS] if len(records) > blocks.BLOCK_ROWS else records
+            yield replace(rows_from_records(part, columns.features), first_row=start + 1)
+
+    def convert(self, predictions: Predictions) -> list[dict[Any, Any]]:
+        """Return a list of dictionaries with plain values."""
+        names = list(predictions.names)
+        rows = zip(*(values.to_pylist() for values in predictions.values), strict=True)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def _check_keys(self, columns: ModelColumns, strict: bool) -> None:
+        """Raise an error for records without a column, keys that are nearly a column, and absent columns.
+
+        A key that some records lack is a missing value. A column that no record has is absent.
+        """
+        features = columns.features
+        wanted = frozenset(features)
+        absent_in_all = set(wanted)
+        unknown: dict[str, int] = {}  # keys, and the first record that has each
+        for index, record in enumerate(self._records):
+            if not _is_record(record):
+                raise errors.PredictorInputError.not_a_record(index, record)
+            keys = record.keys()
+            if absent := wanted.difference(keys):
+                _check_similar_keys(index, [str(key) for key in keys if key not in wanted], absent, features)
+            absent_in_all &= absent
+            if strict or absent_in_all:
+                for key in keys:
+                    unknown.setdefault(str(key), index)
+        if self._records and absent_in_all:
+            problems = [
+                errors.absent_column(SOURCE, column, list(unknown)) for column in features if column in absent_in_all
+            ]
+            raise errors.DataError(problems)
+        if strict:
+            first = min((index for key, index in unknown.items() if key not in columns.known), default=0)
+            columns.refuse_unknown(f"record {first} (from 0)", list(unknown))
 
 
-def rows_from_checked_records(records: object, columns: Sequence[str]) -> Rows:
-    """Convert records to rows. An absent key is a missing value; other keys than `columns` are ignored.
-
-    Raises:
-        errors.PredictorInputError: an item is not a mapping or has none of `columns`, or a key differs from an absent
-            column only in case, spaces or punctuation.
-    """
-    if isinstance(records, Mapping):
-        raise errors.PredictorInputError.single_record()
-    if isinstance(records, str | bytes) or not isinstance(records, Iterable):
-        raise errors.PredictorInputError.not_records(records)
-    checked: list[Any] = list(records)
-    wanted = frozenset(columns)
-    for index, record in enumerate(checked):
-        if not isinstance(record, Mapping) and not _is_series(record):
-            raise errors.PredictorInputError.not_a_record(index, record)
-        if absent := wanted.difference(record.keys()):
-            _check_keys(index, [str(key) for key in record.keys() if key not in wanted], absent, columns)  # noqa: SIM118
-    return rows_from_records(checked, columns)
-
-
-def check_blocks(blocks: object, columns: Sequence[str]) -> Iterator[Rows]:
-    """Yield the blocks of rows.
-
-    Raises:
-        errors.PredictorInputError: `blocks` or one of them is something else.
-        errors.DataError: a block lacks one of `columns`.
-    """
-    if isinstance(blocks, str | bytes | Mapping | Rows) or not isinstance(blocks, Iterable):
-        raise errors.PredictorInputError.not_rows(blocks)
-    for block in blocks:
-        if not isinstance(block, Rows):
-            raise errors.PredictorInputError.not_rows(block)
-        if missing := [column for column in columns if column not in block.columns]:
-            present = list(block.columns)
-            raise errors.DataError([errors.missing_column(block.source, column, present) for column in missing])
-        yield block
-
-
-def _check_keys(index: int, unknown: Sequence[str], absent: frozenset[str], columns: Sequence[str]) -> None:
-    by_letters = {letters: column for column in columns if column in absent and (letters := _letters(column))}
+def _check_similar_keys(index: int, unknown: Sequence[str], absent: frozenset[str], columns: Sequence[str]) -> None:
+    by_letters = {letters: column for column in columns if column in absent and (letters := keep_letters(column))}
     for key in unknown:
-        if column := by_letters.get(_letters(key)):
+        if column := by_letters.get(keep_letters(key)):
             raise errors.PredictorInputError.similar_column(index, key, column)
-    if len(absent) == len(set(columns)):
+    if len(absent) == len(columns):
         raise errors.PredictorInputError.no_known_column(index, unknown, columns)
 
 
-def _letters(name: str) -> str:
-    """Return the name without case, spaces and punctuation."""
-    return re.sub(r"[\W_]+", "", name).casefold()
+def _is_record(value: object) -> bool:
+    return isinstance(value, Mapping) or _is_series(value)
 
 
-def _is_series(value: object) -> bool:
+def _is_series(value: object) -> TypeGuard[pd.Series]:
     """Return whether the value is a pandas Series, such as a row of a DataFrame, without importing pandas."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(value, pandas.Series)

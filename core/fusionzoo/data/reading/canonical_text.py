@@ -22,12 +22,15 @@ _TIME = re.compile(
     r"(?: ?(Z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?))?"
 )
 _BOOLEANS = {"true": "True", "false": "False"}
+MAX_CONVERTED = 64  # texts; of more, each distinct one is converted once
 MAX_DIGITS = 17  # of a float64; a longer number only loses its trailing zeros
 MAX_WHOLE_NUMBER = 1e21  # from here on, JavaScript writes an exponent too
 
 
 def canonicalize_texts(values: pa.Array) -> pa.Array:
     """Return the canonical form of each text; null stays null."""
+    if len(values) <= MAX_CONVERTED:
+        return pa.array([text if text is None else canonical_text(text) for text in values.to_pylist()], pa.string())
     encoded = values.dictionary_encode()
     canonical = [canonical_text(text) for text in encoded.dictionary.to_pylist()]
     return pa.array(canonical, pa.string()).take(encoded.indices)

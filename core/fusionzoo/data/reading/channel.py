@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,10 +10,14 @@ from fusionzoo import errors
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading import partitions
 from fusionzoo.data.reading.formats import FORMATS
-from fusionzoo.data.reading.listing import list_part_files
+from fusionzoo.data.reading.listing import find_part_file, list_part_files
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
+
+NO_COLUMN = "\0"  # a column that no file has, so that a search for it reads every row
+MissingColumn = Callable[[str, str, Sequence[str]], errors.Problem]
+"""Returns the problem of a file (by its name) that lacks a column, from the columns that it has."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +38,39 @@ class Channel:
         """The format of the first part file, which is also the format of the prediction files."""
         return self.files[0].format
 
+    def has_column(self, column: str) -> bool:
+        """Return whether each part file has the column; a file that has no rows, or cannot be read, does not matter."""
+        return all(_has_column(file, column, if_empty=True) for file in self.files)
+
+    def list_all_columns(self) -> list[str]:
+        """Return the columns of all part files; of JSON Lines, the keys of all lines, which are read for it.
+
+        Raises:
+            errors.DataError: a part file cannot be read.
+        """
+        names: dict[str, None] = {}
+        problems = ProblemLog()
+        for file in self.files:
+            with problems.collect(), file.convert_read_errors():
+                names.update(dict.fromkeys(partitions.list_columns(file, [*self.columns, NO_COLUMN]) or []))
+        problems.raise_if_any()
+        return list(names)
+
     def list_columns(self) -> list[str]:
         """Return the columns of the first part file; of JSON Lines, the keys of its first line."""
         file = self.files[0]
         with file.convert_read_errors():
             return partitions.list_columns(file, []) or []
 
-    def with_columns(self, columns: Sequence[str]) -> Channel:
+    def with_columns(self, columns: Sequence[str], missing_column: MissingColumn = errors.missing_column) -> Channel:
         """Return a channel that reads `columns` of the same part files. Checks each file, but reads no rows yet.
+
+        `missing_column` describes a column that a part file lacks.
 
         Raises:
             errors.DataError: a part file lacks a column or cannot be read.
         """
-        problems = [problem for file in self.files for problem in _find_column_problems(file, columns)]
+        problems = [problem for file in self.files for problem in _find_column_problems(file, columns, missing_column)]
         if problems:
             raise errors.DataError(problems)
         return replace(self, columns=tuple(columns))
@@ -99,15 +123,36 @@ def open_files(
     return replace(present, columns=tuple(columns), absent_columns=tuple(absent))
 
 
-def _has_column(file: PartFile, column: str) -> bool:
-    """Return whether the file has the column; True for a file that cannot be read, which is reported elsewhere."""
+def open_path(path: Path, columns: Sequence[str], options: ReadOptions) -> Channel:
+    """Open a single file, or the folder of a channel, to read no columns yet; use `Channel.with_columns`.
+
+    Messages call files by `path`. `columns` help to recognize the format of files whose names have no known suffix.
+
+    Raises:
+        errors.DataError: there is no such file or folder, or it holds no data, or a file cannot be read.
+    """
+    name = str(path)
+    if path.is_dir():
+        files = list_part_files(name, path, columns, replace(options, folder_name=name))
+    else:
+        files = (find_part_file(path, columns, options),)
+    return Channel(name, files, ())
+
+
+def _has_column(file: PartFile, column: str, if_empty: bool = False) -> bool:
+    """Return whether the file has the column, or `if_empty` for a file without rows.
+
+    True for a file that cannot be read, which is reported elsewhere.
+    """
     present: list[str] | None = [column]
     with ProblemLog().collect(), file.convert_read_errors():
         present = partitions.list_columns(file, [column])
-    return present is not None and column in present
+    return if_empty if present is None else column in present
 
 
-def _find_column_problems(file: PartFile, columns: Sequence[str]) -> list[errors.Problem]:
+def _find_column_problems(
+    file: PartFile, columns: Sequence[str], missing_column: MissingColumn
+) -> list[errors.Problem]:
     problems = ProblemLog()
     with problems.collect(), file.convert_read_errors():
         present = partitions.list_columns(file, columns)
@@ -117,5 +162,5 @@ def _find_column_problems(file: PartFile, columns: Sequence[str]) -> list[errors
             if missing and (advice := FORMATS[file.format].advise(file, own)):
                 return [errors.header_does_not_fit(file.name, missing, present, advice)]
             repeated = [errors.duplicate_column(file.name, column) for column in columns if present.count(column) > 1]
-            return [errors.missing_column(file.name, column, present) for column in missing] + repeated
+            return [missing_column(file.name, column, present) for column in missing] + repeated
     return problems.problems

@@ -60,12 +60,24 @@ def _walk(folder: Path, name: str, parents: tuple[tuple[int, int], ...], content
         if stat.S_ISDIR(status.st_mode):
             yield from _walk(path, entry_name, (*parents, identity), content)
         elif not stat.S_ISREG(status.st_mode):
-            kind = next((kind for test, kind in KINDS if test(status.st_mode)), "a device")
-            content.problems.append(errors.not_a_regular_file(entry_name, kind))
+            content.problems.append(errors.not_a_regular_file(entry_name, _kind_of(status.st_mode)))
         elif entry.endswith(FOLDER_MARKER) and not status.st_size:
             content.skipped.append(str(path))
         else:
             yield path
+
+
+def find_file_problem(path: Path, name: str) -> errors.Problem | None:
+    """Return why a path is not that of a readable regular file; None if it is. Links are followed."""
+    try:
+        status = path.stat()
+    except OSError as cause:
+        return _find_stat_problem(path, name, cause)
+    return None if stat.S_ISREG(status.st_mode) else errors.not_a_regular_file(name, _kind_of(status.st_mode))
+
+
+def _kind_of(mode: int) -> str:
+    return next((kind for test, kind in KINDS if test(mode)), "a device")
 
 
 def _find_stat_problem(path: Path, name: str, cause: OSError) -> errors.Problem:

@@ -12,6 +12,7 @@ from fusionzoo import errors
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading import folder_walk
 from fusionzoo.data.reading.file_type import detect_file_type
+from fusionzoo.data.reading.formats import known_suffixes
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.errors.wording import list_names, pluralize
@@ -71,18 +72,37 @@ def find_part_files(name: str, folder: Path, columns: Sequence[str], options: Re
     return tuple(files)
 
 
-def describe_file(path: Path, columns: Sequence[str], options: ReadOptions) -> PartFile | None:
+def describe_file(path: Path, columns: Sequence[str], options: ReadOptions, name: str | None = None) -> PartFile | None:
     """Return one file as a part file; None if it is empty and its suffix names no format.
 
-    Its name in messages and row ids is that of its folder and of the file, as if the folder was a channel.
+    Its name in messages and row ids is `name`, by default that of its folder and of the file, as if the folder was a
+    channel.
 
     Raises:
         errors.DataError: the file is of no known type, or not of the type that its suffix names.
         OSError: the file cannot be opened.
     """
-    name = _printable(f"{path.absolute().parent.name}/{path.name}")
+    name = _printable(name or f"{path.absolute().parent.name}/{path.name}")
     file_type = detect_file_type(path, name, columns, options)
     return None if file_type is None else PartFile(path, name, file_type.format, file_type.gzipped, options)
+
+
+def find_part_file(path: Path, columns: Sequence[str], options: ReadOptions) -> PartFile:
+    """Return a single file as a part file, which messages call by its path.
+
+    Raises:
+        errors.DataError: there is no such file, or it is of no known type, or it cannot be opened.
+    """
+    name = _printable(str(path))
+    if problem := folder_walk.find_file_problem(path, name):
+        raise errors.DataError([problem])
+    try:
+        file = describe_file(path, columns, options, name)
+    except OSError as cause:
+        raise errors.DataError([errors.unreadable_folder(name, cause)]) from cause
+    if file is None:
+        raise errors.DataError([errors.unknown_file_type(name, known_suffixes(), "it is empty")])
+    return file
 
 
 def _parse_partition(path: Path) -> tuple[tuple[str, str | None], ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fusionzoo.data.reading.plain_values import array_from_values
 
@@ -74,7 +75,10 @@ def rows_with_numbers(columns: Mapping[str, pa.Array], source: str, numbers: Seq
 
 
 def to_plain_layout(values: pa.Array) -> pa.Array:
-    """Return the values in the plain layout of their type: dictionaries and string views only store text compactly."""
+    """Return the values in the plain layout of their type: others, such as dictionaries, only store them compactly."""
+    if str(values.type).startswith("run_end_encoded"):  # by name, because old versions of Arrow lack the function
+        values = pc.run_end_decode(values)
     if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    return values.cast(pa.string()) if str(values.type) == "string_view" else values
+        values = pa.DictionaryArray.from_arrays(values.indices, to_plain_layout(values.dictionary)).dictionary_decode()
+    plain_types = {"string_view": pa.string(), "binary_view": pa.binary()}
+    return values.cast(plain_types[str(values.type)]) if str(values.type) in plain_types else values

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from fusionzoo.data.reading.rows import Rows
 
 MISSING, UNKNOWN = 0, 1
 FIRST_VALUE_ID = 2
+MAX_LOOKED_UP = 64  # rows; for more, Arrow builds an index of all values, which takes longer than a few look-ups
 MAX_CATEGORIES = 2_000_000  # per column; counting them needs about 150 bytes each
 
 
@@ -32,6 +34,14 @@ class CategoryEncoder:
         """Number of ids: values, MISSING and UNKNOWN."""
         return len(self.values) + FIRST_VALUE_ID
 
+    @cached_property
+    def _value_set(self) -> pa.Array:
+        return pa.array(self.values, pa.string())
+
+    @cached_property
+    def _id_of(self) -> dict[str | None, int]:
+        return {None: MISSING, **{value: i for i, value in enumerate(self.values, start=FIRST_VALUE_ID)}}
+
     def encode(self, rows: Rows) -> np.ndarray:
         """Return ids, [rows] int64.
 
@@ -39,7 +49,9 @@ class CategoryEncoder:
             errors.DataError: the column holds lists or other nested values.
         """
         text = canonicalize_column(rows, self.name)
-        index = pc.index_in(text, value_set=pa.array(self.values, pa.string())).cast(pa.int64())
+        if len(text) <= MAX_LOOKED_UP:
+            return np.array([self._id_of.get(value, UNKNOWN) for value in text.to_pylist()], np.int64)
+        index = pc.index_in(text, value_set=self._value_set).cast(pa.int64())
         ids = pc.add(pc.fill_null(index, UNKNOWN - FIRST_VALUE_ID), FIRST_VALUE_ID).to_numpy(zero_copy_only=False)
         return np.where(text.is_null().to_numpy(zero_copy_only=False), MISSING, ids)
 
