@@ -68,13 +68,13 @@ def test_the_predictor_reproduces_the_prediction_file_with_probabilities_and_lab
     file = pd.read_parquet(finished.output / "test_predictions.parquet")
     frame = pd.read_parquet(finished.root / "input/data/test/part-00000.parquet")
     predictor = Predictor.load(finished.model)
-    predicted = predictor.predict(frame.drop(columns=["tags", *NAMES]))
-    assert list(predictor.classes) == list(NAMES)
-    assert list(file.columns) == ["id", "tags", *predicted.columns]
-    assert list(predicted.columns) == [*(f"prob_{name}" for name in NAMES), "predicted_tags"]
-    assert np.allclose(get_probabilities(predicted), get_probabilities(file), atol=1e-5)
+    rows = frame.drop(columns=["tags", *NAMES])
+    predicted, probabilities = predictor.predict(rows), predictor.predict_proba(rows)
+    assert list(predictor.classes) == list(probabilities.columns) == list(NAMES)
+    assert list(file.columns) == ["id", "tags", *(f"prob_{name}" for name in NAMES), *predicted.columns]
+    assert np.allclose(probabilities, get_probabilities(file), atol=1e-5)
     decided = [[n for n, p in zip(NAMES, row, strict=True) if p > 0.5] for row in get_probabilities(file)]
-    assert [list(labels) for labels in file["predicted_tags"]] == decided
+    assert [list(labels) for labels in file["predicted_tags"]] == predicted["predicted_tags"].tolist() == decided
     assert file["tags"].isna().sum() == 10
     assert [list(tags) for tags in file["tags"][10:]] == [list(tags) for tags in frame["tags"][10:]]
     results = torch.load(finished.output / "predict_results.pth", weights_only=True)
