@@ -25,6 +25,7 @@ SECTIONS = {
     "resource_errors": "Tokenizer, word vectors, cache, demo data",
     "pretrained_errors": "Pretrained models",
     "plugin_errors": "Plugins",
+    "metric_errors": "Metrics of plugins",
     "library_errors": "Libraries",
     "process_errors": "Processes and hosts",
     "checkpoint_errors": "Checkpoints",

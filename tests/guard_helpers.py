@@ -16,6 +16,7 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.nn.schema import Batch, ModelOutput
 from fusionzoo.tasks.class_objective import ClassObjective
+from fusionzoo.tasks.task_choice import choose_metrics
 from fusionzoo.training import optimizers
 from fusionzoo.training.checkpointing import best_checkpoints
 from fusionzoo.training.datamodule import SplitsDataModule
@@ -65,7 +66,7 @@ def fit_with_guards(
         enable_model_summary=False,
         callbacks=[
             *callbacks.guard_callbacks(settings, splits),
-            *best_checkpoints.make_checkpoint_callbacks(folder, settings),
+            *best_checkpoints.make_checkpoint_callbacks(folder, settings, choose_metrics(settings)),
         ],
     )
     groups, objective = optimizers.parameter_groups(model, None, settings, []), ClassObjective(settings, weights)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fusionzoo.errors import TrainingDivergedError
 from fusionzoo.nn.schema import Batch, ModelOutput
+from fusionzoo.tasks.task_choice import choose_metrics
 from fusionzoo.training import optimizers
 from fusionzoo.training.checkpointing import best_checkpoints, checkpoint_io
 from fusionzoo.training.datamodule import SplitsDataModule
@@ -222,7 +223,7 @@ def train_in_process(rank: int, port: str, folder: Path, results: Any) -> None:
         enable_model_summary=False,
         callbacks=[
             *callbacks.guard_callbacks(settings, splits),
-            *best_checkpoints.make_checkpoint_callbacks(folder, settings),
+            *best_checkpoints.make_checkpoint_callbacks(folder, settings, choose_metrics(settings)),
         ],
     )
     groups = optimizers.parameter_groups(model, None, settings, [])

@@ -16,6 +16,7 @@ from fusionzoo.errors import DataError, MetricUndefinedError
 from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS
 from fusionzoo.evaluation.report import ScoredSplit
 from fusionzoo.tasks.classification import Classification
+from fusionzoo.tasks.task_choice import choose_metrics
 from fusionzoo.training.checkpointing.best_checkpoints import metric_mode
 from fusionzoo.training.guards.validation import ValidationGuard
 from shop import JobFolder, shop_rows
@@ -26,7 +27,8 @@ from training_helpers import make_job_settings, make_random_split
 @pytest.mark.parametrize("metric", ["val_loss", *(f"val/{name}" for name in CLASSIFICATION_METRICS)])
 def test_every_metric_has_the_direction_of_its_name(metric: str) -> None:
     lower_is_better = ("val_loss", "val/log_loss", "val/brier_score")
-    assert metric_mode(make_job_settings(early_stop_metric=metric)) == ("min" if metric in lower_is_better else "max")
+    mode = metric_mode(metric, choose_metrics(make_job_settings()))
+    assert mode == ("min" if metric in lower_is_better else "max")
 
 
 @pytest.mark.parametrize("metric", ["val_loss", "val/auroc", "val/log_loss", "val/quadratic_kappa"])

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS
 from fusionzoo.training.checkpointing import greedy_soup
 from fusionzoo.training.checkpointing.checkpoint_io import load_weights
 from task_helpers import make_class_objective, make_classification
@@ -39,7 +40,7 @@ def make_separable_split(direction: Sequence[float]) -> EncodedSplit:
     return replace(data, labels=(data.numbers @ np.array(direction) > 0).astype(np.int64))
 
 
-JUDGE = greedy_soup.Judge(make_class_objective(), make_classification().compute_metrics)
+JUDGE = greedy_soup.Judge(make_class_objective(), make_classification().compute_metrics, CLASSIFICATION_METRICS)
 LEFT, RIGHT = torch.tensor([[0.0, 0.0], [3.0, 0.0]]), torch.tensor([[0.0, 0.0], [0.0, 3.0]])
 
 
@@ -78,6 +79,8 @@ def test_the_average_is_the_mean_and_integers_keep_their_values() -> None:
 def test_val_loss_is_weighted_as_in_a_validation() -> None:
     data, logits = make_random_split(60), torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
     labels, weights = torch.from_numpy(data.labels), torch.tensor([1.0, 3.0])
-    judge = greedy_soup.Judge(make_class_objective([1.0, 3.0]), make_classification().compute_metrics)
+    judge = greedy_soup.Judge(
+        make_class_objective([1.0, 3.0]), make_classification().compute_metrics, CLASSIFICATION_METRICS
+    )
     val_loss = judge.compute("val_loss", logits.numpy(), data)
     assert val_loss == pytest.approx(F.cross_entropy(logits, labels, weights).item(), rel=1e-5)

@@ -23,6 +23,8 @@ from fusionzoo.hyperparameters import (
 )
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
 from fusionzoo.settings import JobSettings, ModelSettings
+from fusionzoo.tasks.plugin_metrics import RegisteredMetric, join_metrics
+from fusionzoo.tasks.task_choice import choose_metrics
 
 if TYPE_CHECKING:
     from torch import nn
@@ -99,6 +101,21 @@ class Architecture:
             "text": {field.name: getattr(spec.text, field.name) for field in fields(spec.text) if field.compare},
         }
 
+    @property
+    def metrics(self) -> tuple[RegisteredMetric, ...]:
+        """The metrics that the plugins add to those of the task.
+
+        Raises:
+            fusionzoo.errors.PluginMetricError: two different metrics have the same name.
+        """
+        plugins = (self.model, *(() if self.encoder is None else (self.encoder,)))
+        return join_metrics((metric for plugin in plugins for metric in plugin.metrics), self.job.task)
+
+    @property
+    def metric_directions(self) -> dict[str, bool]:
+        """Whether greater is better, for each metric of the job by name."""
+        return {**choose_metrics(self.job), **{one.name: one.metric.greater_is_better for one in self.metrics}}
+
     def versions(self) -> dict[str, str]:
         """Return the version of each plugin's distribution."""
         return {plugin.distribution: plugin.version for plugin in (self.model, self.encoder) if plugin is not None}
@@ -134,10 +151,14 @@ def restore_architecture(raw: Mapping[str, Any]) -> Architecture:
     if model_class is None:
         raise errors.HyperparametersError(find_core_problems(raw))
     model = Registry.discover(MODELS_GROUP).load(model_class)
-    model_settings = PluginSettings(model_class, model.settings_class)
+    model_settings = _describe_settings(model_class, model)
     text_encoder = parse_text_encoder(raw, model_settings)
     if text_encoder is None:
         return Architecture(model, None, parse_hyperparameters(raw, model_settings))
     encoder = Registry.discover(TEXT_ENCODERS_GROUP).load(text_encoder)
-    encoder_settings = PluginSettings(text_encoder, encoder.settings_class)
+    encoder_settings = _describe_settings(text_encoder, encoder)
     return Architecture(model, encoder, parse_hyperparameters(raw, model_settings, encoder_settings))
+
+
+def _describe_settings(name: str, plugin: Plugin) -> PluginSettings:
+    return PluginSettings(name, plugin.settings_class, tuple(one.metric for one in plugin.metrics))

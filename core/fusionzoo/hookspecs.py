@@ -10,12 +10,14 @@ distribution may provide entry points of both groups, each with its own module o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
+    import numpy as np
     from lightning.pytorch import Callback
     from torch import nn
 
@@ -23,6 +25,30 @@ if TYPE_CHECKING:
     from fusionzoo.settings import ModelSettings
 
 hookspec = pluggy.HookspecMarker("fusionzoo")
+
+
+@dataclass(frozen=True)
+class PluginMetric:
+    """A metric that a plugin adds to those of fusionzoo.
+
+    Attributes:
+        name: in snake_case; users write `early_stop_metric: val/NAME`.
+        function: called with the labels and the scores of the labeled rows of a split, at least one; returns a finite
+            number, or None if these rows do not define the metric. It may not change the arrays.
+        greater_is_better: whether a larger value is better.
+        description: what it measures, for `fusionzoo show`.
+        tasks: the tasks for which it is computed.
+
+    Labels and scores by task:
+        classification: class indices [rows] int64, and probabilities [rows, classes] float32.
+        regression: numbers [rows, columns] float64, and predicted numbers [rows, columns * quantiles] float32.
+    """
+
+    name: str
+    function: Callable[[np.ndarray, np.ndarray], float | None]
+    greater_is_better: bool
+    description: str
+    tasks: frozenset[str] = frozenset({"classification"})
 
 
 @hookspec(firstresult=True)
@@ -53,3 +79,8 @@ def parameter_groups(model: nn.Module, settings: ModelSettings) -> Sequence[dict
 @hookspec(firstresult=True)
 def callbacks(settings: ModelSettings) -> Sequence[Callback]:  # type: ignore[empty-body]
     """Optional: return Lightning callbacks for training, for example to log the load of experts."""
+
+
+@hookspec(firstresult=True)
+def metrics() -> Sequence[PluginMetric]:  # type: ignore[empty-body]
+    """Optional: return metrics that every job with this plugin computes, in addition to those of fusionzoo."""

@@ -155,7 +155,9 @@ def load_model(folder: str | Path) -> tuple[nn.Module, Preprocessor]:
     """
     folder = Path(folder)
     verified = verify_folder(folder, keep=(SETTINGS_FILE, PREPROCESSOR_FILE, TOKENIZER_FILE))
-    architecture = restore_architecture(parse_json_object(verified.read(SETTINGS_FILE), folder / SETTINGS_FILE))
+    settings = parse_json_object(verified.read(SETTINGS_FILE), folder / SETTINGS_FILE)
+    settings.pop("early_stop_metric", None)  # a newer version of a plugin may no longer have this metric
+    architecture = restore_architecture(settings)
     preprocessor = Preprocessor.restore(folder, verified.read)
     model = architecture.build(InputSpec.from_preprocessor(preprocessor)).model
     with verified.open(WEIGHTS_FILE) as file:

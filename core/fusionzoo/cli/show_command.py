@@ -68,6 +68,20 @@ def _print_description(description: Description) -> None:
         print_table(("setting", "default", "allowed values", "meaning"), rows)
     else:
         typer.echo("  This plugin has no settings.")
+    if description.metrics:
+        typer.echo()
+        print_table(
+            ("metric", "better", "tasks", "meaning"),
+            [
+                (
+                    f"val/{metric['name']}",
+                    "greater" if metric["greater_is_better"] else "smaller",
+                    ", ".join(metric["tasks"]),
+                    metric["description"],
+                )
+                for metric in description.metrics
+            ],
+        )
 
 
 def _collect_facts(description: Description) -> dict[str, str]:

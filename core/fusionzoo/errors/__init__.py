@@ -112,6 +112,7 @@ from fusionzoo.errors.file_errors import (
 from fusionzoo.errors.library_errors import LibraryVersionsError as LibraryVersionsError
 from fusionzoo.errors.model_folder_errors import ModelFolderError as ModelFolderError
 from fusionzoo.errors.library_errors import MissingPackagesError as MissingPackagesError
+from fusionzoo.errors.metric_errors import PluginMetricError as PluginMetricError
 from fusionzoo.errors.output_errors import (
     WRITE_FIXES as WRITE_FIXES,
     ContainerError as ContainerError,

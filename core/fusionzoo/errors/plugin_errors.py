@@ -137,7 +137,7 @@ class BrokenPluginError(ZooError):
         place = _find_own_line(claim, cause)
         owner = claim.owner if place else f"{claim.owner} or in a package that it imports"
         return cls(
-            f"Importing {claim} failed: {_describe_exception(cause)}.\nThe error is in {owner}, not in fusionzoo.",
+            f"Importing {claim} failed: {describe_exception(cause)}.\nThe error is in {owner}, not in fusionzoo.",
             f"in {claim.owner}, correct {place}." if place else f"pip install --upgrade {claim.distribution[:80]}",
             "FZ-P008",
         )
@@ -200,13 +200,13 @@ class BrokenPluginError(ZooError):
     @classmethod
     def hook_failed(cls, claim: Claim, hook: str, cause: BaseException) -> BrokenPluginError:
         """A hook raised an exception."""
-        message = f"{hook}() raised {_describe_exception(cause)}"
+        message = f"{hook}() raised {describe_exception(cause)}"
         return cls._in_plugin(claim, message, "correct the hook", "FZ-P017")
 
     @classmethod
     def no_schema(cls, claim: Claim, cause: Exception) -> BrokenPluginError:
         """The settings class has a field that pydantic cannot describe as JSON."""
-        message = f"its settings have no JSON schema: {_describe_exception(cause)}"
+        message = f"its settings have no JSON schema: {describe_exception(cause)}"
         fix = "use numbers, text, booleans, and lists or dicts of them as settings"
         return cls._in_plugin(claim, message, fix, "FZ-P018")
 
@@ -300,7 +300,8 @@ def _find_own_line(claim: Claim, cause: BaseException) -> str:
     return f"{cut(frame.f_code.co_filename, 150)}, line {line}"
 
 
-def _describe_exception(cause: BaseException) -> str:
+def describe_exception(cause: BaseException) -> str:
+    """Return the type and the message of an exception."""
     return cut(f"{type(cause).__name__}: {cause}".removesuffix(": "), 400)
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from fusionzoo import errors
 from fusionzoo.errors import target_errors
 from fusionzoo.evaluation.metric_directions import METRIC_ALIASES
+from fusionzoo.hookspecs import PluginMetric
 from fusionzoo.hyperparameters.settings_draft import SettingsDraft
 from fusionzoo.settings import JobSettings, ModelSettings
 from fusionzoo.tasks.task_choice import TASKS
@@ -19,13 +20,15 @@ MAX_HELD_OUT_FRACTION = 0.95  # val_fraction and test_fraction together must be 
 COLUMN_SETTINGS = {"text": ("text_name",), "table": ("cat_field_list", "tab_field_list")}
 
 
-def check_job_settings(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
-    """Yield the problems among core's settings."""
+def check_job_settings(
+    job: SettingsDraft[JobSettings], plugin_metrics: Sequence[PluginMetric] = ()
+) -> Iterator[errors.Problem]:
+    """Yield the problems among core's settings; `plugin_metrics` are those that the plugins of the job add."""
     yield from _check_task(job)
     yield from _check_column_roles(job)
     yield from _check_csv_characters(job)
     yield from _check_split_fractions(job)
-    yield from _check_early_stop_metric(job)
+    yield from _check_early_stop_metric(job, plugin_metrics)
     yield from _check_precision(job)
 
 
@@ -62,6 +65,11 @@ def canonical_metric(name: str, metrics: Collection[str]) -> str | None:
         return LOSS_METRIC
     bare = METRIC_ALIASES.get(bare, bare)
     return f"val/{bare}" if bare in metrics else None
+
+
+def list_metrics(task: str, plugin_metrics: Sequence[PluginMetric]) -> list[str]:
+    """Return the names of the metrics of a task, and of those that plugins add to it."""
+    return [*TASKS[task].metrics, *(metric.name for metric in plugin_metrics if task in metric.tasks)]
 
 
 def find_name_clashes(parts: Sequence[BaseModel]) -> Iterator[errors.Problem]:
@@ -147,15 +155,17 @@ def _check_split_fractions(job: SettingsDraft[JobSettings]) -> Iterator[errors.P
         yield errors.group_field_is_label(group)
 
 
-def _check_early_stop_metric(job: SettingsDraft[JobSettings]) -> Iterator[errors.Problem]:
+def _check_early_stop_metric(
+    job: SettingsDraft[JobSettings], plugin_metrics: Sequence[PluginMetric]
+) -> Iterator[errors.Problem]:
     metric, task = job.get("early_stop_metric"), job.get("task")
     if metric is None or task is None:
         return
-    key, metrics = "early_stop_metric", TASKS[task].metrics
+    key, metrics = "early_stop_metric", list_metrics(task, plugin_metrics)
     if canonical_metric(metric, metrics) is not None:
         return
     known = [LOSS_METRIC, *(f"val/{name}" for name in metrics)]
-    owners = [name for name, other in TASKS.items() if canonical_metric(metric, other.metrics) is not None]
+    owners = [name for name in TASKS if canonical_metric(metric, list_metrics(name, plugin_metrics)) is not None]
     if owners:
         yield target_errors.metric_of_other_task(key, metric, task, owners[0], known)
     else:

@@ -11,29 +11,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusionzoo import errors
+from fusionzoo.hookspecs import PluginMetric
 from fusionzoo.hyperparameters.consistency import (
     canonical_metric,
     check_job_settings,
     check_modalities,
     find_differing_names,
     find_unused_columns,
+    list_metrics,
 )
 from fusionzoo.hyperparameters.decoding import parse_literal
 from fusionzoo.hyperparameters.legacy import translate_legacy, translate_model_class
 from fusionzoo.hyperparameters.legacy_names import format_renamed
 from fusionzoo.hyperparameters.settings_draft import SettingsDraft
 from fusionzoo.settings import JobSettings, ModelSettings
-from fusionzoo.tasks.task_choice import TASKS, choose_metrics
+from fusionzoo.tasks.task_choice import TASKS
 
 CORE = "core"
 
 
 @dataclass(frozen=True)
 class PluginSettings:
-    """The name of a plugin, as the hyperparameters give it, and its settings class."""
+    """The name of a plugin, as the hyperparameters give it, its settings class, and the metrics that it adds."""
 
     name: str
     settings_class: type[ModelSettings]
+    metrics: tuple[PluginMetric, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def parse_hyperparameters(
     """
     core, model_draft = SettingsDraft(CORE, JobSettings), SettingsDraft(model.name, model.settings_class)
     encoder_draft = None if encoder is None else SettingsDraft(encoder.name, encoder.settings_class)
+    metrics = (*model.metrics, *(() if encoder is None else encoder.metrics))
     plugins = [model_draft] if encoder_draft is None else [model_draft, encoder_draft]
     declared = {name for draft in plugins for name in draft.settings_class.model_fields}
     written_name = core.decode(raw, "model_class")
@@ -112,7 +116,7 @@ def parse_hyperparameters(
     core.fill(settings)
     drafts: list[SettingsDraft[Any]] = [core, *plugins]
     problems += [problem for draft in drafts for problem in draft.problems]
-    problems += [*check_job_settings(core), *check_modalities(core, model_draft)]
+    problems += [*check_job_settings(core, metrics), *check_modalities(core, model_draft)]
     if problems:
         raise errors.HyperparametersError(list(dict.fromkeys(problems)))
     warnings = list(translation.warnings)
@@ -120,7 +124,8 @@ def parse_hyperparameters(
         warnings.insert(0, format_renamed("model_class", written_name, "model_class", model.name))
     if unused := find_unused_columns(core, model_draft):
         warnings.append(f"{model.name} does not read these columns of the settings: {', '.join(unused)}.")
-    metric = canonical_metric(core.settings.early_stop_metric, choose_metrics(core.settings))
+    known_metrics = list_metrics(core.settings.task, metrics)
+    metric = canonical_metric(core.settings.early_stop_metric, known_metrics)
     loss = core.settings.loss or TASKS[core.settings.task].losses[0]
     job = core.settings.model_copy(update={"early_stop_metric": metric, "loss": loss})
     encoder_settings = None if encoder_draft is None else encoder_draft.settings

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_json, to_jsonable_python
 
 from fusionzoo import __version__, errors
+from fusionzoo.hookspecs import PluginMetric
 from fusionzoo.hyperparameters.decoding import schema_alternatives
 from fusionzoo.hyperparameters.schema_text import allowed_constants
 from fusionzoo.registry.discovery import Registry
@@ -25,7 +26,7 @@ MODALITIES = ("text", "table")
 class Description:
     """One model_class or text_encoder, or core. `needs`, `reads` and `paper` are those of its settings class.
 
-    `settings` is the JSON schema of its settings.
+    `settings` is the JSON schema of its settings. `metrics` are those that it adds, as plain values.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Description:
     needs: tuple[str, ...]
     reads: tuple[str, ...]
     settings: Mapping[str, Any]
+    metrics: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def properties(self) -> Mapping[str, Mapping[str, Any]]:
@@ -89,6 +91,7 @@ def describe_plugin(provider: Provider) -> Description:
         _read_modalities(claim, settings_class, "needs"),
         _read_modalities(claim, settings_class, "reads"),
         schema,
+        tuple(_describe_metric(one.metric) for one in plugin.metrics),
     )
 
 
@@ -114,6 +117,15 @@ def describe_name(name: str, text_encoder: str | None = None) -> list[Descriptio
         if provider.entry_point not in descriptions:
             descriptions[provider.entry_point] = describe_plugin(provider)
     return [model, *descriptions.values()]
+
+
+def _describe_metric(metric: PluginMetric) -> dict[str, Any]:
+    return {
+        "name": metric.name,
+        "greater_is_better": metric.greater_is_better,
+        "description": metric.description,
+        "tasks": sorted(metric.tasks),
+    }
 
 
 def _find_provider(registry: Registry, name: str) -> Provider | None:

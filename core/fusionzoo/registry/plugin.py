@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from fusionzoo.nn.schema import InputSpec
     from fusionzoo.settings import ModelSettings
+    from fusionzoo.tasks.plugin_metrics import RegisteredMetric
 
 REQUIRED_HOOKS = {
     MODELS_GROUP: ("settings_class", "build_model"),
@@ -35,12 +36,14 @@ class Plugin:
 
     Raises:
         errors.BrokenPluginError: a hook breaks the contract of `fusionzoo.hookspecs`.
+        errors.PluginMetricError: a metric that the plugin registers is invalid.
     """
 
     def __init__(self, group: str, claim: errors.Claim, implementation: object) -> None:
         self.name, self.distribution, self.version = claim.name, claim.distribution, claim.version
         self._claim = claim
         self._hooks = _register_hooks(claim, REQUIRED_HOOKS[group], implementation)
+        self.metrics = self._register_metrics()
 
     @cached_property
     def settings_class(self) -> type[ModelSettings]:
@@ -79,6 +82,18 @@ class Plugin:
     def callbacks(self, settings: ModelSettings) -> list[Callback]:
         """Return the Lightning callbacks that the plugin adds to training."""
         return list(self._call("callbacks", settings=settings) or ())
+
+    def _register_metrics(self) -> tuple[RegisteredMetric, ...]:
+        """Return the checked metrics of the plugin; empty if it has none."""
+        if not self._hooks.metrics.get_hookimpls():
+            return ()
+        from fusionzoo.tasks.plugin_metrics import register_metrics
+
+        try:
+            returned = self._hooks.metrics()
+        except (Exception, SystemExit) as cause:
+            raise errors.BrokenPluginError.hook_failed(self._claim, "metrics", cause) from cause
+        return register_metrics(self._claim, returned)
 
     def _build(self, hook: str, **arguments: Any) -> nn.Module:
         module: nn.Module | None = self._call(hook, **arguments)

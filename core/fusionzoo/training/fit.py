@@ -111,7 +111,7 @@ def make_module(run: TrainingRun, splits: SplitsDataModule) -> tuple[TrainingMod
     plugin_groups = run.architecture.model.parameter_groups(run.built.model, run.architecture.hyperparameters.model)
     groups = optimizers.parameter_groups(run.built.model, run.pretrained_encoder, run.job, plugin_groups)
     module_class, strategy = choose_strategy(run.job, run.world)
-    steps, compute_metrics = count_steps(run, splits), run.task.compute_metrics
+    steps, compute_metrics = count_steps(run, splits), run.evaluator.compute_metrics
     return module_class(run.built.model, run.job, groups, run.objective, compute_metrics, steps), strategy
 
 

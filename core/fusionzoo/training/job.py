@@ -97,6 +97,7 @@ def train(
     run = TrainingRun(
         paths, architecture, built, data, precision, world, resume_point, job_fingerprint, termination, throughput
     )
+    check_plugin_metrics(run)
     if world.is_first and resume_point is None:
         check_export(run)
     summary = fit_unless_finished(run)
@@ -208,6 +209,24 @@ def check_export(run: TrainingRun) -> None:
         onnx_export.export_onnx(run.built.model, run.objective.link, run.data.splits["val"], path, max_tokens)
 
 
+def check_plugin_metrics(run: TrainingRun) -> None:
+    """Compute the metrics of plugins once, for the labels of val and random outputs, before the training.
+
+    Raises:
+        errors.PluginMetricError: the function of a metric fails, or val does not define the `early_stop_metric`.
+    """
+    val = run.data.splits["val"]
+    if not run.evaluator.plugin_metrics or val.labels is None:
+        return
+    generator = torch.Generator().manual_seed(run.job.seed)  # the random state of the training does not change
+    outputs = torch.randn(len(val), run.data.spec.num_outputs, generator=generator)
+    scores = run.objective.link(outputs).numpy()
+    for one in run.evaluator.plugin_metrics:
+        value = one.compute(val.labels, scores)
+        if value is None and run.job.early_stop_metric == f"val/{one.name}":
+            raise errors.PluginMetricError.undefined_on_val(one.claim, one.name)
+
+
 def fit_unless_finished(run: TrainingRun) -> dict[str, Any]:
     """Train the model and return the training summary, or return the one of a training that has already finished."""
     torch.manual_seed(run.job.seed + run.world.rank)  # processes must differ in dropout, but not in initial weights
@@ -227,7 +246,8 @@ def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> tuple[nn.M
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
     folder = run.paths.checkpoints
     best_checkpoints.load_best(folder, model, run.job_fingerprint)
-    candidates, judge = summary["top_checkpoints"], greedy_soup.Judge(run.objective, run.task.compute_metrics)
+    judge = greedy_soup.Judge(run.objective, run.evaluator.compute_metrics, run.architecture.metric_directions)
+    candidates = summary["top_checkpoints"]
     if not candidates:
         return model, dict(summary)
 
@@ -265,7 +285,7 @@ def write_artifacts(
     labels = {name: known for name in scores if (known := data.splits[name].labels) is not None}
     scored = {name: ScoredSplit(labels[name], values) for name, values in scores.items()}
     heading = f"{job.model_class}, {task.title}"
-    report = evaluate(scored, task, heading)
+    report = evaluate(scored, run.evaluator, heading)
     predictions = {
         name: Predictions(settings.id_column, task, data.splits[name].ids, labels[name], values)
         for name, values in scores.items()

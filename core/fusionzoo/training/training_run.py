@@ -13,6 +13,7 @@ from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.tasks.objective import Objective
 from fusionzoo.tasks.objectives import make_objective
+from fusionzoo.tasks.plugin_metrics import JobEvaluator
 from fusionzoo.tasks.task import Task
 from fusionzoo.training.checkpointing.resume_point import ResumePoint
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
@@ -45,6 +46,11 @@ class TrainingRun:
     def task(self) -> Task:
         """The task of the job."""
         return self.data.task
+
+    @cached_property
+    def evaluator(self) -> JobEvaluator:
+        """The metrics of the task and of the plugins."""
+        return JobEvaluator(self.task, self.architecture.metrics)
 
     @cached_property
     def objective(self) -> Objective:

@@ -11,7 +11,6 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import nn
 
 from fusionzoo.settings import JobSettings
-from fusionzoo.tasks.task_choice import choose_metrics
 from fusionzoo.training.checkpointing.checkpoint_io import BEST_FILE, read_checkpoint_lazily
 from fusionzoo.training.checkpointing.restore_check import load_fitting_weights
 from fusionzoo.training.distributed import collectives
@@ -44,19 +43,23 @@ def _move_into(folder: Path, path: str) -> str:
     return str(folder / Path(path).name) if path else path
 
 
-def make_checkpoint_callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
-    """Return the callbacks that keep the best weights by `early_stop_metric` and stop when patience has run out."""
-    metric, mode = settings.early_stop_metric, metric_mode(settings)
+def make_checkpoint_callbacks(folder: Path, settings: JobSettings, directions: Mapping[str, bool]) -> list[Callback]:
+    """Return the callbacks that keep the best weights by `early_stop_metric` and stop when patience has run out.
+
+    `directions` says of each metric of the job whether greater is better.
+    """
+    metric = settings.early_stop_metric
+    mode = metric_mode(metric, directions)
     return [
         BestCheckpoints(dirpath=folder, filename=Path(BEST_FILE).stem, monitor=metric, mode=mode),
         EarlyStopping(monitor=metric, mode=mode, patience=settings.early_stop_patience, check_finite=False),
     ]
 
 
-def metric_mode(settings: JobSettings) -> Literal["max", "min"]:
-    """Return whether `early_stop_metric` improves upward (`max`) or downward (`min`)."""
-    name = settings.early_stop_metric.removeprefix("val/")
-    return "max" if choose_metrics(settings).get(name, False) else "min"
+def metric_mode(metric: str, directions: Mapping[str, bool]) -> Literal["max", "min"]:
+    """Return whether an `early_stop_metric` improves upward (`max`) or downward (`min`)."""
+    name = metric.removeprefix("val/")
+    return "max" if name != metric and directions[name] else "min"
 
 
 def describe_best(trainer: Trainer) -> dict[str, Any]:

@@ -28,10 +28,11 @@ TOP_FILES = "top-*.ckpt"
 
 @dataclass(frozen=True)
 class Judge:
-    """Computes `early_stop_metric` as a validation does."""
+    """Computes `early_stop_metric` as a validation does. `directions` says of each metric whether greater is better."""
 
     objective: Objective
     compute_metrics: MetricsFunction
+    directions: Mapping[str, bool]
 
     def compute(self, metric: str, logits: np.ndarray, val: EncodedSplit) -> float:
         """Return an `early_stop_metric` of logits [rows, outputs].
@@ -65,7 +66,7 @@ class TopCheckpoints(BestCheckpoints):
         return [{"file": file, "score": score} for file, score in best_first]
 
 
-def make_soup_callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
+def make_soup_callbacks(folder: Path, settings: JobSettings, directions: Mapping[str, bool]) -> list[Callback]:
     """Return the callback that keeps the checkpoints to average; none if `average_checkpoints` is below 2."""
     if settings.average_checkpoints < 2:
         return []
@@ -75,7 +76,7 @@ def make_soup_callbacks(folder: Path, settings: JobSettings) -> list[Callback]:
             filename="top-{step}",
             auto_insert_metric_name=False,
             monitor=settings.early_stop_metric,
-            mode=metric_mode(settings),
+            mode=metric_mode(settings.early_stop_metric, directions),
             save_top_k=settings.average_checkpoints,
         )
     ]
@@ -118,7 +119,7 @@ def make_greedy_soup(
         judge: the objective and the metrics of the job.
     """
     metric = settings.early_stop_metric
-    sign = 1 if metric_mode(settings) == "max" else -1
+    sign = 1 if metric_mode(metric, judge.directions) == "max" else -1
     files = [str(candidate["file"]) for candidate in candidates]
 
     def evaluate(state: Mapping[str, Tensor]) -> float:
