@@ -93,7 +93,7 @@ class DataSet:
             )
             return cls(
                 name,
-                data_set.COLUMN_SETTINGS,
+                {**data_set.COLUMN_SETTINGS, "label_name": shop.LABEL, "num_classes": 2},
                 train,
                 val,
                 generated.dispute_probability[counts["train"] :][: counts["val"]],

@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, r2_score, roc_auc_score
 
-from fusionzoo.demo import data_set, orders, phrases, shop
+from fusionzoo.demo import data_set, demo_targets, orders, phrases, shop
 from fusionzoo.errors import DemoFolderError
 
 ROWS = 8000
@@ -72,10 +72,52 @@ def test_the_best_possible_auroc_is_that_of_the_true_chances(tmp_path: Path) -> 
     drawn = shop.draw_rows(1000)
     start = demo.rows["train"] + demo.rows["val"]
     labels = drawn.table[shop.LABEL].to_numpy()
-    assert demo.bayes_auroc["test"] == roc_auc_score(labels[start:], drawn.dispute_probability[start:])
+    best = demo.best_metrics["test"]
+    assert best["auroc"] == roc_auc_score(labels[start:], drawn.dispute_probability[start:])
+    assert best["log_loss"] == pytest.approx(log_loss(labels[start:], drawn.dispute_probability[start:]))
     assert sum(demo.rows.values()) == 1000
     on_disk = pq.read_table(tmp_path / "input/data/test").to_pandas()
     assert on_disk[shop.ID].tolist() == drawn.table[shop.ID].to_pylist()[start:]
+
+
+def test_the_best_possible_rmse_and_r2_are_those_of_the_noise(tmp_path: Path) -> None:
+    best = data_set.generate_demo_data(tmp_path, ROWS, task="regression").best_metrics
+    train = pq.read_table(tmp_path / "input/data/train").to_pandas()
+    assert shop.LABEL not in train, "the label of another task would leak"
+    minutes, rows = train[demo_targets.MINUTES], len(train)
+    rmse, r2 = best["train"]["rmse"], best["train"]["r2"]
+    assert rmse is not None
+    assert r2 is not None
+    assert rmse == pytest.approx(demo_targets.NOISE_MINUTES, rel=4 / np.sqrt(2 * rows))  # four standard errors
+    assert r2 == pytest.approx(1 - (rmse / minutes.std(ddof=0)) ** 2)
+    assert 0.7 < r2 < 0.85
+    score = shop_rows().score[:rows]
+    for part in (shop_rows().text_score, shop_rows().table_score):
+        slope, intercept = np.polyfit(part[:rows], minutes, 1)
+        assert r2_score(minutes, slope * part[:rows] + intercept) < r2 - 0.2
+    slope, intercept = np.polyfit(score, minutes, 1)
+    assert slope == pytest.approx(demo_targets.MINUTES_PER_SCORE, rel=0.05)
+    assert minutes.min() > 0
+
+
+@pytest.mark.parametrize("task", list(demo_targets.DEMO_TARGETS))
+def test_no_other_scores_have_better_metrics_than_the_best_possible_ones(task: str) -> None:
+    target = demo_targets.DEMO_TARGETS[task]
+    drawn = target.draw(shop_rows(), np.random.default_rng(0))
+    best = demo_targets.compute_best_metrics(target, drawn, slice(None))
+    rng = np.random.default_rng(1)
+    for size in (0.02, 0.2):
+        noise = rng.uniform(1 - size, 1 + size, drawn.best_scores.shape)
+        scores = drawn.best_scores * noise
+        if drawn.task.classes:
+            scores /= scores.sum(axis=1, keepdims=True)
+        metrics = drawn.task.compute_metrics(drawn.labels, scores)
+        for name in target.bounded_metrics:
+            value, bound = metrics[name], best[name]
+            assert value is not None
+            assert bound is not None
+            slack = 1e-3 if drawn.task.metrics[name] else -1e-3  # the bound holds but for chance
+            assert (value < bound + slack) == drawn.task.metrics[name], name
 
 
 def test_the_scores_of_text_and_table_without_their_interaction_have_a_clearly_lower_auroc() -> None:

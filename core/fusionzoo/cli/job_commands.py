@@ -27,6 +27,7 @@ def train(root: Annotated[Path | None, ROOT_OPTION] = None) -> None:
 
 
 def demo(
+    task: Annotated[str, typer.Option(help="What to predict: classification or regression.")] = "classification",
     rows: Annotated[int, typer.Option(min=200, help="Total number of rows of all splits.")] = 16_000,
     root: Annotated[Path, ROOT_OPTION] = Path("demo"),
     model_class: Annotated[str, typer.Option(help="The architecture to train.")] = "multimodal_cnn",
@@ -36,7 +37,7 @@ def demo(
 ) -> None:
     """Generate messages and orders of a shop, and train on them.
 
-    Prints the model's test metrics and the best possible AUROC.
+    Prints the model's test metrics and the best possible ones.
     """
     from fusionzoo.registry import check_extra
 
@@ -44,21 +45,24 @@ def demo(
         check_extra("train")
     from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
     from fusionzoo.demo.data_set import generate_demo_data, list_demo_parts, write_hyperparameters
+    from fusionzoo.demo.demo_targets import DEMO_TARGETS
 
+    if task not in DEMO_TARGETS:
+        raise typer.BadParameter(f"{task!r} is not one of {', '.join(DEMO_TARGETS)}", param_hint="--task")
     with exit_on_user_error():
         overrides = parse_key_value_pairs(setting)
         list_demo_parts(root)  # before the job deletes the results of an earlier one
-    bayes_auroc: dict[str, float] = {}
+    best_metrics: dict[str, float | None] = {}
 
     def prepare() -> None:
-        bayes_auroc.update(generate_demo_data(root, rows).bayes_auroc)
-        write_hyperparameters(root, model_class, overrides)
+        best_metrics.update(generate_demo_data(root, rows, task=task).best_metrics["test"])
+        write_hyperparameters(root, model_class, overrides, task)
         for checkpoint in (root / PYTORCH_TRAIN_CONTRACT.relative_path("checkpoints")).glob("*.ckpt"):
             checkpoint.unlink()  # a demo never resumes
 
     status = _run(root, prepare)
     if status == 0:
-        _print_results(root, bayes_auroc)
+        _print_results(root, best_metrics)
     raise typer.Exit(status)
 
 
@@ -87,20 +91,21 @@ def _environment(root: Path | None) -> dict[str, str]:
     return {**os.environ} if root is None else {**os.environ, "SAGEMAKER_BASE_DIR": str(root.resolve())}
 
 
-def _print_results(root: Path, bayes_auroc: Mapping[str, float]) -> None:
-    """Print the test metrics with the best possible AUROC, and the paths of what the job wrote."""
+def _print_results(root: Path, best_metrics: Mapping[str, float | None]) -> None:
+    """Print the test metrics with the best possible ones, and the paths of what the job wrote."""
     from fusionzoo.sagemaker.paths import Paths
 
     paths = Paths.from_environment(_environment(root))
     report = json.loads((paths.output_data / "metrics.json").read_text("utf-8"))
+    metrics = report["splits"]["test"]["metrics"]
     rows = [
-        (
-            name,
-            "undefined" if value is None else f"{value:.4f}",
-            f"{bayes_auroc['test']:.4f}" if name == "auroc" else "",
-        )
-        for name, value in report["splits"]["test"]["metrics"].items()
+        (name, _format(value), _format(best_metrics[name]) if name in best_metrics else "")
+        for name, value in metrics.items()
     ]
     print_table(("metric", "test", "best possible"), rows, title="Test split of the demo")
     for label, path in (("model", paths.model), ("evaluation", paths.output_data), ("settings", paths.hyperparameters)):
         typer.echo(f"{label:<11} {path}")
+
+
+def _format(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"

@@ -1,1 +1,1 @@
-"""Data with a known best possible AUROC, for `fusionzoo demo`: messages and orders of a shop."""
+"""Data with known best possible metrics, for `fusionzoo demo`: messages and orders of a shop."""

@@ -12,59 +12,63 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sklearn.metrics import roc_auc_score
 
 from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
+from fusionzoo.demo.demo_targets import DEMO_TARGETS, compute_best_metrics
 from fusionzoo.demo.orders import CATEGORIES, NUMBERS
 from fusionzoo.demo.shop import ID, LABEL, SPLIT_SHARES, TEXT, count_split_rows, draw_rows
 from fusionzoo.errors import DemoFolderError
+from fusionzoo.evaluation.split_evaluation import Metrics
 
 PART_FILES: Mapping[str, int] = {"train": 4, "val": 2, "test": 2}
+TARGET_STREAM = 1  # the random numbers of the labels are not those of the rows
 METADATA_KEY = b"fusionzoo.demo"  # in the metadata of every part file; only files that have it are ever replaced
 COLUMN_SETTINGS: Mapping[str, Any] = {
     "id_name": ID,
     "text_name": TEXT,
-    "label_name": LABEL,
     "cat_field_list": list(CATEGORIES),
     "tab_field_list": list(NUMBERS),
-    "num_classes": 2,
 }
-TRAINING_SETTINGS: Mapping[str, Any] = {"max_sen_len": 128, "max_epochs": 8, "early_stop_metric": "val/auroc"}
+TRAINING_SETTINGS: Mapping[str, Any] = {"max_sen_len": 128, "max_epochs": 8}
 
 
 @dataclass(frozen=True)
 class DemoData:
-    """The number of rows of each split, and its best possible AUROC.
+    """The number of rows of each split, and its best possible metrics.
 
-    `bayes_auroc` is the AUROC of the true chances against the labels that were drawn from them, the upper bound for
-    every model; it is NaN where a tiny split has only one class.
+    `best_metrics` are those of the true function against the labels that were drawn from it, the bound for every model;
+    they are None where a tiny split does not define them.
     """
 
     rows: Mapping[str, int]
-    bayes_auroc: Mapping[str, float]
+    best_metrics: Mapping[str, Metrics]
 
 
-def generate_demo_data(root: Path, rows: int, seed: int = 7) -> DemoData:
+def generate_demo_data(root: Path, rows: int, seed: int = 7, task: str = "classification") -> DemoData:
     """Write `rows` rows to the channels train, val and test in `root`, several Parquet parts each, 70/10/20.
 
-    The same rows and seed give the same data on every machine. The parts of an earlier call are replaced.
+    `task` is a key of `DEMO_TARGETS`. The same rows and seed give the same data on every machine. The parts of an
+    earlier call are replaced.
 
     Raises:
         ValueError: `rows` is less than MIN_ROWS.
         fusionzoo.errors.DemoFolderError: a channel holds a file that no earlier call wrote; nothing is changed.
     """
     folders, old_parts = _channel_folders(root), list_demo_parts(root)
-    drawn, counts = draw_rows(rows, seed), count_split_rows(rows)
-    labels, probability = drawn.table[LABEL].to_numpy(), drawn.dispute_probability
+    rows_drawn, counts, target = draw_rows(rows, seed), count_split_rows(rows), DEMO_TARGETS[task]
+    drawn = target.draw(rows_drawn, np.random.default_rng([seed, TARGET_STREAM]))
+    table = rows_drawn.table.drop_columns([LABEL])
+    for name, column in drawn.columns.items():
+        table = table.append_column(name, pa.array(column))
     for path in old_parts:
         path.unlink()
-    aurocs, first = {}, 0
+    best_metrics, first = {}, 0
     for split, folder in folders.items():
         split_rows = slice(first, first + counts[split])
-        _write_parts(folder, drawn.table.slice(first, counts[split]), PART_FILES[split])
-        aurocs[split] = _compute_auroc(labels[split_rows], probability[split_rows])
+        _write_parts(folder, table.slice(first, counts[split]), PART_FILES[split])
+        best_metrics[split] = compute_best_metrics(target, drawn, split_rows)
         first = split_rows.stop
-    return DemoData(counts, aurocs)
+    return DemoData(counts, best_metrics)
 
 
 def list_demo_parts(root: Path) -> list[Path]:
@@ -80,12 +84,15 @@ def _channel_folders(root: Path) -> dict[str, Path]:
     return {split: root / PYTORCH_TRAIN_CONTRACT.relative_path(f"{split}_data") for split in SPLIT_SHARES}
 
 
-def write_hyperparameters(root: Path, model_class: str, overrides: Mapping[str, Any]) -> Path:
+def write_hyperparameters(
+    root: Path, model_class: str, overrides: Mapping[str, Any], task: str = "classification"
+) -> Path:
     """Write the demo job's hyperparameters.json, each value as text, as SageMaker does. Return its path.
 
     `overrides` adds or replaces settings; a text in it is written unchanged.
     """
-    settings = {"model_class": model_class, **COLUMN_SETTINGS, **TRAINING_SETTINGS, **overrides}
+    settings = {"model_class": model_class, **COLUMN_SETTINGS, **DEMO_TARGETS[task].settings}
+    settings |= {**TRAINING_SETTINGS, **overrides}
     path = root / PYTORCH_TRAIN_CONTRACT.relative_path("config")
     path.parent.mkdir(parents=True, exist_ok=True)
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
@@ -123,7 +130,3 @@ def _write_parts(folder: Path, table: pa.Table, parts: int) -> None:
     edges = np.linspace(0, len(table), parts + 1).astype(int).tolist()
     for part, (begin, end) in enumerate(pairwise(edges)):
         pq.write_table(table.slice(begin, end - begin), folder / f"part-{part:05d}.parquet")
-
-
-def _compute_auroc(labels: np.ndarray, probability: np.ndarray) -> float:
-    return float(roc_auc_score(labels, probability)) if 0 < labels.sum() < len(labels) else float("nan")

@@ -37,10 +37,15 @@ class ShopRows:
     interaction: np.ndarray
 
     @property
+    def score(self) -> np.ndarray:
+        """The effect of text, table and interaction together, [rows]."""
+        score: np.ndarray = self.text_score + self.table_score + self.interaction
+        return score
+
+    @property
     def dispute_probability(self) -> np.ndarray:
         """The true chance of a dispute, [rows]."""
-        logit = self.text_score + self.table_score + self.interaction + INTERCEPT
-        probability: np.ndarray = 1 / (1 + np.exp(-logit))
+        probability: np.ndarray = 1 / (1 + np.exp(-self.score - INTERCEPT))
         return probability
 
 
