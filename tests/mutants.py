@@ -77,7 +77,7 @@ MUTANTS: tuple[Mutant, ...] = (
     # outputs
     *make_mutants(
         "check_logits",
-        three_classes_only=("nn.Linear(width, spec.num_outputs)", "nn.Linear(width, 3)"),
+        at_most_four_classes=("nn.Linear(width, spec.num_outputs)", "nn.Linear(width, min(spec.num_outputs, 4))"),
     ),
     *make_mutants(
         "check_penalties_and_metrics",
@@ -200,7 +200,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "check_callbacks",
         callback_is_a_name=add_hook("callbacks()", "['early_stopping']"),
     ),
-    *make_mutants("check_overfits_small_dataset", squashed_logits=add_before_return("logits = 0.05 * logits.tanh()")),
+    *make_mutants("check_overfits_small_dataset", bounded_logits=add_before_return("logits = 1.2 * logits.tanh()")),
     *make_mutants(
         "check_bf16",
         float32_buffer=(
@@ -218,6 +218,19 @@ MUTANTS: tuple[Mutant, ...] = (
         ],
         deviation_over_rows=add_before_return(
             "logits = logits * (1 + 1e-9 * joined.std(dim=0).sum()) if self.training else logits"
+        ),
+    ),
+    # tasks
+    *make_mutants(
+        "check_task",
+        resolve_needs_classes=(
+            WIDTH,
+            f"{WIDTH}\n\n    def resolve(self, job):\n        assert job.num_classes\n        return self",
+        ),
+        log_softmax_at_the_end=add_before_return("logits = logits.log_softmax(dim=-1)"),
+        reads_the_numbers_to_predict=add_before_return(
+            "if batch.labels is not None and batch.labels.is_floating_point():\n"
+            "            logits = logits + 0.1 * batch.labels.float().mean()"
         ),
     ),
     # export
@@ -288,8 +301,11 @@ MUTANTS: tuple[Mutant, ...] = (
     # common mistakes fail several checks
     make_common_mistake(
         "softmax_at_the_end",
-        "check_logits check_overfits_small_dataset",
+        "check_logits check_overfits_small_dataset check_task",
         add_before_return("logits = logits.softmax(dim=-1)"),
+    ),
+    make_common_mistake(
+        "three_classes_only", "check_logits check_task", ("nn.Linear(width, spec.num_outputs)", "nn.Linear(width, 3)")
     ),
     make_common_mistake(
         "unmasked_mean",
@@ -309,7 +325,8 @@ MUTANTS: tuple[Mutant, ...] = (
     make_common_mistake(
         "dropout_is_always_on",
         "check_scoring_is_deterministic check_batch_size_invariance check_row_order_invariance "
-        "check_padding_invariance check_rows_are_independent check_state_dict_is_complete check_onnx_export",
+        "check_padding_invariance check_rows_are_independent check_state_dict_is_complete check_onnx_export "
+        "check_task",
         ("self.dropout(joined.tanh())", "nn.functional.dropout(joined.tanh(), 0.3)"),
     ),
     make_common_mistake(

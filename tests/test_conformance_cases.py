@@ -16,8 +16,10 @@ from conftest import Installer
 from correct_plugins import BOUNDED, ENCODER, MODEL
 from fusionzoo import errors
 from fusionzoo.conformance import check_plugin
-from fusionzoo.conformance.checks import ENCODER_CHECKS, MODEL_CHECKS, PLUGIN_CHECKS
+from fusionzoo.conformance.checks import ENCODER_CHECKS, MODEL_CHECKS, PLUGIN_CHECKS, TASK_CHECKS
 from fusionzoo.conformance.run import plan_cases
+from fusionzoo.tasks.task_choice import TASKS
+from fusionzoo.tasks.task_examples import make_examples
 
 FEATURES = "features = self.text_encoder(batch)\n"
 
@@ -98,7 +100,11 @@ def test_a_name_of_a_model_and_an_encoder_is_checked_as_both() -> None:
     for name in ("cnn", "fusionzoo-cnn:cnn"):
         cases = plan_cases(name)
         titles = {case.title for case in cases}
+        jobs = {example.title for task in TASKS for example in make_examples(task, 4)}
+        assert len(jobs) >= 5
         assert titles == {
+            *(f"model_class '{name}' with text encoder 'cnn' in a {job}" for job in jobs),
+            *(f"text_encoder '{name}' in core's text classifier in a {job}" for job in jobs),
             f"model_class '{name}'",
             f"model_class '{name}' with text encoder 'cnn'",
             f"text_encoder '{name}'",
@@ -208,7 +214,7 @@ def test_importing_the_conformance_package_imports_neither_torch_nor_pytest() ->
 
 
 def test_every_check_has_a_docstring_that_states_its_contract() -> None:
-    checks = [*PLUGIN_CHECKS, *ENCODER_CHECKS, *MODEL_CHECKS]
+    checks = [*PLUGIN_CHECKS, *ENCODER_CHECKS, *MODEL_CHECKS, *TASK_CHECKS]
     for check in checks:
         assert check.__name__.startswith("check_")
         assert (check.__doc__ or "").strip().partition("\n\n")[0].endswith(".")

@@ -140,17 +140,23 @@ def test_the_building_blocks_are_in_the_modules_on_the_page() -> None:
 
 # --- the checks
 
+CHECK_TABLES = {
+    "PLUGIN_CHECKS": "every plugin",
+    "ENCODER_CHECKS": "text encoders",
+    "MODEL_CHECKS": "architectures",
+    "TASK_CHECKS": "architectures, once for each kind of job",
+}
 
-@pytest.mark.parametrize("kind", ["PLUGIN_CHECKS", "ENCODER_CHECKS", "MODEL_CHECKS"])
+
+@pytest.mark.parametrize("kind", list(CHECK_TABLES))
 def test_every_check_of_the_kit_is_on_the_page_with_its_contract(kind: str) -> None:
-    title = {"PLUGIN_CHECKS": "every plugin", "ENCODER_CHECKS": "text encoders", "MODEL_CHECKS": "architectures"}[kind]
-    table = section("Conformance checks").partition(f"\n| {title} | contract |\n")[2].partition("\n\n")[0]
+    table = section("Conformance checks").partition(f"\n| {CHECK_TABLES[kind]} | contract |\n")[2].partition("\n\n")[0]
     shown = dict(re.findall(r"^\| `(check_\w+)` \| (.+) \|$", table, re.MULTILINE))
     assert shown == {check.__name__: " ".join(str(inspect.getdoc(check)).split()) for check in vars(checks)[kind]}
 
 
 def test_every_check_on_the_page_exists() -> None:
-    live = {*checks.PLUGIN_CHECKS, *checks.ENCODER_CHECKS, *checks.MODEL_CHECKS}
+    live = {check for kind in CHECK_TABLES for check in vars(checks)[kind]}
     named = set(re.findall(r"\bcheck_\w+", TEXT)) - {"check_plugin"}
     assert named == {check.__name__ for check in live}
 

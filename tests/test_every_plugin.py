@@ -14,6 +14,7 @@ from fusionzoo.conformance.checks import MODEL_CHECKS
 from fusionzoo.conformance.run import Case, make_cases
 from fusionzoo.conformance.subject import Subject, SubjectRequest
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
+from fusionzoo.settings import ALL_TASKS
 from shop import JobFolder, shop_rows
 
 ENCODERS = list(Registry.discover(TEXT_ENCODERS_GROUP))
@@ -37,7 +38,7 @@ CASES = [
 
 def _id(case: Case) -> str:
     (subject,) = case.subjects
-    return "-".join([case.check.__name__, *_names(subject)])
+    return "-".join([case.check.__name__, *_names(subject), *filter(None, [subject.job_title.replace(" ", "_")])])
 
 
 def _names(subject: Subject) -> list[str]:
@@ -94,16 +95,30 @@ def _vary_lengths(frame: pd.DataFrame, chunks: int) -> pd.DataFrame:
     return frame.assign(message=pd.Series(texts, dtype=object))
 
 
-@pytest.mark.parametrize("classes", [2, 3, 7])
+def _add_targets(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add two numbers to predict."""
+    classes = frame["target"].astype(float)
+    return frame.assign(amount=20 + 5 * classes, weight=3 - classes)
+
+
+JOBS: dict[str, dict[str, Any]] = {
+    "seven_classes": {"num_classes": 7},
+    "two_numbers": {"task": "regression", "label_name": ["amount", "weight"], "num_classes": None},
+}
+
+
+@pytest.mark.parametrize("kind", JOBS)
 @pytest.mark.parametrize("subject", MODEL_SUBJECTS, ids=lambda subject: subject.request.name)
-def test_every_model_trains_with_2_3_and_7_classes_on_every_kind_of_batch(
-    job: JobFolder, subject: Subject, classes: int
-) -> None:
+def test_every_model_trains_for_every_task_on_every_kind_of_batch(job: JobFolder, subject: Subject, kind: str) -> None:
     """The predecessor failed here: its encoders on its own batches, its fusions on three classes."""
-    labels = tuple(range(classes))
     for seed, (channel, rows) in enumerate({"train": 63, "val": 42, "test": 21}.items()):
-        job.channel(channel, _vary_lengths(shop_rows(rows, seed, labels), chunks=9))
-    small = {"max_sen_len": 8, "max_total_chunks": 6, "max_epochs": 1, "batch_size": 8, "num_classes": classes}
+        job.channel(channel, _vary_lengths(_add_targets(shop_rows(rows, seed, tuple(range(7)))), chunks=9))
+    small = {"max_sen_len": 8, "max_total_chunks": 6, "max_epochs": 1, "batch_size": 8, **JOBS[kind]}
     job.settings(**{**_flatten_settings(subject), **small, "model_class": subject.request.name, "num_channels": None})
     assert job.run() == 0, job.failure
     assert {path.name for path in job.model.iterdir()} >= {"model.pth", "model.onnx", "model_artifacts.pth"}
+
+
+def test_the_jobs_above_are_of_every_task() -> None:
+    assert {job.get("task", "classification") for job in JOBS.values()} == ALL_TASKS
+    assert all(subject.plugin.settings_class.tasks == ALL_TASKS for subject in SUBJECTS)

@@ -9,7 +9,7 @@ import pytest
 
 from cli_helpers import invoke, make_plugin_source
 from conftest import Installer
-from fusionzoo.settings import JobSettings
+from fusionzoo.settings import ALL_TASKS, JobSettings
 
 
 def parse_table(output: str) -> dict[str, list[str]]:
@@ -40,6 +40,7 @@ def test_show_describes_each_setting_in_plain_words(install: Installer) -> None:
         "paper": ["Perez et al. 2018"],
         "needs": ["text and table"],
         "reads": ["text and table"],
+        "tasks": [", ".join(sorted(ALL_TASKS))],
         "setting": ["default", "allowed values", "meaning"],
         "depth": ["2", "an integer from 1 to 16", "Layers."],
         "widths": ["[8, 8]", "a non-empty list of integers, like [1, 2]", "Widths."],
@@ -72,6 +73,8 @@ def test_show_as_json_prints_the_schema_and_the_attributes_of_the_class(install:
         "paper": None,
         "needs": ["text"],
         "reads": ["text"],
+        "tasks": sorted(ALL_TASKS),
+        "metrics": [],
     }
 
 

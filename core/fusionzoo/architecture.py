@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from fusionzoo import errors
 from fusionzoo.data.data_settings import DataSettings
+from fusionzoo.errors import target_errors
 from fusionzoo.hyperparameters import (
     Hyperparameters,
     PluginSettings,
     find_core_problems,
     parse_hyperparameters,
     parse_model_class,
+    parse_task,
     parse_text_encoder,
     resolve_hyperparameters,
 )
-from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
+from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry, task_support
+from fusionzoo.registry.entry_points import GROUP_KINDS
 from fusionzoo.settings import JobSettings, ModelSettings
 from fusionzoo.tasks.plugin_metrics import RegisteredMetric, join_metrics
 from fusionzoo.tasks.task_choice import choose_metrics
@@ -151,13 +154,31 @@ def restore_architecture(raw: Mapping[str, Any]) -> Architecture:
     if model_class is None:
         raise errors.HyperparametersError(find_core_problems(raw))
     model = Registry.discover(MODELS_GROUP).load(model_class)
+    _check_task(raw, MODELS_GROUP, model)
     model_settings = _describe_settings(model_class, model)
     text_encoder = parse_text_encoder(raw, model_settings)
     if text_encoder is None:
         return Architecture(model, None, parse_hyperparameters(raw, model_settings))
     encoder = Registry.discover(TEXT_ENCODERS_GROUP).load(text_encoder)
+    _check_task(raw, TEXT_ENCODERS_GROUP, encoder)
     encoder_settings = _describe_settings(text_encoder, encoder)
     return Architecture(model, encoder, parse_hyperparameters(raw, model_settings, encoder_settings))
+
+
+def _check_task(raw: Mapping[str, Any], group: str, plugin: Plugin) -> None:
+    """Check that a plugin supports the task of the job.
+
+    Raises:
+        errors.HyperparametersError: it does not; names the installed plugins that do.
+    """
+    task, supported = parse_task(raw), plugin.settings_class.tasks
+    if task is None or task in supported:
+        return
+    alternatives = task_support.list_supporting_names(group, task)
+    problem = target_errors.task_of_other_plugins(
+        task, GROUP_KINDS[group], plugin.name, sorted(supported), alternatives
+    )
+    raise errors.HyperparametersError([problem])
 
 
 def _describe_settings(name: str, plugin: Plugin) -> PluginSettings:

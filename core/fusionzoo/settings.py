@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fusionzoo.data.data_settings import Column, DataSettings
+from fusionzoo.data.data_settings import Column, DataSettings, TaskName
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 Modality = Literal["text", "table"]
+ALL_TASKS: frozenset[TaskName] = frozenset(get_args(TaskName))
 
 
 class JobSettings(DataSettings):
@@ -231,6 +232,7 @@ class ModelSettings(BaseModel):
             it depends on other settings overrides `choose_tokenizer`.
         needs: the modalities that the job must have.
         reads: the modalities that reach the network, if the job has them.
+        tasks: the tasks that the architecture supports; core refuses jobs with another one.
         paper: the paper that the architecture follows.
     """
 
@@ -239,6 +241,7 @@ class ModelSettings(BaseModel):
     default_tokenizer: ClassVar[str] = "word"
     needs: ClassVar[frozenset[Modality]] = frozenset({"text", "table"})
     reads: ClassVar[frozenset[Modality]] = frozenset({"text", "table"})
+    tasks: ClassVar[frozenset[TaskName]] = ALL_TASKS
     paper: ClassVar[str | None] = None
 
     @classmethod

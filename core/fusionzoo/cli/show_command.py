@@ -92,6 +92,8 @@ def _collect_facts(description: Description) -> dict[str, str]:
     if description.kind == "model_class":
         facts["needs"] = " and ".join(description.needs) or "nothing"
         facts["reads"] = " and ".join(description.reads) or "nothing"
+    if description.tasks:
+        facts["tasks"] = ", ".join(description.tasks)
     if description.text_encoders is not None:
         installed = f"any installed one: {', '.join(Registry.discover(TEXT_ENCODERS_GROUP)) or 'none is installed'}"
         facts["text encoder"] = " or ".join(description.text_encoders) or installed

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from fusionzoo.artifacts import onnx_export
-from fusionzoo.conformance.forward import TOLERANCE, build_trained_briefly, compute_logits, largest_difference
+from fusionzoo.conformance.forward import TOLERANCE, compute_logits, largest_difference, train_briefly
 from fusionzoo.conformance.fresh_process import run_in_fresh_process
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
@@ -21,7 +21,7 @@ ROWS, EXPORT_ROWS = 12, 40
 
 def check_state_dict_is_complete(subject: Subject) -> None:
     """A model that loads a saved state_dict in a fresh process without network access gives the same logits."""
-    model, batch = build_trained_briefly(subject), make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=8))
+    model, batch = train_briefly(subject, subject.spec), make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=8))
     expected = compute_logits(model, batch)
     with tempfile.TemporaryDirectory(prefix="fusionzoo-check-") as name:
         folder = Path(name)
@@ -45,7 +45,7 @@ def check_onnx_export(subject: Subject) -> None:
     split = encode_rows(subject.spec, make_rows(subject.spec, EXPORT_ROWS, seed=9))
     with tempfile.TemporaryDirectory(prefix="fusionzoo-check-") as folder:
         try:
-            model = build_trained_briefly(subject)
+            model = train_briefly(subject, subject.spec)
             max_tokens = None if subject.spec.text is None else subject.spec.text.max_tokens
             onnx_export.export_onnx(model, Softmax(), split, Path(folder) / "model.onnx", max_tokens)
         except ExportError as error:

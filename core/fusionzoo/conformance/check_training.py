@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,9 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fusionzoo.conformance.forward import (
     build_trained_briefly,
-    compute_logits,
     compute_loss,
     find_unread_parameters,
+    fit_until,
     trainable_parameters,
 )
 from fusionzoo.conformance.fresh_process import run_in_fresh_process
@@ -23,8 +24,7 @@ from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
 
 ROWS, SMALL_DATASET_ROWS, MAX_BATCHES = 12, 16, 40
-MAX_STEPS, TARGET_LOSS, EVALUATE_EVERY = 200, 0.1, 5
-WARMUP_STEPS = 10
+MAX_STEPS, TARGET_LOSS = 200, 0.1
 LEARNING_RATES = (3e-3, 3e-2, 3e-4)  # one of them must work
 GROUP_KEYS = frozenset({"params", "lr_scale", "weight_decay"})
 
@@ -101,37 +101,19 @@ def check_callbacks(subject: Subject) -> None:
 
 def check_overfits_small_dataset(subject: Subject) -> None:
     """The model can overfit 16 rows with random labels in 200 steps of Adam."""
-    best = float("inf")
+    batch = make_batch(subject.spec, make_rows(subject.spec, SMALL_DATASET_ROWS, seed=6))
+    labels, best = batch.labels, float("inf")
+    if labels is None:
+        raise ValueError("the small dataset has labels")
     for rate in LEARNING_RATES:
-        best = min(best, _fit(subject, rate))
+        loss_of = partial(F.cross_entropy, target=labels)
+        best = min(best, fit_until(subject.build(), batch, loss_of, TARGET_LOSS, rate, MAX_STEPS))
         if best < TARGET_LOSS:
-            break
-    else:
-        raise ConformanceError(
-            f"after {MAX_STEPS} steps of Adam, the loss on {SMALL_DATASET_ROWS} rows is still {best:.2f}, not below "
-            f"{TARGET_LOSS}, so the model cannot learn. Fix: look for bounded logits, unused inputs and detached layers"
-        )
-
-
-def _fit(subject: Subject, rate: float) -> float:
-    """Train on the small dataset; return the minimum loss in evaluation mode. Stops at the target."""
-    spec = subject.spec
-    batch = make_batch(spec, make_rows(spec, SMALL_DATASET_ROWS, seed=6))
-    model, best = subject.build(), float("inf")
-    parameters = trainable_parameters(model)
-    if not parameters or batch.labels is None:
-        return best
-    optimizer = torch.optim.Adam(parameters, lr=rate)
-    for step in range(1, MAX_STEPS + 1):
-        optimizer.param_groups[0]["lr"] = rate * min(1.0, step / WARMUP_STEPS)
-        optimizer.zero_grad()
-        compute_loss(model.train(), batch).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        if step % EVALUATE_EVERY == 0:
-            best = min(best, float(F.cross_entropy(compute_logits(model.eval(), batch), batch.labels)))
-            if best < TARGET_LOSS:
-                break
-    return best
+            return
+    raise ConformanceError(
+        f"after {MAX_STEPS} steps of Adam, the loss on {SMALL_DATASET_ROWS} rows is still {best:.2f}, not below "
+        f"{TARGET_LOSS}, so the model cannot learn. Fix: look for bounded logits, unused inputs and detached layers"
+    )
 
 
 def check_seed_determines_weights(subject: Subject) -> None:

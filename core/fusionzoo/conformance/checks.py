@@ -11,6 +11,7 @@ from fusionzoo.conformance import (
     check_sensitivity,
     check_settings,
     check_shapes,
+    check_tasks,
     check_training,
 )
 from fusionzoo.conformance.results import Check
@@ -57,3 +58,5 @@ MODEL_CHECKS: tuple[Check, ...] = (
     check_export.check_onnx_export,
     check_training.check_distributed_training,
 )
+TASK_CHECKS: tuple[Check, ...] = (check_tasks.check_task,)
+"""Run once for each kind of job of each task that the plugin supports."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput, TextFeatures
 
 TOLERANCE = 1e-5  # absolute and relative, between the float32 logits of the same row
 BRIEF_STEPS = 3
+WARMUP_STEPS, EVALUATE_EVERY = 10, 5
 
 
 def run_model(model: nn.Module, batch: Batch) -> tuple[Tensor, ModelOutput]:
@@ -104,11 +106,21 @@ def _compute_gradients(output: Tensor, inputs: list[Any]) -> Sequence[Tensor | N
 
 
 def build_trained_briefly(subject: Subject, spec: InputSpec | None = None) -> nn.Module:
-    """Return the model in evaluation mode after a few training steps.
+    """Return the model in evaluation mode with the weights of a few training steps, which are run once.
 
     A layer that is initialized with zeros would hide the effect of the layers before it.
     """
     spec = spec or subject.spec
+    if spec not in subject.trained_weights:
+        state = train_briefly(subject, spec).state_dict()
+        subject.trained_weights[spec] = {name: deepcopy(value) for name, value in state.items()}
+    model = subject.build(spec)
+    model.load_state_dict(subject.trained_weights[spec])
+    return model.eval()
+
+
+def train_briefly(subject: Subject, spec: InputSpec) -> nn.Module:
+    """Return the model in evaluation mode after a few training steps, with all state that it keeps."""
     model = subject.build(spec).train()
     if parameters := trainable_parameters(model):
         optimizer = torch.optim.Adam(parameters, lr=1e-2)
@@ -118,6 +130,32 @@ def build_trained_briefly(subject: Subject, spec: InputSpec | None = None) -> nn
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return model.eval()
+
+
+def fit_until(
+    model: nn.Module, batch: Batch, loss_of: Callable[[Tensor], Tensor], target: float, rate: float, max_steps: int
+) -> float:
+    """Train with Adam on one batch until its loss is below the target; return the minimum loss in evaluation mode.
+
+    Args:
+        loss_of: returns the loss [] of outputs [rows, outputs]; the penalties of the model are added for training.
+    """
+    best, parameters = float("inf"), trainable_parameters(model)
+    if not parameters:
+        return best
+    optimizer = torch.optim.Adam(parameters, lr=rate)
+    for step in range(1, max_steps + 1):
+        optimizer.param_groups[0]["lr"] = rate * min(1.0, step / WARMUP_STEPS)
+        optimizer.zero_grad()
+        outputs, complete = run_model(model.train(), batch)
+        loss = loss_of(outputs.float()) + sum(penalty.float().mean() for penalty in complete.penalties.values())
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if step % EVALUATE_EVERY == 0:
+            best = min(best, float(loss_of(compute_logits(model.eval(), batch))))
+            if best < target:
+                break
+    return best
 
 
 def largest_difference(logits: Tensor, expected: Tensor) -> float:

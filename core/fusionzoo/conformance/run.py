@@ -33,8 +33,9 @@ class Case:
     @property
     def id(self) -> str:
         """A short name of the case, for pytest."""
-        parts = [self.check.__name__, *(s.request.group.rpartition(".")[2] for s in self.subjects)]
-        return "-".join(parts)
+        groups = [s.request.group.rpartition(".")[2] for s in self.subjects]
+        jobs = [s.job_title.replace(" ", "_") for s in self.subjects if s.job_title]
+        return "-".join([self.check.__name__, *groups, *jobs])
 
     def run(self) -> CheckResult:
         """Run the check and return its result; an exception in the plugin is a failed check."""
@@ -123,13 +124,15 @@ def plan_cases(
 
 
 def make_cases(subject: Subject) -> Iterator[Case]:
-    """Yield the checks of a subject: of its package, of a text encoder, and of the model that it is or is part of."""
-    from fusionzoo.conformance.checks import ENCODER_CHECKS, MODEL_CHECKS, PLUGIN_CHECKS
+    """Yield the checks of a package, of a text encoder, of the model that it is or is part of, and of each task."""
+    from fusionzoo.conformance.checks import ENCODER_CHECKS, MODEL_CHECKS, PLUGIN_CHECKS, TASK_CHECKS
 
     yield from (Case(check, (subject,), subject.plugin_title) for check in PLUGIN_CHECKS)
     if subject.is_encoder:
         yield from (Case(check, (subject,), subject.plugin_title) for check in ENCODER_CHECKS)
     yield from (Case(check, (subject,), subject.title) for check in MODEL_CHECKS)
+    for variant in subject.in_jobs_of_each_task():
+        yield from (Case(check, (variant,), variant.title) for check in TASK_CHECKS)
 
 
 def _check_expected_failures(expected: Mapping[str, str], all_cases: Iterable[Case]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,6 +22,10 @@ from fusionzoo.nn.schema import InputSpec
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
 from fusionzoo.registry.entry_points import GROUP_KINDS
 from fusionzoo.settings import JobSettings, ModelSettings
+from fusionzoo.tasks.task_choice import TASKS
+from fusionzoo.tasks.task_examples import TaskExample, make_examples, settings_for_outputs
+
+EXAMPLE_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Subject:
     def __init__(self, request: SubjectRequest) -> None:
         self.request = request
         self._architectures: dict[InputSpec, Architecture] = {}
+        self.trained_weights: dict[InputSpec, dict[str, Any]] = {}  # see `fusionzoo.conformance.forward`
+        self.example: TaskExample | None = None
         registry = Registry.discover(request.group)
         self.provider = registry.provider(request.name)
         self.plugin = registry.load(request.name)
@@ -174,10 +180,10 @@ class Subject:
             "text_name": None if spec.text is None else "text",
             "cat_field_list": [c.name for c in spec.categories],
             "tab_field_list": [n.name for n in spec.numbers],
-            "num_classes": spec.num_outputs,
             "tokenizer": self._tokenizer if spec.text is None else spec.text.tokenizer,
             "max_sen_len": MAX_TOKENS,
             "max_total_chunks": MAX_CHUNKS,
+            **self._make_target_settings(spec),
         }
         job = JobSettings.model_validate(values)
         if self.request.resolved is not None:
@@ -192,6 +198,13 @@ class Subject:
                 "Fix: make `small()` return settings that need no files and no network.",
             )
             raise
+
+    def _make_target_settings(self, spec: InputSpec) -> Mapping[str, Any]:
+        """Return the settings of the job of the subject, or of any task that the plugin supports."""
+        if self.example is not None:
+            return self.example.settings
+        task = next(task for task in TASKS if task in self.plugin.settings_class.tasks)
+        return settings_for_outputs(task, spec.num_outputs)
 
     def _restore(
         self, job: JobSettings, model_values: Mapping[str, Any], encoder_values: Mapping[str, Any] | None
@@ -216,10 +229,30 @@ class Subject:
         built.model.eval()
         return built
 
+    @property
+    def job_title(self) -> str:
+        """The kind of job in which the subject is checked; empty if the kind does not matter."""
+        return "" if self.example is None else self.example.title
+
+    def in_jobs_of_each_task(self) -> Iterator[Subject]:
+        """Yield this subject in a job of each kind of each task that the plugin supports."""
+        for task in TASKS:
+            if task in self.plugin.settings_class.tasks:
+                for example in make_examples(task, EXAMPLE_ROWS):
+                    other = self._copy()
+                    other.example = example
+                    other.title = f"{self.title} in a {example.title}"
+                    yield other
+
+    def _copy(self) -> Subject:
+        """Return a copy without what depends on the model or the job."""
+        other = copy(self)
+        other._architectures, other.trained_weights = {}, {}
+        return other
+
     def with_token_classifier(self) -> Subject:
         """Return this text encoder in a model that reads only its tokens."""
-        other = copy(self)
-        other._architectures = {}
+        other = self._copy()
         other.model = reference_encoder.make_token_classifier_plugin()
         other.title = f"{self.plugin_title} in a model that reads its tokens"
         return other

@@ -16,7 +16,7 @@ class PluginMetricError(ZooError):
     def not_a_list(cls, claim: Claim, returned: object) -> PluginMetricError:
         """The hook `metrics` returned something other than a list of `PluginMetric`."""
         message = f"metrics() returned {cut(repr(returned), 200)}, which is not a list of PluginMetric"
-        return cls._in_plugin(claim, message, "return a list of fusionzoo.hookspecs.PluginMetric", "FZ-P027")
+        return cls._in_plugin(claim, message, "return a list of fusionzoo.hookspecs.PluginMetric", "FZ-P036")
 
     @classmethod
     def malformed_name(cls, claim: Claim, name: object, max_length: int) -> PluginMetricError:

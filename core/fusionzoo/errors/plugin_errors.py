@@ -218,6 +218,13 @@ class BrokenPluginError(ZooError):
         return cls._in_plugin(claim, message, fix, "FZ-P019")
 
     @classmethod
+    def wrong_tasks(cls, claim: Claim, value: object, known: Sequence[str]) -> BrokenPluginError:
+        """The settings class names a task that fusionzoo does not have, or none."""
+        message = f"`tasks` of its settings is {cut(repr(value), 200)}, not a set of one or more of {', '.join(known)}"
+        fix = f'write for example tasks = frozenset({{"{known[0]}"}}), or remove it to support all'
+        return cls._in_plugin(claim, message, fix, "FZ-P035")
+
+    @classmethod
     def ended_python(cls, claim: Claim, how: str, last_line: str) -> BrokenPluginError:
         """Importing the plugin ended or blocked the Python process."""
         output = f" Its last line of output: {cut(last_line, 300)}" if last_line else ""

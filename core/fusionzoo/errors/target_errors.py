@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from fusionzoo.errors.base import Problem
 from fusionzoo.errors.channel_errors import ValuesProblem
 from fusionzoo.errors.setting_errors import setting_problem
-from fusionzoo.errors.wording import cut, join_first, pluralize, quote_first
+from fusionzoo.errors.wording import cut, join_first, list_names, pluralize, quote_first, quote_name
 
 
 def target_not_numeric(problem: Problem) -> Problem:
@@ -190,6 +190,19 @@ def huber_delta_without_huber_loss(delta: float, loss: str) -> Problem:
     """`huber_delta` applies to the Huber loss only."""
     message = f"huber_delta has an effect with loss: huber only, and loss is {loss}"
     return setting_problem("huber_delta", delta, message, "remove huber_delta, or set loss: huber", "FZ-S148")
+
+
+def task_of_other_plugins(
+    task: str, kind: str, name: str, supported: Sequence[str], alternatives: Sequence[str]
+) -> Problem:
+    """The architecture or the text encoder does not support the task.
+
+    `alternatives` are the installed ones that do.
+    """
+    message = f"{kind} {quote_name(name)} supports task {list_names(supported)} only"
+    others = f"set {kind} to one that supports {task}: {list_names(alternatives)}" if alternatives else ""
+    fix = f"{others or f'install a {kind} that supports {task}'}; or set task: {supported[0]}"
+    return setting_problem("task", task, message, fix, "FZ-S160")
 
 
 def metric_of_other_task(key: str, metric: str, task: str, owner: str, known: Sequence[str]) -> Problem:

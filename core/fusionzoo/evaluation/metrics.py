@@ -29,12 +29,11 @@ def classification_metrics(
       over the classes in `y_true`. None if `y_true` has only one class.
     - `f1_score`: of the predicted class (see `predict_classes`); of class 1, or the unweighted mean over the classes
       in `y_true`. None if class 1 is neither in `y_true` nor predicted.
-    - `accuracy`: fraction of rows with a correct predicted class.
-    - `balanced_accuracy`: unweighted mean of the recall of the classes in `y_true`.
-    - `matthews_corrcoef`: correlation of the true and the predicted classes (Matthews 1975; for more classes Gorodkin
-      2004). 0 if all predictions are the same class; None if `y_true` has only one class.
-    - `quadratic_kappa`: Cohen's kappa with the squared distance of the class indices as weight (Cohen 1968). None if
-      `y_true` has only one class, or if there are more than two classes and they are not ordered.
+    - `accuracy`: fraction of correct rows. `balanced_accuracy`: unweighted mean of the recall of classes in `y_true`.
+    - `matthews_corrcoef`: Gorodkin 2004 for more than two classes; 0 if all predictions are the same class, None if
+      `y_true` has only one class.
+    - `quadratic_kappa`: Cohen's kappa weighted by the squared distance of the class indices (Cohen 1968). None if
+      `y_true` has only one class, or for more than two classes without an order.
     - `log_loss`: natural logarithm, rows normalized in float64, probabilities clipped at 2.2e-16.
     - `brier_score`: mean of (p - y)^2 of class 1; for more classes the sum over them (Brier 1950: 0 to 2). These are
       scikit-learn's conventions (`brier_score_loss`, scale_by_half="auto").
@@ -48,11 +47,10 @@ def classification_metrics(
         errors.ScoresError: a ValueError; the shapes, indices or probabilities are invalid.
     """
     check_scores(y_true, probabilities)
-    rows, classes = probabilities.shape
-    if not rows:
+    if not len(y_true):
         return dict.fromkeys(CLASSIFICATION_METRICS)
     support, predicted, hits = _counts(y_true, probabilities)
-    if classes == 2:
+    if is_binary := probabilities.shape[1] == 2:
         auroc, average_precision = _ranking(y_true == 1, probabilities[:, 1])
         f1_score = _ratio(2 * hits[1], support[1] + predicted[1])
     else:
@@ -65,10 +63,10 @@ def classification_metrics(
         "auroc": auroc,
         "average_precision": average_precision,
         "f1_score": f1_score,
-        "accuracy": float(hits.sum() / rows),
+        "accuracy": float(hits.sum() / len(y_true)),
         "balanced_accuracy": float((hits[support > 0] / support[support > 0]).mean()),
         "matthews_corrcoef": _matthews_corrcoef(support, predicted, hits),
-        "quadratic_kappa": _quadratic_kappa(y_true, probabilities) if is_ordered or classes == 2 else None,
+        "quadratic_kappa": _quadratic_kappa(y_true, probabilities) if is_ordered or is_binary else None,
         "log_loss": log_loss,
         "brier_score": brier_score,
     }

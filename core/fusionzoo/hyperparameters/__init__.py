@@ -6,6 +6,7 @@ from fusionzoo.hyperparameters.parsing import (
     find_core_problems,
     parse_hyperparameters,
     parse_model_class,
+    parse_task,
     parse_text_encoder,
 )
 from fusionzoo.hyperparameters.pretrained_channel import locate_pretrained_models
@@ -19,6 +20,7 @@ __all__ = [
     "locate_pretrained_models",
     "parse_hyperparameters",
     "parse_model_class",
+    "parse_task",
     "parse_text_encoder",
     "read_hyperparameters",
     "resolve_hyperparameters",

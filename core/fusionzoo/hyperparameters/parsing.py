@@ -68,6 +68,14 @@ def parse_model_class(raw: Mapping[str, Any]) -> str | None:
     return translate_model_class(name) if isinstance(name, str) and name else None
 
 
+def parse_task(raw: Mapping[str, Any]) -> str | None:
+    """Return the task of the job, the default if none is given; None if the value is invalid."""
+    core = SettingsDraft(CORE, JobSettings)
+    core.fill({key: value for key, value in raw.items() if key == "task"})
+    task: str | None = core.get("task")
+    return task
+
+
 def parse_text_encoder(raw: Mapping[str, Any], model: PluginSettings) -> str | None:
     """Return the name of the text encoder: the default if the given one is invalid; None for a model without one."""
     if "text_encoder" not in model.settings_class.model_fields:
@@ -124,8 +132,7 @@ def parse_hyperparameters(
         warnings.insert(0, format_renamed("model_class", written_name, "model_class", model.name))
     if unused := find_unused_columns(core, model_draft):
         warnings.append(f"{model.name} does not read these columns of the settings: {', '.join(unused)}.")
-    known_metrics = list_metrics(core.settings.task, metrics)
-    metric = canonical_metric(core.settings.early_stop_metric, known_metrics)
+    metric = canonical_metric(core.settings.early_stop_metric, list_metrics(core.settings.task, metrics))
     loss = core.settings.loss or TASKS[core.settings.task].losses[0]
     job = core.settings.model_copy(update={"early_stop_metric": metric, "loss": loss})
     encoder_settings = None if encoder_draft is None else encoder_draft.settings

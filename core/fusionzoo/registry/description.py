@@ -24,7 +24,8 @@ MODALITIES = ("text", "table")
 
 @dataclass(frozen=True)
 class Description:
-    """One model_class or text_encoder, or core. `needs`, `reads` and `paper` are those of its settings class.
+    """One model_class or text_encoder, or core. `needs`, `reads`, `tasks` and `paper` are those of its
+    settings class.
 
     `settings` is the JSON schema of its settings. `metrics` are those that it adds, as plain values.
     """
@@ -37,6 +38,7 @@ class Description:
     needs: tuple[str, ...]
     reads: tuple[str, ...]
     settings: Mapping[str, Any]
+    tasks: tuple[str, ...] = ()
     metrics: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -91,6 +93,7 @@ def describe_plugin(provider: Provider) -> Description:
         _read_modalities(claim, settings_class, "needs"),
         _read_modalities(claim, settings_class, "reads"),
         schema,
+        tuple(sorted(settings_class.tasks)),
         tuple(_describe_metric(one.metric) for one in plugin.metrics),
     )
 

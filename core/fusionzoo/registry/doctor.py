@@ -156,7 +156,8 @@ def _examine_distribution(
         findings.append(_create_finding(first, *error.parts))
     try:
         first.check_requirements()
-        findings += [_create_finding(*failure) for failure in import_in_isolation(providers, seconds, stop, path)]
+        results = import_in_isolation(providers, seconds, stop, path)
+        findings += [_create_finding(result.provider, *result.problem) for result in results if result.problem]
     except errors.ZooError as error:
         findings.append(_create_finding(first, *error.parts))
     names = ", ".join(f"{provider.claim.kind} {provider.claim.name}" for provider in providers)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,21 @@ CHILD_CODE = (
     "import json, sys; job = json.load(sys.stdin); sys.path[:] = job['path']; "
     "from fusionzoo.registry.isolated_import import write_results; write_results(job)"
 )
-ImportFailure = tuple[Provider, str, str]
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """The result of loading a provider: its problem and the fix, or the tasks that it supports."""
+
+    provider: Provider
+    problem: tuple[str, str] | None
+    tasks: tuple[str, ...] = ()
 
 
 def import_in_isolation(
     providers: Sequence[Provider], seconds: float, stop: threading.Event, search: Sequence[str] | None = None
-) -> Iterator[ImportFailure]:
-    """Yield each provider that cannot be loaded, with the problem and its fix.
+) -> Iterator[ImportResult]:
+    """Load each provider and yield the result, in their order.
 
     The providers share one process. If one of them ends the process, the rest are loaded in another one.
 
@@ -48,12 +57,18 @@ def import_in_isolation(
             results = _read_lines(Path(folder) / RESULTS_FILE)
             last_output = next(reversed(_read_lines(Path(folder) / LOG_FILE)), "")
         for provider, result in zip(remaining, results, strict=False):
-            if parts := json.loads(result):
-                yield provider, *parts
+            yield _parse_result(provider, result)
         if abnormal_end:
             culprit = remaining[min(len(results), len(remaining) - 1)]
-            yield culprit, *errors.BrokenPluginError.ended_python(culprit.claim, abnormal_end, last_output).parts
+            error = errors.BrokenPluginError.ended_python(culprit.claim, abnormal_end, last_output)
+            yield ImportResult(culprit, error.parts)
         remaining = remaining[len(results) + 1 :]
+
+
+def _parse_result(provider: Provider, line: str) -> ImportResult:
+    result = json.loads(line)
+    problem = result["problem"]
+    return ImportResult(provider, None if problem is None else (problem[0], problem[1]), tuple(result["tasks"]))
 
 
 def _run_child(
@@ -102,19 +117,19 @@ def _start_child(job: dict[str, Any], log: Path) -> subprocess.Popen[bytes]:
 
 
 def write_results(job: dict[str, Any]) -> None:
-    """In the fresh process, load each provider and append a line with its problem and fix, or null, to the results."""
+    """In the fresh process, load each provider and append a line with its problem and its tasks to the results."""
     from fusionzoo.registry.description import describe_plugin
 
     for group, *key in job["providers"]:
         candidates = (p for providers in Registry.discover(group, job["search"]).values() for p in providers)
         provider = next(candidate for candidate in candidates if list(_provider_key(candidate)) == key)
-        parts: tuple[str, str] | None = None
+        result: dict[str, Any] = {"problem": None, "tasks": ()}
         try:
-            describe_plugin(provider)
+            result["tasks"] = describe_plugin(provider).tasks
         except errors.ZooError as error:
-            parts = error.parts
+            result["problem"] = error.parts
         with Path(job["results"]).open("a", encoding="ascii") as file:
-            file.write(json.dumps(parts) + "\n")
+            file.write(json.dumps(result) + "\n")
 
 
 def _provider_key(provider: Provider) -> tuple[str, str, str]:

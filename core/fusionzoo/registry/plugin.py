@@ -50,9 +50,10 @@ class Plugin:
         """The plugin's settings class.
 
         Raises:
-            errors.BrokenPluginError: it is not a subclass of `ModelSettings`, or uses names of core's settings.
+            errors.BrokenPluginError: it is not a subclass of `ModelSettings`, uses names of core's settings, or has an
+                unknown task.
         """
-        from fusionzoo.settings import JobSettings, ModelSettings
+        from fusionzoo.settings import ALL_TASKS, JobSettings, ModelSettings
 
         settings_class = self._call("settings_class")
         if not (isinstance(settings_class, type) and issubclass(settings_class, ModelSettings)):
@@ -61,6 +62,9 @@ class Plugin:
         names = {*fields, *(field.alias for field in fields.values())}
         if collisions := [name for name in JobSettings.model_fields if name in names]:
             raise errors.BrokenPluginError.settings_collide(self._claim, collisions)
+        tasks: object = settings_class.tasks
+        if not isinstance(tasks, set | frozenset) or not tasks or not tasks <= ALL_TASKS:
+            raise errors.BrokenPluginError.wrong_tasks(self._claim, tasks, sorted(ALL_TASKS))
         return settings_class
 
     def build_model(self, spec: InputSpec, settings: ModelSettings, text_encoder: nn.Module | None) -> nn.Module:

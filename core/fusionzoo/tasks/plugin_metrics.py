@@ -1,4 +1,4 @@
-"""The metrics that plugins register: their checks, and their values beside those of the task."""
+"""The metrics that plugins register: their checks, and their values with those of the task."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class RegisteredMetric:
             raise PluginMetricError.raised(self.claim, self.name, rows, cause) from cause
         if value is None:
             return None
-        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             raise PluginMetricError.not_a_finite_number(self.claim, self.name, rows, value)
         return float(value)
 

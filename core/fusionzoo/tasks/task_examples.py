@@ -38,6 +38,11 @@ def make_examples(name: str, rows: int, seed: int = 0) -> list[TaskExample]:
     return _EXAMPLES[TASKS[name]](rows, np.random.default_rng(seed))
 
 
+def settings_for_outputs(name: str, outputs: int) -> dict[str, Any]:
+    """Return the settings of a job of the task with this name that has this number of outputs for a row."""
+    return _SETTINGS[TASKS[name]](outputs)
+
+
 def _make_class_examples(rows: int, rng: np.random.Generator) -> list[TaskExample]:
     return [_make_classes(count, rows, rng) for count in (2, 3)]
 
@@ -78,4 +83,10 @@ def _make_numbers(
 
 _EXAMPLES: Mapping[type[Task], Callable[[int, np.random.Generator], list[TaskExample]]] = MappingProxyType(
     {Classification: _make_class_examples, Regression: _make_number_examples}
+)
+_SETTINGS: Mapping[type[Task], Callable[[int], dict[str, Any]]] = MappingProxyType(
+    {
+        Classification: lambda outputs: {"num_classes": outputs},
+        Regression: lambda outputs: {"task": "regression", "label_name": [f"label_{i}" for i in range(outputs)]},
+    }
 )

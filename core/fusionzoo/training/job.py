@@ -97,9 +97,7 @@ def train(
     run = TrainingRun(
         paths, architecture, built, data, precision, world, resume_point, job_fingerprint, termination, throughput
     )
-    check_plugin_metrics(run)
-    if world.is_first and resume_point is None:
-        check_export(run)
+    check_before_training(run)
     summary = fit_unless_finished(run)
 
     phases.begin(EVALUATE)
@@ -197,6 +195,13 @@ def check_same_in_all_processes(job_fingerprint: Mapping[str, str], world: World
     first_fingerprint = collectives.broadcast_from_first(lambda: job_fingerprint)
     if differences := compare_fingerprints(first_fingerprint, job_fingerprint):
         raise errors.ProcessesError.other_data(differences, world.rank)
+
+
+def check_before_training(run: TrainingRun) -> None:
+    """Check the metrics of plugins, and in the first process of a new training the export."""
+    check_plugin_metrics(run)
+    if run.world.is_first and run.resume_point is None:
+        check_export(run)
 
 
 def check_export(run: TrainingRun) -> None:
