@@ -110,6 +110,8 @@ def test_no_other_scores_have_better_metrics_than_the_best_possible_ones(task: s
         noise = rng.uniform(1 - size, 1 + size, drawn.best_scores.shape)
         scores = drawn.best_scores * noise
         if drawn.task.classes:
+            scores = scores.clip(0, 1)
+        if drawn.labels.ndim == 1:
             scores /= scores.sum(axis=1, keepdims=True)
         metrics = drawn.task.compute_metrics(drawn.labels, scores)
         for name in target.bounded_metrics:

@@ -96,13 +96,15 @@ def _vary_lengths(frame: pd.DataFrame, chunks: int) -> pd.DataFrame:
 
 
 def _add_targets(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add two numbers to predict."""
-    classes = frame["target"].astype(float)
-    return frame.assign(amount=20 + 5 * classes, weight=3 - classes)
+    """Add two numbers and three labels to predict."""
+    classes = frame["target"]
+    labels = {"low": classes < 3, "odd": classes % 2 == 1, "last": classes == 6}
+    return frame.assign(amount=20 + 5.0 * classes, weight=3.0 - classes, **labels)
 
 
 JOBS: dict[str, dict[str, Any]] = {
     "seven_classes": {"num_classes": 7},
+    "three_labels": {"task": "multilabel", "label_name": ["low", "odd", "last"], "num_classes": None},
     "two_numbers": {"task": "regression", "label_name": ["amount", "weight"], "num_classes": None},
 }
 

@@ -41,6 +41,7 @@ class PluginMetric:
 
     Labels and scores by task:
         classification: class indices [rows] int64, and probabilities [rows, classes] float32.
+        multilabel: 0 or 1 for each label [rows, labels] int8, and probabilities [rows, labels] float32.
         regression: numbers [rows, columns] float64, and predicted numbers [rows, columns * quantiles] float32.
     """
 

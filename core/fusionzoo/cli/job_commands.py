@@ -27,7 +27,9 @@ def train(root: Annotated[Path | None, ROOT_OPTION] = None) -> None:
 
 
 def demo(
-    task: Annotated[str, typer.Option(help="What to predict: classification or regression.")] = "classification",
+    task: Annotated[
+        str, typer.Option(help="What to predict: classification, multilabel or regression.")
+    ] = "classification",
     rows: Annotated[int, typer.Option(min=200, help="Total number of rows of all splits.")] = 16_000,
     root: Annotated[Path, ROOT_OPTION] = Path("demo"),
     model_class: Annotated[str, typer.Option(help="The architecture to train.")] = "multimodal_cnn",

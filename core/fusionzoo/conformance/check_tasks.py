@@ -25,7 +25,8 @@ LEARNING_RATES = (1e-2, 1e-3)  # one of them must work
 def check_task(subject: Subject) -> None:
     """A job of each kind of each supported task works: `resolve` accepts it, and training lowers the loss of the task.
 
-    The kinds are two and three classes, one number, two numbers, and quantiles. Outputs do not depend on labels.
+    The kinds are two and three classes, labels, one number, two numbers, and quantiles. Outputs do not depend on
+    labels.
     """
     example = subject.example
     if example is None:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from fusionzoo.data.targets.class_labels import LabelMap
+from fusionzoo.data.targets.label_indicators import LabelIndicators
 from fusionzoo.data.targets.numeric_target import NumericTarget, TargetScale
 from fusionzoo.tasks.classification import Classification
+from fusionzoo.tasks.multilabel import Multilabel
 from fusionzoo.tasks.regression import Regression
 from fusionzoo.tasks.task import Task
 from fusionzoo.tasks.task_choice import TASKS
@@ -54,6 +56,15 @@ def _make_classes(count: int, rows: int, rng: np.random.Generator) -> TaskExampl
     return TaskExample(f"classification of {count} classes", task, labels, scores, {"num_classes": count})
 
 
+def _make_label_examples(rows: int, rng: np.random.Generator) -> list[TaskExample]:
+    names = ("label_0", "label_1", "label_2")
+    labels = np.stack([rng.permutation(np.arange(rows) % (k + 2) == 0) for k in range(len(names))], axis=1)
+    scores = rng.random((rows, len(names)), np.float32)
+    settings = {"task": "multilabel", "label_name": list(names)}
+    task = Multilabel(LabelIndicators(names))
+    return [TaskExample("multilabel classification of 3 labels", task, labels.astype(np.int8), scores, settings)]
+
+
 def _make_number_examples(rows: int, rng: np.random.Generator) -> list[TaskExample]:
     quantiles = (0.1, 0.5, 0.9)
     quantile_settings = {"loss": "quantile", "quantiles": list(quantiles)}
@@ -81,12 +92,17 @@ def _make_numbers(
     return TaskExample(title, Regression(target), labels, scores.astype(np.float32), values)
 
 
+def _name_labels(outputs: int) -> list[str]:
+    return [f"label_{i}" for i in range(outputs)]
+
+
 _EXAMPLES: Mapping[type[Task], Callable[[int, np.random.Generator], list[TaskExample]]] = MappingProxyType(
-    {Classification: _make_class_examples, Regression: _make_number_examples}
+    {Classification: _make_class_examples, Multilabel: _make_label_examples, Regression: _make_number_examples}
 )
 _SETTINGS: Mapping[type[Task], Callable[[int], dict[str, Any]]] = MappingProxyType(
     {
         Classification: lambda outputs: {"num_classes": outputs},
-        Regression: lambda outputs: {"task": "regression", "label_name": [f"label_{i}" for i in range(outputs)]},
+        Multilabel: lambda outputs: {"task": "multilabel", "label_name": _name_labels(outputs)},
+        Regression: lambda outputs: {"task": "regression", "label_name": _name_labels(outputs)},
     }
 )
