@@ -9,7 +9,6 @@ import typer
 
 from fusionzoo.cli.output import (
     AsJson,
-    exit_on_closed_output,
     exit_on_sigterm,
     exit_on_user_error,
     print_json,
@@ -36,7 +35,7 @@ def evaluate(
 
     Writes the same metrics, plots and predictions as a training job for its test channel.
     """
-    with exit_on_user_error(), exit_on_sigterm(), exit_on_closed_output():
+    with exit_on_user_error(), exit_on_sigterm():
         from fusionzoo.registry import check_extra
 
         check_extra("evaluate")

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any
 
@@ -89,17 +89,6 @@ def exit_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-@contextmanager
-def exit_on_closed_output() -> Iterator[None]:
-    """Exit with status 1 and without a message if the reader of standard output, such as `head`, has ended."""
-    try:
-        yield
-    except BrokenPipeError as error:
-        with suppress(OSError, ValueError):  # without a descriptor of its own, nothing is left to flush
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from error
 
 
 def parse_key_value_pairs(texts: Sequence[str] | None, option: str = "--set") -> dict[str, str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fusionzoo.cli.output import exit_on_closed_output, exit_on_sigterm, exit_on_user_error
+from fusionzoo.cli.output import exit_on_sigterm, exit_on_user_error
 from fusionzoo.errors.wording import pluralize
 
 if TYPE_CHECKING:
@@ -95,7 +98,7 @@ def predict(
     folder is scored file by file; run the command again to continue after an interruption.
     """
     chosen_shard = _parse_shard(shard)
-    with exit_on_user_error(), exit_on_closed_output(), exit_on_sigterm():
+    with exit_on_user_error(), _exit_on_closed_output(), exit_on_sigterm():
         from fusionzoo.prediction.predict_job import PredictOptions, predict_files
         from fusionzoo.prediction.shards import find_host_shard
 
@@ -115,6 +118,18 @@ def predict(
     _print_summary(summary, options)
 
 
+@contextmanager
+def _exit_on_closed_output() -> Iterator[None]:
+    """Exit with status 1 and without a message if the reader of standard output, such as `head`, has ended."""
+    from fusionzoo.prediction.standard_streams import ClosedOutputError
+
+    try:
+        yield
+    except ClosedOutputError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        raise typer.Exit(1) from error
+
+
 def _parse_shard(text: str | None) -> Shard | None:
     from fusionzoo.prediction.shards import Shard
 
@@ -127,8 +142,6 @@ def _parse_shard(text: str | None) -> Shard | None:
 
 
 def _choose_engine(name: EngineName, options: PredictOptions, batch_size: int) -> StartEngine:
-    from contextlib import nullcontext
-
     from fusionzoo.prediction.local_engine import LocalEngine
     from fusionzoo.prediction.ray_engine import start_ray_engine
 

@@ -97,11 +97,14 @@ def start_ray_engine(model: Path, predictor: Predictor, batch_size: int) -> Iter
     was_running = ray.is_initialized()
     if not was_running:
         ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    workers: list[Any] = []
     try:
         count = max(1, int(ray.cluster_resources().get("CPU", 1)))
         make_worker = ray.remote(num_cpus=1, max_restarts=0)(Worker)
-        workers = [make_worker.remote(str(model.resolve()), batch_size, 1) for _ in range(count)]
+        workers += [make_worker.remote(str(model.resolve()), batch_size, 1) for _ in range(count)]
         yield RayEngine(ray, workers, tuple(dict.fromkeys(predictor.columns)))
     finally:
+        for worker in workers:
+            ray.kill(worker)  # otherwise it keeps its core until the last reference is gone
         if not was_running:
             ray.shutdown()

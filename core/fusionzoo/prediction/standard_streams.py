@@ -102,8 +102,16 @@ def open_standard_input(source: BinaryIO, format: str, options: ReadOptions) -> 
         stream.close()
 
 
+class ClosedOutputError(Exception):
+    """The reader of standard output has ended, as `head` does; not an error of the command."""
+
+
 class StandardOutput(io.RawIOBase):
-    """A stream that counts what is written, because the writers of some formats need the position."""
+    """A stream that counts what is written, because the writers of some formats need the position.
+
+    Raises:
+        ClosedOutputError: the reader has ended.
+    """
 
     def __init__(self, target: BinaryIO) -> None:
         self._target, self._position = target, 0
@@ -112,7 +120,10 @@ class StandardOutput(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
-        self._target.write(data)
+        try:
+            self._target.write(data)
+        except BrokenPipeError as cause:
+            raise ClosedOutputError from cause
         self._position += len(memoryview(data).cast("B"))
         return len(memoryview(data).cast("B"))
 
@@ -120,7 +131,10 @@ class StandardOutput(io.RawIOBase):
         return self._position
 
     def flush(self) -> None:
-        self._target.flush()
+        try:
+            self._target.flush()
+        except BrokenPipeError as cause:
+            raise ClosedOutputError from cause
 
     def close(self) -> None:
         """Leave standard output open: the process closes it."""
