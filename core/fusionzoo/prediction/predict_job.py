@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -10,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from fusionzoo.artifacts.file_names import ONNX_FILE
+from fusionzoo.artifacts.file_names import MANIFEST_FILE
 from fusionzoo.artifacts.prediction_stream import write_prediction_blocks
 from fusionzoo.artifacts.predictions import Predictions, prediction_columns
 from fusionzoo.atomic_files import write_atomically
 from fusionzoo.data.hashing import hash_file
-from fusionzoo.data.preprocessor import PREPROCESSOR_FILE, TOKENIZER_FILE
 from fusionzoo.errors.prediction_errors import PredictionJobError
 from fusionzoo.prediction.finished_parts import FinishedParts, PartRecord
 from fusionzoo.prediction.input_files import ColumnsRead, choose_columns, open_input
@@ -27,7 +25,6 @@ from fusionzoo.prediction.row_problems import ProblemFile, RowFilter
 from fusionzoo.prediction.shards import Shard
 from fusionzoo.serving.predictor import Predictor
 
-MODEL_FILES = (ONNX_FILE, PREPROCESSOR_FILE, TOKENIZER_FILE)
 StartEngine = Callable[[Predictor], AbstractContextManager[Engine]]
 
 
@@ -144,7 +141,7 @@ def open_finished_parts(options: PredictOptions, plan: OutputPlan) -> FinishedPa
     if plan.folder is None:
         return None
     run = {
-        "model": hash_model(options.model),
+        "model": hash_file(options.model / MANIFEST_FILE),  # which has the hash of every other file
         "input": str(Path(options.input).resolve()),
         "output format": options.output_format,
         "columns": list(options.columns),
@@ -152,12 +149,6 @@ def open_finished_parts(options: PredictOptions, plan: OutputPlan) -> FinishedPa
         "errors": options.problem_file is not None,
     }
     return FinishedParts.open(plan, plan.folder, run, is_alone=options.shard is None and options.host is None)
-
-
-def hash_model(folder: Path) -> str:
-    """Return a hash of what the predictions of a model folder depend on, hexadecimal."""
-    present = [folder / name for name in MODEL_FILES if (folder / name).is_file()]
-    return hashlib.sha256("".join(map(hash_file, present)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
