@@ -27,6 +27,15 @@ from predictor_helpers import score_records
 from shop import JobFolder, shop_rows
 
 LOADERS: dict[str, Callable[[Any], object]] = {"Predictor.load": Predictor.load, "load_model": load_model}
+REASONS = {
+    "absent": "does not exist, but the manifest.json of this model lists it",
+    **dict.fromkeys(["empty", "cut", "extended", "far longer"], r"has [\d,]+ bytes, but .* lists [\d,]+ bytes"),
+    **dict.fromkeys(["zeros", "first bit", "middle bit", "last bit"], "its SHA-256 differs"),
+    **{kind: f"is a {name}, not a file" for kind, name in (("folder", "folder"), ("pipe", "named pipe"))},
+    "socket": "is a socket, not a file",
+    **dict.fromkeys(["link to zeros", "link to a copy outside"], "is a link to .*, which is outside"),
+    "link to nothing": "does not exist",
+}
 EVERY_LOADER = pytest.mark.parametrize("load", LOADERS.values(), ids=LOADERS)
 
 
@@ -61,6 +70,7 @@ def test_a_damaged_file_is_an_error_that_names_it_and_never_a_model(
         assert "the manifest.json of this model" in message
     elif (file, damage) != ("manifest.json", "absent"):
         assert file in message
+        assert file == "manifest.json" or re.search(REASONS.get(damage, ""), message)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
