@@ -29,6 +29,7 @@ SECTIONS = {
     "library_errors": "Libraries",
     "process_errors": "Processes and hosts",
     "checkpoint_errors": "Checkpoints",
+    "warm_start_errors": "Starting from a trained model",
     "training_errors": "Training",
     "output_errors": "Container files, exports and output files",
     "model_folder_errors": "Model folders",

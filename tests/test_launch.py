@@ -14,7 +14,7 @@ from fusionzoo.sagemaker.hosts import Hosts, read_hosts
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training import launch
 from fusionzoo.training.distributed.world import World
-from fusionzoo.training.job import check_processes
+from fusionzoo.training.job_checks import check_processes
 from fusionzoo.training.launch import ProcessPlan, plan_processes
 from shop import JobFolder
 from training_helpers import make_job_settings

@@ -103,12 +103,16 @@ def test_a_job_of_two_processes_resumes_with_one(job: JobFolder, install: Instal
     assert_same_results(uninterrupted, job)
 
 
-def test_sigterm_saves_the_state_of_a_job_of_two_processes(job: JobFolder, install: Installer) -> None:
+def test_sigterm_saves_the_state_and_the_best_model_of_a_job_of_two_processes(
+    job: JobFolder, install: Installer
+) -> None:
     make_dying_job(job, install, "os.kill(os.getppid(), signal.SIGTERM)")
-    job = copy_job(job, job.root / "two", devices=2, checkpoint_every_n_steps=1000)
+    job = copy_job(job, job.root / "two", devices=2, checkpoint_every_n_steps=1000, val_check_interval=0.3)
     assert run(job, 2, [str(TRAIN_PY)], PYTHONPATH=str(install.folder), DYING_RANK="1") == 1
     assert "stopped by SIGTERM or Ctrl-C. The state after step" in job.failure
+    assert "holds the best model so far" in job.failure, read_log(job)
     assert (job.root / "checkpoints/last.ckpt").exists()
+    assert (job.model / "model.onnx").exists()
 
 
 def test_the_processes_of_a_launcher_that_is_killed_save_and_stop(job: JobFolder, install: Installer) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from fusionzoo.serving.predictor import Predictor
 from fusionzoo.training.checkpointing import last_checkpoint, random_state
 from fusionzoo.training.checkpointing.checkpoint_io import AtomicCheckpoints
 from fusionzoo.training.module import TrainingModule
@@ -246,14 +247,24 @@ def test_the_state_is_saved_by_minutes(monkeypatch: pytest.MonkeyPatch, job: Job
     assert never == [10, 10]
 
 
-@pytest.mark.parametrize(("call", "number"), [(3, signal.SIGTERM), (13, signal.SIGTERM), (8, signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("call", "number", "ships"), [(1, signal.SIGTERM, False), (13, signal.SIGTERM, True), (8, signal.SIGINT, False)]
+)
 def test_sigterm_or_ctrl_c_saves_the_state_at_the_end_of_the_step_and_stops_the_job(
-    call: int, number: int, tmp_path: Path, uninterrupted: dict[str, tuple[JobFolder, dict[str, Any]]]
+    call: int, number: int, ships: bool, tmp_path: Path, uninterrupted: dict[str, tuple[JobFolder, dict[str, Any]]]
 ) -> None:
+    """SIGTERM after a validation also writes the best model so far, which does not change how the job resumes."""
     reference, expected = uninterrupted["many settings"]
     job = copy_input(reference, tmp_path)
     assert run_with_signals(job, call, number) == 1
     assert "stopped by SIGTERM or Ctrl-C. The state after step" in job.failure
+    assert ("holds the best model so far: val/auroc" in job.failure) == ships
+    assert (job.output / "metrics.json").exists() == ships
+    if ships:
+        training = read_results(job)["training"]
+        assert (training["ended_by"], training["steps"]) == ("sigterm", 5)
+        assert training["best"]["step"] < 5
+        assert len(Predictor.load(job.model).predict(shop_rows(3))) == 3
     assert "Resuming from" in resume(job)
     assert read_results(job) == expected
 

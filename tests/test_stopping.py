@@ -84,7 +84,8 @@ def stop_before(job: JobFolder, function: str, send: Callable[[], None]) -> str:
 def test_sigterm_outside_of_training_stops_the_job_immediately(
     function: str, send: Callable[[], None], tmp_path: Path
 ) -> None:
-    job = JobFolder(tmp_path / "ml").fill(max_epochs=1)
+    is_after_training = function in ("load_final_model", "write_artifacts")
+    job = JobFolder(tmp_path / "ml").fill(max_epochs=1, ship_on_stop=not is_after_training)
     assert "not stopped" not in stop_before(job, function, send)
     assert not job.output.exists() or not list(job.output.glob("*_predictions.*"))
 
@@ -96,7 +97,7 @@ def test_sigterm_in_a_finalizer_stops_the_job_before_it_trains(tmp_path: Path) -
 
 
 def test_sigterm_after_the_last_step_stops_the_job_before_it_evaluates(tmp_path: Path) -> None:
-    job = JobFolder(tmp_path / "ml").fill(max_epochs=1)
+    job = JobFolder(tmp_path / "ml").fill(max_epochs=1, ship_on_stop=False)
 
     def run_terminated() -> int:
         TrainingModule.on_fit_end = lambda self: send_sigterm()  # type: ignore[method-assign]

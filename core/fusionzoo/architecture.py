@@ -85,9 +85,18 @@ class Architecture:
         if self.encoder is not None:
             settings = self._encoder_settings
             text_encoder = self.encoder.build_text_encoder(spec, settings)
-            if pretrained and self.encoder.load_pretrained(text_encoder, settings):
-                log.info("Loaded pretrained weights into text encoder '%s'", self.encoder.name)
+            if pretrained:
+                self._load_pretrained(self.encoder, text_encoder)
         return BuiltModel(self.model.build_model(spec, self.hyperparameters.model, text_encoder), text_encoder)
+
+    def load_pretrained(self, built: BuiltModel) -> None:
+        """Load pretrained weights into the text encoder of a built model, if its plugin has them."""
+        if self.encoder is not None and built.text_encoder is not None:
+            self._load_pretrained(self.encoder, built.text_encoder)
+
+    def _load_pretrained(self, plugin: Plugin, text_encoder: nn.Module) -> None:
+        if plugin.load_pretrained(text_encoder, self._encoder_settings):
+            log.info("Loaded pretrained weights into text encoder '%s'", plugin.name)
 
     def describe_encoder(self, spec: InputSpec) -> dict[str, Any]:
         """Return what decides the text encoder's computation, as plain JSON values; its weights are not included.

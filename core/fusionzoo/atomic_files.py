@@ -7,9 +7,12 @@ import os
 import re
 import secrets
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import BinaryIO
 
 from fusionzoo.errors import WRITE_FIXES, OutputError
@@ -18,6 +21,7 @@ STAGING_PREFIX = ".staging-"
 TEMPORARY_PREFIX = ".tmp-"
 LEFTOVER = re.compile(f"({re.escape(STAGING_PREFIX)}|{re.escape(TEMPORARY_PREFIX)})[0-9a-f]{{16}}")
 HARD_LINK_ERRORS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 TORCH_WRITE_ERROR = re.compile(
     r"PytorchStreamWriter failed|unexpected pos \d+ vs \d+|write\(\): fd \d+ failed with"
     r"|open file failed with strerror|File .+ cannot be opened|Parent directory .+ does not exist"
@@ -68,6 +72,33 @@ def staged_folder(folder: Path, last_file: str = "") -> Iterator[Path]:
             _move_files(staging, folder, last_file)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def hold_signals() -> Iterator[None]:
+    """In the block, which replaces files, signals with a Python handler wait; their handlers run afterwards.
+
+    Only the main thread of a process can handle signals; in other threads nothing is different in the block.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        arrived.append(number)
+
+    handlers = {number: signal.getsignal(number) for number in HELD_SIGNALS}
+    held = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in held:
+        signal.signal(number, hold)
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+        for number in arrived:
+            signal.raise_signal(number)
 
 
 @contextmanager

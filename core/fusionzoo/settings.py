@@ -71,6 +71,21 @@ class JobSettings(DataSettings):
         True, description="Compute the features of a frozen text encoder once per row instead of once per epoch."
     )
     max_epochs: int = Field(3, ge=1, le=10_000, description="Maximum number of passes over the training split.")
+    init_from: str | None = Field(
+        None,
+        min_length=1,
+        description="Trained model whose weights the training starts from: a model folder, a model.tar.gz, or model "
+        "for the channel of this name. It must have the same model_class and text_encoder. Embeddings of categories "
+        "and tokens and the outputs of classes are matched by value. null: start from new or pretrained weights.",
+    )
+    max_minutes: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        description="Maximum duration of a run in minutes, from its start to its last file. Training ends early enough "
+        "for the evaluation and the export, and the best weights so far become the model. A job that is started again "
+        "has this time again, and continues the training. null: no limit.",
+    )
     seed: int = Field(42, ge=0, lt=2**32, description="Random seed of initial weights, row order, dropout and splits.")
 
     lr: float | None = Field(
@@ -194,6 +209,17 @@ class JobSettings(DataSettings):
         le=1e6,
         description="Minutes between checkpoints, in addition to one after each validation. null: no checkpoints by "
         "time.",
+    )
+    ship_on_stop: bool = Field(
+        True,
+        description="Write the model of the best validation so far when SIGTERM stops the job, after the checkpoint.",
+    )
+    ship_on_stop_seconds: float = Field(
+        90.0,
+        ge=1,
+        le=86_400,
+        description="Seconds after SIGTERM in which the job may write its model; SageMaker kills a container after "
+        "120 s.",
     )
     strategy: Literal["ddp", "fsdp"] = Field(
         "ddp",

@@ -6,7 +6,7 @@ import json
 import logging
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,7 @@ from fusionzoo.artifacts.file_names import (
 )
 from fusionzoo.artifacts.manifest import Column, Decision, ModelDescription, SplitFingerprint, write_manifest
 from fusionzoo.artifacts.verified_folder import verify_folder
-from fusionzoo.atomic_files import staged_folder, temporary_folder, translate_write_errors
+from fusionzoo.atomic_files import hold_signals, staged_folder, temporary_folder, translate_write_errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.model_files import parse_json_object
@@ -76,7 +76,7 @@ def write_model_folder(folder: Path, trained: TrainedModel, val: EncodedSplit, v
     """
     architecture, preprocessor, model = trained.architecture, trained.preprocessor, trained.model
     settings = architecture.hyperparameters.as_flat_dict()
-    with staged_folder(folder, last_file=MANIFEST_FILE) as staging:
+    with ExitStack() as during_move, staged_folder(folder, last_file=MANIFEST_FILE) as staging:
         with translate_write_errors(folder / WEIGHTS_FILE):
             torch.save({k: v.cpu() for k, v in model.state_dict().items()}, staging / WEIGHTS_FILE)
         with translate_write_errors(folder / ARTIFACTS_FILE):
@@ -90,6 +90,7 @@ def write_model_folder(folder: Path, trained: TrainedModel, val: EncodedSplit, v
         with translate_write_errors(folder / MANIFEST_FILE):
             write_manifest(staging, _describe(trained))
         _verify(staging, val, val_scores)
+        during_move.enter_context(hold_signals())
         delete_earlier_model(folder)  # a process killed during the move must not leave files of two models
 
 

@@ -212,6 +212,7 @@ from fusionzoo.errors.training_errors import (
     rows_of_step as rows_of_step,
     rows_of_val as rows_of_val,
 )
+from fusionzoo.errors.warm_start_errors import InitFromError as InitFromError
 from fusionzoo.errors.wording import (
     format_json as format_json,
     nearest_names as nearest_names,

@@ -40,10 +40,10 @@ class AnotherJobError(ZooError):
 class TerminatedError(ZooError):
     """The job received SIGTERM or Ctrl-C, for example because a spot instance was reclaimed."""
 
-    def __init__(self, saved: Path | None, epoch: int = 0, step: int = 0) -> None:
+    def __init__(self, saved: Path | None, epoch: int = 0, step: int = 0, shipped: str = "") -> None:
         state = "" if saved is None else f" The state after step {step} of epoch {epoch} is in {saved}."
         super().__init__(
-            f"The job was stopped by SIGTERM or Ctrl-C.{state}",
+            f"The job was stopped by SIGTERM or Ctrl-C.{state}{shipped}",
             "start the job again with the same checkpoint folder; it resumes from its last checkpoint, if there is "
             "one.",
             "FZ-C003",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
 from fusionzoo.contracts.job_kinds import SAGEMAKER_ROOT
 from fusionzoo.sagemaker.config_files import read_json_object
 
-JOB_ID_VARIABLE = "FUSIONZOO_JOB_ID"  # set for the processes that a job starts
+JOB_ID_VARIABLE, START_VARIABLE = "FUSIONZOO_JOB_ID", "FUSIONZOO_JOB_START"  # set for the processes that a job starts
 NO_FOLDER = Path(os.devnull)  # nothing can be created below it
 
 
@@ -28,6 +29,7 @@ class Paths:
     checkpoints: Path
     cache: Path  # of encoded data; it outlives the job if the machine does
     job_id: str = field(default_factory=lambda: secrets.token_hex(8), compare=False)  # the same in all its processes
+    started: float = field(default_factory=time.monotonic, compare=False)  # on the clock of this machine
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Paths:
@@ -42,6 +44,7 @@ class Paths:
             Path(environ.get("SM_CHECKPOINT_DIR") or base / PYTORCH_TRAIN_CONTRACT.relative_path("checkpoints")),
             Path(environ.get("FUSIONZOO_CACHE") or _find_user_cache(environ) / "fusionzoo"),
             environ.get(JOB_ID_VARIABLE) or secrets.token_hex(8),
+            float(environ.get(START_VARIABLE) or time.monotonic()),
         )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from lightning.pytorch.strategies import Strategy
 from fusionzoo.hyperparameters import consistency
 from fusionzoo.training import lightning_compat, optimizers, torch_compile
 from fusionzoo.training.checkpointing import best_checkpoints, checkpoint_io, greedy_soup
-from fusionzoo.training.checkpointing.last_checkpoint import LastCheckpoint
+from fusionzoo.training.checkpointing.early_end import EndedEarlyError
+from fusionzoo.training.checkpointing.last_checkpoint import STEPS_BETWEEN_SYNCS, LastCheckpoint
 from fusionzoo.training.checkpointing.restore_check import RestoreCheck
+from fusionzoo.training.checkpointing.time_limit import TimeLimit
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.distributed import collectives
+from fusionzoo.training.finish_time import make_time_budget
 from fusionzoo.training.frozen import features
 from fusionzoo.training.frozen.encoder_run import EncoderRun
 from fusionzoo.training.frozen.feature_batches import SplitFeatures, replace_encoder
@@ -35,10 +39,14 @@ from fusionzoo.training.training_run import TrainingRun
 log = logging.getLogger(__name__)
 
 
-def fit(run: TrainingRun) -> dict[str, Any]:
+def fit(run: TrainingRun, finish_seconds: float = 0.0) -> dict[str, Any]:
     """Train, and leave the best checkpoint in `run.paths.checkpoints`; return the training summary for metrics.json.
 
-    Afterwards, `run.throughput` holds what this run has trained, and in how much time.
+    Afterwards, `run.throughput` holds what this run has trained, and in how much time. A training that SIGTERM or
+    `max_minutes` has ended has not finished: its last checkpoint is in the middle of the training.
+
+    Args:
+        finish_seconds: the estimated time of the evaluation and the export, which `max_minutes` includes.
     """
     job, train, objective = run.job, run.data.splits["train"], run.objective
     precision = run.precision.precision
@@ -48,7 +56,7 @@ def fit(run: TrainingRun) -> dict[str, Any]:
     module, strategy = make_module(run, splits)
     if run.resume_point is None and collectives.is_first_process():
         delete_stale_checkpoints(run.paths.checkpoints)
-    last_checkpoint = LastCheckpoint(run.paths.checkpoints, job, run.termination, run.precision)
+    last_checkpoint = make_last_checkpoint(run, splits, finish_seconds)
     progress_bar = ProgressBar(run.throughput) if run.world.is_first and can_show_progress_bar() else None
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # without its tips and lists of devices
     learning_curve = LearningCurve(job.early_stop_metric)
@@ -58,20 +66,38 @@ def fit(run: TrainingRun) -> dict[str, Any]:
     log_lines.log_model_size(job, run.built.model)
     log_lines.log_training_start(job, train, run.task, splits.steps, precision, run.world.size)
     module.train()  # Lightning keeps the mode of a module, and a pretrained encoder comes in evaluation mode
-    with restore_check.report_failed_restore(), fit_contexts(run, trainer, splits, progress_bar):
-        trainer.fit(module, datamodule=splits, ckpt_path=run.resume_point.file if run.resume_point else None)
-    lightning_compat.raise_if_interrupted(trainer)
+    early_end: EndedEarlyError | None = None
+    try:
+        with restore_check.report_failed_restore(), fit_contexts(run, trainer, splits, progress_bar):
+            trainer.fit(module, datamodule=splits, ckpt_path=run.resume_point.file if run.resume_point else None)
+        lightning_compat.raise_if_interrupted(trainer)
+    except EndedEarlyError as end:
+        early_end = end
+        log.warning("%s has ended the training after step %d of epoch %d.", end.reason, end.step, end.epoch)
     summary = {
         **run.precision.as_metrics(),
+        "ended_by": best_checkpoints.find_end_reason(trainer) if early_end is None else early_end.reason,
         "steps": trainer.global_step,
-        "epochs": trainer.current_epoch,
+        "epochs": trainer.current_epoch if early_end is None else early_end.epoch,
         **objective.summary(),
         "best": best_checkpoints.describe_best(trainer),
         "validations": learning_curve.validations,
         "top_checkpoints": greedy_soup.list_top_checkpoints(trainer),
+        **({} if run.init_report is None else {"init_from": run.init_report}),
     }
-    last_checkpoint.save_finished(trainer, summary)
+    if early_end is None:
+        last_checkpoint.save_finished(trainer, summary)
     return summary
+
+
+def make_last_checkpoint(run: TrainingRun, splits: SplitsDataModule, finish_seconds: float) -> LastCheckpoint:
+    """Return the callback that saves the training state and ends the training in time."""
+    exchanges_rarely = run.world.size > 1 and torch.cuda.is_available()
+    time_limit = TimeLimit(
+        make_time_budget(run, splits.steps, finish_seconds), STEPS_BETWEEN_SYNCS if exchanges_rarely else 1
+    )
+    stored = {"precision": asdict(run.precision), "init_report": run.init_report}
+    return LastCheckpoint(run.paths.checkpoints, run.job, run.termination, stored, time_limit)
 
 
 def encode_frozen_text(run: TrainingRun, precision: Precision) -> dict[str, SplitFeatures]:
@@ -136,7 +162,7 @@ def fit_contexts(
     with ExitStack() as stack:
         stack.enter_context(replace_encoder(encoder if has_features else None))
         stack.enter_context(torch_compile.compile_for_training(model, running_encoder, job))
-        stack.enter_context(run.termination.defer_stop())
+        stack.enter_context(run.termination.defer_stop(finishes=job.ship_on_stop))
         stack.enter_context(ignore_expected_warnings())
         stack.enter_context(memory.explain_training_memory(trainer, job))
         is_one_graph = torch_compile.is_one_graph(model, running_encoder, job)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,14 @@ from fusionzoo.artifacts import model_folder, onnx_export, prediction_files
 from fusionzoo.artifacts.file_names import ONNX_FILE, PREDICT_RESULTS_FILE
 from fusionzoo.artifacts.model_folder import TrainedModel
 from fusionzoo.artifacts.predictions import Predictions
-from fusionzoo.atomic_files import check_writable, delete_leftovers, staged_folder, temporary_folder
+from fusionzoo.atomic_files import staged_folder, temporary_folder
 from fusionzoo.errors.wording import pluralize
 from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
 from fusionzoo.evaluation.plots import encode_png
 from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
 from fusionzoo.sagemaker.paths import Paths
-from fusionzoo.settings import JobSettings
 from fusionzoo.tasks.objectives import make_link
-from fusionzoo.training import torch_compile
+from fusionzoo.training import shipping
 from fusionzoo.training.checkpointing import best_checkpoints, greedy_soup
 from fusionzoo.training.checkpointing.fingerprint import (
     compare_fingerprints,
@@ -34,6 +35,7 @@ from fusionzoo.training.checkpointing.fingerprint import (
     fingerprint_data,
     fingerprint_precision,
     fingerprint_settings,
+    fingerprint_source,
 )
 from fusionzoo.training.checkpointing.random_state import seed_everything
 from fusionzoo.training.checkpointing.restore_check import load_fitting_weights
@@ -45,9 +47,11 @@ from fusionzoo.training.checkpointing.resume_point import (
 )
 from fusionzoo.training.distributed import collectives, fsdp_support, split_scoring
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
+from fusionzoo.training.finish_time import estimate_finish_seconds
 from fusionzoo.training.fit import fit
 from fusionzoo.training.frozen import features
 from fusionzoo.training.guards import convergence, model_memory
+from fusionzoo.training.job_checks import check_before_reading_data
 from fusionzoo.training.monitoring import log_lines, resource_usage
 from fusionzoo.training.monitoring.phases import BUILD, EVALUATE, PREPARE, Phases
 from fusionzoo.training.monitoring.throughput import Throughput
@@ -55,11 +59,10 @@ from fusionzoo.training.precision import choose_job_precision
 from fusionzoo.training.prepare_data import TrainingData, prepare_data
 from fusionzoo.training.termination import Termination
 from fusionzoo.training.training_run import TrainingRun
+from fusionzoo.training.warm_start.initialization import start_from_model
+from fusionzoo.training.warm_start.source_model import SourceModel, open_source_model
 
 log = logging.getLogger(__name__)
-
-CHANNELS = ("train", "val", "test")
-MIN_ROWS_PER_GPU = 8  # per step and GPU
 
 
 def train(
@@ -78,80 +81,39 @@ def train(
     check_before_reading_data(paths, architecture, world)
     settings_fingerprint = fingerprint_settings(architecture)
     resume_point = collectives.broadcast_from_first(lambda: find_own_resume_point(paths, architecture))
+    source = open_source_model(paths, architecture, is_needed=resume_point is None)
     data = prepare_data(paths, architecture, world)
 
     phases.begin(BUILD)
     model_memory.check_model_memory(architecture, data.spec, world)
-    built = build_model(architecture, data)
+    built, init_report = build_model(architecture, data, source, resume_point)
     stored_precision = None if resume_point is None else resume_point.precision
     precision = choose_job_precision(architecture.job, built.model, stored_precision)
     job_fingerprint = (
         settings_fingerprint
         | fingerprint_precision(precision)
         | fingerprint_data(data.contents, data.splits)
+        | fingerprint_source(
+            architecture.job,
+            None if source is None else source.digest,
+            None if resume_point is None else resume_point.job_fingerprint,
+        )
         | fingerprint_code(built.model)
     )
     check_same_in_all_processes(job_fingerprint | {"max_epochs": str(architecture.job.max_epochs)}, world)
     check_same_fingerprint(resume_point, job_fingerprint)
-    throughput = Throughput(phases)
     run = TrainingRun(
-        paths, architecture, built, data, precision, world, resume_point, job_fingerprint, termination, throughput
+        *(paths, architecture, built, data, precision, world, resume_point, job_fingerprint, termination),
+        throughput=Throughput(phases),
+        init_report=init_report,
     )
-    check_before_training(run)
-    summary = fit_unless_finished(run)
+    restore_weights(run)
+    finish_seconds = check_before_training(run)
+    summary = fit_unless_finished(run, finish_seconds)
 
     phases.begin(EVALUATE)
-    model, summary = load_final_model(run, summary)
-    scores = score_splits(run, model)
-    usages = collectives.all_gather(resource_usage.measure_usage(throughput.read()))
-    if not world.is_first:
-        return None
-    usage = {**resource_usage.merge_usage(usages, phases.seconds), "matrix_rates": precision.rates}
-    shares = {name: split_report.as_json() for name, split_report in data.reports.items()}
-    report = write_artifacts(run, model, scores, {"training": summary, "run": usage, "data": shares})
-    log_summary(summary, resource_usage.merge_usage(usages, phases.seconds))
-    return report
-
-
-def check_before_reading_data(paths: Paths, architecture: Architecture, world: World) -> None:
-    """Check what can be checked without the data, and log the warnings about the settings.
-
-    Raises:
-        errors.OutputError: a folder is not writable.
-        errors.ProcessesError: the processes cannot share the work.
-        errors.SettingError: this machine or the installed libraries do not support a setting.
-    """
-    for warning in architecture.hyperparameters.warnings:
-        log.warning(warning)
-    torch_compile.check_torch_compile(architecture.job)
-    fsdp_support.check_fsdp(architecture.job)
-    if world.is_first:
-        for folder in (paths.model, paths.output_data, paths.checkpoints):
-            check_writable(folder)
-        delete_leftovers(paths.checkpoints)
-    check_processes(paths, architecture.job, world)
-    model_memory.check_model_memory(architecture, model_memory.smallest_spec(architecture.data_settings), world)
-
-
-def check_processes(paths: Paths, job: JobSettings, world: World) -> None:
-    """Check that every process of the job has rows in each step, and that all hosts see the same data.
-
-    Raises:
-        errors.ProcessesError: a step has fewer rows than processes, or a channel is sharded over the hosts.
-    """
-    if world.size > 1 and job.max_batch_tokens is None:
-        if job.batch_size < world.size:
-            raise errors.ProcessesError.too_few_rows(job.batch_size, world.size)
-        if torch.cuda.is_available() and job.batch_size < MIN_ROWS_PER_GPU * world.size:
-            log.warning(
-                "%d processes share a batch_size of %d, about %.0f rows per process and step, which does not use the "
-                "GPUs well. Increase batch_size, and lr with it.",
-                *(world.size, job.batch_size, job.batch_size / world.size),
-            )
-    for name, channel in (paths.read_channel_configs() or {}).items():
-        is_sharded = isinstance(channel, dict) and channel.get("S3DistributionType") == "ShardedByS3Key"
-        if is_sharded and world.hosts > 1 and name in CHANNELS:
-            raise errors.ProcessesError.sharded(name, world.hosts)
+    with shipping.finish_in_time(run, summary):
+        return evaluate_and_write(run, summary, phases)
 
 
 def find_own_resume_point(paths: Paths, architecture: Architecture) -> ResumePoint | None:
@@ -174,16 +136,32 @@ def find_own_resume_point(paths: Paths, architecture: Architecture) -> ResumePoi
     return resume_point
 
 
-def build_model(architecture: Architecture, data: TrainingData) -> BuiltModel:
-    """Build the model, with pretrained weights if the encoder has them; warn of an unusual learning rate for them."""
+def build_model(
+    architecture: Architecture, data: TrainingData, source: SourceModel | None, resume_point: ResumePoint | None
+) -> tuple[BuiltModel, Mapping[str, Any] | None]:
+    """Build the model, with the weights of `init_from` or with pretrained ones; return what `init_from` gave, too.
+
+    Warns of an unusual learning rate for pretrained weights.
+    """
     job = architecture.job
     seed_everything(job.seed)
-    built = architecture.build(data.spec, pretrained=True)
+    built = architecture.build(data.spec, pretrained=job.init_from is None)
+    report = None if resume_point is None else resume_point.init_report
+    if source is not None and resume_point is None:
+        report = start_from_model(built, architecture, data.preprocessor, source)
     encoder = built.text_encoder if architecture.encoder_is_pretrained else None
     is_tuned = encoder is not None and not features.is_frozen(encoder)
     if warning := convergence.check_learning_rate(job, tuned=is_tuned):
         log.warning(warning)
-    return built
+    return built, report
+
+
+def restore_weights(run: TrainingRun) -> None:
+    """Load the weights of the resume point of a job with `init_from`, which a frozen encoder needs before the fit."""
+    point, model = run.resume_point, run.built.model
+    if point is not None and run.job.init_from is not None:
+        load = partial(load_fitting_weights, point.file, model, run.job_fingerprint)
+        model.load_state_dict(collectives.broadcast_from_first(load))
 
 
 def check_same_in_all_processes(job_fingerprint: Mapping[str, str], world: World) -> None:
@@ -197,11 +175,20 @@ def check_same_in_all_processes(job_fingerprint: Mapping[str, str], world: World
         raise errors.ProcessesError.other_data(differences, world.rank)
 
 
-def check_before_training(run: TrainingRun) -> None:
-    """Check the metrics of plugins, and in the first process of a new training the export."""
+def check_before_training(run: TrainingRun) -> float:
+    """Check the metrics of plugins and the export; return the estimated time of the evaluation and the export.
+
+    A resumed job has been checked. With `max_minutes` it exports again, to measure the time; otherwise it is 0. Only
+    the first process exports.
+    """
     check_plugin_metrics(run)
-    if run.world.is_first and run.resume_point is None:
-        check_export(run)
+    is_limited, point = run.job.max_minutes is not None, run.resume_point
+    is_checked = point is not None and (point.training_summary is not None or not is_limited)
+    if not run.world.is_first or is_checked:
+        return 0.0
+    started = time.monotonic()
+    check_export(run)
+    return estimate_finish_seconds(run, time.monotonic() - started) if is_limited else 0.0
 
 
 def check_export(run: TrainingRun) -> None:
@@ -232,16 +219,33 @@ def check_plugin_metrics(run: TrainingRun) -> None:
             raise errors.PluginMetricError.undefined_on_val(one.claim, one.name)
 
 
-def fit_unless_finished(run: TrainingRun) -> dict[str, Any]:
+def fit_unless_finished(run: TrainingRun, finish_seconds: float) -> dict[str, Any]:
     """Train the model and return the training summary, or return the one of a training that has already finished."""
     torch.manual_seed(run.job.seed + run.world.rank)  # processes must differ in dropout, but not in initial weights
     if run.resume_point is None or run.resume_point.training_summary is None:
-        return fit(run)
+        return fit(run, finish_seconds)
     log.warning(
         "According to %s, training has already finished. The model is evaluated and written again.",
         run.resume_point.file,
     )
     return dict(run.resume_point.training_summary)
+
+
+def evaluate_and_write(run: TrainingRun, summary: Mapping[str, Any], phases: Phases) -> Report | None:
+    """Score the splits with the final weights; in the first process, write the artifacts and return the evaluation."""
+    model, summary = load_final_model(run, summary)
+    if shipping.is_stopped(summary) and run.world.is_first:
+        shipping.ship_weights(run, model)
+    scores = score_splits(run, model)
+    usages = collectives.all_gather(resource_usage.measure_usage(run.throughput.read()))
+    if not run.world.is_first:
+        return None
+    merged = resource_usage.merge_usage(usages, phases.seconds)
+    usage = {**merged, "matrix_rates": run.precision.rates, "ended_by": summary.get("ended_by")}
+    shares = {name: split_report.as_json() for name, split_report in run.data.reports.items()}
+    report = write_artifacts(run, model, scores, {"training": summary, "run": usage, "data": shares})
+    log_summary(summary, resource_usage.merge_usage(usages, phases.seconds))
+    return report
 
 
 def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
@@ -253,7 +257,7 @@ def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> tuple[nn.M
     best_checkpoints.load_best(folder, model, run.job_fingerprint)
     judge = greedy_soup.Judge(run.objective, run.evaluator.compute_metrics, run.architecture.metric_directions)
     candidates = summary["top_checkpoints"]
-    if not candidates:
+    if not candidates or shipping.is_stopped(summary):  # averaging takes too much of the time that is left
         return model, dict(summary)
 
     def load(file: str) -> Mapping[str, Tensor]:

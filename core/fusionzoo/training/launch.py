@@ -8,11 +8,12 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig
 from torch.distributed.run import parse_args
 from torch.distributed.run import run as torchrun
 
@@ -23,17 +24,19 @@ from fusionzoo.registry import library_versions
 from fusionzoo.sagemaker.failure_file import write_failure
 from fusionzoo.sagemaker.folder_lock import lock_folder
 from fusionzoo.sagemaker.hosts import Hosts, read_hosts
-from fusionzoo.sagemaker.paths import JOB_ID_VARIABLE, Paths
+from fusionzoo.sagemaker.paths import JOB_ID_VARIABLE, START_VARIABLE, Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.distributed.parent_watch import stop_when_parent_ends
 from fusionzoo.training.distributed.process_group import join_process_group
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.job import train
+from fusionzoo.training.shipping import TORCHRUN_TIMEOUT_VARIABLE
 from fusionzoo.training.termination import Termination
 
 log = logging.getLogger(__name__)
 
 WORKER_MODULE = "fusionzoo.training.worker"
+TORCHRUN_TIMEOUT = 110  # seconds until torchrun kills its processes; SageMaker kills the container after 120
 MASTER_PORT = 7777  # of the first host, as in SageMaker's own launcher
 MAX_HOST_WAIT_SECONDS = 600.0  # until the names of the other hosts can be resolved
 
@@ -137,7 +140,10 @@ def worker_environment(plan: ProcessPlan, paths: Paths) -> Iterator[None]:
         "SM_CHECKPOINT_DIR": str(paths.checkpoints),
         "FUSIONZOO_CACHE": str(paths.cache),
         JOB_ID_VARIABLE: paths.job_id,
+        START_VARIABLE: repr(paths.started),
     }
+    if "shutdown_timeout" in {field.name for field in fields(LaunchConfig)}:
+        os.environ.setdefault(TORCHRUN_TIMEOUT_VARIABLE, str(TORCHRUN_TIMEOUT))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # otherwise DDP warns about intended behavior in each process
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // plan.per_host)))
     try:

@@ -33,6 +33,11 @@ def is_last_batch(trainer: Trainer) -> bool:
     return trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
 
 
+def is_last_step(trainer: Trainer) -> bool:
+    """Return whether the current training batch is the last one of the training."""
+    return is_last_batch(trainer) and trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
+
+
 def is_mid_accumulation(trainer: Trainer) -> bool:
     """Return whether the current optimizer step accumulates more batches after the current one."""
     batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready

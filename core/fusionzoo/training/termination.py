@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,6 +13,8 @@ from types import FrameType
 from fusionzoo import errors
 
 log = logging.getLogger(__name__)
+
+MIN_ALARM_SECONDS = 0.001  # an alarm after 0 s is none
 
 
 class _StopSignal(BaseException):
@@ -22,11 +25,17 @@ class Termination:
     """Stops the job immediately if nothing would be lost. During training it only sets `stop_requested`.
 
     A second Ctrl-C stops the training immediately, except in one of many processes: torchrun forwards the signal.
+
+    Attributes:
+        stop_requested: whether SIGTERM or Ctrl-C has arrived.
+        leaves_time: whether it was SIGTERM, which comes some time before the process is killed. Ctrl-C comes from a
+            user who waits.
     """
 
     def __init__(self, is_one_of_many: bool = False) -> None:
-        self.stop_requested = False
+        self.stop_requested = self.leaves_time = False
         self._is_one_of_many, self._is_deferred, self._is_ignored = is_one_of_many, False, False
+        self._requested_at, self._seconds_to_finish = 0.0, 0.0  # no time to finish: stop immediately
 
     @contextmanager
     def handle_signals(self) -> Iterator[None]:
@@ -72,8 +81,11 @@ class Termination:
             raise errors.TerminatedError(None)
 
     @contextmanager
-    def defer_stop(self) -> Iterator[None]:
+    def defer_stop(self, finishes: bool = False) -> Iterator[None]:
         """In the block, the signal only sets `stop_requested`; the code in the block reads it and stops itself.
+
+        Args:
+            finishes: whether the job continues with `finish_within` if SIGTERM arrives too late for the block.
 
         Raises:
             errors.TerminatedError: the signal arrived before the block, or after the code last read the flag.
@@ -84,7 +96,41 @@ class Termination:
             yield
         finally:
             self._is_deferred = False
-        self.check()
+        if not (finishes and self.leaves_time):
+            self.check()
+
+    @contextmanager
+    def finish_within(self, seconds: float) -> Iterator[None]:
+        """In the block, SIGTERM gives the job this many seconds to finish, counted from the arrival of the signal.
+
+        It may have arrived before the block. A second signal stops the job immediately, except in one of many
+        processes. Ctrl-C always does. With 0 seconds, or outside of the main thread, nothing is different in the block.
+
+        Raises:
+            errors.TerminatedError: the time has passed.
+        """
+        if not seconds or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._seconds_to_finish = seconds
+        previous = signal.signal(signal.SIGALRM, self._handle_alarm)
+        try:
+            if self.stop_requested:
+                self._set_alarm()
+            yield
+        finally:
+            self._seconds_to_finish = 0.0
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, previous or signal.SIG_DFL)
+
+    def _set_alarm(self) -> None:
+        left = self._requested_at + self._seconds_to_finish - time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, max(left, MIN_ALARM_SECONDS))
+
+    def _handle_alarm(self, number: int, frame: FrameType | None) -> None:
+        if not self._is_ignored:
+            log.warning("The %.0f s after SIGTERM have passed: stopping now.", self._seconds_to_finish)
+            raise _StopSignal
 
     def ignore_signals(self) -> None:
         """From now on, ignore the signals: the job is about to report why it ends."""
@@ -104,12 +150,25 @@ class Termination:
         if self._is_ignored:
             return
         is_repeated, self.stop_requested = self.stop_requested, True
+        if not is_repeated:
+            self._requested_at, self.leaves_time = time.monotonic(), number == signal.SIGTERM
+        if self._seconds_to_finish and self._may_finish(is_repeated):
+            return
         can_force = number == signal.SIGINT and not self._is_one_of_many
         if (is_repeated and can_force) or not self._is_deferred:
             raise _StopSignal
         if not is_repeated:
             hint = "; press Ctrl-C again to stop immediately" if can_force else ""
             log.warning("%s: saving the training state and stopping after this step%s", _signal_name(number), hint)
+
+    def _may_finish(self, is_repeated: bool) -> bool:
+        """Return whether the job may finish its work after a signal; after the first one, set the alarm."""
+        if is_repeated:
+            return self._is_one_of_many and self.leaves_time
+        if self.leaves_time:
+            log.warning("SIGTERM: finishing the job within %.0f s", self._seconds_to_finish)
+            self._set_alarm()
+        return self.leaves_time
 
 
 def _signal_name(number: int) -> str:

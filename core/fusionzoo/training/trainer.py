@@ -87,6 +87,7 @@ def make_callbacks(
         log_lines.ValidationLogger(learning_curve),
         progress_bar or log_lines.IntervalLogger(run.throughput),
         *architecture.model.callbacks(architecture.hyperparameters.model),
+        last_checkpoint.time_limit,
         last_checkpoint,
     ]
 

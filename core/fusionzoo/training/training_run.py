@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from torch import nn
 
@@ -29,6 +30,7 @@ class TrainingRun:
     """One process's part of a training: the model and the data, where its files go, and where it starts.
 
     By default, the training starts from the beginning, in a single process that handles no signals.
+    `init_report` says what `init_from` gave to the model; None without that setting.
     """
 
     paths: Paths
@@ -41,6 +43,7 @@ class TrainingRun:
     job_fingerprint: Mapping[str, str] = field(default_factory=dict)
     termination: Termination = field(default_factory=Termination)
     throughput: Throughput = field(default_factory=lambda: Throughput(Phases()))
+    init_report: Mapping[str, Any] | None = None
 
     @cached_property
     def task(self) -> Task:

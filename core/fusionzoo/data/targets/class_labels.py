@@ -42,6 +42,10 @@ class LabelMap(Target):
     def num_outputs(self) -> int:
         return len(self.classes)
 
+    @property
+    def output_names(self) -> Sequence[str]:
+        return [canonical_label(label) for label in self.classes]
+
     def as_json(self) -> dict[str, Any]:
         return {"name": self.name, "classes": self.classes}
 

@@ -57,6 +57,10 @@ class NumericTarget(Target):
     def num_outputs(self) -> int:
         return len(self.scales) * max(1, len(self.quantiles))
 
+    @property
+    def output_names(self) -> Sequence[str]:
+        return [f"{name} {quantile}" for name in self.names for quantile in (self.quantiles or ("value",))]
+
     def encode(self, rows: Rows, optional: bool = False) -> np.ndarray:
         return _read_numbers(rows, self.names, self.transform, optional)
 

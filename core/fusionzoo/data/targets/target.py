@@ -34,6 +34,11 @@ class Target(ABC):
     def num_outputs(self) -> int:
         """The outputs of a model for one row."""
 
+    @property
+    def output_names(self) -> Sequence[str]:
+        """What each output stands for, the same in another job; by default its position."""
+        return [str(number) for number in range(self.num_outputs)]
+
     @abstractmethod
     def encode(self, rows: Rows, optional: bool = False) -> np.ndarray:
         """Return the encoded labels, [rows] or [rows, ...]; `optional` labels may be null.

@@ -12,6 +12,7 @@ from torch import nn
 
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.checkpointing.checkpoint_io import BEST_FILE, read_checkpoint_lazily
+from fusionzoo.training.checkpointing.early_end import EndReason
 from fusionzoo.training.checkpointing.restore_check import load_fitting_weights
 from fusionzoo.training.distributed import collectives
 
@@ -24,7 +25,8 @@ class BestCheckpoints(ModelCheckpoint):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, save_weights_only=True, enable_version_counter=False)
+        # Always when a validation ends: the last checkpoint, which is written then, refers to these weights.
+        super().__init__(**options, save_on_train_epoch_end=False, save_weights_only=True, enable_version_counter=False)
         self.superseded: list[str] = []
 
     def _remove_checkpoint(self, trainer: Trainer, filepath: str) -> None:
@@ -52,7 +54,13 @@ def make_checkpoint_callbacks(folder: Path, settings: JobSettings, directions: M
     mode = metric_mode(metric, directions)
     return [
         BestCheckpoints(dirpath=folder, filename=Path(BEST_FILE).stem, monitor=metric, mode=mode),
-        EarlyStopping(monitor=metric, mode=mode, patience=settings.early_stop_patience, check_finite=False),
+        EarlyStopping(
+            monitor=metric,
+            mode=mode,
+            patience=settings.early_stop_patience,
+            check_finite=False,
+            check_on_train_epoch_end=False,
+        ),
     ]
 
 
@@ -74,6 +82,19 @@ def describe_best(trainer: Trainer) -> dict[str, Any]:
 def _read_position(file: Path) -> dict[str, int]:
     content = read_checkpoint_lazily(file)
     return {"epoch": content["epoch"] + 1, "step": content["global_step"]}
+
+
+def has_best(trainer: Trainer) -> bool:
+    """Return whether a validation has left best weights; also true after a resume from a later checkpoint."""
+    return any(
+        type(callback) is BestCheckpoints and callback.best_model_path for callback in trainer.checkpoint_callbacks
+    )
+
+
+def find_end_reason(trainer: Trainer) -> EndReason:
+    """Return why a training that has run to its end has ended."""
+    stops = [callback for callback in trainer.early_stopping_callbacks if isinstance(callback, EarlyStopping)]
+    return "early_stopping" if any(stop.wait_count >= stop.patience for stop in stops) else "max_epochs"
 
 
 def list_best_files(callback_states: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -17,6 +17,7 @@ from fusionzoo import __version__
 from fusionzoo.architecture import Architecture
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.hashing import hash_file
+from fusionzoo.settings import JobSettings
 from fusionzoo.training.precision import PrecisionChoice
 
 # These settings change when and where a job runs, but not its results.
@@ -26,14 +27,19 @@ SETTINGS_THAT_DO_NOT_AFFECT_RESULTS = frozenset(
         "checkpoint_every_n_steps",
         "checkpoint_every_n_minutes",
         "devices",
+        "init_from",  # its content does: see `fingerprint_source`
         "max_expansion",
         "max_file_gb",
+        "max_minutes",
         "max_row_mb",
         "onnx",
+        "ship_on_stop",
+        "ship_on_stop_seconds",
     }
 )
 # A finished or interrupted training may continue with a larger value: each checkpoint holds it next to the fingerprint.
 SETTINGS_THAT_MAY_GROW = frozenset({"max_epochs"})
+SOURCE_ENTRY = "model of init_from"
 EXTERNAL_PACKAGES = ("torch.", "transformers.", "builtins")  # their versions identify their code
 
 
@@ -63,6 +69,18 @@ def fingerprint_data(contents: Mapping[str, str], splits: Mapping[str, EncodedSp
     """Return the number of rows and a hash of the files of each split, and a hash of the tokenizer's files."""
     rows = {name: f"{len(split):,} rows, " for name, split in splits.items()}
     return {f"data of {name}": f"{rows.get(name, '')}{content[:8]}" for name, content in contents.items()}
+
+
+def fingerprint_source(job: JobSettings, digest: str | None, stored: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the part of the fingerprint that says which model the training started from.
+
+    Args:
+        job: with `init_from`.
+        digest: a hash of the model of `init_from`; None if it is absent, in a job that resumes.
+        stored: the fingerprint of the checkpoint that the job resumes from, which then replaces the hash.
+    """
+    known = digest or (stored or {}).get(SOURCE_ENTRY, "none")
+    return {SOURCE_ENTRY: "none" if job.init_from is None else known}
 
 
 def fingerprint_code(model: nn.Module) -> dict[str, str]:

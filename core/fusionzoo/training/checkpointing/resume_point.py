@@ -48,6 +48,7 @@ class ResumePoint:
     step: int  # optimizer steps done
     max_epochs: int  # of the job that wrote it
     training_summary: Mapping[str, Any] | None  # None: the training has not finished
+    init_report: Mapping[str, Any] | None = None  # what the training took from the model of `init_from`
     precision: PrecisionChoice | None = None  # None: the checkpoint does not say why its precision was chosen
 
 
@@ -92,6 +93,7 @@ def _read_resume_point(file: Path) -> ResumePoint:
             step=int(content["global_step"]),
             max_epochs=int(state["max_epochs"]),
             training_summary=None if state["training_summary"] is None else dict(state["training_summary"]),
+            init_report=state.get("init_report"),
             precision=None if state.get("precision") is None else PrecisionChoice(**state["precision"]),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as cause:

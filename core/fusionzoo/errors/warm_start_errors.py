@@ -1,0 +1,84 @@
+"""`init_from`: starting from a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fusionzoo.errors.base import ZooError
+from fusionzoo.errors.wording import quote_name, short
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+GIVE_MODEL = (
+    "set init_from to a model folder or model.tar.gz that a job of fusionzoo wrote, or to model for the channel of "
+    "this name."
+)
+
+
+class InitFromError(ZooError):
+    """`init_from` does not name a model from which this job can start."""
+
+    @classmethod
+    def no_model(cls, place: Path) -> Self:
+        """There is no folder, or it is not a model folder."""
+        problem = "has no preprocessor.json and no model.tar.gz" if place.is_dir() else "does not exist"
+        return cls(f"init_from: {place} {problem}.", GIVE_MODEL, "FZ-C101")
+
+    @classmethod
+    def other_plugin(cls, place: Path, setting: str, trained: str, current: str) -> Self:
+        """The trained model has another architecture, so its weights mean something else."""
+        return cls(
+            f"init_from: the model in {place} has {setting} {quote_name(trained)}, and this job has "
+            f"{quote_name(current)}, so its weights cannot be used.",
+            f"set {setting} to {trained}, or remove init_from.",
+            "FZ-C102",
+        )
+
+    @classmethod
+    def other_tokens(cls, place: Path, tensors: str) -> Self:
+        """The text encoder has a fixed number of tokens, and the tokenizer of the trained model has other ones."""
+        return cls(
+            f"init_from: the model in {place} has another tokenizer, and the text encoder does not tell which of its "
+            f"weights belong to a token ({tensors}).",
+            "set tokenizer to that of the trained model, or remove init_from.",
+            "FZ-C103",
+        )
+
+    @classmethod
+    def unsafe_archive(cls, archive: Path, member: str, reason: str) -> Self:
+        """An archive holds what no job writes, such as a link."""
+        return cls(
+            f"init_from: {archive} is refused because of its entry {quote_name(member)}: {reason}.",
+            "use an archive with plain files only, as SageMaker writes it.",
+            "FZ-C104",
+        )
+
+    @classmethod
+    def unreadable_archive(cls, archive: Path, cause: Exception) -> Self:
+        """The file is damaged, or not an archive."""
+        return cls(
+            f"init_from: {archive} cannot be unpacked ({short(cause)}).",
+            "copy the archive again; it must be a tar file, with or without gzip compression.",
+            "FZ-C105",
+        )
+
+    @classmethod
+    def large_archive(cls, archive: Path, limit: int) -> Self:
+        """The content of the archive is much larger than the archive."""
+        return cls(
+            f"init_from: {archive} holds more than {limit:,} bytes or entries.",
+            "set max_expansion to a larger value if you trust the archive.",
+            "FZ-C106",
+        )
+
+    @classmethod
+    def nothing_in_common(cls, place: Path) -> Self:
+        """No weight of the trained model fits the new one."""
+        return cls(
+            f"init_from: no weight of the model in {place} fits the model of this job.",
+            "use the settings that size the model, such as hidden_common_dim, of the trained model, or remove "
+            "init_from.",
+            "FZ-C107",
+        )

@@ -1,0 +1,1 @@
+"""`init_from`: start a training from the weights of a trained model."""

@@ -1,0 +1,124 @@
+"""Open the trained model that `init_from` names: a model folder, a channel, or SageMaker's model.tar.gz."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusionzoo import errors
+from fusionzoo.architecture import Architecture, restore_architecture
+from fusionzoo.artifacts.file_names import SETTINGS_FILE, WEIGHTS_FILE
+from fusionzoo.atomic_files import temporary_folder
+from fusionzoo.data.hashing import hash_file
+from fusionzoo.data.model_files import read_json_object
+from fusionzoo.data.preprocessor import PREPROCESSOR_FILE, TOKENIZER_FILE, Preprocessor
+from fusionzoo.sagemaker.paths import Paths
+from fusionzoo.training.warm_start.model_archive import ARCHIVE_FILE, unpack_model
+
+log = logging.getLogger(__name__)
+
+MODEL_CHANNEL = "model"
+HASHED_FILES = (WEIGHTS_FILE, PREPROCESSOR_FILE, TOKENIZER_FILE)
+
+
+@dataclass(frozen=True)
+class SourceModel:
+    """A trained model from which a training starts.
+
+    `place` is its folder or archive, and `digest` a hash of what the training takes from it.
+    """
+
+    place: Path
+    architecture: Architecture
+    preprocessor: Preprocessor
+    weights: Mapping[str, Tensor]
+    digest: str
+
+
+def open_source_model(paths: Paths, architecture: Architecture, is_needed: bool) -> SourceModel | None:
+    """Return the model that `init_from` names; None if the setting is not set.
+
+    Args:
+        is_needed: False for a job that resumes, which may be without the model. It is opened if it is there, to check
+            that it is the same.
+
+    Raises:
+        errors.InitFromError: there is no model, or it has another model_class or text encoder.
+        errors.ModelFolderError: the model folder is damaged.
+    """
+    if architecture.job.init_from is None:
+        return None
+    place = locate_model(architecture.job.init_from, paths)
+    if not place.exists() and not is_needed:
+        log.info("init_from: %s is absent, and not needed to resume.", place)
+        return None
+    paths.model.mkdir(parents=True, exist_ok=True)
+    with _provide_folder(place, paths, architecture.job.max_expansion) as folder:
+        return _read_model(place, folder, architecture)
+
+
+def locate_model(value: str, paths: Paths) -> Path:
+    """Return the folder or archive that a value of `init_from` names; `model` is the channel of this name."""
+    place, (channel, _, subfolder) = Path(value), value.partition("/")
+    if channel == MODEL_CHANNEL and not place.exists():
+        place = paths.channel(MODEL_CHANNEL) / subfolder
+    is_folder_with_archive = (place / ARCHIVE_FILE).is_file() and not (place / PREPROCESSOR_FILE).exists()
+    return place / ARCHIVE_FILE if is_folder_with_archive else place
+
+
+@contextmanager
+def _provide_folder(place: Path, paths: Paths, max_expansion: float) -> Iterator[Path]:
+    """Yield the folder, or a temporary one with the content of the archive."""
+    if not place.is_file():
+        if not (place / PREPROCESSOR_FILE).is_file():
+            raise errors.InitFromError.no_model(place)
+        yield place
+        return
+    with temporary_folder(paths.model) as folder:
+        unpack_model(place, folder, max_expansion)
+        yield folder
+
+
+def _read_model(place: Path, folder: Path, architecture: Architecture) -> SourceModel:
+    settings = read_json_object(folder / SETTINGS_FILE)
+    _check_same_plugins(place, settings, architecture)
+    digest = hashlib.sha256("".join(hash_file(p) for name in HASHED_FILES if (p := folder / name).exists()).encode())
+    is_temporary = place != folder
+    return SourceModel(
+        place,
+        restore_architecture(settings),
+        Preprocessor.load(folder),
+        _load_weights(folder / WEIGHTS_FILE, mmap=not is_temporary),
+        digest.hexdigest()[:16],
+    )
+
+
+def _check_same_plugins(place: Path, settings: Mapping[str, Any], architecture: Architecture) -> None:
+    """Check the names before any plugin of the model is imported."""
+    current = {"model_class": architecture.model.name}
+    if architecture.encoder is not None:
+        current["text_encoder"] = architecture.encoder.name
+    for setting, name in current.items():
+        other = str(settings.get(setting)).rpartition(":")[2]
+        if other != name:
+            raise errors.InitFromError.other_plugin(place, setting, other, name)
+
+
+def _load_weights(file: Path, mmap: bool) -> dict[str, Tensor]:
+    try:
+        weights = torch.load(str(file), map_location="cpu", weights_only=True, mmap=mmap)
+    except MemoryError:
+        raise
+    except Exception as cause:  # a damaged file can make the unpickler raise anything
+        raise errors.ModelFolderError.unreadable(file, cause) from cause
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise errors.ModelFolderError.unreadable(file, ValueError("it does not hold the weights of a model"))
+    return weights
