@@ -97,8 +97,8 @@ def hold_signals() -> Iterator[None]:
     finally:
         for number, handler in held.items():
             signal.signal(number, handler)
-        for number in arrived:
-            signal.raise_signal(number)
+        for arrived_number in arrived:
+            signal.raise_signal(arrived_number)
 
 
 @contextmanager
