@@ -262,8 +262,8 @@ def test_sigterm_or_ctrl_c_saves_the_state_at_the_end_of_the_step_and_stops_the_
     assert (job.output / "metrics.json").exists() == ships
     if ships:
         training = read_results(job)["training"]
-        assert (training["ended_by"], training["steps"]) == ("sigterm", 5)
-        assert training["best"]["step"] < 5
+        assert (training["ended_by"], training["steps"]) == ("sigterm", 6)
+        assert training["best"]["step"] < 6
         assert len(Predictor.load(job.model).predict(shop_rows(3))) == 3
     assert "Resuming from" in resume(job)
     assert read_results(job) == expected

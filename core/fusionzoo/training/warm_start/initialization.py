@@ -58,7 +58,7 @@ def _list_encoder_tensors(built: BuiltModel) -> set[str]:
 
 
 def _check_tokens(source: SourceModel, new: ModelSide, old: ModelSide, encoder_names: set[str]) -> None:
-    """Check that different tokenizers can be told apart in the weights.
+    """Check that the weights of different tokenizers can be matched.
 
     Raises:
         errors.InitFromError: they cannot.
