@@ -22,9 +22,8 @@ class InitFromError(ZooError):
 
     @classmethod
     def no_model(cls, place: Path) -> Self:
-        """There is no folder, or it is not a model folder."""
-        problem = "has no preprocessor.json and no model.tar.gz" if place.is_dir() else "does not exist"
-        return cls(f"init_from: {place} {problem}.", GIVE_MODEL, "FZ-C101")
+        """There is no such folder or archive."""
+        return cls(f"init_from: {place} does not exist.", GIVE_MODEL, "FZ-C101")
 
     @classmethod
     def other_plugin(cls, place: Path, setting: str, trained: str, current: str) -> Self:

@@ -84,12 +84,15 @@ def describe_stop(run: TrainingRun, summary: Mapping[str, Any]) -> errors.Termin
 def ship_weights(run: TrainingRun, model: nn.Module) -> None:
     """Write the model folder without `model.onnx`, which takes seconds; the complete one replaces it if time remains.
 
-    Its hyperparameters.json states `onnx: off`.
+    Its hyperparameters.json states `onnx: off`, and its manifest.json has no metrics.
     """
     val, architecture = run.data.splits["val"], run.architecture
     rows = np.arange(min(model_folder.VERIFIED_ROWS, len(val)))
     scores = predict_scores(model, make_link(run.task), val, len(rows), rows)
     job = architecture.job.model_copy(update={"onnx": "off"})
     without_onnx = replace(architecture, hyperparameters=replace(architecture.hyperparameters, job=job))
-    model_folder.write_model_folder(run.paths.model, without_onnx, run.data.preprocessor, model, val, scores)
+    trained = model_folder.TrainedModel(
+        without_onnx, run.data.preprocessor, model, run.data.describe_splits(), metrics={}
+    )
+    model_folder.write_model_folder(run.paths.model, trained, val, scores)
     log.info("Wrote %s without model.onnx", run.paths.model)

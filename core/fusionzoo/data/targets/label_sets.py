@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fusionzoo import errors
 from fusionzoo.data.reading.rows import Rows
-from fusionzoo.data.targets.class_labels import Label
+from fusionzoo.data.targets.class_labels import Label, canonical_label
 from fusionzoo.data.targets.target import Strata, Target, TargetReader
 from fusionzoo.data.value_codes import ValueCodes
 from fusionzoo.errors import target_errors
@@ -52,6 +52,10 @@ class LabelSets(Target):
     @property
     def num_outputs(self) -> int:
         return len(self.labels)
+
+    @property
+    def output_names(self) -> Sequence[str]:
+        return [canonical_label(label) for label in self.labels]
 
 
 class LabelSetReader(TargetReader):

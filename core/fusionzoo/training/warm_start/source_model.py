@@ -15,10 +15,10 @@ from torch import Tensor
 
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture, restore_architecture
-from fusionzoo.artifacts.file_names import SETTINGS_FILE, WEIGHTS_FILE
+from fusionzoo.artifacts.file_names import MANIFEST_FILE, SETTINGS_FILE, WEIGHTS_FILE
+from fusionzoo.artifacts.verified_folder import verify_folder
 from fusionzoo.atomic_files import temporary_folder
-from fusionzoo.data.hashing import hash_file
-from fusionzoo.data.model_files import read_json_object
+from fusionzoo.data.model_files import parse_json_object
 from fusionzoo.data.preprocessor import PREPROCESSOR_FILE, TOKENIZER_FILE, Preprocessor
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training.warm_start.model_archive import ARCHIVE_FILE, unpack_model
@@ -51,8 +51,8 @@ def open_source_model(paths: Paths, architecture: Architecture, is_needed: bool)
             that it is the same.
 
     Raises:
-        errors.InitFromError: there is no model, or it has another model_class or text encoder.
-        errors.ModelFolderError: the model folder is damaged.
+        errors.InitFromError: there is nothing at this place, or it has another model_class or text encoder.
+        errors.ModelFolderError: the folder is not a model folder, or a file in it is missing or damaged.
     """
     if architecture.job.init_from is None:
         return None
@@ -70,7 +70,7 @@ def locate_model(value: str, paths: Paths) -> Path:
     place, (channel, _, subfolder) = Path(value), value.partition("/")
     if channel == MODEL_CHANNEL and not place.exists():
         place = paths.channel(MODEL_CHANNEL) / subfolder
-    is_folder_with_archive = (place / ARCHIVE_FILE).is_file() and not (place / PREPROCESSOR_FILE).exists()
+    is_folder_with_archive = (place / ARCHIVE_FILE).is_file() and not (place / MANIFEST_FILE).exists()
     return place / ARCHIVE_FILE if is_folder_with_archive else place
 
 
@@ -78,7 +78,7 @@ def locate_model(value: str, paths: Paths) -> Path:
 def _provide_folder(place: Path, paths: Paths, max_expansion: float) -> Iterator[Path]:
     """Yield the folder, or a temporary one with the content of the archive."""
     if not place.is_file():
-        if not (place / PREPROCESSOR_FILE).is_file():
+        if not place.exists():
             raise errors.InitFromError.no_model(place)
         yield place
         return
@@ -88,16 +88,19 @@ def _provide_folder(place: Path, paths: Paths, max_expansion: float) -> Iterator
 
 
 def _read_model(place: Path, folder: Path, architecture: Architecture) -> SourceModel:
-    settings = read_json_object(folder / SETTINGS_FILE)
+    verified = verify_folder(folder, keep=(SETTINGS_FILE, PREPROCESSOR_FILE, TOKENIZER_FILE))
+    settings = parse_json_object(verified.read(SETTINGS_FILE), folder / SETTINGS_FILE)
     _check_same_plugins(place, settings, architecture)
-    digest = hashlib.sha256("".join(hash_file(p) for name in HASHED_FILES if (p := folder / name).exists()).encode())
-    is_temporary = place != folder
+    listed = verified.manifest.files
+    hashes = "".join(listed[name].sha256 for name in HASHED_FILES if name in listed)
+    with verified.open(WEIGHTS_FILE) as file:
+        weights = torch.load(file, map_location="cpu", weights_only=True)
     return SourceModel(
         place,
         restore_architecture(settings),
-        Preprocessor.load(folder),
-        _load_weights(folder / WEIGHTS_FILE, mmap=not is_temporary),
-        digest.hexdigest()[:16],
+        Preprocessor.restore(folder, verified.read),
+        weights,
+        hashlib.sha256(hashes.encode()).hexdigest()[:16],
     )
 
 
@@ -110,15 +113,3 @@ def _check_same_plugins(place: Path, settings: Mapping[str, Any], architecture: 
         other = str(settings.get(setting)).rpartition(":")[2]
         if other != name:
             raise errors.InitFromError.other_plugin(place, setting, other, name)
-
-
-def _load_weights(file: Path, mmap: bool) -> dict[str, Tensor]:
-    try:
-        weights = torch.load(str(file), map_location="cpu", weights_only=True, mmap=mmap)
-    except MemoryError:
-        raise
-    except Exception as cause:  # a damaged file can make the unpickler raise anything
-        raise errors.ModelFolderError.unreadable(file, cause) from cause
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise errors.ModelFolderError.unreadable(file, ValueError("it does not hold the weights of a model"))
-    return weights
