@@ -24,7 +24,7 @@ from fusionzoo.errors.wording import quote_first
 
 MIN_LABELS, MAX_LABELS = 2, 10_000
 MAX_LEAK_LABELS = 10  # the labels that are searched for leaks: the most balanced ones
-MIN_ROWS_PER_SET = 10  # of train, so that a label set is a stratum of its own
+MIN_ROWS_PER_STRATUM = 5
 
 
 class LabelSets(Target):
@@ -84,11 +84,12 @@ class LabelSetReader(TargetReader):
 
 
 class LabelSetStrata(Strata):
-    """Frequent label sets; other rows by their rarest label, as in iterative stratification.
+    """Rows that agree in their rarest labels.
 
-    For each label, one row that has it is a stratum of its own. A stratum of one row stays in train, so every label
-    occurs in train. (Sechidis et al. 2011, "On the Stratification of Multi-label Data", also start with the rarest
-    label.)
+    The labels of a row are put in order, the rarest first, and rows share a stratum if they agree in the longest
+    beginning that at least `MIN_ROWS_PER_STRATUM` rows have, or else in the rarest label. Iterative stratification
+    (Sechidis et al. 2011, "On the Stratification of Multi-label Data") starts with the rarest label too. For each
+    label, one row that has it is a stratum of its own: it stays in train, so that every label occurs there.
     """
 
     def __init__(self, reader: LabelSetReader) -> None:
@@ -106,16 +107,28 @@ class LabelSetStrata(Strata):
         for labels, rows in zip(sets, rows_of_set, strict=True):
             rows_of_label.update(dict.fromkeys(labels, rows))
         rarest_first = sorted(rows_of_label, key=lambda label: (rows_of_label[label], label))
-        rank = {label: position for position, label in enumerate(rarest_first, start=1)}
-        strata = [
-            len(rank) + 1 + code if rows >= MIN_ROWS_PER_SET else min((rank[label] for label in labels), default=0)
-            for code, (labels, rows) in enumerate(zip(sets, rows_of_set, strict=True))
-        ]
-        codes = np.array(strata, np.int64)[set_of_row]
+        stratum_of_set = np.array(_choose_strata(sets, rows_of_set, rarest_first), np.int64)
+        codes = stratum_of_set[set_of_row]
         kept = _find_rows_with_all_labels(rarest_first, sets, set_of_row)
-        codes[kept] = len(rank) + 1 + len(sets) + np.arange(len(kept))
+        codes[kept] = stratum_of_set.max(initial=0) + 1 + np.arange(len(kept))
         renumbered: NDArray[np.int32] = np.unique(codes, return_inverse=True)[1].astype(np.int32)
         return renumbered
+
+
+def _choose_strata(sets: Sequence[Sequence[str]], rows_of_set: Sequence[int], rarest_first: Sequence[str]) -> list[int]:
+    """Return the stratum of each label set: a node of the tree of all sets, with the rarest labels next to the root."""
+    rank = {label: position for position, label in enumerate(rarest_first, start=1)}
+    nodes: dict[tuple[int, int], int] = {}
+    rows_of_node: Counter[int] = Counter()
+    paths = []
+    for labels, rows in zip(sets, rows_of_set, strict=True):
+        path = [0]
+        for step in [*sorted(rank[label] for label in labels), 0]:  # 0: the set has no more labels
+            path.append(nodes.setdefault((path[-1], step), len(nodes) + 1))
+        rows_of_node.update(dict.fromkeys(path, rows))
+        paths.append(path[1:])
+    # The number of a node is larger than those of the nodes above it.
+    return [max((n for n in path if rows_of_node[n] >= MIN_ROWS_PER_STRATUM), default=path[0]) for path in paths]
 
 
 def _find_rows_with_all_labels(
