@@ -110,10 +110,13 @@ def assert_same_results(actual: JobFolder, expected: JobFolder) -> None:
         metrics = [read_metrics(job)["splits"][split]["metrics"] for job in (actual, expected)]
         assert metrics[0] == pytest.approx(metrics[1], abs=1e-6)
         rows = [read_predictions(job, split) for job in (actual, expected)]
-        assert rows[0]["id"].tolist() == rows[1]["id"].tolist()
-        assert rows[0]["target"].tolist() == rows[1]["target"].tolist()
-        assert rows[0]["predicted_target"].tolist() == rows[1]["predicted_target"].tolist()
-        assert np.allclose(get_probabilities(rows[0]), get_probabilities(rows[1]), atol=1e-6)
+        assert rows[0].columns.tolist() == rows[1].columns.tolist()
+        for name in rows[0]:
+            columns = [frame[name].to_numpy() for frame in rows]
+            if columns[0].dtype.kind == "f":
+                assert np.allclose(*columns, rtol=1e-6, atol=1e-6), name
+            else:
+                assert columns[0].tolist() == columns[1].tolist(), name
     pairs = zip(load_weights(actual).values(), load_weights(expected).values(), strict=True)
     assert all(torch.allclose(a.float(), b.float(), atol=1e-5) for a, b in pairs)
 

@@ -96,7 +96,7 @@ class JobFolder:
         """Write three channels, and the settings of a small job that trains in one or two seconds."""
         for seed, (name, share) in enumerate({"train": 1.0, "val": 0.3, "test": 0.3}.items()):
             self.channel(name, shop_rows(int(rows * share), seed, classes))
-        return self.settings(num_classes=len(classes), **settings)
+        return self.settings(**{"num_classes": len(classes), **settings})
 
     def settings(self, **changes: Any) -> JobFolder:
         """Write hyperparameters.json of a new job in the encoding of version 2 of the SDK; None removes a key."""

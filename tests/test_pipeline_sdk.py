@@ -20,12 +20,12 @@ from sagemaker.workflow.parameters import ParameterString
 from aws_requests import IMAGE, ROLE, assemble, find_request_violations, serve_aws, upsert
 from fusionzoo.contracts import PipelineBuilder, PyTorchTrainingStepBuilder
 from fusionzoo.contracts.steps import (
-    LOGGED_METRICS,
     STEP_SPECIFICATIONS,
     ModelStepSettings,
     StepBuilderBase,
     TrainingStepSettings,
     create_pipeline_session,
+    define_metrics,
 )
 from fusionzoo.contracts.steps.pipeline_builder import _read_property
 from fusionzoo.contracts.validation_report import ValidationReport
@@ -33,6 +33,7 @@ from fusionzoo.errors.step_errors import StepConfigurationError
 
 ROOT = Path(__file__).parents[1]
 CHANNELS = {"train_data": "s3://bucket/train", "val_data": "s3://bucket/val"}
+DEFINED = define_metrics({}, "classification")
 HYPERPARAMETERS = {"model_class": "bert", "id_name": "007", "class_weights": [1.0, 2.0], "fp16": True, "lr": None}
 
 
@@ -252,7 +253,7 @@ def test_an_input_can_be_a_parameter_of_the_pipeline(session: Any, source: Path)
         ({}, {"environment": {"1KEY": ""}}, "Environment"),
         ({}, {"environment": {"KEY": "a" * 513}}, "Environment"),
         ({}, {"metric_definitions": {"m": f"({'a' * 500})"}}, "Regex"),
-        ({}, {"metric_definitions": {f"m{i}": "(a)" for i in range(41 - len(LOGGED_METRICS))}}, "MetricDefinitions"),
+        ({}, {"metric_definitions": {f"m{i}": "(a)" for i in range(41 - len(DEFINED))}}, "MetricDefinitions"),
         ({}, {"metric_definitions": {"m" * 256: "(a)"}}, "Name"),
         ({}, {"content_type": "a" * 257}, "ContentType"),
         ({}, {"image_uri": "a" * 256}, "TrainingImage"),
@@ -306,7 +307,7 @@ def test_values_at_the_limits_are_sent(session: Any, source: Path) -> None:
         image_uri=IMAGE,
         name="a" * 64,
         hyperparameters={f"k{i}": "a" * 2498 for i in range(100)},
-        metric_definitions={f"m{i}": f"({'a' * 498})" for i in range(40 - len(LOGGED_METRICS))},
+        metric_definitions={f"m{i}": f"({'a' * 498})" for i in range(40 - len(DEFINED))},
         tags={f"k\u00e9y {i}": "a" * 256 for i in range(50)},
         environment={f"KEY{i}": "a" * 512 for i in range(100)},
         keep_alive_period=21_600,

@@ -11,6 +11,8 @@ import pytest
 
 from fusionzoo.contracts.steps import LOGGED_METRICS, ModelStepSettings, TrainingStepSettings, define_metrics
 from fusionzoo.contracts.steps.hyperparameter_encoding import encode_hyperparameters
+from fusionzoo.contracts.steps.metric_definitions import DEFAULT_TASK, METRICS_BY_TASK
+from fusionzoo.settings import JobSettings
 from fusionzoo.tasks.task_choice import TASKS
 from fusionzoo.training.monitoring.log_lines import log_metrics
 from parsing_helpers import CONTRACT, parse
@@ -87,6 +89,17 @@ def test_the_metric_definitions_are_those_of_the_metrics_that_a_job_logs() -> No
     """The contracts must not import the tasks, so a task's metrics are in `LOGGED_METRICS` too."""
     evaluated = {f"{split}_{metric}" for split in ("val", "test") for task in TASKS.values() for metric in task.metrics}
     assert set(LOGGED_METRICS) == evaluated | {"train_loss", "val_loss"}
+    assert {task: set(names) for task, names in METRICS_BY_TASK.items()} == {
+        name: set(task.metrics) for name, task in TASKS.items()
+    }
+    assert JobSettings.model_fields["task"].default == DEFAULT_TASK
+    for task, metrics in METRICS_BY_TASK.items():
+        for spelling in (task, f'"{task}"'):  # the SDK may have encoded it
+            names = {entry["Name"] for entry in define_metrics({"gate": "gate ([0-9.]+)"}, spelling)}
+            logged = {f"{split}_{metric}" for split in ("val", "test") for metric in metrics}
+            assert names == logged | {"train_loss", "val_loss", "gate"}
+        assert len(names) <= 30, "a user can add ten metrics"
+    assert define_metrics({}, object()) == define_metrics({}), "a variable of the pipeline may be any task"
     assert len(define_metrics({})) == len(LOGGED_METRICS) <= 40, "SageMaker accepts 40 metric definitions"
 
 

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from fusionzoo.errors import Problem, step_errors
 
-EVALUATED_METRICS = (
-    *("auroc", "average_precision", "f1_score", "accuracy", "balanced_accuracy", "matthews_corrcoef"),
-    *("quadratic_kappa", "log_loss", "brier_score"),
-    *("auroc_micro", "average_precision_micro", "f1_micro", "hamming_loss"),
-    *("rmse", "mae", "r2", "median_absolute_error", "mape", "spearman"),
+METRICS_BY_TASK: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "classification": (
+            *("auroc", "average_precision", "f1_score", "accuracy", "balanced_accuracy", "matthews_corrcoef"),
+            *("quadratic_kappa", "log_loss", "brier_score"),
+        ),
+        "multilabel": (
+            *("auroc", "auroc_micro", "average_precision", "average_precision_micro", "f1_score", "f1_micro"),
+            *("accuracy", "hamming_loss", "log_loss"),
+        ),
+        "regression": ("rmse", "mae", "r2", "median_absolute_error", "mape", "spearman"),
+    }
 )
-"""The metrics of every task; SageMaker accepts 40 definitions, so tasks share the names of similar metrics."""
+DEFAULT_TASK = "classification"
+EVALUATED_METRICS = tuple(dict.fromkeys(name for names in METRICS_BY_TASK.values() for name in names))
+"""The metrics of all tasks; SageMaker accepts 40 definitions, so tasks share the names of similar metrics."""
 LOGGED_METRICS = (
     "train_loss",
     "val_loss",
@@ -29,9 +39,16 @@ def define_metric(name: str) -> str:
     return f"#metric {re.escape(name)}=({NUMBER});"
 
 
-def define_metrics(extra: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return the metric definitions of a training job, those of `extra` (name -> regular expression) included."""
-    metrics = {name: define_metric(name) for name in LOGGED_METRICS} | dict(extra)
+def define_metrics(extra: Mapping[str, str], task: object = None) -> list[dict[str, str]]:
+    """Return the metric definitions of a training job, those of `extra` (name -> regular expression) included.
+
+    `task` is that of the job, as its hyperparameters give it. The definitions are those of all tasks if it is another
+    value, such as None or a variable of the pipeline.
+    """
+    evaluated = METRICS_BY_TASK.get(task.strip('"'), EVALUATED_METRICS) if isinstance(task, str) else EVALUATED_METRICS
+    others = set(EVALUATED_METRICS) - set(evaluated)
+    names = [name for name in LOGGED_METRICS if name.partition("_")[2] not in others]
+    metrics = {name: define_metric(name) for name in names} | dict(extra)
     return [{"Name": name, "Regex": regex} for name, regex in metrics.items()]
 
 

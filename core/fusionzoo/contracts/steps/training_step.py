@@ -8,7 +8,7 @@ from typing import Any
 
 from fusionzoo.contracts.job_kinds import channel_of
 from fusionzoo.contracts.steps.hyperparameter_encoding import encode_hyperparameters
-from fusionzoo.contracts.steps.metric_definitions import define_metrics
+from fusionzoo.contracts.steps.metric_definitions import DEFAULT_TASK, define_metrics
 from fusionzoo.contracts.steps.sagemaker_sdk import block_usage_data, import_sdk_module
 from fusionzoo.contracts.steps.step_builder import Inputs, StepBuilderBase
 from fusionzoo.contracts.steps.step_catalog import PYTORCH_TRAINING_SPEC
@@ -107,7 +107,9 @@ class PyTorchTrainingStepBuilder(StepBuilderBase):
             "keep_alive_period_in_seconds": settings.keep_alive_period or None,
             "checkpoint_s3_uri": settings.checkpoint_s3_uri or self._locate_checkpoints(session),
             "checkpoint_local_path": self.contract.expected_output_paths["checkpoints"],
-            "metric_definitions": define_metrics(settings.metric_definitions),
+            "metric_definitions": define_metrics(
+                settings.metric_definitions, settings.hyperparameters.get("task", DEFAULT_TASK)
+            ),
             "tags": self._tags,
             "environment": dict(settings.environment) or None,
             "subnets": settings.subnets or None,
