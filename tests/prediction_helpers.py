@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -72,6 +74,30 @@ def assert_same_predictions(actual: pd.DataFrame, expected: pd.DataFrame) -> Non
             np.testing.assert_allclose(actual[name].to_numpy(), expected[name].to_numpy(), rtol=0, atol=1e-6)
         else:
             assert actual[name].astype(str).tolist() == expected[name].astype(str).tolist(), name
+
+
+def assert_commands_reproduce(job: JobFolder, folder: Path, relative_tolerance: float = 0.0) -> None:
+    """Assert that `predict` and `evaluate` give the predictions and metrics of the job for its test channel."""
+    source, written = job.root / "input/data/test", pq.read_table(job.output / "test_predictions.parquet")
+    done = predict(job, source, folder / "predictions.parquet")
+    assert done.exit_code == 0, done.stderr
+    predicted = pq.read_table(folder / "predictions.parquet")
+    assert predicted.schema.equals(written.schema)
+    for column in written.schema:
+        if column.type == "float":
+            pair = predicted[column.name].to_numpy(), written[column.name].to_numpy()
+            np.testing.assert_allclose(*pair, rtol=relative_tolerance, atol=1e-6)
+        else:
+            assert predicted[column.name].equals(written[column.name]), column.name
+    paths = ["--model", str(job.model), "--input", str(source), "--output", str(folder / "evaluation")]
+    done = CliRunner().invoke(app, ["evaluate", *paths, "--skip-unlabeled"])
+    assert done.exit_code == 0, done.stderr
+    split, job_split = (
+        json.loads((place / "metrics.json").read_text())["splits"]["test"]
+        for place in (folder / "evaluation", job.output)
+    )
+    assert split["rows"] == job_split["rows"]
+    assert split["metrics"] == pytest.approx(job_split["metrics"], rel=max(relative_tolerance, 1e-6), abs=1e-6)
 
 
 @dataclass

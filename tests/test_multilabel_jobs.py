@@ -14,6 +14,7 @@ import torch
 
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.training.module import TrainingModule
+from prediction_helpers import assert_commands_reproduce
 from process_helpers import DETERMINISTIC, copy_job, get_probabilities, load_weights, read_log, run, run_in_child
 from resume_helpers import copy_input, read_results, run_until_killed
 from shop import JobFolder, shop_rows
@@ -62,6 +63,10 @@ def test_a_job_learns_the_labels_and_writes_the_evaluation(finished: JobFolder) 
         assert line in log
     chosen = report["training"]["averaging"]
     assert chosen["value"] == pytest.approx(splits["val"]["metrics"]["f1_score"])
+
+
+def test_the_commands_reproduce_the_prediction_file_and_the_metrics(finished: JobFolder, tmp_path: Path) -> None:
+    assert_commands_reproduce(finished, tmp_path)
 
 
 def test_the_predictor_reproduces_the_prediction_file_with_probabilities_and_labels(finished: JobFolder) -> None:

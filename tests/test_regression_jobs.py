@@ -14,6 +14,7 @@ import torch
 
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.training.module import TrainingModule
+from prediction_helpers import assert_commands_reproduce
 from process_helpers import run_in_child
 from resume_helpers import copy_input, read_results, run_until_killed
 from shop import JobFolder, shop_rows
@@ -66,6 +67,10 @@ def test_a_job_learns_numbers_and_writes_the_evaluation(finished: JobFolder) -> 
     log = (finished.root / "log.txt").read_text()
     assert "#metric val_rmse=" in log
     assert "best validation: val/mae" in log
+
+
+def test_the_commands_reproduce_the_prediction_file_and_the_metrics(finished: JobFolder, tmp_path: Path) -> None:
+    assert_commands_reproduce(finished, tmp_path, 1e-4)
 
 
 def test_the_predictor_reproduces_the_prediction_file_in_the_units_of_the_data(finished: JobFolder) -> None:
