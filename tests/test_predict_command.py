@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -160,6 +161,22 @@ def test_a_closed_pipe_ends_the_command_without_a_message(trained_job: JobFolder
     paths = f"--model {trained_job.model} --input {source} --output -"
     done = run_in_shell(f"fusionzoo predict {paths} | head -n 1; echo ${{PIPESTATUS[0]}}")
     assert done.stdout.splitlines() == ['"id","target","prob_0","prob_1","predicted_target"', "1"]
+    assert done.stderr == ""
+
+
+def test_a_full_disk_behind_standard_output_is_an_error_with_a_fix(trained_job: JobFolder) -> None:
+    source = trained_job.root / "input/data/test"
+    done = run_in_shell(f"fusionzoo predict --model {trained_job.model} --input {source} --output - > /dev/full")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: Standard output cannot be written (No space left on device).\nFix:")
+    assert "Traceback" not in done.stderr
+
+
+def test_standard_input_is_scored_before_it_ends(trained_job: JobFolder) -> None:
+    row = '{"id": 1, "message": "late", "price": 1, "visits": 2, "country": "de"}'
+    paths = f"--model {trained_job.model} --input - --output - --format jsonl"
+    done = run_in_shell(f"yes '{row}' | fusionzoo predict {paths} | head -n 2")
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [1, 1]
     assert done.stderr == ""
 
 

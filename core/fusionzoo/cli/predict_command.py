@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from enum import Enum
@@ -126,7 +125,6 @@ def _exit_on_closed_output() -> Iterator[None]:
     try:
         yield
     except ClosedOutputError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
         raise typer.Exit(1) from error
 
 

@@ -145,6 +145,16 @@ class PredictionJobError(ZooError):
         return cls(message, "correct them, or add --no-labels to leave them out of the predictions.", "FZ-J023")
 
     @classmethod
+    def unwritable_stream(cls, cause: OSError) -> PredictionJobError:
+        """Standard output cannot be written, for example because it is a file on a full disk."""
+        message = f"Standard output cannot be written ({cause.strerror or cause})."
+        return cls(
+            message,
+            "check where it leads, or give --output a file, which is written completely or not at all.",
+            "FZ-J024",
+        )
+
+    @classmethod
     def ray_missing(cls, cause: ImportError) -> PredictionJobError:
         """The package ray is not installed."""
         message = f"--engine ray needs the package ray ({short(cause)})."

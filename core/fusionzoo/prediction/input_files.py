@@ -21,6 +21,9 @@ from fusionzoo.prediction.standard_streams import STREAM, open_standard_input
 FORMAT_NAMES = {**{name: name for name in FORMATS}, "json": "jsonl"}
 """The names of formats on the command line, and the format that each of them means."""
 
+SCANNED_ROWS = 1000
+"""Rows of JSON on standard input that show which columns there are."""
+
 
 @dataclass(frozen=True)
 class InputFiles:
@@ -67,6 +70,7 @@ def open_input(
     if path == STREAM:
         if known is None:
             raise PredictionJobError.format_needed()
+        options = replace(options, max_scanned_rows=SCANNED_ROWS)  # the others may not have arrived yet
         with open_standard_input(sys.stdin.buffer, known, options) as stream:
             yield InputFiles(path, (stream,))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from fusionzoo.data.reading.file_type import GZIP_MAGIC
 from fusionzoo.data.reading.limits import MeteredStream, SizeMeter
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.part_file import READ_BUFFER, PartFile
+from fusionzoo.errors.prediction_errors import PredictionJobError
 
 STREAM = "-"
 """What stands for standard input or output among the options."""
@@ -111,6 +113,7 @@ class StandardOutput(io.RawIOBase):
 
     Raises:
         ClosedOutputError: the reader has ended.
+        PredictionJobError: the stream cannot be written, for example because it is a file on a full disk.
     """
 
     def __init__(self, target: BinaryIO) -> None:
@@ -120,10 +123,8 @@ class StandardOutput(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
-        try:
+        with self._convert_errors():
             self._target.write(data)
-        except BrokenPipeError as cause:
-            raise ClosedOutputError from cause
         self._position += len(memoryview(data).cast("B"))
         return len(memoryview(data).cast("B"))
 
@@ -131,10 +132,21 @@ class StandardOutput(io.RawIOBase):
         return self._position
 
     def flush(self) -> None:
-        try:
+        with self._convert_errors():
             self._target.flush()
-        except BrokenPipeError as cause:
-            raise ClosedOutputError from cause
 
     def close(self) -> None:
         """Leave standard output open: the process closes it."""
+
+    @contextmanager
+    def _convert_errors(self) -> Iterator[None]:
+        """Convert the errors of the target. What it still buffers is discarded: it would fail again at the exit."""
+        try:
+            yield
+        except OSError as cause:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._target.fileno())
+            os.close(null)
+            if isinstance(cause, BrokenPipeError):
+                raise ClosedOutputError from cause
+            raise PredictionJobError.unwritable_stream(cause) from cause

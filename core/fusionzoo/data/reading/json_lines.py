@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from fusionzoo import errors
@@ -22,7 +23,7 @@ def list_columns(file: PartFile, columns: Sequence[str]) -> list[str] | None:
     """Return the keys seen until all of `columns` were seen; None if the file has no rows."""
     names: dict[str, None] = {}
     has_rows = False
-    for _, (_, record) in _parse_records(file.without_rejected_rows()):
+    for _, (_, record) in islice(_parse_records(file.without_rejected_rows()), file.options.max_scanned_rows):
         if not has_rows and _holds_all_rows(record, columns):
             raise errors.DataError([errors.json_not_rows(file.name)])
         has_rows = True
