@@ -17,8 +17,10 @@ class ReadOptions:
 
     `content_type` is the type that SageMaker declares for the channel. `folder_name` is the name of the channel's
     folder, if that is not the name of the split. The limits are those of `max_file_gb`, `max_row_mb` and
-    `max_expansion`. `max_scanned_rows` limits the rows of JSON in which columns are searched. `reject_row` is called for each row that its format does not allow, which is then left out; None:
-    such a row is an error. With it, arrays and objects in `plain_columns` of JSON are such rows too.
+    `max_expansion`. `max_scanned_rows` limits the rows of JSON in which columns are searched.
+
+    `reject_row` is called for each row that its format does not allow, which is then left out; None: such a row is an
+    error. With it, arrays and objects in `plain_columns` of JSON are such rows too.
     """
 
     delimiter: str = ","
