@@ -34,14 +34,16 @@ from fusionzoo.nn.inference import predict_scores
 from fusionzoo.serving.data_frames import DataFrameRows
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.serving.row_source import ModelColumns
-from fusionzoo.tasks.class_objective import Softmax
+from fusionzoo.tasks.objectives import make_link
+from fusionzoo.tasks.task_choice import choose_task
 folder, rows = Path(sys.argv[1]), pd.DataFrame(json.loads(sys.stdin.read()))
 predictor = Predictor.load(folder)
 model, preprocessor = load_model(folder)
 blocks = DataFrameRows(rows).read(ModelColumns.of(preprocessor.settings), strict=False)
 split = preprocessor.encode(blocks, "rows", labeled=False)
 served = predictor.predict_proba(rows)
-print(json.dumps([torch.__version__, predict_scores(model, Softmax(), split, 8).tolist(), served.to_numpy().tolist()]))
+scores = predict_scores(model, make_link(choose_task(preprocessor)), split, 8)
+print(json.dumps([torch.__version__, scores.tolist(), served.to_numpy().tolist()]))
 """
 
 pytestmark = pytest.mark.skipif(

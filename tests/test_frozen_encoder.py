@@ -15,6 +15,8 @@ from frozen_helpers import FROZEN, MODEL_WITH_TOKENS, MODELS, cached_features, c
 from fusionzoo.artifacts import model_folder
 from fusionzoo.nn.inference import predict_scores
 from fusionzoo.tasks.class_objective import Softmax
+from fusionzoo.tasks.objectives import make_link
+from fusionzoo.tasks.task_choice import choose_task
 from fusionzoo.training import precision
 from fusionzoo.training.checkpointing import best_checkpoints
 from fusionzoo.training.frozen import features, probe
@@ -71,13 +73,12 @@ def test_in_bfloat16_scores_are_equal_within_its_precision(job: JobFolder) -> No
 def test_the_artifacts_contain_the_encoder_and_score_like_the_trained_model(job: JobFolder) -> None:
     job.fill(**FROZEN, model_class="multimodal_bert")
     assert job.run() == 0
-    model, _ = model_folder.load_model(job.model)
+    model, preprocessor = model_folder.load_model(job.model)
+    link = make_link(choose_task(preprocessor))
     prepared = prepare_job(job)
     assert model.state_dict().keys() == prepared.built.model.state_dict().keys()
     assert "forward" not in vars(model.get_submodule("towers.text_encoder"))
-    assert (
-        np.abs(predict_scores(model, Softmax(), prepared.data.splits["val"], 7) - read_scores(job, "val")).max() < 1e-6
-    )
+    assert np.abs(predict_scores(model, link, prepared.data.splits["val"], 7) - read_scores(job, "val")).max() < 1e-6
 
 
 def test_the_encoder_runs_once_per_row_and_in_a_second_job_on_a_few_rows_only(job: JobFolder) -> None:

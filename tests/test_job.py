@@ -23,7 +23,8 @@ from fusionzoo.nn.inference import predict_scores
 from fusionzoo.sagemaker.earlier_results import delete_earlier_results
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.serving.predictor import Predictor
-from fusionzoo.tasks.class_objective import Softmax
+from fusionzoo.tasks.objectives import make_link
+from fusionzoo.tasks.task_choice import choose_task
 from predictor_helpers import score_records
 from process_helpers import get_probabilities
 from shop import JobFolder, shop_rows
@@ -185,7 +186,7 @@ def test_a_moved_model_folder_scores_raw_rows_offline_without_torch(trained: Job
 def test_a_loaded_torch_model_scores_raw_rows_as_the_job_did(trained: JobFolder) -> None:
     model, preprocessor = model_folder.load_model(trained.model)
     channel = open_channel("val", trained.root / "input/data/val", preprocessor.settings.columns)
-    scored = predict_scores(model, Softmax(), preprocessor.encode(channel, "val"), 7)
+    scored = predict_scores(model, make_link(choose_task(preprocessor)), preprocessor.encode(channel, "val"), 7)
     written = get_probabilities(pq.read_table(trained.output / "val_predictions.parquet").to_pandas())
     assert np.abs(scored - written).max() <= 1e-5
 

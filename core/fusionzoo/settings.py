@@ -181,6 +181,13 @@ class JobSettings(DataSettings):
         description="Fraction of training categories replaced by UNKNOWN, so that its embedding is trained.",
     )
 
+    calibration: Literal["none", "temperature", "vector"] = Field(
+        "temperature",
+        description="Calibration of the probabilities on val after training: temperature divides all outputs by one "
+        "number, which changes no order; vector gives each output its own scale and bias. It is kept only if it lowers "
+        "the log-loss of held-out rows of val.",
+    )
+
     early_stop_metric: str = Field(
         "val_loss",
         description="Metric for early stopping and for choosing the best checkpoint: val_loss, or val/ and the name of "

@@ -181,6 +181,7 @@ def _collect_artifacts(
         "embedding_mat": None if text is None or text.vectors is None else torch.from_numpy(text.vectors.copy()),
         "input_spec": _to_lists(spec),
         **choose_task(preprocessor).artifact_entries(),
+        "calibration": _to_lists(preprocessor.rules.as_json()["scaling"]),
         "parameters": sum(p.numel() for p in model.parameters()),
         "versions": {
             "python": platform.python_version(),

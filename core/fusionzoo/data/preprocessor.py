@@ -24,6 +24,7 @@ from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.reading.value_kinds import is_nested, wrong_type
 from fusionzoo.data.row_digests import compute_row_digests
 from fusionzoo.data.table import categories, numbers
+from fusionzoo.data.targets.score_rules import NO_RULES, ScoreRules, restore_score_rules
 from fusionzoo.data.targets.target import SPLITS_WITH_OPTIONAL_LABELS, Target
 from fusionzoo.data.targets.target_choice import choose_target
 from fusionzoo.data.text import cleaning, text_tokenizer
@@ -31,7 +32,7 @@ from fusionzoo.data.text.chunking import Chunker
 
 PREPROCESSOR_FILE = "preprocessor.json"
 TOKENIZER_FILE = "tokenizer.json"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Preprocessor:
     categories: tuple[categories.CategoryEncoder, ...]
     numbers: tuple[numbers.NumberEncoder, ...]
     target: Target
+    rules: ScoreRules = NO_RULES  # fitted on val after the training
 
     @cached_property
     def null_words(self) -> NullWords:
@@ -178,6 +180,7 @@ class Preprocessor:
             "categories": [{"name": c.name, "values": c.values} for c in self.categories],
             "numbers": [asdict(n) for n in self.numbers],
             "labels": self.target.as_json(),
+            "rules": self.rules.as_json(),
         }
         if self.text is not None:
             t = self.text
@@ -234,6 +237,7 @@ class Preprocessor:
                 ),
                 numbers=tuple(numbers.NumberEncoder.of(**n) for n in saved["numbers"]),
                 target=choose_target(settings).restore(saved["labels"]),
+                rules=restore_score_rules(saved["rules"]),
             )
 
 

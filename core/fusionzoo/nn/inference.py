@@ -12,6 +12,8 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.sampling import RowSizes, make_scoring_batches
 from fusionzoo.nn.schema import Batch, ModelOutput
 
+ROWS_PER_BLOCK = 2**14
+
 
 def get_logits(output: Tensor | ModelOutput) -> Tensor:
     """Return the logits [rows, outputs] from the return value of a model's forward."""
@@ -42,6 +44,17 @@ def predict_scores(
     values = np.concatenate([batch_scores for _, batch_scores in batches])
     scores = np.empty_like(values)
     scores[np.concatenate(order)] = values
+    return scores
+
+
+def apply_link(link: nn.Module, outputs: np.ndarray) -> np.ndarray:
+    """Return the scores [rows, outputs] float32 of the outputs of a network, computed on the CPU."""
+    scores = np.empty_like(outputs)
+    link.cpu()
+    with torch.inference_mode():
+        for start in range(0, len(outputs), ROWS_PER_BLOCK):
+            block = slice(start, start + ROWS_PER_BLOCK)
+            scores[block] = link(torch.from_numpy(outputs[block])).numpy()
     return scores
 
 

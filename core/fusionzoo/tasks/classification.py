@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fusionzoo.evaluation.class_evaluation import ClassEvaluation
+    from fusionzoo.evaluation.output_scaling import Method, ScalingFit
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
 
 MAX_LISTED_CLASSES = 20
@@ -30,7 +31,9 @@ class Classification(Task):
 
     metrics = CLASSIFICATION_METRICS
     losses = ("cross_entropy", "focal")
-    settings = frozenset({"num_classes", "is_binary", "classes", "class_weights", "focal_gamma", "label_smoothing"})
+    settings = frozenset(
+        {"num_classes", "is_binary", "classes", "class_weights", "focal_gamma", "label_smoothing", "calibration"}
+    )
     decision_rule = "argmax"
     target: LabelMap
 
@@ -81,6 +84,11 @@ class Classification(Task):
     def decide(self, scores: np.ndarray) -> list[pa.Array]:
         """Return the class with the highest probability; of equal ones the class with the lower index."""
         return [self._label_array().take(pa.array(scores.argmax(axis=1)))]
+
+    def fit_scaling(self, labels: np.ndarray, outputs: np.ndarray, method: Method) -> ScalingFit:
+        from fusionzoo.evaluation.output_scaling import fit_scaling, softmax_loss
+
+        return fit_scaling(outputs, labels, softmax_loss, method)
 
     def compute_metrics(self, labels: np.ndarray, scores: np.ndarray) -> Metrics:
         from fusionzoo.evaluation.metrics import classification_metrics

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from fusionzoo.data.targets.class_labels import Label
     from fusionzoo.evaluation.multilabel_evaluation import MultilabelEvaluation
+    from fusionzoo.evaluation.output_scaling import Method, ScalingFit
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
 
 MAX_LISTED_LABELS = 20
@@ -34,7 +35,7 @@ class Multilabel(Task):
 
     metrics = MULTILABEL_METRICS
     losses = ("binary_cross_entropy", "focal")
-    settings = frozenset({"num_classes", "classes", "class_weights", "focal_gamma", "label_separator"})
+    settings = frozenset({"num_classes", "classes", "class_weights", "focal_gamma", "label_separator", "calibration"})
     decision_rule = "above_half"
     target: LabelSets
 
@@ -76,6 +77,11 @@ class Multilabel(Task):
     def decide(self, scores: np.ndarray) -> list[pa.Array]:
         """Return the labels with a probability above 0.5, in the form of the label columns."""
         return self.target.decode(predict_labels(scores).astype(np.int8))
+
+    def fit_scaling(self, labels: np.ndarray, outputs: np.ndarray, method: Method) -> ScalingFit:
+        from fusionzoo.evaluation.output_scaling import fit_scaling, sigmoid_loss
+
+        return fit_scaling(outputs, labels, sigmoid_loss, method)
 
     def compute_metrics(self, labels: np.ndarray, scores: np.ndarray) -> Metrics:
         from fusionzoo.evaluation.multilabel_metrics import multilabel_metrics

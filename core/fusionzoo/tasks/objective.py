@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 class Link(nn.Module, ABC):
     """Turns outputs [rows, outputs] into scores of the same shape. It is part of the exported graph.
 
-    Class variables:
+    Attributes:
         output: the name of the scores in the ONNX file.
     """
 
-    output: ClassVar[str]
+    output: str
 
     @abstractmethod
     def forward(self, outputs: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from fusionzoo.tasks.multilabel_objective import MultilabelObjective
 from fusionzoo.tasks.number_objective import NumberObjective
 from fusionzoo.tasks.objective import Link, Objective
 from fusionzoo.tasks.regression import Regression
+from fusionzoo.tasks.scaled_link import ScaledLink
 from fusionzoo.tasks.task import Task
 
 _OBJECTIVES: Mapping[type[Task], type[Objective]] = MappingProxyType(
@@ -31,5 +32,6 @@ def make_objective(task: Task, settings: JobSettings, train: EncodedSplit) -> Ob
 
 
 def make_link(task: Task) -> Link:
-    """Return how the outputs of a network for this task become scores."""
-    return _OBJECTIVES[type(task)].make_link(task.target)
+    """Return how the outputs of a network for this task become scores, with the calibration if the task has one."""
+    link, scaling = _OBJECTIVES[type(task)].make_link(task.target), task.rules.scaling
+    return link if scaling is None else ScaledLink(scaling, link)

@@ -11,9 +11,11 @@ import pyarrow as pa
 
 from fusionzoo import errors
 from fusionzoo.data.targets.class_labels import Label
+from fusionzoo.data.targets.score_rules import NO_RULES, ScoreRules
 from fusionzoo.data.targets.target import Target
 
 if TYPE_CHECKING:
+    from fusionzoo.evaluation.output_scaling import Method, ScalingFit
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit, SplitEvaluation
 
 
@@ -31,7 +33,7 @@ class SettingsView(Protocol):
 
 
 class Task(ABC):
-    """A task with its fitted target.
+    """A task with its fitted target, and the rules that a job fitted on val.
 
     Scores [rows, outputs] float32 are what a deployed model returns: the link of the task applied to the outputs of
     the network, such as probabilities.
@@ -53,8 +55,8 @@ class Task(ABC):
     def find_setting_problems(cls, job: SettingsView) -> Iterator[errors.Problem]:
         """Yield the problems among the settings of the task. A setting that has a problem itself is left out."""
 
-    def __init__(self, target: Target) -> None:
-        self.target = target
+    def __init__(self, target: Target, rules: ScoreRules = NO_RULES) -> None:
+        self.target, self.rules = target, rules
 
     @property
     def classes(self) -> Sequence[Label]:
@@ -97,6 +99,10 @@ class Task(ABC):
     @abstractmethod
     def decide(self, scores: np.ndarray) -> list[pa.Array]:
         """Return the decisions for scores [rows, outputs], one array for each of `decision_columns`."""
+
+    def fit_scaling(self, labels: np.ndarray, outputs: np.ndarray, method: Method) -> ScalingFit | None:
+        """Return the calibration of the outputs [rows, outputs] of labeled rows; None without probabilities."""
+        return None
 
     @abstractmethod
     def compute_metrics(self, labels: np.ndarray, scores: np.ndarray) -> Metrics:

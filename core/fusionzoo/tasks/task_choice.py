@@ -27,4 +27,4 @@ def choose_metrics(settings: DataSettings) -> Mapping[str, bool]:
 
 def choose_task(preprocessor: Preprocessor) -> Task:
     """Return the task of a job or of a model folder, with its fitted target."""
-    return TASKS[preprocessor.settings.task](preprocessor.target)
+    return TASKS[preprocessor.settings.task](preprocessor.target, preprocessor.rules)

@@ -6,11 +6,11 @@ import logging
 import os
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +26,7 @@ from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
 from fusionzoo.evaluation.plots import encode_png
 from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
 from fusionzoo.sagemaker.paths import Paths
-from fusionzoo.tasks.objectives import make_link
+from fusionzoo.tasks.task_choice import choose_task
 from fusionzoo.training import shipping
 from fusionzoo.training.checkpointing import best_checkpoints, greedy_soup
 from fusionzoo.training.checkpointing.fingerprint import (
@@ -45,8 +45,9 @@ from fusionzoo.training.checkpointing.resume_point import (
     continue_with_more_epochs,
     find_resume_point,
 )
-from fusionzoo.training.distributed import collectives, fsdp_support, split_scoring
+from fusionzoo.training.distributed import collectives, fsdp_support
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
+from fusionzoo.training.final_scores import FinalScores, compute_final_scores, compute_outputs
 from fusionzoo.training.finish_time import estimate_finish_seconds
 from fusionzoo.training.fit import fit
 from fusionzoo.training.frozen import features
@@ -236,14 +237,15 @@ def evaluate_and_write(run: TrainingRun, summary: Mapping[str, Any], phases: Pha
     model, summary = load_final_model(run, summary)
     if shipping.is_stopped(summary) and run.world.is_first:
         shipping.ship_weights(run, model)
-    scores = score_splits(run, model)
+    outputs = compute_outputs(run, model)
     usages = collectives.all_gather(resource_usage.measure_usage(run.throughput.read()))
     if not run.world.is_first:
         return None
     merged = resource_usage.merge_usage(usages, phases.seconds)
     usage = {**merged, "matrix_rates": run.precision.rates, "ended_by": summary.get("ended_by")}
     shares = {name: split_report.as_json() for name, split_report in run.data.reports.items()}
-    report = write_artifacts(run, model, scores, {"training": summary, "run": usage, "data": shares})
+    final = compute_final_scores(run, outputs)
+    report = write_artifacts(run, model, final, {"training": summary, "run": usage, "data": shares})
     log_summary(summary, resource_usage.merge_usage(usages, phases.seconds))
     return report
 
@@ -270,31 +272,24 @@ def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> tuple[nn.M
     return model, {**summary, "averaging": soup}
 
 
-def score_splits(run: TrainingRun, model: nn.Module) -> dict[str, np.ndarray]:
-    """Return the scores [rows, outputs] of every split except train."""
-    splits = {name: split for name, split in run.data.splits.items() if name != "train"}  # same order in all processes
-    link = make_link(run.task)
-    return {name: split_scoring.score_split(model, link, split, run.job, run.world) for name, split in splits.items()}
-
-
 def write_artifacts(
     run: TrainingRun,
     model: nn.Module,
-    scores: Mapping[str, np.ndarray],
+    final: FinalScores,
     metrics_sections: Mapping[str, Mapping[str, Any]],
 ) -> Report:
     """Evaluate the model and write the artifacts of the contract; the model folder is verified by reading it back.
 
     Args:
-        scores: [rows, outputs] by split.
+        final: the scores of each split, and what was fitted on val.
         metrics_sections: what metrics.json holds besides the evaluation, by the name of the section.
     """
     data, paths, job, settings = run.data, run.paths, run.job, run.architecture.data_settings
-    task = run.task
+    scores, task = final.scores, choose_task(final.preprocessor)
     labels = {name: known for name in scores if (known := data.splits[name].labels) is not None}
     scored = {name: ScoredSplit(labels[name], values) for name, values in scores.items()}
     heading = f"{job.model_class}, {task.title}"
-    report = evaluate(scored, run.evaluator, heading)
+    report = evaluate(scored, replace(run.evaluator, task=task), heading)
     predictions = {
         name: Predictions(settings.id_column, task, data.splits[name].ids, labels[name], values)
         for name, values in scores.items()
@@ -308,10 +303,10 @@ def write_artifacts(
         prediction_files.write_predict_results(folder / PREDICT_RESULTS_FILE, predictions[shipped_split], shipped_split)
         training = metrics_sections["training"]
         plot = draw_learning_curve(training["validations"], job.early_stop_metric, training["best"]["step"], heading)
-        sections = {name: dict(section) for name, section in metrics_sections.items()}
+        sections = {name: dict(section) for name, section in metrics_sections.items()} | final.report_sections(report)
         report.write(folder, sections, {"learning_curve": encode_png(plot)})
         metrics = {evaluation.name: evaluation.metrics for evaluation in report.splits}
-        trained = TrainedModel(run.architecture, data.preprocessor, model, data.describe_splits(), metrics)
+        trained = TrainedModel(run.architecture, final.preprocessor, model, data.describe_splits(), metrics)
         model_folder.write_model_folder(paths.model, trained, data.splits["val"], scores["val"])
     delete_stale_predictions(paths.output_data, files.values())
     for path in sorted([*paths.model.iterdir(), *paths.output_data.iterdir()]):

@@ -37,6 +37,8 @@ SETTINGS_THAT_DO_NOT_AFFECT_RESULTS = frozenset(
         "ship_on_stop_seconds",
     }
 )
+# A finished training is only evaluated and written again with other values.
+SETTINGS_APPLIED_AFTER_TRAINING = frozenset({"calibration"})
 # A finished or interrupted training may continue with a larger value: each checkpoint holds it next to the fingerprint.
 SETTINGS_THAT_MAY_GROW = frozenset({"max_epochs"})
 SOURCE_ENTRY = "model of init_from"
@@ -48,7 +50,7 @@ def fingerprint_settings(architecture: Architecture) -> dict[str, str]:
     settings = {
         name: repr(value)
         for name, value in architecture.hyperparameters.as_flat_dict().items()
-        if name not in SETTINGS_THAT_DO_NOT_AFFECT_RESULTS | SETTINGS_THAT_MAY_GROW
+        if name not in SETTINGS_THAT_DO_NOT_AFFECT_RESULTS | SETTINGS_APPLIED_AFTER_TRAINING | SETTINGS_THAT_MAY_GROW
     }
     versions = {
         "fusionzoo": __version__,
