@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
@@ -72,14 +73,16 @@ def test_the_commands_reproduce_the_prediction_file_and_the_metrics(finished: Jo
 def test_the_predictor_reproduces_the_prediction_file_with_probabilities_and_labels(finished: JobFolder) -> None:
     file = pd.read_parquet(finished.output / "test_predictions.parquet")
     frame = pd.read_parquet(finished.root / "input/data/test/part-00000.parquet")
-    predictor = Predictor.load(finished.model)
-    rows = frame.drop(columns=["tags", *NAMES])
-    predicted, probabilities = predictor.predict(rows), predictor.predict_proba(rows)
+    predictor, features = Predictor.load(finished.model), frame.drop(columns=["tags", *NAMES])
+    assert list(file.columns) == ["id", "tags", *(f"prob_{name}" for name in NAMES), "predicted_tags"]
+    probabilities = predictor.predict_proba(features)
     assert list(predictor.classes) == list(probabilities.columns) == list(NAMES)
-    assert list(file.columns) == ["id", "tags", *(f"prob_{name}" for name in NAMES), *predicted.columns]
     assert np.allclose(probabilities, get_probabilities(file), atol=1e-5)
     decided = [[n for n, p in zip(NAMES, row, strict=True) if p > 0.5] for row in get_probabilities(file)]
-    assert [list(labels) for labels in file["predicted_tags"]] == predicted["predicted_tags"].tolist() == decided
+    assert [list(labels) for labels in file["predicted_tags"]] == decided
+    assert [list(labels) for labels in predictor.predict(features)["predicted_tags"]] == decided
+    assert [row["predicted_tags"] for row in predictor.predict(features.to_dict("records"))] == decided
+    assert predictor.predict(pa.Table.from_pandas(features))["predicted_tags"].to_pylist() == decided
     assert file["tags"].isna().sum() == 10
     assert [list(tags) for tags in file["tags"][10:]] == [list(tags) for tags in frame["tags"][10:]]
     results = torch.load(finished.output / "predict_results.pth", weights_only=True)
