@@ -16,8 +16,9 @@ from fusionzoo import errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.canonical_text import canonical_text, canonicalize_texts
-from fusionzoo.data.reading.column_text import column_as_text
+from fusionzoo.data.reading.column_text import column_as_text, values_as_text
 from fusionzoo.data.reading.rows import Rows
+from fusionzoo.data.reading.value_kinds import describe_type, wrong_type
 from fusionzoo.data.targets.class_labels import Label
 from fusionzoo.data.targets.label_sets import (
     MAX_LEAK_LABELS,
@@ -30,7 +31,8 @@ from fusionzoo.data.targets.target import NO_LABEL, TargetScan
 from fusionzoo.errors import target_errors
 
 PLAIN_TYPES = MappingProxyType({bool: pa.types.is_boolean, int: pa.types.is_integer, float: pa.types.is_floating})
-INDICATORS = ("0", "1", "False", "True")  # canonical; those with an odd index mean that the label applies
+INDICATORS = MappingProxyType({"0": 0, "1": 1, "False": 0, "True": 1})  # by canonical text
+OTHER_VALUE = -2  # neither 0, 1, true nor false
 
 
 @dataclass(frozen=True)
@@ -109,15 +111,13 @@ class LabelIndicatorReader(LabelSetReader):
         return LabelIndicators(tuple(saved["names"]), (absent, present))
 
     def read_sets(self, rows: Rows, optional: bool) -> pa.Array:
-        names = self.settings.label_columns
+        names = sorted(self.settings.label_columns)
         indicators = read_indicators(rows, names, optional)
-        distinct, set_of_row = np.unique(indicators, axis=0, return_inverse=True)
-        order = sorted(range(len(names)), key=lambda k: names[k])
-        texts = [
-            None if (row == NO_LABEL).any() else json.dumps([names[k] for k in order if row[k] == 1])
-            for row in distinct
-        ]
-        return pa.array(texts, pa.string()).take(pa.array(set_of_row.reshape(-1)))
+        packed, set_of_row = np.unique(np.packbits(indicators == 1, axis=1), axis=0, return_inverse=True)
+        sets = np.unpackbits(packed, axis=1, count=len(names))
+        texts = pa.array([json.dumps([names[k] for k in np.flatnonzero(row)]) for row in sets], pa.string())
+        is_missing = (indicators == NO_LABEL).any(axis=1)
+        return texts.take(pa.array(set_of_row.reshape(-1), mask=is_missing))
 
     def leak_classes(self, labels: Sequence[pa.Array]) -> dict[str, np.ndarray]:
         names = self.settings.label_columns
@@ -142,18 +142,24 @@ def read_indicators(rows: Rows, names: Sequence[str], optional: bool) -> np.ndar
 
 
 def _read_indicator(rows: Rows, name: str, optional: bool) -> np.ndarray:
-    text = canonicalize_texts(pc.utf8_trim_whitespace(column_as_text(rows, name)))
-    null = np.flatnonzero(text.is_null().to_numpy(zero_copy_only=False))
-    if len(null) and not optional:
+    """Return one column, [rows] int8. Only its distinct values are converted to text, because there are few."""
+    values = rows.columns[name]
+    if describe_type(values.type) in errors.WRITE_INSTEAD:
+        raise errors.DataError([wrong_type(rows, name, "text or plain values")])
+    encoded = values.dictionary_encode()
+    distinct = column_as_text(Rows({name: encoded.dictionary}, rows.source, rows.first_row, rows.typed), name)
+    canonical = canonicalize_texts(pc.utf8_trim_whitespace(distinct)).to_pylist()
+    codes = [NO_LABEL if text is None else INDICATORS.get(text, OTHER_VALUE) for text in canonical]
+    column: np.ndarray = np.array([*codes, NO_LABEL], np.int8)[
+        pc.fill_null(encoded.indices, len(codes)).to_numpy(zero_copy_only=False)
+    ]
+    if len(wrong := np.flatnonzero(column == OTHER_VALUE)):
+        examples = [(rows.locate(int(i)), values_as_text(values.slice(int(i), 1))[0].as_py()) for i in wrong[:3]]
+        raise errors.DataError([target_errors.label_not_boolean(rows.source, name, len(wrong), examples)])
+    if len(null := np.flatnonzero(column == NO_LABEL)) and not optional:
         places = [rows.locate(int(i)) for i in null[:3]]
         raise errors.DataError([target_errors.null_label_value(rows.source, name, len(null), places)])
-    index = pc.index_in(text, value_set=pa.array(INDICATORS))
-    wrong = np.flatnonzero(pc.and_(index.is_null(), text.is_valid()).to_numpy(zero_copy_only=False))
-    if len(wrong):
-        examples = [(rows.locate(int(i)), text[int(i)].as_py()) for i in wrong[:3]]
-        raise errors.DataError([target_errors.label_not_boolean(rows.source, name, len(wrong), examples)])
-    codes: np.ndarray = pc.fill_null(index, -1).to_numpy(zero_copy_only=False)
-    return np.where(codes < 0, NO_LABEL, codes % 2).astype(np.int8)
+    return column
 
 
 def _find_spellings(values: pa.Array) -> set[tuple[type, str]]:
@@ -174,7 +180,7 @@ def choose_values(spellings: set[tuple[type, str]]) -> tuple[Label, Label]:
         return (0.0, 1.0)
     if types == {str}:
         texts = sorted(text for _, text in spellings)
-        absent, present = ([text for text in texts if canonical_text(text) in INDICATORS[k::2]] for k in (0, 1))
+        absent, present = ([text for text in texts if INDICATORS.get(canonical_text(text)) == k] for k in (0, 1))
         if set(texts) <= {"0.0", "1.0"}:
             return (0.0, 1.0)
         if not set(texts) <= {"0", "1"} and len(absent) == len(present) == 1:

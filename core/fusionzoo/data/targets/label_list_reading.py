@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from collections.abc import Sequence
@@ -52,8 +53,8 @@ class _ParsedLists:
 def read_label_lists(rows: Rows, column: str, separator: str | None, optional: bool) -> ListedLabels:
     """Return the labels of a column of lists.
 
-    A text that is a JSON array is a list; other text is divided at the separator, and spaces around labels, and empty
-    labels as in "a||b", are left out. A label that a list repeats counts once.
+    A text that is a JSON array, or a list as Python writes it, is a list. Other text is divided at the separator, and
+    spaces around labels, and empty labels as in "a||b", are left out. A label that a list repeats counts once.
 
     Raises:
         errors.DataError: a value is not a list, a label in a list is empty, or a list is null and not optional; names
@@ -119,12 +120,23 @@ def _parse(text: str, separator: str | None, is_json: bool) -> tuple[list[Any] |
             value = json.loads(text)
         except (ValueError, RecursionError):
             value = None
+        value = _read_python_list(text) if value is None and not is_json else value
         if isinstance(value, list):
             return value, False
         text = value if is_json and isinstance(value, str) else text
     if separator is None:
         return None, False
     return [label for part in text.split(separator) if (label := part.strip())], True
+
+
+def _read_python_list(text: str) -> list[Any] | None:
+    """Return a list as Python and pandas write it to CSV, such as ['a', 'b']; None for other text."""
+    text = text.strip()
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return value if isinstance(value, list) and repr(value) == text else None  # not ['a' 'b'] of NumPy, which is ['ab']
 
 
 def _is_label(value: Any) -> bool:
