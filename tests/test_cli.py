@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from cli_helpers import make_plugin_source
+from cli_helpers import invoke, make_plugin_source
 from conftest import Installer
+from fusionzoo.demo.demo_targets import DEMO_TARGETS
 
 CLI = [sys.executable, "-m", "fusionzoo.cli"]
 
@@ -58,13 +60,15 @@ def test_help_names_every_command() -> None:
     assert all(command in out for command in ("list", "show", "check", "doctor", "new", "train", "demo"))
 
 
-def test_the_demo_trains_and_prints_test_metrics_the_best_possible_auroc_and_paths(tmp_path: Path) -> None:
-    done = run_fusionzoo(
-        "demo", "--rows", "400", "--root", str(tmp_path / "d"), "--set", "max_epochs=1", "--set", "num_channels=[8]"
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "auroc" in done.stdout
-    assert "best possible" in done.stdout
+@pytest.mark.parametrize("task", list(DEMO_TARGETS))
+def test_the_demo_trains_and_prints_test_metrics_the_best_possible_ones_and_paths(tmp_path: Path, task: str) -> None:
+    small = ("--rows", "400", "--set", "max_epochs=1", "--set", "num_channels=[8]")
+    done = invoke("demo", "--task", task, "--root", str(tmp_path / "d"), *small)
+    assert done.exit_code == 0, done.output
+    table = done.stdout.partition("best possible\n")[2]
+    for name in DEMO_TARGETS[task].bounded_metrics:
+        assert re.search(rf"^{name} +-?[\d.]+ +[\d.]+$", table, re.MULTILINE), name
+    assert re.search(r"^(f1_score|median_absolute_error) +[\d.]+$", table, re.MULTILINE), "the best one is not known"
     assert str(tmp_path / "d/model") in done.stdout
     settings = json.loads((tmp_path / "d/input/config/hyperparameters.json").read_text())
     assert settings["model_class"] == "multimodal_cnn"
@@ -77,6 +81,8 @@ def test_the_demo_fails_for_a_folder_with_other_data_and_for_an_unknown_model(tm
     done = run_fusionzoo("demo", "--rows", "300", "--root", str(tmp_path))
     assert done.returncode == 1
     assert "user.csv" in done.stderr
+    wrong_task = invoke("demo", "--task", "ranking")
+    assert "'ranking' is not one of classification, multilabel, regression" in " ".join(wrong_task.stderr.split())
     unknown = run_fusionzoo("demo", "--rows", "300", "--root", str(tmp_path / "new"), "--model-class", "multimodal_cn")
     assert unknown.returncode == 1
     assert "Did you mean 'multimodal_cnn'" in unknown.stdout
