@@ -31,12 +31,14 @@ def make_limit(
     clock: Clock, batch_seconds: float, validation_seconds: float | None = None, steps: int = 1
 ) -> TimeLimit:
     """Return a limit of 100 s, 20 of which are reserved, after a batch and perhaps a validation."""
-    limit, module = TimeLimit(TimeBudget(100.0, 20.0, validation_batches=4.0), steps, clock), SimpleNamespace()
+    limit, module = TimeLimit(TimeBudget(100.0, 20.0, validation_seconds=8.0), steps, clock), SimpleNamespace()
     limit.on_train_start(TRAINER, module)  # type: ignore[arg-type]
-    clock.now += batch_seconds
-    limit.on_train_batch_end(TRAINER, module, None, None, 0)  # type: ignore[arg-type]
+    for seconds in (50.0, batch_seconds):  # the first batch is slow
+        clock.now += seconds
+        limit.on_train_batch_end(TRAINER, module, None, None, 0)  # type: ignore[arg-type]
+    clock.now = 0.0
+    limit.on_validation_start(TRAINER, module)  # type: ignore[arg-type]
     if validation_seconds is not None:
-        limit.on_validation_start(TRAINER, module)  # type: ignore[arg-type]
         clock.now += validation_seconds
         limit.on_validation_end(TRAINER, module)  # type: ignore[arg-type]
     return limit
@@ -53,7 +55,7 @@ def test_training_ends_while_one_more_step_and_the_last_validation_fit(now: floa
     assert (limit.is_over(TRAINER), limit.has_time_to_validate()) == (is_over, fits)
 
 
-def test_before_the_first_validation_its_time_is_estimated_from_that_of_a_batch() -> None:
+def test_before_the_first_validation_its_time_is_estimated() -> None:
     clock = Clock()
     limit = make_limit(clock, batch_seconds=2.0)
     assert limit.validation_seconds == 8.0
@@ -90,7 +92,7 @@ def end_at_step(job: JobFolder, step: int, fits: bool) -> int:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
-    job = JobFolder(tmp_path_factory.mktemp("uninterrupted")).fill()
+    job = JobFolder(tmp_path_factory.mktemp("uninterrupted")).fill(onnx="off")
     assert run_in_child(job.run, job.root / "log.txt") == 0
     return job
 
@@ -105,7 +107,7 @@ def test_time_ends_the_training_with_the_best_model_so_far_and_the_job_continues
     assert [entry["step"] for entry in metrics["training"]["validations"]] == [10]
     assert (metrics["training"]["steps"], metrics["training"]["best"]["step"]) == (13, 10)
     assert "max_minutes has ended the training after step 13 of epoch 2" in read_log(job)
-    assert (job.model / "model.onnx").exists()
+    assert (job.model / "model.pth").exists()
     assert "Resuming from" in resume(job)
     assert read_results(job) == read_results(uninterrupted)
 
@@ -138,7 +140,7 @@ def test_time_that_is_used_up_before_the_last_step_does_not_cut_a_complete_train
 
 
 def test_two_processes_end_together_after_one_step_if_the_time_is_used_up_before_training(tmp_path: Path) -> None:
-    job = JobFolder(tmp_path / "ml").fill(max_minutes=0.01, devices=2)
+    job = JobFolder(tmp_path / "ml").fill(max_minutes=0.01, devices=2, onnx="off")
     assert run(job, program=[str(TRAIN_PY)]) == 0, read_log(job)
     assert "max_minutes is used up before the first step" in read_log(job)
     assert (read_metrics(job)["training"]["steps"], read_metrics(job)["run"]["ended_by"]) == (1, "max_minutes")
@@ -154,11 +156,14 @@ def test_the_reserve_grows_with_the_export_and_the_rows_to_score(monkeypatch: py
     splits = {"train": range(1000), "val": range(8), "test": range(16)}
     run: Any = SimpleNamespace(
         job=job,
+        paths=SimpleNamespace(started=1000.0),
         data=SimpleNamespace(splits=splits),
         built=SimpleNamespace(model=model),
         task=None,
         world=SimpleNamespace(size=2),
     )
-    assert finish_time.estimate_finish_seconds(run, export_seconds=3.0) == 10 + 1.25 * (2 * 3 + 0.5 * 12)
+    budget = finish_time.make_time_budget(run, 10, export_seconds=3.0)
+    assert budget == TimeBudget(1000 + 600, 15 + 1.25 * (2 * 3 + 0.5 * 12), validation_seconds=2.0)
     job.average_checkpoints = 2
-    assert finish_time.estimate_finish_seconds(run, export_seconds=3.0) == 10 + 1.25 * (2 * 3 + 0.5 * (12 + 16))
+    longer = finish_time.make_time_budget(run, 10, export_seconds=3.0)
+    assert longer.finish_seconds == 15 + 1.25 * (2 * 3 + 0.5 * (12 + 16))

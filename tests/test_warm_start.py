@@ -158,7 +158,7 @@ def test_ids_without_a_value_are_not_matched() -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
-    job = JobFolder(tmp_path_factory.mktemp("trained")).fill(max_epochs=1)
+    job = JobFolder(tmp_path_factory.mktemp("trained")).fill(max_epochs=1, onnx="off")
     assert run_in_child(job.run, job.root / "log.txt") == 0
     return job
 

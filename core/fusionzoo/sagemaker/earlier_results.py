@@ -38,7 +38,7 @@ def delete_earlier_model(folder: Path) -> None:
         errors.OutputError: a file cannot be deleted.
     """
     if names := _delete_matching(folder, _list_artifacts("model_output")):
-        log.info("Deleted the model of an earlier run in %s: %s", folder, ", ".join(names))
+        log.info("Deleted the earlier model in %s: %s", folder, ", ".join(names))
 
 
 def _list_artifacts(output: str) -> list[str]:

@@ -19,10 +19,9 @@ from fusionzoo.training.checkpointing import best_checkpoints, checkpoint_io, gr
 from fusionzoo.training.checkpointing.early_end import EndedEarlyError
 from fusionzoo.training.checkpointing.last_checkpoint import STEPS_BETWEEN_SYNCS, LastCheckpoint
 from fusionzoo.training.checkpointing.restore_check import RestoreCheck
-from fusionzoo.training.checkpointing.time_limit import TimeLimit
+from fusionzoo.training.checkpointing.time_limit import TimeBudget, TimeLimit
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.distributed import collectives
-from fusionzoo.training.finish_time import make_time_budget
 from fusionzoo.training.frozen import features
 from fusionzoo.training.frozen.encoder_run import EncoderRun
 from fusionzoo.training.frozen.feature_batches import SplitFeatures, replace_encoder
@@ -39,14 +38,15 @@ from fusionzoo.training.training_run import TrainingRun
 log = logging.getLogger(__name__)
 
 
-def fit(run: TrainingRun, finish_seconds: float = 0.0) -> dict[str, Any]:
+def fit(run: TrainingRun, budget: TimeBudget | None = None) -> dict[str, Any]:
     """Train, and leave the best checkpoint in `run.paths.checkpoints`; return the training summary for metrics.json.
 
     Afterwards, `run.throughput` holds what this run has trained, and in how much time. A training that SIGTERM or
     `max_minutes` has ended has not finished: its last checkpoint is in the middle of the training.
 
     Args:
-        finish_seconds: the estimated time of the evaluation and the export, which `max_minutes` includes.
+        run: the run.
+        budget: when the training has to end because of `max_minutes`; only the first process has it.
     """
     job, train, objective = run.job, run.data.splits["train"], run.objective
     precision = run.precision.precision
@@ -56,7 +56,7 @@ def fit(run: TrainingRun, finish_seconds: float = 0.0) -> dict[str, Any]:
     module, strategy = make_module(run, splits)
     if run.resume_point is None and collectives.is_first_process():
         delete_stale_checkpoints(run.paths.checkpoints)
-    last_checkpoint = make_last_checkpoint(run, splits, finish_seconds)
+    last_checkpoint = make_last_checkpoint(run, budget)
     progress_bar = ProgressBar(run.throughput) if run.world.is_first and can_show_progress_bar() else None
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # without its tips and lists of devices
     learning_curve = LearningCurve(job.early_stop_metric)
@@ -90,12 +90,10 @@ def fit(run: TrainingRun, finish_seconds: float = 0.0) -> dict[str, Any]:
     return summary
 
 
-def make_last_checkpoint(run: TrainingRun, splits: SplitsDataModule, finish_seconds: float) -> LastCheckpoint:
+def make_last_checkpoint(run: TrainingRun, budget: TimeBudget | None) -> LastCheckpoint:
     """Return the callback that saves the training state and ends the training in time."""
     exchanges_rarely = run.world.size > 1 and torch.cuda.is_available()
-    time_limit = TimeLimit(
-        make_time_budget(run, splits.steps, finish_seconds), STEPS_BETWEEN_SYNCS if exchanges_rarely else 1
-    )
+    time_limit = TimeLimit(budget, STEPS_BETWEEN_SYNCS if exchanges_rarely else 1)
     stored = {"precision": asdict(run.precision), "init_report": run.init_report}
     return LastCheckpoint(run.paths.checkpoints, run.job, run.termination, stored, time_limit)
 

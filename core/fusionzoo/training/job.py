@@ -45,10 +45,11 @@ from fusionzoo.training.checkpointing.resume_point import (
     continue_with_more_epochs,
     find_resume_point,
 )
+from fusionzoo.training.checkpointing.time_limit import TimeBudget
 from fusionzoo.training.distributed import collectives, fsdp_support
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.final_scores import FinalScores, compute_final_scores, compute_outputs
-from fusionzoo.training.finish_time import estimate_finish_seconds
+from fusionzoo.training.finish_time import make_time_budget
 from fusionzoo.training.fit import fit
 from fusionzoo.training.frozen import features
 from fusionzoo.training.guards import convergence, model_memory
@@ -109,8 +110,8 @@ def train(
         init_report=init_report,
     )
     restore_weights(run)
-    finish_seconds = check_before_training(run)
-    summary = fit_unless_finished(run, finish_seconds)
+    budget = check_before_training(run)
+    summary = fit_unless_finished(run, budget)
 
     phases.begin(EVALUATE)
     with shipping.finish_in_time(run, summary):
@@ -176,20 +177,19 @@ def check_same_in_all_processes(job_fingerprint: Mapping[str, str], world: World
         raise errors.ProcessesError.other_data(differences, world.rank)
 
 
-def check_before_training(run: TrainingRun) -> float:
-    """Check the metrics of plugins and the export; return the estimated time of the evaluation and the export.
+def check_before_training(run: TrainingRun) -> TimeBudget | None:
+    """Check the metrics of plugins and, in the first process, the export; return the time budget of `max_minutes`.
 
-    A resumed job has been checked. With `max_minutes` it exports again, to measure the time; otherwise it is 0. Only
-    the first process exports.
+    A resumed job has been checked. With `max_minutes` it exports again, to measure the time.
     """
     check_plugin_metrics(run)
-    is_limited, point = run.job.max_minutes is not None, run.resume_point
-    is_checked = point is not None and (point.training_summary is not None or not is_limited)
+    minutes, point = run.job.max_minutes, run.resume_point
+    is_checked = point is not None and (point.training_summary is not None or minutes is None)
     if not run.world.is_first or is_checked:
-        return 0.0
+        return None
     started = time.monotonic()
     check_export(run)
-    return estimate_finish_seconds(run, time.monotonic() - started) if is_limited else 0.0
+    return None if minutes is None else make_time_budget(run, minutes, time.monotonic() - started)
 
 
 def check_export(run: TrainingRun) -> None:
@@ -220,11 +220,11 @@ def check_plugin_metrics(run: TrainingRun) -> None:
             raise errors.PluginMetricError.undefined_on_val(one.claim, one.name)
 
 
-def fit_unless_finished(run: TrainingRun, finish_seconds: float) -> dict[str, Any]:
+def fit_unless_finished(run: TrainingRun, budget: TimeBudget | None) -> dict[str, Any]:
     """Train the model and return the training summary, or return the one of a training that has already finished."""
     torch.manual_seed(run.job.seed + run.world.rank)  # processes must differ in dropout, but not in initial weights
     if run.resume_point is None or run.resume_point.training_summary is None:
-        return fit(run, finish_seconds)
+        return fit(run, budget)
     log.warning(
         "According to %s, training has already finished. The model is evaluated and written again.",
         run.resume_point.file,

@@ -27,12 +27,12 @@ class TimeBudget:
     Attributes:
         end: when the job has to end.
         finish_seconds: the estimated time from the end of the training to the end of the job.
-        validation_batches: the length of a validation in training batches; a first estimate of its time.
+        validation_seconds: the estimated time of a validation, until one has been measured.
     """
 
     end: float
     finish_seconds: float
-    validation_batches: float
+    validation_seconds: float
 
 
 class TimeLimit(Callback):
@@ -51,6 +51,7 @@ class TimeLimit(Callback):
     ) -> None:
         self.budget, self._clock, self._steps_between_checks = budget, clock, steps_between_checks
         self._batch_seconds: deque[float] = deque([0.0], maxlen=REMEMBERED_BATCHES)
+        self._has_warmed_up = False  # the first batch is slow, for example because it compiles
         self._validation_seconds: float | None = None
         self._mark = 0.0  # the end of the batch before, or the begin of a validation
         self.save_seconds = 0.0  # of the slowest checkpoint
@@ -60,7 +61,7 @@ class TimeLimit(Callback):
         """The time of a validation: the longest one so far, or an estimate before the first one."""
         if self._validation_seconds is not None:
             return self._validation_seconds
-        return 0.0 if self.budget is None else self.budget.validation_batches * max(self._batch_seconds)
+        return 0.0 if self.budget is None else self.budget.validation_seconds
 
     @property
     def seconds_left(self) -> float:
@@ -95,8 +96,9 @@ class TimeLimit(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         now = self._clock()
-        self._batch_seconds.append(now - self._mark)
-        self._mark = now
+        if self._has_warmed_up:
+            self._batch_seconds.append(now - self._mark)
+        self._has_warmed_up, self._mark = True, now
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._mark = self._clock()
