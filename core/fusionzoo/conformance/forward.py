@@ -47,6 +47,18 @@ def compute_logits(model: nn.Module, batch: Batch) -> Tensor:
 def compute_loss(model: nn.Module, batch: Batch) -> Tensor:
     """Return the loss as core computes it: cross-entropy plus penalties."""
     logits, output = run_model(model, batch)
+    loss = compute_cross_entropy(logits, batch)
+    for penalty in output.penalties.values():
+        loss = loss + penalty.float().mean()
+    return loss
+
+
+def compute_cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
+    """Return the mean cross-entropy [] of a batch with class indices as labels.
+
+    Raises:
+        ConformanceError: the logits do not have the shape [rows, classes].
+    """
     if batch.labels is None:
         raise ValueError("a batch without labels has no loss")
     smallest = int(batch.labels.max()) + 1 if len(batch.labels) else 1
@@ -55,10 +67,7 @@ def compute_loss(model: nn.Module, batch: Batch) -> Tensor:
             f"logits have shape {list(logits.shape)} for {batch.rows} rows with labels up to {smallest - 1}, but "
             "[rows, classes] was expected. Fix: size the last layer by spec.num_outputs, and pool chunks to rows"
         )
-    loss = F.cross_entropy(logits.float(), batch.labels)
-    for penalty in output.penalties.values():
-        loss = loss + penalty.float().mean()
-    return loss
+    return F.cross_entropy(logits.float(), batch.labels)
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
