@@ -255,3 +255,13 @@ def test_a_column_of_arrays_cannot_be_carried(trained_job: JobFolder, tmp_path: 
     assert done.exit_code == 1
     assert "column 'tags' of --columns holds arrays" in done.stderr
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_bytes_that_are_no_text_cannot_be_written_as_csv(trained_job: JobFolder, tmp_path: Path) -> None:
+    source = write_frame(tmp_path / "rows.parquet", read_test_rows(trained_job).assign(code=[b"\xff"] * 19))
+    done = predict(trained_job, source, tmp_path / "x.csv", "--columns", "code")
+    assert done.exit_code == 1
+    assert "x.csv cannot be written as csv" in done.stderr
+    assert "--output-format parquet" in done.stderr
+    assert predict(trained_job, source, tmp_path / "x.parquet", "--columns", "code").exit_code == 0
+    assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".parquet", ".parquet"]

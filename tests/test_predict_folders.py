@@ -152,6 +152,20 @@ def test_a_part_file_without_rows_has_predictions_without_rows(
     assert (list(empty.columns), len(empty)) == (columns, 0)
 
 
+def test_labels_in_some_part_files_are_an_error_that_names_the_option(
+    trained_job: JobFolder, folder: Path, tmp_path: Path
+) -> None:
+    write_frame(folder / "part-1.csv", read_test_rows(trained_job).drop(columns="target"))
+    done = predict(trained_job, folder, tmp_path / "out")
+    assert done.exit_code == 1
+    assert (
+        "no label column 'target', and others have it.\nFix: score them separately; or add --no-labels" in done.stderr
+    )
+    assert predict(trained_job, folder, tmp_path / "out", "--no-labels").exit_code == 0
+    write_frame(folder / "part-1.csv", read_test_rows(trained_job).drop(columns=["target", "price"]))
+    assert "column 'price' does not exist" in predict(trained_job, folder, tmp_path / "other").stderr
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 6])
 def test_each_part_file_belongs_to_one_shard(trained_job: JobFolder, folder: Path, tmp_path: Path, count: int) -> None:
     for number in range(1, count + 1):

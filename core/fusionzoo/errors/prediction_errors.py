@@ -145,6 +145,20 @@ class PredictionJobError(ZooError):
         return cls(message, "correct them, or add --no-labels to leave them out of the predictions.", "FZ-J023")
 
     @classmethod
+    def labels_in_some_files(cls, names: Sequence[str]) -> PredictionJobError:
+        """Some part files have the label columns, and others have not."""
+        message = f"Some part files of --input have no label column {quoted(names)}, and others have it."
+        fix = "score them separately; or add --no-labels to leave the labels out of the predictions."
+        return cls(message, fix, "FZ-J026")
+
+    @classmethod
+    def unwritable_values(cls, name: str, format: str, cause: Exception) -> PredictionJobError:
+        """The format cannot hold an id or a carried value, such as bytes that are not text in CSV."""
+        message = f"The predictions {name} cannot be written as {format} ({short(cause)})."
+        fix = "use --output-format parquet, or write the ids and the columns of --columns as text or numbers."
+        return cls(message, fix, "FZ-J025")
+
+    @classmethod
     def unwritable_stream(cls, cause: OSError) -> PredictionJobError:
         """Standard output cannot be written, for example because it is a file on a full disk."""
         message = f"Standard output cannot be written ({cause.strerror or cause})."

@@ -142,12 +142,20 @@ def choose_columns(
 
     Raises:
         errors.DataError: a file lacks a column of the model or of `carried`, or cannot be read.
+        PredictionJobError: some files have labels, and others have none.
     """
     features = list_features(settings)
-    optional = [*([] if settings.id_name is None else [settings.id_name]), *(settings.label_columns if labels else [])]
+    ids = [] if settings.id_name is None else [settings.id_name]
+    optional = [*ids, *(settings.label_columns if labels else [])]
     optional = [name for name in dict.fromkeys(optional) if name not in carried and name not in features]
     names = list(dict.fromkeys([*features, *carried, *optional]))
-    absent = open_files("input", files.files, names, optional).absent_columns
+    try:
+        absent = open_files("input", files.files, names, optional).absent_columns
+    except errors.DataError:
+        if labels and len(files.files) > 1:
+            choose_columns(files, settings, carried, labels=False)  # raises the same error if labels are not the cause
+            raise PredictionJobError.labels_in_some_files(settings.label_columns) from None
+        raise
     present_labels = tuple(settings.label_columns) if labels and not set(absent) & set(settings.label_columns) else ()
     id_name = None if settings.id_name in absent else settings.id_name
     return ColumnsRead(tuple(features), id_name, present_labels, tuple(dict.fromkeys(carried)))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+import pyarrow as pa
+
 from fusionzoo.atomic_files import write_atomically
 from fusionzoo.data.reading.file_type import GZIP_SUFFIXES
 from fusionzoo.data.reading.formats import FORMATS, format_from_suffix
@@ -43,8 +45,14 @@ class PredictionFile:
 
         Raises:
             errors.OutputError: the file cannot be written.
+            PredictionJobError: the format cannot hold an id or a carried value.
         """
+        try:
+            self._write(write)
+        except pa.ArrowException as cause:  # errors of reading are already converted
+            raise PredictionJobError.unwritable_values(self.name, self.format, cause) from cause
 
+    def _write(self, write: Callable[[BinaryIO], None]) -> None:
         def compress(file: BinaryIO) -> None:
             with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as compressed:
                 write(cast("BinaryIO", compressed))

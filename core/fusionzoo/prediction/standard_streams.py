@@ -89,10 +89,17 @@ class StreamedFile(PartFile):
 
 @contextmanager
 def open_standard_input(source: BinaryIO, format: str, options: ReadOptions) -> Iterator[PartFile]:
-    """Yield standard input as a part file, which is read while it arrives; Parquet is read after its end."""
+    """Yield standard input as a part file, which is read while it arrives; Parquet is read after its end.
+
+    Raises:
+        PredictionJobError: there is nothing to read.
+    """
     stream = RepeatableStream(source)
     try:
-        gzipped = stream.open().read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        start = stream.open().read(len(GZIP_MAGIC))
+        if not start:
+            raise PredictionJobError.empty_input(STREAM)
+        gzipped = start == GZIP_MAGIC
         if format != "parquet":
             yield StreamedFile(Path(STREAM_NAME), STREAM_NAME, format, gzipped, options, stream=stream)
             return
