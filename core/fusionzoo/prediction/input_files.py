@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 
+from fusionzoo import errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.reading.channel import Channel, open_files
 from fusionzoo.data.reading.formats import FORMATS
