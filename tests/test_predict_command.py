@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -179,6 +180,21 @@ def test_standard_input_is_scored_before_it_ends(trained_job: JobFolder) -> None
     done = run_in_shell(f"yes '{row}' | fusionzoo predict {paths} | head -n 2")
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [1, 1]
     assert done.stderr == ""
+
+
+def test_a_terminal_shows_progress_on_standard_error_only(trained_job: JobFolder, tmp_path: Path) -> None:
+    source = trained_job.root / "input/data/test"
+    terminal, stderr = pty.openpty()
+    code = "from fusionzoo.cli import app; app()"
+    paths = ["--model", str(trained_job.model), "--input", str(source), "--output", "-", "--output-format", "csv"]
+    environ = {**os.environ, "TERM": "xterm"}
+    command = [sys.executable, "-c", code, "predict", *paths]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, env=environ)
+    shown = os.read(terminal, 2**16).decode()
+    os.close(terminal)
+    os.close(stderr)
+    assert "19 rows" in shown.split("19 rows scored")[0]
+    assert_same_predictions(read_frame(io.BytesIO(done.stdout), "csv"), read_expected(trained_job))
 
 
 def test_neither_command_imports_torch(trained_job: JobFolder, tmp_path: Path) -> None:

@@ -210,6 +210,7 @@ def files(trained_job: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("in/rows.csv", "exists.csv", [], "exists.csv already exists"),
         ("in", "exists.csv", [], "exists.csv already exists"),
         ("in/rows.csv", "empty", [], "empty is a folder"),
+        ("in/rows.csv", "new/", [], "new is a folder"),
         ("in/rows.csv", "in/rows.csv", [], "is the same as --input"),
         ("in/rows.csv", "./in/../in/rows.csv", [], "is the same as --input"),
         ("in", "in", [], "is the same as --input"),

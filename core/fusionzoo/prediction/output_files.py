@@ -93,12 +93,13 @@ def plan_output(inputs: InputFiles, output: str, format: str | None) -> OutputPl
         return OutputPlan((PredictionFile(inputs.files, STREAM, None, chosen or inputs.format, False),), None)
     path = Path(output)
     check_apart("--output", path, "--input", inputs.path)
-    named, gzipped = _read_suffixes(path.name)
+    is_folder_name = output.endswith("/")
+    named, gzipped = (None, False) if is_folder_name else _read_suffixes(path.name)
     if inputs.folder is not None and named is None and not path.is_file():
         files = tuple(_plan_part(inputs, file, path, chosen) for file in inputs.files)
         _check_distinct(files)
         return OutputPlan(files, path)
-    if path.is_dir():
+    if path.is_dir() or is_folder_name:
         raise PredictionJobError.folder_as_file("--output", path)
     if path.exists() or path.is_symlink():
         raise PredictionJobError.output_exists(path)
