@@ -144,6 +144,8 @@ def test_a_missing_list_differs_from_an_empty_one_and_may_occur_where_labels_are
     encoded = target.encode(make_rows(tags=[None, [], ["a"]]), optional=True)
     assert encoded.tolist() == [[-1, -1, -1], [0, 0, 0], [1, 0, 0]]
     assert target.decode(encoded)[0].to_pylist() == [None, [], ["a"]]
+    records = rows_from_records([{"tags": value} for value in (float("nan"), (), np.array(["a"]))], ["tags"])
+    assert target.encode(records, optional=True).tolist() == encoded.tolist()
 
 
 def test_a_label_that_train_lacks_is_an_error_with_its_row() -> None:
@@ -245,6 +247,12 @@ def test_lists_under_classification_name_the_task_multilabel() -> None:
     counts.add(make_rows(y=['["a"]', "[]", '["b", "c"]']))
     with pytest.raises(DataError, match=r"every label is an array.*set task: multilabel and remove num_classes"):
         counts.fit(settings)
+
+
+def test_lists_under_regression_name_the_task_multilabel() -> None:
+    settings = DataSettings(task="regression", label_name="y", text_name="t")
+    with pytest.raises(DataError, match=r"the column holds arrays.*for several labels per row task: multilabel"):
+        choose_target(settings).scan(optional=False).add(make_rows(y=[["a"], ["b", "c"]]))
 
 
 # --- strata

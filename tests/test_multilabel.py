@@ -255,7 +255,8 @@ def test_the_evaluation_has_a_table_curves_and_calibration_and_can_be_written(tm
     assert entry["rows"] == 199
     assert list(entry["per_label"]) == list(LABELS)
     assert sum(entry["calibration"]["equal_width"]["rows"]) == 199 * 4
-    assert list(entry["curves"]) == ["d", "a", "b", "c"]
+    assert list(entry["curves"]) == list(report.splits[0].curve_counts()) == ["d", "a", "b", "c"]
+    assert {"ece_equal_width", "ece_equal_mass", "f1_micro"} <= report.splits[0].scalars().keys()
     report.write(tmp_path)
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert written["classes"] == list(LABELS)

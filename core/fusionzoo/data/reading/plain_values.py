@@ -63,7 +63,9 @@ def _nested_array(values: list[Any]) -> pa.Array:
         return pa.array(
             [{"": errors.format_json(value)} if isinstance(value, dict | list) else None for value in values]
         )
-    return pa.array([None if value is None else [{"": _as_json(value)}] for value in values], json_list_type())
+    is_missing = [value is None or (isinstance(value, float) and value != value) for value in values]
+    lists = [None if missing else [{"": _as_json(value)}] for value, missing in zip(values, is_missing, strict=True)]
+    return pa.array(lists, json_list_type())
 
 
 def json_list_type() -> pa.DataType:
