@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -91,6 +92,18 @@ def test_a_stopped_run_keeps_finished_files_and_continues(trained_job: JobFolder
     assert {name: (out / name).stat().st_mtime_ns for name in finished} == times
     assert predict(trained_job, folder, tmp_path / "whole").exit_code == 0
     assert {n: (out / n).read_bytes() for n in PARTS} == {n: (tmp_path / "whole" / n).read_bytes() for n in PARTS}
+
+
+def test_the_temporary_files_of_a_running_process_stay(trained_job: JobFolder, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert predict(trained_job, folder, out, "--shard", "1/2").exit_code == 0
+    (out / ".tmp-0123456789abcdef").write_text("of the other shard")
+    with (out / "_predict/in_use.lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # as a running process does
+        assert predict(trained_job, folder, out).exit_code == 0
+        assert (out / ".tmp-0123456789abcdef").exists()
+    assert predict(trained_job, folder, out).exit_code == 0
+    assert not (out / ".tmp-0123456789abcdef").exists()
 
 
 def test_a_file_that_changed_is_scored_again(trained_job: JobFolder, folder: Path, tmp_path: Path) -> None:

@@ -20,10 +20,8 @@ RECORD = {"message": "late broken awful", "price": 1.0, "visits": 2.0, "country"
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
-    job = JobFolder(tmp_path_factory.mktemp("job")).fill(rows=64, max_epochs=1)
-    assert job.run() == 0
-    return job
+def job(trained_job: JobFolder) -> JobFolder:
+    return trained_job
 
 
 @pytest.fixture(scope="module")

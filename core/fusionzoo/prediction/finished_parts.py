@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fusionzoo.atomic_files import delete_leftovers, write_atomically
+from fusionzoo.atomic_files import delete_leftovers, translate_write_errors, write_atomically
 from fusionzoo.errors.prediction_errors import PredictionJobError
 from fusionzoo.prediction.output_files import OutputPlan, PredictionFile
 
 STATE_FOLDER = "_predict"  # readers of a folder skip names that begin with "_"
-RUN_FILE = "run.json"
+RUN_FILE, LOCK_FILE = "run.json", "in_use.lock"
 RECORD_SUFFIX, PROBLEMS_SUFFIX = ".json", ".errors.csv"
 
 
@@ -32,14 +34,13 @@ class FinishedParts:
     folder: Path
 
     @classmethod
-    def open(cls, plan: OutputPlan, folder: Path, run: Mapping[str, Any], *, is_alone: bool) -> FinishedParts:
+    def open(cls, plan: OutputPlan, folder: Path, run: Mapping[str, Any]) -> FinishedParts:
         """Prepare the output folder for a new run, or continue an earlier one.
 
         Args:
             plan: all prediction files of the run, of every shard.
             folder: the output folder.
             run: the model, input and options that all files of the folder have in common, as plain values.
-            is_alone: whether no other process writes to the folder, so that leftovers of killed ones are deleted.
 
         Raises:
             PredictionJobError: the folder has other files, or the predictions of another run.
@@ -52,12 +53,28 @@ class FinishedParts:
         elif differences := _compare(earlier, run):
             raise PredictionJobError.other_run(folder, differences)
         parts._check_stale(plan)
-        if is_alone:
-            for path in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
-                delete_leftovers(path)
         if earlier is None:
             write_atomically(parts.run_file, lambda file: _write_json(file, run))
         return parts
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Mark the folder as in use during the block. First delete what killed processes left, if no other one uses it.
+
+        Several processes, such as shards, may use the folder at the same time.
+
+        Raises:
+            errors.OutputError: the folder cannot be written.
+        """
+        path = self.folder / STATE_FOLDER / LOCK_FILE
+        with translate_write_errors(path):
+            file = path.open("ab")
+        with file:
+            if _try_lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                for folder in [self.folder, *(path for path in self.folder.rglob("*") if path.is_dir())]:
+                    delete_leftovers(folder)
+            _try_lock(file, fcntl.LOCK_SH)
+            yield
 
     @property
     def run_file(self) -> Path:
@@ -98,6 +115,15 @@ class FinishedParts:
         known = {f"{part.name}{RECORD_SUFFIX}" for part in plan.files}
         if stale := sorted(name.removesuffix(RECORD_SUFFIX) for name in recorded - known):
             raise PredictionJobError.stale_parts(self.folder, stale)
+
+
+def _try_lock(file: BinaryIO, operation: int) -> bool:
+    """Lock a file and return whether it is locked: not if others use it, or on a file system without locks."""
+    try:
+        fcntl.flock(file, operation)
+    except OSError:
+        return False
+    return True
 
 
 def _check_empty(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -93,7 +93,7 @@ def predict_files(options: PredictOptions, start_engine: StartEngine) -> Predict
             raise PredictionJobError.output_exists(options.problem_file)
         shard = options.shard or options.host
         parts = plan.files if shard is None else shard.select(plan.files)
-        with start_engine(predictor) as engine:
+        with nullcontext() if finished is None else finished.in_use(), start_engine(predictor) as engine:
             run = _Run(predictor, BlockMaker(predictor.task, columns, engine), options.problem_file, finished)
             return run.write_parts(parts)
 
@@ -148,7 +148,7 @@ def open_finished_parts(options: PredictOptions, plan: OutputPlan) -> FinishedPa
         "labels": options.labels,
         "errors": options.problem_file is not None,
     }
-    return FinishedParts.open(plan, plan.folder, run, is_alone=options.shard is None and options.host is None)
+    return FinishedParts.open(plan, plan.folder, run)
 
 
 @dataclass(frozen=True)
