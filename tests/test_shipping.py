@@ -14,7 +14,7 @@ import pytest
 from fusionzoo import errors
 from fusionzoo.artifacts import model_folder, onnx_export
 from fusionzoo.atomic_files import hold_signals
-from fusionzoo.sagemaker.folder_lock import check_still_owned, lock_folder
+from fusionzoo.sagemaker.folder_lock import is_taken, lock_folder
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import job as job_module
 from fusionzoo.training import shipping
@@ -184,8 +184,22 @@ def test_the_time_is_that_of_the_setting_and_less_than_torchrun_gives(
     assert shipping.choose_stop_seconds(job, world, environ) == seconds
 
 
-def test_a_folder_that_another_job_has_taken_is_noticed(tmp_path: Path) -> None:
-    with lock_folder(tmp_path, "mine"):
-        check_still_owned(tmp_path, "mine")
-        with pytest.raises(errors.FolderInUseError):
-            check_still_owned(tmp_path, "other")
+@pytest.mark.parametrize("comes_before", [True, False])
+def test_a_job_whose_folder_another_job_has_taken_stops_immediately(comes_before: bool, tmp_path: Path) -> None:
+    termination, steps = Termination(), []
+
+    def stop_and_work() -> None:
+        with termination.handle_signals():
+            if comes_before:
+                with termination.defer_stop(finishes=True):
+                    send_sigterm()
+            with termination.finish_within(60, lambda: not is_taken(tmp_path, "mine")):
+                steps.append("begun")
+                send_sigterm()
+                steps.append("finished")
+
+    with lock_folder(tmp_path, "other"), pytest.raises(errors.TerminatedError):
+        stop_and_work()
+    assert steps == ([] if comes_before else ["begun"])
+    with lock_folder(tmp_path / "mine", "mine"):
+        assert not is_taken(tmp_path / "mine", "mine")

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from encoder_folders import save_encoder
-from frozen_helpers import PreparedJob, prepare_job
+from frozen_helpers import FROZEN, PreparedJob, prepare_job
 from fusionzoo import errors
 from fusionzoo.nn.inference import predict_scores
 from fusionzoo.nn.schema import InputSpec
@@ -158,14 +158,16 @@ def test_ids_without_a_value_are_not_matched() -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
-    job = JobFolder(tmp_path_factory.mktemp("trained")).fill(max_epochs=1, onnx="off")
+    job = JobFolder(tmp_path_factory.mktemp("trained")).fill(
+        max_epochs=1, onnx="off", model_class="multimodal_gate_fusion", **FROZEN, seed=7
+    )
     assert run_in_child(job.run, job.root / "log.txt") == 0
     return job
 
 
 def test_a_killed_job_resumes_bit_identically_without_the_trained_model(trained: JobFolder, tmp_path: Path) -> None:
     model = Path(shutil.copytree(trained.model, tmp_path / "trained"))
-    settings = {"init_from": str(model), "checkpoint_every_n_steps": 2}
+    settings = {"init_from": str(model), "checkpoint_every_n_steps": 2, "seed": 42}  # other fresh weights
     uninterrupted, job = (copy_job(trained, tmp_path / name, **settings) for name in ("one", "two"))
     assert run_in_child(uninterrupted.run, uninterrupted.root / "log.txt") == 0, read_log(uninterrupted)
     report = read_metrics(uninterrupted)["training"]["init_from"]
@@ -185,8 +187,11 @@ def test_a_killed_job_resumes_bit_identically_without_the_trained_model(trained:
     [
         ({"init_from": "/nowhere/model"}, "init_from: /nowhere/model does not exist"),
         ({"init_from": "model"}, "input/data/model does not exist"),
-        ({"model_class": "cnn"}, "has model_class 'multimodal_cnn', and this job has 'cnn'"),
-        ({"model_class": "multimodal_gate_fusion", "text_encoder": "lstm"}, "has model_class 'multimodal_cnn'"),
+        ({"model_class": "cnn"}, "has model_class 'multimodal_gate_fusion', and this job has 'cnn'"),
+        (
+            {"model_class": "multimodal_gate_fusion", "text_encoder": "lstm"},
+            "has text_encoder 'bert', and this job has",
+        ),
     ],
 )
 def test_a_model_that_does_not_fit_is_an_error_before_data_is_read(

@@ -101,15 +101,10 @@ def lock_folder(folder: Path, job_id: str) -> Iterator[None]:
         yield
 
 
-def check_still_owned(folder: Path, job_id: str) -> None:
-    """Check that no other job has taken a folder that this job locked, which happens after a long silence.
-
-    Raises:
-        errors.FolderInUseError: another job has.
-    """
+def is_taken(folder: Path, job_id: str) -> bool:
+    """Return whether another job has taken a folder that this job locked, which happens after a long silence."""
     owner = Owner.read(folder)
-    if owner is not None and owner.job_id != job_id:
-        raise _in_use(folder, owner)
+    return owner is not None and owner.job_id != job_id
 
 
 def _acquire(path: Path) -> tuple[_LockState, int | None]:

@@ -16,7 +16,7 @@ from fusionzoo import errors
 from fusionzoo.artifacts import model_folder
 from fusionzoo.artifacts.file_names import WEIGHTS_FILE
 from fusionzoo.nn.inference import predict_scores
-from fusionzoo.sagemaker.folder_lock import check_still_owned
+from fusionzoo.sagemaker.folder_lock import is_taken
 from fusionzoo.settings import JobSettings
 from fusionzoo.tasks.objectives import make_link
 from fusionzoo.training.checkpointing.checkpoint_io import LAST_FILE
@@ -56,14 +56,16 @@ def finish_in_time(run: TrainingRun, summary: Mapping[str, Any]) -> Iterator[Non
 
     Raises:
         errors.TerminatedError: the time has passed; or SIGTERM had ended the training, and the block is complete.
-        errors.FolderInUseError: the signal came because another job has taken a folder.
     """
     stopped, seconds = is_stopped(summary), choose_stop_seconds(run.job, run.world, os.environ)
-    if stopped and run.world.is_first:
-        for folder in (run.paths.checkpoints, run.paths.output_data):
-            check_still_owned(folder, run.paths.job_id)
+    folders = (run.paths.checkpoints, run.paths.output_data)
+
+    def owns_folders() -> bool:
+        """The heartbeat of a folder sends SIGTERM, too, when another job has taken the folder."""
+        return not any(is_taken(folder, run.paths.job_id) for folder in folders)
+
     try:
-        with run.termination.translate_stop_signal(), run.termination.finish_within(seconds):
+        with run.termination.translate_stop_signal(), run.termination.finish_within(seconds, owns_folders):
             yield
             if stopped:
                 collectives.broadcast_from_first(lambda: None)  # wait until the first process has written everything

@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -36,6 +36,7 @@ class Termination:
         self.stop_requested = self.leaves_time = False
         self._is_one_of_many, self._is_deferred, self._is_ignored = is_one_of_many, False, False
         self._requested_at, self._seconds_to_finish = 0.0, 0.0  # no time to finish: stop immediately
+        self._is_allowed: Callable[[], bool] = lambda: True
 
     @contextmanager
     def handle_signals(self) -> Iterator[None]:
@@ -100,11 +101,15 @@ class Termination:
             self.check()
 
     @contextmanager
-    def finish_within(self, seconds: float) -> Iterator[None]:
+    def finish_within(self, seconds: float, is_allowed: Callable[[], bool] = lambda: True) -> Iterator[None]:
         """In the block, SIGTERM gives the job this many seconds to finish, counted from the arrival of the signal.
 
         It may have arrived before the block. A second signal stops the job immediately, except in one of many
         processes. Ctrl-C always does. With 0 seconds, or outside of the main thread, nothing is different in the block.
+
+        Args:
+            seconds: the time.
+            is_allowed: called when the signal has arrived; if it returns False, the job stops immediately.
 
         Raises:
             errors.TerminatedError: the time has passed.
@@ -112,9 +117,11 @@ class Termination:
         if not seconds or threading.current_thread() is not threading.main_thread():
             yield
             return
-        self._seconds_to_finish = seconds
+        self._seconds_to_finish, self._is_allowed = seconds, is_allowed
         previous = signal.signal(signal.SIGALRM, self._handle_alarm)
         try:
+            if self.stop_requested and not is_allowed():
+                raise _StopSignal
             if self.stop_requested:
                 self._set_alarm()
             yield
@@ -165,6 +172,8 @@ class Termination:
         """Return whether the job may finish its work after a signal; after the first one, set the alarm."""
         if is_repeated:
             return self._is_one_of_many and self.leaves_time
+        if self.leaves_time and not self._is_allowed():
+            return False
         if self.leaves_time:
             log.warning("SIGTERM: finishing the job within %.0f s", self._seconds_to_finish)
             self._set_alarm()
