@@ -108,7 +108,7 @@ def test_time_ends_the_training_with_the_best_model_so_far_and_the_job_continues
     assert (metrics["training"]["steps"], metrics["training"]["best"]["step"]) == (13, 10)
     assert "max_minutes has ended the training after step 13 of epoch 2" in read_log(job)
     assert (job.model / "model.pth").exists()
-    assert "Resuming from" in resume(job)
+    assert "last.ckpt: epoch 2, after step 13." in resume(job)
     assert read_results(job) == read_results(uninterrupted)
 
 
