@@ -12,7 +12,7 @@ from fusionzoo.sagemaker import Paths, run_job
 
 
 def train(paths: Paths) -> None:
-    from fusionzoo.registry import check_extra
+    from fusionzoo.registry.extras import check_extra
 
     check_extra("train")
     from fusionzoo.training.launch import run_training  # imports torch: run_job reports its errors, too

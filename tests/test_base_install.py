@@ -20,8 +20,7 @@ from packaging.utils import canonicalize_name
 from pyproject_hooks import quiet_subprocess_runner
 
 from fusionzoo import errors
-from fusionzoo.registry import check_extra
-from fusionzoo.registry.extras import find_missing_packages
+from fusionzoo.registry.extras import check_extra, find_missing_packages
 from package_helpers import CORE, OURS, ROOT, Environment, read_project
 from shop import JobFolder
 

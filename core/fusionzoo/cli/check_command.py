@@ -71,7 +71,7 @@ def _run_checks(
     name: str, text_encoder: str | None, overrides: Mapping[str, str], only: Sequence[str]
 ) -> Iterator[CheckResult]:
     """Yield each result when it is ready; what the plugin prints goes to standard error."""
-    from fusionzoo.registry import check_extra
+    from fusionzoo.registry.extras import check_extra
 
     with redirect_stdout(sys.stderr):
         check_extra("train")

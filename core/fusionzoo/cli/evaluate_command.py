@@ -36,7 +36,7 @@ def evaluate(
     Writes the same metrics, plots and predictions as a training job for its test channel.
     """
     with exit_on_user_error(), exit_on_sigterm():
-        from fusionzoo.registry import check_extra
+        from fusionzoo.registry.extras import check_extra
 
         check_extra("evaluate")
         from fusionzoo.library_environment import configure_libraries

@@ -41,7 +41,7 @@ def demo(
 
     Prints the model's test metrics and the best possible ones.
     """
-    from fusionzoo.registry import check_extra
+    from fusionzoo.registry.extras import check_extra
 
     with exit_on_user_error():
         check_extra("train")
@@ -81,7 +81,7 @@ def _run(root: Path | None, prepare: Callable[[], None] | None = None) -> int:
 
 
 def _run_training(paths: Paths) -> None:
-    from fusionzoo.registry import check_extra
+    from fusionzoo.registry.extras import check_extra
 
     check_extra("train")
     from fusionzoo.training.launch import run_training

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Tokens of one batch, padding included. A batch with more is divided; a single row with more is a batch of its own.
-MAX_BATCH_TOKENS = 2**15
+# More tokens make MiniLM on a CPU slower, and the peak memory then depends on the number of rows: see
+# docs/decisions/serving-speed.md.
+MAX_BATCH_TOKENS = 2**11
 
 
 class Scorer:
