@@ -22,6 +22,7 @@ SECTIONS = {
     "file_errors": "Data: dialects, bytes and sizes of files",
     "column_errors": "Data: columns, values, labels and texts",
     "target_errors": "Data and settings: what the model predicts",
+    "decision_errors": "Settings: how probabilities become decisions",
     "resource_errors": "Tokenizer, word vectors, cache, demo data",
     "pretrained_errors": "Pretrained models",
     "plugin_errors": "Plugins",

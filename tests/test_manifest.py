@@ -13,7 +13,7 @@ import pytest
 from folder_damage import FILES, load_error, write_valid_manifest
 from fusionzoo import __version__
 from fusionzoo.artifacts import verified_folder
-from fusionzoo.artifacts.manifest import parse_manifest
+from fusionzoo.artifacts.manifest import FORMAT_VERSION, parse_manifest
 from fusionzoo.artifacts.model_folder import load_model
 from fusionzoo.atomic_files import staged_folder
 from fusionzoo.errors import ModelFolderError
@@ -49,7 +49,7 @@ def test_the_manifest_describes_the_model_and_lists_every_other_file(trained_job
     assert manifest["text_encoder"] == "cnn"
     assert (manifest["fusionzoo"], set(manifest["plugins"])) == (__version__, {"fusionzoo-cnn"})
     assert (manifest["task"], manifest["target"]) == ("classification", {"classes": [0, 1]})
-    assert manifest["decision"] == {"rule": "argmax"}
+    assert manifest["decision"] == {"rule": "argmax", "thresholds": None, "cost_matrix": None}
 
 
 def test_a_repeated_job_writes_the_same_manifest(trained_job: JobFolder, tmp_path: Path) -> None:
@@ -147,6 +147,7 @@ WRONG = {
     "columns as an object": lambda manifest: manifest.update(columns={}),
     "unknown role": lambda manifest: manifest["columns"][0].update(role="weight"),
     "decision with thresholds": lambda manifest: manifest["decision"].update(thresholds=[0.5]),
+    "rule without thresholds": lambda manifest: manifest["decision"].update(rule="thresholds"),
     "metric as text": lambda manifest: manifest["metrics"]["val"].update(auroc="0.9"),
     "preprocessor not listed": lambda manifest: manifest["files"].pop("preprocessor.json"),
     "tokenizer not listed": lambda manifest: manifest["files"].pop("tokenizer.json"),
@@ -174,9 +175,10 @@ def test_a_manifest_with_a_path_instead_of_a_name_is_an_error(folder: Path, name
 
 @pytest.mark.parametrize("load", [Predictor.load, load_model])
 def test_a_newer_manifest_names_the_version_to_install(folder: Path, load: Callable[[Any], object]) -> None:
-    (folder / "manifest.json").write_text('{"format_version": 2, "fusionzoo": "9.1.0", "files": 7}')
+    newer = FORMAT_VERSION + 1
+    (folder / "manifest.json").write_text(f'{{"format_version": {newer}, "fusionzoo": "9.1.0", "files": 7}}')
     message = load_error(load, folder)
-    assert "manifest.json has format version 2, but this fusionzoo reads versions up to 1" in message
+    assert f"manifest.json has format version {newer}, but this fusionzoo reads versions up to {newer - 1}" in message
     assert "Fix: install fusionzoo '9.1.0', or a later version" in message
 
 

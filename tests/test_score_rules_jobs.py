@@ -1,4 +1,4 @@
-"""Jobs whose outputs are calibrated on val: every way to score a row gives the calibrated probabilities."""
+"""Jobs that calibrate and choose a decision rule on val: every way to score a row gives the same results."""
 
 from __future__ import annotations
 
@@ -15,16 +15,23 @@ import torch
 from fusionzoo.artifacts.model_folder import load_model
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.nn.inference import predict_scores
+from fusionzoo.prediction.evaluate_job import EvaluateOptions, evaluate_files
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.tasks.objectives import make_link
 from fusionzoo.tasks.task_choice import choose_task
 from shop import JobFolder, shop_rows
 
+COSTS = [[0, 1, 9], [1, 0, 1], [1, 9, 0]]
 CLASSES = ("calm", "cross", "tense")
 TASKS: dict[str, dict[str, Any]] = {
-    "two classes": {"class_weights": "balanced"},
-    "three classes": {"num_classes": 3, "calibration": "vector", "label_name": "mood"},
-    "multilabel": {"task": "multilabel", "num_classes": None, "label_name": ["angry", "far"]},
+    "two classes": {"class_weights": "balanced", "min_recall": 0.9},
+    "three classes": {"num_classes": 3, "calibration": "vector", "label_name": "mood", "cost_matrix": COSTS},
+    "multilabel": {
+        "task": "multilabel",
+        "num_classes": None,
+        "label_name": ["angry", "far"],
+        "min_recall": 0.95,
+    },
 }
 
 
@@ -88,15 +95,58 @@ def assert_artifacts_have_the_calibration(job: JobFolder, scales: tuple[float, .
     assert artifacts["calibration"]["scales"] == list(scales) == read_report(job)["calibration"]["scales"]
 
 
+def test_files_predictor_and_evaluation_decide_by_the_rule(finished: JobFolder, tmp_path: Path) -> None:
+    written = pd.read_parquet(finished.output / "test_predictions.parquet")
+    decided = [name for name in written.columns if name.startswith("predicted_")]
+    probabilities = written[[name for name in written.columns if name.startswith("prob_")]].to_numpy()
+    predictor = Predictor.load(finished.model)
+    assert predictor.predict(noisy_rows(40, 2)).to_numpy().tolist() == written[decided].to_numpy().tolist()
+    decision = json.loads((finished.model / "manifest.json").read_text())["decision"]
+    if decision["rule"] == "lowest_cost":
+        assert decision["cost_matrix"] == COSTS
+        expected = np.array(CLASSES)[(probabilities.astype(np.float64) @ np.array(COSTS)).argmin(axis=1)][:, None]
+    else:
+        expected = (probabilities[:, -len(decided) :] > np.array(decision["thresholds"], np.float32)).astype(int)
+    assert written[decided].to_numpy().tolist() == expected.tolist()
+    assert expected.tolist() != predict_by_default(probabilities, len(decided))
+    metrics = read_report(finished)["splits"]["test"]["metrics"]
+    names = [name.removeprefix("predicted_") for name in decided]
+    assert metrics["accuracy"] == pytest.approx((written[names].to_numpy() == expected).all(axis=1).mean())
+    evaluate_files(EvaluateOptions(finished.model, str(finished.root / "input/data/test"), tmp_path / "evaluation"))
+    evaluated = json.loads((tmp_path / "evaluation/metrics.json").read_text())["splits"]["test"]["metrics"]
+    assert evaluated == pytest.approx(metrics, abs=1e-4)
+
+
+def predict_by_default(probabilities: np.ndarray, columns: int) -> list[Any]:
+    if probabilities.shape[1] == 3:
+        predicted: list[Any] = np.array(CLASSES)[probabilities.argmax(axis=1)][:, None].tolist()
+        return predicted
+    return (probabilities[:, -columns:] > 0.5).astype(int).tolist()
+
+
+def test_metrics_json_says_what_the_rule_gives_on_val(finished: JobFolder) -> None:
+    report = read_report(finished)
+    decision, val = report["decision"], report["splits"]["val"]
+    assert decision["warnings"] == []
+    if decision["setting"] == "min_recall":
+        assert all(entry["recall"] >= decision["value"] for entry in decision["on_val"].values())
+    for name, entry in decision["on_val"].items():
+        classes = val.get("per_class") or val["per_label"]
+        assert (entry["precision"], entry["recall"]) == (classes[name]["precision"], classes[name]["recall"])
+
+
 @pytest.mark.parametrize("finished", ["two classes"], indirect=True)
-def test_a_finished_job_applies_another_calibration_without_training_again(finished: JobFolder, tmp_path: Path) -> None:
+def test_a_finished_job_applies_other_rules_without_training_again(finished: JobFolder, tmp_path: Path) -> None:
     shutil.copytree(finished.root, tmp_path / "again")
     again, calibrated = JobFolder(tmp_path / "again"), read_report(finished)
     path = again.root / "input/config/hyperparameters.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "calibration": '"none"'}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "calibration": '"none"', "min_recall": "0.5"}))
     assert again.run() == 0
     report = read_report(again)
     assert "calibration" not in report
+    assert report["decision"]["value"] == 0.5
+    thresholds = [json.loads((job.model / "manifest.json").read_text())["decision"] for job in (again, finished)]
+    assert thresholds[0] != thresholds[1]
     assert report["training"]["steps"] == calibrated["training"]["steps"]
     before = calibrated["calibration"]["splits"]["val"]["log_loss"]["before"]
     assert report["splits"]["val"]["metrics"]["log_loss"] == pytest.approx(before, abs=1e-6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Modality = Literal["text", "table"]
+Threshold = Annotated[float, Field(ge=0, lt=1)]
+Goal = Annotated[float, Field(gt=0, le=1)]
+Cost = Annotated[float, Field(ge=0, le=1e9)]
 ALL_TASKS: frozenset[TaskName] = frozenset(get_args(TaskName))
 
 
@@ -186,6 +189,27 @@ class JobSettings(DataSettings):
         description="Calibration of the probabilities on val after training: temperature divides all outputs by one "
         "number, which changes no order; vector gives each output its own scale and bias. It is kept only if it lowers "
         "the log-loss of held-out rows of val.",
+    )
+    decision_threshold: Threshold | list[Threshold] | Literal["best_f1"] | None = Field(
+        None,
+        description="Class 1 of two classes, or a label of a multilabel task, is predicted if its probability is "
+        "greater. best_f1: the threshold with the maximum F1 on val. A list: one for each label. null: 0.5; of more "
+        "than two classes the most probable one is predicted.",
+    )
+    min_precision: Goal | None = Field(
+        None,
+        description="Choose on val the threshold with the maximum recall among those with at least this precision, of "
+        "class 1 of two classes, or of each label of a multilabel task.",
+    )
+    min_recall: Goal | None = Field(
+        None,
+        description="Choose on val the threshold with the maximum precision among those with at least this recall, of "
+        "class 1 of two classes, or of each label of a multilabel task.",
+    )
+    cost_matrix: list[list[Cost]] | None = Field(
+        None,
+        description="Cost of each decision: a list for each true class, with the cost of predicting each class. The "
+        "class with the lowest expected cost is predicted. Of a multilabel task 2 x 2: a label is absent, or present.",
     )
 
     early_stop_metric: str = Field(

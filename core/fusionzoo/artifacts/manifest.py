@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fusionzoo import errors
 from fusionzoo.artifacts.file_names import MANIFEST_FILE
 from fusionzoo.data.hashing import hash_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Increase it when a reader of the earlier version would misunderstand a folder, for example its decision rule."""
 MAX_MANIFEST_BYTES = 16 * 2**20
 CHECKSUM = "checksum"
@@ -49,13 +49,31 @@ class Decision(_Entry):
     """How scores become decisions.
 
     "argmax" is the class with the highest score, "above_half" each label with a score above 0.5, and "identity" the
-    score itself.
+    score itself. "thresholds" is each label, or class 1 of two classes, with a score above its number in `thresholds`,
+    both as float32. "lowest_cost" is the class with the lowest expected cost by `cost_matrix`, [true class][predicted
+    class]; of equal ones the first.
 
-    A rule that needs more, such as thresholds, has further fields here, and a higher `FORMAT_VERSION`.
+    A rule that needs more has further fields here, and a higher `FORMAT_VERSION`.
     """
 
     model_config = ConfigDict(extra="forbid")
     rule: str
+    thresholds: list[float] | None = None
+    cost_matrix: list[list[float]] | None = None
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> Decision:
+        for name, rule in (("thresholds", "thresholds"), ("cost_matrix", "lowest_cost")):
+            if (getattr(self, name) is None) == (self.rule == rule):
+                raise ValueError(f"{name} belongs to rule {rule}, and the rule is {self.rule}")
+        return self
+
+
+class Calibration(_Entry):
+    """How the outputs of the network are calibrated in model.onnx: scale * output + bias, for all or for each."""
+
+    scales: list[float]
+    biases: list[float]
 
 
 class ModelDescription(_Entry):
@@ -65,6 +83,7 @@ class ModelDescription(_Entry):
         plugins: the version of each plugin's distribution, by name.
         text_encoder: None for a model without one.
         target: what is predicted, as in metrics.json: the classes in the order of the scores, or the target columns.
+        calibration: None if the outputs are not calibrated.
         training_data: by split.
         metrics: by split and name; None where the rows do not define a metric.
     """
@@ -76,6 +95,7 @@ class ModelDescription(_Entry):
     task: str
     target: dict[str, Any]
     columns: list[Column]
+    calibration: Calibration | None = None
     decision: Decision
     training_data: dict[str, SplitFingerprint]
     metrics: dict[str, dict[str, float | None]]

@@ -27,7 +27,14 @@ from fusionzoo.artifacts.file_names import (
     SETTINGS_FILE,
     WEIGHTS_FILE,
 )
-from fusionzoo.artifacts.manifest import Column, Decision, ModelDescription, SplitFingerprint, write_manifest
+from fusionzoo.artifacts.manifest import (
+    Calibration,
+    Column,
+    Decision,
+    ModelDescription,
+    SplitFingerprint,
+    write_manifest,
+)
 from fusionzoo.artifacts.verified_folder import verify_folder
 from fusionzoo.atomic_files import hold_signals, staged_folder, temporary_folder, translate_write_errors
 from fusionzoo.data.data_settings import DataSettings
@@ -39,6 +46,7 @@ from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.earlier_results import delete_earlier_model
 from fusionzoo.settings import JobSettings
 from fusionzoo.tasks.objectives import make_link
+from fusionzoo.tasks.task import Task
 from fusionzoo.tasks.task_choice import choose_task
 
 log = logging.getLogger(__name__)
@@ -114,10 +122,24 @@ def _describe(trained: TrainedModel) -> ModelDescription:
         task=architecture.job.task,
         target=task.report_entries(),
         columns=_list_columns(trained.preprocessor.settings),
-        decision=Decision(rule=task.decision_rule),
+        calibration=_describe_calibration(task),
+        decision=_describe_decision(task),
         training_data=dict(trained.training_data),
         metrics={split: dict(metrics) for split, metrics in trained.metrics.items()},
     )
+
+
+def _describe_calibration(task: Task) -> Calibration | None:
+    scaling = task.rules.scaling
+    return None if scaling is None else Calibration(scales=list(scaling.scales), biases=list(scaling.biases))
+
+
+def _describe_decision(task: Task) -> Decision:
+    rule = task.rules.decision
+    if rule is None:
+        return Decision(rule=task.decision_rule)
+    costs = [list(row) for row in rule.costs] or None
+    return Decision(rule=rule.name, thresholds=list(rule.thresholds) or None, cost_matrix=costs)
 
 
 def _list_columns(settings: DataSettings) -> list[Column]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionzoo.data.targets.class_labels import Label
+from fusionzoo.data.targets.score_rules import DecisionRule
 from fusionzoo.evaluation.calibration import Calibration, compute_calibration
 from fusionzoo.evaluation.curves import MAX_CURVE_CLASSES, Counts, Curves, compute_curves
 from fusionzoo.evaluation.metrics import (
@@ -30,6 +31,7 @@ class ClassEvaluation(SplitEvaluation):
 
     `classes` are the texts of the labels in the order of the class indices.
     `heading` is the first line of its plots: the model and what it predicts.
+    `rule` is how classes are predicted.
     """
 
     name: str
@@ -41,6 +43,7 @@ class ClassEvaluation(SplitEvaluation):
     confusion: NDArray[np.int64] | None  # [true class, predicted class]
     curves: dict[str, Curves]
     heading: str = ""
+    rule: DecisionRule | None = None
 
     @property
     def rows(self) -> int:
@@ -82,17 +85,23 @@ class ClassEvaluation(SplitEvaluation):
 
 
 def evaluate_class_split(
-    name: str, scored: ScoredSplit, classes: Sequence[Label], heading: str = "", is_ordered: bool = False
+    name: str,
+    scored: ScoredSplit,
+    classes: Sequence[Label],
+    heading: str = "",
+    is_ordered: bool = False,
+    rule: DecisionRule | None = None,
 ) -> ClassEvaluation:
     """Evaluate one split; `is_ordered` says whether the order of the classes has a meaning.
 
-    There are curves of class 1 if there are two classes, otherwise of the `MAX_CURVE_CLASSES` most frequent classes.
+    Classes are predicted with `rule`. There are curves of class 1 if there are two classes, otherwise of the
+    `MAX_CURVE_CLASSES` most frequent classes.
 
     Raises:
         errors.ScoresError: see `classification_metrics`.
     """
     y_true, probabilities = scored.labels, scored.scores
-    metrics = classification_metrics(y_true, probabilities, is_ordered)
+    metrics = classification_metrics(y_true, probabilities, is_ordered, rule)
     names = class_names(classes, probabilities.shape[1])
     is_binary = len(names) == 2
     evaluation = ClassEvaluation(
@@ -101,10 +110,11 @@ def evaluate_class_split(
         classes=names,
         metrics=metrics,
         calibration=compute_calibration(y_true, probabilities),
-        per_class=per_class_metrics(y_true, probabilities, classes),
-        confusion=confusion_matrix(y_true, probabilities) if len(names) <= MAX_CONFUSION_CLASSES else None,
+        per_class=per_class_metrics(y_true, probabilities, classes, rule),
+        confusion=confusion_matrix(y_true, probabilities, rule) if len(names) <= MAX_CONFUSION_CLASSES else None,
         curves={},
         heading=heading,
+        rule=rule,
     )
     for k in [1] if is_binary else evaluation.by_frequency()[:MAX_CURVE_CLASSES]:
         class_curves = compute_curves(y_true == k, probabilities[:, k])

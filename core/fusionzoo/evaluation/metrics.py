@@ -14,6 +14,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fusionzoo import errors
 from fusionzoo.data.targets.class_labels import Label
+from fusionzoo.data.targets.score_rules import DecisionRule
+from fusionzoo.evaluation.label_decision import predict_classes
 from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS
 from fusionzoo.evaluation.split_evaluation import Metrics
 
@@ -21,7 +23,10 @@ SUM_TOLERANCE = 1e-3
 
 
 def classification_metrics(
-    y_true: NDArray[np.integer], probabilities: NDArray[np.floating], is_ordered: bool = False
+    y_true: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    is_ordered: bool = False,
+    rule: DecisionRule | None = None,
 ) -> Metrics:
     """Compute the metrics named in `CLASSIFICATION_METRICS`.
 
@@ -42,6 +47,7 @@ def classification_metrics(
         y_true: class indices [rows], integers.
         probabilities: [rows, classes]; each row sums to 1 within 1e-3.
         is_ordered: whether the order of the class indices has a meaning.
+        rule: how classes are predicted; by default the most probable one.
 
     Raises:
         errors.ScoresError: a ValueError; the shapes, indices or probabilities are invalid.
@@ -49,16 +55,12 @@ def classification_metrics(
     check_scores(y_true, probabilities)
     if not len(y_true):
         return dict.fromkeys(CLASSIFICATION_METRICS)
-    support, predicted, hits = _counts(y_true, probabilities)
-    if is_binary := probabilities.shape[1] == 2:
-        auroc, average_precision = _ranking(y_true == 1, probabilities[:, 1])
-        f1_score = _ratio(2 * hits[1], support[1] + predicted[1])
-    else:
-        present = np.flatnonzero(support)
-        rankings = [_ranking(y_true == k, probabilities[:, k]) for k in present]
-        auroc, average_precision = (_mean(metrics) for metrics in zip(*rankings, strict=True))
-        f1_score = _mean([_ratio(2 * hits[k], support[k] + predicted[k]) for k in present])
-    log_loss, brier_score = _proper_scores(y_true, probabilities)
+    predictions = predict_classes(probabilities, rule)
+    support, predicted, hits = _counts(y_true, predictions, probabilities.shape[1])
+    auroc, average_precision = _average_ranking(y_true, probabilities, support)
+    is_binary = probabilities.shape[1] == 2
+    f1_of_classes = [_ratio(2 * hits[k], support[k] + predicted[k]) for k in np.flatnonzero(support)]
+    f1_score = _ratio(2 * hits[1], support[1] + predicted[1]) if is_binary else _mean(f1_of_classes)
     return {
         "auroc": auroc,
         "average_precision": average_precision,
@@ -66,14 +68,16 @@ def classification_metrics(
         "accuracy": float(hits.sum() / len(y_true)),
         "balanced_accuracy": float((hits[support > 0] / support[support > 0]).mean()),
         "matthews_corrcoef": _matthews_corrcoef(support, predicted, hits),
-        "quadratic_kappa": _quadratic_kappa(y_true, probabilities) if is_ordered or is_binary else None,
-        "log_loss": log_loss,
-        "brier_score": brier_score,
+        "quadratic_kappa": _quadratic_kappa(y_true, predictions) if is_ordered or is_binary else None,
+        **_proper_scores(y_true, probabilities),
     }
 
 
 def per_class_metrics(
-    y_true: NDArray[np.integer], probabilities: NDArray[np.floating], classes: Sequence[Label]
+    y_true: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    classes: Sequence[Label],
+    rule: DecisionRule | None = None,
 ) -> dict[str, dict[str, int | float | None]]:
     """Compute the metrics of each class against the rest.
 
@@ -85,13 +89,14 @@ def per_class_metrics(
         y_true: class indices [rows], integers.
         probabilities: [rows, classes].
         classes: the labels in the order of the class indices; the keys are their texts.
+        rule: how classes are predicted.
 
     Raises:
         errors.ScoresError: as `classification_metrics`, or the number of `classes` differs, or two have the same text.
     """
     check_scores(y_true, probabilities)
     names = class_names(classes, probabilities.shape[1])
-    support, predicted, hits = _counts(y_true, probabilities)
+    support, predicted, hits = _counts(y_true, predict_classes(probabilities, rule), len(names))
     metrics: dict[str, dict[str, int | float | None]] = {}
     for k, name in enumerate(names):
         auroc, average_precision = _ranking(y_true == k, probabilities[:, k]) if support[k] else (None, None)
@@ -106,17 +111,13 @@ def per_class_metrics(
     return metrics
 
 
-def confusion_matrix(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
+def confusion_matrix(
+    y_true: NDArray[np.integer], probabilities: NDArray[np.floating], rule: DecisionRule | None = None
+) -> NDArray[np.int64]:
     """Count rows, [true class, predicted class] int64."""
     classes = probabilities.shape[1]
-    cells = y_true.astype(np.int64) * classes + predict_classes(probabilities)
+    cells = y_true.astype(np.int64) * classes + predict_classes(probabilities, rule)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
-
-
-def predict_classes(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Return the class with the highest probability [rows] int64; of equal ones the class with the lower index."""
-    predicted: NDArray[np.int64] = np.argmax(probabilities, axis=1).astype(np.int64)
-    return predicted
 
 
 def class_names(classes: Sequence[Label], count: int) -> list[str]:
@@ -155,16 +156,25 @@ def check_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floating
 
 
 def _counts(
-    y_true: NDArray[np.integer], probabilities: NDArray[np.floating]
+    y_true: NDArray[np.integer], predicted: NDArray[np.int64], classes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return per class [classes]: its rows, the rows predicted as it, and the rows that are both."""
-    classes = probabilities.shape[1]
-    predicted = predict_classes(probabilities)
     return (
         np.bincount(y_true, minlength=classes),
         np.bincount(predicted, minlength=classes),
         np.bincount(y_true[y_true == predicted], minlength=classes),
     )
+
+
+def _average_ranking(
+    y_true: NDArray[np.integer], probabilities: NDArray[np.floating], support: NDArray[np.int64]
+) -> tuple[float | None, float | None]:
+    """Return AUROC and average precision of class 1 of two, or the mean over the classes with rows."""
+    if len(support) == 2:
+        return _ranking(y_true == 1, probabilities[:, 1])
+    rankings = [_ranking(y_true == k, probabilities[:, k]) for k in np.flatnonzero(support)]
+    auroc, average_precision = (_mean(metrics) for metrics in zip(*rankings, strict=True))
+    return auroc, average_precision
 
 
 def _ranking(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> tuple[float | None, float | None]:
@@ -175,7 +185,7 @@ def _ranking(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> tuple[
     return float(roc_auc_score(positive, score)), float(average_precision_score(positive, score))
 
 
-def _proper_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> tuple[float, float]:
+def _proper_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> dict[str, float]:
     """Return log-loss and Brier score of rows normalized in float64."""
     total = probabilities.sum(axis=1, dtype=np.float64)
     true_probability = probabilities[np.arange(len(y_true)), y_true].astype(np.float64) / total
@@ -184,7 +194,7 @@ def _proper_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floati
     if probabilities.shape[1] > 2:
         squares = np.einsum("ij,ij->i", probabilities, probabilities, dtype=np.float64) / total**2
         brier += np.maximum(squares - true_probability**2, 0)
-    return abs(float(log_loss)), float(brier.mean())
+    return {"log_loss": abs(float(log_loss)), "brier_score": float(brier.mean())}
 
 
 def _matthews_corrcoef(
@@ -199,11 +209,11 @@ def _matthews_corrcoef(
     return covariance / math.sqrt(true_pairs * predicted_pairs)
 
 
-def _quadratic_kappa(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> float | None:
+def _quadratic_kappa(y_true: NDArray[np.integer], predictions: NDArray[np.int64]) -> float | None:
     """Return 1 - the mean squared distance of the true and the predicted index / the one that chance would give."""
     if np.ptp(y_true) == 0:
         return None
-    true, predicted = y_true.astype(np.float64), predict_classes(probabilities).astype(np.float64)
+    true, predicted = y_true.astype(np.float64), predictions.astype(np.float64)
     mean_by_chance = true.var() + predicted.var() + (true.mean() - predicted.mean()) ** 2
     return float(1 - ((true - predicted) ** 2).mean() / mean_by_chance)
 

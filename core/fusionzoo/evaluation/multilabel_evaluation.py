@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionzoo.data.targets.class_labels import Label
+from fusionzoo.data.targets.score_rules import DecisionRule
 from fusionzoo.evaluation.calibration import BINS, Reliability, compute_reliability, equal_mass_edges
 from fusionzoo.evaluation.curves import MAX_CURVE_CLASSES, Counts, Curves, compute_curves
 from fusionzoo.evaluation.multilabel_metrics import multilabel_metrics, per_label_metrics
@@ -66,16 +67,16 @@ class MultilabelEvaluation(SplitEvaluation):
 
 
 def evaluate_multilabel_split(
-    name: str, scored: ScoredSplit, labels: Sequence[Label], heading: str = ""
+    name: str, scored: ScoredSplit, labels: Sequence[Label], heading: str = "", rule: DecisionRule | None = None
 ) -> MultilabelEvaluation:
-    """Evaluate one split, with curves of the `MAX_CURVE_CLASSES` most frequent labels.
+    """Evaluate one split, with curves of the `MAX_CURVE_CLASSES` most frequent labels; `rule` says what is predicted.
 
     Raises:
         errors.ScoresError: see `multilabel_metrics`.
     """
     y_true, probabilities = scored.labels, scored.scores
-    metrics = multilabel_metrics(y_true, probabilities)
-    per_label = per_label_metrics(y_true, probabilities, labels)
+    metrics = multilabel_metrics(y_true, probabilities, rule)
+    per_label = per_label_metrics(y_true, probabilities, labels, rule)
     outcome, probability = (y_true == 1).reshape(-1), probabilities.reshape(-1).astype(np.float64)
     rows, names, curves = len(y_true), list(per_label), {}
     for k in order_by_frequency(y_true)[:MAX_CURVE_CLASSES]:

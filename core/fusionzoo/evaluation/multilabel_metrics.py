@@ -14,13 +14,16 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fusionzoo import errors
 from fusionzoo.data.targets.class_labels import Label
+from fusionzoo.data.targets.score_rules import DecisionRule
 from fusionzoo.evaluation.label_decision import predict_labels
 from fusionzoo.evaluation.metric_directions import MULTILABEL_METRICS
 from fusionzoo.evaluation.metrics import class_names
 from fusionzoo.evaluation.split_evaluation import Metrics
 
 
-def multilabel_metrics(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Metrics:
+def multilabel_metrics(
+    y_true: NDArray[np.integer], probabilities: NDArray[np.floating], rule: DecisionRule | None = None
+) -> Metrics:
     """Compute the metrics named in `MULTILABEL_METRICS`.
 
     - `auroc`, `average_precision`: the mean over the labels that apply to some rows and not to others. None if there
@@ -34,6 +37,7 @@ def multilabel_metrics(y_true: NDArray[np.integer], probabilities: NDArray[np.fl
     Args:
         y_true: 0 or 1 [rows, labels], integers.
         probabilities: [rows, labels].
+        rule: how labels are predicted; by default those with a probability above 0.5.
 
     Raises:
         errors.ScoresError: a ValueError; the shapes, labels or probabilities are invalid.
@@ -42,7 +46,7 @@ def multilabel_metrics(y_true: NDArray[np.integer], probabilities: NDArray[np.fl
     rows, labels = probabilities.shape
     if not rows:
         return dict.fromkeys(MULTILABEL_METRICS)
-    is_true, is_predicted = y_true == 1, predict_labels(probabilities)
+    is_true, is_predicted = y_true == 1, predict_labels(probabilities, rule)
     support, predicted, hits = is_true.sum(axis=0), is_predicted.sum(axis=0), (is_true & is_predicted).sum(axis=0)
     rankings = [ranking for k in range(labels) if (ranking := rank_label(is_true[:, k], probabilities[:, k]))]
     micro = rank_label(is_true.reshape(-1), probabilities.reshape(-1))
@@ -62,7 +66,10 @@ def multilabel_metrics(y_true: NDArray[np.integer], probabilities: NDArray[np.fl
 
 
 def per_label_metrics(
-    y_true: NDArray[np.integer], probabilities: NDArray[np.floating], labels: Sequence[Label]
+    y_true: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    labels: Sequence[Label],
+    rule: DecisionRule | None = None,
 ) -> dict[str, dict[str, int | float | None]]:
     """Compute the metrics of each label.
 
@@ -74,12 +81,13 @@ def per_label_metrics(
         y_true: 0 or 1 [rows, labels], integers.
         probabilities: [rows, labels].
         labels: in the order of the columns; the keys are their texts.
+        rule: how labels are predicted.
 
     Raises:
         errors.ScoresError: as `multilabel_metrics`, or the number of `labels` differs, or two have the same text.
     """
     check_label_scores(y_true, probabilities)
-    is_true, is_predicted = y_true == 1, predict_labels(probabilities)
+    is_true, is_predicted = y_true == 1, predict_labels(probabilities, rule)
     metrics: dict[str, dict[str, int | float | None]] = {}
     for k, name in enumerate(class_names(labels, probabilities.shape[1])):
         support, predicted = int(is_true[:, k].sum()), int(is_predicted[:, k].sum())

@@ -43,7 +43,7 @@ def draw_label_metrics(split: MultilabelEvaluation) -> Figure:
         return figure
     places = np.arange(len(shown))
     for shift, (metric, text), color in zip(
-        (-0.2, 0.2), (("average_precision", "average precision"), ("f1", "F1 at 0.5")), COLORS, strict=False
+        (-0.2, 0.2), (("average_precision", "average precision"), ("f1", "F1")), COLORS, strict=False
     ):
         values = [split.per_label[split.labels[k]][metric] for k in shown]
         heights = [np.nan if value is None else float(value) for value in values]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fusionzoo.evaluation.calibration import Reliability
 from fusionzoo.evaluation.class_evaluation import ClassEvaluation
+from fusionzoo.evaluation.label_decision import THRESHOLD
 from fusionzoo.evaluation.plot_text import add_heading, escape_dollars, format_class
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
@@ -190,8 +191,10 @@ def draw_thresholds(split: ClassEvaluation) -> Figure:
     """
     figure = Figure(figsize=(6.4, 4.6), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
-    name = format_class(split.classes[1], 1)
-    axes.set_title(_format_title(split, f"{_format_metric('F1', split.metrics['f1_score'], None)} at threshold 0.5"))
+    name, chosen = format_class(split.classes[1], 1), THRESHOLD if split.rule is None else split.rule.thresholds[0]
+    axes.set_title(
+        _format_title(split, f"{_format_metric('F1', split.metrics['f1_score'], None)} at threshold {chosen:.3g}")
+    )
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.set(xlabel=f"threshold: predict class {name} from this probability", ylabel=f"metric of class {name}")
     if not split.curves:
@@ -202,7 +205,7 @@ def draw_thresholds(split: ClassEvaluation) -> Figure:
     predicted, actual = hits + counts.false_positives, hits + counts.false_negatives
     precision = np.divide(hits, predicted, out=np.full(len(hits), np.nan), where=predicted > 0)
     f1 = 2 * hits / (predicted + actual)
-    axes.axvline(0.5, label="threshold of predictions: 0.5", **BASELINE)
+    axes.axvline(chosen, label=f"threshold of predictions: {chosen:.3g}", **BASELINE)
     lines = (("precision", precision, "-"), ("recall", hits / actual, "--"), ("F1", f1, "-"))
     for (label, values, style), color in zip(lines, COLORS, strict=False):
         axes.plot(threshold, values, label=label, color=color, linestyle=style, linewidth=1.6)

@@ -27,6 +27,7 @@ ITEM_NAMES = {
     "number": ("numbers", [1.0, 2.0]),
     "boolean": ("true and false", [True, False]),
     "string": ("strings", ["feature1", "feature2"]),
+    "array": ("lists of numbers", [[0.0, 1.0], [5.0, 0.0]]),
 }
 
 

@@ -110,8 +110,9 @@ class SettingsDraft(Generic[SettingsT]):
             return errors.nested_setting(name, value)
         if types - {"null"} == {"array"} and value is not None and not isinstance(value, list):
             return errors.setting_not_a_list(name, value, describe_allowed_values(schema), is_list_of_strings(schema))
-        takes_object = isinstance(value, dict) and "object" in types
-        if takes_list_or_choice(schema) and not takes_object and not isinstance(value, (list, type(None))):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        is_other = (isinstance(value, dict) and "object" in types) or (is_number and "number" in types)
+        if takes_list_or_choice(schema) and not is_other and not isinstance(value, (list, type(None))):
             return (
                 None
                 if value in allowed_strings(schema)

@@ -9,19 +9,24 @@ import pyarrow as pa
 
 from fusionzoo import errors
 from fusionzoo.data.targets.class_labels import Label, LabelMap
+from fusionzoo.data.targets.score_rules import DecisionRule
 from fusionzoo.data.targets.target import NO_LABEL
 from fusionzoo.errors import target_errors
+from fusionzoo.evaluation.label_decision import predict_classes
 from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS
 from fusionzoo.tasks.absent_classes import warn_of_absent_classes
 from fusionzoo.tasks.class_settings import find_class_problems, find_loss_problems
+from fusionzoo.tasks.decision_settings import DECISION_SETTINGS, find_class_decision_problems, read_goal
 from fusionzoo.tasks.task import SettingsView, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fusionzoo.evaluation.class_evaluation import ClassEvaluation
+    from fusionzoo.evaluation.decision_choice import DecisionFit
     from fusionzoo.evaluation.output_scaling import Method, ScalingFit
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
+    from fusionzoo.settings import JobSettings
 
 MAX_LISTED_CLASSES = 20
 
@@ -33,6 +38,7 @@ class Classification(Task):
     losses = ("cross_entropy", "focal")
     settings = frozenset(
         {"num_classes", "is_binary", "classes", "class_weights", "focal_gamma", "label_smoothing", "calibration"}
+        | set(DECISION_SETTINGS)
     )
     decision_rule = "argmax"
     target: LabelMap
@@ -43,6 +49,7 @@ class Classification(Task):
         if isinstance(labels, list) and len(labels) > 1:
             yield target_errors.several_label_columns(labels)
         yield from find_class_problems(job)
+        yield from find_class_decision_problems(job)
         yield from find_loss_problems(job, cls.losses[0])
 
     @property
@@ -82,23 +89,34 @@ class Classification(Task):
         return [self._label_array().take(pa.array(indices, mask=indices == NO_LABEL))]
 
     def decide(self, scores: np.ndarray) -> list[pa.Array]:
-        """Return the class with the highest probability; of equal ones the class with the lower index."""
-        return [self._label_array().take(pa.array(scores.argmax(axis=1)))]
+        """Return the predicted class, see `fusionzoo.evaluation.label_decision.predict_classes`."""
+        return [self._label_array().take(pa.array(predict_classes(scores, self.rules.decision)))]
 
     def fit_scaling(self, labels: np.ndarray, outputs: np.ndarray, method: Method) -> ScalingFit:
         from fusionzoo.evaluation.output_scaling import fit_scaling, softmax_loss
 
         return fit_scaling(outputs, labels, softmax_loss, method)
 
+    def fit_decision(self, labels: np.ndarray, scores: np.ndarray, job: JobSettings) -> DecisionFit | None:
+        from fusionzoo.evaluation.decision_choice import DecisionFit, fit_thresholds
+
+        goal = read_goal(job)
+        if goal is None:
+            return None
+        if len(self.classes) == 2:
+            return fit_thresholds(goal, labels[:, None] == 1, scores[:, 1:], [str(self.classes[1])])
+        return DecisionFit(goal, DecisionRule(costs=tuple(map(tuple, goal.value))), {}, [])
+
     def compute_metrics(self, labels: np.ndarray, scores: np.ndarray) -> Metrics:
         from fusionzoo.evaluation.metrics import classification_metrics
 
-        return classification_metrics(labels, scores, self.target.is_ordered)
+        return classification_metrics(labels, scores, self.target.is_ordered, self.rules.decision)
 
     def evaluate_split(self, name: str, scored: ScoredSplit, heading: str = "") -> ClassEvaluation:
         from fusionzoo.evaluation.class_evaluation import evaluate_class_split
 
-        return evaluate_class_split(name, scored, self.classes, heading, self.target.is_ordered)
+        is_ordered, rule = self.target.is_ordered, self.rules.decision
+        return evaluate_class_split(name, scored, self.classes, heading, is_ordered, rule)
 
     def draw_plots(self, evaluation: ClassEvaluation) -> dict[str, bytes]:
         from fusionzoo.evaluation.plots import draw_plots

@@ -17,15 +17,22 @@ from fusionzoo.evaluation.label_decision import predict_labels
 from fusionzoo.evaluation.metric_directions import MULTILABEL_METRICS
 from fusionzoo.tasks.absent_classes import warn_of_absent_labels
 from fusionzoo.tasks.class_settings import find_label_set_problems, find_loss_problems
+from fusionzoo.tasks.decision_settings import (
+    DECISION_SETTINGS,
+    find_label_decision_problems,
+    read_goal,
+)
 from fusionzoo.tasks.task import SettingsView, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fusionzoo.data.targets.class_labels import Label
+    from fusionzoo.evaluation.decision_choice import DecisionFit
     from fusionzoo.evaluation.multilabel_evaluation import MultilabelEvaluation
     from fusionzoo.evaluation.output_scaling import Method, ScalingFit
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
+    from fusionzoo.settings import JobSettings
 
 MAX_LISTED_LABELS = 20
 
@@ -35,13 +42,17 @@ class Multilabel(Task):
 
     metrics = MULTILABEL_METRICS
     losses = ("binary_cross_entropy", "focal")
-    settings = frozenset({"num_classes", "classes", "class_weights", "focal_gamma", "label_separator", "calibration"})
+    settings = frozenset(
+        {"num_classes", "classes", "class_weights", "focal_gamma", "label_separator", "calibration"}
+        | set(DECISION_SETTINGS)
+    )
     decision_rule = "above_half"
     target: LabelSets
 
     @classmethod
     def find_setting_problems(cls, job: SettingsView) -> Iterator[errors.Problem]:
         yield from find_label_set_problems(job)
+        yield from find_label_decision_problems(job)
         yield from find_loss_problems(job, cls.losses[0])
 
     @property
@@ -75,23 +86,29 @@ class Multilabel(Task):
         return self.target.decode(labels)
 
     def decide(self, scores: np.ndarray) -> list[pa.Array]:
-        """Return the labels with a probability above 0.5, in the form of the label columns."""
-        return self.target.decode(predict_labels(scores).astype(np.int8))
+        """Return the labels with a probability above 0.5, or their threshold, in the form of the label columns."""
+        return self.target.decode(predict_labels(scores, self.rules.decision).astype(np.int8))
 
     def fit_scaling(self, labels: np.ndarray, outputs: np.ndarray, method: Method) -> ScalingFit:
         from fusionzoo.evaluation.output_scaling import fit_scaling, sigmoid_loss
 
         return fit_scaling(outputs, labels, sigmoid_loss, method)
 
+    def fit_decision(self, labels: np.ndarray, scores: np.ndarray, job: JobSettings) -> DecisionFit | None:
+        from fusionzoo.evaluation.decision_choice import fit_thresholds
+
+        goal = read_goal(job)
+        return None if goal is None else fit_thresholds(goal, labels == 1, scores, list(map(str, self.classes)))
+
     def compute_metrics(self, labels: np.ndarray, scores: np.ndarray) -> Metrics:
         from fusionzoo.evaluation.multilabel_metrics import multilabel_metrics
 
-        return multilabel_metrics(labels, scores)
+        return multilabel_metrics(labels, scores, self.rules.decision)
 
     def evaluate_split(self, name: str, scored: ScoredSplit, heading: str = "") -> MultilabelEvaluation:
         from fusionzoo.evaluation.multilabel_evaluation import evaluate_multilabel_split
 
-        return evaluate_multilabel_split(name, scored, self.classes, heading)
+        return evaluate_multilabel_split(name, scored, self.classes, heading, self.rules.decision)
 
     def draw_plots(self, evaluation: MultilabelEvaluation) -> dict[str, bytes]:
         from fusionzoo.evaluation.multilabel_plots import draw_multilabel_plots

@@ -15,8 +15,10 @@ from fusionzoo.data.targets.score_rules import NO_RULES, ScoreRules
 from fusionzoo.data.targets.target import Target
 
 if TYPE_CHECKING:
+    from fusionzoo.evaluation.decision_choice import DecisionFit
     from fusionzoo.evaluation.output_scaling import Method, ScalingFit
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit, SplitEvaluation
+    from fusionzoo.settings import JobSettings
 
 
 class SettingsView(Protocol):
@@ -42,7 +44,7 @@ class Task(ABC):
         metrics: the metrics of the task by name, and whether greater is better.
         losses: the training losses of the task; the first is the default.
         settings: the settings of the task that not every task has.
-        decision_rule: how `decide` decides, for manifest.json; see `fusionzoo.artifacts.manifest.Decision`.
+        decision_rule: how `decide` decides by default, for manifest.json; see `fusionzoo.artifacts.manifest.Decision`.
     """
 
     metrics: ClassVar[Mapping[str, bool]]
@@ -102,6 +104,10 @@ class Task(ABC):
 
     def fit_scaling(self, labels: np.ndarray, outputs: np.ndarray, method: Method) -> ScalingFit | None:
         """Return the calibration of the outputs [rows, outputs] of labeled rows; None without probabilities."""
+        return None
+
+    def fit_decision(self, labels: np.ndarray, scores: np.ndarray, job: JobSettings) -> DecisionFit | None:
+        """Return the decision rule that the settings ask for, from labeled rows; None for the default rule."""
         return None
 
     @abstractmethod

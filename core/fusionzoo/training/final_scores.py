@@ -1,4 +1,7 @@
-"""The final scores of a job: the outputs of the trained model for every split but train, calibrated on val."""
+"""The final scores of a job: the outputs of the trained model for every split but train, calibrated on val.
+
+The decision rule is chosen on the calibrated scores of val.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from torch import nn
 
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.targets.score_rules import ScoreRules
+from fusionzoo.evaluation.decision_choice import DecisionFit
 from fusionzoo.evaluation.output_scaling import ScalingFit
 from fusionzoo.evaluation.report import Report
 from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
@@ -34,18 +38,21 @@ class FinalScores:
         preprocessor: the preprocessor of the job, with the rules that were fitted on val.
         scores: [rows, outputs] by split.
         fit: the calibration; None if the job or the task has none.
+        decision: the decision rule that the settings ask for; None for the default rule.
         uncalibrated: the metrics of labeled rows without the calibration, by split; empty if it was not kept.
     """
 
     preprocessor: Preprocessor
     scores: Mapping[str, np.ndarray]
     fit: ScalingFit | None
+    decision: DecisionFit | None
     uncalibrated: Mapping[str, Metrics]
 
     def report_sections(self, report: Report) -> dict[str, Any]:
-        """Return entries of metrics.json: the calibration, with metrics before and after it."""
+        """Return entries of metrics.json: the decision rule, and the calibration with metrics before and after it."""
+        sections = {} if self.decision is None else {"decision": self.decision.as_json()}
         if self.fit is None:
-            return {}
+            return sections
         splits = {}
         for evaluation in report.splits:
             after = evaluation.scalars()
@@ -53,7 +60,7 @@ class FinalScores:
             splits[evaluation.name] = {
                 name: {"before": before[name], "after": after[name]} for name in COMPARED_METRICS
             }
-        return {"calibration": {**self.fit.as_json(), "splits": splits}}
+        return {**sections, "calibration": {**self.fit.as_json(), "splits": splits}}
 
 
 def compute_outputs(run: TrainingRun, model: nn.Module) -> dict[str, np.ndarray]:
@@ -64,21 +71,35 @@ def compute_outputs(run: TrainingRun, model: nn.Module) -> dict[str, np.ndarray]
 
 
 def compute_final_scores(run: TrainingRun, outputs: Mapping[str, np.ndarray]) -> FinalScores:
-    """Fit the calibration on the labeled rows of val, and return the scores of all splits.
+    """Fit the calibration on the labeled rows of val, then the decision rule, and return the scores of all splits.
 
     Args:
         run: the job.
         outputs: [rows, outputs] by split.
     """
     fit = _fit_scaling(run, outputs["val"])
-    if fit is None or fit.scaling is None:
-        link = make_link(run.task)
-        scores = {name: apply_link(link, values) for name, values in outputs.items()}
-        return FinalScores(run.data.preprocessor, scores, fit, {})
-    preprocessor = replace(run.data.preprocessor, rules=ScoreRules(fit.scaling))
-    link = make_link(choose_task(preprocessor))
+    rules = ScoreRules(None if fit is None else fit.scaling)
+    link = make_link(choose_task(replace(run.data.preprocessor, rules=rules)))
     scores = {name: apply_link(link, values) for name, values in outputs.items()}
-    return FinalScores(preprocessor, scores, fit, _evaluate_uncalibrated(run, outputs))
+    decision = _fit_decision(run, scores["val"])
+    preprocessor = replace(
+        run.data.preprocessor, rules=replace(rules, decision=None if decision is None else decision.rule)
+    )
+    uncalibrated = {} if rules.scaling is None else _evaluate_uncalibrated(run, outputs)
+    return FinalScores(preprocessor, scores, fit, decision, uncalibrated)
+
+
+def _fit_decision(run: TrainingRun, scores: np.ndarray) -> DecisionFit | None:
+    labels = run.data.splits["val"].labels
+    if labels is None:
+        return None
+    val = ScoredSplit(labels, scores).labeled_rows()
+    fit = run.task.fit_decision(val.labels, val.scores, run.job)
+    if fit is not None:
+        log.info("%s", fit.describe())
+        for warning in fit.warnings:
+            log.warning("%s", warning)
+    return fit
 
 
 def _fit_scaling(run: TrainingRun, outputs: np.ndarray) -> ScalingFit | None:

@@ -30,6 +30,7 @@ from fusionzoo.hyperparameters import consistency
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
+from fusionzoo.tasks.decision_settings import find_threshold_count_problem
 from fusionzoo.tasks.task import Task
 from fusionzoo.tasks.task_choice import choose_task
 from fusionzoo.training import optimizers
@@ -210,12 +211,15 @@ def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture,
     """Check that the data can train a model, and that the names of the prediction columns do not clash.
 
     Raises:
-        errors.DataError: all texts of train are empty, or the early-stopping metric is undefined on val.
+        errors.DataError: all texts of train are empty, the early-stopping metric is undefined on val, or there is not
+            one decision threshold for each label.
         errors.PredictionColumnsError: columns of the prediction files would have the same name.
     """
     train, val, job = splits["train"], splits["val"], architecture.job
     if train.has_text and train.empty_texts == len(train):
         raise errors.DataError([errors.no_text(architecture.data_settings.text_columns)])
     prediction_columns(job.id_column, task)
+    if problem := find_threshold_count_problem(job, len(task.classes)):
+        raise errors.DataError([problem])
     if val.labels is not None:
         task.check_val_labels(val.labels, job.early_stop_metric, job.val_fraction)

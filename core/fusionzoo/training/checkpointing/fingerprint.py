@@ -38,7 +38,9 @@ SETTINGS_THAT_DO_NOT_AFFECT_RESULTS = frozenset(
     }
 )
 # A finished training is only evaluated and written again with other values.
-SETTINGS_APPLIED_AFTER_TRAINING = frozenset({"calibration"})
+SETTINGS_APPLIED_AFTER_TRAINING = frozenset(
+    {"calibration", "cost_matrix", "decision_threshold", "min_precision", "min_recall"}
+)
 # A finished or interrupted training may continue with a larger value: each checkpoint holds it next to the fingerprint.
 SETTINGS_THAT_MAY_GROW = frozenset({"max_epochs"})
 SOURCE_ENTRY = "model of init_from"
