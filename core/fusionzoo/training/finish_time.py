@@ -30,6 +30,7 @@ def make_time_budget(run: TrainingRun, max_minutes: float, export_seconds: float
     rows = np.linspace(0, len(val) - 1, count).astype(np.int64)
     model, link = run.built.model, make_link(run.task)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
+    predict_scores(model, link, val, job.batch_size, rows[: job.batch_size], job.max_batch_tokens)  # warms up
     started = time.monotonic()
     predict_scores(model, link, val, job.batch_size, rows, job.max_batch_tokens)
     seconds_per_row = (time.monotonic() - started) / count
