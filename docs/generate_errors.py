@@ -40,6 +40,7 @@ SECTIONS = {
     "score_errors": "Scores",
     "predictor_errors": "Rows given to Predictor",
     "prediction_errors": "Files and options of predict and evaluate",
+    "request_errors": "Requests to the server",
 }
 INTRODUCTION = """# Errors
 

@@ -24,6 +24,7 @@ WITHOUT_OWN_CODE = {
     "DataError",
     "ProblemsError",
     "ZooError",
+    "RequestError",  # its constructors have codes
     "ProcessLostError.reported",  # its text ends with the code that it has in the other process
     "setting_problem",
     "ValuesProblem.of",

@@ -113,9 +113,13 @@ def _check_file_name(name: str) -> str:
 
 
 class Manifest(ModelDescription):
-    """The content of manifest.json; `files` lists every other file of the model folder by name."""
+    """The content of manifest.json; `files` lists every other file of the model folder by name.
+
+    `checksum` is that of the entries, once they are in a file.
+    """
 
     files: dict[Annotated[str, AfterValidator(_check_file_name)], ListedFile]
+    checksum: str = Field("", exclude=True)
 
 
 def write_manifest(folder: Path, description: ModelDescription) -> None:
@@ -141,7 +145,8 @@ def parse_manifest(content: bytes, path: Path) -> Manifest:
         version = _read_format_version(saved)
         if version > FORMAT_VERSION:
             raise errors.ModelFolderError.newer_format(path, version, FORMAT_VERSION, saved.get("fusionzoo"))
-        if content != _render(saved) or saved.pop(CHECKSUM, None) != _compute_checksum(saved):
+        entries = {name: value for name, value in saved.items() if name != CHECKSUM}
+        if content != _render(saved) or saved.get(CHECKSUM) != _compute_checksum(entries):
             raise ValueError(f"its content does not match its {CHECKSUM}")
         return Manifest.model_validate(saved)
     except ValidationError as cause:

@@ -40,10 +40,13 @@ class PredictionFormat:
     has_types: bool = True
 
 
-def _csv_writer(delimiter: str) -> Writer:
+def make_csv_writer(delimiter: str, *, header: bool = True) -> Writer:
+    """Return the writer of a delimited format, with or without a header."""
+    options = pacsv.WriteOptions(include_header=header, delimiter=delimiter)
+
     def write(file: BinaryIO, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
         schema = pa.schema([pa.field(f.name, pa.string() if _is_spelled(f.type) else f.type) for f in schema])
-        with pacsv.CSVWriter(file, schema, write_options=pacsv.WriteOptions(delimiter=delimiter)) as writer:
+        with pacsv.CSVWriter(file, schema, write_options=options) as writer:
             for batch in batches:
                 columns = [_spell(column) if _is_spelled(column.type) else column for column in batch.columns]
                 writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
@@ -135,8 +138,8 @@ def _read_jsonl(path: Path, columns: list[str]) -> NDArray[np.float32]:
 
 
 PREDICTION_FORMATS: Mapping[str, PredictionFormat] = {
-    "csv": PredictionFormat(_csv_writer(","), _csv_reader(",")),
-    "tsv": PredictionFormat(_csv_writer("\t"), _csv_reader("\t")),
+    "csv": PredictionFormat(make_csv_writer(","), _csv_reader(",")),
+    "tsv": PredictionFormat(make_csv_writer("\t"), _csv_reader("\t")),
     "parquet": PredictionFormat(_write_parquet, _read_parquet, keeps_dictionaries=True),
     "jsonl": PredictionFormat(_write_jsonl, _read_jsonl, has_types=False),
 }

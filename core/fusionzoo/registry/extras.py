@@ -1,4 +1,4 @@
-"""The extras of the distribution: `pip install fusionzoo` scores, `fusionzoo[evaluate]` evaluates, `[train]` trains."""
+"""The extras: `pip install fusionzoo` scores, `[evaluate]` evaluates, `[serve]` serves over HTTP, `[train]` trains."""
 
 from __future__ import annotations
 

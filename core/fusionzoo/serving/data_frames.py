@@ -23,8 +23,8 @@ SOURCE = "data frame"  # in messages, where files have their names
 
 def is_data_frame(value: object) -> TypeGuard[pd.DataFrame]:
     """Return whether the value is a pandas DataFrame, without importing pandas."""
-    pandas = sys.modules.get("pandas")
-    return pandas is not None and isinstance(value, pandas.DataFrame)
+    frame_type = getattr(sys.modules.get("pandas"), "DataFrame", None)  # absent while another thread imports pandas
+    return frame_type is not None and isinstance(value, frame_type)
 
 
 class DataFrameRows(RowSource):

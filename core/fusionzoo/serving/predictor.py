@@ -62,8 +62,9 @@ class Predictor:
     for the rows that the caller holds and for the result: at most 16,384 rows are encoded at once.
     """
 
-    def __init__(self, preprocessor: Preprocessor, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, preprocessor: Preprocessor, session: onnxruntime.InferenceSession, version: str = "") -> None:
         self.preprocessor, self._session, self.task = preprocessor, session, choose_task(preprocessor)
+        self.version = version  # of the model: the checksum of its manifest.json; "" if it has none
         self._columns = ModelColumns.of(preprocessor.settings)
 
     @classmethod
@@ -86,7 +87,8 @@ class Predictor:
         if ONNX_FILE not in verified.files:
             raise errors.ModelFolderError.without_onnx(folder / ONNX_FILE)
         preprocessor = Preprocessor.restore(folder, verified.read)
-        return cls(preprocessor, open_onnx_session(folder / ONNX_FILE, verified.read(ONNX_FILE), threads))
+        session = open_onnx_session(folder / ONNX_FILE, verified.read(ONNX_FILE), threads)
+        return cls(preprocessor, session, verified.manifest.checksum)
 
     @property
     def classes(self) -> Sequence[Label]:

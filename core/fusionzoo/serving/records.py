@@ -86,5 +86,5 @@ def _is_record(value: object) -> bool:
 
 def _is_series(value: object) -> TypeGuard[pd.Series]:
     """Return whether the value is a pandas Series, such as a row of a DataFrame, without importing pandas."""
-    pandas = sys.modules.get("pandas")
-    return pandas is not None and isinstance(value, pandas.Series)
+    series_type = getattr(sys.modules.get("pandas"), "Series", None)  # absent while another thread imports pandas
+    return series_type is not None and isinstance(value, series_type)

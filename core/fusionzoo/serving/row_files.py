@@ -57,11 +57,20 @@ def open_model_columns(
         errors.PredictorInputError: `strict`, and there are columns that the model does not know.
     """
     channel = open_path(path, columns.features, options)
+    channel, id_name = select_model_columns(channel, columns)
+    if strict:
+        columns.refuse_unknown(str(path), channel.list_all_columns())
+    return channel, id_name
+
+
+def select_model_columns(channel: Channel, columns: ModelColumns) -> tuple[Channel, str | None]:
+    """Return the channel to read the features, and the ids if all files have them; and the id column.
+
+    Raises:
+        errors.DataError: a file lacks a feature or cannot be read.
+    """
     id_name = columns.id_name if columns.id_name is not None and channel.has_column(columns.id_name) else None
     wanted = list(columns.features)
     if id_name is not None and id_name not in wanted:
         wanted.append(id_name)
-    channel = channel.with_columns(wanted, errors.absent_column)
-    if strict:
-        columns.refuse_unknown(str(path), channel.list_all_columns())
-    return channel, id_name
+    return channel.with_columns(wanted, errors.absent_column), id_name

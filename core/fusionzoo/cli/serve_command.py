@@ -1,0 +1,69 @@
+"""`fusionzoo serve`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fusionzoo.cli.output import exit_on_user_error
+from fusionzoo.cli.predict_command import ModelOption
+
+PREFIX = "FUSIONZOO_SERVE_"
+Host = Annotated[
+    str, typer.Option(envvar=f"{PREFIX}HOST", help="The address to listen at; 0.0.0.0 for other machines too.")
+]
+Port = Annotated[int, typer.Option(envvar=[f"{PREFIX}PORT", "SAGEMAKER_BIND_TO_PORT"], min=0, max=65535)]
+Workers = Annotated[
+    int | None, typer.Option(envvar=f"{PREFIX}WORKERS", min=1, help="The number of processes; by default one per core.")
+]
+Concurrency = Annotated[
+    int, typer.Option(envvar=f"{PREFIX}CONCURRENCY", min=1, help="Requests that a process scores at the same time.")
+]
+MaxBody = Annotated[
+    float,
+    typer.Option(envvar=f"{PREFIX}MAX_BODY_MB", min=0.001, help="The maximum size of a request, in millions of bytes."),
+]
+MaxRows = Annotated[int, typer.Option(envvar=f"{PREFIX}MAX_ROWS", min=1, help="The maximum number of rows.")]
+MaxText = Annotated[
+    int, typer.Option(envvar=f"{PREFIX}MAX_TEXT_LENGTH", min=1, help="The maximum number of characters of a value.")
+]
+QueueSeconds = Annotated[
+    float,
+    typer.Option(
+        envvar=f"{PREFIX}QUEUE_SECONDS", min=0, help="How long a request waits for others, before it gets status 503."
+    ),
+]
+RequestSeconds = Annotated[
+    float,
+    typer.Option(envvar=f"{PREFIX}REQUEST_SECONDS", min=0.1, help="How long a client may take to send a request."),
+]
+
+
+def serve(
+    model: ModelOption,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    workers: Workers = None,
+    concurrency: Concurrency = 2,
+    max_body_mb: MaxBody = 25.0,
+    max_rows: MaxRows = 100_000,
+    max_text_length: MaxText = 1_000_000,
+    queue_seconds: QueueSeconds = 5.0,
+    request_seconds: RequestSeconds = 30.0,
+) -> None:
+    """Answer HTTP requests with the predictions of a trained model, until SIGTERM or Ctrl-C.
+
+    GET /ping, POST /invocations, GET /metrics, GET /execution-parameters: see docs/serving.md.
+    """
+    with exit_on_user_error():
+        from fusionzoo.registry import check_extra
+
+        check_extra("serve")
+        from fusionzoo.server.gunicorn_server import ServeOptions, count_cores, run_server
+        from fusionzoo.server.server_limits import ServerLimits
+
+        limits = ServerLimits(
+            int(max_body_mb * 1_000_000), max_rows, max_text_length, concurrency, queue_seconds, request_seconds
+        )
+        run_server(ServeOptions(model, host, port, workers or count_cores(), limits))

@@ -1,0 +1,184 @@
+"""Requests to the server that cannot be answered with predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fusionzoo.errors.base import ZooError
+from fusionzoo.errors.wording import list_names, pluralize, printable, quote_name, quoted, short
+
+
+@dataclass(frozen=True)
+class RequestProblem:
+    """What is wrong with a request: row, which starts at 1 and does not count a header, and column, if it has them."""
+
+    row: int | None
+    column: str | None
+    message: str
+    fix: str = ""
+    code: str = ""
+
+
+class RequestError(ZooError):
+    """A request cannot be answered with predictions.
+
+    Args:
+        message: what is wrong.
+        fix: what the client can do about it.
+        code: a stable identifier.
+        status: the status code of the response.
+        problems: the rows that the error is about.
+        retry_after: seconds after which the client may try again; None if that does not help.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        fix: str,
+        code: str,
+        *,
+        status: int,
+        problems: Sequence[RequestProblem] = (),
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message, fix, code)
+        self.status, self.problems, self.retry_after = status, tuple(problems), retry_after
+
+    @classmethod
+    def no_content_type(cls, known: Sequence[str]) -> RequestError:
+        """The request does not say in which format its rows are."""
+        message = "The request has no Content-Type, so the format of its rows is not known."
+        return cls(message, f"send one of these: {', '.join(known)}.", "FZ-H001", status=415)
+
+    @classmethod
+    def content_type(cls, given: str, known: Sequence[str]) -> RequestError:
+        """The rows are in a format that the server does not read."""
+        message = f"Content-Type {quote_name(given)} is not supported."
+        return cls(message, f"send one of these: {', '.join(known)}.", "FZ-H002", status=415)
+
+    @classmethod
+    def charset(cls, given: str) -> RequestError:
+        """The text of the request is not UTF-8."""
+        message = f"The charset {quote_name(given)} of the request is not supported."
+        return cls(message, "encode the rows as UTF-8.", "FZ-H003", status=415)
+
+    @classmethod
+    def encoding(cls, given: str) -> RequestError:
+        """The body is compressed in a way that the server does not know."""
+        message = f"Content-Encoding {quote_name(given)} is not supported."
+        return cls(message, "compress the body with gzip, or not at all.", "FZ-H004", status=415)
+
+    @classmethod
+    def header_parameter(cls, name: str, given: str) -> RequestError:
+        """The parameter `header` of a media type says neither that there is a header nor that there is none."""
+        message = f"{name} has the parameter header={printable(given)[:40]}."
+        return cls(message, "write header=present or header=absent, or leave it out.", "FZ-H005", status=400)
+
+    @classmethod
+    def not_acceptable(cls, accept: str, known: Sequence[str]) -> RequestError:
+        """The client accepts none of the formats that predictions have."""
+        message = f"Accept {quote_name(accept)} allows no format of predictions."
+        return cls(message, f"accept one of these, in UTF-8: {', '.join(known)}.", "FZ-H006", status=406)
+
+    @classmethod
+    def body_too_large(cls, max_bytes: int) -> RequestError:
+        """The body, after decompression, has more bytes than `fusionzoo serve --max-body-mb` allows."""
+        message = f"The request has more than {max_bytes / 1e6:g} MB of rows."
+        fix = "divide the rows over several requests, or start the server with a higher --max-body-mb."
+        return cls(message, fix, "FZ-H007", status=413)
+
+    @classmethod
+    def too_many_rows(cls, max_rows: int) -> RequestError:
+        """The request has more rows than `fusionzoo serve --max-rows` allows."""
+        message = f"The request has more than {pluralize(max_rows, 'row')}."
+        fix = "divide the rows over several requests, or start the server with a higher --max-rows."
+        return cls(message, fix, "FZ-H008", status=413)
+
+    @classmethod
+    def text_too_long(cls, row: int, column: str, length: int, max_length: int) -> RequestError:
+        """A text has more characters than `fusionzoo serve --max-text-length` allows."""
+        message = f"Row {row}, column '{column}': the text has {length:,} characters, more than {max_length:,}."
+        fix = "shorten the text, or start the server with a higher --max-text-length."
+        return cls(message, fix, "FZ-H009", status=413, problems=[RequestProblem(row, column, "the text is too long")])
+
+    @classmethod
+    def invalid_json(cls, cause: Exception) -> RequestError:
+        """The body is not one JSON document."""
+        message = f"The body is not a JSON document ({short(cause)})."
+        fix = "correct it; for one JSON object per line, send Content-Type: application/jsonlines."
+        return cls(message, fix, "FZ-H010", status=400)
+
+    @classmethod
+    def json_without_rows(cls, found: str) -> RequestError:
+        """The JSON document has none of the forms that rows can have."""
+        message = f"The JSON document has no rows: {printable(found)}."
+        fix = 'send {"instances": [{"column": value}]}, {"inputs": [...]}, a list of objects, or one object.'
+        return cls(message, fix, "FZ-H011", status=400)
+
+    @classmethod
+    def no_rows(cls) -> RequestError:
+        """The body is empty, or has a header only."""
+        return cls("The request has no rows.", "send at least one row.", "FZ-H012", status=400)
+
+    @classmethod
+    def invalid_rows(cls, count: int, problems: Sequence[RequestProblem]) -> RequestError:
+        """Rows are not as their format requires, such as a line with another number of values than the header."""
+        first = problems[0]
+        message = f"{pluralize(count, 'row')} cannot be read; row {first.row}: {first.message}."
+        return cls(message, "correct these rows.", "FZ-H013", status=400, problems=problems)
+
+    @classmethod
+    def incomplete_body(cls, cause: Exception) -> RequestError:
+        """The body ended early, or is not what Content-Length, Transfer-Encoding or Content-Encoding say."""
+        message = f"The body of the request is incomplete or damaged ({short(cause)})."
+        return cls(message, "send the request again.", "FZ-H014", status=400)
+
+    @classmethod
+    def slow_client(cls, seconds: float) -> RequestError:
+        """The client did not send the whole request in the time that `fusionzoo serve --request-seconds` allows."""
+        message = f"The request did not arrive within {seconds:g} seconds."
+        fix = "send it faster or in parts, or start the server with a higher --request-seconds."
+        return cls(message, fix, "FZ-H015", status=408)
+
+    @classmethod
+    def headerless_width(cls, width: int, columns: Sequence[str], id_name: str | None) -> RequestError:
+        """The first line has no column name of the model, and as a row it has another number of values."""
+        ids = f", with '{id_name}' before them if you like" if id_name else ""
+        names = list_names([quoted([column]) for column in columns])
+        message = (
+            f"The first line has {pluralize(width, 'value')}, and none is the name of a column of the model. A row "
+            f"without a header has {pluralize(len(columns), 'value')}: {names}{ids}."
+        )
+        return cls(message, "send a header, or these columns in this order.", "FZ-H016", status=400)
+
+    @classmethod
+    def overloaded(cls, seconds: int) -> RequestError:
+        """All slots of `fusionzoo serve --concurrency` were taken during `--queue-seconds`."""
+        message = "The server is scoring as many requests as it may."
+        return cls(message, f"try again in {seconds} s.", "FZ-H017", status=503, retry_after=seconds)
+
+    @classmethod
+    def loading(cls, seconds: int) -> RequestError:
+        """The server has just started, and has not scored a row yet."""
+        return cls("The model is loading.", f"try again in {seconds} s.", "FZ-H018", status=503, retry_after=seconds)
+
+    @classmethod
+    def not_working(cls, cause: Exception, seconds: int) -> RequestError:
+        """The model could not score a row of missing values when the server started."""
+        message = f"The model does not work ({short(cause)})."
+        fix = "see the log of the server; give it a model folder that a job of fusionzoo wrote."
+        return cls(message, fix, "FZ-H019", status=503, retry_after=seconds)
+
+    @classmethod
+    def http(cls, status: int, reason: str, allowed: Sequence[str]) -> RequestError:
+        """The path does not exist, the path does not allow the method, or the request is no valid HTTP."""
+        fix = f"send one of these: {', '.join(allowed)}."
+        return cls(f"{reason}.", fix, "FZ-H020", status=status)
+
+    @classmethod
+    def internal(cls) -> RequestError:
+        """The server has a bug, or the model returned scores that are not finite."""
+        message = "The server could not compute the predictions."
+        fix = "find the request id of this response in the log of the server, which has the cause."
+        return cls(message, fix, "FZ-H021", status=500)

@@ -1,0 +1,1 @@
+"""The HTTP server of a model folder: `fusionzoo serve`. Needs the extra `serve`, and no torch."""

@@ -1,0 +1,116 @@
+"""Run the application with gunicorn: the model is loaded once, before the processes that serve are forked."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fusionzoo.server.access_log import configure_logs
+from fusionzoo.server.server_limits import ServerLimits
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from fusionzoo.server.scoring_service import ScoringService
+
+THREADS = 64  # of each process: slow clients occupy them, and only `ServerLimits.concurrency` of them score
+DRAIN_SECONDS = 25  # SageMaker and Kubernetes kill a container 30 seconds after SIGTERM
+KEEP_ALIVE_SECONDS = 60
+STALL_SECONDS = 120  # gunicorn replaces a process that did not answer it for so long
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What the user gives to `fusionzoo serve`.
+
+    Attributes:
+        model: the model folder.
+        host: the address to listen at.
+        port: the port; 0 for any free one.
+        workers: the number of processes.
+        limits: what clients may do.
+    """
+
+    model: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    limits: ServerLimits = field(default_factory=ServerLimits)
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_server(options: ServeOptions) -> None:
+    """Verify and load the model, and serve it until SIGTERM or SIGINT. Ends with SystemExit, as gunicorn does.
+
+    Raises:
+        errors.ModelFolderError: the model folder cannot be used.
+    """
+    configure_logs()
+    os.environ.setdefault("RAYON_NUM_THREADS", "1")  # of the tokenizer: each process has one core
+    folder, owner = Path(tempfile.mkdtemp(prefix="fusionzoo-metrics-")), os.getpid()
+    os.environ[METRICS_VARIABLE] = str(folder)  # before prometheus_client is imported
+    try:
+        _serve(options, folder)
+    finally:
+        if os.getpid() == owner:  # the processes that gunicorn forks leave this function too
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _serve(options: ServeOptions, folder: Path) -> None:
+    from fusionzoo.server.application import create_application
+    from fusionzoo.server.scoring_service import ScoringService
+    from fusionzoo.server.server_metrics import ServerMetrics
+    from fusionzoo.serving.predictor import Predictor
+
+    predictor = Predictor.load(options.model, threads=1)  # the threads of onnxruntime would not survive the fork
+    service = ScoringService(predictor, options.limits)
+    app = create_application(service, ServerMetrics(folder), options.workers)
+    gc.collect()
+    gc.freeze()  # so that garbage collection in a forked process does not copy the memory of the model
+    _run_gunicorn(app, service, options)
+
+
+def _run_gunicorn(app: Flask, service: ScoringService, options: ServeOptions) -> None:
+    from gunicorn.app.base import BaseApplication
+    from prometheus_client.multiprocess import mark_process_dead
+
+    from fusionzoo.server.serving_worker import ServingWorker
+
+    def prepare(worker: Any) -> None:
+        worker.request_seconds = options.limits.request_seconds
+        service.warm_up()  # before the process accepts connections, so that none meets a process that is not ready
+
+    settings = {
+        "bind": f"[{options.host}]:{options.port}" if ":" in options.host else f"{options.host}:{options.port}",
+        "workers": options.workers,
+        "worker_class": ServingWorker,
+        "threads": THREADS,
+        "timeout": STALL_SECONDS,
+        "graceful_timeout": DRAIN_SECONDS,
+        "keepalive": KEEP_ALIVE_SECONDS,
+        "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
+        "control_socket_disable": True,
+        "post_worker_init": prepare,
+        "child_exit": lambda _, worker: mark_process_dead(worker.pid),  # type: ignore[no-untyped-call]
+    }
+
+    class Server(BaseApplication):  # type: ignore[misc]
+        def load_config(self) -> None:
+            for name, value in settings.items():
+                if name in self.cfg.settings:  # earlier versions have no control socket
+                    self.cfg.set(name, value)
+
+        def load(self) -> Flask:
+            return app
+
+    Server().run()

@@ -1,0 +1,173 @@
+"""From the body of a request to rows, with the code that reads the files of training jobs."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fusionzoo import errors
+from fusionzoo.data.data_settings import DataSettings
+from fusionzoo.data.reading.channel import Channel
+from fusionzoo.data.reading.delimited import list_columns
+from fusionzoo.data.reading.options import ReadOptions
+from fusionzoo.data.reading.part_file import PartFile
+from fusionzoo.data.reading.rows import Rows
+from fusionzoo.errors.request_errors import RequestError, RequestProblem
+from fusionzoo.errors.wording import keep_letters
+from fusionzoo.server.json_rows import unwrap_rows
+from fusionzoo.server.media_types import InputType
+from fusionzoo.server.server_limits import ServerLimits
+from fusionzoo.serving.row_files import select_model_columns
+from fusionzoo.serving.row_source import ModelColumns
+
+SOURCE = "request"  # in messages, where files have their names
+DELIMITED = ("csv", "tsv")
+PARQUET_EXPANSION = 10  # values that occur often are stored once
+TOO_LARGE = ("FZ-D316", "FZ-D317", "FZ-D318")  # the limits of files, which `ServerLimits` sets here
+
+
+@dataclass(frozen=True)
+class RequestRows:
+    """The rows of a request.
+
+    Attributes:
+        blocks: all rows, in their order.
+        id_name: the id column; None if they have none.
+        has_header: whether they are delimited and have a header.
+    """
+
+    blocks: list[Rows]
+    id_name: str | None
+    has_header: bool
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
+
+
+class RequestReader:
+    """Reads the rows of requests for one model."""
+
+    def __init__(self, settings: DataSettings, limits: ServerLimits) -> None:
+        self._columns, self._limits = ModelColumns.of(settings), limits
+        self._options = replace(ReadOptions.from_settings(settings), max_row_bytes=limits.max_body_bytes)
+
+    def read(self, body: bytes, kind: InputType) -> RequestRows:
+        """Return the rows.
+
+        Raises:
+            RequestError: the body is damaged, has no rows or too many, or rows are not as the format requires.
+            errors.DataError: a column of the model does not exist, or the format of the body is another one.
+        """
+        if kind.gzipped:
+            body = self._decompress(body)
+        if not body.strip():
+            raise RequestError.no_rows()
+        if kind.format == "json":
+            body = unwrap_rows(body)
+        with tempfile.NamedTemporaryFile(prefix="fusionzoo-request-") as stored:
+            stored.write(body)
+            stored.flush()
+            return self._read_file(Path(stored.name), kind)
+
+    def _read_file(self, path: Path, kind: InputType) -> RequestRows:
+        rejected = _RejectedRows()
+        is_parquet = kind.format == "parquet"
+        options = replace(
+            self._options,
+            max_file_bytes=self._limits.max_body_bytes * (PARQUET_EXPANSION if is_parquet else 1),
+            reject_row=rejected.add,
+        )
+        file = PartFile(path, SOURCE, "jsonl" if kind.format == "json" else kind.format, False, options)
+        try:
+            if kind.format in DELIMITED and options.header is True:
+                file = self._choose_header(file, kind.header)
+            channel, id_name = select_model_columns(Channel(SOURCE, (file,), ()), self._columns)
+            blocks = list(self._check_rows(channel))
+        except errors.DataError as error:
+            if any(problem.code in TOO_LARGE for problem in error.problems):
+                raise RequestError.body_too_large(self._limits.max_body_bytes) from error
+            raise
+        rejected.raise_if_any()
+        if not blocks:
+            raise RequestError.no_rows()
+        return RequestRows(blocks, id_name, kind.format in DELIMITED and file.options.header is True)
+
+    def _choose_header(self, file: PartFile, header: bool | None) -> PartFile:
+        """Return the file with the names of its columns, if it has no header.
+
+        Without a statement of the client, the first line is a header if one of its values is the name of a column that
+        the model knows, or differs from it in case or punctuation only.
+        """
+        with file.convert_read_errors():
+            first = list_columns(file.without_rejected_rows(), ())
+        if first is None or header is True or (header is None and self._has_known_name(first)):
+            return file
+        features, id_name = self._columns.features, self._columns.id_name
+        names = (id_name, *features) if id_name and len(first) == len(features) + 1 else features
+        if len(names) != len(first):
+            raise RequestError.headerless_width(len(first), features, id_name)
+        return replace(file, options=replace(file.options, header=names))
+
+    def _has_known_name(self, names: Iterable[str]) -> bool:
+        known = set(self._columns.known) | {letters for name in self._columns.known if (letters := keep_letters(name))}
+        return any(name in known or keep_letters(name) in known for name in names)
+
+    def _check_rows(self, channel: Channel) -> Iterator[Rows]:
+        """Yield the blocks of a channel.
+
+        Raises:
+            RequestError: there are too many rows, or a text is too long.
+        """
+        count = 0
+        for rows in channel:
+            count += len(rows)
+            if count > self._limits.max_rows:
+                raise RequestError.too_many_rows(self._limits.max_rows)
+            for name in self._columns.features:
+                self._check_lengths(rows, name)
+            yield rows
+
+    def _check_lengths(self, rows: Rows, name: str) -> None:
+        values = rows.columns[name]
+        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+            return
+        lengths = pc.fill_null(pc.utf8_length(values), 0)
+        longest = pc.max(lengths).as_py() or 0
+        if longest > self._limits.max_text_length:
+            row = rows.row_number(pc.index(lengths, longest).as_py())
+            raise RequestError.text_too_long(row, name, longest, self._limits.max_text_length)
+
+    def _decompress(self, body: bytes) -> bytes:
+        limit = self._limits.max_body_bytes
+        try:
+            with gzip.GzipFile(fileobj=io.BytesIO(body)) as stream:
+                content = stream.read(limit + 1)
+        except (OSError, EOFError, zlib.error) as cause:
+            raise RequestError.incomplete_body(cause) from cause
+        if len(content) > limit:
+            raise RequestError.body_too_large(limit)
+        return content
+
+
+class _RejectedRows:
+    """The rows that are not as their format requires."""
+
+    def __init__(self) -> None:
+        self._count, self._problems = 0, list[RequestProblem]()
+
+    def add(self, name: str, row: int, column: str, reason: str) -> None:
+        self._count += 1
+        if len(self._problems) < errors.MAX_LISTED_PROBLEMS:
+            self._problems.append(RequestProblem(row, column or None, reason))
+
+    def raise_if_any(self) -> None:
+        if self._count:
+            raise RequestError.invalid_rows(self._count, self._problems)

@@ -1,0 +1,115 @@
+"""Scores the rows of requests, a bounded number of requests at the same time, once the model has scored a row."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from fusionzoo.artifacts.predictions import Predictions, prediction_columns
+from fusionzoo.data.data_settings import ROW_ID
+from fusionzoo.data.preprocessor import get_ids
+from fusionzoo.errors.request_errors import RequestError
+from fusionzoo.server.media_types import InputType
+from fusionzoo.server.request_rows import RequestReader
+from fusionzoo.server.server_limits import ServerLimits
+from fusionzoo.serving.predictor import Predictor, ScoredRows
+
+log = logging.getLogger(__name__)
+MODEL_VERSION = "model_version"
+VERSION_LENGTH = 12  # hexadecimal digits of the checksum of the manifest
+RETRY_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class ScoredRequest:
+    """The predictions for a request.
+
+    Attributes:
+        blocks: the predictions in the order of the rows. Without ids, their id column has no meaning.
+        has_ids: whether the rows have ids.
+        has_header: whether the rows are delimited and have a header.
+    """
+
+    blocks: list[Predictions]
+    has_ids: bool
+    has_header: bool
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
+
+
+class ScoringService:
+    """Scores the rows of requests with one predictor.
+
+    Construction loads nothing. The service is ready after `warm_up`, which every process calls for itself.
+
+    Raises:
+        errors.PredictionColumnsError: the id column has the name of another column of the predictions.
+    """
+
+    def __init__(self, predictor: Predictor, limits: ServerLimits) -> None:
+        self._predictor, self.limits = predictor, limits
+        self.version = predictor.version[:VERSION_LENGTH]
+        self._reader = RequestReader(predictor.preprocessor.settings, limits)
+        self._slots = threading.BoundedSemaphore(limits.concurrency)
+        self._is_ready = False
+        self._failure: Exception | None = None
+        id_name = predictor.preprocessor.settings.id_name or ROW_ID
+        prediction_columns(id_name, predictor.task, [MODEL_VERSION], has_labels=False)
+
+    def warm_up(self) -> None:
+        """Score one row of missing values. The service is ready if that works; otherwise the reason is logged."""
+        try:
+            self._predictor.predict([dict.fromkeys(self._predictor.columns)])
+        except Exception as error:  # every request reports it
+            self._failure = error
+            log.critical("The model cannot score a row of missing values.", exc_info=error)
+        else:
+            self._is_ready = True
+
+    def check_ready(self) -> None:
+        """Raise RequestError if no row has been scored yet, or the model does not work."""
+        if self._failure is not None:
+            raise RequestError.not_working(self._failure, 10 * RETRY_SECONDS) from self._failure
+        if not self._is_ready:
+            raise RequestError.loading(RETRY_SECONDS)
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Run the block as one of the requests that are scored at the same time.
+
+        Raises:
+            RequestError: too many other requests were scored for too long.
+        """
+        if not self._slots.acquire(timeout=self.limits.queue_seconds):
+            raise RequestError.overloaded(RETRY_SECONDS)
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def score(self, body: bytes, kind: InputType) -> ScoredRequest:
+        """Return the predictions for the rows of a request, in their order.
+
+        The columns are those of a prediction file without labels, and `model_version`.
+
+        Raises:
+            RequestError: the body or its rows cannot be used.
+            errors.DataError: columns do not exist, or values cannot be encoded.
+            errors.ScoresError: a score is not finite.
+        """
+        rows = self._reader.read(body, kind)
+        scored = list(self._predictor.predict_blocks(rows.blocks))
+        blocks = [self._make_predictions(block, rows.id_name) for block in scored]
+        return ScoredRequest(blocks, rows.id_name is not None, rows.has_header)
+
+    def _make_predictions(self, scored: ScoredRows, id_name: str | None) -> Predictions:
+        versions = pa.array([self.version] * len(scored.rows), pa.string())
+        ids = get_ids(scored.rows, id_name)
+        task, carried = self._predictor.task, {MODEL_VERSION: versions}
+        return Predictions(id_name or ROW_ID, task, ids, None, scored.scores, carried)

@@ -1,0 +1,26 @@
+"""What a server allows its clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ServerLimits:
+    """The limits of a server. Sizes are those after decompression.
+
+    Attributes:
+        max_body_bytes: bytes of the body of a request.
+        max_rows: rows of a request.
+        max_text_length: characters of one value.
+        concurrency: requests that one process scores at the same time.
+        queue_seconds: how long a request waits for others to be scored, before it is refused.
+        request_seconds: how long a client may take to send a request, and to receive the response.
+    """
+
+    max_body_bytes: int = 25_000_000
+    max_rows: int = 100_000
+    max_text_length: int = 1_000_000
+    concurrency: int = 2
+    queue_seconds: float = 5.0
+    request_seconds: float = 30.0
