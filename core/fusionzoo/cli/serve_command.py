@@ -57,7 +57,7 @@ def serve(
     GET /ping, POST /invocations, GET /metrics, GET /execution-parameters: see docs/serving.md.
     """
     with exit_on_user_error():
-        from fusionzoo.registry import check_extra
+        from fusionzoo.registry.extras import check_extra
 
         check_extra("serve")
         from fusionzoo.server.gunicorn_server import ServeOptions, count_cores, run_server
