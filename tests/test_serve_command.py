@@ -24,6 +24,7 @@ from prediction_helpers import predict, read_frame, read_test_rows
 from serve_helpers import CSV, FORMATS, JSONL, encode
 from shop import JobFolder
 
+ROOT = Path(__file__).parents[1]
 REQUEST_SECONDS = 1.5
 SLOW_CLIENTS = 150  # more than the threads of both processes
 
@@ -64,12 +65,22 @@ class RunningServer:
 def serve(model: Path, folder: Path, *options: str) -> Iterator[RunningServer]:
     """Run `fusionzoo serve` at a free port until the block ends."""
     command = [sys.executable, "-m", "fusionzoo.cli", "serve", "--model", str(model), "--port", "0", *options]
+    with run_command(command, folder) as running:
+        yield running
+
+
+@contextmanager
+def run_command(command: list[str], folder: Path, **variables: str) -> Iterator[RunningServer]:
+    """Run a command that serves until the block ends."""
+    environment = {**os.environ, **variables}
     log = folder / "log.txt"
     with log.open("w") as errors, (folder / "access.txt").open("w") as access:
-        process = subprocess.Popen(command, stdout=access, stderr=errors, text=True, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=access, stderr=errors, text=True, env=environment, start_new_session=True
+        )
     try:
         deadline = time.monotonic() + 60
-        while not (found := re.search(r"Listening at: http://127.0.0.1:(\d+)", log.read_text())):
+        while not (found := re.search(r"Listening at: http://[\d.]+:(\d+)", log.read_text())):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
@@ -167,6 +178,29 @@ def test_sigterm_lets_requests_finish_and_then_ends_the_server(trained_job: JobF
             running.connect(b"")
     line = json.loads((tmp_path / "access.txt").read_text().splitlines()[-1])
     assert (line["status"], line["rows"]) == (200, 1)
+
+
+def read_image() -> tuple[list[str], list[str], dict[str, str]]:
+    """Return the entry point, the default arguments and the variables of the Dockerfile."""
+    text = (ROOT / "Dockerfile").read_text("utf-8")
+    entry_point, default = (
+        json.loads(re.findall(rf"^{name} (\[.*\])$", text, re.M)[-1]) for name in ("ENTRYPOINT", "CMD")
+    )
+    return entry_point, default, dict(re.findall(r"(FUSIONZOO_\w+)=(\S+)", text))
+
+
+def test_the_image_serves_the_model_that_sagemaker_mounts(trained_job: JobFolder, tmp_path: Path) -> None:
+    (program, *arguments), _, variables = read_image()
+    command = [str(Path(sys.executable).with_name(program)), *arguments, "serve"]
+    places = {"SAGEMAKER_BASE_DIR": str(trained_job.root), "SAGEMAKER_BIND_TO_PORT": "0"}
+    with run_command(command, tmp_path, **places, **variables) as running:
+        assert "Listening at: http://0.0.0.0:" in running.log.read_text(), "reachable from outside the container"
+        assert running.request("GET", "/ping") == (200, b"")
+
+
+def test_the_image_trains_without_an_argument_or_with_train() -> None:
+    entry_point, default, _ = read_image()
+    assert [*entry_point, *default] == ["fusionzoo", "train"], "which test_cli.py compares with train.py"
 
 
 def test_a_model_folder_that_is_damaged_is_never_served(trained_job: JobFolder, tmp_path: Path) -> None:

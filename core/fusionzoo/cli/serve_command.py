@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fusionzoo.cli.output import exit_on_user_error
-from fusionzoo.cli.predict_command import ModelOption
 
 PREFIX = "FUSIONZOO_SERVE_"
+Model = Annotated[
+    Path | None,
+    typer.Option(help="The model folder that a training job wrote; by default the one that SageMaker mounts."),
+]
 Host = Annotated[
     str, typer.Option(envvar=f"{PREFIX}HOST", help="The address to listen at; 0.0.0.0 for other machines too.")
 ]
@@ -41,7 +46,7 @@ RequestSeconds = Annotated[
 
 
 def serve(
-    model: ModelOption,
+    model: Model = None,
     host: Host = "127.0.0.1",
     port: Port = 8080,
     workers: Workers = None,
@@ -60,9 +65,11 @@ def serve(
         from fusionzoo.registry.extras import check_extra
 
         check_extra("serve")
+        from fusionzoo.sagemaker import Paths
         from fusionzoo.server.gunicorn_server import ServeOptions, count_cores, run_server
         from fusionzoo.server.server_limits import ServerLimits
 
+        model = model or Paths.from_environment(os.environ).model
         limits = ServerLimits(
             int(max_body_mb * 1_000_000), max_rows, max_text_length, concurrency, queue_seconds, request_seconds
         )
