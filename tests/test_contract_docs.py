@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -73,10 +74,9 @@ def test_the_versions_that_are_tested_include_those_of_the_contract() -> None:
 def test_fusionzoo_accepts_every_version_of_the_contract() -> None:
     """An installation with exactly these versions satisfies core/pyproject.toml."""
     stated = read_requirements((ROOT / "requirements-contract.txt").read_text("utf-8"))
-    (dependencies,) = re.findall(
-        r"^dependencies = \[\n(.*?)^\]", (ROOT / "core/pyproject.toml").read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
-    required = read_requirements("\n".join(re.findall(r'"(.+?)"', dependencies)))
+    project = tomli.loads((ROOT / "core/pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    required = read_requirements("\n".join([*project["dependencies"], *extras["evaluate"], *extras["train"]]))
     assert required.keys() & stated.keys() >= {"torch", "lightning", "pyarrow"}
     for name in required.keys() & stated.keys():
         (pin,) = stated[name].specifier

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -131,6 +132,10 @@ class Subclass(nn.MultiheadAttention):
         return super().forward(tokens, tokens, tokens, key_padding_mask=~mask)[0]
 
 
+# Versions of torch without this argument have only this exporter.
+EXPORTER: Mapping[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+
+
 def uses_fast_path() -> bool | None:
     """Return whether torch's own fast path is on; None for versions of torch without this switch."""
     return bool(torch.backends.mha.get_fastpath_enabled()) if hasattr(torch.backends, "mha") else None
@@ -160,7 +165,7 @@ def test_torchs_modules_export_with_any_number_of_chunks_and_tokens(module: nn.M
         warnings.simplefilter("ignore")
         axes = dict.fromkeys(("tokens", "mask", "out"), AXES)
         names: dict[str, Any] = {"input_names": ["tokens", "mask"], "output_names": ["out"], "dynamic_axes": axes}
-        torch.onnx.export(module, random_inputs(), str(path), opset_version=17, dynamo=False, **names)
+        torch.onnx.export(module, random_inputs(), str(path), opset_version=17, **EXPORTER, **names)
     assert F.multi_head_attention_forward is attention
     assert uses_fast_path() == fast_path
     assert [not p.requires_grad for p in module.parameters()] == frozen
