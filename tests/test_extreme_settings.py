@@ -50,7 +50,7 @@ def test_any_settings_are_parsed_or_are_an_error(changes: dict[str, Any], as_tex
 @pytest.mark.parametrize("value", [1e300, 10**30, 10**400, 2**63])
 def test_a_number_beyond_its_upper_bound_is_an_error(name: str, value: float) -> None:
     """Every number has an upper bound, so that no later conversion to another type overflows."""
-    if name in ("classes", "id_name", "label_name", "text_name", "group_field", "tokenizer"):
+    if name in ("classes", "id_name", "label_name", "text_name", "group_field", "tokenizer", "init_from"):
         return  # a number is the text of a label or name
     with pytest.raises(HyperparametersError, match=name):
         parse_with_classes({**REQUIRED, name: value}, Fusion)
