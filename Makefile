@@ -40,7 +40,7 @@ test: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy core/fusionzoo $(wildcard plugins/*/*.py docs/*/*.py) train.py
+	$(BIN)/mypy core/fusionzoo $(wildcard plugins/*/*.py docs/*/*.py) train.py inference.py
 	$(BIN)/lint-imports
 	cd core && ../$(BIN)/deptry .
 

@@ -11,6 +11,7 @@ import pytest
 from fusionzoo.server.client_deadline import DeadlineSocket, SlowClientError
 
 SECONDS = 0.2
+SLOW_BYTES = 20  # that a slow client sends in this time
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_a_client_that_sends_byte_after_byte_is_too_slow(pair: tuple[DeadlineSoc
     stop = threading.Event()
 
     def drip() -> None:
-        while not stop.wait(SECONDS / 20):
+        while not stop.wait(SECONDS / SLOW_BYTES):
             client.sendall(b"x")
 
     thread = threading.Thread(target=drip)
@@ -50,8 +51,8 @@ def test_a_client_that_sends_byte_after_byte_is_too_slow(pair: tuple[DeadlineSoc
 
 
 def receive_until_closed(server: DeadlineSocket) -> None:
-    while server.recv(1):
-        pass
+    for _ in range(10 * SLOW_BYTES):
+        assert server.recv(1)
 
 
 def test_each_request_has_its_own_time(pair: tuple[DeadlineSocket, socket.socket]) -> None:
@@ -66,5 +67,8 @@ def test_each_request_has_its_own_time(pair: tuple[DeadlineSocket, socket.socket
 
 
 def test_a_client_that_does_not_read_the_response_is_too_slow(pair: tuple[DeadlineSocket, socket.socket]) -> None:
+    give_up = threading.Timer(30, pair[1].close)  # so that the test fails instead of waiting forever
+    give_up.start()
     with pytest.raises(SlowClientError):
         pair[0].sendall(b"x" * 20_000_000)
+    give_up.cancel()

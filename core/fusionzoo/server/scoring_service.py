@@ -15,7 +15,7 @@ from fusionzoo.data.data_settings import ROW_ID
 from fusionzoo.data.preprocessor import get_ids
 from fusionzoo.errors.request_errors import RequestError
 from fusionzoo.server.media_types import InputType
-from fusionzoo.server.request_rows import RequestReader
+from fusionzoo.server.request_rows import DELIMITED, RequestReader
 from fusionzoo.server.server_limits import ServerLimits
 from fusionzoo.serving.predictor import Predictor, ScoredRows
 
@@ -33,11 +33,13 @@ class ScoredRequest:
         blocks: the predictions in the order of the rows. Without ids, their id column has no meaning.
         has_ids: whether the rows have ids.
         has_header: whether the rows are delimited and have a header.
+        is_delimited: whether the rows are CSV or TSV.
     """
 
     blocks: list[Predictions]
     has_ids: bool
     has_header: bool
+    is_delimited: bool
 
     def __len__(self) -> int:
         return sum(map(len, self.blocks))
@@ -106,7 +108,7 @@ class ScoringService:
         rows = self._reader.read(body, kind)
         scored = list(self._predictor.predict_blocks(rows.blocks))
         blocks = [self._make_predictions(block, rows.id_name) for block in scored]
-        return ScoredRequest(blocks, rows.id_name is not None, rows.has_header)
+        return ScoredRequest(blocks, rows.id_name is not None, rows.has_header, kind.format in DELIMITED)
 
     def _make_predictions(self, scored: ScoredRows, id_name: str | None) -> Predictions:
         versions = pa.array([self.version] * len(scored.rows), pa.string())
