@@ -1,4 +1,4 @@
-"""fusionzoo: train and serve classifiers of rows with text and tabular features. Importing it does not import torch."""
+"""fusionzoo: train and serve models of rows with text and tabular features. Importing it does not import torch."""
 
 from __future__ import annotations
 

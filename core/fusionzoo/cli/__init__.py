@@ -22,7 +22,7 @@ from fusionzoo.cli.show_command import show
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Train and serve classifiers over text and tabular data.",
+    help="Train and serve models over text and tabular data.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
