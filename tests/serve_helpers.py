@@ -70,7 +70,7 @@ def decode(response: TestResponse) -> list[dict[str, Any]]:
     if media_type == JSON:
         return list(json.loads(response.data)["predictions"])
     if media_type == JSONL:
-        return [json.loads(line) for line in response.text.splitlines()]
+        return [json.loads(line) for line in response.data.splitlines()]
     return list(pd.read_csv(io.StringIO(response.text), dtype={"id": str, "model_version": str}).to_dict("records"))
 
 

@@ -96,7 +96,7 @@ def run_command(command: list[str], folder: Path, **variables: str) -> Iterator[
 @pytest.fixture(scope="module")
 def server(trained_job: JobFolder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("serve")
-    limits = ("--workers", "2", "--request-seconds", str(REQUEST_SECONDS))
+    limits = ("--workers", "2", "--request-seconds", str(REQUEST_SECONDS), "--max-body-mb", "1")
     with serve(trained_job.model, folder, *limits) as running:
         yield running
 
@@ -137,6 +137,33 @@ def test_metrics_are_those_of_all_processes(server: RunningServer) -> None:
         assert server.request("POST", "/invocations", rows, Content_Type=CSV)[0] == 200
     assert [count(series) for _ in range(6)] == [before[0] + 20] * 6, "whichever process answers"
     assert count("fusionzoo_rows_total") == before[1] + 20
+
+
+ROWS = b"message,country,price,visits\na,de,1,2\nb,fr,3,4\n"
+HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+
+
+def make_chunk(content: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(content), content)
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (CHUNKED + make_chunk(ROWS[:5]) + make_chunk(ROWS[5:]) + make_chunk(b""), 200),
+        (CHUNKED + make_chunk(ROWS[:-9]), 400),
+        (CHUNKED + make_chunk(ROWS[:-9]) + b"ff\r\nb,fr", 400),
+        (CHUNKED + make_chunk(ROWS[:-9]) + b"zz\r\nb,fr\r\n", 400),
+        (HEAD + b"Content-Length: %d\r\n\r\n" % len(ROWS) + ROWS[:-9], 400),
+        (CHUNKED + make_chunk(ROWS + b"c,it,5,6\n" * 120_000) + make_chunk(b""), 413),
+    ],
+)
+def test_a_body_that_is_not_complete_is_never_scored(server: RunningServer, content: bytes, status: int) -> None:
+    with server.connect(content) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        answer = read_answer(connection)
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:200]
 
 
 def test_slow_clients_cannot_hold_a_thread(server: RunningServer) -> None:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from flask import Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from fusionzoo.errors.request_errors import RequestError
 from fusionzoo.server.access_log import choose_request_id, log_request
@@ -35,7 +35,7 @@ def create_application(service: ScoringService, metrics: ServerMetrics, processe
         processes: the number of processes of the server.
     """
     app = Flask("fusionzoo", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = service.limits.max_body_bytes
+    app.config["MAX_CONTENT_LENGTH"] = service.limits.max_body_bytes + 1  # Werkzeug cuts a chunked body at the limit
     app.add_url_rule("/ping", view_func=lambda: _ping(service), endpoint="ping")
     app.add_url_rule("/invocations", view_func=lambda: _invoke(service, metrics), endpoint="invoke", methods=["POST"])
     app.add_url_rule("/metrics", view_func=lambda: Response(metrics.render(), content_type=CONTENT_TYPE_LATEST))
@@ -71,12 +71,21 @@ def _invoke(service: ScoringService, metrics: ServerMetrics) -> Response:
 
 
 def _read_body(service: ScoringService) -> bytes:
+    """Return the complete body: neither gunicorn nor Werkzeug reports one that ends early or is cut at the limit."""
     try:
-        return request.get_data(cache=False)
-    except (OSError, ClientDisconnected) as cause:  # gunicorn's errors about chunks are OSErrors
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise
+    except Exception as cause:  # gunicorn's errors about chunks have no common base class
         if isinstance(cause, SlowClientError) or isinstance(cause.__context__, SlowClientError):
             raise RequestError.slow_client(service.limits.request_seconds) from cause
         raise RequestError.incomplete_body(cause) from cause
+    if len(body) > service.limits.max_body_bytes:
+        raise RequestError.body_too_large(service.limits.max_body_bytes)
+    if request.content_length is not None and len(body) != request.content_length:
+        received = f"{len(body):,} of {request.content_length:,} bytes arrived"
+        raise RequestError.incomplete_body(EOFError(received))
+    return body
 
 
 def _describe_execution(service: ScoringService, processes: int) -> dict[str, object]:
