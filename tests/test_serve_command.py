@@ -169,10 +169,13 @@ def test_a_body_that_is_not_complete_is_never_scored(server: RunningServer, cont
 def test_slow_clients_cannot_hold_a_thread(server: RunningServer) -> None:
     head = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 1000\r\n"
     with ExitStack() as stack:
+        silent = [stack.enter_context(server.connect(b"")) for _ in range(2 * SLOW_CLIENTS)]
         begins = [head, head + b"\r\nmessage", b"GET /ping HTTP/1.1\r\n"]  # slow headers, a slow body
         slow = [stack.enter_context(server.connect(begins[i % 3])) for i in range(SLOW_CLIENTS)]
         assert server.request("GET", "/ping") == (200, b"")
         answers = [read_answer(connection) for connection in slow]
+        silent[0].sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert read_answer(silent[0]).startswith(b"HTTP/1.1 200"), "its connection was kept, without a thread"
     assert all(answer == b"" or answer.startswith(b"HTTP/1.1 408") for answer in answers)
     assert sum(answer.startswith(b"HTTP/1.1 408") for answer in answers) == SLOW_CLIENTS // 3, "those with a slow body"
 

@@ -8,6 +8,8 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from fusionzoo.server.client_deadline import DeadlineSocket
 
+FIRST_BYTE_SECONDS = 0.02  # that a thread waits before gunicorn's main loop, which needs no thread, waits instead of it
+
 
 class ServingWorker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threaded worker, on sockets with a deadline for each request."""
@@ -18,5 +20,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]
         """Answer one request of a connection."""
         if not isinstance(connection.sock, DeadlineSocket):
             connection.sock = DeadlineSocket.adopt(connection.sock, self.request_seconds)
+            if wait := getattr(connection, "wait_for_data", None):  # gunicorn would let a thread wait for 5 s
+                connection.wait_for_data = lambda _: wait(FIRST_BYTE_SECONDS)
         connection.sock.restart()
         return super().handle(connection)
