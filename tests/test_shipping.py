@@ -185,7 +185,7 @@ def test_the_time_is_that_of_the_setting_and_less_than_torchrun_gives(
 
 
 @pytest.mark.parametrize("comes_before", [True, False])
-def test_a_job_whose_folder_another_job_has_taken_stops_immediately(comes_before: bool, tmp_path: Path) -> None:
+def test_a_job_stops_immediately_if_another_job_has_taken_its_folder(comes_before: bool, tmp_path: Path) -> None:
     termination, steps = Termination(), []
 
     def stop_and_work() -> None:
