@@ -19,6 +19,7 @@ def few_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "PLUGIN_CHECKS", (check_package.check_metadata,))
     monkeypatch.setattr(checks, "ENCODER_CHECKS", ())
     monkeypatch.setattr(checks, "MODEL_CHECKS", (check_outputs.check_logits,))
+    monkeypatch.setattr(checks, "TASK_CHECKS", ())
 
 
 @pytest.mark.usefixtures("few_checks")
@@ -85,6 +86,7 @@ def test_a_mistake_that_fails_many_checks_is_described_once(
 ) -> None:
     monkeypatch.setattr(checks, "PLUGIN_CHECKS", ())
     monkeypatch.setattr(checks, "MODEL_CHECKS", checks.MODEL_CHECKS[:8])
+    monkeypatch.setattr(checks, "TASK_CHECKS", ())
     source = make_plugin_source("FusionSettings").replace("build_model(spec): return None", "build_model(spec): 1 / 0")
     install("acme-film", models=["film"], source=source)
     done = invoke("check", "film")

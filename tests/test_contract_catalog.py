@@ -15,6 +15,7 @@ from fusionzoo.hyperparameters.pretrained_channel import PRETRAINED_CHANNEL
 from fusionzoo.registry.entry_points import MODELS_GROUP, first_party_distributions
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training.channel_folders import ALIASES
+from fusionzoo.training.warm_start.source_model import MODEL_CHANNEL
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "core/fusionzoo"
@@ -100,6 +101,7 @@ def test_the_paths_of_a_job_are_those_of_the_contract() -> None:
         "config_channel": paths.channel_hyperparameters,
         "config_in_code": paths.code_hyperparameters,
         "pretrained": paths.channel(PRETRAINED_CHANNEL),
+        "trained_model": paths.channel(MODEL_CHANNEL),
         "input_data_config": paths.input_data_config,
         "resource_config": paths.resource_config,
     }
@@ -120,4 +122,5 @@ def test_every_variable_that_the_code_reads_is_in_the_contract() -> None:
     code = "\n".join(file.read_text("utf-8") for file in PACKAGE.rglob("*.py") if file.parent.name != "contracts")
     read = set(re.findall(r'environ(?:\.get\(|\.setdefault\(|\[)\s*"(\w+)"', code))
     assert "SM_CHECKPOINT_DIR" in read
-    assert read - {"NO_COLOR"} <= PYTORCH_TRAIN_CONTRACT.optional_env_vars.keys()
+    of_libraries = {"NO_COLOR", "RAYON_NUM_THREADS", "RAY_USAGE_STATS_ENABLED"}
+    assert read - of_libraries <= PYTORCH_TRAIN_CONTRACT.optional_env_vars.keys()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import resource
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,8 @@ def test_a_model_that_cannot_be_loaded_for_lack_of_memory_is_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Library:
+        SessionOptions = SimpleNamespace
+
         @staticmethod
         def InferenceSession(*_: Any, **__: Any) -> None:
             raise OnnxruntimeError("std::bad_alloc")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -18,6 +19,7 @@ from fusionzoo.sagemaker.folder_lock import is_taken, lock_folder
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import job as job_module
 from fusionzoo.training import shipping
+from fusionzoo.training import termination as termination_module
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.module import TrainingModule
 from fusionzoo.training.termination import Termination
@@ -135,6 +137,18 @@ def test_work_after_sigterm_has_the_time_that_is_left(
         assert stop_within(seconds, work, is_one_of_many) == expected
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+def test_a_stop_that_a_library_swallows_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(termination_module, "REPEAT_SECONDS", 0.1)
+
+    def swallow_once() -> None:
+        send_sigterm()
+        with contextlib.suppress(BaseException):
+            time.sleep(60)
+        time.sleep(60)
+
+    assert stop_within(0.05, swallow_once) == "stopped"
 
 
 def test_the_time_counts_from_the_signal_also_if_it_came_before_the_block() -> None:

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fusionzoo.errors.base import Problem, ZooError
-from fusionzoo.errors.wording import keep_letters, list_names, nearest_names, printable, quote_first, quote_name, quoted
+from fusionzoo.errors.wording import (
+    cut,
+    keep_letters,
+    list_names,
+    nearest_names,
+    printable,
+    quote_first,
+    quote_name,
+    quoted,
+)
 
+MAX_PATH_LENGTH = 400
 SEVERAL_ROWS = 'a pandas DataFrame, a pyarrow.Table, a list of dictionaries like [{"column": value}], or a path'
 
 
@@ -33,7 +43,7 @@ class PredictorInputError(ZooError, ValueError):
     def missing_path(cls, path: object) -> PredictorInputError:
         """The rows are a text or a path, and there is no such file or folder."""
         return cls(
-            f"The file or folder {quote_name(str(path))} does not exist.",
+            f"The file or folder {cut(repr(str(path)), MAX_PATH_LENGTH)} does not exist.",
             'give the path of a file or folder; to score a text, give a record of it, like [{"column": text}].',
             "FZ-O223",
         )

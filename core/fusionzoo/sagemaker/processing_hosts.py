@@ -18,7 +18,7 @@ def read_processing_hosts(environ: Mapping[str, str], path: str) -> Hosts | None
     """Return the hosts that share the files at a path, each of which has a copy of all files.
 
     None if this is no processing job, or if SageMaker has already divided the files (`ShardedByS3Key`), so that each
-    host has files of its own. SAGEMAKER_BASE_DIR replaces /opt/ml, as in a training job.
+    host has files of its own. SAGEMAKER_BASE_DIR replaces the root of all folders, as in a training job.
 
     Raises:
         errors.ContainerError: a configuration file is damaged, or does not name the current host.

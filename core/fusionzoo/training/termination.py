@@ -15,6 +15,7 @@ from fusionzoo import errors
 log = logging.getLogger(__name__)
 
 MIN_ALARM_SECONDS = 0.001  # an alarm after 0 s is none
+REPEAT_SECONDS = 5.0  # a finalizer or a callback of C code may swallow the exception of an alarm
 
 
 class _StopSignal(BaseException):
@@ -132,7 +133,7 @@ class Termination:
 
     def _set_alarm(self) -> None:
         left = self._requested_at + self._seconds_to_finish - time.monotonic()
-        signal.setitimer(signal.ITIMER_REAL, max(left, MIN_ALARM_SECONDS))
+        signal.setitimer(signal.ITIMER_REAL, max(left, MIN_ALARM_SECONDS), REPEAT_SECONDS)
 
     def _handle_alarm(self, number: int, frame: FrameType | None) -> None:
         if not self._is_ignored:
