@@ -76,8 +76,8 @@ def assert_same_predictions(actual: pd.DataFrame, expected: pd.DataFrame) -> Non
             assert actual[name].astype(str).tolist() == expected[name].astype(str).tolist(), name
 
 
-def assert_commands_reproduce(job: JobFolder, folder: Path, relative_tolerance: float = 0.0) -> None:
-    """Assert that `predict` and `evaluate` give the predictions and metrics of the job for its test channel."""
+def assert_predict_reproduces(job: JobFolder, folder: Path, relative_tolerance: float = 0.0) -> None:
+    """Assert that `predict` gives the predictions of the job for its test channel."""
     source, written = job.root / "input/data/test", pq.read_table(job.output / "test_predictions.parquet")
     done = predict(job, source, folder / "predictions.parquet")
     assert done.exit_code == 0, done.stderr
@@ -89,6 +89,12 @@ def assert_commands_reproduce(job: JobFolder, folder: Path, relative_tolerance: 
             np.testing.assert_allclose(*pair, rtol=relative_tolerance, atol=1e-6)
         else:
             assert predicted[column.name].equals(written[column.name]), column.name
+
+
+def assert_commands_reproduce(job: JobFolder, folder: Path, relative_tolerance: float = 0.0) -> None:
+    """Assert that `predict` and `evaluate` give the predictions and metrics of the job for its test channel."""
+    assert_predict_reproduces(job, folder, relative_tolerance)
+    source = job.root / "input/data/test"
     paths = ["--model", str(job.model), "--input", str(source), "--output", str(folder / "evaluation")]
     done = CliRunner().invoke(app, ["evaluate", *paths, "--skip-unlabeled"])
     assert done.exit_code == 0, done.stderr

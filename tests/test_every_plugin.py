@@ -15,6 +15,7 @@ from fusionzoo.conformance.run import Case, make_cases
 from fusionzoo.conformance.subject import Subject, SubjectRequest
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
 from fusionzoo.settings import ALL_TASKS
+from prediction_helpers import assert_predict_reproduces
 from shop import JobFolder, shop_rows
 
 ENCODERS = list(Registry.discover(TEXT_ENCODERS_GROUP))
@@ -119,6 +120,7 @@ def test_every_model_trains_for_every_task_on_every_kind_of_batch(job: JobFolder
     job.settings(**{**_flatten_settings(subject), **small, "model_class": subject.request.name, "num_channels": None})
     assert job.run() == 0, job.failure
     assert {path.name for path in job.model.iterdir()} >= {"model.pth", "model.onnx", "model_artifacts.pth"}
+    assert_predict_reproduces(job, job.root, relative_tolerance=1e-5)
 
 
 def test_the_jobs_above_are_of_every_task() -> None:
