@@ -96,7 +96,9 @@ def test_a_folder_without_a_manifest_is_not_called_another_folder(folder: Path, 
 def test_a_folder_that_cannot_be_examined_is_an_error(tmp_path: Path, load: Callable[[Any], object]) -> None:
     (tmp_path / "loop").symlink_to("loop")
     for path in (tmp_path / ("x" * 300), tmp_path / "loop", tmp_path / "nul\0", tmp_path / "absent"):
-        load_error(load, path)
+        message = load_error(load, path)
+        assert path.name[:3] in message
+        assert "\nFix: " in message
 
 
 # --- what loads

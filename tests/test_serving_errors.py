@@ -111,9 +111,10 @@ def test_a_format_that_is_not_supported_has_status_415(server: Server, content_t
 
 def test_a_compression_that_is_not_supported_or_damaged_is_an_error(server: Server) -> None:
     body = gzip.compress(encode(ROWS, CSV))
-    read_error(server.post(body, CSV, Content_Encoding="br"), 415)
-    read_error(server.post(body[:-20], CSV, Content_Encoding="gzip"), 400)
-    read_error(server.post(encode(ROWS, CSV), CSV, Content_Encoding="gzip"), 400)
+    assert "'br'" in read_error(server.post(body, CSV, Content_Encoding="br"), 415)["message"]
+    for damaged in (body[:-20], encode(ROWS, CSV)):
+        assert read_error(server.post(damaged, CSV, Content_Encoding="gzip"), 400)["fix"]
+    assert server.post(body, CSV, Content_Encoding="gzip").status_code == 200
 
 
 @pytest.mark.parametrize("accept", ["text/html", "*/*;q=0", "application/json; charset=utf-16"])
