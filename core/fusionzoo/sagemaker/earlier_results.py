@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from fusionzoo.atomic_files import delete, delete_leftovers, translate_write_errors
-from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
+from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT, ScriptContract
 from fusionzoo.sagemaker.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,25 @@ def _list_artifacts(output: str) -> list[str]:
     return [name.removesuffix("/") for name in artifacts if name != TRAINING_LOGS]
 
 
+def delete_artifacts(root: Path, contract: ScriptContract) -> None:
+    """Delete what an earlier run of a script left: the artifacts of its contract, and temporary files.
+
+    Raises:
+        errors.OutputError: something cannot be deleted.
+    """
+    for output, artifacts in contract.artifacts.items():
+        folder = root / contract.relative_path(output)
+        if names := _delete_matching(folder, [name.removesuffix("/") for name in artifacts]):
+            log.info("Deleted the results of an earlier run in %s: %s", folder, ", ".join(names))
+        delete_leftovers(folder)
+
+
 def _delete_matching(folder: Path, patterns: list[str]) -> list[str]:
+    """Delete the files and folders directly in a folder with a name that matches a pattern; return their names.
+
+    Raises:
+        errors.OutputError: something cannot be deleted.
+    """
     with translate_write_errors(folder):
         paths = sorted(folder.iterdir()) if folder.is_dir() else []
         found = [path for path in paths if any(fnmatchcase(path.name, pattern) for pattern in patterns)]

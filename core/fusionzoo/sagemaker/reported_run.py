@@ -1,0 +1,126 @@
+"""Run a function as SageMaker expects it of a script: logs on standard output, an exit status, and a failure file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from fusionzoo import errors
+from fusionzoo.sagemaker.failure_file import MAX_CAUSE_CHARACTERS, write_failure
+
+log = logging.getLogger(__name__)
+
+
+def run_and_report(
+    run: Callable[[], None], failure: Path, environ: Mapping[str, str], locked_folder: Path | None = None
+) -> int:
+    """Run a function and return the exit status, 0 or 1. If it fails, write the cause to the failure file.
+
+    Every exception is logged and written, including an interrupt; a ZooError without its stack trace. If another job
+    uses `locked_folder`, only the log says so: the failure file is that job's.
+    """
+    try:
+        with _stop_at_sigterm(environ), _provide_home():
+            run()
+    except errors.ZooError as error:
+        log.error("%s", error)
+        if not (isinstance(error, errors.FolderInUseError) and error.folder == locked_folder):
+            write_failure(failure, str(error))
+        return 1
+    except BaseException as error:  # an interrupted job has failed too and must report it
+        cause = _describe_cause(error)
+        log.critical("%s", cause, exc_info=error)
+        write_failure(failure, cause[:MAX_CAUSE_CHARACTERS], "".join(traceback.format_exception(error)))
+        return 1
+    return 0
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Escapes what standard output cannot encode, such as half of a surrogate pair in a file name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        return super().format(record).encode(encoding, "backslashreplace").decode(encoding)
+
+
+@contextmanager
+def log_to_stdout(rank: int = 0) -> Iterator[None]:
+    """In the block, log `fusionzoo` as plain lines on standard output only. Restore the logger afterwards."""
+    logger = logging.getLogger("fusionzoo")
+    handler = logging.StreamHandler(sys.stdout)
+    prefix = f"[process {rank}] " if rank else ""
+    handler.setFormatter(_PrintableFormatter(f"%(asctime)s %(levelname)s {prefix}%(message)s"))
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.ERROR if rank else logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+def _describe_cause(error: BaseException) -> str:
+    """Return the exception's type and message, its notes, and how to reduce memory use if it ran out of memory."""
+    hint = f"\n{errors.OUT_OF_MEMORY}" if errors.is_out_of_memory(error) else ""
+    notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))  # for example the plugin's hook
+    end = (notes + hint)[-MAX_CAUSE_CHARACTERS // 2 :]
+    return f"{type(error).__name__}: {error}"[: MAX_CAUSE_CHARACTERS - len(end)] + end
+
+
+@contextmanager
+def _provide_home() -> Iterator[None]:
+    """In the block, HOME is the folder of temporary files if the user has no home folder: libraries expect one."""
+    try:
+        Path.home()
+    except RuntimeError as error:
+        os.environ["HOME"] = tempfile.gettempdir()
+        log.warning("%s Libraries use %s as home folder.", error, os.environ["HOME"])
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
+        return
+    yield
+
+
+class _StopSignal(BaseException):
+    """Raised by the signal handler. Not an Exception, so that a library that is being imported does not catch it."""
+
+
+@contextmanager
+def _stop_at_sigterm(environ: Mapping[str, str]) -> Iterator[None]:
+    """In the block, SIGTERM stops the job at once, also while libraries are imported. A training replaces the handler.
+
+    A process that torchrun started keeps the default: torchrun sends SIGTERM because another process has failed, and
+    that process reports the cause. A handler that the caller installed is kept.
+
+    Raises:
+        errors.TerminatedError: the signal arrived.
+    """
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if environ.get("LOCAL_RANK") or not is_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _StopSignal
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except _StopSignal:
+        raise errors.TerminatedError(None) from None
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,90 @@
+"""Jobs of scripts that are one process: exit status, message file, and what an earlier or failed run leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fusionzoo import errors
+from fusionzoo.contracts import MODEL_EVALUATION_CONTRACT
+from fusionzoo.sagemaker import run_script_job
+
+
+def run(root: Path, job: Callable[[Path], None]) -> int:
+    return run_script_job(job, MODEL_EVALUATION_CONTRACT, "message", {"SAGEMAKER_BASE_DIR": str(root)})
+
+
+def write_results(root: Path) -> None:
+    folder = root / "processing/evaluation"
+    (folder / "plots").mkdir(parents=True)
+    (folder / "plots/test_roc.png").write_bytes(b"png")
+    for name in ("metrics.json", "notes.txt"):
+        (folder / name).write_text("{}")
+
+
+def list_results(root: Path) -> set[str]:
+    return {path.name for path in (root / "processing/evaluation").iterdir()}
+
+
+def test_a_job_receives_the_root_folder_and_its_results_stay(tmp_path: Path) -> None:
+    assert run(tmp_path, write_results) == 0
+    assert list_results(tmp_path) == {"metrics.json", "notes.txt", "plots"}
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_job_finds_no_results_and_no_message_of_an_earlier_run(tmp_path: Path) -> None:
+    write_results(tmp_path)
+    message = tmp_path / "output/message"
+    message.parent.mkdir()
+    message.write_text("stale")
+    found: list[set[str]] = []
+    assert run(tmp_path, lambda root: found.append(list_results(root))) == 0
+    assert found == [{"notes.txt"}]
+    assert not message.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (errors.TerminatedError(None), str(errors.TerminatedError(None))),
+        (ValueError("a bug"), "ValueError: a bug"),
+        (SystemExit(2), "SystemExit: 2"),
+    ],
+)
+def test_a_failed_job_leaves_its_cause_and_no_results(error: BaseException, expected: str, tmp_path: Path) -> None:
+    def fail(root: Path) -> None:
+        write_results(root)
+        raise error
+
+    assert run(tmp_path, fail) == 1
+    assert (tmp_path / "output/message").read_text().startswith(expected)
+    assert list_results(tmp_path) == {"notes.txt"}
+
+
+def test_a_job_that_sigterm_stops_leaves_no_results(tmp_path: Path) -> None:
+    def stop(root: Path) -> None:
+        write_results(root)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert run(tmp_path, stop) == 1
+    assert "SIGTERM" in (tmp_path / "output/message").read_text()
+    assert list_results(tmp_path) == {"notes.txt"}
+
+
+def test_results_that_cannot_be_deleted_do_not_hide_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(root: Path) -> None:
+        def refuse(root: Path, contract: object) -> None:
+            raise errors.OutputError("results stay", "none", "FZ-O000")
+
+        monkeypatch.setattr("fusionzoo.sagemaker.script_job.delete_artifacts", refuse)
+        raise ValueError("the cause")
+
+    assert run(tmp_path, fail) == 1
+    assert (tmp_path / "output/message").read_text().startswith("ValueError: the cause")
+    assert "results stay" in capsys.readouterr().out
