@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from server_process import RunningServer, serve
 from shop import JobFolder
 
 os.environ["OMP_NUM_THREADS"] = "1"  # many small tests on two cores: more threads make them slower
@@ -90,6 +91,14 @@ def trained_job(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
     job = JobFolder(tmp_path_factory.mktemp("trained_job")).fill(rows=64, max_epochs=1)
     assert job.run() == 0
     return job
+
+
+@pytest.fixture(scope="session")
+def running_server(trained_job: JobFolder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """`fusionzoo serve` on the small job, with two processes and low limits."""
+    limits = ("--workers", "2", "--request-seconds", "1.5", "--max-body-mb", "1")
+    with serve(trained_job.model, tmp_path_factory.mktemp("serve"), *limits) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

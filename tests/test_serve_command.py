@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,88 +18,16 @@ import pytest
 
 from prediction_helpers import predict, read_frame, read_test_rows
 from serve_helpers import CSV, FORMATS, JSONL, encode
+from server_process import RunningServer, read_answer, run_command, serve
 from shop import JobFolder
 
 ROOT = Path(__file__).parents[1]
-REQUEST_SECONDS = 1.5
 SLOW_CLIENTS = 150  # more than the threads of both processes
-
-
-@dataclass
-class RunningServer:
-    """A server process that listens at a port of this machine."""
-
-    process: subprocess.Popen[str]
-    port: int
-    log: Path
-
-    def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
-        """Send one request; return the status and the body. `Content_Type` means the header Content-Type."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request(method, path, body or None, {k.replace("_", "-"): v for k, v in headers.items()})
-        response = connection.getresponse()
-        content = response.read()
-        connection.close()
-        return response.status, content
-
-    def connect(self, content: bytes) -> socket.socket:
-        """Open a connection and send the beginning of a request."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
-        connection.sendall(content)
-        return connection
-
-    def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if self.request("GET", "/ping") == (200, b""):
-                return
-            time.sleep(0.05)
-        raise AssertionError(self.log.read_text())
-
-
-@contextmanager
-def serve(model: Path, folder: Path, *options: str) -> Iterator[RunningServer]:
-    """Run `fusionzoo serve` at a free port until the block ends."""
-    command = [sys.executable, "-m", "fusionzoo.cli", "serve", "--model", str(model), "--port", "0", *options]
-    with run_command(command, folder) as running:
-        yield running
-
-
-@contextmanager
-def run_command(command: list[str], folder: Path, **variables: str) -> Iterator[RunningServer]:
-    """Run a command that serves until the block ends."""
-    environment = {**os.environ, **variables}
-    log = folder / "log.txt"
-    with log.open("w") as errors, (folder / "access.txt").open("w") as access:
-        process = subprocess.Popen(
-            command, stdout=access, stderr=errors, text=True, env=environment, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while not (found := re.search(r"Listening at: http://[\d.]+:(\d+)", log.read_text())):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        server = RunningServer(process, int(found[1]), log)
-        server.wait_until_ready()
-        yield server
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-@pytest.fixture(scope="module")
-def server(trained_job: JobFolder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    folder = tmp_path_factory.mktemp("serve")
-    limits = ("--workers", "2", "--request-seconds", str(REQUEST_SECONDS), "--max-body-mb", "1")
-    with serve(trained_job.model, folder, *limits) as running:
-        yield running
 
 
 @pytest.mark.parametrize(("content_type", "suffix"), FORMATS)
 def test_the_server_gives_the_predictions_of_fusionzoo_predict(
-    server: RunningServer, trained_job: JobFolder, tmp_path: Path, content_type: str, suffix: str
+    running_server: RunningServer, trained_job: JobFolder, tmp_path: Path, content_type: str, suffix: str
 ) -> None:
     rows, source = encode(read_test_rows(trained_job), content_type), tmp_path / f"rows.{suffix}"
     source.write_bytes(rows)
@@ -111,7 +35,7 @@ def test_the_server_gives_the_predictions_of_fusionzoo_predict(
     assert result.exit_code == 0, result.output
     expected = read_frame(tmp_path / "predictions.parquet")
 
-    status, content = server.request("POST", "/invocations", rows, Content_Type=content_type, Accept=JSONL)
+    status, content = running_server.request("POST", "/invocations", rows, Content_Type=content_type, Accept=JSONL)
     assert status == 200, content
     actual = pd.DataFrame(map(json.loads, content.decode().splitlines()))
     assert list(actual.columns) == [*expected.columns, "model_version"]
@@ -123,9 +47,9 @@ def test_the_server_gives_the_predictions_of_fusionzoo_predict(
     assert set(actual["model_version"]) == {checksum[:12]}
 
 
-def test_metrics_are_those_of_all_processes(server: RunningServer) -> None:
+def test_metrics_are_those_of_all_processes(running_server: RunningServer) -> None:
     def count(name: str) -> float:
-        text = server.request("GET", "/metrics")[1].decode()
+        text = running_server.request("GET", "/metrics")[1].decode()
         return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
     rows, series = (
@@ -134,7 +58,7 @@ def test_metrics_are_those_of_all_processes(server: RunningServer) -> None:
     )
     before = count(series), count("fusionzoo_rows_total")
     for _ in range(20):
-        assert server.request("POST", "/invocations", rows, Content_Type=CSV)[0] == 200
+        assert running_server.request("POST", "/invocations", rows, Content_Type=CSV)[0] == 200
     assert [count(series) for _ in range(6)] == [before[0] + 20] * 6, "whichever process answers"
     assert count("fusionzoo_rows_total") == before[1] + 20
 
@@ -159,37 +83,27 @@ def make_chunk(content: bytes) -> bytes:
         (CHUNKED + make_chunk(ROWS + b"c,it,5,6\n" * 120_000) + make_chunk(b""), 413),
     ],
 )
-def test_a_body_that_is_not_complete_is_never_scored(server: RunningServer, content: bytes, status: int) -> None:
-    with server.connect(content) as connection:
+def test_a_body_that_is_not_complete_is_never_scored(
+    running_server: RunningServer, content: bytes, status: int
+) -> None:
+    with running_server.connect(content) as connection:
         connection.shutdown(socket.SHUT_WR)
         answer = read_answer(connection)
     assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:200]
 
 
-def test_slow_clients_cannot_hold_a_thread(server: RunningServer) -> None:
+def test_slow_clients_cannot_hold_a_thread(running_server: RunningServer) -> None:
     head = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 1000\r\n"
     with ExitStack() as stack:
-        silent = [stack.enter_context(server.connect(b"")) for _ in range(2 * SLOW_CLIENTS)]
+        silent = [stack.enter_context(running_server.connect(b"")) for _ in range(2 * SLOW_CLIENTS)]
         begins = [head, head + b"\r\nmessage", b"GET /ping HTTP/1.1\r\n"]  # slow headers, a slow body
-        slow = [stack.enter_context(server.connect(begins[i % 3])) for i in range(SLOW_CLIENTS)]
-        assert server.request("GET", "/ping") == (200, b"")
+        slow = [stack.enter_context(running_server.connect(begins[i % 3])) for i in range(SLOW_CLIENTS)]
+        assert running_server.request("GET", "/ping") == (200, b"")
         answers = [read_answer(connection) for connection in slow]
         silent[0].sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert read_answer(silent[0]).startswith(b"HTTP/1.1 200"), "its connection was kept, without a thread"
     assert all(answer == b"" or answer.startswith(b"HTTP/1.1 408") for answer in answers)
     assert sum(answer.startswith(b"HTTP/1.1 408") for answer in answers) == SLOW_CLIENTS // 3, "those with a slow body"
-
-
-def read_answer(connection: socket.socket) -> bytes:
-    """Return what the server sends until it closes the connection."""
-    content = b""
-    connection.settimeout(60)
-    try:
-        while part := connection.recv(4096):
-            content += part
-    except ConnectionResetError:  # the server closed it while it had unread bytes
-        pass
-    return content
 
 
 def test_sigterm_lets_requests_finish_and_then_ends_the_server(trained_job: JobFolder, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fusionzoo.errors.base import ZooError
@@ -18,6 +18,16 @@ class RequestProblem:
     message: str
     fix: str = ""
     code: str = ""
+
+
+NOT_PARSED: Mapping[int, str] = {
+    400: "its first line, a header or its Transfer-Encoding is malformed",
+    414: "its address is too long",
+    417: "its header Expect has an unknown value",
+    431: "its headers are too long or too many",
+    501: "its Transfer-Encoding is not supported",
+}
+"""What is wrong with bytes that are not a request of HTTP/1.0 or HTTP/1.1, by status."""
 
 
 class RequestError(ZooError):
@@ -177,8 +187,25 @@ class RequestError(ZooError):
         return cls(f"{reason}.", fix, "FZ-H020", status=status)
 
     @classmethod
+    def malformed(cls, status: int) -> RequestError:
+        """The bytes are not a request of HTTP/1.0 or HTTP/1.1, or its first line or headers are too long."""
+        message = f"The request is not valid HTTP: {NOT_PARSED[status]}."
+        fix = "send it with an HTTP library, with short headers, and with the rows in its body."
+        return cls(message, fix, "FZ-H022", status=status)
+
+    @classmethod
     def internal(cls) -> RequestError:
         """The server has a bug, or the model returned scores that are not finite."""
         message = "The server could not compute the predictions."
         fix = "find the request id of this response in the log of the server, which has the cause."
         return cls(message, fix, "FZ-H021", status=500)
+
+
+class ServerAddressError(ZooError):
+    """The server cannot listen at the address of `fusionzoo serve --host` and `--port`."""
+
+    @classmethod
+    def of(cls, host: str, port: int, cause: OSError) -> ServerAddressError:
+        """Another program uses the port, or the address is none of this machine."""
+        message = f"The server cannot listen at {quote_name(host)}, port {port} ({short(cause)})."
+        return cls(message, "stop the program that uses the port, or choose another --port or --host.", "FZ-H023")

@@ -24,6 +24,10 @@ REQUEST_ID_HEADER, VERSION_HEADER = "X-Request-Id", "X-Model-Version"
 QUIET_PATHS = ("/ping", "/metrics")  # not in the log if they succeed: others call them every few seconds
 MAX_TRANSFORM_MB = 100  # the product of both parameters of a batch transform job, by SageMaker's documentation
 TRANSFORM_PAYLOAD_MB = 6  # SageMaker's default
+STATUSES_BEFORE_READING = (404, 405, 406, 413, 415)  # the body may not have been read
+MAX_DISCARDED_BYTES = 100_000_000  # of a body that is refused; SageMaker sends no larger one
+DISCARDED_BLOCK = 65_536  # bytes
+log = logging.getLogger(__name__)
 
 
 def create_application(service: ScoringService, metrics: ServerMetrics, processes: int = 1) -> Flask:
@@ -88,6 +92,18 @@ def _read_body(service: ScoringService) -> bytes:
     return body
 
 
+def _discard_body() -> None:
+    """Read the rest of the body: a client that is interrupted while it sends may not see the response."""
+    body, remaining = request.environ["wsgi.input"], MAX_DISCARDED_BYTES
+    if "Expect" in request.headers or (request.content_length or 0) > MAX_DISCARDED_BYTES:
+        return
+    try:
+        while remaining > 0 and (part := body.read(min(DISCARDED_BLOCK, remaining))):
+            remaining -= len(part)
+    except Exception as cause:  # gunicorn's errors about chunks have no common base class
+        log.debug("The rest of a body could not be read.", exc_info=cause)
+
+
 def _describe_execution(service: ScoringService, processes: int) -> dict[str, object]:
     """Return what SageMaker asks a container about before a batch transform job."""
     payload = max(1, min(TRANSFORM_PAYLOAD_MB, service.limits.max_body_bytes // 10**6))
@@ -102,6 +118,8 @@ def _json_response(document: object, status: int = 200) -> Response:
 def _answer_error(error: Exception, paths: list[str], service: ScoringService) -> Response:
     reported = convert_error(error, paths, service.limits.max_body_bytes)
     status = find_status(reported)
+    if status in STATUSES_BEFORE_READING:
+        _discard_body()
     response = _json_response(describe_error(reported, g.request_id), status)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         seconds = reported.retry_after if isinstance(reported, RequestError) else None

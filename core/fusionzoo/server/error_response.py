@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, RequestEntityTooLarge
@@ -37,7 +39,7 @@ def convert_error(error: Exception, paths: list[str], max_body_bytes: int) -> er
     if isinstance(error, MethodNotAllowed):
         return RequestError.http(405, "The path does not allow this method", list(error.valid_methods or ()))
     if isinstance(error, BadRequest):  # the client closed the connection, or Content-Length is wrong
-        return RequestError.incomplete_body(error)
+        return RequestError.incomplete_body(EOFError("it ended early, or its length is not valid"))
     if isinstance(error, HTTPException):
         status = error.code or 500
         reason = "The path does not exist" if status == 404 else error.name
@@ -55,6 +57,21 @@ def describe_error(error: errors.ZooError, request_id: str) -> dict[str, Any]:
         summary |= {"message": f"{first.where}: {first.message}{others}.", "fix": f"{first.fix}."}
     problems = [_describe_problem(problem) for problem in _list_problems(error)]
     return {"error": {**summary, "problems": problems}, "request_id": request_id}
+
+
+def render_response(error: RequestError, request_id: str, has_content: bool = True) -> bytes:
+    """Return a whole HTTP response, for connections that no application answers. The connection is closed after it."""
+    content = json.dumps(describe_error(error, request_id)).encode() + b"\n"
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Length": len(content),
+        "X-Request-Id": request_id,
+        "Connection": "close",
+    }
+    if error.retry_after is not None:
+        headers["Retry-After"] = error.retry_after
+    lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + (content if has_content else b"")
 
 
 def find_code(error: errors.ZooError) -> str:

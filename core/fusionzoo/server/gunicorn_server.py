@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import shutil
+import socket
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from fusionzoo.server.scoring_service import ScoringService
+    from fusionzoo.server.server_metrics import ServerMetrics
 
+log = logging.getLogger(__name__)
 THREADS = 64  # of each process: slow clients occupy them, and only `ServerLimits.concurrency` of them score
 DRAIN_SECONDS = 25  # SageMaker and Kubernetes kill a container 30 seconds after SIGTERM
 KEEP_ALIVE_SECONDS = 60
@@ -68,30 +72,38 @@ def run_server(options: ServeOptions) -> None:
 
 def _serve(options: ServeOptions, folder: Path) -> None:
     from fusionzoo.server.application import create_application
+    from fusionzoo.server.loading_responder import answer_while_loading, open_listener
     from fusionzoo.server.scoring_service import ScoringService
     from fusionzoo.server.server_metrics import ServerMetrics
     from fusionzoo.serving.predictor import Predictor
 
-    predictor = Predictor.load(options.model, threads=1)  # the threads of onnxruntime would not survive the fork
-    service = ScoringService(predictor, options.limits)
-    app = create_application(service, ServerMetrics(folder), options.workers)
+    listener = open_listener(options.host, options.port)
+    host, port = listener.getsockname()[:2]
+    log.info("Loading %s. Port %d of %s answers with status 503 until the model is ready.", options.model, port, host)
+    metrics = ServerMetrics(folder)
+    with answer_while_loading(listener):
+        predictor = Predictor.load(options.model, threads=1)  # the threads of onnxruntime would not survive the fork
+        service = ScoringService(predictor, options.limits)
+        app = create_application(service, metrics, options.workers)
     gc.collect()
     gc.freeze()  # so that garbage collection in a forked process does not copy the memory of the model
-    _run_gunicorn(app, service, options)
+    _run_gunicorn(app, service, metrics, listener, options)
 
 
-def _run_gunicorn(app: Flask, service: ScoringService, options: ServeOptions) -> None:
+def _run_gunicorn(
+    app: Flask, service: ScoringService, metrics: ServerMetrics, listener: socket.socket, options: ServeOptions
+) -> None:
     from gunicorn.app.base import BaseApplication
     from prometheus_client.multiprocess import mark_process_dead
 
     from fusionzoo.server.serving_worker import ServingWorker
 
     def prepare(worker: Any) -> None:
-        worker.request_seconds = options.limits.request_seconds
+        worker.request_seconds, worker.metrics = options.limits.request_seconds, metrics
         service.warm_up()  # before the process accepts connections, so that none meets a process that is not ready
 
     settings = {
-        "bind": f"[{options.host}]:{options.port}" if ":" in options.host else f"{options.host}:{options.port}",
+        "bind": f"fd://{listener.detach()}",  # gunicorn closes it
         "workers": options.workers,
         "worker_class": ServingWorker,
         "threads": THREADS,

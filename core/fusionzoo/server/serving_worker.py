@@ -1,20 +1,37 @@
-"""A process of gunicorn in which slow clients cannot hold a thread for longer than the time limit of a request."""
+"""A process of gunicorn whose clients cannot hold a thread for longer than the time limit of a request."""
 
 from __future__ import annotations
 
+import logging
+import uuid
+from collections.abc import Mapping
 from typing import Any
 
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
+from fusionzoo.errors.request_errors import RequestError
+from fusionzoo.server.access_log import log_request
 from fusionzoo.server.client_deadline import DeadlineSocket
+from fusionzoo.server.error_response import render_response
+from fusionzoo.server.server_metrics import ServerMetrics
 
+log = logging.getLogger(__name__)
 FIRST_BYTE_SECONDS = 0.02  # that a thread waits before gunicorn's main loop, which needs no thread, waits instead of it
+STATUS_BY_ERROR: Mapping[str, int] = {  # by name, because earlier versions of gunicorn have fewer errors
+    "LimitRequestLine": 414,
+    "ExpectationFailed": 417,
+    "LimitRequestHeaders": 431,
+    "UnsupportedTransferCoding": 501,
+}
+"""The status of requests that gunicorn cannot parse, if it is not 400."""
 
 
 class ServingWorker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's threaded worker, on sockets with a deadline for each request."""
+    """gunicorn's threaded worker, on sockets with a deadline for each request, with errors as JSON."""
 
     request_seconds = 30.0
+    metrics: ServerMetrics | None = None
 
     def handle(self, connection: Any) -> Any:
         """Answer one request of a connection."""
@@ -24,3 +41,26 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]
                 connection.wait_for_data = lambda _: wait(FIRST_BYTE_SECONDS)
         connection.sock.restart()
         return super().handle(connection)
+
+    def handle_error(self, request: Any, client: Any, address: Any, error: BaseException) -> None:
+        """Answer a request that is not valid HTTP. The response and the log have nothing of what the client sent."""
+        if isinstance(error, ParseException):
+            reported = RequestError.malformed(STATUS_BY_ERROR.get(type(error).__name__, 400))
+        else:
+            log.error("A request failed.", exc_info=error)
+            reported = RequestError.internal()
+        request_id = uuid.uuid4().hex
+        log_request(
+            logging.INFO,
+            request_id=request_id,
+            status=reported.status,
+            client=address[0] if address else None,
+            error=reported.code,
+            reason=type(error).__name__,
+        )
+        if self.metrics is not None:
+            self.metrics.count_request("other", reported.status, 0.0)
+        try:
+            client.sendall(render_response(reported, request_id))
+        except OSError as cause:
+            log.info("A client closed its connection before it had the response (%s).", type(cause).__name__)
