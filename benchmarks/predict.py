@@ -66,15 +66,15 @@ def read_rows(root: Path) -> tuple[dict[str, Any], pa.Table]:
     return settings, pq.read_table(root / "demo/input/data/val")
 
 
-def train(root: Path, settings: dict[str, Any], rows: pa.Table) -> Path:
-    """Train on a few rows and return the model folder."""
+def train(root: Path, settings: dict[str, Any], rows: pa.Table, changes: dict[str, Any]) -> Path:
+    """Train for one epoch on a few rows, with changes of the settings, and return the model folder."""
     for split in ("train", "val"):
         folder = root / "input/data" / split
         folder.mkdir(parents=True)
         pq.write_table(rows.slice(0, TRAIN_ROWS), folder / "part-0.parquet")
     (root / "input/config").mkdir(parents=True)
-    changes = {"model_class": "multimodal_bert", "tokenizer": minilm(), "max_epochs": 1}
-    (root / "input/config/hyperparameters.json").write_text(json.dumps({**settings, **changes}))
+    hyperparameters = {**settings, "max_epochs": 1, **changes}
+    (root / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
     environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(root), "HF_HUB_OFFLINE": "1"}
     subprocess.run([sys.executable, str(TRAIN_PY)], env=environment, check=True, capture_output=True)
     return root / "model"
@@ -192,7 +192,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         settings, rows = read_rows(Path(folder))
-        model = chosen.model or train(Path(folder) / "job", settings, rows)
+        changes = {"model_class": "multimodal_bert", "tokenizer": minilm()}
+        model = chosen.model or train(Path(folder) / "job", settings, rows, changes)
         path = Path(folder) / "rows.parquet"
         pq.write_table(rows.slice(0, chosen.rows), path)
         measures: dict[str, Callable[[], None]] = {
