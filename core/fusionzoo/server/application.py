@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from flask import Flask, Response, g, request
@@ -16,6 +17,9 @@ from fusionzoo.server.access_log import choose_request_id, log_request
 from fusionzoo.server.client_deadline import SlowClientError
 from fusionzoo.server.error_response import convert_error, describe_error, find_code, find_status
 from fusionzoo.server.media_types import choose_output_type, parse_input_type
+from fusionzoo.server.openapi_document import describe_api
+from fusionzoo.server.page import render_page
+from fusionzoo.server.routes import ROUTES
 from fusionzoo.server.scored_response import write_response
 from fusionzoo.server.scoring_service import RETRY_SECONDS, ScoringService
 from fusionzoo.server.server_metrics import ServerMetrics
@@ -40,15 +44,17 @@ def create_application(service: ScoringService, metrics: ServerMetrics, processe
     """
     app = Flask("fusionzoo", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = service.limits.max_body_bytes + 1  # Werkzeug cuts a chunked body at the limit
-    app.add_url_rule("/ping", view_func=lambda: _ping(service), endpoint="ping")
-    app.add_url_rule("/invocations", view_func=lambda: _invoke(service, metrics), endpoint="invoke", methods=["POST"])
-    app.add_url_rule("/metrics", view_func=lambda: Response(metrics.render(), content_type=CONTENT_TYPE_LATEST))
-    app.add_url_rule(
-        "/execution-parameters",
-        view_func=lambda: _json_response(_describe_execution(service, processes)),
-        endpoint="execution_parameters",
-    )
-    paths = [rule.rule for rule in app.url_map.iter_rules()]
+    views: Mapping[str, Callable[[], Response]] = {
+        "ping": lambda: _ping(service),
+        "invoke": lambda: _invoke(service, metrics),
+        "metrics": lambda: Response(metrics.render(), content_type=CONTENT_TYPE_LATEST),
+        "execution": lambda: _json_response(_describe_execution(service, processes)),
+        "openapi": lambda: _json_response(describe_api(service)),
+        "page": render_page,
+    }
+    for route in ROUTES:
+        app.add_url_rule(route.path, route.endpoint, views[route.endpoint], methods=[route.method])
+    paths = [route.path for route in ROUTES]
     app.before_request(lambda: _begin(metrics))
     app.after_request(lambda response: _end(response, service, metrics))
     app.register_error_handler(Exception, lambda error: _answer_error(error, paths, service))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 
 from fusionzoo.artifacts.predictions import Predictions, prediction_columns
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 MODEL_VERSION = "model_version"
 VERSION_LENGTH = 12  # hexadecimal digits of the checksum of the manifest
 RETRY_SECONDS = 1
+TEXT_EXAMPLE = "A text."
+MAX_EXAMPLES, MAX_EXAMPLE_LENGTH = 20, 100
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,15 @@ class ScoredRequest:
         return sum(map(len, self.blocks))
 
 
+@dataclass(frozen=True)
+class ColumnExample:
+    """A column that the model reads: its name, its role (text, category or number) and values that it may have."""
+
+    name: str
+    role: str
+    values: tuple[str | float, ...] = ()
+
+
 class ScoringService:
     """Scores the rows of requests with one predictor.
 
@@ -56,13 +69,29 @@ class ScoringService:
 
     def __init__(self, predictor: Predictor, limits: ServerLimits) -> None:
         self._predictor, self.limits = predictor, limits
-        self.version = predictor.version[:VERSION_LENGTH]
+        self.version, self.title = predictor.version[:VERSION_LENGTH], predictor.task.title
+        self.id_name = predictor.preprocessor.settings.id_name
         self._reader = RequestReader(predictor.preprocessor.settings, limits)
         self._slots = threading.BoundedSemaphore(limits.concurrency)
         self._is_ready = False
         self._failure: Exception | None = None
-        id_name = predictor.preprocessor.settings.id_name or ROW_ID
-        prediction_columns(id_name, predictor.task, [MODEL_VERSION], has_labels=False)
+        prediction_columns(self.id_name or ROW_ID, predictor.task, [MODEL_VERSION], has_labels=False)
+
+    def column_examples(self) -> list[ColumnExample]:
+        """Return the columns that the model reads, with the most frequent categories and the mean numbers of train."""
+        fitted = self._predictor.preprocessor
+        texts = [ColumnExample(name, "text", (TEXT_EXAMPLE,)) for name in fitted.settings.text_columns]
+        categories = [ColumnExample(c.name, "category", _choose_short(c.values)) for c in fitted.categories]
+        numbers = [ColumnExample(n.name, "number", (float(f"{n.mean:.3g}"),)) for n in fitted.numbers]
+        columns = {column.name: column for column in (*numbers, *categories, *texts)}
+        return [columns[name] for name in self._predictor.columns]
+
+    def record_schema(self) -> pa.Schema:
+        """Return the names and types of the values of a record, for rows without ids."""
+        scores = np.zeros((0, self._predictor.preprocessor.target.num_outputs), np.float32)
+        versions = {MODEL_VERSION: pa.array([], pa.string())}
+        schema = Predictions(ROW_ID, self._predictor.task, pa.nulls(0), None, scores, versions).schema()
+        return schema.remove(0)
 
     def warm_up(self) -> None:
         """Score one row of missing values. The service is ready if that works; otherwise the reason is logged."""
@@ -115,3 +144,7 @@ class ScoringService:
         ids = get_ids(scored.rows, id_name)
         task, carried = self._predictor.task, {MODEL_VERSION: versions}
         return Predictions(id_name or ROW_ID, task, ids, None, scored.scores, carried)
+
+
+def _choose_short(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(islice((value for value in values if len(value) <= MAX_EXAMPLE_LENGTH), MAX_EXAMPLES))
