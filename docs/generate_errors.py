@@ -34,6 +34,7 @@ SECTIONS = {
     "training_errors": "Training",
     "output_errors": "Container files, exports and output files",
     "model_folder_errors": "Model folders",
+    "archive_errors": "Model archives",
     "contract_errors": "Script contracts",
     "verification_errors": "Run-time verification of script contracts",
     "step_errors": "Steps of a pipeline",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.tasks.class_objective import Softmax
 from fusionzoo.training.module import TrainingModule
 from fusionzoo.training.warm_start.initialization import start_from_model
-from fusionzoo.training.warm_start.model_archive import unpack_model
 from fusionzoo.training.warm_start.parameter_axes import Axis, describe_tensors
 from fusionzoo.training.warm_start.source_model import SourceModel, locate_model
 from fusionzoo.training.warm_start.weight_transfer import match_ids
@@ -218,21 +215,6 @@ def test_a_damaged_model_is_an_error_that_names_the_file(trained: JobFolder, tmp
 # --- model.tar.gz
 
 
-def pack(archive: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(archive, "w:gz") as tar:
-        for member, content in members:
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return archive
-
-
-def make_member(name: str, kind: bytes = tarfile.REGTYPE) -> tuple[tarfile.TarInfo, bytes]:
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname = kind, "/etc/passwd"
-    return member, b"content" if kind == tarfile.REGTYPE else b""
-
-
 def test_the_archive_in_the_channel_model_is_unpacked(trained: JobFolder, tmp_path: Path) -> None:
     job = copy_job(trained, tmp_path / "ml", init_from="model")
     archive = job.root / "input/data/model/model.tar.gz"
@@ -244,54 +226,6 @@ def test_the_archive_in_the_channel_model_is_unpacked(trained: JobFolder, tmp_pa
     assert (report["new"], report["place"]) == ({}, str(archive))
     assert {path.name for path in job.model.iterdir()} == {path.name for path in trained.model.iterdir()}
     assert json.loads((job.model / "hyperparameters.json").read_text())["init_from"] == "model"
-
-
-def test_files_in_subfolders_of_an_archive_are_not_unpacked(tmp_path: Path) -> None:
-    archive = pack(tmp_path / "model.tar.gz", make_member("./model.pth"), make_member("code/inference.py"))
-    (tmp_path / "folder").mkdir()
-    unpack_model(archive, tmp_path / "folder", 200)
-    assert {path.name for path in (tmp_path / "folder").rglob("*")} == {"model.pth"}
-
-
-@pytest.mark.parametrize(
-    ("member", "reason"),
-    [
-        (make_member("../model.pth"), "its path leaves the folder"),
-        (make_member("/tmp/model.pth"), "its path leaves the folder"),
-        (make_member("model.pth", tarfile.SYMTYPE), "it is a link or a device"),
-        (make_member("model.pth", tarfile.LNKTYPE), "it is a link or a device"),
-        (make_member("model.pth", tarfile.CHRTYPE), "it is a link or a device"),
-    ],
-)
-def test_an_unsafe_archive_is_refused(member: tuple[tarfile.TarInfo, bytes], reason: str, tmp_path: Path) -> None:
-    archive = pack(tmp_path / "model.tar.gz", member)
-    with pytest.raises(errors.InitFromError, match=reason):
-        unpack_model(archive, tmp_path, 200)
-    assert {path.name for path in tmp_path.iterdir()} == {"model.tar.gz"}
-
-
-def cut(archive: Path) -> None:
-    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
-
-
-def replace(archive: Path) -> None:
-    archive.write_bytes(b"no archive")
-
-
-@pytest.mark.parametrize("damage", [cut, replace])
-def test_a_damaged_archive_is_an_error(damage: Callable[[Path], None], tmp_path: Path) -> None:
-    archive = pack(tmp_path / "model.tar.gz", (tarfile.TarInfo("model.pth"), np.random.bytes(5000)))
-    damage(archive)
-    with pytest.raises(errors.InitFromError, match="cannot be unpacked"):
-        unpack_model(archive, tmp_path, 200)
-
-
-def test_an_archive_that_expands_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fusionzoo.training.warm_start.model_archive.MIN_CHECKED_BYTES", 1000)
-    archive = pack(tmp_path / "model.tar.gz", (tarfile.TarInfo("model.pth"), bytes(10**6)))
-    with pytest.raises(errors.InitFromError, match="Fix: set max_expansion to a larger value"):
-        unpack_model(archive, tmp_path, 2)
-    assert not (tmp_path / "model.pth").exists()
 
 
 def test_a_folder_named_model_goes_before_the_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

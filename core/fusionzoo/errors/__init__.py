@@ -110,6 +110,7 @@ from fusionzoo.errors.file_errors import (
     unreadable_folder as unreadable_folder,
 )
 from fusionzoo.errors.library_errors import LibraryVersionsError as LibraryVersionsError
+from fusionzoo.errors.archive_errors import ModelArchiveError as ModelArchiveError
 from fusionzoo.errors.model_folder_errors import ModelFolderError as ModelFolderError
 from fusionzoo.errors.library_errors import MissingPackagesError as MissingPackagesError
 from fusionzoo.errors.metric_errors import PluginMetricError as PluginMetricError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import quote_name, short
+from fusionzoo.errors.wording import quote_name
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -43,33 +43,6 @@ class InitFromError(ZooError):
             f"weights belong to a token ({tensors}).",
             "set tokenizer to that of the trained model, or remove init_from.",
             "FZ-C103",
-        )
-
-    @classmethod
-    def unsafe_archive(cls, archive: Path, member: str, reason: str) -> Self:
-        """An archive holds what no job writes, such as a link."""
-        return cls(
-            f"init_from: {archive} is refused because of its entry {quote_name(member)}: {reason}.",
-            "use an archive with plain files only, as SageMaker writes it.",
-            "FZ-C104",
-        )
-
-    @classmethod
-    def unreadable_archive(cls, archive: Path, cause: Exception) -> Self:
-        """The file is damaged, or not an archive."""
-        return cls(
-            f"init_from: {archive} cannot be unpacked ({short(cause)}).",
-            "copy the archive again; it must be a tar file, with or without gzip compression.",
-            "FZ-C105",
-        )
-
-    @classmethod
-    def large_archive(cls, archive: Path, limit: int) -> Self:
-        """The content of the archive is much larger than the archive."""
-        return cls(
-            f"init_from: {archive} holds more than {limit:,} bytes or entries.",
-            "set max_expansion to a larger value if you trust the archive.",
-            "FZ-C106",
         )
 
     @classmethod

@@ -16,12 +16,11 @@ from torch import Tensor
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture, restore_architecture
 from fusionzoo.artifacts.file_names import MANIFEST_FILE, SETTINGS_FILE, WEIGHTS_FILE
+from fusionzoo.artifacts.model_archive import ARCHIVE_FILE, unpacked_model
 from fusionzoo.artifacts.verified_folder import verify_folder
-from fusionzoo.atomic_files import temporary_folder
 from fusionzoo.data.model_files import parse_json_object
 from fusionzoo.data.preprocessor import PREPROCESSOR_FILE, TOKENIZER_FILE, Preprocessor
 from fusionzoo.sagemaker.paths import Paths
-from fusionzoo.training.warm_start.model_archive import ARCHIVE_FILE, unpack_model
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +51,7 @@ def open_source_model(paths: Paths, architecture: Architecture, is_needed: bool)
 
     Raises:
         errors.InitFromError: there is nothing at this place, or it has another model_class or text encoder.
+        errors.ModelArchiveError: the archive is damaged, unsafe, or holds no model.
         errors.ModelFolderError: the folder is not a model folder, or a file in it is missing or damaged.
     """
     if architecture.job.init_from is None:
@@ -82,8 +82,7 @@ def _provide_folder(place: Path, paths: Paths, max_expansion: float) -> Iterator
             raise errors.InitFromError.no_model(place)
         yield place
         return
-    with temporary_folder(paths.model) as folder:
-        unpack_model(place, folder, max_expansion)
+    with unpacked_model(place, paths.model, max_expansion) as folder:
         yield folder
 
 
