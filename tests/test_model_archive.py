@@ -202,7 +202,7 @@ def test_an_archive_without_a_model_or_with_several_is_an_error(tmp_path: Path) 
         refuse(pack(folder / "model.tar.gz", *(member(name) for name in names)), match)
 
 
-def test_a_missing_archive_is_an_error_that_names_the_archives_beside_it(tmp_path: Path) -> None:
+def test_a_missing_archive_is_an_error_that_names_other_archives_in_its_folder(tmp_path: Path) -> None:
     pack(tmp_path / "model-2.tar.gz", MANIFEST)
     with pytest.raises(errors.ModelArchiveError, match=r"does not exist. Its folder holds 'model-2\.tar\.gz'"):
         unpack_model(tmp_path / "model.tar.gz", tmp_path, 200)

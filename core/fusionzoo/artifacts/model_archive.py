@@ -179,7 +179,7 @@ def _check_end(tar: tarfile.TarFile, stream: _BoundedReader, archive: Path, limi
 
 
 def choose_members(members: Sequence[tarfile.TarInfo], archive: Path) -> list[tarfile.TarInfo]:
-    """Return the files of the model: those beside its manifest.json.
+    """Return the files of the model: those in the folder of its manifest.json.
 
     Raises:
         errors.ModelArchiveError: there is no manifest.json, or several are in folders and none is at the top.

@@ -28,7 +28,7 @@ def run_script_job(
     Args:
         job: receives the folder that is SageMaker's root folder: SAGEMAKER_BASE_DIR replaces it.
         contract: the contract of the script, of a training or a processing job.
-        failure_name: the logical name of the file in which the contract wants the cause: "failure" or "message".
+        failure_name: the logical name of the file for the cause in the contract: "failure" or "message".
         environ: the environment variables.
     """
     configure_libraries()
