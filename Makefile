@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SAGEMAKER_VENV ?= .venv-sagemaker
 SAGEMAKER_STAMP := $(SAGEMAKER_VENV)/installed
+TOOLKITS_VENV ?= .venv-toolkits
+TOOLKITS_STAMP := $(TOOLKITS_VENV)/installed
+PRINT_PACKAGES_FOLDER := import sysconfig; print(sysconfig.get_path("purelib"))
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := -e 'core[train,dev]' $(patsubst %/pyproject.toml,-e %,$(PLUGINS))
 CONSTRAINT_FILES = $(CONSTRAINTS) $(shell sed -n 's/^-c //p' $(CONSTRAINTS))
@@ -15,7 +18,7 @@ DEMO_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: install demo test lint clean
-install: $(STAMP) $(SAGEMAKER_STAMP)
+install: $(STAMP) $(SAGEMAKER_STAMP) $(TOOLKITS_STAMP)
 
 # Install torch first and alone: pip then takes a CPU build if one is available, and no later step replaces it.
 $(STAMP): core/pyproject.toml $(PLUGINS) $(CONSTRAINT_FILES)
@@ -29,6 +32,14 @@ $(STAMP): core/pyproject.toml $(PLUGINS) $(CONSTRAINT_FILES)
 $(SAGEMAKER_STAMP): tests/requirements-sagemaker.txt constraints-sagemaker.txt
 	$(PYTHON) -m venv $(SAGEMAKER_VENV)
 	$(SAGEMAKER_VENV)/bin/python -m pip install -q -c constraints-sagemaker.txt -r tests/requirements-sagemaker.txt
+	touch $@
+
+# AWS's toolkits require other versions of some packages too. All that they share with .venv, they take from there.
+$(TOOLKITS_STAMP): tests/requirements-toolkits.txt | $(STAMP)
+	$(PYTHON) -m venv $(TOOLKITS_VENV)
+	$(TOOLKITS_VENV)/bin/python -m pip install -q --no-deps -r tests/requirements-toolkits.txt
+	folder=$$($(BIN)/python -c '$(PRINT_PACKAGES_FOLDER)') && echo "import site; site.addsitedir('$$folder')" > \
+	  "$$($(TOOLKITS_VENV)/bin/python -c '$(PRINT_PACKAGES_FOLDER)')/packages_of_core.pth"
 	touch $@
 
 demo: install
@@ -45,4 +56,4 @@ lint: install
 	cd core && ../$(BIN)/deptry .
 
 clean:
-	rm -rf $(VENV) $(SAGEMAKER_VENV) $(DEMO_ROOT)
+	rm -rf $(VENV) $(SAGEMAKER_VENV) $(TOOLKITS_VENV) $(DEMO_ROOT)
