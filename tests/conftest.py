@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from plot_rendering import plots_rendered
 from server_process import RunningServer, serve
 from shop import JobFolder
 
@@ -79,6 +80,20 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def blank_plots() -> Iterator[None]:
+    """Leave the plots of jobs in this process blank, except in tests with `rendered_plots`."""
+    with plots_rendered(False):
+        yield
+
+
+@pytest.fixture(scope="module")
+def rendered_plots(blank_plots: None) -> Iterator[None]:
+    """Render the plots of the other tests and fixtures of this module."""
+    with plots_rendered():
+        yield
+
+
 @pytest.fixture
 def job(tmp_path: Path) -> JobFolder:
     """An empty job folder."""
@@ -86,10 +101,11 @@ def job(tmp_path: Path) -> JobFolder:
 
 
 @pytest.fixture(scope="session")
-def trained_job(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
+def trained_job(tmp_path_factory: pytest.TempPathFactory, blank_plots: None) -> JobFolder:
     """The folder of a small job that has been trained, for tests that only read it."""
     job = JobFolder(tmp_path_factory.mktemp("trained_job")).fill(rows=64, max_epochs=1)
-    assert job.run() == 0
+    with plots_rendered():
+        assert job.run() == 0
     return job
 
 

@@ -25,6 +25,7 @@ from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.tasks.objectives import make_link
 from fusionzoo.tasks.task_choice import choose_task
+from plot_rendering import plots_rendered
 from predictor_helpers import score_records
 from process_helpers import get_probabilities
 from shop import JobFolder, shop_rows
@@ -51,7 +52,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
     frame = shop_rows(60, 9, ("calm", "tense", "über"))
     job.channel("train", frame[:30], "part-00007.csv")
     job.channel("train", frame[30:], "nested/part-00010.jsonl")
-    assert job.run() == 0
+    with plots_rendered():
+        assert job.run() == 0
     return job
 
 

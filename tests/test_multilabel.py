@@ -40,6 +40,8 @@ from fusionzoo.tasks.objective import fill_missing, find_labeled
 from shop import made_split
 from training_helpers import make_job_settings
 
+pytestmark = pytest.mark.usefixtures("rendered_plots")
+
 LABELS = ("a", "b", "c", "d")
 
 

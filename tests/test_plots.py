@@ -22,6 +22,8 @@ from fusionzoo.evaluation.class_evaluation import evaluate_class_split
 from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
 from fusionzoo.evaluation.report import ScoredSplit
 
+pytestmark = pytest.mark.usefixtures("rendered_plots")
+
 
 def find_legend(figure: Figure) -> Legend:
     (axes,) = figure.axes

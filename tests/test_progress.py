@@ -28,6 +28,7 @@ from fusionzoo.registry.discovery import Plugin
 from fusionzoo.training import gradient_norms, optimizers
 from fusionzoo.training.monitoring import log_lines, progress_bar
 from fusionzoo.training.monitoring.learning_curve import LearningCurve
+from plot_rendering import plots_rendered
 from process_helpers import read_metrics
 from shop import TINY_BERT, JobFolder
 from training_helpers import EncoderWithHead, make_job_settings
@@ -56,7 +57,7 @@ def finished_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[JobFolder, s
     folder = JobFolder(tmp_path_factory.mktemp("job")).fill(
         rows=ROWS, max_epochs=EPOCHS, model_class="multimodal_bert", encoder_config=TINY_BERT, num_channels=None
     )
-    with pytest.MonkeyPatch.context() as patch:
+    with plots_rendered(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(log_lines, "SECONDS_BETWEEN_LINES", 0.0)
         patch.setattr(Plugin, "callbacks", lambda self, settings: [LogsOwnValue()])
         return folder, run_and_capture_log(folder)

@@ -30,6 +30,8 @@ from fusionzoo.tasks.regression import Regression
 from task_helpers import make_regression_target
 from training_helpers import make_job_settings
 
+pytestmark = pytest.mark.usefixtures("rendered_plots")
+
 VALUES = [1.5, -3.0, 0.0, 12.25]
 
 

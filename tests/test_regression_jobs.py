@@ -14,6 +14,7 @@ import torch
 
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.training.module import TrainingModule
+from plot_rendering import plots_rendered
 from prediction_helpers import assert_commands_reproduce
 from process_helpers import run_in_child
 from resume_helpers import copy_input, read_results, run_until_killed
@@ -53,7 +54,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
             frame.loc[:9, "amount"] = np.nan
         job.channel(name, frame)
     job.settings(**TASK)
-    assert run_in_child(job.run, job.root / "log.txt") == 0, (job.root / "log.txt").read_text()
+    with plots_rendered():
+        assert run_in_child(job.run, job.root / "log.txt") == 0, (job.root / "log.txt").read_text()
     return job
 
 

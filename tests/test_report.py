@@ -19,9 +19,11 @@ from fusionzoo.evaluation.plots import encode_png
 from fusionzoo.evaluation.report import Report, evaluate, strict_json
 from task_helpers import make_classification
 
+pytestmark = pytest.mark.usefixtures("rendered_plots")
+
 
 @pytest.fixture(scope="module")
-def report_and_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
+def report_and_folder(tmp_path_factory: pytest.TempPathFactory, rendered_plots: None) -> tuple[Report, Path]:
     """A report of two splits and three classes, written over another report."""
     folder = tmp_path_factory.mktemp("report")
     report = evaluate(

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from PIL import Image
 
 from fusionzoo.evaluation.calibration import Reliability
 from fusionzoo.evaluation.class_evaluation import ClassEvaluation
@@ -53,9 +54,11 @@ def draw_plots(split: ClassEvaluation) -> dict[str, bytes]:
 
 def encode_png(figure: Figure) -> bytes:
     """Return the figure as PNG bytes."""
+    canvas = FigureCanvasAgg(figure)  # replaces the figure's canvas: needs no display and no global backend
+    canvas.draw()  # type: ignore[no-untyped-call]  # once; `savefig` draws a figure with a layout twice
     file = io.BytesIO()
-    FigureCanvasAgg(figure)  # replaces the figure's canvas: needs no display and no global backend
-    figure.savefig(file, format="png")
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    Image.fromarray(pixels).convert("RGB").save(file, "PNG")
     return file.getvalue()
 
 

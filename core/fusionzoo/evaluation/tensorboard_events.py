@@ -14,9 +14,11 @@ from fusionzoo.evaluation.curves import Counts
 from fusionzoo.evaluation.split_evaluation import SplitEvaluation
 
 if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
     from torch.utils.tensorboard import SummaryWriter
 
 EVENT_FILE = "events.out.tfevents.evaluation"
+RGB = 3  # channels, which TensorBoard calls the color space
 
 
 def write_events(folder: Path, splits: Sequence[SplitEvaluation], plots: Mapping[str, Mapping[str, bytes]]) -> None:
@@ -42,10 +44,18 @@ def write_events(folder: Path, splits: Sequence[SplitEvaluation], plots: Mapping
                 _add_pr_curve(writer, f"{split.name}/pr/{name}", counts)
         for group, images in plots.items():
             for name, png in images.items():
-                image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-                writer.add_image(f"{group}/plots/{name}", image, dataformats="HWC")
+                writer.file_writer.add_summary(_make_image_summary(f"{group}/plots/{name}", png))
         event_file = Path(writer.file_writer.event_writer._file_name)
     event_file.replace(folder / EVENT_FILE)
+
+
+def _make_image_summary(tag: str, png: bytes) -> Summary:
+    """Return an event with the PNG file itself; `SummaryWriter.add_image` would decode and encode it again."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    width, height = Image.open(io.BytesIO(png)).size
+    image = Summary.Image(height=height, width=width, colorspace=RGB, encoded_image_string=png)
+    return Summary(value=[Summary.Value(tag=tag, image=image)])
 
 
 def _add_scalars(writer: SummaryWriter, split: SplitEvaluation) -> None:
