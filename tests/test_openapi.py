@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import checks
 
 from fusionzoo.server.openapi_document import make_example_row
 from fusionzoo.server.routes import INVOKE_ERRORS, ROUTES, STATUSES
@@ -96,3 +100,27 @@ def test_names_that_need_quotes_are_quoted_in_the_csv_example() -> None:
     server = Server(predictor)
     example = read_document(server)["paths"]["/invocations"]["post"]["requestBody"]["content"][CSV]["example"]
     assert len(decode(server.post(example, CSV, Accept=JSON))) == 1
+
+
+CONFORMANCE = ("not_a_server_error", "status_code_conformance", "content_type_conformance")
+CONFORMANCE += ("response_headers_conformance", "response_schema_conformance")
+REQUESTS = 40 * int(os.environ.get("FUZZ_FACTOR", "1"))  # in each mode
+
+
+@pytest.mark.parametrize("mode", [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE])
+def test_every_response_is_as_described_to_requests_that_are_and_are_not(mode: schemathesis.GenerationMode) -> None:
+    server = Server(max_rows=3, max_text_length=40)  # low, so that requests are small
+    checks.load_all_checks()
+    chosen = [checks.CHECKS.get_one(name) for name in CONFORMANCE]
+    operation = schemathesis.openapi.from_wsgi("/openapi.json", server.application)["/invocations"]["POST"]
+    statuses = set()
+
+    @settings(max_examples=REQUESTS, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def check(case: Any) -> None:
+        response = case.call()
+        statuses.add(response.status_code)
+        case.validate_response(response, checks=chosen)
+
+    check()
+    assert statuses & ({200} if mode == schemathesis.GenerationMode.POSITIVE else {400, 413, 422})

@@ -161,6 +161,7 @@ def test_a_header_without_line_ending_and_folders_named_like_part_files_are_no_p
         ('{"country": ["de"], "target": 1}', "column 'country'"),
         ('{"price": {"amount": 1}, "target": 1}', "column 'price'"),
         ('{"price": Infinity, "target": 1}', "train/part.jsonl row 21 'inf'"),
+        ('{"price": 1, "target": 1, "price": 1}', "train/part.jsonl row 21: the key 'price' occurs more than once"),
     ],
 )
 def test_an_invalid_json_line_is_named(line: str, message: str, tmp_path: Path) -> None:

@@ -63,6 +63,10 @@ def test_a_value_that_cannot_be_scored_is_named_by_row_and_column(
         (GOOD.encode() + b'\n{"message": "\xff"}\n', JSONL, 2),
         (f"[{GOOD}, 3]", JSON, 2),
         ('{"instances": [[1, 2]]}', JSON, 1),
+        (f'{GOOD}\n{GOOD[:-1]}, "price": 3}}\n', JSONL, 2),
+        (f'[{GOOD}, {GOOD[:-1]}, "price": 1}}]', JSON, 2),
+        (f'{{"inputs": [{GOOD}, {GOOD[:-1]}, "price": 3}}]}}', JSON, 2),
+        (f'{GOOD[:-1]}, "message": null}}', JSON, 1),
     ],
 )
 def test_a_row_that_is_not_of_its_format_is_named(
@@ -87,6 +91,7 @@ def test_a_row_that_is_not_of_its_format_is_named(
         ('"text"', JSON),
         ("null", JSON),
         (f'{{"instances": [{GOOD}], "parameters": {{}}}}', JSON),
+        (f'{{"instances": [{GOOD}], "instances": [{GOOD}, {GOOD}]}}', JSON),
         ("[" * 100_000, JSON),
         ('{"a":' * 100_000, JSON),
         ("9" * 10_000, JSON),

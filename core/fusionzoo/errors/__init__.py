@@ -22,6 +22,7 @@ from fusionzoo.errors.channel_errors import (
     file_not_utf8 as file_not_utf8,
     invalid_json_line as invalid_json_line,
     json_element_not_an_object as json_element_not_an_object,
+    json_key_repeated as json_key_repeated,
     json_line_not_an_object as json_line_not_an_object,
     missing_channel as missing_channel,
     no_group_for_split as no_group_for_split,

@@ -160,6 +160,12 @@ def json_element_not_an_object(name: str, element: int) -> Problem:
     return Problem(name, message, 'write an object per row, like [{"id": 1}, {"id": 2}]', "FZ-D319")
 
 
+def json_key_repeated(name: str, row: int, column: str) -> Problem:
+    """A column occurs more than once in a row, so that its value is not known."""
+    message = f"the key '{column}' occurs more than once"
+    return Problem(f"{name} row {row}", message, "write each key of an object once", "FZ-D321")
+
+
 def json_line_not_an_object(name: str, line: int) -> Problem:
     """A line of a JSON Lines file is a list or a single value."""
     fix = 'write one object per line, like {"id": 1}'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from fusionzoo.data.reading.json_objects import RepeatedKeys, make_object
 from fusionzoo.errors.request_errors import RequestError
 
 WRAPPERS = ("instances", "inputs")
@@ -25,12 +26,12 @@ def unwrap_rows(body: bytes) -> bytes:
     if body.removeprefix(UTF8_MARK).lstrip().startswith(b"["):
         return body
     try:
-        document = json.loads(body.decode("utf-8-sig"))
+        document = json.loads(body.decode("utf-8-sig"), object_pairs_hook=make_object)
     except (ValueError, RecursionError) as cause:  # UnicodeDecodeError is a ValueError
         raise RequestError.invalid_json(cause) from cause
     rows = _find_rows(document)
     try:
-        return json.dumps(rows).encode()
+        return f"[{', '.join(map(_render_row, rows))}]".encode()
     except (ValueError, RecursionError) as cause:
         raise RequestError.invalid_json(cause) from cause
 
@@ -41,8 +42,17 @@ def _find_rows(document: Any) -> list[Any]:
     wrappers = [name for name in WRAPPERS if isinstance(document.get(name), dict | list)]
     if not wrappers:
         return [document]
+    if isinstance(document, RepeatedKeys) and (name := document.find(WRAPPERS)):
+        raise RequestError.json_without_rows(f"it has '{name}' more than once")
     others = [name for name in document if name != wrappers[0] and name not in IGNORED]
     if others:
         raise RequestError.json_without_rows(f"'{wrappers[0]}' has other entries next to it, such as '{others[0]}'")
     rows = document[wrappers[0]]
     return [rows] if isinstance(rows, dict) else list(rows)
+
+
+def _render_row(row: Any) -> str:
+    """Return a row as JSON, with all values of a key that occurs more than once: the reader of files refuses it."""
+    if not isinstance(row, RepeatedKeys):
+        return json.dumps(row)
+    return f"{{{', '.join(f'{json.dumps(key)}: {json.dumps(value)}' for key, value in row.pairs)}}}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from fusionzoo.server.json_rows import IGNORED, WRAPPERS
 from fusionzoo.server.media_types import SHOWN_INPUTS, SHOWN_OUTPUTS
 from fusionzoo.server.routes import ROUTES, STATUSES, Route
 from fusionzoo.server.scoring_service import ColumnExample, ScoringService
@@ -95,7 +96,7 @@ def _describe_rows(service: ScoringService) -> Json:
     """Return the formats of rows. `Content-Encoding: gzip` and other names of the same formats are not described."""
     row: Json = {"$ref": "#/components/schemas/Row"}
     rows: Json = {"type": "array", "items": row, "minItems": 1, "maxItems": service.limits.max_rows}
-    wrapped = [{"type": "object", "required": [name], "properties": {name: rows}} for name in ("instances", "inputs")]
+    wrapped = [_describe_wrapper(name, rows) for name in WRAPPERS]
     example = make_example_row(service)
     examples: dict[str, Any] = {
         "text/csv": ",".join(map(_quote, example)) + "\n" + ",".join(map(_quote, example.values())) + "\n",
@@ -113,6 +114,11 @@ def _describe_rows(service: ScoringService) -> Json:
         }
         for media_type in SHOWN_INPUTS
     }
+
+
+def _describe_wrapper(name: str, rows: Json) -> Json:
+    properties = {name: rows, **{ignored: {"type": "string"} for ignored in sorted(IGNORED)}}
+    return {"type": "object", "required": [name], "properties": properties, "additionalProperties": False}
 
 
 def _quote(value: object) -> str:

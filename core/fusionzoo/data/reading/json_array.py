@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fusionzoo import errors
+from fusionzoo.data.reading.json_objects import make_object
 from fusionzoo.data.reading.part_file import PartFile
 
 CHUNK = 2**16  # characters that are read at once, or more if an object is longer
@@ -28,7 +29,7 @@ def parse_array(file: PartFile) -> Iterator[tuple[int, Any]]:
     Raises:
         errors.DataError: the text is not a JSON array, or an element is longer than a row may be.
     """
-    decoder, cause, limit = json.JSONDecoder(), "", file.options.max_row_bytes
+    decoder, cause, limit = json.JSONDecoder(object_pairs_hook=make_object), "", file.options.max_row_bytes
     buffer, position, number, separator = "", 0, 1, BEFORE_FIRST
     with file.open() as stream, io.TextIOWrapper(stream, "utf-8-sig") as text:
         while True:

@@ -13,6 +13,7 @@ from typing import Any
 from fusionzoo import errors
 from fusionzoo.data.reading.blocks import group_into_blocks
 from fusionzoo.data.reading.json_array import is_json_array, parse_array
+from fusionzoo.data.reading.json_objects import RepeatedKeys, make_object
 from fusionzoo.data.reading.limits import BlankLines
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.plain_values import array_from_values
@@ -37,9 +38,9 @@ def read_rows(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
     """Read `columns` of the file in blocks.
 
     Raises:
-        errors.DataError: a line is not a JSON object.
+        errors.DataError: a line is not a JSON object, or one of the columns occurs in it more than once.
     """
-    for block in group_into_blocks(_parse_records(file)):
+    for block in group_into_blocks(_parse_records(file, columns)):
         arrays = {column: array_from_values([record.get(column) for _, record in block]) for column in columns}
         yield rows_with_numbers(arrays, file.name, [number for number, _ in block], typed=True)
 
@@ -52,15 +53,18 @@ def _holds_all_rows(record: dict[str, Any], columns: Sequence[str]) -> bool:
     return keys in ({"columns", "data"}, {"schema", "data"}) and not record.keys() >= set(columns)
 
 
-def _parse_records(file: PartFile) -> Iterator[tuple[int, tuple[int, dict[str, Any]]]]:
-    """Yield each object with its length and row number."""
+def _parse_records(file: PartFile, columns: Sequence[str] = ()) -> Iterator[tuple[int, tuple[int, dict[str, Any]]]]:
+    """Yield each object with its length and row number. None of the columns occurs in it more than once."""
     elements = _parse_elements(file) if is_json_array(file) else _parse_lines(file)
     reject, plain_columns = file.options.reject_row, file.options.plain_columns
     for number, (length, value) in enumerate(elements, start=1):
+        column = value.find(columns) if isinstance(value, RepeatedKeys) else None
+        if column is not None:
+            value = errors.json_key_repeated(file.name, number, column)
         if isinstance(value, errors.Problem):
             if reject is None:
                 raise errors.DataError([value])
-            reject(file.name, number, "", value.message)
+            reject(file.name, number, column or "", value.message)
         elif reject is not None and (nested := _find_nested(value, plain_columns)):
             reject(file.name, number, nested, f"an array or object instead of a plain value: {value[nested]!r:.80}")
         else:
@@ -101,7 +105,8 @@ def _parse_line(file: PartFile, line: bytes, number: int) -> dict[str, Any] | er
         UnicodeDecodeError: the line is not UTF-8, and such rows are not rejected.
     """
     try:
-        record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        record = json.loads(text, object_pairs_hook=make_object)
     except UnicodeDecodeError as cause:
         if file.options.reject_row is None:
             raise
