@@ -1,4 +1,4 @@
-"""JSON objects that remember that a key occurs more than once, of which Python keeps only the last value."""
+"""JSON objects that remember that a key occurs more than once. Python keeps only the last value of such a key."""
 
 from __future__ import annotations
 
