@@ -24,6 +24,11 @@ class RunningServer:
     port: int
     log: Path
 
+    @property
+    def invocations(self) -> str:
+        """The address to which rows are sent."""
+        return f"http://127.0.0.1:{self.port}/invocations"
+
     def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
         """Send one request; return the status and the body. `Content_Type` means the header Content-Type."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
