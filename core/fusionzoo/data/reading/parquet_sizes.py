@@ -15,7 +15,7 @@ from fusionzoo import errors
 from fusionzoo.data.reading.limits import MIN_SUSPECT_BYTES
 from fusionzoo.data.reading.part_file import PartFile
 
-MIN_DICTIONARY_BYTES = 2**20  # 256 values of a smaller dictionary are small too
+MIN_DICTIONARY_BYTES = 2**16  # 256 values of a smaller dictionary are small too
 DICTIONARY_ENCODINGS = frozenset({"PLAIN_DICTIONARY", "RLE_DICTIONARY"})
 
 
