@@ -18,6 +18,7 @@ from shop import JobFolder
 
 os.environ["OMP_NUM_THREADS"] = "1"  # many small tests on two cores: more threads make them slower
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 
 @dataclass

@@ -30,12 +30,12 @@ class MissingPackagesError(ZooError):
     """A part of fusionzoo needs packages that belong to an extra and are not installed.
 
     Args:
-        extra: the extra, "train", "evaluate" or "serve".
+        extra: the extra, "train", "evaluate", "serve" or "mlflow".
         missing: the packages that are not installed.
     """
 
     def __init__(self, extra: str, missing: Sequence[str]) -> None:
-        activity = {"train": "Training", "evaluate": "Evaluation", "serve": "Serving"}[extra]
+        activity = {"train": "Training", "evaluate": "Evaluation", "serve": "Serving", "mlflow": "MLflow"}[extra]
         super().__init__(
             f"{activity} needs packages that are not installed: {', '.join(missing)}.",
             f"pip install 'fusionzoo[{extra}]'.",

@@ -1,0 +1,1 @@
+"""Model folders in other tools: `integrations.mlflow` logs, loads and serves them with MLflow."""
