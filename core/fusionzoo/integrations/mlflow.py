@@ -66,7 +66,7 @@ class PyFuncPredictor:
     def _predict(self, data: pd.DataFrame) -> pd.DataFrame:
         id_name, task = self._columns.id_name, self.predictor.task
         blocks = self.predictor.predict_blocks(DataFrameRows(data).read(self._columns, strict=False))
-        batches = []
+        batches: list[pa.RecordBatch] = []
         schema = _make_schema(self.predictor)
         for block in blocks:
             row_numbers = pa.nulls(len(block.scores), schema.field(0).type)
@@ -146,7 +146,7 @@ def log_model(
 
     description = _describe(Path(model), signature, pip_requirements)
     with nullcontext() if mlflow.active_run() else mlflow.start_run():
-        info = mlflow.pyfunc.log_model(name=name, registered_model_name=registered_model_name, **description)
+        info: ModelInfo = mlflow.pyfunc.log_model(name=name, registered_model_name=registered_model_name, **description)
         mlflow.log_metrics(_list_metrics(verify_folder(Path(model)).manifest), model_id=info.model_id)
     return info
 
@@ -203,10 +203,11 @@ def make_signature(predictor: Predictor) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, Schema
 
+    anything = AnyType()  # type: ignore[no-untyped-call]
     columns = ModelColumns.of(predictor.preprocessor.settings)
-    ids = [] if columns.id_name is None else [ColSpec(AnyType(), columns.id_name, required=False)]
-    features = [ColSpec(AnyType(), name) for name in columns.features if name != columns.id_name]
-    outputs = [ColSpec(TYPE_NAMES.get(f.type, AnyType()), f.name) for f in list(_make_schema(predictor))[1:]]
+    ids = [] if columns.id_name is None else [ColSpec(anything, columns.id_name, required=False)]
+    features = [ColSpec(anything, name) for name in columns.features if name != columns.id_name]
+    outputs = [ColSpec(TYPE_NAMES.get(f.type, anything), f.name) for f in list(_make_schema(predictor))[1:]]
     return ModelSignature(Schema([*ids, *features]), Schema([*ids, *outputs]))
 
 
