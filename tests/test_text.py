@@ -152,6 +152,33 @@ def test_vectors_depend_on_the_seed_and_padding_is_zero(method: str, encoded: tu
     assert first[1:].any(axis=1).all()
 
 
+@pytest.mark.parametrize("method", ["word2vec", "fasttext"])
+def test_trained_vectors_have_one_scale(method: str, encoded: tuple) -> None:  # type: ignore[type-arg]
+    tokenizer, split = encoded
+    settings = SETTINGS.model_copy(update={"embeddings": method})
+    vectors = word_vectors.build_word_vectors(settings, tokenizer, split, 0)
+    words = np.unique(split.tokens)
+    assert np.sqrt(np.square(vectors[words]).mean(axis=1)) == pytest.approx(0.3, abs=1e-4)
+
+
+@pytest.mark.parametrize(("tokens", "epochs"), [(0, 150), (1000, 150), (156_000, 39), (2_000_000, 5), (10**9, 5)])
+def test_small_texts_are_read_more_often_for_the_vectors(tokens: int, epochs: int) -> None:
+    assert word_vectors.count_epochs(tokens) == epochs
+
+
+@pytest.mark.parametrize(("method", "model"), [("word2vec", "Word2Vec"), ("fasttext", "FastText")])
+def test_gensim_reads_a_small_text_often(method: str, model: str, encoded: tuple, monkeypatch) -> None:  # type: ignore[type-arg, no-untyped-def]
+    import gensim.models
+
+    tokenizer, split = encoded
+    train, epochs = getattr(gensim.models, model), []
+    monkeypatch.setattr(
+        gensim.models, model, lambda *a, **k: train(*a, **k | {"epochs": epochs.append(k["epochs"]) or 1})
+    )
+    word_vectors.build_word_vectors(SETTINGS.model_copy(update={"embeddings": method}), tokenizer, split, 0)
+    assert epochs == [word_vectors.count_epochs(len(split.tokens))]
+
+
 @pytest.mark.parametrize("name", ["v.txt", "glove.txt", "v.bin", "v.txt.gz"])
 def test_vectors_are_read_from_a_file(name: str, tmp_path, encoded: tuple) -> None:  # type: ignore[type-arg, no-untyped-def]
     import gzip

@@ -185,7 +185,8 @@ class _EncodingJob:
         def build() -> np.ndarray:
             return word_vectors.build_word_vectors(self.settings, text.tokenizer, train, seed)
 
-        key = {"what": "vectors", "seed": seed, "gensim": version("gensim"), "file": self._embeddings_hash}
+        versions = [version("gensim"), word_vectors.VECTORS_VERSION]
+        key = {"what": "vectors", "seed": seed, "versions": versions, "file": self._embeddings_hash}
         vectors = self._get_or_build(
             {**self._common_key, **key},
             lambda folder: np.save(folder / VECTORS_FILE, build()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import math
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,10 @@ MAX_LINE_BYTES = 2**24  # of the first line of a file of word vectors
 MAX_DIMENSIONS = 10_000
 MAX_GZIP_RATIO = 1032
 FASTTEXT_BUCKETS = 100_000  # gensim's default of 2,000,000 needs 800 MB at 100 dimensions
+VECTORS_VERSION = 2  # part of the key of the cache: raise it when other vectors are built from the same text
+VECTOR_RMS = 0.3  # root mean square of the elements of a vector that no file states
+MIN_TRAINED_TOKENS = 6_000_000  # over all epochs; with fewer, the vectors of all words are nearly parallel
+MIN_EPOCHS, MAX_EPOCHS = 5, 150
 
 
 class _Sentences:
@@ -60,6 +65,7 @@ def check_embeddings_source(settings: DataSettings) -> None:
 def build_word_vectors(settings: DataSettings, tokenizer: TextTokenizer, train: EncodedSplit, seed: int) -> np.ndarray:
     """Return vectors [vocab_size, dim] float32, the same for the same seed.
 
+    Vectors that are trained or random have elements with a root mean square of 0.3; those of a file are not changed.
     The vector of padding is zero; words without a vector in the source have a random one.
 
     Raises:
@@ -70,7 +76,7 @@ def build_word_vectors(settings: DataSettings, tokenizer: TextTokenizer, train: 
     source = _train_or_read(settings, train, words, seed)
     dim = settings.embedding_dim if source is None else source.vector_size
     rng = np.random.default_rng(seed)
-    vectors = rng.normal(0.0, 0.1, size=(len(words), dim)).astype(np.float32)
+    vectors = rng.normal(0.0, VECTOR_RMS, size=(len(words), dim)).astype(np.float32)
     if source is not None:
         is_known = np.array([word in source.key_to_index for word in words])
         if not is_known.any():
@@ -80,10 +86,21 @@ def build_word_vectors(settings: DataSettings, tokenizer: TextTokenizer, train: 
         if not is_finite.all():
             affected = [words[i] for i in np.flatnonzero(is_known)[~is_finite]]
             raise errors.EmbeddingsError.not_finite(settings.embeddings, affected)
-        vectors[is_known] = found
+        vectors[is_known] = _scale(found) if settings.embeddings in TRAINED_METHODS else found
         log.info("Word vectors (%s): %.1f %% of %d words", settings.embeddings, 100 * is_known.mean(), len(words))
     vectors[tokenizer.pad_id] = 0.0
     return vectors
+
+
+def count_epochs(tokens: int) -> int:
+    """Return for how many epochs gensim trains on this number of tokens."""
+    return min(MAX_EPOCHS, max(MIN_EPOCHS, math.ceil(MIN_TRAINED_TOKENS / max(tokens, 1))))
+
+
+def _scale(vectors: np.ndarray) -> np.ndarray:
+    """Return the vectors with a root mean square of `VECTOR_RMS` each: frequent words have the longest ones."""
+    rms = np.sqrt(np.square(vectors).mean(axis=1, keepdims=True))
+    return vectors * (VECTOR_RMS / np.maximum(rms, np.finfo(np.float32).tiny))
 
 
 def _train_or_read(settings: DataSettings, train: EncodedSplit, words: Sequence[str], seed: int) -> KeyedVectors | None:
@@ -96,7 +113,8 @@ def _train_or_read(settings: DataSettings, train: EncodedSplit, words: Sequence[
 
     sentences = _Sentences(train, words)
     # One worker: with more, gensim's result depends on the scheduling of threads.
-    arguments = {"vector_size": settings.embedding_dim, "min_count": 1, "seed": seed, "workers": 1}
+    epochs = count_epochs(len(train.tokens))
+    arguments = {"vector_size": settings.embedding_dim, "min_count": 1, "seed": seed, "workers": 1, "epochs": epochs}
     if settings.embeddings == "word2vec":
         return Word2Vec(sentences, **arguments).wv
     return FastText(sentences, bucket=FASTTEXT_BUCKETS, **arguments).wv
