@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from conftest import Installer
 from shop import JobFolder
 
 TRAIN_PY = Path(__file__).parents[1] / "train.py"
+FORKING_TRAIN_PY = Path(__file__).parent / "forking_torchrun.py"
 DETERMINISTIC = {
     "dropout": 0.0,
     "encoder_dropout": 0.0,
@@ -59,18 +61,43 @@ def read_log(job: JobFolder) -> str:
     return (job.root / "log.txt").read_text()
 
 
+def run_forked(job: JobFolder, processes: int = 1, **environ: str) -> int:
+    """Run a job like `run`, but in forks of this process, which saves 15 s of imports.
+
+    With one process, this is `train.py`, which starts the processes of the setting `devices`; else it is torchrun.
+    """
+    from torch.distributed.run import main as torchrun
+
+    from forking_torchrun import make_torchrun_fork, train
+
+    def work() -> int:
+        signal.alarm(240)  # its workers end when it dies
+        os.environ |= {"SAGEMAKER_BASE_DIR": str(job.root), **environ}
+        make_torchrun_fork()
+        if processes == 1:
+            train()
+        torchrun(["--standalone", "--nproc-per-node", str(processes), str(TRAIN_PY)])
+        return 0
+
+    return run_in_child(work, job.root / "log.txt")
+
+
 def run_in_child(work: Callable[[], int], log: Path) -> int:
     """Run `work` in a forked process; return its exit status, or minus the number of the signal that killed it."""
     pid = os.fork()
     if not pid:
-        status = 70
+        status = 1
         try:
             out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(out, 1)
             os.dup2(out, 2)
             sys.stdout = sys.stderr = os.fdopen(1, "w")
             status = work()
+        except SystemExit as leaving:
+            status = int(leaving.code or 0)
         finally:
+            if (failure := sys.exc_info()[1]) is not None:
+                traceback.print_exception(failure)
             sys.stdout.flush()
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

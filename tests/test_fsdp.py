@@ -19,7 +19,7 @@ from process_helpers import (
     copy_job,
     make_dying_job,
     read_log,
-    run,
+    run_forked,
 )
 from shop import TINY_BERT, JobFolder
 from training_helpers import make_job_settings
@@ -44,10 +44,10 @@ def test_a_sharded_model_trains_like_an_unsharded_one_and_resumes_after_a_kill(
     job: JobFolder, install: Installer
 ) -> None:
     sharded = make_dying_job(job, install, KILLED).settings(**SHARDED)
-    unsharded, site = copy_job(sharded, job.root / "unsharded"), str(install.folder)
-    assert run(unsharded, 1, PYTHONPATH=site, DYING_RANK="none") == 0
-    assert run(sharded, 2, PYTHONPATH=site, DYING_RANK="1") == 1
-    assert run(sharded, 2, PYTHONPATH=site, DYING_RANK="none") == 0, read_log(sharded)
+    unsharded = copy_job(sharded, job.root / "unsharded")
+    assert run_forked(unsharded, 1, DYING_RANK="none") == 0
+    assert run_forked(sharded, 2, DYING_RANK="1") == 1
+    assert run_forked(sharded, 2, DYING_RANK="none") == 0, read_log(sharded)
     assert "Resuming from" in read_log(sharded)
     held, weights = re.findall(r"FSDP: this process holds ([\d,]+) of ([\d,]+) weights", read_log(sharded))[-1]
     assert int(held.replace(",", "")) == pytest.approx(int(weights.replace(",", "")) / 2, rel=0.2)

@@ -19,6 +19,7 @@ from filelock import FileLock
 from conftest import Installer
 from process_helpers import (
     DETERMINISTIC,
+    FORKING_TRAIN_PY,
     SLEEPS,
     TRAIN_PY,
     assert_same_results,
@@ -80,9 +81,9 @@ def copy_to_hosts(job: JobFolder, hosts: tuple[str, str], folder: Path) -> list[
     return jobs
 
 
-def start_on(host: str, job: JobFolder, **environ: str) -> subprocess.Popen[str]:
+def start_on(host: str, job: JobFolder, train_py: Path = FORKING_TRAIN_PY, **environ: str) -> subprocess.Popen[str]:
     program = ["-c", "import os, sys; os.execvp('ip', ['ip', 'netns', 'exec', *sys.argv[1:]])", host, sys.executable]
-    return start(job, 1, [*program, "-W", "ignore", str(TRAIN_PY)], FUSIONZOO_CACHE=str(job.root / "cache"), **environ)
+    return start(job, 1, [*program, "-W", "ignore", str(train_py)], FUSIONZOO_CACHE=str(job.root / "cache"), **environ)
 
 
 def wait_for_all(running: list[subprocess.Popen[str]]) -> list[int]:
@@ -98,9 +99,11 @@ def test_two_hosts_that_run_train_py_form_one_job(two_hosts: tuple[str, str], tm
     one = JobFolder(tmp_path / "one").fill(**DETERMINISTIC)
     hosts = copy_to_hosts(one, two_hosts, tmp_path)
     assert one.run() == 0
-    second = start_on(two_hosts[1], hosts[1])  # the first host may start later
+    second = start_on(two_hosts[1], hosts[1], TRAIN_PY)  # the first host may start later
     time.sleep(3)
-    assert wait_for_all([start_on(two_hosts[0], hosts[0]), second]) == [0, 0], read_log(hosts[0]) + read_log(hosts[1])
+    assert wait_for_all([start_on(two_hosts[0], hosts[0], TRAIN_PY), second]) == [0, 0], read_log(hosts[0]) + read_log(
+        hosts[1]
+    )
     assert_same_results(one, hosts[0])
     assert not hosts[1].output.exists()
     assert not (hosts[1].root / "checkpoints").exists()

@@ -17,7 +17,7 @@ from fusionzoo.serving.predictor import Predictor
 from fusionzoo.training.module import TrainingModule
 from plot_rendering import plots_rendered
 from prediction_helpers import assert_commands_reproduce
-from process_helpers import DETERMINISTIC, copy_job, get_probabilities, load_weights, read_log, run, run_in_child
+from process_helpers import DETERMINISTIC, copy_job, get_probabilities, load_weights, read_log, run_forked, run_in_child
 from resume_helpers import copy_input, read_results, run_until_killed
 from shop import JobFolder, shop_rows
 
@@ -103,7 +103,7 @@ def test_a_killed_multilabel_job_resumes_bit_identically(finished: JobFolder, tm
 
 def test_two_processes_have_the_results_of_one(finished: JobFolder, tmp_path: Path) -> None:
     two = copy_job(finished, tmp_path)
-    assert run(two) == 0, read_log(two)
+    assert run_forked(two, 2) == 0, read_log(two)
     one, other = (json.loads((job.output / "metrics.json").read_text()) for job in (finished, two))
     for split in ("val", "test"):
         assert other["splits"][split]["metrics"] == pytest.approx(one["splits"][split]["metrics"], abs=1e-6)

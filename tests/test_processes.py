@@ -23,6 +23,7 @@ from process_helpers import (
     read_log,
     read_metrics,
     run,
+    run_forked,
     start,
 )
 from shop import JobFolder
@@ -56,7 +57,7 @@ def test_two_processes_have_the_results_of_one(settings: dict[str, Any], tmp_pat
     one = JobFolder(tmp_path / "one").fill(rows=157, **DETERMINISTIC, **settings)
     two = copy_job(one, tmp_path / "two")
     assert one.run() == 0
-    assert run(two) == 0, read_log(two)
+    assert (run_forked(two, 2) if settings else run(two)) == 0, read_log(two)
     assert_same_results(one, two)
 
 
@@ -70,12 +71,12 @@ def test_the_setting_devices_starts_the_processes_of_a_host(tmp_path: Path) -> N
     assert_same_results(one, two)
 
 
-@pytest.mark.parametrize(("rank", "program"), [("0", [str(TRAIN_PY)]), ("1", None), ("1", [str(TRAIN_PY)])])
+@pytest.mark.parametrize(("rank", "processes"), [("0", 1), ("1", 1), ("1", 2)])
 def test_a_failed_process_stops_the_job_and_is_named_as_the_cause(
-    rank: str, program: list[str] | None, job: JobFolder, install: Installer
+    rank: str, processes: int, job: JobFolder, install: Installer
 ) -> None:
     job = copy_job(make_dying_job(job, install, RAISES), job.root / "two", devices=2)
-    assert run(job, 2, program, PYTHONPATH=str(install.folder), DYING_RANK=rank) == 1
+    assert run_forked(job, processes, DYING_RANK=rank) == 1
     assert "ValueError: the wheel of rank one is broken" in job.failure.splitlines()[0]
 
 
@@ -84,7 +85,7 @@ def test_a_killed_process_stops_the_job_and_is_named_in_the_failure_file(
     rank: str, job: JobFolder, install: Installer
 ) -> None:
     make_dying_job(job, install, KILLED)
-    assert run(job, 2, PYTHONPATH=str(install.folder), DYING_RANK=rank) == 1
+    assert run_forked(job, 2, DYING_RANK=rank) == 1
     assert f"process {rank} of 2" in job.failure
     assert "it was killed (perhaps out of memory)" in job.failure
     assert "resume from its last checkpoint" in job.failure
@@ -92,10 +93,9 @@ def test_a_killed_process_stops_the_job_and_is_named_in_the_failure_file(
 
 def test_a_killed_job_of_two_processes_resumes_bit_identically(job: JobFolder, install: Installer) -> None:
     uninterrupted = copy_job(make_dying_job(job, install, KILLED), job.root / "uninterrupted")
-    site = str(install.folder)
-    assert run(uninterrupted, 2, PYTHONPATH=site, DYING_RANK="none") == 0
-    assert run(job, 2, PYTHONPATH=site, DYING_RANK="1") == 1
-    assert run(job, 2, PYTHONPATH=site, DYING_RANK="none") == 0
+    assert run_forked(uninterrupted, 2, DYING_RANK="none") == 0
+    assert run_forked(job, 2, DYING_RANK="1") == 1
+    assert run_forked(job, 2, DYING_RANK="none") == 0
     assert "Resuming from" in read_log(job)
     pairs = zip(load_weights(uninterrupted).values(), load_weights(job).values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
@@ -104,10 +104,9 @@ def test_a_killed_job_of_two_processes_resumes_bit_identically(job: JobFolder, i
 
 def test_a_job_of_two_processes_resumes_with_one(job: JobFolder, install: Installer) -> None:
     uninterrupted = copy_job(make_dying_job(job, install, KILLED), job.root / "uninterrupted")
-    site = str(install.folder)
-    assert run(uninterrupted, 1, PYTHONPATH=site, DYING_RANK="none") == 0
-    assert run(job, 2, PYTHONPATH=site, DYING_RANK="1") == 1
-    assert run(job, 1, PYTHONPATH=site, DYING_RANK="none") == 0
+    assert run_forked(uninterrupted, 1, DYING_RANK="none") == 0
+    assert run_forked(job, 2, DYING_RANK="1") == 1
+    assert run_forked(job, 1, DYING_RANK="none") == 0
     assert "The checkpoint was written by 2 processes and the job now has 1" in read_log(job)
     assert_same_results(uninterrupted, job)
 
@@ -140,7 +139,7 @@ def test_the_processes_of_a_launcher_that_is_killed_save_and_stop(job: JobFolder
 
 def test_the_first_process_reports_invalid_settings(job: JobFolder) -> None:
     job.fill(batch_size=1)
-    assert run(job) == 1
+    assert run_forked(job, 2) == 1
     assert "batch_size = 1: a step needs at least one row for each of 2 processes" in job.failure
 
 
