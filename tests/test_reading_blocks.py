@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_helpers import SETTINGS, encode_train, read_problem, serialize, write_part
-from fusionzoo.data.reading.channel import open_channel
+from fusionzoo.data.reading.channel import Channel, open_channel
+from fusionzoo.data.reading.options import ReadOptions
+from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.errors import DataError
 from shop import shop_rows
@@ -120,3 +123,19 @@ def test_other_columns_of_a_channel_are_checked_before_they_are_read(tmp_path: P
     assert channel.with_columns(["country", "id"]).columns == ("country", "id")
     with pytest.raises(DataError, match=r"train/part-1\.jsonl: column 'price' does not exist"):
         channel.with_columns(["id", "price"])
+
+
+@pytest.mark.parametrize("gzipped", [False, True])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_file_in_memory_is_read_like_one_on_a_disk(suffix: str, gzipped: bool, tmp_path: Path) -> None:
+    content = serialize(shop_rows(40).to_dict("records"), suffix)
+    stored = gzip.compress(content) if gzipped else content
+    (tmp_path / "part").write_bytes(stored)
+    on_disk = PartFile(tmp_path / "part", "part", suffix, gzipped)
+    in_memory = PartFile(Path("absent"), "part", suffix, gzipped, content=stored)
+    blocks = [list(Channel("train", (file,), ("message", "country"))) for file in (on_disk, in_memory)]
+    assert blocks[0] == blocks[1]
+    assert sum(map(len, blocks[0])) == 40
+    limited = replace(in_memory, options=ReadOptions(max_file_bytes=100))
+    with pytest.raises(DataError, match="part: "):
+        list(Channel("train", (limited,), ("message",)))

@@ -213,3 +213,9 @@ def test_execution_parameters_are_what_batch_transform_may_use(server: Server) -
     many = Server(concurrency=500, max_body_bytes=3_000_000).client.get("/execution-parameters").get_json()
     assert many["MaxPayloadInMB"] == 3
     assert many["MaxConcurrentTransforms"] * many["MaxPayloadInMB"] <= 100
+
+
+@pytest.mark.parametrize("content_type", [CSV, JSON, JSONL, PARQUET])
+def test_a_request_writes_no_file(server: Server, content_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/absent")
+    assert len(decode(server.post(encode(ROWS, content_type), content_type))) == len(ROWS)

@@ -19,8 +19,8 @@ from fusionzoo.server.error_response import convert_error, describe_error, find_
 from fusionzoo.server.media_types import choose_output_type, parse_input_type
 from fusionzoo.server.openapi_document import describe_api
 from fusionzoo.server.page import render_page
+from fusionzoo.server.request_answers import PredictionRequest, RequestAnswers
 from fusionzoo.server.routes import ROUTES
-from fusionzoo.server.scored_response import write_response
 from fusionzoo.server.scoring_service import RETRY_SECONDS, ScoringService
 from fusionzoo.server.server_metrics import ServerMetrics
 
@@ -42,11 +42,11 @@ def create_application(service: ScoringService, metrics: ServerMetrics, processe
         metrics: counts requests and rows.
         processes: the number of processes of the server.
     """
-    app = Flask("fusionzoo", static_folder=None)
+    app, answers = Flask("fusionzoo", static_folder=None), RequestAnswers(service)
     app.config["MAX_CONTENT_LENGTH"] = service.limits.max_body_bytes + 1  # Werkzeug cuts a chunked body at the limit
     views: Mapping[str, Callable[[], Response]] = {
         "ping": lambda: _ping(service),
-        "invoke": lambda: _invoke(service, metrics),
+        "invoke": lambda: _invoke(service, answers, metrics),
         "metrics": lambda: Response(metrics.render(), content_type=CONTENT_TYPE_LATEST),
         "execution": lambda: _json_response(_describe_execution(service, processes)),
         "openapi": lambda: _json_response(describe_api(service)),
@@ -66,18 +66,16 @@ def _ping(service: ScoringService) -> Response:
     return Response(status=HTTPStatus.OK)
 
 
-def _invoke(service: ScoringService, metrics: ServerMetrics) -> Response:
+def _invoke(service: ScoringService, answers: RequestAnswers, metrics: ServerMetrics) -> Response:
     service.check_ready()
     kind = parse_input_type(request.headers.get("Content-Type"), request.headers.get("Content-Encoding"))
     output = choose_output_type(request.headers.get("Accept"), kind.format)
     body = _read_body(service)
     g.bytes_in = len(body)
-    with service.slot():
-        scored = service.score(body, kind)
-        content = write_response(scored, output)
-    g.rows = len(scored)
+    answer = answers.answer(PredictionRequest(body, kind, output))
+    g.rows = answer.rows
     metrics.count_rows(g.rows)
-    return Response(content, content_type=f"{output.media_type}; charset=utf-8")
+    return Response(answer.content, content_type=f"{output.media_type}; charset=utf-8")
 
 
 def _read_body(service: ScoringService) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -42,11 +41,13 @@ class RequestRows:
         blocks: all rows, in their order.
         id_name: the id column; None if they have none.
         has_header: whether they are delimited and have a header.
+        is_delimited: whether they are CSV or TSV.
     """
 
     blocks: list[Rows]
     id_name: str | None
     has_header: bool
+    is_delimited: bool
 
     def __len__(self) -> int:
         return sum(map(len, self.blocks))
@@ -72,12 +73,6 @@ class RequestReader:
             raise RequestError.no_rows()
         if kind.format == "json":
             body = unwrap_rows(body)
-        with tempfile.NamedTemporaryFile(prefix="fusionzoo-request-") as stored:
-            stored.write(body)
-            stored.flush()
-            return self._read_file(Path(stored.name), kind)
-
-    def _read_file(self, path: Path, kind: InputType) -> RequestRows:
         rejected = _RejectedRows()
         is_parquet = kind.format == "parquet"
         options = replace(
@@ -85,7 +80,8 @@ class RequestReader:
             max_file_bytes=self._limits.max_body_bytes * (PARQUET_EXPANSION if is_parquet else 1),
             reject_row=rejected.add,
         )
-        file = PartFile(path, SOURCE, "jsonl" if kind.format == "json" else kind.format, False, options)
+        file_format = "jsonl" if kind.format == "json" else kind.format
+        file = PartFile(Path(SOURCE), SOURCE, file_format, False, options, content=body)
         try:
             if kind.format in DELIMITED and options.header is True:
                 file = self._choose_header(file, kind.header)
@@ -98,7 +94,8 @@ class RequestReader:
         rejected.raise_if_any()
         if not blocks:
             raise RequestError.no_rows()
-        return RequestRows(blocks, id_name, kind.format in DELIMITED and file.options.header is True)
+        is_delimited = kind.format in DELIMITED
+        return RequestRows(blocks, id_name, is_delimited and file.options.header is True, is_delimited)
 
     def _choose_header(self, file: PartFile, header: bool | None) -> PartFile:
         """Return the file with the names of its columns, if it has no header.

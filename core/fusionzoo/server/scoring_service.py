@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -16,8 +15,10 @@ from fusionzoo.artifacts.predictions import Predictions, prediction_columns
 from fusionzoo.data.data_settings import ROW_ID
 from fusionzoo.data.preprocessor import get_ids
 from fusionzoo.errors.request_errors import RequestError
+from fusionzoo.server.joined_rows import join_rows
 from fusionzoo.server.media_types import InputType
-from fusionzoo.server.request_rows import DELIMITED, RequestReader
+from fusionzoo.server.outcome import capture
+from fusionzoo.server.request_rows import RequestReader, RequestRows
 from fusionzoo.server.server_limits import ServerLimits
 from fusionzoo.serving.predictor import Predictor, ScoredRows
 
@@ -72,7 +73,6 @@ class ScoringService:
         self.version, self.title = predictor.version[:VERSION_LENGTH], predictor.task.title
         self.id_name = predictor.preprocessor.settings.id_name
         self._reader = RequestReader(predictor.preprocessor.settings, limits)
-        self._slots = threading.BoundedSemaphore(limits.concurrency)
         self._is_ready = False
         self._failure: Exception | None = None
         prediction_columns(self.id_name or ROW_ID, predictor.task, [MODEL_VERSION], has_labels=False)
@@ -110,20 +110,6 @@ class ScoringService:
         if not self._is_ready:
             raise RequestError.loading(RETRY_SECONDS)
 
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Run the block as one of the requests that are scored at the same time.
-
-        Raises:
-            RequestError: too many other requests were scored for too long.
-        """
-        if not self._slots.acquire(timeout=self.limits.queue_seconds):
-            raise RequestError.overloaded(RETRY_SECONDS)
-        try:
-            yield
-        finally:
-            self._slots.release()
-
     def score(self, body: bytes, kind: InputType) -> ScoredRequest:
         """Return the predictions for the rows of a request, in their order.
 
@@ -134,10 +120,40 @@ class ScoringService:
             errors.DataError: columns do not exist, or values cannot be encoded.
             errors.ScoresError: a score is not finite.
         """
-        rows = self._reader.read(body, kind)
-        scored = list(self._predictor.predict_blocks(rows.blocks))
-        blocks = [self._make_predictions(block, rows.id_name) for block in scored]
-        return ScoredRequest(blocks, rows.id_name is not None, rows.has_header, kind.format in DELIMITED)
+        return self._score_rows(self._reader.read(body, kind))
+
+    def score_all(self, requests: Sequence[tuple[bytes, InputType]]) -> list[ScoredRequest | Exception]:
+        """Return what `score` returns for each request, or raises. The rows of small requests are scored together."""
+        outcomes = [capture(partial(self._reader.read, body, kind)) for body, kind in requests]
+        members = {i: read for i, read in enumerate(outcomes) if isinstance(read, RequestRows)}
+        scored = capture(
+            partial(self._score_together, {i: rows for i, rows in members.items() if len(rows.blocks) == 1})
+        )
+        if isinstance(scored, Exception):  # of some of the requests: alone, each of them has its own error
+            scored = {}
+        alone = {i: capture(partial(self._score_rows, rows)) for i, rows in members.items() if i not in scored}
+        errors = {i: error for i, error in enumerate(outcomes) if isinstance(error, Exception)}
+        return [(errors | alone | scored)[i] for i in range(len(requests))]
+
+    def _score_together(self, requests: Mapping[int, RequestRows]) -> dict[int, ScoredRequest]:
+        """Return the predictions for those requests, each of one block, that share the types of their columns."""
+        scored, numbers = {}, list(requests)
+        for joined in join_rows([rows.blocks[0] for rows in requests.values()], self._predictor.columns):
+            scores = np.concatenate([block.scores for block in self._predictor.predict_blocks([joined.rows])])
+            start = 0
+            for number in (numbers[i] for i in joined.indices):
+                rows = requests[number]
+                block = ScoredRows(rows.blocks[0], scores[start : start + len(rows)])
+                scored[number] = self._make_response(rows, [block])
+                start += len(rows)
+        return scored
+
+    def _score_rows(self, read: RequestRows) -> ScoredRequest:
+        return self._make_response(read, list(self._predictor.predict_blocks(read.blocks)))
+
+    def _make_response(self, read: RequestRows, scored: Sequence[ScoredRows]) -> ScoredRequest:
+        blocks = [self._make_predictions(block, read.id_name) for block in scored]
+        return ScoredRequest(blocks, read.id_name is not None, read.has_header, read.is_delimited)
 
     def _make_predictions(self, scored: ScoredRows, id_name: str | None) -> Predictions:
         versions = pa.array([self.version] * len(scored.rows), pa.string())

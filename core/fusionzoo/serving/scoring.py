@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 # Tokens of one batch, padding included. A batch with more is divided; a single row with more is a batch of its own.
 # More tokens make MiniLM on a CPU slower, and the peak memory then depends on the number of rows: see
 # docs/decisions/serving-speed.md.
-MAX_BATCH_TOKENS = 2**11
+MAX_BATCH_TOKENS = 2**9
 
 
 class Scorer:

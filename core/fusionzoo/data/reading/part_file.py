@@ -30,7 +30,8 @@ class PartFile:
     """One file of a channel.
 
     `name` is the path relative to the folder of all channels, for messages. `format` is a key of `formats.FORMATS`.
-    `partition` has the columns that the names of its folders give, such as `country=de`, with their values.
+    `partition` has the columns that the names of its folders give, such as `country=de`, with their values. A file that
+    is in memory has its bytes in `content`, and its path is not used.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class PartFile:
     gzipped: bool
     options: ReadOptions = field(default_factory=ReadOptions)
     partition: tuple[tuple[str, str | None], ...] = ()
+    content: bytes | None = field(default=None, repr=False)
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -47,13 +49,17 @@ class PartFile:
         Raises:
             errors.DataError: now or while the stream is read: the file is larger than the limits allow.
         """
-        if not self.gzipped:
-            self.make_meter().add(self.path.stat().st_size)
-            with self.path.open("rb") as stream:
-                yield stream
-            return
-        with gzip.open(self.path) as unlimited:
-            yield io.BufferedReader(MeteredStream(cast("BinaryIO", unlimited), self.make_meter()), READ_BUFFER)
+        with self.path.open("rb") if self.content is None else io.BytesIO(self.content) as stored:
+            if not self.gzipped:
+                self.make_meter().add(self._stored_bytes)
+                yield stored
+                return
+            with gzip.open(stored) as unlimited:
+                yield io.BufferedReader(MeteredStream(cast("BinaryIO", unlimited), self.make_meter()), READ_BUFFER)
+
+    @property
+    def _stored_bytes(self) -> int:
+        return self.path.stat().st_size if self.content is None else len(self.content)
 
     def without_rejected_rows(self) -> PartFile:
         """Return the file for another read, in which rejected rows are left out without a further call."""
@@ -63,8 +69,7 @@ class PartFile:
 
     def make_meter(self) -> SizeMeter:
         """Return a meter that counts what the file expands to."""
-        size = self.path.stat().st_size
-        return SizeMeter(self.name, size, self.options.max_file_bytes, self.options.max_expansion)
+        return SizeMeter(self.name, self._stored_bytes, self.options.max_file_bytes, self.options.max_expansion)
 
     @contextmanager
     def convert_read_errors(self) -> Iterator[None]:

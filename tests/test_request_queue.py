@@ -1,0 +1,138 @@
+"""Requests that wait are answered together, without an effect on each other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from fusionzoo.errors.request_errors import RequestError
+from fusionzoo.server import request_queue
+from fusionzoo.server.request_queue import RequestQueue
+
+
+class Gate:
+    """Answers each group once the test lets it, and records the groups. An answer is the request times ten."""
+
+    def __init__(self, places: int = 1, queue_seconds: float = 30.0) -> None:
+        self.groups: list[list[int]] = []
+        self.work: Callable[[Sequence[int]], Sequence[Any]] = lambda group: [10 * request for request in group]
+        self._begun, self._open = threading.Semaphore(0), threading.Semaphore(0)
+        self.queue = RequestQueue[int, Any](self._answer_all, places, queue_seconds)
+        self.pool = ThreadPoolExecutor(20)
+
+    def _answer_all(self, group: Sequence[int]) -> Sequence[Any]:
+        self.groups.append(list(group))
+        self._begun.release()
+        assert self._open.acquire(timeout=30)
+        return self.work(group)
+
+    def send(self, *requests: int, is_small: bool = True) -> list[Any]:
+        """Put requests in the queue one after the other, and return their futures."""
+        futures = []
+        for request in requests:
+            before = len(self.queue._waiting) + len(self.groups)
+            futures.append(self.pool.submit(self.queue.answer, request, is_small))
+            deadline = time.monotonic() + 30
+            while len(self.queue._waiting) + len(self.groups) == before and time.monotonic() < deadline:
+                time.sleep(0.001)
+        return futures
+
+    def finish(self, groups: int) -> None:
+        """Let this number of groups finish."""
+        for _ in range(groups):
+            assert self._begun.acquire(timeout=30)
+            self._open.release()
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    gate = Gate()
+    monkeypatch.setattr(request_queue, "GROUP_SECONDS", 1e6)
+    return gate
+
+
+def test_small_requests_that_wait_are_answered_together_in_their_order(gate: Gate) -> None:
+    futures = gate.send(1, 2, 3, 4)
+    gate.finish(2)
+    assert [future.result(30) for future in futures] == [10, 20, 30, 40]
+    assert gate.groups == [[1], [2, 3, 4]], "the first one does not wait for others"
+
+
+def test_a_large_request_is_answered_alone_and_keeps_its_turn(gate: Gate) -> None:
+    first = gate.send(1)
+    large = gate.send(2, 3, is_small=False)
+    small = gate.send(4, 5)
+    gate.finish(4)
+    assert [future.result(30) for future in (*first, *large, *small)] == [10, 20, 30, 40, 50]
+    assert gate.groups == [[1], [2], [3], [4, 5]]
+
+
+def test_a_group_is_bounded(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_queue, "MAX_GROUP", 2)
+    futures = gate.send(1, 2, 3, 4)
+    gate.finish(3)
+    assert [future.result(30) for future in futures] == [10, 20, 30, 40]
+    assert gate.groups == [[1], [2, 3], [4]]
+
+
+def test_requests_that_take_long_are_answered_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_queue, "NEW_WEIGHT", 1.0)
+    slow = Gate()
+    clock = iter([0.0, 5.0, 5.0, 10.0, 10.0, 15.0])
+    monkeypatch.setattr(time, "thread_time", lambda: next(clock))
+    futures = slow.send(1, 2, 3)
+    slow.finish(3)
+    assert [future.result(30) for future in futures] == [10, 20, 30]
+    assert slow.groups == [[1], [2], [3]]
+
+
+def test_the_error_of_a_request_is_raised_for_its_client_only(gate: Gate) -> None:
+    gate.work = lambda group: [ValueError("two") if request == 2 else 10 * request for request in group]
+    futures = gate.send(1, 2, 3)
+    gate.finish(2)
+    assert [futures[i].result(30) for i in (0, 2)] == [10, 30]
+    with pytest.raises(ValueError, match="two"):
+        futures[1].result(30)
+
+
+def test_a_failure_of_the_whole_group_reaches_each_client_and_frees_the_place(gate: Gate) -> None:
+    def fail(group: Sequence[int]) -> Sequence[Any]:
+        raise OSError("no memory")
+
+    gate.work = fail
+    futures = gate.send(1, 2, 3)
+    gate.finish(2)
+    for future in futures:
+        with pytest.raises(OSError, match="no memory"):
+            future.result(30)
+    gate.work = lambda group: [10 * request for request in group]
+    (again,) = gate.send(4)
+    gate.finish(1)
+    assert again.result(30) == 40
+
+
+def test_no_more_groups_than_places_are_answered_at_the_same_time(gate: Gate) -> None:
+    two = Gate(places=2)
+    futures = two.send(1, 2, 3, 4, is_small=False)
+    assert two.groups == [[1], [2]]
+    two.finish(4)
+    assert [future.result(30) for future in futures] == [10, 20, 30, 40]
+
+
+def test_a_request_that_waits_too_long_leaves_the_queue_with_status_503() -> None:
+    gate = Gate(queue_seconds=0.05)
+    (first,) = gate.send(1)
+    with pytest.raises(RequestError) as refused:
+        gate.queue.answer(2, True)
+    assert (refused.value.status, refused.value.retry_after) == (503, request_queue.RETRY_SECONDS)
+    gate.finish(1)
+    assert first.result(30) == 10, "a request that is being answered is not refused"
+    assert gate.groups == [[1]]
+    (next_one,) = gate.send(3)
+    gate.finish(1)
+    assert next_one.result(30) == 30
