@@ -79,7 +79,7 @@ def test_the_outcome_of_a_request_does_not_depend_on_the_others(server: Server, 
         assert together == alone
 
 
-def test_requests_whose_columns_have_the_same_types_run_as_one_batch(server: Server) -> None:
+def test_requests_with_columns_of_the_same_types_run_as_one_batch(server: Server) -> None:
     requests = parse([(json.dumps({**RECORD, "price": price}).encode(), JSON) for price in (1, 2, None, 4)])
     server.session.batches.clear()
     server.service.score_all(requests)
