@@ -85,10 +85,10 @@ def run_command(command: list[str], folder: Path, **variables: str) -> Iterator[
             process.wait()
 
 
-def read_answer(connection: socket.socket) -> bytes:
+def read_answer(connection: socket.socket, seconds: float = 60) -> bytes:
     """Return what the server sends until it closes the connection."""
     content = b""
-    connection.settimeout(60)
+    connection.settimeout(seconds)
     try:
         while part := connection.recv(4096):
             content += part

@@ -14,7 +14,7 @@ from fusionzoo.server.loading_responder import answer_while_loading, open_listen
 from server_process import read_answer
 
 GET = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
-POST = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n" + b"a" * 500_000
+POST = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" + b"a" * 9_000_000
 
 
 @pytest.fixture
@@ -46,14 +46,21 @@ def test_the_response_to_head_has_no_content(listener: socket.socket) -> None:
         assert read_answer(connection).endswith(b"\r\n\r\n")
 
 
-def test_silent_clients_delay_neither_others_nor_the_start(listener: socket.socket) -> None:
-    with answer_while_loading(listener):
-        silent = [connect(listener, b"") for _ in range(3)]
-        with connect(listener, GET) as connection:
-            assert b" 503 " in read_answer(connection)
+def test_silent_clients_delay_neither_others_nor_the_start(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fusionzoo.server.loading_responder.HEAD_SECONDS", 40.0)
+    responder = answer_while_loading(listener)
+    responder.__enter__()
+    silent = [connect(listener, b"") for _ in range(3)]
+    with connect(listener, GET) as connection:
+        assert b" 503 " in read_answer(connection)
+    end = threading.Thread(target=responder.__exit__, args=(None, None, None))
+    end.start()
     for connection in silent:  # answered when the model is loaded, not when their time is over
         with connection:
-            assert b" 503 " in read_answer(connection)
+            assert b" 503 " in read_answer(connection, 20)
+    end.join()
 
 
 def test_afterwards_no_thread_is_left_and_connections_wait_for_the_processes(listener: socket.socket) -> None:
