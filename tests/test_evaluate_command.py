@@ -38,7 +38,12 @@ def test_the_evaluation_is_that_of_the_job(trained_job: JobFolder, tmp_path: Pat
     assert_same_predictions(read_frame(predictions), read_expected(trained_job))
     plots = {path.name for path in (tmp_path / "out/plots").iterdir()}
     assert plots == {path.name for path in (trained_job.output / "plots").glob("test_*")}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"metrics.json", "plots", predictions.name}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "metrics.json",
+        "evaluation.json",
+        "plots",
+        predictions.name,
+    }
 
 
 def test_the_metrics_are_a_table(trained_job: JobFolder, tmp_path: Path) -> None:

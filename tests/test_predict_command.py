@@ -118,7 +118,7 @@ def test_standard_input_and_output_carry_data_only(trained_job: JobFolder, tmp_p
         assert done.exit_code == 0, done.stderr
         assert_same_predictions(read_frame(io.BytesIO(done.stdout_bytes), format), expected)
     assert "--format" in predict(trained_job, "-", "-", stdin=b"id\n").stderr
-    assert "--input - is empty" in predict(trained_job, "-", "-", "--format", "csv", stdin=b"").stderr
+    assert "The input - is empty" in predict(trained_job, "-", "-", "--format", "csv", stdin=b"").stderr
 
 
 def test_rows_are_scored_while_they_are_read(

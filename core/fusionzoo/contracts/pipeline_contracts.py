@@ -50,13 +50,21 @@ MODEL_EVALUATION_CONTRACT = ProcessingScriptContract(
     expected_input_paths={
         "model": "/opt/ml/processing/model/model.tar.gz",
         "data": "/opt/ml/processing/test",
+        "resource_config": "/opt/ml/config/resourceconfig.json",
     },
     expected_output_paths={
         "evaluation": "/opt/ml/processing/evaluation",
         "predictions": "/opt/ml/processing/predictions",
         "message": "/opt/ml/output/message",
     },
-    optional_paths=frozenset({"message"}),
+    optional_paths=frozenset({"message", "resource_config"}),
+    optional_env_vars={
+        "SAGEMAKER_BASE_DIR": "/opt/ml",
+        "HOME": "",
+        "MPLCONFIGDIR": "",
+        "ORT_DISABLE_TELEMETRY": "1",
+    },
+    arguments={"skip-unlabeled": "false", "max-expansion": "200", "batch-size": "64"},
     framework_requirements={
         "onnxruntime": "==1.17.0",
         "scikit-learn": "==1.3.2",
@@ -65,13 +73,18 @@ MODEL_EVALUATION_CONTRACT = ProcessingScriptContract(
         "pyarrow": "==14.0.2",
         "pydantic": "==2.11.2",
     },
-    artifacts={"evaluation": ["metrics.json", "plots/"], "predictions": ["*_predictions.*"]},
+    artifacts={"evaluation": ["metrics.json", "evaluation.json", "plots/"], "predictions": ["*_predictions.*"]},
     meanings={
         "model": "The model that a training job left, packed",
         "data": "Rows with labels",
+        "resource_config": "The instances of the job: it runs on one",
         "evaluation": "Metrics and plots",
         "predictions": "A score for each row",
         "message": "Why the job failed; it becomes the ExitMessage",
+        "SAGEMAKER_BASE_DIR": "The folder to use instead of /opt/ml",
+        "HOME": "The home folder",
+        "MPLCONFIGDIR": "The folder of matplotlib's files; by default a temporary folder",
+        "ORT_DISABLE_TELEMETRY": "Turns off the telemetry of onnxruntime",
     },
 )
 

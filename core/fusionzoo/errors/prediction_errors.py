@@ -14,25 +14,25 @@ class PredictionJobError(ZooError):
 
     @classmethod
     def missing_input(cls, path: Path) -> PredictionJobError:
-        """There is no file or folder at the path of --input."""
+        """There is no file or folder at the path of the input."""
         nearest = path.absolute().parent
         while not nearest.exists():
             nearest = nearest.parent
-        message = f"--input {path} does not exist."
+        message = f"The input {path} does not exist."
         return cls(
             message, f"give the path of a file or folder; the last folder of it that exists is {nearest}.", "FZ-J001"
         )
 
     @classmethod
     def unreadable_input(cls, path: Path, cause: OSError) -> PredictionJobError:
-        """The file of --input cannot be opened, or is neither a file nor a folder."""
-        message = f"--input {path} cannot be read ({cause.strerror or cause})."
+        """The file of the input cannot be opened, or is neither a file nor a folder."""
+        message = f"The input {path} cannot be read ({cause.strerror or cause})."
         return cls(message, "give the path of a file or folder that this user may read.", "FZ-J002")
 
     @classmethod
     def empty_input(cls, path: str) -> PredictionJobError:
-        """The file of --input has no bytes, or the folder has no file with rows."""
-        message = f"--input {path} is empty: it has no rows."
+        """The file of the input has no bytes, or the folder has no file with rows."""
+        message = f"The input {path} is empty: it has no rows."
         fix = "check the step that wrote it. In a folder, names that begin with '.' or '_' do not count."
         return cls(message, fix, "FZ-J003")
 
@@ -123,7 +123,7 @@ class PredictionJobError(ZooError):
     @classmethod
     def no_label_column(cls, names: Sequence[str]) -> PredictionJobError:
         """`fusionzoo evaluate` compares predictions with labels, and the input has none."""
-        message = f"--input has no label column {quoted(names)}."
+        message = f"The input has no label column {quoted(names)}."
         return cls(message, "add the labels, or run fusionzoo predict, which needs none.", "FZ-J018")
 
     @classmethod
@@ -141,13 +141,13 @@ class PredictionJobError(ZooError):
     @classmethod
     def invalid_labels(cls, cause: ZooError) -> PredictionJobError:
         """The label column has values that the model does not know; scores do not need labels."""
-        message = f"The labels of --input cannot be used. {cause.parts[0]}"
+        message = f"The labels of the input cannot be used. {cause.parts[0]}"
         return cls(message, "correct them, or add --no-labels to leave them out of the predictions.", "FZ-J023")
 
     @classmethod
     def labels_in_some_files(cls, names: Sequence[str]) -> PredictionJobError:
         """Some part files have the label columns, and others have not."""
-        message = f"Some part files of --input have no label column {quoted(names)}, and others have it."
+        message = f"Some part files of the input have no label column {quoted(names)}, and others have it."
         fix = "score them separately; or add --no-labels to leave the labels out of the predictions."
         return cls(message, fix, "FZ-J026")
 
@@ -166,6 +166,22 @@ class PredictionJobError(ZooError):
             message,
             "check where it leads, or give --output a file, which is written completely or not at all.",
             "FZ-J024",
+        )
+
+    @classmethod
+    def several_hosts(cls, hosts: int) -> PredictionJobError:
+        """Each instance of a processing job would evaluate its own rows, and overwrite the results of the others."""
+        message = f"The job has {hosts} instances, but the metrics are those of all rows together."
+        return cls(message, "set InstanceCount (instance_count) to 1.", "FZ-J027")
+
+    @classmethod
+    def command_line(cls, message: str, names: Sequence[str]) -> PredictionJobError:
+        """The command line of a script has an unknown argument, or a value that it does not allow."""
+        known = list_names([f"--{name}" for name in names])
+        return cls(
+            f"The command line cannot be used: {message}.",
+            f"give these arguments, each with a value: {known}.",
+            "FZ-J028",
         )
 
     @classmethod

@@ -16,7 +16,8 @@ from fusionzoo.data.model_files import parse_json_object
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.targets.target import find_labeled_rows
 from fusionzoo.errors.prediction_errors import PredictionJobError
-from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
+from fusionzoo.evaluation.model_quality import write_model_quality
+from fusionzoo.evaluation.report import METRICS_FILE, Report, ScoredSplit, evaluate
 from fusionzoo.prediction.input_files import ColumnsRead, InputFiles, choose_columns, open_input, open_part
 from fusionzoo.prediction.local_engine import LocalEngine
 from fusionzoo.prediction.output_files import PredictionFile, check_apart
@@ -40,6 +41,7 @@ class EvaluateOptions:
         input_format: the format of standard input and of files without a known suffix.
         skip_unlabeled: whether rows without a label are only scored; otherwise they are an error.
         batch_size: the maximum number of rows of a batch.
+        predictions: another folder for the predictions.
     """
 
     model: Path
@@ -48,30 +50,52 @@ class EvaluateOptions:
     input_format: str | None = None
     skip_unlabeled: bool = False
     batch_size: int = 64
+    predictions: Path | None = None
+
+    @property
+    def predictions_folder(self) -> Path:
+        """The folder for the predictions."""
+        return self.output if self.predictions is None else self.predictions
 
 
 def evaluate_files(options: EvaluateOptions) -> Report:
-    """Score labeled rows, and write metrics.json, plots and predictions as a training job does for its test channel.
-
-    Memory grows with the rows by their label and scores only. The labels of all rows are checked before any is scored.
+    """Evaluate labeled rows, see `write_evaluation`. The output folder must be new or empty.
 
     Raises:
         errors.ZooError: something that a user can fix. The output folder has all files or none.
     """
+    check_output(options)
+    return write_evaluation(options)
+
+
+def write_evaluation(options: EvaluateOptions) -> Report:
+    """Score labeled rows, and write metrics.json, plots and predictions as a training job does for its test channel.
+
+    evaluation.json has the metrics as SageMaker's Model Registry reads them. Memory grows with the rows by their label
+    and scores only. The labels of all rows are checked before any is scored.
+
+    Raises:
+        errors.ZooError: something that a user can fix. Each output folder has all of its files or none.
+    """
     predictor = Predictor.load(options.model)
     settings = predictor.preprocessor.settings
     with open_input(options.input, options.input_format, settings) as inputs:
-        check_output(options)
         columns = choose_columns(inputs, settings, ())
         rows = check_labels(predictor, inputs, columns, options)
-        check_writable(options.output)
-        with staged_folder(options.output) as folder, show_progress(rows, 1) as display:
+        for output in (options.output, options.predictions_folder):
+            check_writable(output)
+        with (
+            staged_folder(options.output, METRICS_FILE) as folder,
+            staged_folder(options.predictions_folder) as predictions_folder,  # moved first
+            show_progress(rows, 1) as display,
+        ):
             name = f"{SPLIT}_predictions.{inputs.format}"
-            part = PredictionFile(inputs.files, name, folder / name, inputs.format, False)
+            part = PredictionFile(inputs.files, name, predictions_folder / name, inputs.format, False)
             maker = BlockMaker(predictor.task, columns, LocalEngine(predictor, options.batch_size))
             scored = write_predictions(part, maker, display)
             report = evaluate({SPLIT: scored}, predictor.task, read_heading(options.model, predictor))
             report.write(folder, events=False)
+            write_model_quality(folder, report.metrics(SPLIT), predictor.task)
     return report
 
 

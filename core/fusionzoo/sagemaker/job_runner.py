@@ -37,7 +37,9 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
 
     with log_to_stdout(int(environ.get("RANK") or 0)):
         writes_results = _writes_results(paths, environ)
-        return run_and_report(run, paths.failure, environ, paths.output_data)
+        return run_and_report(
+            run, paths.failure, is_worker=bool(environ.get("LOCAL_RANK")), locked_folder=paths.output_data
+        )
 
 
 def _writes_results(paths: Paths, environ: Mapping[str, str]) -> bool:

@@ -9,8 +9,8 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -21,15 +21,16 @@ log = logging.getLogger(__name__)
 
 
 def run_and_report(
-    run: Callable[[], None], failure: Path, environ: Mapping[str, str], locked_folder: Path | None = None
+    run: Callable[[], None], failure: Path, *, is_worker: bool = False, locked_folder: Path | None = None
 ) -> int:
     """Run a function and return the exit status, 0 or 1. If it fails, write the cause to the failure file.
 
     Every exception is logged and written, including an interrupt; a ZooError without its stack trace. If another job
-    uses `locked_folder`, only the log says so: the failure file is that job's.
+    uses `locked_folder`, only the log says so: the failure file is that job's. `is_worker` is for a process that
+    torchrun started.
     """
     try:
-        with _stop_at_sigterm(environ), _provide_home():
+        with nullcontext() if is_worker else _stop_at_sigterm(), _provide_home():
             run()
     except errors.ZooError as error:
         log.error("%s", error)
@@ -100,17 +101,17 @@ class _StopSignal(BaseException):
 
 
 @contextmanager
-def _stop_at_sigterm(environ: Mapping[str, str]) -> Iterator[None]:
+def _stop_at_sigterm() -> Iterator[None]:
     """In the block, SIGTERM stops the job at once, also while libraries are imported. A training replaces the handler.
 
-    A process that torchrun started keeps the default: torchrun sends SIGTERM because another process has failed, and
+    A process that torchrun started needs the default: torchrun sends SIGTERM because another process has failed, and
     that process reports the cause. A handler that the caller installed is kept.
 
     Raises:
         errors.TerminatedError: the signal arrived.
     """
     is_main_thread = threading.current_thread() is threading.main_thread()
-    if environ.get("LOCAL_RANK") or not is_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    if not is_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
 

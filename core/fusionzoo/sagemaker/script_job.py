@@ -45,7 +45,7 @@ def run_script_job(
             raise
 
     with log_to_stdout():
-        return run_and_report(run, failure, environ)
+        return run_and_report(run, failure)
 
 
 def _clean_up(root: Path, contract: ScriptContract) -> None:
