@@ -26,6 +26,7 @@ MANY_PARAMETERS = {
     "core/fusionzoo/cli/verify_command.py:verify",  # each parameter is an option of the command line
     "core/fusionzoo/cli/predict_command.py:predict",  # as above
     "core/fusionzoo/cli/evaluate_command.py:evaluate",  # as above
+    "core/fusionzoo/cli/preprocess_command.py:preprocess",  # as above
     "core/fusionzoo/cli/serve_command.py:serve",  # as above
 }
 SHARED_BASE_NAMES: dict[str, str] = {}  # a base name that sibling folders share on purpose, and the reason

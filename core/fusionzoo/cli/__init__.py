@@ -1,4 +1,4 @@
-"""The command line: list, describe, check and create plugins; train, predict, evaluate, serve; the demo; contracts.
+"""The command line: plugins; preprocess, train, predict, evaluate and serve; the demo; contracts.
 
 Commands draw tables on a terminal, write plain text to a pipe, and print one JSON document with `--json`. The exit
 status is 0 on success, 1 if a problem was found or the command failed, and 2 if the command line itself is wrong.
@@ -16,6 +16,7 @@ from fusionzoo.cli.job_commands import demo, train
 from fusionzoo.cli.list_command import list_plugins
 from fusionzoo.cli.new_command import new
 from fusionzoo.cli.predict_command import predict
+from fusionzoo.cli.preprocess_command import preprocess
 from fusionzoo.cli.serve_command import serve
 from fusionzoo.cli.show_command import show
 
@@ -35,6 +36,7 @@ app.command()(check)
 app.command()(doctor)
 app.command()(new)
 app.command()(demo)
+app.command()(preprocess)
 app.command()(train)
 app.command()(predict)
 app.command()(evaluate)

@@ -77,7 +77,7 @@ def _run(root: Path | None, prepare: Callable[[], None] | None = None) -> int:
             prepare()
         _run_training(paths)
 
-    return run_job(run, _environment(root))
+    return run_job(run, make_environment(root))
 
 
 def _run_training(paths: Paths) -> None:
@@ -89,7 +89,8 @@ def _run_training(paths: Paths) -> None:
     run_training(paths)
 
 
-def _environment(root: Path | None) -> dict[str, str]:
+def make_environment(root: Path | None) -> dict[str, str]:
+    """Return the environment variables of a job whose root folder is `root`."""
     return {**os.environ} if root is None else {**os.environ, "SAGEMAKER_BASE_DIR": str(root.resolve())}
 
 
@@ -97,7 +98,7 @@ def _print_results(root: Path, best_metrics: Mapping[str, float | None]) -> None
     """Print the test metrics with the best possible ones, and the paths of what the job wrote."""
     from fusionzoo.sagemaker.paths import Paths
 
-    paths = Paths.from_environment(_environment(root))
+    paths = Paths.from_environment(make_environment(root))
     report = json.loads((paths.output_data / "metrics.json").read_text("utf-8"))
     metrics = report["splits"]["test"]["metrics"]
     rows = [

@@ -23,6 +23,8 @@ from fusionzoo.data.reading.rows import Rows, to_plain_layout
 SLICE_ROWS, SLICE_LENGTH = 256, 2 * 2**20  # maximum rows and bytes that are decoded at once
 MIN_SUSPECT_BYTES = 2**30  # correct files, too, store a repeated text once
 READ_BUFFER = 2**20  # bytes per read
+UNTYPED_KEY = b"fusionzoo.untyped"
+"""In the metadata of a file that preprocessing wrote from CSV or TSV, which have no types: they are read alike."""
 
 
 def list_columns(file: PartFile, _: Sequence[str]) -> list[str]:
@@ -39,12 +41,13 @@ def read_rows(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
     """
     with _open_parquet(file) as (parquet, source):
         first_row, meter = 1, file.make_meter()
+        is_typed = UNTYPED_KEY not in (parquet.schema_arrow.metadata or {})
         meter.min_suspect_bytes = MIN_SUSPECT_BYTES
         for block in _join_slices(_read_slices(file, (parquet, source), columns)):
             meter.add(sum(part.nbytes for part in block))
             arrays = {c: pa.concat_arrays([part.column(i) for part in block]) for i, c in enumerate(columns)}
             _check_utf8(file, arrays)
-            yield Rows(arrays, file.name, first_row, typed=True)
+            yield Rows(arrays, file.name, first_row, is_typed)
             first_row += sum(map(len, block))
 
 
