@@ -219,7 +219,7 @@ def test_a_failure_while_the_last_channel_is_moved_leaves_no_channel(
     assert "No space left" in read_message(tmp_path)
 
 
-def test_columns_whose_types_cannot_be_joined_are_refused(tmp_path: Path) -> None:
+def test_a_column_of_types_that_cannot_be_joined_is_refused(tmp_path: Path) -> None:
     write_table(
         tmp_path, {"id": range(20), "target": ["ab"[i % 2] for i in range(20)], "blob": [b"\xff"] * 20}, "a.parquet"
     )

@@ -57,6 +57,11 @@ TABULAR_PREPROCESS_CONTRACT = ProcessingScriptContract(
         "test_data": "The test channel of the training job",
         "report": "The types and statistics of the columns",
         "message": "Why the job failed; it becomes the ExitMessage",
+        "SAGEMAKER_BASE_DIR": "The folder to use instead of /opt/ml",
+        "LOCAL_RANK": "Set by torchrun, which does not start this script",
+        "HOME": "The home folder; a temporary folder replaces one that does not exist",
+        "MPLCONFIGDIR": "The folder of matplotlib's files; by default a temporary folder",
+        "ORT_DISABLE_TELEMETRY": "Turns off the telemetry of onnxruntime",
     },
 )
 
