@@ -1,36 +1,8 @@
-"""The functions that SageMaker's inference toolkits call to serve a model folder, without torch.
+"""The entry point of `PYTORCH_INFERENCE_CONTRACT`: serves a model folder with SageMaker's inference toolkits.
 
-`fusionzoo serve` needs none of them. Use this file as the entry point, or as `code/inference.py` of a model.tar.gz,
-with an image of AWS in which `fusionzoo[serve]` is installed.
+`fusionzoo package` puts the same functions into a model.tar.gz, as `code/inference.py`. `fusionzoo serve` needs none.
 """
 
-from __future__ import annotations
+from fusionzoo.server.inference_script import input_fn, model_fn, output_fn, predict_fn
 
-from fusionzoo.server.inference_handlers import (
-    HandlerRequest,
-    ScoredRequest,
-    ScoringService,
-    load_service,
-    make_request,
-    make_response,
-)
-
-
-def model_fn(model_dir: str) -> ScoringService:
-    """Return the model in a folder, which is verified and has scored a row. A folder `code` in it is ignored."""
-    return load_service(model_dir)
-
-
-def input_fn(request_body: str | bytes | bytearray, content_type: str) -> HandlerRequest:
-    """Return the rows of a request; the model is needed to read them."""
-    return make_request(request_body, content_type)
-
-
-def predict_fn(data: HandlerRequest, model: ScoringService) -> ScoredRequest:
-    """Return the predictions for the rows of a request, in their order."""
-    return model.score(data.body, data.kind)
-
-
-def output_fn(prediction: ScoredRequest, accept: str) -> tuple[str, str]:
-    """Return the response in the format that the client prefers, and its media type."""
-    return make_response(prediction, accept)
+__all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]

@@ -56,6 +56,10 @@ def test_the_base_install_writes_the_prediction_file_of_the_training_job(base: E
         else:
             assert predicted[name].equals(written[name]), name
 
+    done = base("fusionzoo", "package", "--model", job.model, "--output", job.root / "model.tar.gz", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "code/inference.py" in json.loads(done.stdout)["files"]
+
     done = base("fusionzoo", "evaluate", "--model", job.model, "--input", source, "--output", job.root / "evaluation")
     assert done.returncode == 1
     assert "Evaluation needs packages that are not installed: matplotlib, scikit-learn, scipy." in done.stderr

@@ -96,14 +96,19 @@ def verify_folder(folder: Path, keep: Collection[str] = ()) -> VerifiedFolder:
         errors.ModelFolderError: the folder, its manifest or a listed file is missing, damaged, changed, not a file, a
             link out of the folder, or of a later version.
     """
-    manifest = parse_manifest(_read_manifest(folder), folder / MANIFEST_FILE)
+    manifest = parse_manifest(read_manifest(folder), folder / MANIFEST_FILE)
     listed = manifest.files
     with ThreadPoolExecutor(MAX_THREADS) as pool:  # reading and hashing let other threads run
         verified = pool.map(lambda name: _verify_file(folder, name, listed[name], name in keep), listed)
         return VerifiedFolder(folder, manifest, dict(zip(listed, verified, strict=True)))
 
 
-def _read_manifest(folder: Path) -> bytes:
+def read_manifest(folder: Path) -> bytes:
+    """Return the content of manifest.json, which is not verified.
+
+    Raises:
+        errors.ModelFolderError: there is none, or it is too large or not a file of the folder.
+    """
     path = folder / MANIFEST_FILE
     with model_file_errors(folder):
         if not folder.is_dir() or not os.path.lexists(path):

@@ -1,4 +1,4 @@
-"""The command line: plugins; preprocess, train, predict, evaluate and serve; the demo; contracts.
+"""The command line: plugins; preprocess, train, predict, evaluate, package and serve; the demo; contracts.
 
 Commands draw tables on a terminal, write plain text to a pipe, and print one JSON document with `--json`. The exit
 status is 0 on success, 1 if a problem was found or the command failed, and 2 if the command line itself is wrong.
@@ -15,6 +15,7 @@ from fusionzoo.cli.evaluate_command import evaluate
 from fusionzoo.cli.job_commands import demo, train
 from fusionzoo.cli.list_command import list_plugins
 from fusionzoo.cli.new_command import new
+from fusionzoo.cli.package_command import package
 from fusionzoo.cli.predict_command import predict
 from fusionzoo.cli.preprocess_command import preprocess
 from fusionzoo.cli.serve_command import serve
@@ -40,5 +41,6 @@ app.command()(preprocess)
 app.command()(train)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(package)
 app.command()(serve)
 app.add_typer(contract, name="contract")

@@ -82,3 +82,23 @@ class ModelArchiveError(ZooError):
             "pack the files of one model at the top of the archive.",
             "FZ-O257",
         )
+
+    @classmethod
+    def exists(cls, archive: Path) -> ModelArchiveError:
+        """There is something at the path of the archive to write."""
+        return cls(f"{archive} already exists.", "delete it, or give another path.", "FZ-O260")
+
+    @classmethod
+    def inside_model(cls, archive: Path, folder: Path) -> ModelArchiveError:
+        """The archive to write would become a part of the model folder."""
+        return cls(
+            f"The model archive {archive} would be in the model folder {folder}.",
+            "give a path outside of the model folder.",
+            "FZ-O261",
+        )
+
+    @classmethod
+    def other_suffix(cls, archive: Path, suffix: str) -> ModelArchiveError:
+        """The archive to write has a name that SageMaker refuses."""
+        fix = f"give a file name that ends in {suffix}, such as model{suffix}."
+        return cls(f"SageMaker accepts only model archives {suffix}, unlike {archive}.", fix, "FZ-O262")
