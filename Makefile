@@ -46,7 +46,7 @@ demo: install
 	$(BIN)/fusionzoo demo --root $(DEMO_ROOT) $(DEMO_ARGS)
 
 test: install
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal  # neighbors share fixtures; no worker waits at the end
 
 lint: install
 	$(BIN)/ruff check .

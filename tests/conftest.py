@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from forks import Forks
 from plot_rendering import plots_rendered
 from server_process import RunningServer, serve
 from shop import JobFolder
@@ -93,6 +94,22 @@ def rendered_plots(blank_plots: None) -> Iterator[None]:
     """Render the plots of the other tests and fixtures of this module."""
     with plots_rendered():
         yield
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """A server that forks the processes of conformance checks, which is much faster than starting Python."""
+    started = Forks()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def forked_checks(forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run conformance checks of this test in forks instead of the fresh processes of test_conformance.py."""
+    from fusionzoo.conformance import fresh_process  # imports torch, which many test modules do not need
+
+    monkeypatch.setattr(fresh_process, "_start", forks.start)
 
 
 @pytest.fixture

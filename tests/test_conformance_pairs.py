@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import pytest
 
 from conformance_runs import run_checks, run_one_check
 from conftest import Installer
 from correct_plugins import BOUNDED, Mutant
-from forks import Forks
-from fusionzoo.conformance import CheckResult, fresh_process
+from fusionzoo.conformance import CheckResult
+
+pytestmark = pytest.mark.usefixtures("forked_checks")
 
 Change = tuple[str, str]
 CHECKS = {
@@ -49,18 +50,6 @@ FUSIONS = {
     "reads_pooled": ((POOLED, "pooled = features.pooled"),),
     "reads_both": ((POOLED, f"{POOLED} + features.pooled"),),
 }
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    started = Forks()
-    yield started
-    started.close()
-
-
-@pytest.fixture(autouse=True)
-def _fast_processes(forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fresh_process, "_start", forks.start)
 
 
 def install_encoder(install: Installer, name: str, changes: tuple[Change, ...]) -> None:

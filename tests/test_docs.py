@@ -161,11 +161,13 @@ def test_every_check_on_the_page_exists() -> None:
     assert named == {check.__name__ for check in live}
 
 
+@pytest.mark.usefixtures("forked_checks")
 def test_the_example_passes_every_check(install: Installer) -> None:
     install_film(install)
     assert [result for result in conformance.check_plugin("multimodal_film") if not result.ok] == []
 
 
+@pytest.mark.usefixtures("forked_checks")
 def test_the_text_encoder_on_the_page_passes_every_check(install: Installer) -> None:
     install_word_set(install)
     assert [result for result in conformance.check_plugin("word_set") if not result.ok] == []

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from forks import Forks
-from fusionzoo.conformance import fresh_process, reference_encoder
+from fusionzoo.conformance import reference_encoder
 from fusionzoo.conformance.checks import MODEL_CHECKS
 from fusionzoo.conformance.run import Case, make_cases
 from fusionzoo.conformance.subject import Subject, SubjectRequest
@@ -48,17 +46,8 @@ def _names(subject: Subject) -> list[str]:
     return [name for name in (subject.request.name, subject.request.text_encoder) if name]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _forks() -> Iterator[None]:
-    """Run the checks in forks, which start faster than the fresh processes of test_conformance.py."""
-    forks = Forks()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fresh_process, "_start", forks.start)
-        yield
-    forks.close()
-
-
 @pytest.mark.parametrize("case", CASES, ids=_id)
+@pytest.mark.usefixtures("forked_checks")
 def test_conformance(case: Case) -> None:
     result = case.run()
     assert result.status == "passed", f"{result.subject}: {result.detail}"
