@@ -52,8 +52,8 @@ class CheckedRows:
 def preprocess(root: Path, settings: JobSettings) -> None:
     """Split the raw data below SageMaker's root folder, and write the channels and the report.
 
-    Everything is read and checked before anything is written. Reads the data three times (JSON Lines five times).
-    Memory: 60 bytes per row, and statistics of bounded size.
+    Everything is read and checked before anything is written. Reads the data three times (JSON Lines up to six times).
+    Memory: about 100 bytes per row, and statistics of bounded size.
 
     Raises:
         PreprocessError: the job has several hosts, or an output folder has other files.
