@@ -10,7 +10,7 @@ import pytest
 
 from fusionzoo.training import finish_time
 from fusionzoo.training.checkpointing.time_limit import TimeBudget, TimeLimit
-from process_helpers import TRAIN_PY, copy_job, read_log, read_metrics, run, run_in_child
+from process_helpers import copy_job, read_log, read_metrics, run_forked, run_in_child
 from resume_helpers import read_results, resume
 from shop import JobFolder
 
@@ -140,8 +140,8 @@ def test_time_that_is_used_up_before_the_last_step_does_not_cut_a_complete_train
 
 
 def test_two_processes_end_together_after_one_step_if_the_time_is_used_up_before_training(tmp_path: Path) -> None:
-    job = JobFolder(tmp_path / "ml").fill(max_minutes=0.01, devices=2, onnx="off")
-    assert run(job, program=[str(TRAIN_PY)]) == 0, read_log(job)
+    job = JobFolder(tmp_path / "ml").fill(max_minutes=0.001, devices=2, onnx="off")
+    assert run_forked(job) == 0, read_log(job)
     assert "max_minutes is used up before the first step" in read_log(job)
     assert (read_metrics(job)["training"]["steps"], read_metrics(job)["run"]["ended_by"]) == (1, "max_minutes")
 
