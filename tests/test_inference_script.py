@@ -28,12 +28,13 @@ def functions() -> dict[str, Callable[..., Any]]:
     return runpy.run_path(str(SCRIPT), run_name="inference")
 
 
+@pytest.mark.parametrize("name", ["model", "model/my-model"])  # an archive may have the model in a folder
 @pytest.mark.parametrize("with_code", [False, True])
 def test_the_functions_give_the_predictions_of_the_job(
-    functions: dict[str, Callable[..., Any]], trained_job: JobFolder, tmp_path: Path, with_code: bool
+    functions: dict[str, Callable[..., Any]], trained_job: JobFolder, tmp_path: Path, with_code: bool, name: str
 ) -> None:
     folder = tmp_path / "model"
-    shutil.copytree(trained_job.model, folder)
+    shutil.copytree(trained_job.model, tmp_path / name)
     if with_code:  # as in a model.tar.gz with the script
         (folder / "code").mkdir()
         shutil.copy(SCRIPT, folder / "code")

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
+from fusionzoo import errors
+from fusionzoo.artifacts.file_names import MANIFEST_FILE
+from fusionzoo.server.error_response import find_status
 from fusionzoo.server.media_types import InputType, choose_output_type, parse_input_type
 from fusionzoo.server.scored_response import write_response
 from fusionzoo.server.scoring_service import ScoredRequest, ScoringService
 from fusionzoo.server.server_limits import ServerLimits
 from fusionzoo.serving.predictor import Predictor
 
-__all__ = ["HandlerRequest", "ScoredRequest", "ScoringService", "load_service", "make_request", "make_response"]
+__all__ = [
+    "HandlerRequest",
+    "ScoredRequest",
+    "ScoringService",
+    "load_service",
+    "make_request",
+    "make_response",
+    "score",
+]
 
+TOOLKIT_ERRORS = "sagemaker_inference.errors"  # the module whose errors have a status code
 LIMITS = ServerLimits(max_body_bytes=100_000_000, max_rows=10_000_000)  # SageMaker's own limit of a payload is 100 MB
 
 
@@ -25,13 +41,13 @@ class HandlerRequest:
 
 
 def load_service(model_dir: str | Path) -> ScoringService:
-    """Return the model in a folder, after it has scored a row.
+    """Return the model in a folder, or in the only folder in it that has a manifest.json, after it has scored a row.
 
     Raises:
         errors.ModelFolderError: the folder cannot be used.
         errors.RequestError: the model does not work.
     """
-    service = ScoringService(Predictor.load(model_dir), LIMITS)
+    service = ScoringService(Predictor.load(_find_model(Path(model_dir))), LIMITS)
     service.warm_up()
     service.check_ready()
     return service
@@ -44,7 +60,18 @@ def make_request(body: str | bytes | bytearray, content_type: str) -> HandlerReq
         errors.RequestError: there is no such format.
     """
     content = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else bytes(body)
-    return HandlerRequest(content, parse_input_type(content_type, None))
+    with _state_status():
+        return HandlerRequest(content, parse_input_type(content_type, None))
+
+
+def score(service: ScoringService, request: HandlerRequest) -> ScoredRequest:
+    """Return the predictions for the rows of a request, in their order.
+
+    Raises:
+        errors.ZooError: the rows cannot be scored.
+    """
+    with _state_status():
+        return service.score(request.body, request.kind)
 
 
 def make_response(scored: ScoredRequest, accept: str | None) -> tuple[str, str]:
@@ -53,5 +80,27 @@ def make_response(scored: ScoredRequest, accept: str | None) -> tuple[str, str]:
     Raises:
         errors.RequestError: the client accepts no format of predictions.
     """
-    output = choose_output_type(accept, "csv" if scored.is_delimited else "json")
+    with _state_status():
+        output = choose_output_type(accept, "csv" if scored.is_delimited else "json")
     return write_response(scored, output).decode(), output.media_type
+
+
+@contextmanager
+def _state_status() -> Iterator[None]:
+    """In the block, let a toolkit answer the fault of a client with its status, as the server does, instead of 500.
+
+    Only a running toolkit has its module imported, so that the errors of fusionzoo stay the same elsewhere.
+    """
+    try:
+        yield
+    except errors.ZooError as error:
+        toolkit, status = sys.modules.get(TOOLKIT_ERRORS), find_status(error)
+        if toolkit is None or status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise
+        raise toolkit.BaseInferenceToolkitError(status, str(error), HTTPStatus(status).phrase) from error
+
+
+def _find_model(folder: Path) -> Path:
+    """Return the folder of the model, as `unpack_model` finds it in an archive."""
+    inner = [path.parent for path in folder.glob(f"*/{MANIFEST_FILE}")]
+    return inner[0] if not (folder / MANIFEST_FILE).exists() and len(inner) == 1 else folder

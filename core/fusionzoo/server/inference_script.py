@@ -13,11 +13,12 @@ from fusionzoo.server.inference_handlers import (
     load_service,
     make_request,
     make_response,
+    score,
 )
 
 
 def model_fn(model_dir: str) -> ScoringService:
-    """Return the model in a folder, which is verified and has scored a row. A folder `code` in it is ignored."""
+    """Return the model in a folder, which is verified and has scored a row. Other folders are ignored."""
     return load_service(model_dir)
 
 
@@ -28,7 +29,7 @@ def input_fn(request_body: str | bytes | bytearray, content_type: str) -> Handle
 
 def predict_fn(data: HandlerRequest, model: ScoringService) -> ScoredRequest:
     """Return the predictions for the rows of a request, in their order."""
-    return model.score(data.body, data.kind)
+    return score(model, data)
 
 
 def output_fn(prediction: ScoredRequest, accept: str) -> tuple[str, str]:
