@@ -11,7 +11,7 @@ RUN python -m pip install -c constraints.txt torch
 COPY core core
 COPY plugins plugins
 RUN python -m pip install -c constraints.txt './core[train,serve]' ./plugins/* && fusionzoo doctor
-COPY train.py inference.py evaluate.py preprocess.py ./
+COPY train.py inference.py evaluate.py preprocess.py train_xgboost.py ./
 
 # SageMaker starts the image with the argument `train`, which does the same as train.py, or `serve`.
 LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true

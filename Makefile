@@ -51,7 +51,7 @@ test: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy core/fusionzoo $(wildcard plugins/*/*.py docs/*/*.py) train.py inference.py evaluate.py preprocess.py
+	$(BIN)/mypy core/fusionzoo $(wildcard plugins/*/*.py docs/*/*.py) train.py inference.py evaluate.py preprocess.py train_xgboost.py
 	$(BIN)/lint-imports
 	cd core && ../$(BIN)/deptry .
 

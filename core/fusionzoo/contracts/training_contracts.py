@@ -172,25 +172,37 @@ PYTORCH_TRAIN_CONTRACT = TrainingScriptContract(
     },
 )
 
+_XGBOOST_INPUTS = {
+    name: path for name, path in PYTORCH_TRAIN_CONTRACT.expected_input_paths.items() if name != "trained_model"
+}
+_XGBOOST_VARIABLES = {
+    name: PYTORCH_TRAIN_CONTRACT.optional_env_vars[name]
+    for name in (
+        "SM_CHECKPOINT_DIR",
+        "SAGEMAKER_BASE_DIR",
+        "FUSIONZOO_CACHE",
+        "FUSIONZOO_JOB_ID",
+        "FUSIONZOO_JOB_START",
+        "XDG_CACHE_HOME",
+        "HOME",
+        "MPLCONFIGDIR",
+        "ORT_DISABLE_TELEMETRY",
+    )
+}
 XGBOOST_TRAIN_CONTRACT = TrainingScriptContract(
     entry_point="train_xgboost.py",
     framework="XGBoost",
     model_types=["xgboost"],
     description="Trains XGBoost on the table and on TF-IDF components of the text, as a baseline.",
-    expected_input_paths={
-        "train_data": "/opt/ml/input/data/train",
-        "val_data": "/opt/ml/input/data/val",
-        "test_data": "/opt/ml/input/data/test",
-        "config": "/opt/ml/input/config/hyperparameters.json",
-    },
+    expected_input_paths=_XGBOOST_INPUTS,
     expected_output_paths={
         "model_output": "/opt/ml/model",
         "data_output": "/opt/ml/output/data",
         "failure": "/opt/ml/output/failure",
     },
-    optional_paths=frozenset({"failure"}),
+    optional_paths=PYTORCH_TRAIN_CONTRACT.optional_paths & {*_XGBOOST_INPUTS, "failure"},
     optional_channels=frozenset({"test_data"}),
-    optional_env_vars={"SAGEMAKER_BASE_DIR": "/opt/ml"},
+    optional_env_vars=_XGBOOST_VARIABLES,
     framework_requirements={
         "xgboost": "==2.0.3",
         "scikit-learn": "==1.3.2",
@@ -200,17 +212,14 @@ XGBOOST_TRAIN_CONTRACT = TrainingScriptContract(
         "pydantic": "==2.11.2",
     },
     artifacts={
-        "model_output": ["xgboost_model.json", "preprocessor.json", "hyperparameters.json"],
+        "model_output": ["xgboost_model.json", "text_components.npz", "preprocessor.json", "hyperparameters.json"],
         "data_output": ["metrics.json", "*_predictions.*"],
     },
     meanings={
-        "train_data": "Training dataset files",
-        "val_data": "Validation dataset files, for early stopping",
-        "test_data": "Test dataset files",
-        "config": "Columns and hyperparameters",
+        **{name: PYTORCH_TRAIN_CONTRACT.meanings[name] for name in (*_XGBOOST_INPUTS, *_XGBOOST_VARIABLES)},
+        "config": "The hyperparameters of train.py: columns, splits and seed",
         "model_output": "The booster and what encodes its inputs",
         "data_output": "Metrics and predictions",
-        "failure": "Why the job failed; its first 1,024 characters become the FailureReason",
-        "SAGEMAKER_BASE_DIR": "The folder to use instead of /opt/ml",
+        "failure": PYTORCH_TRAIN_CONTRACT.meanings["failure"],
     },
 )

@@ -162,3 +162,10 @@ def invalid_csv_character(key: str, character: str, other: str | None) -> Proble
     """A character of the CSV dialect ends a line, or has another meaning already."""
     message = "the character ends a line" if other is None else f"{other} is the same character"
     return setting_problem(key, character, message, f"choose another character for {key}", "FZ-S131")
+
+
+def baseline_task(task: str) -> SettingError:
+    """The baseline of train_xgboost.py predicts classes only."""
+    return SettingError(
+        "task", task, "the XGBoost baseline predicts classes only", "use train.py for this task", "FZ-S161"
+    )
