@@ -164,7 +164,7 @@ def invalid_csv_character(key: str, character: str, other: str | None) -> Proble
     return setting_problem(key, character, message, f"choose another character for {key}", "FZ-S131")
 
 
-def baseline_task(task: str) -> SettingError:
+def baseline_task(task: str) -> Problem:
     """The baseline of train_xgboost.py predicts classes only."""
     return SettingError(
         "task", task, "the XGBoost baseline predicts classes only", "use train.py for this task", "FZ-S161"
