@@ -166,6 +166,5 @@ def invalid_csv_character(key: str, character: str, other: str | None) -> Proble
 
 def baseline_task(task: str) -> Problem:
     """The baseline of train_xgboost.py predicts classes only."""
-    return SettingError(
-        "task", task, "the XGBoost baseline predicts classes only", "use train.py for this task", "FZ-S161"
-    )
+    message = "the XGBoost baseline predicts classes only"
+    return setting_problem("task", task, message, "use train.py for this task", "FZ-S161")
