@@ -1,6 +1,6 @@
 """train.py under torchrun with forked workers, which need not import torch and Lightning again.
 
-As a program, it takes the place of train.py: `python tests/forking_torchrun.py`.
+As a program, it replaces train.py: `python tests/forking_torchrun.py`.
 """
 
 from __future__ import annotations
