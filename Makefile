@@ -1,4 +1,4 @@
-# make install | demo | test | lint | clean
+# make install | demo | test | test-image | lint | requirements | clean
 # `install` creates the virtual environment, and again when a pyproject.toml or the constraints change.
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -17,7 +17,7 @@ DEMO_ROOT ?= demo
 DEMO_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test test-image lint requirements clean
 install: $(STAMP) $(SAGEMAKER_STAMP) $(TOOLKITS_STAMP)
 
 # Install torch first and alone: pip then takes a CPU build if one is available, and no later step replaces it.
@@ -48,12 +48,29 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal  # neighbors share fixtures; no worker waits at the end
 
+# Builds both targets of the Dockerfile in a clean Debian, without a container engine, then trains and serves there.
+test-image: install
+	$(BIN)/python -m pytest -m image tests/test_image_build.py
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy core/fusionzoo $(wildcard plugins/*/*.py docs/*/*.py) train.py inference.py evaluate.py preprocess.py train_xgboost.py
 	$(BIN)/lint-imports
 	cd core && ../$(BIN)/deptry .
+	$(BIN)/hadolint Dockerfile
+
+# The packages of the images with their hashes. The suffix of the CPU build of torch is removed, so that an image that
+# contains a CUDA build of the same version keeps it.
+COMPILE = $(BIN)/uv pip compile -q -c constraints.txt --generate-hashes --no-annotate --only-binary :all: \
+  --python-version 3.11.5 --python-platform x86_64-manylinux_2_28 --custom-compile-command 'make requirements'
+TORCH ?= $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu)
+requirements: install
+	rm -f requirements/*.txt  # uv would keep the versions in them
+	echo hatchling | $(COMPILE) - -o requirements/build.txt
+	$(COMPILE) --extra serve core/pyproject.toml -o requirements/serve.txt
+	$(COMPILE) --extra serve --extra train $(TORCH) core/pyproject.toml -o requirements/train.txt
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/train.txt
 
 clean:
 	rm -rf $(VENV) $(SAGEMAKER_VENV) $(TOOLKITS_VENV) $(DEMO_ROOT)

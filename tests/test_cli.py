@@ -6,16 +6,20 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from cli_helpers import invoke, make_plugin_source
 from conftest import Installer
 from fusionzoo.demo.demo_targets import DEMO_TARGETS
+from server_process import run_command
 
+ROOT = Path(__file__).parents[1]
 CLI = [sys.executable, "-m", "fusionzoo.cli"]
 
 
@@ -73,6 +77,22 @@ def test_the_demo_trains_and_prints_test_metrics_the_best_possible_ones_and_path
     settings = json.loads((tmp_path / "d/input/config/hyperparameters.json").read_text())
     assert settings["model_class"] == "multimodal_cnn"
     assert (tmp_path / "d/model/model.onnx").exists()
+    if task == "classification":
+        check_that_the_tour_of_the_readme_ends_with_a_served_prediction(tmp_path / "d")
+
+
+def check_that_the_tour_of_the_readme_ends_with_a_served_prediction(demo: Path) -> None:
+    (block,) = [
+        part for part in (ROOT / "README.md").read_text("utf-8").split("```\n") if "demo/input/data/test" in part
+    ]
+    serve, curl = block.replace("demo/", f"{demo}/").splitlines()
+    command = [sys.executable, "-m", "fusionzoo.cli", *shlex.split(serve)[1:], "--port", "0", "--workers", "1"]
+    with run_command(command, demo) as running:
+        address = curl.replace("localhost:8080", f"127.0.0.1:{running.port}")
+        done = subprocess.run(address, shell=True, capture_output=True, text=True)
+    header, *rows = done.stdout.splitlines()
+    assert "prob_" in header
+    assert len(rows) == pq.read_metadata(demo / "input/data/test/part-00000.parquet").num_rows, done.stderr
 
 
 def test_the_demo_fails_for_a_folder_with_other_data_and_for_an_unknown_model(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from fusionzoo.errors.step_errors import MissingSageMakerSDKError, StepConfigura
 
 ROOT = Path(__file__).parents[1]
 SDK_PYTHON = ROOT / ".venv-sagemaker/bin/python"
-SDK_TESTS = ("tests/test_pipeline_sdk.py", "tests/test_transform_sdk.py")
+SDK_TESTS = ("tests/test_pipeline_sdk.py", "tests/test_transform_sdk.py", "tests/test_deploy_aws.py")
 ROLE, IMAGE = "arn:aws:iam::123456789012:role/fusionzoo", "123456789012.dkr.ecr.us-east-1.amazonaws.com/fusionzoo:1"
 OLDER_WITH_SDK = {"attrs", "importlib-metadata", "packaging", "protobuf", "python-dateutil", "rich"}
 TRAIN = TrainingStepSettings(role=ROLE, image_uri=IMAGE)
@@ -307,7 +307,7 @@ def test_the_environment_with_the_sdk_has_the_same_versions_but_for_six_packages
 
 @pytest.mark.skipif(not SDK_PYTHON.exists(), reason="make install creates .venv-sagemaker, which this test needs")
 def test_pipelines_are_built_with_the_sdk_against_a_local_server(tmp_path: Path) -> None:
-    """Runs the tests with the SDK, which needs an environment of its own."""
+    """Run tests with the SDK and moto, which need an environment of their own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "core"), "HOME": str(tmp_path)}
     command = [SDK_PYTHON, "-m", "pytest", "--noconftest", "-p", "no:cacheprovider", *SDK_TESTS]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import socket
 import subprocess
@@ -18,7 +17,7 @@ import pytest
 
 from prediction_helpers import predict, read_frame, read_test_rows
 from serve_helpers import CSV, FORMATS, JSONL, encode
-from server_process import RunningServer, read_answer, run_command, serve
+from server_process import RunningServer, read_answer, serve
 from shop import JobFolder
 
 ROOT = Path(__file__).parents[1]
@@ -122,29 +121,6 @@ def test_sigterm_lets_requests_finish_and_then_ends_the_server(trained_job: JobF
             running.connect(b"")
     line = json.loads((tmp_path / "access.txt").read_text().splitlines()[-1])
     assert (line["status"], line["rows"]) == (200, 1)
-
-
-def read_image() -> tuple[list[str], list[str], dict[str, str]]:
-    """Return the entry point, the default arguments and the variables of the Dockerfile."""
-    text = (ROOT / "Dockerfile").read_text("utf-8")
-    entry_point, default = (
-        json.loads(re.findall(rf"^{name} (\[.*\])$", text, re.M)[-1]) for name in ("ENTRYPOINT", "CMD")
-    )
-    return entry_point, default, dict(re.findall(r"(FUSIONZOO_\w+)=(\S+)", text))
-
-
-def test_the_image_serves_the_model_that_sagemaker_mounts(trained_job: JobFolder, tmp_path: Path) -> None:
-    (program, *arguments), _, variables = read_image()
-    command = [str(Path(sys.executable).with_name(program)), *arguments, "serve"]
-    places = {"SAGEMAKER_BASE_DIR": str(trained_job.root), "SAGEMAKER_BIND_TO_PORT": "0"}
-    with run_command(command, tmp_path, **places, **variables) as running:
-        assert "Listening at: http://0.0.0.0:" in running.log.read_text(), "reachable from outside the container"
-        assert running.request("GET", "/ping") == (200, b"")
-
-
-def test_the_image_trains_without_an_argument_or_with_train() -> None:
-    entry_point, default, _ = read_image()
-    assert [*entry_point, *default] == ["fusionzoo", "train"], "which test_cli.py compares with train.py"
 
 
 def test_a_model_folder_that_is_damaged_is_never_served(trained_job: JobFolder, tmp_path: Path) -> None:
