@@ -110,7 +110,7 @@ def images(folder: Path) -> Mapping[str, Image]:
         make_base(base)
     index = make_torch_index(folder / "index")
     arguments = {"TORCH_INDEX": "file:///mnt/index"} if index else {}
-    dockerfile = Dockerfile(ROOT / "Dockerfile", PLUGINS="cnn gate_fusion", VERSION="1.2", **arguments)
+    dockerfile = Dockerfile(ROOT / "Dockerfile", PLUGINS="bert cnn gate_fusion", VERSION="1.2", **arguments)
     certificates = {path: Path(path) for path in ("/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt")}
     bases = dict.fromkeys(dockerfile.arguments.values(), base)
     built = {}
@@ -205,4 +205,8 @@ def test_the_serve_image_has_no_torch_and_says_so(images: Mapping[str, Image]) -
 
 def test_the_plugins_are_those_of_the_build_argument(images: Mapping[str, Image]) -> None:
     done = Container(images["train"]).run("fusionzoo", "list", "--json")
-    assert {row["distribution"] for row in json.loads(done.stdout)} == {"fusionzoo-cnn", "fusionzoo-gate-fusion"}
+    assert {row["distribution"] for row in json.loads(done.stdout)} == {
+        "fusionzoo-bert",
+        "fusionzoo-cnn",
+        "fusionzoo-gate-fusion",
+    }
