@@ -109,7 +109,7 @@ def make_resume_point(max_epochs: int, summary: dict[str, Any] | None) -> Resume
 def test_a_warning_says_if_the_learning_rates_so_far_were_those_of_fewer_epochs(
     settings: dict[str, Any], differs: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    point = continue_with_more_epochs(make_resume_point(2, {"steps": 20}), make_job_settings(max_epochs=5, **settings))
+    point = continue_with_more_epochs(make_resume_point(2, {"steps": 20}), make_job_settings(**settings), 5)
     assert point.training_summary is None
     assert "raised from 2 to 5" in caplog.text
     assert ("the result differs from a training with 5 epochs from the beginning" in caplog.text) == differs
@@ -117,10 +117,10 @@ def test_a_warning_says_if_the_learning_rates_so_far_were_those_of_fewer_epochs(
 
 def test_the_same_number_of_epochs_changes_nothing_and_fewer_are_an_error(caplog: pytest.LogCaptureFixture) -> None:
     point = make_resume_point(3, {"steps": 20})
-    assert continue_with_more_epochs(point, make_job_settings(max_epochs=3)) is point
+    assert continue_with_more_epochs(point, make_job_settings(), 3) is point
     assert not caplog.text
     with pytest.raises(FewerEpochsError, match="max_epochs was 3, is 2"):
-        continue_with_more_epochs(point, make_job_settings(max_epochs=2))
+        continue_with_more_epochs(point, make_job_settings(), 2)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])

@@ -74,6 +74,12 @@ class Architecture:
         """Whether the text encoder starts from pretrained weights."""
         return self.hyperparameters.encoder is not None and self.hyperparameters.encoder.pretrained
 
+    @property
+    def min_steps(self) -> int:
+        """The optimizer steps that the new weights of the model and the text encoder need on small data."""
+        parts = (self.hyperparameters.model, self.hyperparameters.encoder)
+        return max(part.min_steps for part in parts if part is not None)
+
     def build(self, spec: InputSpec, pretrained: bool = False) -> BuiltModel:
         """Build the module with fresh weights, which depend on torch's seed.
 

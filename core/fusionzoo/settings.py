@@ -40,10 +40,7 @@ class JobSettings(DataSettings):
         "val_fraction or test_fraction.",
     )
     cache_limit_gb: float = Field(
-        50.0,
-        ge=0,
-        le=1e6,
-        description="Maximum size of the cache of encoded data in GB; the oldest entries are removed first.",
+        50.0, ge=0, le=1e6, description="Maximum size of the cache of encoded data in GB; the oldest entries go first."
     )
 
     max_file_gb: float = Field(
@@ -73,7 +70,9 @@ class JobSettings(DataSettings):
     encode_once: bool = Field(
         True, description="Compute the features of a frozen text encoder once per row instead of once per epoch."
     )
-    max_epochs: int = Field(3, ge=1, le=10_000, description="Maximum number of passes over the training split.")
+    max_epochs: int | None = Field(
+        None, ge=1, le=10_000, description="Maximum number of passes over train. null: 3, or more for small data."
+    )
     init_from: str | None = Field(
         None,
         min_length=1,
@@ -285,12 +284,12 @@ class ModelSettings(BaseModel):
     """Base class of every plugin's settings. Unknown keys are errors, and values are immutable.
 
     Class variables:
-        default_tokenizer: of a text encoder: the job's tokenizer if the settings do not give one. An encoder for which
-            it depends on other settings overrides `choose_tokenizer`.
+        default_tokenizer: of a text encoder: the tokenizer if the settings give none; see `choose_tokenizer`, too.
         needs: the modalities that the job must have.
         reads: the modalities that reach the network, if the job has them.
         tasks: the tasks that the architecture supports; core refuses jobs with another one.
         paper: the paper that the architecture follows.
+        min_steps: the optimizer steps that new weights need: on small data, the default of max_epochs is larger.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -300,6 +299,7 @@ class ModelSettings(BaseModel):
     reads: ClassVar[frozenset[Modality]] = frozenset({"text", "table"})
     tasks: ClassVar[frozenset[TaskName]] = ALL_TASKS
     paper: ClassVar[str | None] = None
+    min_steps: ClassVar[int] = 400
 
     @classmethod
     def small(cls) -> Self:

@@ -22,6 +22,7 @@ class LstmEncoderSettings(ModelSettings):
 
     needs = reads = frozenset({"text"})
     paper = PAPER
+    min_steps = 800
 
     lstm_hidden_dim: int = Field(128, ge=1, le=8192, description="Width of each direction's state.")
     num_lstm_layers: int = Field(1, ge=1, le=16, description="LSTMs on top of each other.")

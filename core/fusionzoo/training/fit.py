@@ -64,7 +64,7 @@ def fit(run: TrainingRun, budget: TimeBudget | None = None) -> dict[str, Any]:
     callbacks = [*make_callbacks(run, splits, last_checkpoint, learning_curve, progress_bar), restore_check]
     trainer = make_trainer(run, splits.steps, precision, strategy, callbacks)
     log_lines.log_model_size(job, run.built.model)
-    log_lines.log_training_start(job, train, run.task, splits.steps, precision, run.world.size)
+    log_lines.log_training_start(run.max_epochs, train, run.task, splits.steps, precision, run.world.size)
     module.train()  # Lightning keeps the mode of a module, and a pretrained encoder comes in evaluation mode
     early_end: EndedEarlyError | None = None
     try:
@@ -127,7 +127,7 @@ def make_data_module(run: TrainingRun, frozen_features: Mapping[str, SplitFeatur
 
 def count_steps(run: TrainingRun, splits: SplitsDataModule) -> int:
     """Return the number of optimizer steps of the whole training."""
-    return optimizers.steps_per_epoch(splits.steps, run.job) * run.job.max_epochs
+    return optimizers.steps_per_epoch(splits.steps, run.job) * run.max_epochs
 
 
 def make_module(run: TrainingRun, splits: SplitsDataModule) -> tuple[TrainingModule, str | Strategy]:

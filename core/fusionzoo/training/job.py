@@ -60,6 +60,7 @@ from fusionzoo.training.monitoring.throughput import Throughput
 from fusionzoo.training.precision import choose_job_precision
 from fusionzoo.training.prepare_data import TrainingData, prepare_data
 from fusionzoo.training.termination import Termination
+from fusionzoo.training.training_length import choose_epochs
 from fusionzoo.training.training_run import TrainingRun
 from fusionzoo.training.warm_start.initialization import start_from_model
 from fusionzoo.training.warm_start.source_model import SourceModel, open_source_model
@@ -85,6 +86,9 @@ def train(
     resume_point = collectives.broadcast_from_first(lambda: find_own_resume_point(paths, architecture))
     source = open_source_model(paths, architecture, is_needed=resume_point is None)
     data = prepare_data(paths, architecture, world)
+    max_epochs = choose_epochs(architecture, len(data.splits["train"]), len(data.splits["train"].tokens))
+    if resume_point is not None and architecture.job.max_epochs is None:
+        resume_point = continue_with_more_epochs(resume_point, architecture.job, max_epochs)
 
     phases.begin(BUILD)
     model_memory.check_model_memory(architecture, data.spec, world)
@@ -102,7 +106,7 @@ def train(
         )
         | fingerprint_code(built.model)
     )
-    check_same_in_all_processes(job_fingerprint | {"max_epochs": str(architecture.job.max_epochs)}, world)
+    check_same_in_all_processes(job_fingerprint | {"max_epochs": str(max_epochs)}, world)
     check_same_fingerprint(resume_point, job_fingerprint)
     run = TrainingRun(
         *(paths, architecture, built, data, precision, world, resume_point, job_fingerprint, termination),
@@ -129,7 +133,8 @@ def find_own_resume_point(paths: Paths, architecture: Architecture) -> ResumePoi
     if resume_point is None:
         return None
     check_same_fingerprint(resume_point, fingerprint_settings(architecture))
-    resume_point = continue_with_more_epochs(resume_point, architecture.job)
+    if (max_epochs := architecture.job.max_epochs) is not None:
+        resume_point = continue_with_more_epochs(resume_point, architecture.job, max_epochs)
     if resume_point.training_summary is None:
         log.warning(
             "Resuming from %s: epoch %d, after step %d.",

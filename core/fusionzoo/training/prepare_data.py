@@ -37,6 +37,7 @@ from fusionzoo.training import optimizers
 from fusionzoo.training.channel_folders import find_channel_folders, list_unused_channels
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
+from fusionzoo.training.training_length import choose_epochs
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def prepare_data(paths: Paths, architecture: Architecture, world: World = SINGLE
     def check_row_count(rows: int) -> None:
         if job.max_batch_tokens is None:  # otherwise the number of steps is not known yet
             steps = optimizers.steps_per_epoch(-(-rows // job.batch_size), job)
-            consistency.check_warmup(job, steps * job.max_epochs)
+            consistency.check_warmup(job, steps * choose_epochs(architecture, rows, 0))
 
     encoded = encoding.encode_channels(
         settings, channels, make_cache(paths, job), job.seed, check_row_count, partial(_hash_files_once_per_host, world)

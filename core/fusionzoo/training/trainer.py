@@ -41,7 +41,7 @@ def make_trainer(
         num_nodes=run.world.hosts,
         strategy=strategy,
         precision=precision,
-        max_epochs=job.max_epochs,
+        max_epochs=run.max_epochs,
         accumulate_grad_batches=job.accumulate_grad_batches,
         gradient_clip_val=job.gradient_clip_val or None,
         val_check_interval=max(1, round(batches * job.val_check_interval)),

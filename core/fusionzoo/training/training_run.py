@@ -23,6 +23,7 @@ from fusionzoo.training.monitoring.throughput import Throughput
 from fusionzoo.training.precision import PrecisionChoice
 from fusionzoo.training.prepare_data import TrainingData
 from fusionzoo.training.termination import Termination
+from fusionzoo.training.training_length import choose_epochs
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,12 @@ class TrainingRun:
             errors.DataError: the settings of the loss do not fit the labels of train.
         """
         return make_objective(self.task, self.job, self.data.splits["train"])
+
+    @cached_property
+    def max_epochs(self) -> int:
+        """The setting `max_epochs`, or what replaces null."""
+        train = self.data.splits["train"]
+        return choose_epochs(self.architecture, len(train), len(train.tokens))
 
     @property
     def job(self) -> JobSettings:

@@ -100,7 +100,8 @@ def count_epochs(tokens: int) -> int:
 def _scale(vectors: np.ndarray) -> np.ndarray:
     """Return the vectors with a root mean square of `VECTOR_RMS` each: frequent words have the longest ones."""
     rms = np.sqrt(np.square(vectors).mean(axis=1, keepdims=True))
-    return vectors * (VECTOR_RMS / np.maximum(rms, np.finfo(np.float32).tiny))
+    scaled: np.ndarray = vectors * (VECTOR_RMS / np.maximum(rms, np.finfo(np.float32).tiny))
+    return scaled
 
 
 def _train_or_read(settings: DataSettings, train: EncodedSplit, words: Sequence[str], seed: int) -> KeyedVectors | None:

@@ -174,6 +174,6 @@ class LastCheckpoint(Checkpoint):
         checkpoint[STATE_KEY] = {
             "random_states": collectives.all_gather(get_random_state()),
             "training_summary": self._training_summary,
-            "max_epochs": self._settings.max_epochs,
+            "max_epochs": trainer.max_epochs,
             **self._stored,
         }

@@ -125,21 +125,21 @@ def check_same_fingerprint(resume_point: ResumePoint | None, job_fingerprint: Ma
         raise errors.AnotherJobError(resume_point.file, differences)
 
 
-def continue_with_more_epochs(resume_point: ResumePoint, job: JobSettings) -> ResumePoint:
-    """Return the resume point for this `max_epochs`: a finished training with fewer epochs has not finished.
+def continue_with_more_epochs(resume_point: ResumePoint, job: JobSettings, max_epochs: int) -> ResumePoint:
+    """Return the resume point for a training with `max_epochs`: a finished training with fewer epochs has not finished.
 
     Raises:
         errors.FewerEpochsError: `max_epochs` is smaller than in the job that wrote the checkpoint.
     """
-    if job.max_epochs < resume_point.max_epochs:
-        raise errors.FewerEpochsError(resume_point.file, resume_point.max_epochs, job.max_epochs)
-    if job.max_epochs == resume_point.max_epochs:
+    if max_epochs < resume_point.max_epochs:
+        raise errors.FewerEpochsError(resume_point.file, resume_point.max_epochs, max_epochs)
+    if max_epochs == resume_point.max_epochs:
         return resume_point
-    log.warning("max_epochs is raised from %d to %d. The training continues.", resume_point.max_epochs, job.max_epochs)
+    log.warning("max_epochs is raised from %d to %d. The training continues.", resume_point.max_epochs, max_epochs)
     if job.schedule != "constant" or (job.warmup_steps is None and job.warmup_fraction):
         log.warning(
             "From here on, the learning rate is that of a training with %d epochs. So far it was that of %d epochs, so "
             "the result differs from a training with %d epochs from the beginning.",
-            *(job.max_epochs, resume_point.max_epochs, job.max_epochs),
+            *(max_epochs, resume_point.max_epochs, max_epochs),
         )
     return replace(resume_point, training_summary=None)

@@ -109,7 +109,7 @@ def log_model_size(settings: JobSettings, model: nn.Module) -> None:
 
 
 def log_training_start(
-    settings: JobSettings,
+    max_epochs: int,
     train: EncodedSplit,
     task: Task,
     batches: int,
@@ -122,7 +122,7 @@ def log_training_start(
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     log.info(
         "Training on %s, %s, precision %s: up to %d epochs of %d batches",
-        *(f"{processes} process{'es' if processes > 1 else ''}", device, precision, settings.max_epochs, batches),
+        *(f"{processes} process{'es' if processes > 1 else ''}", device, precision, max_epochs, batches),
     )
 
 
