@@ -60,7 +60,7 @@ from fusionzoo.training.monitoring.throughput import Throughput
 from fusionzoo.training.precision import choose_job_precision
 from fusionzoo.training.prepare_data import TrainingData, prepare_data
 from fusionzoo.training.termination import Termination
-from fusionzoo.training.training_length import choose_epochs
+from fusionzoo.training.training_length import choose_length
 from fusionzoo.training.training_run import TrainingRun
 from fusionzoo.training.warm_start.initialization import start_from_model
 from fusionzoo.training.warm_start.source_model import SourceModel, open_source_model
@@ -86,9 +86,7 @@ def train(
     resume_point = collectives.broadcast_from_first(lambda: find_own_resume_point(paths, architecture))
     source = open_source_model(paths, architecture, is_needed=resume_point is None)
     data = prepare_data(paths, architecture, world)
-    max_epochs = choose_epochs(architecture, len(data.splits["train"]), len(data.splits["train"].tokens))
-    if resume_point is not None and architecture.job.max_epochs is None:
-        resume_point = continue_with_more_epochs(resume_point, architecture.job, max_epochs)
+    max_epochs, resume_point = choose_length(architecture, data.splits["train"], resume_point)
 
     phases.begin(BUILD)
     model_memory.check_model_memory(architecture, data.spec, world)
