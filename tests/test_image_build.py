@@ -181,9 +181,9 @@ def test_the_serve_image_serves_read_only_without_network_and_root(
     assert (page.user, page.is_read_only) == ("1000", True)
     lines = write_new_rows(folder, job)
     (curl,) = read_commands(ROOT / "docs/deploy.md", "curl")
-    words = shlex.split(curl.replace("localhost:8080", f"127.0.0.1:{PORT}"))
+    words = shlex.split(curl.replace("localhost:8080", f"127.0.0.1:{PORT}").replace("@", f"@{folder}/"))
     with served(replace(page, variables={"SAGEMAKER_BIND_TO_PORT": PORT})) as inside:
-        done = subprocess.run([*inside, *words, "-sS", "--fail"], capture_output=True, text=True, cwd=folder)
+        done = subprocess.run([*inside, *words, "-sS", "--fail"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == lines
 
