@@ -314,7 +314,15 @@ def test_an_interrupted_verification_leaves_no_process_and_no_folder(
     script = write_script(tmp_path, before=f"open({str(tmp_path / 'started')!r}, 'w'); __import__('time').sleep(600)")
     command = [sys.executable, "-m", "fusionzoo.cli", "contract", "verify", str(script), "--run", "--root", "variable"]
     environ = {**os.environ, "TMPDIR": str(own_temporary_folder)}
-    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=-1, stderr=-1, text=True) as process:
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environ,
+        stdout=-1,
+        stderr=-1,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell that runs tests with & ignores it
+    ) as process:
         while not (tmp_path / "started").exists():
             assert process.poll() is None
             time.sleep(0.05)

@@ -61,7 +61,7 @@ def settings(source: Path, monkeypatch: pytest.MonkeyPatch) -> list[type[ModelSe
     monkeypatch.syspath_prepend(str(source))
     found = [point.load().settings_class() for point in read_entry_points(source)]
     if source == FILM:
-        monkeypatch.delitem(sys.modules, "fusionzoo_film")
+        del sys.modules["fusionzoo_film"]  # other tests install another version of it
     return found
 
 

@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 SDK_PYTHON = ROOT / ".venv-sagemaker/bin/python"
 SDK_TESTS = ("tests/test_pipeline_sdk.py", "tests/test_transform_sdk.py", "tests/test_deploy_aws.py")
 ROLE, IMAGE = "arn:aws:iam::123456789012:role/fusionzoo", "123456789012.dkr.ecr.us-east-1.amazonaws.com/fusionzoo:1"
-OLDER_WITH_SDK = {"attrs", "importlib-metadata", "packaging", "protobuf", "python-dateutil", "rich"}
+OLDER_WITH_SDK = {"attrs", "graphql-core", "importlib-metadata", "packaging", "protobuf", "python-dateutil", "rich"}
 TRAIN = TrainingStepSettings(role=ROLE, image_uri=IMAGE)
 PREPROCESS = ProcessingStepSettings(role=ROLE, image_uri=IMAGE, arguments={"id-name": "id", "label-name": "target"})
 RAW = {"raw_data": "s3://bucket/raw"}
@@ -300,7 +300,7 @@ def read_pins(path: Path) -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", pin.name).lower(): str(pin.specifier) for pin in pins}
 
 
-def test_the_environment_with_the_sdk_has_the_same_versions_but_for_six_packages() -> None:
+def test_the_environment_with_the_sdk_has_the_same_versions_but_for_seven_packages() -> None:
     pins, with_sdk = (read_pins(ROOT / f"{name}.txt") for name in ("constraints", "constraints-sagemaker"))
     assert {name for name in pins.keys() & with_sdk.keys() if pins[name] != with_sdk[name]} == OLDER_WITH_SDK
 

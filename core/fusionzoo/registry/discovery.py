@@ -62,7 +62,11 @@ class Registry(Mapping[str, tuple[Provider, ...]]):
                 provider = Provider(entry_point, visible or dist, *read_identity(visible or dist))
                 key = normalize_name(name), entry_point.value
                 providers.setdefault(entry_point.name, {})[key] = provider
-        return cls(group, {name: tuple(by_key.values()) for name, by_key in providers.items()}, unreadable)
+        return cls(
+            group,
+            {name: tuple(by_key[key] for key in sorted(by_key)) for name, by_key in providers.items()},
+            unreadable,
+        )
 
     def __getitem__(self, name: str) -> tuple[Provider, ...]:
         return self._providers[name]
