@@ -133,7 +133,7 @@ def test_code_that_pip_did_not_install_misses_nothing() -> None:
     assert list(find_missing_packages("train", no_metadata)) == []
 
 
-@pytest.mark.parametrize("extra", ["train", "evaluate"])
+@pytest.mark.parametrize("extra", sorted(read_project(CORE)["optional-dependencies"]))
 def test_the_error_names_the_packages_and_the_extra(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fusionzoo.registry.extras.find_missing_packages", lambda extra: iter(["torch", "gensim"]))
     with pytest.raises(errors.MissingPackagesError) as caught:

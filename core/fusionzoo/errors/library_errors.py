@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from fusionzoo.errors.base import ZooError
+
+ACTIVITIES: Mapping[str, str] = MappingProxyType(
+    {"train": "Training", "evaluate": "Evaluation", "serve": "Serving", "xgboost": "XGBoost", "mlflow": "MLflow"}
+)
+"""What needs an extra, in messages; the name of the extra itself if it is not here."""
 
 
 class LibraryVersionsError(ZooError):
@@ -30,12 +36,12 @@ class MissingPackagesError(ZooError):
     """A part of fusionzoo needs packages that belong to an extra and are not installed.
 
     Args:
-        extra: the extra, "train", "evaluate", "serve" or "mlflow".
+        extra: the extra, such as "train".
         missing: the packages that are not installed.
     """
 
     def __init__(self, extra: str, missing: Sequence[str]) -> None:
-        activity = {"train": "Training", "evaluate": "Evaluation", "serve": "Serving", "mlflow": "MLflow"}[extra]
+        activity = ACTIVITIES.get(extra, extra)
         super().__init__(
             f"{activity} needs packages that are not installed: {', '.join(missing)}.",
             f"pip install 'fusionzoo[{extra}]'.",
