@@ -204,7 +204,7 @@ def test_the_command_prints_size_and_checksum_and_what_to_do_next(model: Path, t
     assert result.exit_code == 0, result.output
     assert f"{output.stat().st_size:,} bytes" in result.stdout
     assert hashlib.sha256(output.read_bytes()).hexdigest() in result.stdout
-    assert "aws s3 cp" in result.stdout
+    assert f"aws s3 cp {output} s3://BUCKET/PREFIX/model.tar.gz\n" in result.stdout
     again = invoke("package", "--model", str(model), "--output", str(output))
     assert again.exit_code == 1
     assert "[FZ-O260]" in again.stderr

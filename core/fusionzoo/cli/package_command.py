@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -46,7 +47,8 @@ def package(model: Model, output: Output = Path("model.tar.gz"), as_json: AsJson
             ("files", ", ".join(written.names)),
         ],
     )
+    upload = shlex.join(["aws", "s3", "cp", str(output), f"s3://BUCKET/PREFIX/{output.name}"])
+    typer.echo(f"Next: {upload}")
     typer.echo(
-        f"Next: aws s3 cp {output.name} s3://BUCKET/PREFIX/{output.name}, and create a SageMaker model from it with"
+        "Then create a SageMaker model with an image in which fusionzoo[serve] is installed, see docs/deploy.md."
     )
-    typer.echo("an image in which fusionzoo[serve] is installed, such as that of the Dockerfile.")
