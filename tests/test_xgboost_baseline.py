@@ -36,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
 
 def test_a_job_leaves_the_artifacts_of_its_contract(trained: JobFolder) -> None:
     model, output = (XGBOOST_TRAIN_CONTRACT.artifacts[name] for name in ("model_output", "data_output"))
-    assert {path.name for path in trained.model.iterdir()} == {*model, "tokenizer.json"}
+    assert {path.name for path in trained.model.iterdir()} == {*model}
     for pattern in output:
         assert list(trained.output.glob(pattern.removesuffix("/"))), pattern
     splits = json.loads((trained.output / "metrics.json").read_text())["splits"]
@@ -62,6 +62,14 @@ def test_another_task_is_refused(tmp_path: Path) -> None:
     assert run(job) == 1
     assert "FZ-" in (tmp_path / "output/failure").read_text()
     assert not (tmp_path / "model/xgboost_model.json").exists()
+
+
+def test_several_instances_are_refused(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path).fill().settings()
+    config = {"hosts": ["algo-1", "algo-2"], "current_host": "algo-1"}
+    (tmp_path / "input/config/resourceconfig.json").write_text(json.dumps(config))
+    assert run(job) == 1
+    assert "set InstanceCount (instance_count) to 1. [FZ-R009]" in (tmp_path / "output/failure").read_text()
 
 
 def test_train_xgboost_py_is_compliant() -> None:

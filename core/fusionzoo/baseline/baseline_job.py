@@ -18,6 +18,7 @@ from fusionzoo.baseline.baseline_model import BaselineModel, make_matrix
 from fusionzoo.baseline.text_components import fit_text_components
 from fusionzoo.evaluation.report import METRICS_FILE, Report, ScoredSplit, evaluate
 from fusionzoo.hyperparameters import locate_pretrained_models, read_hyperparameters
+from fusionzoo.sagemaker.hosts import read_hosts
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training.prepare_data import TrainingData, prepare_data
 
@@ -41,6 +42,8 @@ def train_baseline(paths: Paths) -> Report:
     Raises:
         errors.ZooError: something that the user can fix.
     """
+    if (hosts := read_hosts(paths)) is not None and len(hosts.names) > 1:
+        raise errors.ProcessesError.baseline_hosts(len(hosts.names))
     raw = read_hyperparameters(paths)
     architecture = choose_architecture(locate_pretrained_models(raw, paths))
     job = architecture.job

@@ -212,7 +212,13 @@ XGBOOST_TRAIN_CONTRACT = TrainingScriptContract(
         "pydantic": "==2.11.2",
     },
     artifacts={
-        "model_output": ["xgboost_model.json", "text_components.npz", "preprocessor.json", "hyperparameters.json"],
+        "model_output": [
+            "xgboost_model.json",
+            "text_components.npz",
+            "preprocessor.json",
+            "tokenizer.json",
+            "hyperparameters.json",
+        ],
         "data_output": ["metrics.json", "*_predictions.*"],
     },
     meanings={

@@ -62,6 +62,12 @@ class ProcessesError(ZooError):
             "FZ-R005",
         )
 
+    @classmethod
+    def baseline_hosts(cls, hosts: int) -> Self:
+        """train_xgboost.py does not connect instances: each would train its own booster and overwrite the others."""
+        message = f"The job has {hosts} instances, but train_xgboost.py trains on one."
+        return cls(message, "set InstanceCount (instance_count) to 1.", "FZ-R009")
+
 
 class ProcessLostError(ZooError):
     """Another process of the job failed, so this one cannot continue."""
