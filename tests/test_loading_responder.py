@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -63,6 +65,23 @@ def test_silent_clients_delay_neither_others_nor_the_start(
     end.join()
 
 
+def test_clients_that_no_thread_can_answer_wait_for_the_processes(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fusionzoo.server.loading_responder.THREADS", 2)
+    silent = []
+    with answer_while_loading(listener):
+        silent += [connect(listener, b"") for _ in range(10)]
+        time.sleep(0.2)  # for threads that accept more than they can answer
+    waiting = []
+    with suppress(BlockingIOError):
+        while True:
+            waiting.append(listener.accept()[0])
+    assert len(waiting) >= 8
+    for connection in (*waiting, *silent):
+        connection.close()
+
+
 def test_afterwards_no_thread_is_left_and_connections_wait_for_the_processes(listener: socket.socket) -> None:
     before = threading.active_count()
     with answer_while_loading(listener), connect(listener, GET) as connection:
@@ -99,6 +118,16 @@ def test_a_port_that_is_in_use_is_an_error_that_names_it(listener: socket.socket
     with pytest.raises(ServerAddressError, match=f"'127.0.0.1', port {port} .*in use") as caught:
         open_listener("127.0.0.1", port)
     assert "--port" in caught.value.fix
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("client", ["::1", "127.0.0.1"])
+def test_all_addresses_of_ipv6_are_those_of_ipv4_too(client: str) -> None:
+    with open_listener("::", 0) as opened, answer_while_loading(opened):
+        connection = socket.create_connection((client, opened.getsockname()[1]), timeout=60)
+        connection.sendall(GET)
+        assert b" 503 " in read_answer(connection)
+        connection.close()
 
 
 @pytest.mark.parametrize("host", ["host.invalid", "192.0.2.1", ""])

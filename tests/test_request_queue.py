@@ -116,6 +116,29 @@ def test_a_failure_of_the_whole_group_reaches_each_client_and_frees_the_place(ga
     assert again.result(30) == 40
 
 
+class Panic(BaseException):
+    """Stands for a panic of Rust code, which is not an Exception."""
+
+
+@pytest.mark.parametrize(("failure", "message"), [(Panic("in Rust"), "Panic: in Rust"), (SystemExit(3), "3")])
+def test_what_is_not_an_exception_reaches_each_client_and_frees_the_place(
+    gate: Gate, failure: BaseException, message: str
+) -> None:
+    def fail(group: Sequence[int]) -> Sequence[Any]:
+        raise failure
+
+    gate.work = fail
+    futures = gate.send(1, 2, 3)
+    gate.finish(2)
+    errors = [future.exception(30) for future in futures]
+    assert message in str(errors[0])
+    assert None not in errors
+    gate.work = lambda group: [10 * request for request in group]
+    (again,) = gate.send(4)
+    gate.finish(1)
+    assert again.result(30) == 40
+
+
 def test_no_more_groups_than_places_are_answered_at_the_same_time(gate: Gate) -> None:
     two = Gate(places=2)
     futures = two.send(1, 2, 3, 4, is_small=False)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +17,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fusionzoo.cli import app
+from fusionzoo.serving.predictor import Predictor
 from prediction_helpers import predict, read_frame, read_test_rows
+from process_helpers import run_in_child
 from serve_helpers import CSV, FORMATS, JSONL, encode
 from server_process import RunningServer, read_answer, serve
 from shop import JobFolder
@@ -121,6 +126,21 @@ def test_sigterm_lets_requests_finish_and_then_ends_the_server(trained_job: JobF
             running.connect(b"")
     line = json.loads((tmp_path / "access.txt").read_text().splitlines()[-1])
     assert (line["status"], line["rows"]) == (200, 1)
+
+
+def test_sigterm_while_the_model_is_loaded_ends_the_server_and_leaves_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    (folder := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(Predictor, "load", load)
+    status = run_in_child(lambda: app(["serve", "--port", "0"], standalone_mode=False), tmp_path / "log.txt")
+    assert status == 143, (tmp_path / "log.txt").read_text()
+    assert list(folder.iterdir()) == []
 
 
 def test_a_model_folder_that_is_damaged_is_never_served(trained_job: JobFolder, tmp_path: Path) -> None:

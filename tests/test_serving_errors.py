@@ -109,6 +109,13 @@ def test_a_body_that_cannot_be_read_has_status_400(server: Server, body: str | b
     assert error["fix"]
 
 
+@pytest.mark.parametrize("content_type", [CSV, JSON, JSONL])
+@pytest.mark.parametrize("charset", ["utf-16-le", "utf-16-be"])
+def test_text_in_utf_16_has_status_415(server: Server, content_type: str, charset: str) -> None:
+    body = f"\ufeff{encode(ROWS, content_type).decode()}".encode(charset)
+    assert "encode the rows as UTF-8" in read_error(server.post(body, content_type), 415)["fix"]
+
+
 @pytest.mark.parametrize("content_type", [None, "text/plain", "image/png", "text/csv; charset=latin-1", "csv"])
 def test_a_format_that_is_not_supported_has_status_415(server: Server, content_type: str | None) -> None:
     assert read_error(server.post(encode(ROWS, CSV), content_type), 415)["fix"]

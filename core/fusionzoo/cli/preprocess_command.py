@@ -12,7 +12,7 @@ from fusionzoo.cli.job_commands import ROOT_OPTION, make_environment
 LabelName = Annotated[str, typer.Option(help="Column to predict; several as a JSON list.")]
 IdName = Annotated[str | None, typer.Option(help="Column that identifies a row.")]
 GroupField = Annotated[
-    str | None, typer.Option(help="Column, such as a customer id, whose rows with equal values go into one split.")
+    str | None, typer.Option(help="Column, such as a customer id: rows with equal values go into one split.")
 ]
 ValFraction = Annotated[str | None, typer.Option(metavar="FLOAT", help="Share of the rows in val; 0: no val. [0.1]")]
 TestFraction = Annotated[str | None, typer.Option(metavar="FLOAT", help="Share of the rows in test; 0: no test. [0.1]")]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fusionzoo.cli.output import exit_on_user_error
+from fusionzoo.cli.output import exit_on_sigterm, exit_on_user_error
 
 PREFIX = "FUSIONZOO_SERVE_"
 Model = Annotated[
@@ -16,7 +16,7 @@ Model = Annotated[
     typer.Option(help="The model folder that a training job wrote; by default the one that SageMaker mounts."),
 ]
 Host = Annotated[
-    str, typer.Option(envvar=f"{PREFIX}HOST", help="The address to listen at; 0.0.0.0 for other machines too.")
+    str, typer.Option(envvar=f"{PREFIX}HOST", help="The address to listen at; 0.0.0.0, or ::, for other machines too.")
 ]
 Port = Annotated[int, typer.Option(envvar=[f"{PREFIX}PORT", "SAGEMAKER_BIND_TO_PORT"], min=0, max=65535)]
 Workers = Annotated[
@@ -59,9 +59,9 @@ def serve(
 ) -> None:
     """Answer HTTP requests with the predictions of a trained model, until SIGTERM or Ctrl-C.
 
-    GET /ping, POST /invocations, GET /metrics, GET /execution-parameters: see docs/serving.md.
+    GET / is a page that scores one row, and GET /openapi.json describes all paths. See docs/serving.md.
     """
-    with exit_on_user_error():
+    with exit_on_user_error(), exit_on_sigterm():  # gunicorn has its own handler: this is for the time before
         from fusionzoo.registry.extras import check_extra
 
         check_extra("serve")

@@ -8,7 +8,6 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 
@@ -17,7 +16,7 @@ from fusionzoo.server.access_log import log_request
 from fusionzoo.server.error_response import render_response
 
 BACKLOG = 2048  # connections that wait to be accepted
-THREADS = 16
+THREADS = 16  # connections that are answered at the same time
 HEAD_SECONDS = 5.0  # that a client may take to send its headers
 CLOSE_SECONDS = 1.0  # that a client may take to read the response and to end its request
 MAX_HEAD_BYTES = 65_536
@@ -25,7 +24,7 @@ RETRY_SECONDS = 1
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """Return a socket that listens at the address; port 0 is any free port.
+    """Return a socket that listens at the address; port 0 is any free port, and host `::` IPv4 too.
 
     Raises:
         ServerAddressError: the address cannot be used.
@@ -33,7 +32,8 @@ def open_listener(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-        return socket.create_server(address, family=family, backlog=BACKLOG)
+        is_dual = family == socket.AF_INET6 and address[0] == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=is_dual)
     except OSError as cause:
         raise ServerAddressError.of(host, port, cause) from cause
 
@@ -42,27 +42,31 @@ def open_listener(host: str, port: int) -> socket.socket:
 def answer_while_loading(listener: socket.socket) -> Iterator[None]:
     """Answer every request at the socket with status 503 until the block ends.
 
-    The requests are answered by threads, which have ended when the block has, so that the process can fork. Then the
-    socket still listens, and new connections wait until somebody accepts them.
+    The requests are answered by threads, which have ended when the block has, so that the process can fork. A thread
+    has one connection at a time, and the others wait at the socket: many of them cost no files and do not delay the
+    end. Afterwards the socket still listens, and new connections wait until somebody accepts them.
     """
     waiting, stopping = socket.socketpair()
-    thread = threading.Thread(target=_serve, args=(listener, waiting), name="loading")
-    thread.start()
+    listener.setblocking(False)
+    threads = [threading.Thread(target=_serve, args=(listener, waiting), name=f"loading-{i}") for i in range(THREADS)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stopping.close()  # which makes `waiting` readable for all threads
-        thread.join()
+        for thread in threads:
+            thread.join()
         waiting.close()
 
 
 def _serve(listener: socket.socket, stopped: socket.socket) -> None:
-    listener.setblocking(False)
-    with ThreadPoolExecutor(THREADS) as pool:
-        while stopped not in wait([listener, stopped]):
-            with suppress(BlockingIOError, ConnectionAbortedError):  # the client has closed the connection again
-                connection, address = listener.accept()
-                pool.submit(_answer, connection, address[0], stopped)
+    while stopped not in wait([listener, stopped]):
+        try:
+            connection, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):  # another thread has it, or the client has closed it again
+            continue
+        _answer(connection, address[0], stopped)
 
 
 def _answer(connection: socket.socket, client: str, stopped: socket.socket) -> None:

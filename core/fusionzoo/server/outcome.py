@@ -9,8 +9,17 @@ Result = TypeVar("Result")
 
 
 def capture(work: Callable[[], Result]) -> Result | Exception:
-    """Return the result of `work`, or the exception that it raises."""
+    """Return the result of `work`, or the exception that it raises.
+
+    A panic of Rust code, such as that of tokenizers, is not an Exception. It becomes the cause of a RuntimeError.
+    """
     try:
         return work()
-    except Exception as error:  # noqa: BLE001  whoever receives the outcome raises it for its client
-        return error
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  whoever receives the outcome raises it for its client
+        if isinstance(error, Exception):
+            return error
+        failure = RuntimeError(f"{type(error).__name__}: {error}")
+        failure.__cause__ = error
+        return failure

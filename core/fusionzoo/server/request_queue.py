@@ -76,7 +76,8 @@ class RequestQueue(Generic[Request, Answer]):
             self._answer_group(entry.group)
         if isinstance(entry.answer, Exception):
             raise entry.answer
-        assert entry.answer is not None
+        if entry.answer is None:
+            raise RequestError.internal()
         return entry.answer
 
     def _start_groups(self) -> None:
@@ -109,15 +110,17 @@ class RequestQueue(Generic[Request, Answer]):
 
     def _answer_group(self, group: list[_Entry[Request, Answer]]) -> None:
         began = time.thread_time()
-        outcome = capture(lambda: self._answer_all([entry.request for entry in group]))
-        answers = [outcome] * len(group) if isinstance(outcome, Exception) else outcome
-        for entry, answer in zip(group, answers, strict=True):
-            entry.answer = answer
-        seconds = (time.thread_time() - began) / len(group)
-        with self._lock:
-            if group[0].is_small:
-                self._seconds += NEW_WEIGHT * (seconds - self._seconds)
-            self._free += 1
-            self._start_groups()
-        for entry in group[1:]:
-            entry.wake.set()
+        try:
+            outcome = capture(lambda: self._answer_all([entry.request for entry in group]))
+            answers = [outcome] * len(group) if isinstance(outcome, Exception) else outcome
+            for entry, answer in zip(group, answers, strict=True):
+                entry.answer = answer
+        finally:  # whatever happened: otherwise the place is lost, and the others of the group wait forever
+            seconds = (time.thread_time() - began) / len(group)
+            with self._lock:
+                if group[0].is_small:
+                    self._seconds += NEW_WEIGHT * (seconds - self._seconds)
+                self._free += 1
+                self._start_groups()
+            for entry in group[1:]:
+                entry.wake.set()

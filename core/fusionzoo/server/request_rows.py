@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import zlib
@@ -29,6 +30,7 @@ from fusionzoo.serving.row_source import ModelColumns
 
 SOURCE = "request"  # in messages, where files have their names
 DELIMITED = ("csv", "tsv")
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # such as PowerShell writes
 PARQUET_EXPANSION = 10  # values that occur often are stored once
 TOO_LARGE = ("FZ-D316", "FZ-D317", "FZ-D318")  # the limits of files, which `ServerLimits` sets here
 
@@ -71,6 +73,8 @@ class RequestReader:
             body = self._decompress(body)
         if not body.strip():
             raise RequestError.no_rows()
+        if kind.format != "parquet" and body.startswith(UTF16_MARKS):
+            raise RequestError.charset("utf-16")
         if kind.format == "json":
             body = unwrap_rows(body)
         rejected = _RejectedRows()

@@ -133,7 +133,8 @@ class ScoringService:
             scored = {}
         alone = {i: capture(partial(self._score_rows, rows)) for i, rows in members.items() if i not in scored}
         errors = {i: error for i, error in enumerate(outcomes) if isinstance(error, Exception)}
-        return [(errors | alone | scored)[i] for i in range(len(requests))]
+        answers = errors | alone | scored
+        return [answers[i] for i in range(len(requests))]
 
     def _score_together(self, requests: Mapping[int, RequestRows]) -> dict[int, ScoredRequest]:
         """Return the predictions for those requests, each of one block, that share the types of their columns."""

@@ -1,4 +1,4 @@
-"""A process of gunicorn whose clients cannot hold a thread for longer than the time limit of a request."""
+"""A process of gunicorn in which no client holds a thread for longer than the time limit of a request."""
 
 from __future__ import annotations
 
