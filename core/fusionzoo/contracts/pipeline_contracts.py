@@ -23,7 +23,6 @@ TABULAR_PREPROCESS_CONTRACT = ProcessingScriptContract(
     optional_paths=frozenset({"message", "resource_config"}),
     optional_env_vars={
         "SAGEMAKER_BASE_DIR": "/opt/ml",
-        "LOCAL_RANK": "",
         "HOME": "",
         "MPLCONFIGDIR": "",
         "ORT_DISABLE_TELEMETRY": "1",
@@ -58,7 +57,6 @@ TABULAR_PREPROCESS_CONTRACT = ProcessingScriptContract(
         "report": "The types and statistics of the columns",
         "message": "Why the job failed; it becomes the ExitMessage",
         "SAGEMAKER_BASE_DIR": "The folder to use instead of /opt/ml",
-        "LOCAL_RANK": "Set by torchrun, which does not start this script",
         "HOME": "The home folder; a temporary folder replaces one that does not exist",
         "MPLCONFIGDIR": "The folder of matplotlib's files; by default a temporary folder",
         "ORT_DISABLE_TELEMETRY": "Turns off the telemetry of onnxruntime",
