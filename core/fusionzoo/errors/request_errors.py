@@ -207,5 +207,6 @@ class ServerAddressError(ZooError):
     @classmethod
     def of(cls, host: str, port: int, cause: OSError) -> ServerAddressError:
         """Another program uses the port, or the address is none of this machine."""
-        message = f"The server cannot listen at {quote_name(host)}, port {port} ({short(cause)})."
+        reason = (cause.strerror or str(cause)).partition(" (while")[0]  # Python repeats the address
+        message = f"The server cannot listen at {quote_name(host)}, port {port} ({short(reason)})."
         return cls(message, "stop the program that uses the port, or choose another --port or --host.", "FZ-H023")
