@@ -101,4 +101,6 @@ class ModelArchiveError(ZooError):
     def other_suffix(cls, archive: Path, suffix: str) -> ModelArchiveError:
         """The archive to write has a name that SageMaker refuses."""
         fix = f"give a file name that ends in {suffix}, such as model{suffix}."
-        return cls(f"SageMaker accepts only model archives {suffix}, unlike {archive}.", fix, "FZ-O262")
+        return cls(
+            f"The name of the model archive {archive} does not end in {suffix}, as SageMaker requires.", fix, "FZ-O262"
+        )
