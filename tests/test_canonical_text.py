@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from fusionzoo.data.reading.canonical_text import canonical_text
 from fusionzoo.data.reading.channel import open_channel
+from fusionzoo.data.reading.number_text import format_number
 from fusionzoo.data.reading.rows import rows_from_records
 from fusionzoo.data.table.categories import canonicalize_column
 from fusionzoo.data.targets.class_labels import LabelCounts, canonical_label
@@ -72,6 +73,12 @@ def test_a_value_has_the_same_canonical_text_in_every_type(canonical: str, value
 @pytest.mark.parametrize("text", [*SAME, *DIFFERENT])
 def test_other_texts_and_canonical_texts_are_unchanged(text: str) -> None:
     assert canonical_text(text) == text
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("number", "text"), [(2.0, "2"), (0.5, "0.5"), (65504.0, "65504")])
+def test_a_float_of_16_bits_is_written_without_a_warning(number: float, text: str) -> None:
+    assert format_number(np.float16(number)) == text
 
 
 @given(st.one_of(st.text(), st.floats().map(str), st.decimals().map(str), st.datetimes().map(str)))

@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from fusionzoo.data.reading.rows import Rows
 from fusionzoo.hyperparameters import PluginSettings, parse_hyperparameters
+from fusionzoo.preprocessing.column_statistics import ColumnStatistics
+from fusionzoo.preprocessing.preprocess_arguments import parse_arguments
+from fusionzoo.preprocessing.suggested_roles import suggest_role
 from fusionzoo.settings import ModelSettings
 from preprocess_helpers import (
     REPORTS,
@@ -58,6 +63,20 @@ def test_a_group_is_in_one_channel_and_a_rare_class_stays_in_train(tmp_path: Pat
     write_table(tmp_path, columns)
     assert run(tmp_path) == 0
     assert "x" in read_channels(tmp_path)["train"]["target"].to_pylist()
+
+
+def test_the_index_of_pandas_is_not_suggested_as_a_number(tmp_path: Path) -> None:
+    write_input(tmp_path, "rows.csv", shop_rows(60).to_csv().encode())
+    assert run(tmp_path) == 0
+    roles = {column["name"]: column["suggested_role"] for column in read_report(tmp_path, "schema.json")["columns"]}
+    assert (roles["Unnamed: 0"], roles["visits"]) == ("unused", "tab_field_list")
+    assert read_report(tmp_path, "suggested_hyperparameters.json")["tab_field_list"] == ["price", "visits"]
+    names = ["", "__index_level_0__", "Unnamed: 0x"]
+    columns = [ColumnStatistics(pa.field(name, pa.int64())) for name in names]
+    for column in columns:
+        column.add(Rows({column.name: pa.array([1, 2, 2])}, "rows", 1, True))
+    settings = parse_arguments({"label-name": "target"})
+    assert [suggest_role(column, settings).setting for column in columns] == ["unused", "unused", "tab_field_list"]
 
 
 def test_a_fraction_of_zero_writes_no_file_into_its_channel(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from fusionzoo.data.splitting import TRAIN
 from fusionzoo.data.targets.target import Target
 from fusionzoo.data.targets.target_choice import choose_target
 from fusionzoo.errors.preprocess_errors import PreprocessError
+from fusionzoo.errors.wording import pluralize
 from fusionzoo.preprocessing.channel_writer import ChannelWriter
 from fusionzoo.preprocessing.column_statistics import ColumnStatistics
 from fusionzoo.preprocessing.column_types import ColumnTypes, convert_rows, has_text_form
@@ -74,7 +75,7 @@ def preprocess(root: Path, settings: JobSettings) -> None:
         for name, document in documents.items():
             (report_staging / name).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", "utf-8")
     for name, rows in checked.rows.count_rows().items():
-        log.info("%s: %d rows in %s", name, rows, folders[name])
+        log.info("%s: %s in %s", name, pluralize(rows, "row"), folders[name])
     log.info("The report is in %s.", report)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from fusionzoo.preprocessing.column_statistics import ColumnStatistics
 from fusionzoo.settings import JobSettings
 
 TEXT, CATEGORY, NUMBER, UNUSED = "text_name", "cat_field_list", "tab_field_list", "unused"
+UNNAMED = re.compile(r"(Unnamed: \d+|__index_level_\d+__)?")  # how pandas, and the reader of CSV, call such columns
 MIN_TEXT_WORDS = 3.0  # mean words of a value of free text
 MIN_DISTINCT_TEXTS = 20  # fewer are categories
 MIN_ID_VALUES = 100
@@ -36,6 +38,8 @@ def suggest_role(column: ColumnStatistics, settings: JobSettings) -> Role:
         return Role("label_name", "given as --label-name")
     if column.name == settings.group_field:
         return Role(UNUSED, "given as --group-field: its values do not occur in another split")
+    if UNNAMED.fullmatch(column.name):
+        return Role(UNUSED, "it has no name, as the index that pandas writes")
     if column.distinct is None:
         return Role(UNUSED, f"training cannot use values of type {column.type}")
     if not column.present:

@@ -10,4 +10,4 @@ def format_number(number: float) -> str | None:
     """
     if number != number:  # NaN is the only value that does not equal itself
         return None
-    return str(int(number) if number.is_integer() and abs(number) < 1e16 else number)
+    return str(int(number) if number.is_integer() and abs(float(number)) < 1e16 else number)  # float16 has no 1e16
