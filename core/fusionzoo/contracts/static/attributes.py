@@ -134,6 +134,8 @@ def _super_attribute(machine: Machine, atom: Super, name: str) -> Value:
     for base in after:
         if name in base.attributes:
             return _bind_all(machine, base.attributes[name], receiver, base, ast.Pass())
+    if isinstance(receiver, Instance) and receiver.kind == "parser" and name != "__init__":
+        return (Method(receiver, name),)
     external = [base for owner in [atom.owner, *after] for base in owner.external_bases]
     if name == "__init__" and isinstance(receiver, Instance):
         fields = next((base for base in after if base.fields), None)

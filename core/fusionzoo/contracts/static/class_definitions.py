@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from fusionzoo.contracts.static.argument_parsers import PARSERS
 from fusionzoo.contracts.static.atoms import Frame
 from fusionzoo.contracts.static.machine import Machine
 from fusionzoo.contracts.static.values import (
@@ -41,6 +42,7 @@ BASE_ROLES = {
     "enum.StrEnum": "text enum",
     "enum.Flag": "enum",
     "transformers.TrainingArguments": "dataclass",
+    **dict.fromkeys(PARSERS, "parser"),
 }
 
 

@@ -17,6 +17,8 @@ from fusionzoo.contracts.static.values import (
     literal,
 )
 
+MODELED_ROLES = ("namedtuple", "parser")
+"""What decides how the methods of an object work that its class inherits."""
 FIELD_ROLES = frozenset({"dataclass", "pydantic", "settings", "namedtuple"})
 
 
@@ -25,7 +27,7 @@ def instantiate(machine: Machine, owner: Class, arguments: Arguments, node: ast.
     roles = owner.all_roles()
     if "enum" in roles:
         return _find_member(owner, arguments)
-    instance = machine.heap.instance(owner, "namedtuple" if "namedtuple" in roles else "")
+    instance = machine.heap.instance(owner, next((role for role in MODELED_ROLES if role in roles), ""))
     initializer = owner.find("__init__")
     if initializer is not None:
         machine.call(machine.get_attribute((instance,), "__init__", node), arguments, node)
