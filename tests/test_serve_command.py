@@ -17,7 +17,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fusionzoo import errors
 from fusionzoo.cli import app
+from fusionzoo.server import gunicorn_server
 from fusionzoo.serving.predictor import Predictor
 from prediction_helpers import predict, read_frame, read_test_rows
 from process_helpers import run_in_child
@@ -136,11 +138,25 @@ def test_sigterm_while_the_model_is_loaded_ends_the_server_and_leaves_no_files(
         time.sleep(60)
 
     (folder := tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(gunicorn_server, "MEMORY_FOLDER", str(folder))
     monkeypatch.setattr(Predictor, "load", load)
     status = run_in_child(lambda: app(["serve", "--port", "0"], standalone_mode=False), tmp_path / "log.txt")
     assert status == 143, (tmp_path / "log.txt").read_text()
     assert list(folder.iterdir()) == []
+
+
+def test_temporary_files_are_in_memory_or_on_a_disk_with_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (memory := tmp_path / "memory").mkdir()
+    monkeypatch.setattr(gunicorn_server, "MEMORY_FOLDER", str(memory))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    free = {memory: 10**9, tmp_path: 10**9}
+    monkeypatch.setattr(gunicorn_server, "free_space", free.get)
+    assert gunicorn_server.find_temporary_folder() == str(memory)
+    free[memory] = 60_000
+    assert gunicorn_server.find_temporary_folder() == str(tmp_path)
+    free[tmp_path] = 60_000
+    with pytest.raises(errors.OutputError, match="No space left"):
+        gunicorn_server.find_temporary_folder()
 
 
 def test_a_model_folder_that_is_damaged_is_never_served(trained_job: JobFolder, tmp_path: Path) -> None:

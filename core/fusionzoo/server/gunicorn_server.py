@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import os
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fusionzoo import errors
+from fusionzoo.atomic_files import free_space
 from fusionzoo.server.access_log import configure_logs
 from fusionzoo.server.server_limits import ServerLimits
 
@@ -26,6 +29,8 @@ THREADS = 64  # of each process: slow clients occupy them, and only `ServerLimit
 DRAIN_SECONDS = 25  # SageMaker and Kubernetes kill a container 30 seconds after SIGTERM
 KEEP_ALIVE_SECONDS = 60
 STALL_SECONDS = 120  # gunicorn replaces a process that did not answer it for so long
+MEMORY_FOLDER = "/dev/shm"
+MIN_FREE_BYTES = 16_000_000  # of temporary files: 200 kB for each process
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -53,15 +58,38 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def find_temporary_folder() -> str:
+    """Return the folder for the files of the metrics and of gunicorn: in memory, if this machine has such a folder.
+
+    A full disk must not stop the server. The files are mapped into memory, and the system kills (SIGBUS) a process that
+    writes to a page of such a file for which there is no space.
+
+    Raises:
+        errors.OutputError: there is no space.
+    """
+    folder = MEMORY_FOLDER if _has_space(MEMORY_FOLDER) else tempfile.gettempdir()
+    if not _has_space(folder):
+        cause = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise errors.OutputError.failed(Path(folder), cause, free_space(Path(folder)))
+    return folder
+
+
+def _has_space(folder: str) -> bool:
+    free = free_space(Path(folder))
+    return os.access(folder, os.W_OK) and (free is None or free >= MIN_FREE_BYTES)
+
+
 def run_server(options: ServeOptions) -> None:
     """Verify and load the model, and serve it until SIGTERM or SIGINT. Ends with SystemExit, as gunicorn does.
 
     Raises:
         errors.ModelFolderError: the model folder cannot be used.
+        errors.OutputError: there is no space for temporary files.
     """
     configure_logs()
     os.environ.setdefault("RAYON_NUM_THREADS", "1")  # of the tokenizer: each process has one core
-    folder, owner = Path(tempfile.mkdtemp(prefix="fusionzoo-metrics-")), os.getpid()
+    temporary = find_temporary_folder()
+    folder, owner = Path(tempfile.mkdtemp(prefix="fusionzoo-metrics-", dir=temporary)), os.getpid()
     os.environ[METRICS_VARIABLE] = str(folder)  # before prometheus_client is imported
     try:
         _serve(options, folder)
@@ -110,7 +138,7 @@ def _run_gunicorn(
         "timeout": STALL_SECONDS,
         "graceful_timeout": DRAIN_SECONDS,
         "keepalive": KEEP_ALIVE_SECONDS,
-        "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
+        "worker_tmp_dir": str(metrics.folder) if metrics.folder else None,
         "control_socket_disable": True,
         "post_worker_init": prepare,
         "child_exit": lambda _, worker: mark_process_dead(worker.pid),  # type: ignore[no-untyped-call]

@@ -19,7 +19,7 @@ class ServerMetrics:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder, self._registry = folder, CollectorRegistry()
+        self.folder, self._registry = folder, CollectorRegistry()
         self._requests = Counter(
             "fusionzoo_requests", "Requests by path and status.", ("path", "status"), registry=self._registry
         )
@@ -49,8 +49,8 @@ class ServerMetrics:
 
     def render(self) -> bytes:
         """Return the metrics of all processes as text."""
-        if self._folder is None:
+        if self.folder is None:
             return bytes(generate_latest(self._registry))
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+        MultiProcessCollector(registry, str(self.folder))  # type: ignore[no-untyped-call]
         return bytes(generate_latest(registry))
