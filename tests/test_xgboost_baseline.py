@@ -57,6 +57,12 @@ def test_the_saved_model_scores_rows_as_the_job_did_and_predictions_keep_their_o
     assert written.iloc[:, 0].tolist() == split.ids.to_pylist()
 
 
+def test_a_full_disk_is_an_error_of_the_system_and_not_of_xgboost(trained: JobFolder, tmp_path: Path) -> None:
+    (tmp_path / "xgboost_model.json").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        BaselineModel.load(trained.model).save(tmp_path)
+
+
 def test_another_task_is_refused(tmp_path: Path) -> None:
     job = JobFolder(tmp_path).fill().settings(task="regression", num_classes=None, is_binary=None, label_name="price")
     assert run(job) == 1

@@ -30,9 +30,13 @@ class BaselineModel:
         return np.stack([1 - scores, scores], axis=1) if scores.ndim == 1 else scores
 
     def save(self, folder: Path) -> None:
-        """Write the booster, the text components and the preprocessor into a folder."""
+        """Write the booster, the text components and the preprocessor into a folder.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
         self.preprocessor.save(folder)
-        self.booster.save_model(folder / BOOSTER_FILE)
+        (folder / BOOSTER_FILE).write_bytes(self.booster.save_raw("json"))  # save_model does not say why it fails
         if self.components is not None:
             np.savez(folder / COMPONENTS_FILE, idf=self.components.idf, axes=self.components.axes)
 
