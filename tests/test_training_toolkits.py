@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,24 @@ TORCHRUN = {
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists(), reason="make install creates .venv-toolkits, which these tests need"
 )
+
+
+WATCH = """
+import importlib.metadata, json, sys
+from pathlib import Path
+from fusionzoo.contracts.verification.file_watch import FileWatch
+
+with FileWatch([Path(sys.argv[1])], []) as watch:
+    (Path(sys.argv[1]) / "rows.csv").read_bytes()
+    (Path(sys.argv[1]) / "new/folder").mkdir(parents=True)
+    watch.collect()
+    (Path(sys.argv[1]) / "new/folder/file").write_text("x")
+    while watch.collect():
+        pass
+seen = {str(path.relative_to(sys.argv[1])): what for path, what in watch.activity.written.items()}
+read = [path.name for path in watch.activity.read]
+print(json.dumps([importlib.metadata.version("inotify_simple"), read, seen, watch.activity.gaps]))
+"""
 
 
 def encode_v2(value: Any) -> str:
@@ -134,3 +153,18 @@ def test_a_failed_job_leaves_its_own_cause_and_not_the_trace_of_the_toolkit(job:
     assert "ExecuteUserScriptError" in log
     assert "ExecuteUserScriptError" not in (job.root / "output/failure").read_text()
     assert list(job.model.iterdir()) == []
+
+
+def test_the_toolkits_and_fusionzoo_have_no_conflict_of_versions() -> None:
+    done = subprocess.run([PYTHON, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "No broken requirements found.\n"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("python", [PYTHON, Path(sys.executable)], ids=["of AWS", "of constraints.txt"])
+def test_files_are_watched_with_each_version_of_inotify_simple(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id\n1\n")
+    done = subprocess.run([python, "-c", WATCH, tmp_path], capture_output=True, text=True, check=True)
+    version, read, written, gaps = json.loads(done.stdout)
+    assert (version == "1.2.1") == (python == PYTHON)
+    assert (read, gaps) == (["rows.csv"], [])
+    assert written == {"new": ["created"], "new/folder": ["created"], "new/folder/file": ["created", "changed"]}

@@ -73,7 +73,7 @@ class FileWatch:
     def __init__(self, read_folders: Iterable[Path], write_folders: Iterable[Path]) -> None:
         self.activity = Activity()
         try:
-            self._inotify = INotify(nonblocking=True)
+            self._inotify = INotify()  # without arguments: version 1.2.1, which AWS's images have, takes none
         except (OSError, AttributeError) as error:  # AttributeError: the C library has no inotify
             raise VerificationError.no_watch(error) from error
         self._folders: dict[int, Path] = {}
