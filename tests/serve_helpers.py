@@ -29,8 +29,9 @@ class Server:
 
     def __init__(self, predictor: Predictor | None = None, **limits: Any) -> None:
         self.predictor, self.session = (predictor, None) if predictor else make_predictor()
-        self.service = ScoringService(self.predictor, ServerLimits(**limits))
-        self.application = create_application(self.service, ServerMetrics(), 3)
+        metrics = ServerMetrics()
+        self.service = ScoringService(self.predictor, ServerLimits(**limits), metrics)
+        self.application = create_application(self.service, metrics, 3)
         self.service.warm_up()
 
     @property

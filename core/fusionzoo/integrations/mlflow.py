@@ -23,6 +23,7 @@ from fusionzoo.registry.extras import check_extra
 from fusionzoo.serving.data_frames import DataFrameRows, is_data_frame
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.serving.row_source import ModelColumns
+from fusionzoo.serving.value_counts import ClippingLog, ValueCounts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +47,7 @@ class PyFuncPredictor:
     """What `mlflow.pyfunc.load_model` wraps: scores the rows of a data frame. Several threads can use it."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self.predictor = predictor
+        self.predictor, self._clipping_log = predictor, ClippingLog()
         self._columns = ModelColumns.of(predictor.preprocessor.settings)
 
     def predict(self, data: pd.DataFrame) -> pd.DataFrame:
@@ -65,13 +66,15 @@ class PyFuncPredictor:
 
     def _predict(self, data: pd.DataFrame) -> pd.DataFrame:
         id_name, task = self._columns.id_name, self.predictor.task
-        blocks = self.predictor.predict_blocks(DataFrameRows(data).read(self._columns, strict=False))
+        counts = ValueCounts()
+        blocks = self.predictor.predict_blocks(DataFrameRows(data).read(self._columns, strict=False), counts=counts)
         batches: list[pa.RecordBatch] = []
         schema = _make_schema(self.predictor)
         for block in blocks:
             row_numbers = pa.nulls(len(block.scores), schema.field(0).type)
             predictions = Predictions(id_name or ROW_ID, task, row_numbers, None, block.scores)
             batches += predictions.batches(schema)
+        self._clipping_log.write(counts)
         table = pa.Table.from_batches(batches, schema).remove_column(0)
         frame: pd.DataFrame = table.to_pandas().set_index(data.index)
         if id_name in data.columns:

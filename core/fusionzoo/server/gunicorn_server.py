@@ -111,7 +111,7 @@ def _serve(options: ServeOptions, folder: Path) -> None:
     metrics = ServerMetrics(folder)
     with answer_while_loading(listener):
         predictor = Predictor.load(options.model, threads=1)  # the threads of onnxruntime would not survive the fork
-        service = ScoringService(predictor, options.limits)
+        service = ScoringService(predictor, options.limits, metrics)
         app = create_application(service, metrics, options.workers)
     gc.collect()
     gc.freeze()  # so that garbage collection in a forked process does not copy the memory of the model

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,10 @@ from fusionzoo.server.outcome import capture
 from fusionzoo.server.request_rows import RequestReader, RequestRows
 from fusionzoo.server.server_limits import ServerLimits
 from fusionzoo.serving.predictor import Predictor, ScoredRows
+from fusionzoo.serving.value_counts import ClippingLog, ValueCounts
+
+if TYPE_CHECKING:
+    from fusionzoo.server.server_metrics import ServerMetrics
 
 log = logging.getLogger(__name__)
 MODEL_VERSION = "model_version"
@@ -64,12 +69,17 @@ class ScoringService:
 
     Construction loads nothing. The service is ready after `warm_up`, which every process calls for itself.
 
+    Args:
+        predictor: the model.
+        limits: what clients may do.
+        metrics: count the values of requests that the model does not know; None if nobody reads them.
+
     Raises:
         errors.PredictionColumnsError: the id column has the name of another column of the predictions.
     """
 
-    def __init__(self, predictor: Predictor, limits: ServerLimits) -> None:
-        self._predictor, self.limits = predictor, limits
+    def __init__(self, predictor: Predictor, limits: ServerLimits, metrics: ServerMetrics | None = None) -> None:
+        self._predictor, self.limits, self._metrics, self._clipping_log = predictor, limits, metrics, ClippingLog()
         self.version, self.title = predictor.version[:VERSION_LENGTH], predictor.task.title
         self.id_name = predictor.preprocessor.settings.id_name
         self._reader = RequestReader(predictor.preprocessor.settings, limits)
@@ -138,19 +148,30 @@ class ScoringService:
 
     def _score_together(self, requests: Mapping[int, RequestRows]) -> dict[int, ScoredRequest]:
         """Return the predictions for those requests, each of one block, that share the types of their columns."""
-        scored, numbers = {}, list(requests)
+        scored, numbers, counts = {}, list(requests), ValueCounts()
         for joined in join_rows([rows.blocks[0] for rows in requests.values()], self._predictor.columns):
-            scores = np.concatenate([block.scores for block in self._predictor.predict_blocks([joined.rows])])
+            blocks = self._predictor.predict_blocks([joined.rows], counts=counts)
+            scores = np.concatenate([block.scores for block in blocks])
             start = 0
             for number in (numbers[i] for i in joined.indices):
                 rows = requests[number]
                 block = ScoredRows(rows.blocks[0], scores[start : start + len(rows)])
                 scored[number] = self._make_response(rows, [block])
                 start += len(rows)
+        self._report(counts)
         return scored
 
     def _score_rows(self, read: RequestRows) -> ScoredRequest:
-        return self._make_response(read, list(self._predictor.predict_blocks(read.blocks)))
+        counts = ValueCounts()
+        response = self._make_response(read, list(self._predictor.predict_blocks(read.blocks, counts=counts)))
+        self._report(counts)
+        return response
+
+    def _report(self, counts: ValueCounts) -> None:
+        """Report the values of requests that were scored completely."""
+        self._clipping_log.write(counts)
+        if self._metrics is not None:
+            self._metrics.count_values(counts.values)
 
     def _make_response(self, read: RequestRows, scored: Sequence[ScoredRows]) -> ScoredRequest:
         blocks = [self._make_predictions(block, read.id_name) for block in scored]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -31,6 +32,12 @@ class ServerMetrics:
             buckets=SECONDS,
         )
         self._rows = Counter("fusionzoo_rows", "Rows that were scored.", registry=self._registry)
+        self._values = Counter(
+            "fusionzoo_unusual_values",
+            "Values of rows that were scored, by column: missing, unknown categories and clipped numbers.",
+            ("column", "kind"),
+            registry=self._registry,
+        )
         self.in_progress = Gauge(
             "fusionzoo_requests_in_progress",
             "Requests that are being answered.",
@@ -46,6 +53,11 @@ class ServerMetrics:
     def count_rows(self, rows: int) -> None:
         """Count rows that were scored."""
         self._rows.inc(rows)
+
+    def count_values(self, values: Mapping[tuple[str, str], int]) -> None:
+        """Count values that the model does not know, by their column and kind, see `ValueCounts`."""
+        for (column, kind), count in values.items():
+            self._values.labels(column, kind).inc(count)
 
     def render(self) -> bytes:
         """Return the metrics of all processes as text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from fusionzoo.data.reading.rows import Rows
 from fusionzoo.serving.arguments import check_batch_size, check_blocks, check_threads, choose_source
 from fusionzoo.serving.row_source import ModelColumns, Predictions, RowSource
 from fusionzoo.serving.scoring import Scorer
+from fusionzoo.serving.value_counts import ValueCounts
 from fusionzoo.tasks.task_choice import choose_task
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Predictor", "ScoredRows"]
 
 BATCH_SIZE = 64  # rows
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,9 @@ class Predictor:
         source, scores = self._score(rows, batch_size, strict)
         return source.convert(Predictions(self.classes, _columns_of(scores)))
 
-    def predict_blocks(self, blocks: Iterable[Rows], batch_size: int = BATCH_SIZE) -> Iterator[ScoredRows]:
+    def predict_blocks(
+        self, blocks: Iterable[Rows], batch_size: int = BATCH_SIZE, counts: ValueCounts | None = None
+    ) -> Iterator[ScoredRows]:
         """Yield the scores of each block of rows, in their order, as soon as they are computed.
 
         Memory does not grow with the number of blocks: while a block is scored, at most 16,384 of its rows are encoded
@@ -183,6 +188,8 @@ class Predictor:
             blocks: blocks of raw rows that have the columns of the model, such as an open channel; further columns are
                 ignored, and are in the result too.
             batch_size: the maximum number of rows of one batch.
+            counts: receives the numbers of missing, unknown and clipped values after the last block. Without it, a
+                warning about clipped values is logged, as `predict` does.
 
         Raises:
             fusionzoo.errors.PredictorInputError: `blocks` or one of them is something else, or `batch_size` is not at
@@ -191,16 +198,23 @@ class Predictor:
                 The problems of all blocks are reported together, after the last block; no scores follow the first one.
         """
         check_batch_size(batch_size)
-        return self._predict_blocks(check_blocks(blocks, self._columns.features), batch_size)
+        return self._predict_blocks(check_blocks(blocks, self._columns.features), batch_size, counts)
 
-    def _predict_blocks(self, blocks: Iterable[Rows], batch_size: int) -> Iterator[ScoredRows]:
+    def _predict_blocks(
+        self, blocks: Iterable[Rows], batch_size: int, counts: ValueCounts | None = None
+    ) -> Iterator[ScoredRows]:
         scorer = Scorer(self.preprocessor, self._session, batch_size)
         with scorer.problems.collect():
             for block in blocks:
                 scores = scorer.score(block)
                 if scores is not None:
                     yield ScoredRows(block, scores)
-        scorer.finish()
+        scorer.problems.raise_if_any()
+        if counts is not None:
+            counts.add(scorer.counts)
+            return
+        for warning in scorer.counts.warn_of_clipping("rows").values():
+            log.warning(warning)
 
     def _score(self, rows: object, batch_size: int, strict: bool) -> tuple[RowSource, np.ndarray]:
         """Return the source of the rows, which is read completely, and the scores [rows, outputs] float32."""

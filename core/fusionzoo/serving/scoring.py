@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -19,15 +18,12 @@ from fusionzoo.data.ragged import compute_starts
 from fusionzoo.data.reading import blocks
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.sampling import RowSizes, make_scoring_batches
-from fusionzoo.data.split_report import NumberShares, warn_of_clipping
-from fusionzoo.data.table.numbers import find_clipped
 from fusionzoo.data.text.text_tokenizer import CachedTokenizer
 from fusionzoo.errors.wording import pluralize
+from fusionzoo.serving.value_counts import ValueCounts
 
 if TYPE_CHECKING:
     import onnxruntime
-
-log = logging.getLogger(__name__)
 
 # Tokens of one batch, padding included. A batch with more is divided; a single row with more is a batch of its own.
 # More tokens make MiniLM on a CPU slower, and the peak memory then depends on the number of rows: see
@@ -43,15 +39,12 @@ class Scorer:
         self._input_names = [model_input.name for model_input in session.get_inputs()]
         text = preprocessor.text
         self._tokenizer = None if text is None else CachedTokenizer(text.tokenizer)
-        self.problems = ProblemLog()
-        self._rows = 0
-        self._missing = np.zeros(len(preprocessor.numbers), np.int64)
-        self._clipped = np.zeros(len(preprocessor.numbers), np.int64)
+        self.problems, self.counts = ProblemLog(), ValueCounts()
 
     def score(self, rows: Rows) -> np.ndarray | None:
         """Return scores [rows, outputs] float32. At most one window of the rows is encoded at a time.
 
-        Returns None if these rows, or earlier ones, have values that cannot be encoded. `finish` raises their problems.
+        Returns None if these rows, or earlier ones, have values that cannot be encoded. `problems` has what is wrong.
 
         Raises:
             errors.MemoryExhaustedError: the process may not use more memory.
@@ -67,17 +60,6 @@ class Scorer:
             start += len(window)
         return None if self.problems.problems else scores
 
-    def finish(self) -> None:
-        """Raise errors.DataError with the problems of all rows so far, or log what is unusual about their values."""
-        self.problems.raise_if_any()
-        numbers = {}
-        for i, column in enumerate(self._preprocessor.numbers):
-            missing, clipped = int(self._missing[i]), int(self._clipped[i])
-            shares = missing / max(1, self._rows), clipped / max(1, self._rows - missing)
-            numbers[column.name] = NumberShares(*shares)
-        for warning in warn_of_clipping("rows", numbers):
-            log.warning(warning)
-
     def _encode(self, window: Rows) -> EncodedSplit | None:
         """Return the encoded rows; None after a problem, when the other rows are only searched for problems."""
         tokenizer = None if self.problems.problems else self._tokenizer
@@ -85,13 +67,8 @@ class Scorer:
             split = self._preprocessor.encode_unlabeled(window, tokenizer)
         if self.problems.problems:
             return None
-        self._count_numbers(split)
+        self.counts.add_split(split, self._preprocessor)
         return split
-
-    def _count_numbers(self, split: EncodedSplit) -> None:
-        self._rows += len(split)
-        self._missing += split.numbers_missing.sum(axis=0)
-        self._clipped += find_clipped(split.numbers).sum(axis=0)
 
     def _run(self, batch: dict[str, np.ndarray]) -> np.ndarray:
         try:
