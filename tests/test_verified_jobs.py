@@ -21,6 +21,7 @@ from fusionzoo.contracts.verification.workspace import RootKind, delete_tree, fi
 from fusionzoo.errors.verification_errors import VerificationError
 from verification_helpers import CONTRACT, find_failures, find_warnings, make_job, verify, write_input, write_script
 
+SCRIPTS = Path(__file__).parents[1]
 NEEDS_NAMESPACE = pytest.mark.skipif(bool(find_namespace_problem()), reason="this user may not mount folders")
 
 
@@ -143,8 +144,18 @@ def test_a_processing_script_is_verified_without_a_failure_file(tmp_path: Path) 
     ("changes", "message"),
     [
         (
-            {"contract": CONTRACTS["TABULAR_PREPROCESS_CONTRACT"]},
-            "No job can be generated that has the input 'raw_data'",
+            {"contract": CONTRACTS["TABULAR_PREPROCESS_CONTRACT"], "script": SCRIPTS / "preprocess.py"},
+            "which needs processing/input.\nFix: create it in a folder, and run "
+            "'fusionzoo contract verify preprocess.py --run --input FOLDER -- --label-name VALUE'.",
+        ),
+        (
+            {"contract": CONTRACTS["MODEL_EVALUATION_CONTRACT"], "script": SCRIPTS / "evaluate.py"},
+            "No job can be generated for evaluate.py, which needs processing/model/model.tar.gz, processing/test.\n"
+            "Fix: create it in a folder, and run 'fusionzoo contract verify evaluate.py --run --input FOLDER'.",
+        ),
+        (
+            {"contract": CONTRACTS["PYTORCH_INFERENCE_CONTRACT"], "script": SCRIPTS / "inference.py"},
+            "No job can be generated for inference.py, which needs model, request.csv.",
         ),
         ({"input_folder": Path("nowhere")}, "The input 'train_data' is missing: there is no nowhere/input/data/train"),
         ({"contract": CONTRACT.model_copy(update={"required_env_vars": ["KEY"]})}, "environment variables 'KEY'"),
@@ -293,6 +304,14 @@ def test_the_functions_of_an_inference_script_are_called(tmp_path: Path) -> None
 def test_an_inference_script_that_breaks_its_contract_is_found(old: str, new: str, check: str, tmp_path: Path) -> None:
     assert old in INFERENCE
     assert check in find_failures(verify_inference(tmp_path, INFERENCE.replace(old, new)))
+
+
+def test_an_inference_script_without_a_request_is_not_verified(tmp_path: Path) -> None:
+    verify_inference(tmp_path, INFERENCE)
+    (tmp_path / "prepared/request.csv").unlink()
+    contract = CONTRACTS["PYTORCH_INFERENCE_CONTRACT"]
+    with pytest.raises(VerificationError, match=r"no file .*prepared/request\.\*"):
+        verify(tmp_path / "inference.py", contract=contract, input_folder=tmp_path / "prepared")
 
 
 @pytest.mark.parametrize(("choice", "kind"), [(Root.AUTO, RootKind.VARIABLE), (Root.VARIABLE, RootKind.VARIABLE)])

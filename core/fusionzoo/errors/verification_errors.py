@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import quoted, short
+from fusionzoo.errors.wording import list_names, quoted, short
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,10 +28,17 @@ class VerificationError(ZooError):
         return cls(f"The input '{name}' is missing: there is no {path}.", fix, "FZ-K031")
 
     @classmethod
-    def no_sample(cls, name: str, path: str) -> Self:
-        """The generated job has the channels train, val and test, and hyperparameters.json."""
-        fix = "prepare a folder with all inputs, and give it with --input."
-        return cls(f"No job can be generated that has the input '{name}' ({path}).", fix, "FZ-K032")
+    def no_sample(cls, script: str, paths: Sequence[str], arguments: str) -> Self:
+        """The generated job has the channels train, val and test, and hyperparameters.json, and nothing else."""
+        message = f"No job can be generated for {script}, which needs {list_names(paths)}."
+        fix = f"create it in a folder, and run 'fusionzoo contract verify {script} --run --input FOLDER{arguments}'."
+        return cls(message, fix, "FZ-K032")
+
+    @classmethod
+    def request_missing(cls, path: Path) -> Self:
+        """Without a request, the functions of an inference script that read, score and answer it are not called."""
+        fix = "add a file such as request.csv, .json, .jsonl or .parquet with rows that the model can score."
+        return cls(f"There is no request to score: no file {path}.", fix, "FZ-K037")
 
     @classmethod
     def variables_missing(cls, names: Sequence[str]) -> Self:

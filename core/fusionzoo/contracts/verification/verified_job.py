@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from fusionzoo.contracts.job_kinds import SAGEMAKER_ROOT, is_inside
-from fusionzoo.contracts.script_contract import InferenceScriptContract, ScriptContract, TrainingScriptContract
+from fusionzoo.contracts.script_contract import (
+    InferenceScriptContract,
+    ProcessingScriptContract,
+    ScriptContract,
+    TrainingScriptContract,
+)
 from fusionzoo.contracts.verification import hosting_driver
 from fusionzoo.contracts.verification.sample_job import SAMPLE_PATHS, write_sample_job
 from fusionzoo.contracts.verification.workspace import RootKind, Workspace
 from fusionzoo.errors.verification_errors import VerificationError
 
 DEFAULT_TIMEOUT = 600.0  # seconds for each run
-REQUEST_PATTERN = "request.*"
+REQUEST_PATTERN, REQUEST_EXAMPLE = "request.*", "request.csv"
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class VerifiedJob:
     Attributes:
         script: the script; it may have another name than the contract's entry point.
         input_folder: a folder with SageMaker's layout that holds the inputs; None generates a small training job. A
-            file such as request.csv in it is the request that an inference script scores.
+            file such as request.csv in it is the request that an inference script scores; it must be there.
         arguments: command-line arguments of the script.
         environ: environment variables of the job, in addition to those of this process that describe no job.
         timeout: time limit of each run, in seconds.
@@ -43,24 +48,37 @@ class VerifiedJob:
         """Check that the script can be run.
 
         Raises:
-            VerificationError: the script, a required variable or a required input is missing.
+            VerificationError: the script, a required variable, a required input or the request is missing.
         """
         if not self.script.is_file():
             raise VerificationError.script_missing(self.script)
         if missing := [name for name in self.contract.required_env_vars if name not in (self.environ or {})]:
             raise VerificationError.variables_missing(missing)
-        for name in self.required_inputs:
-            path = self.contract.relative_path(name)
-            if self.input_folder is None:
-                if path not in SAMPLE_PATHS:
-                    raise VerificationError.no_sample(name, path)
-            elif not (self.input_folder / path).exists():
+        self._check_inputs({name: self.contract.relative_path(name) for name in self.required_inputs})
+
+    def _check_inputs(self, paths: Mapping[str, str]) -> None:
+        """Check the required inputs, by name and by path below the root folder."""
+        needs_request = isinstance(self.contract, InferenceScriptContract)
+        if self.input_folder is None:
+            if needs_request or not SAMPLE_PATHS.issuperset(paths.values()):
+                needed = [*paths.values(), *([REQUEST_EXAMPLE] if needs_request else [])]
+                raise VerificationError.no_sample(self.script.name, needed, _describe_arguments(self.contract))
+            return
+        for name, path in paths.items():
+            if not (self.input_folder / path).exists():
                 raise VerificationError.input_missing(name, self.input_folder / path)
+        if needs_request and not self._requests:
+            raise VerificationError.request_missing(self.input_folder / REQUEST_PATTERN)
 
     @property
     def required_inputs(self) -> list[str]:
         """The logical names of the inputs that a job must have."""
         return [name for name in self.contract.expected_input_paths if name not in self.contract.optional_inputs]
+
+    @property
+    def _requests(self) -> list[Path]:
+        """The files that an inference script may score."""
+        return sorted(self.input_folder.glob(REQUEST_PATTERN)) if self.input_folder is not None else []
 
     @property
     def failure_file(self) -> str | None:
@@ -75,8 +93,7 @@ class VerifiedJob:
         if not isinstance(self.contract, InferenceScriptContract):
             return [script, *self.arguments]
         models = [str(workspace.visible(path)) for path in self.contract.expected_input_paths.values()]
-        requests = sorted(self.input_folder.glob(REQUEST_PATTERN)) if self.input_folder is not None else []
-        return [hosting_driver.__file__, script, *models[:1], *map(str, requests[:1])]
+        return [hosting_driver.__file__, script, *models[:1], *map(str, self._requests[:1])]
 
     def fill(self, workspace: Workspace) -> None:
         """Write the inputs, and the empty folders of the outputs, into a workspace.
@@ -109,3 +126,10 @@ class VerifiedJob:
 def is_file_path(path: str, contract: ScriptContract) -> bool:
     """Return whether a path of a contract is a file, and not a folder: it has a suffix, or reports a failure."""
     return path == contract.job_kind.failure_file or bool(PurePosixPath(path).suffix)
+
+
+def _describe_arguments(contract: ScriptContract) -> str:
+    """Return the end of a command line with the arguments that a script requires; empty if there are none."""
+    arguments = contract.arguments if isinstance(contract, ProcessingScriptContract) else {}
+    required = [f"--{name} VALUE" for name, default in arguments.items() if default is None]
+    return " ".join([" --", *required]) if required else ""
