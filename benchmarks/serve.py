@@ -32,7 +32,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -53,6 +53,7 @@ from fusionzoo.serving.predictor import Predictor
 HERE = Path(__file__).parent
 LOADS = {1: (1, 8, 64), 64: (1, 8)}  # rows of a request: connections
 GOALS = {1: 0.6, 64: 0.85}
+FUSIONZOO = (str(Path(sys.executable).parent / "fusionzoo"),)
 JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 Batch = dict[str, np.ndarray]
 
@@ -152,12 +153,13 @@ def find_free_port() -> int:
 
 
 @contextmanager
-def serve(setup: Setup, *options: str, core: int | None) -> Iterator[RunningProcesses]:
-    """Run `fusionzoo serve`."""
+def serve(
+    setup: Setup, *options: str, core: int | None, command: Sequence[str] = FUSIONZOO
+) -> Iterator[RunningProcesses]:
+    """Run `fusionzoo serve`, or another command with its arguments."""
     port = find_free_port()
-    command = [str(Path(sys.executable).parent / "fusionzoo"), "serve", "--model", str(setup.model)]
-    arguments = ["--port", str(port), "--queue-seconds", "60", *options]
-    with run_server([*command, *arguments], port, "/ping", setup.folder / "server.txt", core) as running:
+    arguments = ["serve", "--model", str(setup.model), "--port", str(port), "--queue-seconds", "60", *options]
+    with run_server([*command, *arguments], port, "/ping", setup.folder / f"server-{port}.txt", core) as running:
         yield running
 
 
@@ -297,17 +299,19 @@ def make_v2_bodies(setup: Setup) -> list[str]:
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `open_setup`."""
     parser.add_argument("--model-class", choices=["bert", "cnn"], default="cnn")
     parser.add_argument("--model", type=Path, help="a trained model folder for these rows")
-    parser.add_argument("--only", choices=["load", "memory", "mlserver"], help="measure only this")
-    parser.add_argument("--mlserver", type=Path, help="the command of an environment with onnxruntime")
     parser.add_argument("--rows", type=int, default=512, help="rows to send, again and again")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--requests", type=int, default=10_000, help="of one run at most, and of the memory measure")
     parser.add_argument("--seconds", type=float, default=8, help="of one run at most")
-    chosen = parser.parse_args()
+
+
+@contextmanager
+def open_setup(chosen: argparse.Namespace) -> Iterator[Setup]:
+    """Read the rows and train the model that the arguments name. Its folder exists until the end of the block."""
     with tempfile.TemporaryDirectory() as folder:
         settings, rows = read_rows(Path(folder))
         changes = {"tokenizer": minilm()} if chosen.model_class == "bert" else {}
@@ -315,7 +319,16 @@ def main() -> None:
         model = chosen.model or train(Path(folder) / "job", settings, rows, changes)
         columns = Predictor.load(model, threads=1).columns
         limits = chosen.runs, chosen.requests, chosen.seconds
-        setup = Setup(model.absolute(), rows.slice(0, chosen.rows).select(columns), Path(folder), *limits)
+        yield Setup(model.absolute(), rows.slice(0, chosen.rows).select(columns), Path(folder), *limits)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument("--only", choices=["load", "memory", "mlserver"], help="measure only this")
+    parser.add_argument("--mlserver", type=Path, help="the command of an environment with onnxruntime")
+    chosen = parser.parse_args()
+    with open_setup(chosen) as setup:
         measures: dict[str, Callable[[], None]] = {"load": partial(measure_load, setup)}
         measures["memory"] = partial(measure_memory, setup)
         if chosen.mlserver is not None:
