@@ -59,14 +59,15 @@ def test_metrics_are_those_of_all_processes(running_server: RunningServer) -> No
         return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
     rows, series = (
-        b"message,country,price,visits\na,de,1,2\n",
+        b"message,country,price,visits\na,de,1e30,2\n",
         'fusionzoo_requests_total{path="/invocations",status="200"}',
     )
-    before = count(series), count("fusionzoo_rows_total")
+    clipped = 'fusionzoo_unusual_values_total{column="price",kind="clipped"}'
+    before = count(series), count("fusionzoo_rows_total"), count(clipped)
     for _ in range(20):
         assert running_server.request("POST", "/invocations", rows, Content_Type=CSV)[0] == 200
     assert [count(series) for _ in range(6)] == [before[0] + 20] * 6, "whichever process answers"
-    assert count("fusionzoo_rows_total") == before[1] + 20
+    assert (count("fusionzoo_rows_total"), count(clipped)) == (before[1] + 20, before[2] + 20)
 
 
 ROWS = b"message,country,price,visits\na,de,1,2\nb,fr,3,4\n"
