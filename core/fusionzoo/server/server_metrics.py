@@ -8,6 +8,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from fusionzoo.serving.value_counts import ValueKind
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -54,7 +56,7 @@ class ServerMetrics:
         """Count rows that were scored."""
         self._rows.inc(rows)
 
-    def count_values(self, values: Mapping[tuple[str, str], int]) -> None:
+    def count_values(self, values: Mapping[tuple[str, ValueKind], int]) -> None:
         """Count values that the model does not know, by their column and kind, see `ValueCounts`."""
         for (column, kind), count in values.items():
             self._values.labels(column, kind).inc(count)
