@@ -41,6 +41,7 @@ SECTIONS = {
     "score_errors": "Scores",
     "predictor_errors": "Rows given to Predictor",
     "prediction_errors": "Files and options of predict and evaluate",
+    "baseline_errors": "Predictions of a baseline",
     "preprocess_errors": "Preprocessing: arguments, folders and columns",
     "request_errors": "Requests to the server",
 }

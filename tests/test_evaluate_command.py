@@ -98,3 +98,54 @@ def test_the_output_must_be_a_new_folder(trained_job: JobFolder, tmp_path: Path)
         assert done.exit_code == 1
         assert message in done.stderr
     assert "does not exist" in evaluate(trained_job, tmp_path / "absent", tmp_path / "x").stderr
+
+
+def test_the_model_is_compared_with_a_baseline(trained_job: JobFolder, tmp_path: Path) -> None:
+    source, expected = trained_job.root / "input/data/test", read_expected(trained_job)
+    swapped = expected.assign(prob_0=expected["prob_1"], prob_1=expected["prob_0"])
+    baseline = write_frame(tmp_path / "baseline.csv", swapped[::-1])
+    done = evaluate(trained_job, source, tmp_path / "out", "--baseline", str(baseline), "--json")
+    assert done.exit_code == 0, done.stderr
+    report = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert json.loads(done.stdout) == {**report["splits"]["test"]["metrics"], "baseline": report["baseline"]}
+    auroc = report["baseline"]["differences"]["auroc"]
+    assert report["baseline"]["rows"] == len(expected)
+    assert auroc["model"] == report["splits"]["test"]["metrics"]["auroc"]
+    assert auroc["baseline"] == report["baseline"]["metrics"]["auroc"] == pytest.approx(1 - auroc["model"])
+    quality = json.loads((tmp_path / "out/evaluation.json").read_text())["baseline"]["auc"]
+    low, high = auroc["confidence_interval"]
+    assert quality == {"value": auroc["baseline"], "difference": auroc["difference"], "lower": low, "upper": high}
+
+
+def test_a_comparison_with_the_own_predictions_of_a_job_finds_no_difference(
+    trained_job: JobFolder, tmp_path: Path
+) -> None:
+    source = trained_job.root / "input/data/test"
+    done = evaluate(trained_job, source, tmp_path / "out", "--baseline", str(trained_job.output))
+    assert done.exit_code == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if "baseline" in line]
+    assert [line.split(":")[0] for line in lines] == ["auroc", "log_loss"]
+    assert "no measurable difference" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": "x"}, "duplicate ids in column 'id'"),
+        ({"prob_0": 0.9, "prob_1": 0.9}, "cannot be evaluated"),
+    ],
+)
+def test_a_baseline_that_cannot_be_compared_is_an_error_before_rows_are_scored(
+    trained_job: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], message: str
+) -> None:
+    baseline = write_frame(tmp_path / "baseline.csv", read_expected(trained_job).assign(**changes))
+    monkeypatch.setattr("fusionzoo.prediction.evaluate_job.LocalEngine", None)
+    source = trained_job.root / "input/data/test"
+    done = evaluate(trained_job, source, tmp_path / "out", "--baseline", str(baseline))
+    assert done.exit_code == 1
+    assert message in " ".join(done.stderr.split())
+    assert "baseline.csv" in done.stderr
+    assert not (tmp_path / "out").exists()
+    assert (
+        "is inside --baseline" in evaluate(trained_job, source, tmp_path / "b/o", "--baseline", f"{tmp_path}/b").stderr
+    )

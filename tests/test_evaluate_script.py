@@ -79,6 +79,23 @@ def test_the_evaluation_is_that_of_the_job_and_predictions_keep_ids_and_order(
     assert f"#metric test_auroc={metrics['auroc']!r};" in capsys.readouterr().out
 
 
+def test_a_baseline_in_its_folder_is_compared_with(
+    trained_job: JobFolder, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_frame(root / "processing/test/rows.csv", read_test_rows(trained_job))
+    write_frame(root / "processing/baseline/test_predictions.csv", read_expected(trained_job))
+    assert run(root) == 0
+    report = json.loads((root / "processing/evaluation/metrics.json").read_text())
+    assert report["baseline"]["differences"]["auroc"]["difference"] == pytest.approx(0, abs=1e-6)
+    quality = json.loads((root / "processing/evaluation/evaluation.json").read_text())
+    assert set(quality["baseline"]["auc"]) == {"value", "difference", "lower", "upper"}
+    assert "auroc: " in capsys.readouterr().out
+    write_frame(root / "processing/baseline/test_predictions.csv", read_expected(trained_job).head(5))
+    assert run(root) == 1
+    assert "rows of the input are not in the baseline" in read_message(root)
+    assert list_outputs(root) == set()
+
+
 def drop_labels(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.drop(columns="target")
 

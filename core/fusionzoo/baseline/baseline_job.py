@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any
 
 import xgboost as xgb
 
@@ -15,6 +14,7 @@ from fusionzoo.artifacts.prediction_files import write_predictions
 from fusionzoo.artifacts.predictions import Predictions
 from fusionzoo.atomic_files import staged_folder
 from fusionzoo.baseline.baseline_model import BaselineModel, make_matrix
+from fusionzoo.baseline.boosting_objective import choose_boosting_objective
 from fusionzoo.baseline.text_components import fit_text_components
 from fusionzoo.evaluation.report import METRICS_FILE, Report, ScoredSplit, evaluate
 from fusionzoo.hyperparameters import locate_pretrained_models, read_hyperparameters
@@ -47,9 +47,9 @@ def train_baseline(paths: Paths) -> Report:
     raw = read_hyperparameters(paths)
     architecture = choose_architecture(locate_pretrained_models(raw, paths))
     job = architecture.job
-    if job.task != "classification":
-        raise errors.HyperparametersError([errors.baseline_task(job.task)])
-    data = prepare_data(paths, architecture)
+    if job.quantiles and len(job.label_columns) > 1:
+        raise errors.HyperparametersError([errors.baseline_quantiles(job.quantiles)])
+    data = prepare_data(paths, architecture, needs_word_vectors=False)
     model, rounds = fit_baseline(data, job.seed)
     scores = {name: model.score(split) for name, split in data.splits.items() if name != "train"}
     labels = {name: known for name in scores if (known := data.splits[name].labels) is not None}
@@ -75,14 +75,20 @@ def train_baseline(paths: Paths) -> Report:
 
 
 def fit_baseline(data: TrainingData, seed: int) -> tuple[BaselineModel, int]:
-    """Return the model with the best log loss of val, and its number of rounds."""
+    """Return the model with the best metric of val, and its number of rounds."""
     train, val, text = data.splits["train"], data.splits["val"], data.preprocessor.text
     components = None
     if text is not None:
         components = fit_text_components(train, text.tokenizer.backend.get_vocab_size(), seed)
-    matrices = {name: make_matrix(split, components, split.labels) for name, split in (("train", train), ("val", val))}
+    objective = choose_boosting_objective(data.preprocessor.target)
+    labeled = (("train", train, train.labels), ("val", val, val.labels))
+    matrices = {
+        name: make_matrix(split, components, objective.encode(labels))
+        for name, split, labels in labeled
+        if labels is not None
+    }
     booster = xgb.train(
-        {**PARAMETERS, **_choose_objective(len(data.task.classes)), "seed": seed},
+        {**PARAMETERS, **objective.parameters, "seed": seed},
         matrices["train"],
         MAX_ROUNDS,
         evals=[(matrices["val"], "val")],
@@ -90,11 +96,6 @@ def fit_baseline(data: TrainingData, seed: int) -> tuple[BaselineModel, int]:
         verbose_eval=False,
     )
     rounds = int(booster.best_iteration) + 1
-    log.info("XGBoost: %d rounds are the best on val, log loss %.4f", rounds, booster.best_score)
+    metric = objective.parameters["eval_metric"]
+    log.info("XGBoost: %d rounds are the best on val, %s %.4f", rounds, metric, booster.best_score)
     return BaselineModel(data.preprocessor, components, booster[:rounds]), rounds
-
-
-def _choose_objective(classes: int) -> dict[str, Any]:
-    if classes == 2:
-        return {"objective": "binary:logistic", "eval_metric": "logloss"}
-    return {"objective": "multi:softprob", "eval_metric": "mlogloss", "num_class": classes}

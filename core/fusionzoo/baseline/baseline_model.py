@@ -9,6 +9,7 @@ import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 
+from fusionzoo.baseline.boosting_objective import choose_boosting_objective
 from fusionzoo.baseline.text_components import TextComponents
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.preprocessor import Preprocessor
@@ -25,9 +26,10 @@ class BaselineModel:
     booster: xgb.Booster
 
     def score(self, split: EncodedSplit) -> NDArray[np.float32]:
-        """Return the probability of each class, [rows, classes]."""
-        scores = np.asarray(self.booster.predict(make_matrix(split, self.components)), np.float32)
-        return np.stack([1 - scores, scores], axis=1) if scores.ndim == 1 else scores
+        """Return the scores of the task, [rows, outputs], such as the probability of each class."""
+        outputs = np.asarray(self.booster.predict(make_matrix(split, self.components)), np.float32)
+        scores = choose_boosting_objective(self.preprocessor.target).decode(outputs)
+        return scores.astype(np.float32, copy=False)
 
     def save(self, folder: Path) -> None:
         """Write the booster, the text components and the preprocessor into a folder.
@@ -56,9 +58,12 @@ class BaselineModel:
 
 
 def make_matrix(
-    split: EncodedSplit, components: TextComponents | None, labels: NDArray[np.integer] | None = None
+    split: EncodedSplit, components: TextComponents | None, labels: np.ndarray | None = None
 ) -> xgb.DMatrix:
-    """Return the inputs of the booster: numbers with their missing values, categories by id, and text components."""
+    """Return the inputs of the booster: numbers with their missing values, categories by id, and text components.
+
+    `labels` are those of `BoostingObjective.encode`.
+    """
     numbers = np.where(split.numbers_missing, np.nan, split.numbers)
     text = np.empty((len(split), 0), np.float32) if components is None else components.transform(split)
     inputs = np.concatenate([numbers, split.categories, text], axis=1).astype(np.float32)

@@ -12,6 +12,7 @@ from fusionzoo.cli.output import (
     exit_on_sigterm,
     exit_on_user_error,
     print_json,
+    print_line,
     print_table,
 )
 from fusionzoo.cli.predict_command import BatchSize, InputFormat, InputOption, ModelOption
@@ -19,6 +20,10 @@ from fusionzoo.cli.predict_command import BatchSize, InputFormat, InputOption, M
 OutputFolder = Annotated[Path, typer.Option("--output", help="The folder for metrics.json, plots and predictions.")]
 SkipUnlabeled = Annotated[
     bool, typer.Option("--skip-unlabeled", help="Evaluate the rows with a label if some rows have none.")
+]
+Baseline = Annotated[
+    Path | None,
+    typer.Option("--baseline", help="A file or folder with the predictions of a baseline for the same rows."),
 ]
 
 
@@ -29,6 +34,7 @@ def evaluate(
     input_format: InputFormat = None,
     skip_unlabeled: SkipUnlabeled = False,
     batch_size: BatchSize = 64,
+    baseline: Baseline = None,
     as_json: AsJson = False,
 ) -> None:
     """Score labeled rows with a trained model, and compare the predictions with the labels.
@@ -40,16 +46,20 @@ def evaluate(
 
         check_extra("evaluate")
         from fusionzoo.library_environment import configure_libraries
-        from fusionzoo.prediction.evaluate_job import SPLIT, EvaluateOptions, evaluate_files
+        from fusionzoo.prediction.evaluate_job import EvaluateOptions, evaluate_files
 
         configure_libraries()
-        options = EvaluateOptions(
-            model, input_path, output, input_format and input_format.value, skip_unlabeled, batch_size
+        text_format = input_format and input_format.value
+        done = evaluate_files(
+            EvaluateOptions(model, input_path, output, text_format, skip_unlabeled, batch_size, baseline=baseline)
         )
-        metrics = evaluate_files(options).metrics(SPLIT)
         if as_json:
-            print_json(metrics)
-        else:
-            rows = [(name, "undefined" if value is None else f"{value:.4f}") for name, value in metrics.items()]
-            print_table(("metric", "value"), rows)
-            typer.echo(output)
+            print_json(
+                done.metrics if done.comparison is None else {**done.metrics, "baseline": done.comparison.as_json()}
+            )
+            return
+        rows = [(name, "undefined" if value is None else f"{value:.4f}") for name, value in done.metrics.items()]
+        print_table(("metric", "value"), rows)
+        for line in done.describe_comparison():
+            print_line(line)
+        typer.echo(output)

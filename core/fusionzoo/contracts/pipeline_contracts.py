@@ -70,6 +70,7 @@ MODEL_EVALUATION_CONTRACT = ProcessingScriptContract(
     expected_input_paths={
         "model": "/opt/ml/processing/model/model.tar.gz",
         "data": "/opt/ml/processing/test",
+        "baseline": "/opt/ml/processing/baseline",
         "resource_config": "/opt/ml/config/resourceconfig.json",
     },
     expected_output_paths={
@@ -78,6 +79,7 @@ MODEL_EVALUATION_CONTRACT = ProcessingScriptContract(
         "message": "/opt/ml/output/message",
     },
     optional_paths=frozenset({"message", "resource_config"}),
+    optional_channels=frozenset({"baseline"}),
     optional_env_vars={
         "SAGEMAKER_BASE_DIR": "/opt/ml",
         "HOME": "",
@@ -97,6 +99,7 @@ MODEL_EVALUATION_CONTRACT = ProcessingScriptContract(
     meanings={
         "model": "The model that a training job left, packed",
         "data": "Rows with labels",
+        "baseline": "Predictions of a baseline for the same rows, which the model is compared with",
         "resource_config": "The instances of the job: it runs on one",
         "evaluation": "Metrics and plots",
         "predictions": "A score for each row",

@@ -53,7 +53,7 @@ def encode_channels(
     settings: DataSettings,
     channels: Mapping[str, Channel | SplitPart],
     cache: Cache,
-    seed: int,
+    seed: int | None,
     check_train_rows: Callable[[int], None],
     hash_files: HashFiles = hashing.hash_files,
 ) -> EncodedData:
@@ -65,7 +65,7 @@ def encode_channels(
         settings: the settings of the job.
         channels: the splits by name, `train` among them.
         cache: where results are stored.
-        seed: the seed of word vectors.
+        seed: the seed of word vectors; None if they are not needed.
         check_train_rows: called with the number of training rows before any text is tokenized; may raise an error.
         hash_files: returns the SHA-256 of files. Processes that share a host can pass a function that reads each file
             in one process only.
@@ -84,7 +84,9 @@ def encode_channels(
         with problems.collect():
             splits[name] = job.encode_split(name, fitted.preprocessor)
     problems.raise_if_any()
-    preprocessor = job.add_word_vectors(fitted.preprocessor, splits["train"], seed)
+    preprocessor = fitted.preprocessor
+    if seed is not None:
+        preprocessor = job.add_word_vectors(preprocessor, splits["train"], seed)
     return EncodedData(preprocessor, splits, fitted.warnings, job.content_hashes())
 
 

@@ -83,7 +83,7 @@ from fusionzoo.errors.consistency_errors import (
     missing_compiler as missing_compiler,
     missing_modality as missing_modality,
     modality_dropout_with_one_modality as modality_dropout_with_one_modality,
-    baseline_task as baseline_task,
+    baseline_quantiles as baseline_quantiles,
     setting_unsupported_by_fsdp as setting_unsupported_by_fsdp,
     torch_too_old_to_compile as torch_too_old_to_compile,
     unknown_metric as unknown_metric,

@@ -164,7 +164,8 @@ def invalid_csv_character(key: str, character: str, other: str | None) -> Proble
     return setting_problem(key, character, message, f"choose another character for {key}", "FZ-S131")
 
 
-def baseline_task(task: str) -> Problem:
-    """The baseline of train_xgboost.py predicts classes only."""
-    message = "the XGBoost baseline predicts classes only"
-    return setting_problem("task", task, message, "use train.py for this task", "FZ-S161")
+def baseline_quantiles(quantiles: Sequence[float]) -> Problem:
+    """XGBoost predicts the quantiles of a single column."""
+    message = "the XGBoost baseline predicts quantiles of one column only"
+    fix = 'give one column in label_name, or remove quantiles and loss: "quantile"'
+    return setting_problem("quantiles", list(quantiles), message, fix, "FZ-S162")

@@ -185,11 +185,23 @@ def _ranking(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> tuple[
     return float(roc_auc_score(positive, score)), float(average_precision_score(positive, score))
 
 
+def row_log_losses(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the log-loss of each row, [rows] float64; `log_loss` is their mean."""
+    losses: NDArray[np.float64] = -np.log(np.clip(_true_probability(y_true, probabilities), np.finfo(float).eps, 1))
+    return losses
+
+
+def _true_probability(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    true = probabilities[np.arange(len(y_true)), y_true].astype(np.float64)
+    share: NDArray[np.float64] = true / probabilities.sum(axis=1, dtype=np.float64)
+    return share
+
+
 def _proper_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> dict[str, float]:
     """Return log-loss and Brier score of rows normalized in float64."""
     total = probabilities.sum(axis=1, dtype=np.float64)
-    true_probability = probabilities[np.arange(len(y_true)), y_true].astype(np.float64) / total
-    log_loss = -np.log(np.clip(true_probability, np.finfo(np.float64).eps, 1)).mean()
+    true_probability = _true_probability(y_true, probabilities)
+    log_loss = row_log_losses(y_true, probabilities).mean()
     brier = (1 - true_probability) ** 2
     if probabilities.shape[1] > 2:
         squares = np.einsum("ij,ij->i", probabilities, probabilities, dtype=np.float64) / total**2

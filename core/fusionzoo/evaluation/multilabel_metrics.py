@@ -51,7 +51,6 @@ def multilabel_metrics(
     rankings = [ranking for k in range(labels) if (ranking := rank_label(is_true[:, k], probabilities[:, k]))]
     micro = rank_label(is_true.reshape(-1), probabilities.reshape(-1))
     f1_of_labels = [2 * hits[k] / (support[k] + predicted[k]) for k in np.flatnonzero(support)]
-    true_probability = np.where(is_true, probabilities, 1 - probabilities.astype(np.float64))
     return {
         "auroc": _mean([auroc for auroc, _ in rankings]),
         "auroc_micro": None if micro is None else micro[0],
@@ -61,7 +60,7 @@ def multilabel_metrics(
         "f1_micro": _ratio(2 * hits.sum(), support.sum() + predicted.sum()),
         "accuracy": float((is_true == is_predicted).all(axis=1).mean()),
         "hamming_loss": float((is_true != is_predicted).mean()),
-        "log_loss": float(-np.log(np.clip(true_probability, np.finfo(np.float64).eps, 1)).mean()),
+        "log_loss": float(pair_log_losses(is_true, probabilities).mean()),
     }
 
 
@@ -103,6 +102,13 @@ def per_label_metrics(
             "average_precision": average_precision,
         }
     return metrics
+
+
+def pair_log_losses(is_true: NDArray[np.bool_], probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the log-loss of each pair of a row and a label, [rows, labels] float64; `log_loss` is their mean."""
+    true_probability = np.where(is_true, probabilities, 1 - probabilities.astype(np.float64))
+    losses: NDArray[np.float64] = -np.log(np.clip(true_probability, np.finfo(np.float64).eps, 1))
+    return losses
 
 
 def rank_label(is_true: NDArray[np.bool_], score: NDArray[np.floating]) -> tuple[float, float] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +17,18 @@ from fusionzoo.data.model_files import parse_json_object
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.targets.target import find_labeled_rows
 from fusionzoo.errors.prediction_errors import PredictionJobError
+from fusionzoo.evaluation.baseline_comparison import BaselineComparison, compare_with_baseline
 from fusionzoo.evaluation.model_quality import write_model_quality
 from fusionzoo.evaluation.report import METRICS_FILE, Report, ScoredSplit, evaluate
+from fusionzoo.evaluation.split_evaluation import Metrics
+from fusionzoo.prediction.baseline_predictions import score_with_baseline
 from fusionzoo.prediction.input_files import ColumnsRead, InputFiles, choose_columns, open_input, open_part
 from fusionzoo.prediction.local_engine import LocalEngine
 from fusionzoo.prediction.output_files import PredictionFile, check_apart
 from fusionzoo.prediction.prediction_blocks import BlockMaker
 from fusionzoo.prediction.progress_display import Display, show_progress
 from fusionzoo.serving.predictor import Predictor
+from fusionzoo.tasks.task import Task
 
 SPLIT = "test"
 """The name of the split in the files, as in a job that evaluates the same rows as its test channel."""
@@ -42,6 +47,7 @@ class EvaluateOptions:
         skip_unlabeled: whether rows without a label are only scored; otherwise they are an error.
         batch_size: the maximum number of rows of a batch.
         predictions: another folder for the predictions.
+        baseline: the file or folder with the predictions of a baseline for the same rows.
     """
 
     model: Path
@@ -51,6 +57,7 @@ class EvaluateOptions:
     skip_unlabeled: bool = False
     batch_size: int = 64
     predictions: Path | None = None
+    baseline: Path | None = None
 
     @property
     def predictions_folder(self) -> Path:
@@ -58,7 +65,30 @@ class EvaluateOptions:
         return self.output if self.predictions is None else self.predictions
 
 
-def evaluate_files(options: EvaluateOptions) -> Report:
+@dataclass(frozen=True)
+class FileEvaluation:
+    """What an evaluation found. `comparison` is None without a baseline."""
+
+    task: Task
+    report: Report
+    comparison: BaselineComparison | None
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics of the model."""
+        return self.report.metrics(SPLIT)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the metrics, and the comparison as the entry `baseline`."""
+        return {**self.metrics, **({} if self.comparison is None else {"baseline": self.comparison.as_json()})}
+
+    def describe_comparison(self) -> Iterator[str]:
+        """Yield one line for each metric that is compared with the baseline."""
+        if self.comparison is not None:
+            yield from self.comparison.describe(self.task.metrics)
+
+
+def evaluate_files(options: EvaluateOptions) -> FileEvaluation:
     """Evaluate labeled rows, see `write_evaluation`. The output folder must be new or empty.
 
     Raises:
@@ -68,20 +98,22 @@ def evaluate_files(options: EvaluateOptions) -> Report:
     return write_evaluation(options)
 
 
-def write_evaluation(options: EvaluateOptions) -> Report:
+def write_evaluation(options: EvaluateOptions) -> FileEvaluation:
     """Score labeled rows, and write metrics.json, plots and predictions as a training job does for its test channel.
 
     evaluation.json has the metrics as SageMaker's Model Registry reads them. Memory grows with the rows by their label
-    and scores only. The labels of all rows are checked before any is scored.
+    and scores only; with a baseline, by its scores and the ids too. The labels and the baseline are checked before any
+    row is scored.
 
     Raises:
         errors.ZooError: something that a user can fix. Each output folder has all of its files or none.
     """
     predictor = Predictor.load(options.model)
-    settings = predictor.preprocessor.settings
+    settings, task = predictor.preprocessor.settings, predictor.task
     with open_input(options.input, options.input_format, settings) as inputs:
         columns = choose_columns(inputs, settings, ())
         rows = check_labels(predictor, inputs, columns, options)
+        baseline = None if options.baseline is None else score_with_baseline(options.baseline, inputs, columns, task)
         for output in (options.output, options.predictions_folder):
             check_writable(output)
         with (
@@ -91,22 +123,33 @@ def write_evaluation(options: EvaluateOptions) -> Report:
         ):
             name = f"{SPLIT}_predictions.{inputs.format}"
             part = PredictionFile(inputs.files, name, predictions_folder / name, inputs.format, False)
-            maker = BlockMaker(predictor.task, columns, LocalEngine(predictor, options.batch_size))
+            maker = BlockMaker(task, columns, LocalEngine(predictor, options.batch_size))
             scored = write_predictions(part, maker, display)
-            report = evaluate({SPLIT: scored}, predictor.task, read_heading(options.model, predictor))
-            report.write(folder, events=False)
-            write_model_quality(folder, report.metrics(SPLIT), predictor.task)
-    return report
+            report = evaluate({SPLIT: scored}, task, read_heading(options.model, predictor))
+            comparison = None if baseline is None else compare(task, scored, baseline)
+            report.write(folder, {} if comparison is None else {"baseline": comparison.as_json()}, events=False)
+            write_model_quality(folder, report.metrics(SPLIT), task, comparison)
+    return FileEvaluation(task, report, comparison)
+
+
+def compare(task: Task, scored: ScoredSplit, baseline: np.ndarray) -> BaselineComparison:
+    """Compare the scores of the model with those of the baseline, [rows, outputs].
+
+    The decision rule of the model was fitted to its own scores, so the baseline has the default rule.
+    """
+    return compare_with_baseline(type(task)(task.target), scored, baseline)
 
 
 def check_output(options: EvaluateOptions) -> None:
-    """Check that the output folder is new or empty, and apart from the input and the model.
+    """Check that the output folder is new or empty, and apart from the input, the model and the baseline.
 
     Raises:
         PredictionJobError: it is not.
     """
     check_apart("--output", options.output, "--input", options.input)
     check_apart("--output", options.output, "--model", str(options.model))
+    if options.baseline is not None:
+        check_apart("--output", options.output, "--baseline", str(options.baseline))
     if options.output.exists() and not options.output.is_dir():
         raise PredictionJobError.output_exists(options.output)
     names = sorted(path.name for path in options.output.iterdir()) if options.output.is_dir() else []

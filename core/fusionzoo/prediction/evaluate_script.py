@@ -42,9 +42,9 @@ def evaluate_archive(root: Path, arguments: Sequence[str]) -> None:
     check_extra("evaluate")
     from fusionzoo.prediction.evaluate_job import SPLIT, EvaluateOptions, write_evaluation
 
-    archive, rows, evaluation, predictions, hosts = (
+    archive, rows, baseline, evaluation, predictions, hosts = (
         root / MODEL_EVALUATION_CONTRACT.relative_path(name)
-        for name in ("model", "data", "evaluation", "predictions", "resource_config")
+        for name in ("model", "data", "baseline", "evaluation", "predictions", "resource_config")
     )
     if (found := read_hosts_file(hosts)) is not None and len(found.names) > 1:
         raise PredictionJobError.several_hosts(len(found.names))
@@ -57,11 +57,14 @@ def evaluate_archive(root: Path, arguments: Sequence[str]) -> None:
             skip_unlabeled=given.skip_unlabeled,
             batch_size=given.batch_size,
             predictions=predictions,
+            baseline=baseline if baseline.exists() else None,
         )
-        report = write_evaluation(options)
-    for name, value in report.metrics(SPLIT).items():
+        done = write_evaluation(options)
+    for name, value in done.metrics.items():
         if value is not None:
             log.info("#metric %s_%s=%r;", SPLIT, name, value)
+    for line in done.describe_comparison():
+        log.info("%s", line)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -20,11 +20,12 @@ from fusionzoo.tasks.decision_settings import DECISION_SETTINGS, find_class_deci
 from fusionzoo.tasks.task import SettingsView, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from fusionzoo.evaluation.class_evaluation import ClassEvaluation
     from fusionzoo.evaluation.decision_choice import DecisionFit
     from fusionzoo.evaluation.output_scaling import Method, ScalingFit
+    from fusionzoo.evaluation.resampled_metrics import ResampledMetric
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
     from fusionzoo.settings import JobSettings
 
@@ -111,6 +112,17 @@ class Classification(Task):
         from fusionzoo.evaluation.metrics import classification_metrics
 
         return classification_metrics(labels, scores, self.target.is_ordered, self.rules.decision)
+
+    def prepare_resampling(self, labels: np.ndarray, scores: np.ndarray) -> Mapping[str, ResampledMetric]:
+        from fusionzoo.evaluation.metrics import row_log_losses
+        from fusionzoo.evaluation.resampled_metrics import resampled_auroc, resampled_mean
+
+        ranked = [1] if len(self.classes) == 2 else range(len(self.classes))
+        is_true = np.stack([labels == k for k in ranked], axis=1)
+        return {
+            "auroc": resampled_auroc(is_true, scores[:, list(ranked)]),
+            "log_loss": resampled_mean(row_log_losses(labels, scores)[:, None]),
+        }
 
     def evaluate_split(self, name: str, scored: ScoredSplit, heading: str = "") -> ClassEvaluation:
         from fusionzoo.evaluation.class_evaluation import evaluate_class_split

@@ -25,12 +25,13 @@ from fusionzoo.tasks.decision_settings import (
 from fusionzoo.tasks.task import SettingsView, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from fusionzoo.data.targets.class_labels import Label
     from fusionzoo.evaluation.decision_choice import DecisionFit
     from fusionzoo.evaluation.multilabel_evaluation import MultilabelEvaluation
     from fusionzoo.evaluation.output_scaling import Method, ScalingFit
+    from fusionzoo.evaluation.resampled_metrics import ResampledMetric
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
     from fusionzoo.settings import JobSettings
 
@@ -104,6 +105,16 @@ class Multilabel(Task):
         from fusionzoo.evaluation.multilabel_metrics import multilabel_metrics
 
         return multilabel_metrics(labels, scores, self.rules.decision)
+
+    def prepare_resampling(self, labels: np.ndarray, scores: np.ndarray) -> Mapping[str, ResampledMetric]:
+        from fusionzoo.evaluation.multilabel_metrics import pair_log_losses
+        from fusionzoo.evaluation.resampled_metrics import resampled_auroc, resampled_mean
+
+        is_true = labels == 1
+        return {
+            "auroc": resampled_auroc(is_true, scores),
+            "log_loss": resampled_mean(pair_log_losses(is_true, scores)),
+        }
 
     def evaluate_split(self, name: str, scored: ScoredSplit, heading: str = "") -> MultilabelEvaluation:
         from fusionzoo.evaluation.multilabel_evaluation import evaluate_multilabel_split

@@ -15,9 +15,10 @@ from fusionzoo.evaluation.metric_directions import REGRESSION_METRICS
 from fusionzoo.tasks.task import SettingsView, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from fusionzoo.evaluation.regression_evaluation import RegressionEvaluation
+    from fusionzoo.evaluation.resampled_metrics import ResampledMetric
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
 
 
@@ -75,6 +76,12 @@ class Regression(Task):
         from fusionzoo.evaluation.regression_metrics import regression_metrics
 
         return regression_metrics(labels, self._medians(scores))
+
+    def prepare_resampling(self, labels: np.ndarray, scores: np.ndarray) -> Mapping[str, ResampledMetric]:
+        from fusionzoo.evaluation.resampled_metrics import resampled_mean
+
+        differences = np.abs(labels - self._medians(scores).astype(np.float64))
+        return {"rmse": resampled_mean(differences**2, is_root=True), "mae": resampled_mean(differences)}
 
     def evaluate_split(self, name: str, scored: ScoredSplit, heading: str = "") -> RegressionEvaluation:
         from fusionzoo.evaluation.regression_evaluation import evaluate_regression_split

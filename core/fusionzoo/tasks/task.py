@@ -17,6 +17,7 @@ from fusionzoo.data.targets.target import Target
 if TYPE_CHECKING:
     from fusionzoo.evaluation.decision_choice import DecisionFit
     from fusionzoo.evaluation.output_scaling import Method, ScalingFit
+    from fusionzoo.evaluation.resampled_metrics import ResampledMetric
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit, SplitEvaluation
     from fusionzoo.settings import JobSettings
 
@@ -116,6 +117,13 @@ class Task(ABC):
 
         Raises:
             errors.ScoresError: the labels or scores are invalid.
+        """
+
+    @abstractmethod
+    def prepare_resampling(self, labels: np.ndarray, scores: np.ndarray) -> Mapping[str, ResampledMetric]:
+        """Return the metrics that a comparison of two models reports, by name, ready for resamples of labeled rows.
+
+        For a resample, each returns what `compute_metrics` returns for the same rows.
         """
 
     @abstractmethod

@@ -73,8 +73,13 @@ class TrainingData:
         }
 
 
-def prepare_data(paths: Paths, architecture: Architecture, world: World = SINGLE_PROCESS) -> TrainingData:
-    """Open the channels, fit the preprocessor on train, encode every split, and check the splits."""
+def prepare_data(
+    paths: Paths, architecture: Architecture, world: World = SINGLE_PROCESS, *, needs_word_vectors: bool = True
+) -> TrainingData:
+    """Open the channels, fit the preprocessor on train, encode every split, and check the splits.
+
+    Without `needs_word_vectors`, tokenizer `word` gets no vectors, and no network can be built from the result.
+    """
     settings, job = architecture.data_settings, architecture.job
     channels = open_channels(paths, job, settings.columns)
 
@@ -83,8 +88,9 @@ def prepare_data(paths: Paths, architecture: Architecture, world: World = SINGLE
             steps = optimizers.steps_per_epoch(-(-rows // job.batch_size), job)
             consistency.check_warmup(job, steps * choose_epochs(architecture, rows, 0))
 
+    seed = job.seed if needs_word_vectors else None
     encoded = encoding.encode_channels(
-        settings, channels, make_cache(paths, job), job.seed, check_row_count, partial(_hash_files_once_per_host, world)
+        settings, channels, make_cache(paths, job), seed, check_row_count, partial(_hash_files_once_per_host, world)
     )
     for warning in encoded.warnings:
         log.warning(warning)

@@ -78,6 +78,14 @@ class NumericTarget(Target):
         standardized: np.ndarray = (values - means) / stds
         return standardized
 
+    def restore_units(self, outputs: np.ndarray) -> np.ndarray:
+        """Return outputs [rows, outputs] on the scale of the model in the units of the data; quantiles never cross."""
+        values = np.sort(outputs.astype(np.float64).reshape(len(outputs), len(self.scales), -1), axis=2)
+        means, stds = (np.array([[getattr(scale, name)] for scale in self.scales]) for name in ("mean", "std"))
+        values = values * stds + means
+        restored: np.ndarray = (np.expm1(values) if self.transform == "log1p" else values).reshape(outputs.shape)
+        return restored
+
 
 class NumericTargetScan(TargetScan):
     """The running fit of the target columns, in memory that does not grow with the number of rows."""
