@@ -306,6 +306,17 @@ def test_an_inference_script_that_breaks_its_contract_is_found(old: str, new: st
     assert check in find_failures(verify_inference(tmp_path, INFERENCE.replace(old, new)))
 
 
+def test_the_request_is_found_if_the_input_folder_is_a_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify_inference(tmp_path, INFERENCE)
+    monkeypatch.chdir(tmp_path)
+    contract = CONTRACTS["PYTORCH_INFERENCE_CONTRACT"]
+    report = verify(Path("inference.py"), contract=contract, input_folder=Path("prepared"))
+    assert report.errors == []
+    assert report.runs[0].output_end == "response: '[2.0, 3.0]'\n"
+
+
 def test_an_inference_script_without_a_request_is_not_verified(tmp_path: Path) -> None:
     verify_inference(tmp_path, INFERENCE)
     (tmp_path / "prepared/request.csv").unlink()

@@ -93,7 +93,9 @@ class VerifiedJob:
         if not isinstance(self.contract, InferenceScriptContract):
             return [script, *self.arguments]
         models = [str(workspace.visible(path)) for path in self.contract.expected_input_paths.values()]
-        return [hosting_driver.__file__, script, *models[:1], *map(str, self._requests[:1])]
+        # The copies: the script runs in another working directory, and a namespace hides the folder that it replaces.
+        requests = [str(workspace.visible(f"{SAGEMAKER_ROOT}/{path.name}")) for path in self._requests]
+        return [hosting_driver.__file__, script, *models[:1], *requests[:1]]
 
     def fill(self, workspace: Workspace) -> None:
         """Write the inputs, and the empty folders of the outputs, into a workspace.
