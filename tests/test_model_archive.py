@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -55,14 +56,15 @@ def declare_size(archive: Path, name: str, field: bytes) -> Path:
     return rewrite(archive, change)
 
 
-def refuse(archive: Path, match: str, max_expansion: float = 200) -> None:
+def is_refused(archive: Path, pattern: str, max_expansion: float = 200) -> bool:
+    """Return whether the error has this pattern and the name of the archive; unpacking must leave no file behind."""
     folder = archive.parent / "folder"
     folder.mkdir()
-    with pytest.raises(errors.ModelArchiveError, match=match) as caught:
+    with pytest.raises(errors.ModelArchiveError) as caught:
         unpack_model(archive, folder, max_expansion)
-    assert str(archive) in str(caught.value)
     assert list(folder.iterdir()) == []
     assert {path.name for path in archive.parent.iterdir()} <= {"folder", archive.name}
+    return str(archive) in str(caught.value) and re.search(pattern, str(caught.value)) is not None
 
 
 @pytest.mark.parametrize("prefix", ["", "./", "model/", "./a/b/"])
@@ -105,7 +107,7 @@ def test_a_tar_file_without_compression_and_long_names_are_unpacked(tmp_path: Pa
     ],
 )
 def test_an_unsafe_entry_is_refused_by_its_name(entry: Member, reason: str, tmp_path: Path) -> None:
-    refuse(pack(tmp_path / "model.tar.gz", MANIFEST, entry), reason)
+    assert is_refused(pack(tmp_path / "model.tar.gz", MANIFEST, entry), reason)
 
 
 def cut(content: bytes) -> bytes:
@@ -123,7 +125,7 @@ def flip_checksum(content: bytes) -> bytes:
 def test_a_damaged_archive_is_an_error(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     archive = pack(tmp_path / "model.tar.gz", MANIFEST, member("model.pth", np.random.bytes(5000)))
     archive.write_bytes(damage(archive.read_bytes()))
-    refuse(archive, "cannot be unpacked")
+    assert is_refused(archive, "cannot be unpacked")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_an_archive_that_goes_on_after_its_end_or_has_none_is_an_error(
     change: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
     archive = pack(tmp_path / "model.tar.gz", MANIFEST, member("model.pth", b"x" * 700))
-    refuse(rewrite(archive, change), "cannot be unpacked")
+    assert is_refused(rewrite(archive, change), "cannot be unpacked")
 
 
 def test_every_prefix_of_an_archive_is_an_error(tmp_path: Path) -> None:
@@ -160,29 +162,31 @@ def few_bytes_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("few_bytes_are_checked")
 def test_an_archive_that_expands_too_much_is_refused(tmp_path: Path) -> None:
     archive = pack(tmp_path / "model.tar.gz", MANIFEST, member("code/zeros", bytes(10**6)))
-    refuse(archive, r"(?s)'code/zeros'.*Fix: set max_expansion", max_expansion=2)
+    assert is_refused(archive, r"(?s)'code/zeros'.*Fix: set max_expansion", max_expansion=2)
 
 
 @pytest.mark.usefixtures("few_bytes_are_checked")
 def test_zeros_after_the_end_count_as_content(tmp_path: Path) -> None:
     archive = pack(tmp_path / "model.tar.gz", MANIFEST)
-    refuse(rewrite(archive, lambda content: content + bytes(10**6)), "the end of the archive", max_expansion=2)
+    assert is_refused(
+        rewrite(archive, lambda content: content + bytes(10**6)), "the end of the archive", max_expansion=2
+    )
 
 
 @pytest.mark.parametrize("field", [b"\x80" + bytes(6) + b"\xff" * 5, b"77777777777\0", b"\xff" * 11 + b"\x00"])
 def test_a_declared_size_that_the_archive_does_not_have_is_refused_at_once(field: bytes, tmp_path: Path) -> None:
     archive = pack(tmp_path / "model.tar.gz", MANIFEST, member("model.pth"))
-    refuse(declare_size(archive, "model.pth", field), "model.pth|header")
+    assert is_refused(declare_size(archive, "model.pth", field), "model.pth|header")
 
 
 def test_a_huge_header_is_not_read_into_memory(tmp_path: Path) -> None:
     entry = member("model.pth", comment="x" * (model_archive.MAX_READ + 1))
-    refuse(pack(tmp_path / "model.tar.gz", MANIFEST, entry), "header of an entry is too large")
+    assert is_refused(pack(tmp_path / "model.tar.gz", MANIFEST, entry), "header of an entry is too large")
 
 
 def test_too_many_entries_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_archive, "MAX_MEMBERS", 2)
-    refuse(pack(tmp_path / "model.tar.gz", MANIFEST, member("a"), member("b")), "more than 2 entries")
+    assert is_refused(pack(tmp_path / "model.tar.gz", MANIFEST, member("a"), member("b")), "more than 2 entries")
 
 
 def test_a_disk_that_is_too_small_is_an_error_before_a_file_is_written(
@@ -190,7 +194,7 @@ def test_a_disk_that_is_too_small_is_an_error_before_a_file_is_written(
 ) -> None:
     monkeypatch.setattr(model_archive, "free_space", lambda folder: 100)
     archive = pack(tmp_path / "model.tar.gz", MANIFEST, member("model.pth", bytes(200)))
-    refuse(archive, "has 202 bytes, but the disk of .* has only 100 free")
+    assert is_refused(archive, "has 202 bytes, but the disk of .* has only 100 free")
 
 
 def test_an_archive_without_a_model_or_with_several_is_an_error(tmp_path: Path) -> None:
@@ -199,7 +203,7 @@ def test_an_archive_without_a_model_or_with_several_is_an_error(tmp_path: Path) 
     ):
         folder = tmp_path / str(number)
         folder.mkdir()
-        refuse(pack(folder / "model.tar.gz", *(member(name) for name in names)), match)
+        assert is_refused(pack(folder / "model.tar.gz", *(member(name) for name in names)), match)
 
 
 def test_a_missing_archive_is_an_error_that_names_other_archives_in_its_folder(tmp_path: Path) -> None:

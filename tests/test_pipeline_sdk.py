@@ -143,8 +143,7 @@ def test_each_container_path_is_that_of_the_contract(steps: dict[str, Any]) -> N
         specification, arguments = STEP_SPECIFICATIONS[name], steps[name]["Arguments"]
         inputs = {item["InputName"]: item["S3Input"]["LocalPath"] for item in arguments["ProcessingInputs"]}
         code = inputs.pop("code")
-        required = {n: one.folder for n, one in specification.dependencies.items() if one.is_required}
-        assert inputs == required
+        assert inputs == {n: d.folder for n, d in specification.dependencies.items() if d.is_required}
         outputs = arguments["ProcessingOutputConfig"]["Outputs"]
         written = {item["OutputName"]: item["S3Output"]["LocalPath"] for item in outputs}
         expected = {n: output.path for n, output in specification.outputs.items() if n != "message"}

@@ -100,6 +100,15 @@ def test_other_tasks_are_learned_and_their_models_score_as_the_job_did(
     assert_scores_are_written(job)
 
 
+def test_a_test_split_without_labels_has_predictions_and_no_metrics(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path / "ml").fill(rows=60)
+    rows = shop_rows(20, 7)
+    job.channel("test", rows.drop(columns="target"))
+    assert run(job) == 0
+    assert read_frame(next(job.output.glob("test_predictions.*")))["id"].tolist() == rows["id"].tolist()
+    assert "test" not in json.loads((job.output / "metrics.json").read_text())
+
+
 def test_quantiles_of_two_columns_are_refused_before_data_is_read(tmp_path: Path) -> None:
     job = JobFolder(tmp_path).settings(
         **{**TASKS["quantiles"], "num_classes": None, "label_name": ["amount", "weight"]}
