@@ -43,7 +43,7 @@ def package(model: Path, output: Path) -> dict[str, object]:
 
 
 def is_refused(model: Path, output: Path, pattern: str, kind: type[errors.ZooError] = errors.ModelArchiveError) -> bool:
-    """Return whether the error has this pattern; it must change no file beside the archive."""
+    """Return whether the error has this pattern; no file next to the archive may change."""
     before = {path: path.lstat().st_mtime_ns for path in output.parent.rglob("*")}
     with pytest.raises(kind) as caught:
         write_archive(model, output, {})

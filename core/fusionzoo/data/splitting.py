@@ -60,17 +60,27 @@ class SplitPart:
         Raises:
             errors.DataError: the channel cannot be read, or its number of rows has changed since it was divided.
         """
-        end = 0
-        for rows in self.channel:
-            assignment = self.assignment[end : end + len(rows)]
-            end += len(rows)
-            if end > len(self.assignment):
-                break
+        for rows, assignment in read_assigned_rows(self.channel, self.assignment):
             mask = assignment == self.index
             if mask.any():
                 yield rows.filter(mask)
-        if end != len(self.assignment):
-            raise errors.DataError([errors.changed_channel(self.channel.name)])
+
+
+def read_assigned_rows(channel: Channel, assignment: np.ndarray) -> Iterator[tuple[Rows, np.ndarray]]:
+    """Yield blocks of the rows of a channel, with the entry of `assignment` for each row.
+
+    Raises:
+        errors.DataError: the channel cannot be read, or has not as many rows as `assignment`.
+    """
+    end = 0
+    for rows in channel:
+        block = assignment[end : end + len(rows)]
+        end += len(rows)
+        if end > len(assignment):
+            break
+        yield rows, block
+    if end != len(assignment):
+        raise errors.DataError([errors.changed_channel(channel.name)])
 
 
 def split_channel(

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fusionzoo import errors
 from fusionzoo.data.reading.channel import Channel, open_path
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.rows import Rows
-from fusionzoo.data.splitting import split_channel
+from fusionzoo.data.splitting import read_assigned_rows, split_channel
 from fusionzoo.data.targets.target_choice import choose_target
 from fusionzoo.settings import JobSettings
 
@@ -32,20 +31,12 @@ class SplitRows:
     assignment: np.ndarray
 
     def __iter__(self) -> Iterator[tuple[Rows, np.ndarray]]:
-        """Yield blocks of rows, with the position of each row's split, [rows] int8.
+        """Return an iterator over blocks of rows, with the position of each row's split, [rows] int8.
 
         Raises:
             errors.DataError: the data cannot be read, or its number of rows has changed since it was divided.
         """
-        end = 0
-        for rows in self.channel:
-            assignment = self.assignment[end : end + len(rows)]
-            end += len(rows)
-            if end > len(self.assignment):
-                break
-            yield rows, assignment
-        if end != len(self.assignment):
-            raise errors.DataError([errors.changed_channel(self.channel.name)])
+        return read_assigned_rows(self.channel, self.assignment)
 
     def count_rows(self) -> dict[str, int]:
         """Return the number of rows of each split."""
