@@ -21,26 +21,39 @@ from fusionzoo.nn.schema import Batch, TextFeatures
 from plugin_helpers import CHUNK_LENGTHS, SPEC, build_model, make_batch
 from shop import JobFolder
 
+
+def joined_vectors(model: Any, batch: Batch) -> torch.Tensor:
+    """Return the vectors of text and table side by side, [rows, 2 * hidden_common_dim]."""
+    text, table, _ = model.towers(batch)
+    return torch.cat([text, table], dim=-1)
+
+
 # --- gate_fusion
 
 
 def test_a_gate_that_is_open_for_one_modality_blocks_the_other_one() -> None:
     model, batch = build_model("multimodal_gate_fusion"), make_batch(CHUNK_LENGTHS)
-    other = replace(batch, categories=(batch.categories + 1) % 5, numbers=batch.numbers + 1)
+    other_table = replace(batch, categories=(batch.categories + 1) % 5, numbers=batch.numbers + 1)
+    other_text = replace(batch, tokens=(batch.tokens + 1) % 40)
+    seen: list[torch.Tensor] = []
+    model.classify.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with torch.no_grad():
         model.gate[0].weight.zero_()
         model.gate[0].bias.fill_(1e4)
-        assert torch.equal(model(batch).logits, model(other).logits)
         assert model(batch).metrics == {"gate_text": 1.0, "gate_table": 0.0}
+        assert model(other_table).metrics == model(batch).metrics
+        assert torch.equal(seen[0], seen[1])
         model.gate[0].bias.fill_(-1e4)
-        assert not torch.equal(model(batch).logits, model(other).logits)
-        assert torch.equal(model(batch).logits, model(replace(batch, tokens=(batch.tokens + 1) % 40)).logits)
         assert model(batch).metrics == {"gate_text": 0.0, "gate_table": 1.0}
+        model(other_table)
+        model(other_text)
+        assert not torch.equal(seen[-3], seen[-2])
+        assert torch.equal(seen[-3], seen[-1])
 
 
 def test_the_gate_is_one_number_per_row_and_dimension() -> None:
     model, batch = build_model("multimodal_gate_fusion"), make_batch(CHUNK_LENGTHS)
-    gate = model.gate(torch.cat(model.towers(batch), dim=-1))
+    gate = model.gate(joined_vectors(model, batch))
     assert gate.shape == (4, 8)
     assert gate.std(dim=0).min() > 0
     assert gate.std(dim=1).min() > 0
@@ -53,7 +66,7 @@ def test_the_gate_is_one_number_per_row_and_dimension() -> None:
 @pytest.mark.parametrize("top_k", [1, 2, 5])
 def test_each_row_is_routed_to_its_top_k_experts_only(top_k: int) -> None:
     model, batch = build_model("multimodal_moe", num_experts=3, top_k=top_k), make_batch(CHUNK_LENGTHS)
-    weights, _, probabilities = model.router(torch.cat(model.towers(batch), dim=-1))
+    weights, _, probabilities = model.router(joined_vectors(model, batch))
     assert (weights > 0).sum(dim=1).tolist() == [top_k] * 4
     assert all(
         set(w.nonzero().flatten().tolist()) == set(p.topk(top_k).indices.tolist())
@@ -67,8 +80,8 @@ def test_each_row_is_routed_to_its_top_k_experts_only(top_k: int) -> None:
 
 
 def randomize_experts(model: Any) -> Any:
-    """Replace the zero initial weights of the last layer of each expert by random ones."""
-    for expert in model.experts:
+    """Replace the zero initial weights of the last layer of each expert, and of the shared one, by random ones."""
+    for expert in (model.shared, *model.experts):
         nn.init.normal_(expert[-1].weight)
     return model
 
@@ -76,14 +89,14 @@ def randomize_experts(model: Any) -> Any:
 def test_logits_are_the_shared_logits_plus_the_weighted_logits_of_the_experts() -> None:
     model, batch = build_model("multimodal_moe", num_experts=2), make_batch(CHUNK_LENGTHS)
     with torch.no_grad():
-        assert torch.equal(model(batch).logits, model.shared(torch.cat(model.towers(batch), dim=-1)))
+        text, table, alone = model.towers(batch)
+        assert torch.equal(model(batch).logits, alone)
         randomize_experts(model)
-        text, table = model.towers(batch)
         joint = torch.cat([text, table], dim=-1)
         weights, _, _ = model.router(joint)
         inputs = [text, table, joint, joint]
         parts = [w[:, None] * expert(x) for w, expert, x in zip(weights.T, model.experts, inputs, strict=True)]
-        assert torch.allclose(model(batch).logits, model.shared(joint) + sum(parts), atol=1e-6)
+        assert torch.allclose(model(batch).logits, alone + model.shared(joint) + sum(parts), atol=1e-6)
 
 
 @pytest.mark.parametrize("top_k", [1, 2])
@@ -132,7 +145,7 @@ def attend_without_chunks(model: Any, tokens: torch.Tensor, fields: torch.Tensor
 def test_fields_attend_to_all_tokens_of_their_row_and_tokens_to_all_its_fields() -> None:
     model, batch = build_model("multimodal_cross_attn", num_heads=2), make_batch(CHUNK_LENGTHS, width=16)
     with torch.no_grad():
-        text, fields = model.text_encoder(batch), model.field(model.table.fields(batch))
+        text, fields = model.towers.text_encoder(batch), model.field(model.towers.table.fields(batch))
         text = replace(text, tokens=model.token(text.tokens))
         new_text, new_fields = model.layers[0](text, fields)
         layer = model.layers[0]
@@ -153,7 +166,7 @@ def test_tokens_beyond_max_text_tokens_do_not_affect_the_logits() -> None:
     changed = {13: batch.tokens.clone(), 14: batch.tokens.clone()}
     for position, tokens in changed.items():  # row 0 has chunks of 12 and 3 tokens
         tokens[1, position - 12] = (tokens[1, position - 12] + 1) % 40
-    encode = model.text_encoder.words  # word vectors, without the states of the LSTM that connect tokens
+    encode = model.towers.text_encoder.words  # word vectors, without the states of the LSTM that connect tokens
 
     class WordVectorEncoder(nn.Module):
         def forward(self, batch: Batch) -> TextFeatures:
@@ -161,7 +174,8 @@ def test_tokens_beyond_max_text_tokens_do_not_affect_the_logits() -> None:
             vectors = encode(batch.tokens, batch.token_mask).repeat(1, 1, 2)[..., :width]
             return TextFeatures(vectors, batch.token_mask, batch.chunk_row, torch.zeros(batch.rows, width))
 
-    model.text_encoder = WordVectorEncoder()
+    model.towers.text_encoder = WordVectorEncoder()
+    nn.init.normal_(model.classify[-1].weight)  # zero at the start
     with torch.no_grad():
         before = model(batch)
         assert torch.equal(model(replace(batch, tokens=changed[14])), before)

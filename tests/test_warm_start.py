@@ -28,7 +28,7 @@ from process_helpers import copy_job, read_log, read_metrics, run_in_child
 from resume_helpers import read_results, resume, run_until_killed
 from shop import JobFolder, shop_rows
 
-TABLE = "towers.table.0.fields"
+TABLE = "towers.table.fields"
 
 
 def make_source(trained: PreparedJob) -> SourceModel:
@@ -89,11 +89,14 @@ def test_the_dimensions_that_ids_index_are_found_without_help_of_the_plugin(tmp_
     assert {name: found for name, found in axes.items() if found} == {
         f"{TABLE}.categories.0.weight": [Axis("category", "country")],
         "text_encoder.words.lookup.weight".replace("text", "towers.text"): [Axis("token")],
-        "classify.3.weight": [Axis("output")],
-        "classify.3.bias": [Axis("output")],
+        **{
+            f"{head}.3.{kind}": [Axis("output")]
+            for head in ("towers.text_head", "towers.table_head", "classify")
+            for kind in ("weight", "bias")
+        },
     }
     columns = {name for name, layout in layouts.items() if layout.depends_on_columns}
-    assert {f"{TABLE}.missing", "towers.table.0.project.0.weight"} <= columns
+    assert {f"{TABLE}.missing", "towers.table.project.0.weight"} <= columns
     assert f"{TABLE}.categories.0.weight" not in columns
     assert all(TABLE in name for name, layout in layouts.items() if layout.is_fitted)
     assert any(layout.is_fitted for layout in layouts.values())

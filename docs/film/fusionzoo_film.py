@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
-from fusionzoo.nn.heads import ClassifierHead
+from fusionzoo.nn.heads import ResidualHead
 from fusionzoo.nn.recipes import Fusion
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.nn.towers import Towers
@@ -34,21 +34,21 @@ class FilmLayer(nn.Module):
 
 
 class Film(nn.Module):
-    """Modulate the text by the table in each layer, with a ReLU after it; then classify."""
+    """Modulate the text by the table in each layer, with a ReLU after it; then classify it, besides each alone."""
 
     def __init__(self, spec: InputSpec, settings: FilmSettings, text_encoder: nn.Module) -> None:
         super().__init__()
         self.towers = Towers(spec, settings, text_encoder)
         width = self.towers.dim
         self.layers = nn.ModuleList(FilmLayer(width) for _ in range(settings.num_layers))
-        self.classify = ClassifierHead(width, width, spec.num_outputs, settings.dropout)
+        self.classify = ResidualHead(width, width, spec.num_outputs, settings.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
-        text, table = self.towers(batch)  # [rows, width] each
+        text, table, logits = self.towers(batch)  # [rows, width] twice, and [rows, num_outputs]
         for layer in self.layers:
             text = layer(text, table).relu()
-        logits: Tensor = self.classify(text)
-        return logits
+        fused: Tensor = logits + self.classify(text)
+        return fused
 
 
 plugin = Fusion(FilmSettings, Film)

@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusionzoo.errors import SettingError
-from fusionzoo.nn.heads import ClassifierHead
+from fusionzoo.nn.heads import ResidualHead
 from fusionzoo.nn.pooling import softmax_per_row, sum_per_row, token_mean, truncate_rows
 from fusionzoo.nn.recipes import Fusion
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
-from fusionzoo.nn.tabular import TabularEncoder
-from fusionzoo.nn.towers import get_encoder_dim
+from fusionzoo.nn.towers import Towers, get_encoder_dim
 from fusionzoo.settings import FusionSettings, JobSettings
 
 if TYPE_CHECKING:
@@ -126,27 +125,25 @@ class CrossAttention(nn.Module):
     def __init__(self, spec: InputSpec, settings: CrossAttnSettings, text_encoder: nn.Module) -> None:
         super().__init__()
         _check_fields(len(spec.categories) + len(spec.numbers))
-        width, field_dim, text_dim = settings.hidden_common_dim, settings.field_dim, get_encoder_dim(text_encoder)
-        self.text_encoder, self.max_tokens = text_encoder, settings.max_text_tokens
-        self.table = TabularEncoder(spec, width, field_dim, settings.dropout, settings.numeric_embedding)
-        self.pooled, self.token = nn.Linear(text_dim, width), nn.Linear(text_dim, width)
-        self.field = nn.Linear(field_dim, width)
+        self.towers, self.max_tokens = Towers(spec, settings, text_encoder), settings.max_text_tokens
+        width = self.towers.dim
+        self.token, self.field = nn.Linear(get_encoder_dim(text_encoder), width), nn.Linear(settings.field_dim, width)
         self.layers = nn.ModuleList(
             CrossLayer(width, settings.num_heads, settings.dropout) for _ in range(settings.num_layers)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
-        self.classify = ClassifierHead(4 * width, width, spec.num_outputs, settings.dropout)
+        self.token_norm, self.field_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.classify = ResidualHead(4 * width, width, spec.num_outputs, settings.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
-        features, embedded = self.text_encoder(batch), self.table.fields(batch)
+        features, embedded = self.towers.text_encoder(batch), self.towers.table.fields(batch)
         text = truncate_rows(features, self.max_tokens)
         text, fields = replace(text, tokens=self.token(text.tokens)), self.field(embedded)
         for layer in self.layers:
             text, fields = layer(text, fields)
         mean_token = token_mean(text.tokens, text.mask, text.chunk_row, batch.rows)
-        parts = self.pooled(features.pooled), self.table.join(embedded), mean_token, fields.mean(dim=1)
-        joined = torch.cat([norm(part) for norm, part in zip(self.norms, parts, strict=True)], dim=-1)
-        logits: Tensor = self.classify(joined)
+        towers = self.towers.join(features, embedded)
+        parts = towers.text, towers.table, self.token_norm(mean_token), self.field_norm(fields.mean(dim=1))
+        logits: Tensor = towers.logits + self.classify(torch.cat(parts, dim=-1))
         return logits
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusionzoo.nn.heads import ClassifierHead
+from fusionzoo.nn.heads import ResidualHead
 from fusionzoo.nn.recipes import Fusion
 from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput
 from fusionzoo.nn.towers import Towers
@@ -53,10 +53,11 @@ class Router(nn.Module):
         super().__init__()
         self.top_k = settings.top_k
         self.clean = nn.Linear(width, experts)
-        nn.init.zeros_(self.clean.bias)  # so that the choice depends on the row from the start
+        nn.init.zeros_(self.clean.bias)  # so that no expert is preferred from the start
         self.noise = nn.Linear(width, experts) if settings.router_noise else None
         if self.noise is not None:
             nn.init.constant_(self.noise.bias, INITIAL_NOISE_BIAS)
+            nn.init.zeros_(self.clean.weight)  # noise alone chooses first, so that all experts get equally many rows
 
     def forward(self, joint: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the experts' weights, and the choice and probabilities without noise, as in evaluation mode.
@@ -81,11 +82,11 @@ class Router(nn.Module):
 
 
 class MixtureOfExperts(nn.Module):
-    """Add the logits of a shared classifier and of the `top_k` experts that a router chooses for each row.
+    """Late fusion, plus the logits of the `top_k` experts that a router chooses for each row.
 
-    An expert reads both modalities, or one of them. The shared classifier learns from all rows what they have in
-    common (Dai et al. 2024, arXiv 2401.06066). All experts are computed and then weighted: they are small compared to
-    the text encoder, and this way every parameter has a gradient on every process.
+    An expert reads both modalities, or one of them. Late fusion is the shared expert: it learns from all rows what they
+    have in common (Dai et al. 2024, arXiv 2401.06066). All experts are computed and then weighted: they are small
+    compared to the text encoder, and this way every parameter has a gradient on every process.
     """
 
     def __init__(self, spec: InputSpec, settings: MoeSettings, text_encoder: nn.Module) -> None:
@@ -94,22 +95,18 @@ class MixtureOfExperts(nn.Module):
         width = self.towers.dim
         self.names = [*SINGLE_MODALITY_EXPERTS, *(f"joint_{i}" for i in range(settings.num_experts))]
         input_widths = [width] * len(SINGLE_MODALITY_EXPERTS) + [2 * width] * settings.num_experts
-        self.shared = ClassifierHead(2 * width, width, spec.num_outputs, settings.dropout)
-        experts = [ClassifierHead(w, width, spec.num_outputs, settings.dropout) for w in input_widths]
-        for expert in experts:  # start from zero: the model is late fusion first, and experts learn the residual
-            for parameter in expert[-1].parameters():
-                nn.init.zeros_(parameter)
-        self.experts = nn.ModuleList(experts)
+        self.shared = ResidualHead(2 * width, width, spec.num_outputs, settings.dropout)
+        self.experts = nn.ModuleList(ResidualHead(w, width, spec.num_outputs, settings.dropout) for w in input_widths)
         self.router = Router(2 * width, len(self.names), settings)
         self.load_balance = settings.load_balance
 
     def forward(self, batch: Batch) -> ModelOutput:
-        text, table = self.towers(batch)
+        text, table, alone = self.towers(batch)
         joint = torch.cat([text, table], dim=-1)
         weights, choice, probabilities = self.router(joint)
         inputs = [text, table, *[joint] * (len(self.names) - len(SINGLE_MODALITY_EXPERTS))]
         logits = torch.stack([expert(x) for expert, x in zip(self.experts, inputs, strict=True)], dim=1)
-        mixed = self.shared(joint) + (weights.unsqueeze(-1) * logits).sum(dim=1)
+        mixed = alone + self.shared(joint) + (weights.unsqueeze(-1) * logits).sum(dim=1)
         load = _mean_over_rows(choice)  # [experts], the share of rows that each expert receives
         metrics = {f"expert_load_{name}": share for name, share in zip(self.names, load.unbind(), strict=True)}
         balance = len(self.names) / self.router.top_k * (load * _mean_over_rows(probabilities)).sum()  # 1 if all equal

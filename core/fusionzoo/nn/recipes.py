@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo import hookimpl
-from fusionzoo.nn.heads import ClassifierHead
+from fusionzoo.nn.heads import ClassifierHead, ResidualHead
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.nn.towers import Towers, get_encoder_dim
 from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings
@@ -94,7 +94,7 @@ class TextClassifier(nn.Module):
 
 
 class LateFusionClassifier(nn.Module):
-    """Project each modality to `hidden_common_dim`, concatenate, and classify through one hidden layer.
+    """Add the logits of the text alone, of the table alone, and of both vectors through one hidden layer.
 
     The baseline that other fusions must beat (Shi et al. 2021, arXiv 2111.02705).
     """
@@ -103,11 +103,12 @@ class LateFusionClassifier(nn.Module):
         super().__init__()
         self.towers = Towers(spec, settings, text_encoder)
         width = self.towers.dim
-        self.classify = ClassifierHead(2 * width, width, spec.num_outputs, settings.dropout)
+        self.classify = ResidualHead(2 * width, width, spec.num_outputs, settings.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.classify(torch.cat(self.towers(batch), dim=-1))
-        return logits
+        text, table, logits = self.towers(batch)
+        fused: Tensor = logits + self.classify(torch.cat([text, table], dim=-1))
+        return fused
 
 
 class TextOnly(Fusion):
