@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from data_sets import DataSet, Size
 from lightning.pytorch import LightningModule, Trainer
 from reviews import minilm
 from steps import describe_machine
-from zoo import DataSet, PluginWithStopwatch, Stopwatch
-from zoo_results import Size
+from stopwatch import PluginWithStopwatch, Stopwatch
 
 from fusionzoo.architecture import choose_architecture
 from fusionzoo.nn.inference import predict_scores
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--precision", default="32")
     options = parser.parse_args(arguments)
     logging.getLogger("fusionzoo").setLevel(logging.ERROR)
-    size = Size(options.rows, options.val_rows, 1)
+    size = Size(options.rows, options.val_rows)
     for model_class in options.models:
         compare(model_class, size, tuple(options.epochs), {"precision": options.precision})
 

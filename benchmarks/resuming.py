@@ -20,9 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from data_sets import DataSet, Size
 from steps import BATCH_SIZE, make_hyperparameters, make_paths
-from zoo import DataSet
-from zoo_results import Size
 
 DATA, STEPS, GOAL = "womens_clothing", 6, 5.0
 
@@ -65,7 +64,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="resuming-") as folder:
         root, left = Path(folder), Path(folder) / "left"
-        DataSet.load(DATA).write(make_paths(root), 0, Size(options.rows, BATCH_SIZE, 1))
+        DataSet.load(DATA).write(make_paths(root), 0, Size(options.rows, BATCH_SIZE))
         settings = {**make_hyperparameters(DATA, "multimodal_bert"), "checkpoint_every_n_steps": STEPS - 1}
         make_paths(root).hyperparameters.parent.mkdir(parents=True)
         make_paths(root).hyperparameters.write_text(json.dumps(settings))

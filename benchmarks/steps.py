@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from reviews import COLUMNS, minilm
+from reviews import COLUMNS, THREAD_COLUMNS, minilm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -38,19 +38,7 @@ BERT_BASE = {
     "num_attention_heads": 12,
     "intermediate_size": 3072,
 }
-WORKS = {
-    "womens_clothing": COLUMNS,
-    "review_threads": {
-        "id_name": "id",
-        "text_name": "thread",
-        "label_name": "unhappy",
-        "cat_field_list": ["division", "department"],
-        "tab_field_list": ["n_reviews", "mean_age", "feedback"],
-        "num_classes": 2,
-        "max_sen_len": 128,
-        "max_total_chunks": 10,
-    },
-}
+WORKS = {"womens_clothing": COLUMNS, "review_threads": {**THREAD_COLUMNS, "max_sen_len": 128}}
 
 
 def device() -> torch.device:

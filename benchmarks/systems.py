@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from data_sets import DataSet, Size
 from reviews import minilm
 from steps import (
     BATCH_SIZE,
@@ -29,6 +30,7 @@ from steps import (
     synchronize,
     timed,
 )
+from stopwatch import PluginWithStopwatch, Stopwatch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
@@ -41,8 +43,6 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from zoo import DataSet, PluginWithStopwatch, Stopwatch
-from zoo_results import Size
 
 from fusionzoo.architecture import Architecture, choose_architecture
 from fusionzoo.data.encoded import EncodedSplit
@@ -71,7 +71,7 @@ class EncodedRows:
     def load(cls, model_class: str, rows: int, folder: Path) -> EncodedRows:
         """Load `rows` rows, plus one batch for the warm-up."""
         architecture, paths = choose_architecture(make_hyperparameters(DATA, model_class)), make_paths(folder)
-        DataSet.load(DATA).write(paths, 0, Size(rows + BATCH_SIZE, BATCH_SIZE, 1))
+        DataSet.load(DATA).write(paths, 0, Size(rows + BATCH_SIZE, BATCH_SIZE))
         return cls(architecture, paths, prepare_data.prepare_data(paths, architecture))
 
     @property

@@ -39,6 +39,7 @@ import numpy as np
 import systems
 import torch
 from batching import measure_meeting_again
+from data_sets import DataSet, Size
 from scipy.stats import spearmanr  # type: ignore[import-untyped]
 from steps import (
     BATCH_SIZE,
@@ -56,8 +57,6 @@ from steps import (
     timed,
 )
 from torch import Tensor
-from zoo import DataSet
-from zoo_results import Size
 
 from fusionzoo.architecture import BuiltModel, choose_architecture
 from fusionzoo.data.encoded import EncodedSplit
@@ -274,7 +273,7 @@ def compare_auroc(train_rows: int, val_rows: int, seeds: Sequence[int]) -> None:
         for grouped in (True, False):
             with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
                 paths = make_paths(Path(folder))
-                data.write(paths, seed, Size(train_rows, val_rows, 1))
+                data.write(paths, seed, Size(train_rows, val_rows))
                 changes = {"seed": seed, "group_by_length": grouped}
                 architecture = choose_architecture({**make_hyperparameters(name, "multimodal_bert"), **changes})
                 found[grouped] = job.train(paths, architecture).metrics("val")["auroc"]

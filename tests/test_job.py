@@ -307,7 +307,7 @@ def test_train_py_exits_with_1_and_writes_the_cause_to_the_failure_file(job: Job
 
 
 def test_minilm_learns_real_reviews(job: JobFolder, minilm: str, real_data: Path) -> None:
-    """Like `benchmarks/reviews.py`, with real pretrained weights, but only 700 rows and 22 steps."""
+    """A job with real pretrained weights, 700 rows and 22 steps."""
     train = pq.read_table(real_data / "womens_clothing/train").to_pandas().sample(700, random_state=0)
     val = pq.read_table(real_data / "womens_clothing/val").to_pandas().sample(400, random_state=0)
     job.channel("train", train)
