@@ -20,19 +20,25 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.targets.numeric_target import NumericTarget
 from fusionzoo.training.prepare_data import TrainingData
 
-REGULARIZATION = (0.3, 1.0, 3.0, 10.0)  # C of the linear models; val chooses
+# Val chooses both. A TF-IDF row has norm 1: with weight 1, the table dominates on few rows.
+REGULARIZATION = (0.3, 1.0, 3.0, 10.0)  # C of the linear models
+TABLE_WEIGHTS = (0.1, 1.0)
 Scores = tuple[np.ndarray, dict[str, Any]]  # [rows of val, outputs], and what val chose
 
 
 def fit_tfidf(data: TrainingData, seed: int) -> Scores:
     """Fit a linear model on TF-IDF of words and pairs of words, and on the table."""
     text, table = weight_terms(data), encode_table(data)
-    return _fit_linear(data, {name: sparse.hstack([text[name], table[name]]).tocsr() for name in text})
+    inputs = {
+        weight: {name: sparse.hstack([text[name], weight * table[name]]).tocsr() for name in text}
+        for weight in TABLE_WEIGHTS
+    }
+    return _fit_linear(data, inputs)
 
 
 def fit_tfidf_text(data: TrainingData, seed: int) -> Scores:
     """Fit a linear model on TF-IDF of words and pairs of words."""
-    return _fit_linear(data, weight_terms(data))
+    return _fit_linear(data, {0.0: weight_terms(data)})
 
 
 def fit_boosting(data: TrainingData, seed: int) -> Scores:
@@ -80,11 +86,20 @@ def encode_table(data: TrainingData) -> dict[str, Any]:
     return {name: encode(data.splits[name]) for name in ("train", "val")}
 
 
-def _fit_linear(data: TrainingData, inputs: Mapping[str, Any]) -> Scores:
-    """Fit one model for each regularization, and return the scores of the best one on val."""
-    fitted = [(*_fit_one(data, inputs, c), c) for c in REGULARIZATION]
+def _fit_linear(data: TrainingData, inputs: Mapping[float, Mapping[str, Any]]) -> Scores:
+    """Fit a model for each regularization and weight of the table, and return the scores of the best one on val.
+
+    Args:
+        data: the splits.
+        inputs: those of each split, by the weight of the table.
+    """
+    fitted = [
+        (*_fit_one(data, splits, c), {"C": c, "table_weight": weight})
+        for weight, splits in inputs.items()
+        for c in REGULARIZATION
+    ]
     scores, _, chosen = min(fitted, key=lambda one: one[1])
-    return scores, {"C": chosen}
+    return scores, chosen
 
 
 def _fit_one(data: TrainingData, inputs: Mapping[str, Any], c: float) -> tuple[np.ndarray, float]:
