@@ -42,7 +42,7 @@ MUST_WORK = (  # of those that the oldest supported transformers contains
     *("ernie", "esm", "ibert", "luke", "megatron-bert", "mobilebert", "mpnet", "rembert", "roberta", "roc_bert"),
     *("roformer", "squeezebert", "xlm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
 )
-MUST_BE_REFUSED = ("bart", "convbert", "fnet", "mbart", "perceiver", "yoso")
+MUST_BE_REFUSED = ("bart", "convbert", "fnet", "funnel", "mbart", "perceiver", "yoso")
 
 
 @pytest.mark.parametrize("family", sorted({*MODEL_FOR_MASKED_LM_MAPPING_NAMES, *MUST_WORK}))
@@ -63,6 +63,12 @@ def find_error(family: str, sizes: dict[str, Any]) -> str | None:
     except SettingError as refused:
         return str(refused)
     return None
+
+
+def test_funnel_works_if_it_keeps_the_last_block_of_tokens_and_the_error_is_about_padding_otherwise() -> None:
+    sizes = {"d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 32, "block_sizes": [1, 1], "vocab_size": 60}
+    assert find_error("funnel", {**sizes, "truncate_seq": False}) is None
+    assert "depend on padding" in str(find_error("funnel", sizes))
 
 
 def test_an_encoder_that_cannot_be_exported_trains_and_the_error_names_its_family_and_the_setting(

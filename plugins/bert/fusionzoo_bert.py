@@ -12,9 +12,17 @@ from transformers import PreTrainedModel
 
 from fusionzoo.errors import SettingError
 from fusionzoo.nn.encoder_choice import choose_encoder
-from fusionzoo.nn.hugging_face import create_encoder, last_layer_prefixes, load_weights, make_config
+from fusionzoo.nn.hugging_face import (
+    check_gradient_checkpointing,
+    check_layers,
+    create_encoder,
+    last_layer_prefixes,
+    load_weights,
+    make_config,
+)
 from fusionzoo.nn.length_groups import encode_in_groups
-from fusionzoo.nn.pooling import first_token, mean_per_row, token_mean
+from fusionzoo.nn.pooling import first_token, last_token, mean_per_row, token_mean
+from fusionzoo.nn.pretrained_pooling import DEFAULT_POOLING, Pooling
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
 from fusionzoo.settings import FusionSettings, JobSettings, ModelSettings, TextSettings
@@ -40,8 +48,10 @@ class BertEncoderSettings(ModelSettings):
     encoder_config: dict[str, Any] | None = Field(
         None, description="Hugging Face configuration; without encoder_name, the encoder starts from random weights."
     )
-    pooling: Literal["mean", "first", "pooler"] = Field(
-        "mean", description="A text's vector: mean of its tokens, first token, or the encoder's own pooler."
+    pooling: Pooling | None = Field(
+        None,
+        description="A text's vector: mean of its tokens, first or last token of each chunk, or the encoder's own "
+        "pooler; by default what a sentence-transformers model states, and mean for other models.",
     )
     reinit_layers: int = Field(0, ge=0, le=1000, description="How many of the last layers start from random weights.")
     reinit_pooler: bool = Field(False, description="Whether the pooler starts from random weights.")
@@ -64,15 +74,20 @@ class BertEncoderSettings(ModelSettings):
 
     def resolve(self, job: JobSettings) -> Self:
         """Return the settings with the encoder's name and configuration, checked against the job."""
-        name, values = choose_encoder(self.encoder_name, self.encoder_config, job, self.pooling == "pooler")
-        layers = make_config(values).num_hidden_layers
+        choice = choose_encoder(self.encoder_name, self.encoder_config, job, self.pooling)
+        config = make_config(choice.config)
+        layers = config.num_hidden_layers
         if self.reinit_layers > layers:
             raise SettingError(
                 "reinit_layers", self.reinit_layers, f"the encoder has {layers} layers", f"set 0 to {layers}"
             )
-        if self.reinit_pooler and self.pooling != "pooler":
-            log.warning("reinit_pooler has no effect: with pooling '%s', the pooler is not used.", self.pooling)
-        return self.model_copy(update={"encoder_name": name, "encoder_config": values})
+        check_layers(config, self.reinit_layers)
+        if self.use_gradient_checkpointing:
+            check_gradient_checkpointing(config)
+        if self.reinit_pooler and choice.pooling != "pooler":
+            log.warning("reinit_pooler has no effect: with pooling '%s', the pooler is not used.", choice.pooling)
+        chosen = {"encoder_name": choice.name, "encoder_config": choice.config, "pooling": choice.pooling}
+        return self.model_copy(update=chosen)
 
 
 class BertSettings(TextSettings):
@@ -96,7 +111,7 @@ class BertEncoder(nn.Module):
         super().__init__()
         if spec.text is None or settings.encoder_config is None:
             raise ValueError("the text encoder 'bert' needs text and resolved settings")
-        self.pooling, self.frozen = settings.pooling, settings.freeze_text_encoder
+        self.pooling, self.frozen = settings.pooling or DEFAULT_POOLING, settings.freeze_text_encoder
         config, text = make_config(settings.encoder_config), spec.text
         if not settings.pretrained:
             config.vocab_size, config.pad_token_id = text.vocab_size, text.pad_id
@@ -128,11 +143,15 @@ class BertEncoder(nn.Module):
         return (output.last_hidden_state, *([output.pooler_output] if self.pooling == "pooler" else []))
 
     def _pool(self, tokens: Tensor, pooler: list[Tensor], batch: Batch) -> Tensor:
-        if self.pooling == "mean":
-            return token_mean(tokens, batch.token_mask, batch.chunk_row, batch.rows)
-        if self.pooling == "first":
-            return first_token(tokens, batch.chunk_row, batch.rows)
-        return mean_per_row(pooler[0], batch.chunk_row, batch.rows)
+        match self.pooling:
+            case "mean":
+                return token_mean(tokens, batch.token_mask, batch.chunk_row, batch.rows)
+            case "first":
+                return first_token(tokens, batch.chunk_row, batch.rows)
+            case "last":
+                return last_token(tokens, batch.token_mask, batch.chunk_row, batch.rows)
+            case "pooler":
+                return mean_per_row(pooler[0], batch.chunk_row, batch.rows)
 
     def load_pretrained(self, settings: BertEncoderSettings) -> bool:
         """Load the pretrained weights, except those of reinitialized layers and of a reinitialized pooler."""

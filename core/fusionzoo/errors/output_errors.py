@@ -40,7 +40,7 @@ class ExportError(ZooError):
         """The export fails, and the model contains a Hugging Face encoder, and some families cannot be exported."""
         return cls(
             f"{cause.message} The model contains a Hugging Face encoder of family {family}.",
-            "choose an encoder of another family (the README of fusionzoo-bert lists them), unless the fault is in the "
+            "choose an encoder of another family (docs/encoders.md lists tested ones), unless the fault is in the "
             "plugin's own layers; or set onnx: off to train a model without model.onnx.",
             "FZ-O031",
         )

@@ -80,7 +80,7 @@ def too_few_positions(max_sen_len: int, limit: int, family: str) -> SettingError
 def unsupported_family(setting: str, value: object, family: str, reason: str) -> SettingError:
     """The model does not run on token ids alone, or does not encode each text independently."""
     message = f"models of family {family} cannot be the text encoder: {reason}"
-    fix = "choose another family; the README of fusionzoo-bert lists those that work"
+    fix = "choose another family; docs/encoders.md lists tested ones"
     return SettingError(setting, value, message, fix, "FZ-E010")
 
 
@@ -130,3 +130,37 @@ def encoder_too_large(setting: str, value: object, needed: int, available: int) 
     )
     fix = "choose a smaller encoder, or lower the sizes of encoder_config"
     return SettingError(setting, value, message, fix, "FZ-E017")
+
+
+def unknown_family(setting: str, name: str, family: str, version: str) -> SettingError:
+    """The installed transformers does not contain the family of the model, for example because it is older."""
+    message = f"transformers {version} does not contain its family {quote_name(family)}"
+    fix = "install a newer transformers, or choose an encoder of another family; docs/encoders.md lists tested ones"
+    return SettingError(setting, name, message, fix, "FZ-E018")
+
+
+def no_sentencepiece(setting: str, name: str) -> SettingError:
+    """The vocabulary is a SentencePiece model, as in DeBERTa-v3, and the packages that read it are not installed."""
+    message = "its tokenizer is a SentencePiece model, and the packages that read it are not installed"
+    fix = "run `pip install sentencepiece protobuf`, or add the file tokenizer.json to the model"
+    return SettingError(setting, name, message, fix, "FZ-E019")
+
+
+def no_gradient_checkpointing(family: str) -> SettingError:
+    """Transformers has no gradient checkpointing for the family of the encoder, as for ALBERT and MPNet."""
+    message = f"models of family {family} do not support gradient checkpointing"
+    fix = "set it to false; a smaller batch_size also needs less memory"
+    return SettingError("use_gradient_checkpointing", True, message, fix, "FZ-E020")
+
+
+def no_pooler_weights(name: str) -> SettingError:
+    """The encoder has a pooler, and the pretrained model was saved without its weights."""
+    message = f"the pretrained model {quote_name(name)} has no weights of a pooler"
+    fix = "set pooling: mean or first, or set reinit_pooler: true to train a pooler from random weights"
+    return SettingError("pooling", "pooler", message, fix, "FZ-E021")
+
+
+def damaged_modules(setting: str, name: str, file: str, cause: BaseException) -> SettingError:
+    """A file of a sentence-transformers model that states its modules or its pooling is absent or damaged."""
+    message = f"the file {quote_name(file)} of a sentence-transformers model cannot be read ({short(cause)})"
+    return SettingError(setting, name, message, "copy or download the model again", "FZ-E022")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from fusionzoo import errors
@@ -9,19 +10,29 @@ from fusionzoo.data.text.pretrained_files import PretrainedSource
 from fusionzoo.data.text.text_tokenizer import WORD_TOKENIZER
 from fusionzoo.nn.encoder_probe import check_encoder
 from fusionzoo.nn.hugging_face import check_tokenizer, make_config, read_config
+from fusionzoo.nn.pretrained_pooling import DEFAULT_POOLING, Pooling, choose_pooling
 from fusionzoo.settings import JobSettings
 
 
+@dataclass(frozen=True)
+class EncoderChoice:
+    """The encoder of a job."""
+
+    name: str | None  # name or folder of the pretrained weights; None: random weights
+    config: dict[str, Any]  # the Hugging Face configuration, as plain values
+    pooling: Pooling
+
+
 def choose_encoder(
-    encoder_name: str | None, encoder_config: dict[str, Any] | None, job: JobSettings, with_pooler: bool = False
-) -> tuple[str | None, dict[str, Any]]:
-    """Return the name or folder of the pretrained weights, and the configuration of the encoder as plain values.
+    encoder_name: str | None, encoder_config: dict[str, Any] | None, job: JobSettings, pooling: Pooling | None = None
+) -> EncoderChoice:
+    """Return the encoder of a job, after checks.
 
     Args:
         encoder_name: the setting; None: the weights are those of `tokenizer`, or random if `encoder_config` is given.
         encoder_config: the setting; None: the configuration is read from the pretrained model.
         job: the settings of the job.
-        with_pooler: whether the encoder's own pooler is used.
+        pooling: the setting; None: what a sentence-transformers model states, and the mean for other models.
 
     Raises:
         errors.SettingError: the encoder cannot be loaded, cannot compute a chunk of `max_sen_len` tokens, does not fit
@@ -30,12 +41,12 @@ def choose_encoder(
     source = _find_weights(encoder_name, encoder_config, job)
     if source is None:
         values = encoder_config or {}
-        check_encoder(make_config(values), "encoder_config", values, job.max_sen_len, with_pooler)
-        return None, values
+        check_encoder(make_config(values), "encoder_config", values, job.max_sen_len, pooling == "pooler")
+        return EncoderChoice(None, values, pooling or DEFAULT_POOLING)
     values = encoder_config or read_config(source)
-    check_encoder(make_config(values), source.setting, source.name, job.max_sen_len, with_pooler)
+    check_encoder(make_config(values), source.setting, source.name, job.max_sen_len, pooling == "pooler")
     check_tokenizer(source, job.tokenizer_name)
-    return source.name, values
+    return EncoderChoice(source.name, values, pooling or choose_pooling(source))
 
 
 def _find_weights(

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from fusionzoo import errors
-from fusionzoo.nn.hugging_face import create_encoder
+from fusionzoo.nn.hugging_face import create_encoder, find_model_class
 from fusionzoo.nn.machine_memory import read_total_memory
 
 log = logging.getLogger(__name__)
@@ -46,8 +46,9 @@ def check_encoder(
         errors.SettingError: names `setting`, `pooling` or `max_sen_len`, and the family.
     """
     family = str(config.model_type)
-    if config.is_encoder_decoder:
-        raise errors.unsupported_family(setting, value, family, "they are encoder-decoder models")
+    if find_model_class(config) is None:
+        reason = "their encoder cannot be used on its own" if config.is_encoder_decoder else "they have no base model"
+        raise errors.unsupported_family(setting, value, family, reason)
     if not _has_plausible_layers(config):
         raise errors.wrong_layer_count(setting, value, getattr(config, "num_hidden_layers", None), MAX_LAYERS)
     if any(isinstance(part, PretrainedConfig) for part in vars(config).values()):

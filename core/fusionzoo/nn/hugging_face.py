@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
-from transformers.utils.logging import disable_progress_bar
+from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PretrainedConfig, PreTrainedModel
+from transformers import __version__ as transformers_version
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING
+from transformers.utils.logging import disable_progress_bar, get_verbosity, set_verbosity, set_verbosity_error
 
 from fusionzoo import errors
 from fusionzoo.data.text.pretrained_files import PretrainedSource, check_weights, find_pretrained, is_own_code_error
 from fusionzoo.data.text.text_tokenizer import WORD_TOKENIZER, find_other_token, load_tokenizer
+from fusionzoo.errors.wording import list_names
 from fusionzoo.nn.transformer_layers import find_layer_stacks
 
 log = logging.getLogger(__name__)
@@ -27,15 +34,20 @@ def read_config(source: PretrainedSource) -> dict[str, Any]:
     Checks the weights of a folder, too, so that a job without them fails before it reads data.
 
     Raises:
-        errors.SettingError: there is no configuration, or the weights are absent or damaged.
+        errors.SettingError: there is no configuration, its family is not in the installed version of transformers, or
+            the weights are absent or damaged.
     """
     location = find_pretrained(source)
     try:
-        values = dict(AutoConfig.from_pretrained(location, trust_remote_code=False).to_dict())
+        saved = PretrainedConfig.get_config_dict(location)[0]
+        is_known = saved.get("model_type") in {*CONFIG_MAPPING, None} or "auto_map" in saved
+        values = dict(AutoConfig.from_pretrained(location, trust_remote_code=False).to_dict()) if is_known else {}
     except Exception as cause:  # the library's validation of a configuration has errors of its own
         if is_own_code_error(cause):
             raise errors.own_python_code(source.setting, source.name) from cause
         raise errors.no_pretrained_model(source.setting, source.name, cause) from cause
+    if not is_known:
+        raise errors.unknown_family(source.setting, source.name, str(saved["model_type"]), transformers_version)
     check_weights(source, location)
     return values
 
@@ -61,6 +73,27 @@ class _NoPooler(nn.Module):
         return hidden[:, 0]
 
 
+def find_model_class(config: PretrainedConfig) -> Any:
+    """Return transformers' class of an encoder: for encoder-decoder models such as T5, the class of their encoder.
+
+    Returns:
+        The class, a subclass of `PreTrainedModel`; None if transformers has no model, or no encoder on its own.
+    """
+    mapping = MODEL_FOR_TEXT_ENCODING_MAPPING if config.is_encoder_decoder else MODEL_MAPPING
+    found = mapping.get(type(config), None)  # type: ignore[no-untyped-call]
+    return found[0] if isinstance(found, tuple) else found
+
+
+def check_gradient_checkpointing(config: PretrainedConfig) -> None:
+    """Check that the family of an encoder can recompute its layers in the backward pass.
+
+    Raises:
+        errors.SettingError: it cannot; names `use_gradient_checkpointing`.
+    """
+    if not getattr(find_model_class(config), "supports_gradient_checkpointing", False):
+        raise errors.no_gradient_checkpointing(str(config.model_type))
+
+
 def create_encoder(config: PretrainedConfig, with_pooler: bool = True) -> PreTrainedModel:
     """Return an encoder with random weights in float32, and with the pooler of its family if it is used.
 
@@ -70,7 +103,9 @@ def create_encoder(config: PretrainedConfig, with_pooler: bool = True) -> PreTra
     """
     if getattr(config, "attention_type", None) == "block_sparse":
         config.attention_type = "original_full"  # BigBird switches permanently at its first short chunk
-    backbone: PreTrainedModel = AutoModel.from_config(config, trust_remote_code=False).float()  # type: ignore[no-untyped-call]
+    if config.architectures is None:
+        config.architectures = []  # AutoModel iterates over it for families with several models
+    backbone: PreTrainedModel = _auto_class(config).from_config(config, trust_remote_code=False).float()
     if not with_pooler and isinstance(getattr(backbone, "pooler", None), nn.Module):
         backbone.pooler = _NoPooler()
     can_switch = hasattr(backbone, "set_attn_implementation")  # since transformers 4.52
@@ -78,6 +113,11 @@ def create_encoder(config: PretrainedConfig, with_pooler: bool = True) -> PreTra
     if can_switch and has_dropout and backbone.config._attn_implementation == "sdpa":
         backbone.register_forward_pre_hook(_choose_attention)
     return backbone
+
+
+def _auto_class(config: PretrainedConfig) -> Any:
+    """Return transformers' loader of an encoder, and of the encoder alone for an encoder-decoder model."""
+    return AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
 
 
 def _choose_attention(backbone: PreTrainedModel, inputs: tuple[Any, ...]) -> None:
@@ -101,26 +141,58 @@ def last_layer_prefixes(backbone: PreTrainedModel, count: int) -> tuple[str, ...
     return tuple(f"{stacks[0]}{i}." for i in range(num_layers - count, num_layers))
 
 
+def check_layers(config: PretrainedConfig, count: int) -> None:
+    """Check that an encoder has layers with weights of their own if `count` of them start from random weights.
+
+    Raises:
+        errors.SettingError: the layers share their weights; names `reinit_layers`.
+    """
+    if count > 0:
+        with torch.device("meta"):
+            last_layer_prefixes(create_encoder(config), count)
+
+
 def load_weights(backbone: PreTrainedModel, name: str, skip_prefixes: tuple[str, ...] = ()) -> None:
     """Load the pretrained weights of a name or folder in float32, except for parameters with these prefixes.
 
+    The weights may be those of a model with a head, such as one for masked language modeling, which is not used.
+
     Raises:
-        errors.SettingError: weights are missing or damaged; names `encoder_name`.
+        errors.SettingError: weights are missing or damaged; names `encoder_name`, or `pooling` for a pooler's.
     """
     if not sys.stderr.isatty():
         disable_progress_bar()  # type: ignore[no-untyped-call]  # in a log file it becomes one very long line
     location = find_pretrained(PretrainedSource("encoder_name", name))
     try:
-        loaded = AutoModel.from_pretrained(location, trust_remote_code=False)
+        with _quiet_transformers():
+            loaded, report = _auto_class(backbone.config).from_pretrained(
+                location, trust_remote_code=False, output_loading_info=True
+            )
     except Exception as cause:  # safetensors, torch and transformers have no common class of errors
         raise errors.damaged_weights("encoder_name", name, location, cause) from cause
     weights, names = loaded.float().state_dict(), backbone.state_dict()
-    result = backbone.load_state_dict(
+    missing = {*names} - ({*weights} - {*report["missing_keys"]})
+    if missing := {key for key in missing if not key.startswith(skip_prefixes)}:
+        if all(key.startswith("pooler.") for key in missing):
+            raise errors.no_pooler_weights(name)
+        raise errors.missing_weights("encoder_name", name, sorted(missing))
+    backbone.load_state_dict(
         {key: value for key, value in weights.items() if key in names and not key.startswith(skip_prefixes)},
         strict=False,
     )
-    if missing := [key for key in result.missing_keys if not key.startswith(skip_prefixes)]:
-        raise errors.missing_weights("encoder_name", name, missing)
+    if unused := sorted(report["unexpected_keys"]):
+        log.info("'%s' has weights that the encoder does not use: %s", name, list_names(unused))
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Turn off the report of transformers about weights, which `load_weights` reports itself."""
+    level = get_verbosity()  # type: ignore[no-untyped-call]
+    set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        set_verbosity(level)  # type: ignore[no-untyped-call]
 
 
 def check_tokenizer(encoder: PretrainedSource, tokenizer_name: str) -> None:

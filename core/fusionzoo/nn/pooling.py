@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fusionzoo.nn.schema import TextFeatures
 
@@ -47,6 +48,15 @@ def token_max(tokens: Tensor, mask: Tensor) -> Tensor:
 def first_token(tokens: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
     """Average the first token (BERT's [CLS]) of each of a row's chunks: [chunks, length, dim] to [rows, dim]."""
     return mean_per_row(tokens[:, :1].sum(dim=1), chunk_row, rows)  # a batch without chunks may have length 0
+
+
+def last_token(tokens: Tensor, mask: Tensor, chunk_row: Tensor, rows: int) -> Tensor:
+    """Average the last real token of each of a row's chunks: [chunks, length, dim] to [rows, dim].
+
+    It is the summary of a chunk in a causal model, in which no other token sees all of them.
+    """
+    is_last = mask & ~F.pad(mask[:, 1:], (0, 1))  # real tokens come first
+    return mean_per_row((tokens * is_last.unsqueeze(-1)).sum(dim=1), chunk_row, rows)
 
 
 def softmax_per_row(scores: Tensor, mask: Tensor, chunk_row: Tensor, rows: int) -> Tensor:

@@ -43,12 +43,13 @@ def find_encoder_layers(encoder: nn.Module) -> list[nn.Module]:
 
 
 def find_layer_stacks(backbone: nn.Module, count: int, prefix: str = "") -> list[str]:
-    """Return the name prefixes of each `ModuleList` with `count` entries, outer ones first."""
-    return [
-        f"{name}."
-        for name, module in backbone.named_modules(prefix=prefix)
-        if isinstance(module, nn.ModuleList) and len(module) == count
-    ]
+    """Return the name prefixes of each `ModuleList` with `count` entries; not of those inside another one."""
+    stacks: list[str] = []
+    for name, module in backbone.named_modules(prefix=prefix):
+        is_stack = isinstance(module, nn.ModuleList) and len(module) == count
+        if is_stack and not name.startswith(tuple(stacks)):  # a layer of T5 is a list, too
+            stacks.append(f"{name}.")
+    return stacks
 
 
 def _find_backbone(encoder: nn.Module) -> tuple[str, nn.Module, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import struct
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionzoo import errors
+from fusionzoo.data.text.sentence_transformers_folder import find_encoder_folder
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,23 @@ class PretrainedSource:
 
 
 def find_pretrained(source: PretrainedSource) -> str:
-    """Return what to load a pretrained model from: the folder, the name on the hub, or the cached copy of a hub model.
+    """Return what to load a pretrained encoder and its tokenizer from: a folder, or a name on the hub.
+
+    In an older model of sentence-transformers it is a subfolder, such as 0_Transformer.
+
+    Raises:
+        errors.SettingError: there is no such model, or it is not cached and the hub cannot be reached.
+    """
+    location = find_repository(source)
+    if not is_folder(location):
+        return location
+    folder = find_encoder_folder(source.setting, source.name, Path(location))
+    _check_git_lfs(source, folder)
+    return str(folder)
+
+
+def find_repository(source: PretrainedSource) -> str:
+    """Return where a pretrained model is: the folder, the name on the hub, or the cached copy of a hub model.
 
     The cached copy is used if the hub cannot be reached, which one short request finds out.
 
@@ -43,7 +61,6 @@ def find_pretrained(source: PretrainedSource) -> str:
     """
     name = source.name
     if is_folder(name):
-        _check_git_lfs(source, Path(name))
         return name
     from huggingface_hub import get_session, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
@@ -72,6 +89,23 @@ def find_pretrained(source: PretrainedSource) -> str:
         log.info("The Hugging Face Hub cannot be reached; '%s' is loaded from the cached copy %s", name, cached)
         return str(Path(cached).parent)
     return name
+
+
+def download_file(source: PretrainedSource, file: str) -> Path | None:
+    """Return a file of a model on the hub, in the local copy of the model; None if the model does not have it.
+
+    Raises:
+        errors.SettingError: the hub cannot be reached.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(source.name, file))
+    except LocalEntryNotFoundError as cause:
+        raise errors.hub_unreachable(source.setting, source.name, cause) from cause
+    except EntryNotFoundError:
+        return None
 
 
 def is_folder(name: str) -> bool:
@@ -105,6 +139,20 @@ def check_weights(source: PretrainedSource, location: str) -> None:
 def is_own_code_error(cause: BaseException) -> bool:
     """Return whether transformers refused to run Python code of a model's folder or repository."""
     return "trust_remote_code" in str(cause)
+
+
+def needs_sentencepiece(cause: BaseException) -> bool:
+    """Return whether transformers could not read a SentencePiece model because a package is not installed."""
+    missing = [name for name in ("sentencepiece", "google.protobuf") if not _is_installed(name)]
+    # without sentencepiece, transformers 5 takes the file for a tiktoken model
+    return bool(missing) and any(word in str(cause) for word in ("sentencepiece", "SentencePiece", "tiktoken"))
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that contains the module is not installed
+        return False
 
 
 def _check_git_lfs(source: PretrainedSource, folder: Path) -> None:

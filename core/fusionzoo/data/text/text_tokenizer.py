@@ -15,7 +15,13 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from fusionzoo import errors
 from fusionzoo.data.hashing import hash_file
 from fusionzoo.data.ragged import Ragged, compute_starts
-from fusionzoo.data.text.pretrained_files import PretrainedSource, find_pretrained, is_folder, is_own_code_error
+from fusionzoo.data.text.pretrained_files import (
+    PretrainedSource,
+    find_pretrained,
+    is_folder,
+    is_own_code_error,
+    needs_sentencepiece,
+)
 
 BATCH_LENGTH = 2**20  # characters tokenized at once; the library holds about 150 bytes per token
 MAX_WORDS = 1_000_000
@@ -24,6 +30,7 @@ MAX_CACHED_BYTES = 16 * 2**20
 TOKENIZER_FILES = ("*token*.json", "config.json", "vocab*", "merges*", "*.model")  # all that define one, no weights
 WORD_TOKENIZER = "word"
 PAD_TOKEN, UNKNOWN_TOKEN = "[PAD]", "[UNK]"
+NONCHARACTER = "\ufdd0"  # Unicode guarantees that it is no character, so no vocabulary has it
 
 
 @dataclass(frozen=True)
@@ -37,19 +44,12 @@ class TextTokenizer:
     suffix: tuple[int, ...]
     empty_id: int  # the token of an empty text if prefix and suffix are empty
     special: Mapping[int, str]  # special tokens that no text is encoded as; the unknown token is not one of them
+    unknown_id: int | None  # of text that the vocabulary lacks; None if the tokenizer falls back to bytes
 
     @property
     def vocab_size(self) -> int:
         """Number of ids, added tokens included."""
         return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
-
-    @property
-    def unknown_id(self) -> int | None:
-        """The id of text that the vocabulary lacks; None if the tokenizer has none, because it falls back to bytes."""
-        unknown_id: int | None = self.backend.token_to_id(
-            getattr(self.backend.model, "unk_token", None) or UNKNOWN_TOKEN
-        )
-        return unknown_id
 
     def encode(self, texts: Sequence[str]) -> Ragged:
         """Return the ids of each text, int32, without special tokens: a "[SEP]" in a text is plain text."""
@@ -92,9 +92,9 @@ def tokenizer_fingerprint(name: str) -> str | None:
     """
     if name == WORD_TOKENIZER:
         return None
-    folder = Path(name)
     if not is_folder(name):
         return hashlib.sha256(load_tokenizer(name).backend.to_str().encode()).hexdigest()
+    folder = Path(find_pretrained(PretrainedSource("tokenizer", name)))
     digest = hashlib.sha256()
     for path in sorted(path for pattern in TOKENIZER_FILES for path in folder.glob(pattern) if path.is_file()):
         digest.update(path.name.encode() + b"\0" + bytes.fromhex(hash_file(path)))
@@ -164,7 +164,7 @@ def wrap_tokenizer(name: str, backend: Tokenizer, pad_id: int | None = None) -> 
         start, end = text_positions[0], text_positions[-1] + 1
     else:
         start = end = len(probe.ids)
-    unknown_id = backend.token_to_id(getattr(backend.model, "unk_token", None) or UNKNOWN_TOKEN)
+    unknown_id = _find_unknown_id(backend)
     pad_id = 0 if pad_id is None else pad_id
     added_tokens = backend.get_added_tokens_decoder()
     return TextTokenizer(
@@ -175,7 +175,20 @@ def wrap_tokenizer(name: str, backend: Tokenizer, pad_id: int | None = None) -> 
         suffix=tuple(probe.ids[end:]),
         empty_id=pad_id if unknown_id is None else unknown_id,
         special={i: token.content for i, token in added_tokens.items() if token.special and i != unknown_id},
+        unknown_id=unknown_id,
     )
+
+
+def _find_unknown_id(backend: Tokenizer) -> int | None:
+    """Return the id of text that the vocabulary lacks; None if the tokenizer falls back to bytes."""
+    if isinstance(backend.model, models.Unigram):  # it knows the id, and has no attribute with it
+        try:
+            pieces = backend.model.tokenize(NONCHARACTER)
+        except Exception:  # noqa: BLE001 - tokenizers raises nothing more specific if there is no unknown token
+            return None
+        return int(pieces[0].id) if len(pieces) == 1 else None
+    unknown_id: int | None = backend.token_to_id(getattr(backend.model, "unk_token", None) or UNKNOWN_TOKEN)
+    return unknown_id
 
 
 def load_tokenizer(name: str, setting: str = "tokenizer") -> TextTokenizer:
@@ -197,9 +210,11 @@ def load_tokenizer(name: str, setting: str = "tokenizer") -> TextTokenizer:
     except Exception as cause:  # tokenizers raises nothing more specific for a damaged file
         if is_own_code_error(cause):
             raise errors.own_python_code(setting, name) from cause
+        if needs_sentencepiece(cause):
+            raise errors.no_sentencepiece(setting, name) from cause
         raise errors.TokenizerError(name, cause) from cause
     # transformers builds an empty tokenizer if a folder only holds a config.json.
-    if tokenizer.backend.get_vocab_size() <= len(tokenizer.special) + 1:
+    if not set(tokenizer.backend.get_vocab().values()) - {*tokenizer.special, tokenizer.unknown_id}:
         raise errors.TokenizerError(name, ValueError("it has no vocabulary"))
     return tokenizer
 
