@@ -170,9 +170,9 @@ KINDS = (
     ),
     EncoderKind("big_bird", "BigBird", UNIGRAM, ALBERT, "BigBirdTokenizer", **POOLER),
     EncoderKind("t5", "T5, FLAN-T5, sentence-T5", UNIGRAM, T5, "T5Tokenizer", SIZES_OF_T5, **ANY),
-    EncoderKind("nomic_bert", "Nomic Embed", WORD_PIECE, BERT, "BertTokenizer", since="5.0", **ANY),
-    EncoderKind("gte", "GTE", WORD_PIECE, BERT, "BertTokenizer", since="5.0", **ANY),
-    EncoderKind("eurobert", "EuroBERT", BYTE_PAIRS, BERT, GENERIC, ROTARY_KEYS, since="5.0", **ANY),
+    EncoderKind("nomic_bert", "Nomic Embed", WORD_PIECE, BERT, "BertTokenizer", since="5.23", **ANY),
+    EncoderKind("gte", "GTE", WORD_PIECE, BERT, "BertTokenizer", since="5.23", **ANY),
+    EncoderKind("eurobert", "EuroBERT", BYTE_PAIRS, BERT, GENERIC, ROTARY_KEYS, since="5.23", **ANY),
     EncoderKind(
         *("qwen3", "Qwen3-Embedding", BYTE_PAIRS, QWEN, "Qwen2Tokenizer", {**ROTARY_KEYS, "head_dim": 8}),
         since="4.51",

@@ -190,7 +190,7 @@ def piece_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pieces = {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
     ids = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3}
     texts = [f"{a} {b} was the {c}" for a in WORDS for b in WORDS for c in WORDS]
-    sizes = {"vocab_size": 46, "model_type": "unigram", "num_threads": 1, "minloglevel": 2}
+    sizes = {"vocab_size": 30, "model_type": "unigram", "num_threads": 1, "minloglevel": 2}
     with (folder / "spm.model").open("wb") as file:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts), model_writer=file, **pieces, **ids, **sizes
