@@ -80,7 +80,7 @@ def find_model_class(config: PretrainedConfig) -> Any:
         The class, a subclass of `PreTrainedModel`; None if transformers has no model, or no encoder on its own.
     """
     mapping = MODEL_FOR_TEXT_ENCODING_MAPPING if config.is_encoder_decoder else MODEL_MAPPING
-    found = mapping.get(type(config), None)  # type: ignore[no-untyped-call]
+    found = mapping.get(type(config), None)
     return found[0] if isinstance(found, tuple) else found
 
 
@@ -187,12 +187,12 @@ def load_weights(backbone: PreTrainedModel, name: str, skip_prefixes: tuple[str,
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
     """Turn off the report of transformers about weights, which `load_weights` reports itself."""
-    level = get_verbosity()  # type: ignore[no-untyped-call]
+    level = get_verbosity()
     set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        set_verbosity(level)  # type: ignore[no-untyped-call]
+        set_verbosity(level)
 
 
 def check_tokenizer(encoder: PretrainedSource, tokenizer_name: str) -> None:
