@@ -19,12 +19,15 @@ from fusionzoo.training import optimizers
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.module import TrainingModule
 from fusionzoo.training.monitoring.throughput import Throughput
+from fusionzoo.training.resolved_settings import ResolvedJobSettings
 from shop import made_split
 
 
-def make_job_settings(**changes: Any) -> JobSettings:
-    """Return valid settings of a two-class job, with `changes`."""
-    return JobSettings(**{"model_class": "x", "id_name": "id", "label_name": "y", "num_classes": 2, **changes})
+def make_job_settings(**changes: Any) -> ResolvedJobSettings:
+    """Return the settings of a two-class training, with `changes`."""
+    job = {"model_class": "x", "id_name": "id", "label_name": "y", "num_classes": 2}
+    defaults = {"max_epochs": 3, "early_stop_metric": "val_loss", "val_check_interval": 1.0, "average_checkpoints": 0}
+    return ResolvedJobSettings(**{**job, **defaults, **changes})
 
 
 def make_random_split(rows: int, seed: int = 0) -> EncodedSplit:

@@ -211,23 +211,24 @@ class JobSettings(DataSettings):
         "class with the lowest expected cost is predicted. Of a multilabel task 2 x 2: a label is absent, or present.",
     )
 
-    early_stop_metric: str = Field(
-        "val_loss",
+    early_stop_metric: str | None = Field(
+        None,
         description="Metric for early stopping and for choosing the best checkpoint: val_loss, or val/ and the name of "
-        "a metric.",
+        "a metric. null: val/auroc for a fine-tuned encoder and two classes with enough rows in val; else val_loss.",
     )
     early_stop_patience: int = Field(
         3, ge=1, le=10**6, description="Validations without improvement after which training stops."
     )
-    val_check_interval: float = Field(
-        1.0, gt=0, le=1, description="Fraction of an epoch, in batches, between validations."
+    val_check_interval: float | None = Field(
+        None, gt=0, le=1, description="Fraction of an epoch between validations. null: 1, or 0.5 if val is small."
     )
-    average_checkpoints: int = Field(
-        0,
+    average_checkpoints: int | None = Field(
+        None,
         ge=0,
         le=100,
         description="Number of best checkpoints that may be averaged into the model (greedy soup, Wortsman et al. "
-        "2022). A checkpoint is added only if early_stop_metric on val does not get worse. 0 and 1 disable averaging.",
+        "2022). A checkpoint is added only if early_stop_metric on val does not get worse. 0 and 1 disable averaging. "
+        "null: 3 if a pretrained encoder is fine-tuned, otherwise 0.",
     )
 
     checkpoint_every_n_steps: int | None = Field(

@@ -58,8 +58,10 @@ def find_unused_columns(job: SettingsDraft[JobSettings], model: SettingsDraft[Mo
     ]
 
 
-def canonical_metric(name: str, metrics: Collection[str]) -> str | None:
+def canonical_metric(name: str | None, metrics: Collection[str]) -> str | None:
     """Return `val_loss` or `val/<metric>` for any spelling of one of the metrics; None if it is none of them."""
+    if name is None:
+        return None
     bare = name.strip().lower().removeprefix("val/").removeprefix("val_")
     if bare == "loss":
         return LOSS_METRIC

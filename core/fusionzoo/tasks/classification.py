@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fusionzoo.settings import JobSettings
 
 MAX_LISTED_CLASSES = 20
+MIN_RANKED_ROWS = 50  # of each class of val: with fewer, AUROC is too coarse to select weights
 
 
 class Classification(Task):
@@ -153,6 +154,10 @@ class Classification(Task):
 
     def warn_of_labels(self, split: str, labels: np.ndarray, fraction: float | None) -> None:
         warn_of_absent_classes(split, labels, self.classes, fraction)
+
+    def choose_ranking_metric(self, labels: np.ndarray) -> str | None:
+        rows = np.bincount(labels[labels != NO_LABEL], minlength=len(self.classes))
+        return "val/auroc" if len(self.classes) == 2 and rows.min() >= MIN_RANKED_ROWS else None
 
     def check_val_labels(self, labels: np.ndarray, metric: str, fraction: float | None) -> None:
         if len(np.unique(labels)) < 2 and metric.startswith("val/"):

@@ -160,6 +160,14 @@ class Task(ABC):
             fraction: the share of train that the job split off; None for a channel of its own.
         """
 
+    def choose_ranking_metric(self, labels: np.ndarray) -> str | None:
+        """Return the `early_stop_metric` that says how well scores rank rows; None if these labels do not define one.
+
+        Args:
+            labels: encoded labels of val, which may be missing.
+        """
+        return None
+
     @abstractmethod
     def check_val_labels(self, labels: np.ndarray, metric: str, fraction: float | None) -> None:
         """Raise errors.DataError if the labels of val do not define `metric`, the `early_stop_metric` of the job."""

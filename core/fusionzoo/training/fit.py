@@ -48,7 +48,7 @@ def fit(run: TrainingRun, budget: TimeBudget | None = None) -> dict[str, Any]:
         run: the run.
         budget: when the training has to end because of `max_minutes`; only the first process has it.
     """
-    job, train, objective = run.job, run.data.splits["train"], run.objective
+    job, train = run.job, run.data.splits["train"]
     precision = run.precision.precision
     frozen_features = encode_frozen_text(run, precision)
     splits = make_data_module(run, frozen_features)
@@ -64,7 +64,7 @@ def fit(run: TrainingRun, budget: TimeBudget | None = None) -> dict[str, Any]:
     callbacks = [*make_callbacks(run, splits, last_checkpoint, learning_curve, progress_bar), restore_check]
     trainer = make_trainer(run, splits.steps, precision, strategy, callbacks)
     log_lines.log_model_size(job, run.built.model)
-    log_lines.log_training_start(run.max_epochs, train, run.task, splits.steps, precision, run.world.size)
+    log_lines.log_training_start(job, train, run.task, splits.steps, precision, run.world.size)
     module.train()  # Lightning keeps the mode of a module, and a pretrained encoder comes in evaluation mode
     early_end: EndedEarlyError | None = None
     try:
@@ -75,15 +75,13 @@ def fit(run: TrainingRun, budget: TimeBudget | None = None) -> dict[str, Any]:
         early_end = end
         log.warning("%s has ended the training after step %d of epoch %d.", end.reason, end.step, end.epoch)
     summary = {
-        **run.precision.as_metrics(),
+        **run.describe(),
         "ended_by": best_checkpoints.find_end_reason(trainer) if early_end is None else early_end.reason,
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch if early_end is None else early_end.epoch,
-        **objective.summary(),
         "best": best_checkpoints.describe_best(trainer),
         "validations": learning_curve.validations,
         "top_checkpoints": greedy_soup.list_top_checkpoints(trainer),
-        **({} if run.init_report is None else {"init_from": run.init_report}),
     }
     if early_end is None:
         last_checkpoint.save_finished(trainer, summary)
@@ -127,7 +125,7 @@ def make_data_module(run: TrainingRun, frozen_features: Mapping[str, SplitFeatur
 
 def count_steps(run: TrainingRun, splits: SplitsDataModule) -> int:
     """Return the number of optimizer steps of the whole training."""
-    return optimizers.steps_per_epoch(splits.steps, run.job) * run.max_epochs
+    return optimizers.steps_per_epoch(splits.steps, run.job) * run.job.max_epochs
 
 
 def make_module(run: TrainingRun, splits: SplitsDataModule) -> tuple[TrainingModule, str | Strategy]:

@@ -228,5 +228,5 @@ def check_splits(splits: Mapping[str, EncodedSplit], architecture: Architecture,
     prediction_columns(job.id_column, task)
     if problem := find_threshold_count_problem(job, len(task.classes)):
         raise errors.DataError([problem])
-    if val.labels is not None:
+    if val.labels is not None and job.early_stop_metric is not None:
         task.check_val_labels(val.labels, job.early_stop_metric, job.val_fraction)

@@ -11,19 +11,20 @@ from torch import nn
 
 from fusionzoo.architecture import Architecture, BuiltModel
 from fusionzoo.sagemaker.paths import Paths
-from fusionzoo.settings import JobSettings
 from fusionzoo.tasks.objective import Objective
 from fusionzoo.tasks.objectives import make_objective
 from fusionzoo.tasks.plugin_metrics import JobEvaluator
 from fusionzoo.tasks.task import Task
 from fusionzoo.training.checkpointing.resume_point import ResumePoint
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
+from fusionzoo.training.frozen.features import is_frozen
 from fusionzoo.training.monitoring.phases import Phases
 from fusionzoo.training.monitoring.throughput import Throughput
 from fusionzoo.training.precision import PrecisionChoice
 from fusionzoo.training.prepare_data import TrainingData
+from fusionzoo.training.resolved_settings import ResolvedJobSettings
+from fusionzoo.training.row_defaults import resolve_job_settings
 from fusionzoo.training.termination import Termination
-from fusionzoo.training.training_length import choose_epochs
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,21 @@ class TrainingRun:
         return make_objective(self.task, self.job, self.data.splits["train"])
 
     @cached_property
-    def max_epochs(self) -> int:
-        """The setting `max_epochs`, or what replaces null."""
-        train = self.data.splits["train"]
-        return choose_epochs(self.architecture, len(train), len(train.tokens))
+    def job(self) -> ResolvedJobSettings:
+        """The job's core settings, with the defaults that depend on the rows."""
+        encoder, splits = self.pretrained_encoder, self.data.splits
+        is_tuned = encoder is not None and not is_frozen(encoder)
+        return resolve_job_settings(self.architecture, self.task, splits["train"], splits["val"], is_tuned)
 
-    @property
-    def job(self) -> JobSettings:
-        """The job's core settings."""
-        return self.architecture.job
+    def describe(self) -> dict[str, Any]:
+        """Return what metrics.json holds about a training besides its course, as plain values."""
+        init_from = {} if self.init_report is None else {"init_from": self.init_report}
+        return {
+            **self.precision.as_metrics(),
+            "settings": self.job.choices(),
+            **self.objective.summary(),
+            **init_from,
+        }
 
     @property
     def pretrained_encoder(self) -> nn.Module | None:

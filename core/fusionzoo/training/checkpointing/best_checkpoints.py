@@ -10,11 +10,11 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import nn
 
-from fusionzoo.settings import JobSettings
 from fusionzoo.training.checkpointing.checkpoint_io import BEST_FILE, read_checkpoint_lazily
 from fusionzoo.training.checkpointing.early_end import EndReason
 from fusionzoo.training.checkpointing.restore_check import load_fitting_weights
 from fusionzoo.training.distributed import collectives
+from fusionzoo.training.resolved_settings import ResolvedJobSettings
 
 
 class BestCheckpoints(ModelCheckpoint):
@@ -45,7 +45,9 @@ def _move_into(folder: Path, path: str) -> str:
     return str(folder / Path(path).name) if path else path
 
 
-def make_checkpoint_callbacks(folder: Path, settings: JobSettings, directions: Mapping[str, bool]) -> list[Callback]:
+def make_checkpoint_callbacks(
+    folder: Path, settings: ResolvedJobSettings, directions: Mapping[str, bool]
+) -> list[Callback]:
     """Return the callbacks that keep the best weights by `early_stop_metric` and stop when patience has run out.
 
     `directions` says of each metric of the job whether greater is better.

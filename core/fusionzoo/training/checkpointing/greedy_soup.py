@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.nn.inference import predict_scores
-from fusionzoo.settings import JobSettings
 from fusionzoo.tasks.objective import Objective
 from fusionzoo.training.checkpointing.best_checkpoints import BestCheckpoints, metric_mode
 from fusionzoo.training.monitoring.validation_metrics import MetricsFunction
+from fusionzoo.training.resolved_settings import ResolvedJobSettings
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class TopCheckpoints(BestCheckpoints):
         return [{"file": file, "score": score} for file, score in best_first]
 
 
-def make_soup_callbacks(folder: Path, settings: JobSettings, directions: Mapping[str, bool]) -> list[Callback]:
+def make_soup_callbacks(folder: Path, settings: ResolvedJobSettings, directions: Mapping[str, bool]) -> list[Callback]:
     """Return the callback that keeps the checkpoints to average; none if `average_checkpoints` is below 2."""
     if settings.average_checkpoints < 2:
         return []
@@ -104,7 +104,7 @@ def make_greedy_soup(
     load_weights: Callable[[str], Mapping[str, Tensor]],
     model: nn.Module,
     val: EncodedSplit,
-    settings: JobSettings,
+    settings: ResolvedJobSettings,
     candidates: Sequence[Mapping[str, Any]],
     judge: Judge,
 ) -> dict[str, Any]:

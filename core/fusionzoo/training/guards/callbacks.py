@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from lightning.pytorch.callbacks import Callback
 
-from fusionzoo.settings import JobSettings
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.guards.convergence import FirstEpochCheck
 from fusionzoo.training.guards.divergence import DivergenceGuard
 from fusionzoo.training.guards.memory import CurrentBatch
 from fusionzoo.training.guards.validation import ValidationGuard
+from fusionzoo.training.resolved_settings import ResolvedJobSettings
 
 
-def guard_callbacks(settings: JobSettings, splits: SplitsDataModule) -> list[Callback]:
+def guard_callbacks(settings: ResolvedJobSettings, splits: SplitsDataModule) -> list[Callback]:
     """Return the guards of a training. They must come before the callbacks that read metrics or save checkpoints."""
     return [
         DivergenceGuard(settings, splits.train.ids),

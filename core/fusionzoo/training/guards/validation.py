@@ -13,10 +13,10 @@ from torch import Tensor
 from fusionzoo import errors
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.nn.schema import Batch
-from fusionzoo.settings import JobSettings
 from fusionzoo.training import optimizers
 from fusionzoo.training.distributed.collectives import all_gather_flat
 from fusionzoo.training.guards.divergence_report import lookup_ids, suggest_fix
+from fusionzoo.training.resolved_settings import ResolvedJobSettings
 
 
 class ValidationGuard(Callback):
@@ -31,7 +31,7 @@ class ValidationGuard(Callback):
         errors.DataError: `val_loss` is undefined for the labels of val, for example because all have weight 0.
     """
 
-    def __init__(self, settings: JobSettings, val: EncodedSplit) -> None:
+    def __init__(self, settings: ResolvedJobSettings, val: EncodedSplit) -> None:
         self._settings, self._ids, self._labels = settings, val.ids, val.labels
         self._rows: list[Tensor] = []  # of each batch [rows]
         self._is_finite: list[Tensor] = []  # of each batch [rows] bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from fusionzoo.training.lightning_compat import batches_done, total_batches
 from fusionzoo.training.monitoring.learning_curve import LearningCurve
 from fusionzoo.training.monitoring.resource_usage import format_duration
 from fusionzoo.training.monitoring.throughput import Throughput, ThroughputInterval, ThroughputReading
+from fusionzoo.training.resolved_settings import ResolvedJobSettings
 
 log = logging.getLogger(__name__)
 
@@ -109,20 +111,26 @@ def log_model_size(settings: JobSettings, model: nn.Module) -> None:
 
 
 def log_training_start(
-    max_epochs: int,
+    job: ResolvedJobSettings,
     train: EncodedSplit,
     task: Task,
     batches: int,
     precision: str,
     processes: int,
 ) -> None:
-    """Log the distribution of the labels, the device, and the number of batches."""
+    """Log the distribution of the labels, the device, the number of batches, and how the training validates."""
     if train.labels is not None:
         log.info("%d training rows: %s", len(train), task.describe_labels(train.labels))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     log.info(
         "Training on %s, %s, precision %s: up to %d epochs of %d batches",
-        *(f"{processes} process{'es' if processes > 1 else ''}", device, precision, max_epochs, batches),
+        *(f"{processes} process{'es' if processes > 1 else ''}", device, precision, job.max_epochs, batches),
+    )
+    times = math.floor(1 / job.val_check_interval + 1e-9)
+    log.info(
+        "Validating %s per epoch; %s selects the best weights%s",
+        *("once" if times == 1 else f"{times} times", job.early_stop_metric),
+        f", and the best {job.average_checkpoints} may be averaged" if job.average_checkpoints > 1 else "",
     )
 
 

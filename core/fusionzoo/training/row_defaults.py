@@ -1,0 +1,63 @@
+"""Defaults that depend on the rows of a job: how often it validates, by which metric, and what it averages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fusionzoo.training.resolved_settings import ResolvedJobSettings
+from fusionzoo.training.training_length import choose_epochs
+
+if TYPE_CHECKING:
+    from fusionzoo.architecture import Architecture
+    from fusionzoo.data.encoded import EncodedSplit
+    from fusionzoo.tasks.task import Task
+
+LOSS_METRIC = "val_loss"
+AVERAGED_CHECKPOINTS = 3  # by default, if a pretrained encoder is fine-tuned
+MAX_VALIDATION_SHARE = 0.1  # of the time of an epoch, for the second validation
+FORWARD_SHARE = 1 / 3  # of the time of a training step: its forward pass, which is all that a validation computes
+
+
+def resolve_job_settings(
+    architecture: Architecture, task: Task, train: EncodedSplit, val: EncodedSplit, is_tuned: bool
+) -> ResolvedJobSettings:
+    """Return the job's settings with each null replaced; values that the user has set stay.
+
+    Args:
+        architecture: the chosen plugins and settings.
+        task: the fitted task.
+        train: the training rows.
+        val: the validation rows.
+        is_tuned: whether a pretrained text encoder is trained with the rest of the model.
+    """
+    job = architecture.job
+    chosen = {
+        "max_epochs": choose_epochs(architecture, len(train), len(train.tokens)),
+        "early_stop_metric": job.early_stop_metric or choose_metric(task, val, is_tuned),
+        "val_check_interval": job.val_check_interval or choose_interval(len(train), len(val), is_tuned),
+        "average_checkpoints": job.average_checkpoints,
+    }
+    if job.average_checkpoints is None:
+        chosen["average_checkpoints"] = AVERAGED_CHECKPOINTS if is_tuned else 0
+    return ResolvedJobSettings.model_validate({**dict(job), **chosen})
+
+
+def choose_metric(task: Task, val: EncodedSplit, is_tuned: bool) -> str:
+    """Return the metric that selects the best weights of a job that sets none.
+
+    A fine-tuned encoder soon fits the training rows, so its probabilities become too confident and `val_loss` rises
+    while the order of the rows still improves; calibration repairs the probabilities after the training.
+    """
+    metric = None if not is_tuned or val.labels is None else task.choose_ranking_metric(val.labels)
+    return LOSS_METRIC if metric is None else metric
+
+
+def choose_interval(train_rows: int, val_rows: int, is_tuned: bool) -> float:
+    """Return the fraction of an epoch between validations of a job that sets none.
+
+    A fine-tuned encoder is validated twice per epoch if the additional validation costs at most a tenth of the epoch:
+    averaging has more checkpoints to choose from.
+    """
+    if not is_tuned:
+        return 1.0
+    return 0.5 if val_rows * FORWARD_SHARE <= MAX_VALIDATION_SHARE * train_rows else 1.0

@@ -1,0 +1,102 @@
+"""What a job does that does not set how it validates: the metric, the interval, and the averaged checkpoints."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encoder_folders import save_encoder
+from fusionzoo.architecture import choose_architecture
+from fusionzoo.tasks.task import Task
+from fusionzoo.training.row_defaults import choose_interval, resolve_job_settings
+from fusionzoo.training.trainer import count_batches_between_validations
+from shop import JobFolder
+from task_helpers import make_classification
+from training_helpers import make_random_split
+
+REQUIRED = {"id_name": "id", "label_name": "y", "num_classes": 2, "text_name": "text", "tokenizer": "word"}
+TUNED = {"early_stop_metric": "val/auroc", "val_check_interval": 0.5, "average_checkpoints": 3}
+FRESH = {"early_stop_metric": "val_loss", "val_check_interval": 1.0, "average_checkpoints": 0}
+
+
+def resolve(is_tuned: bool, labels: np.ndarray, task: Task | None = None, **settings: Any) -> dict[str, Any]:
+    """Return the choices of a job with 1,000 training rows and these labels of val."""
+    architecture = choose_architecture({**REQUIRED, "model_class": "cnn", **settings})
+    val = replace(make_random_split(len(labels)), labels=labels)
+    job = resolve_job_settings(architecture, task or make_classification(), make_random_split(1000), val, is_tuned)
+    choices = job.choices()
+    assert choices.pop("max_epochs") == 13
+    return choices
+
+
+def alternate(classes: int, rows: int = 200) -> np.ndarray:
+    return np.arange(rows) % classes
+
+
+def test_a_fine_tuned_encoder_averages_checkpoints_and_selects_by_rank() -> None:
+    assert resolve(True, alternate(2)) == TUNED
+    assert resolve(False, alternate(2)) == FRESH
+
+
+@pytest.mark.parametrize("settings", [TUNED, FRESH, {**FRESH, "early_stop_metric": "val/brier_score"}])
+@pytest.mark.parametrize("is_tuned", [False, True])
+def test_values_of_the_user_stay(settings: dict[str, Any], is_tuned: bool) -> None:
+    assert resolve(is_tuned, alternate(2), **settings) == settings
+
+
+@pytest.mark.parametrize(("rows_of_class_1", "metric"), [(0, "val_loss"), (49, "val_loss"), (50, "val/auroc")])
+def test_a_rank_metric_needs_rows_of_both_classes(rows_of_class_1: int, metric: str) -> None:
+    labels = (np.arange(200) < rows_of_class_1).astype(np.int64)
+    assert resolve(True, labels)["early_stop_metric"] == metric
+    assert resolve(True, 1 - labels)["early_stop_metric"] == metric
+    unlabeled = np.full(100, -1)
+    assert resolve(True, np.concatenate([labels, unlabeled]))["early_stop_metric"] == metric
+
+
+def test_more_than_two_classes_are_selected_by_the_loss() -> None:
+    task = make_classification(("a", "b", "c"))
+    assert resolve(True, alternate(3), task, num_classes=3)["early_stop_metric"] == "val_loss"
+
+
+@pytest.mark.parametrize("train_rows", [1, 7, 2000, 10**6])
+def test_the_second_validation_of_an_epoch_costs_at_most_a_tenth_of_it(train_rows: int) -> None:
+    largest = int(0.3 * train_rows)
+    assert choose_interval(train_rows, largest, is_tuned=True) == 0.5
+    assert choose_interval(train_rows, largest + 1, is_tuned=True) == 1.0
+    assert choose_interval(train_rows, 1, is_tuned=False) == 1.0
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3, 63, 64, 1001])
+@pytest.mark.parametrize("times", [1, 2, 3, 10])
+def test_an_epoch_has_all_its_validations(batches: int, times: int) -> None:
+    """Lightning validates after each multiple of the batches between validations that is within the epoch."""
+    between = count_batches_between_validations(batches, 1 / times)
+    assert batches // between >= min(times, batches)
+    assert batches % between < times, "few steps after the last validation"
+
+
+def test_a_job_with_a_pretrained_encoder_trains_so_and_says_it(
+    job: JobFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = save_encoder(tmp_path / "encoder")
+    settings = {
+        "model_class": "multimodal_bert",
+        "tokenizer": folder,
+        "encoder_name": folder,
+        "embedding_dim": None,
+        "num_channels": None,
+    }
+    job.fill(rows=400, onnx="off", **settings)
+    assert job.run() == 0, job.failure
+    training = json.loads((job.output / "metrics.json").read_text())["training"]
+    assert training["settings"] == {"max_epochs": 2, **TUNED}
+    assert len(training["validations"]) == 4
+    assert 1 <= len(training["averaging"]["averaged"]) <= 3
+    assert training["averaging"]["value"] >= training["averaging"]["best_alone"]
+    line = "Validating 2 times per epoch; val/auroc selects the best weights, and the best 3 may be averaged"
+    assert line in capfd.readouterr().out
