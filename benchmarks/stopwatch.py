@@ -46,9 +46,9 @@ class Stopwatch(Callback):
 
 
 class PluginWithStopwatch(Plugin):
-    """A plugin with a stopwatch in addition to its own callbacks."""
+    """A plugin with a stopwatch, or another callback, in addition to its own callbacks."""
 
-    def __init__(self, plugin: Plugin, watch: Stopwatch) -> None:
+    def __init__(self, plugin: Plugin, watch: Callback) -> None:
         vars(self).update(vars(plugin))
         self._watch = watch
 

@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-import json
+import gc
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from data_sets import DataSet, Size
+from lightning.pytorch import Callback, LightningModule, Trainer
 from reviews import minilm
-from steps import (
-    BATCH_SIZE,
-    BareLoop,
-    describe_machine,
-    device,
-    format_ratio,
-    get_encoder_name,
-    make_hyperparameters,
-    make_paths,
-    say,
-    synchronize,
-    timed,
-)
-from stopwatch import PluginWithStopwatch, Stopwatch
+from steps import BareLoop, describe_machine, device, format_ratio, make_paths, say
+from stopwatch import PluginWithStopwatch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
     AutoTokenizer,
     DataCollatorWithPadding,
     PrinterCallback,
-    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
+from transformers import Trainer as HuggingFaceTrainer
+from workload import Mark, StepTimer, Workload
 
 from fusionzoo.architecture import Architecture, choose_architecture
 from fusionzoo.data.encoded import EncodedSplit
@@ -53,26 +40,30 @@ from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.fit import fit
 from fusionzoo.training.training_run import TrainingRun
 
-DATA = "womens_clothing"
 JOB, BARE, HUGGING_FACE = "job", "bare loop", "Hugging Face"  # the systems
-BARE_GOAL, HUGGING_FACE_GOAL = 0.93, 2.5
-MATRIX, PRODUCTS = {"cpu": 2048, "cuda": 8192}, 10  # rows of a square matrix, and number of products
+BARE_GOAL = 0.93
+HUGGING_FACE_GOALS = {"cpu": 2.5, "cuda": 2.0}
+MATRIX, PRODUCTS = {"cpu": 2048, "cuda": 8192}, {"cpu": 1, "cuda": 10}  # rows of a square matrix; products per round
+RATE_ROUNDS = 3
+RATES: Mapping[str, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class EncodedRows:
     """The encoded rows of a turn, the architecture, and the folders of the job."""
 
+    workload: Workload
     architecture: Architecture
     paths: Paths
     data: prepare_data.TrainingData
 
     @classmethod
-    def load(cls, model_class: str, rows: int, folder: Path) -> EncodedRows:
-        """Load `rows` rows, plus one batch for the warm-up."""
-        architecture, paths = choose_architecture(make_hyperparameters(DATA, model_class)), make_paths(folder)
-        DataSet.load(DATA).write(paths, 0, Size(rows + BATCH_SIZE, BATCH_SIZE))
-        return cls(architecture, paths, prepare_data.prepare_data(paths, architecture))
+    def load(cls, model_class: str, workload: Workload, folder: Path) -> EncodedRows:
+        """Load the rows of a turn, including those of the warm-up."""
+        data_set, paths = DataSet.load(workload.data), make_paths(folder)
+        architecture = choose_architecture(workload.make_hyperparameters(data_set.columns, model_class))
+        data_set.write(paths, 0, Size(workload.rows, workload.batch_size))
+        return cls(workload, architecture, paths, prepare_data.prepare_data(paths, architecture))
 
     @property
     def train(self) -> EncodedSplit:
@@ -83,42 +74,76 @@ class EncodedRows:
         return len(self.train.tokens) / len(self.train)
 
 
-# --- the systems: rows per second after one warm-up step
+# --- the systems
 
 
-def measure_job(rows: EncodedRows) -> float:
-    watch = Stopwatch(warmup_steps=1)
-    architecture = replace(rows.architecture, model=PluginWithStopwatch(rows.architecture.model, watch))
+@dataclass
+class Speed:
+    """The speed of a system after its warm-up steps."""
+
+    rows_per_second: float
+    waiting_for_data: float | None = None  # share of the time, if it was measured
+
+
+class TimedSteps(Callback):
+    """Measures the steps of a job, and the seconds in which it waits for batches."""
+
+    def __init__(self, timer: StepTimer) -> None:
+        self.timer, self.waited = timer, 0.0
+        self._waited_before = 0.0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.timer.step_done(batch.rows)
+        waited = trainer.profiler.seconds  # type: ignore[attr-defined]  # `DataWait`
+        if not self.timer.rows:
+            self._waited_before = waited
+        self.waited = waited - self._waited_before
+
+
+def measure_job(rows: EncodedRows) -> Speed:
+    timer = StepTimer(rows.workload.warmup_steps)
+    steps = TimedSteps(timer)
+    fit_job(rows, steps)
+    return Speed(timer.rows_per_second, steps.waited / timer.seconds)
+
+
+def fit_job(rows: EncodedRows, callback: Callback) -> None:
+    """Train like a job, with one more callback."""
+    architecture = replace(rows.architecture, model=PluginWithStopwatch(rows.architecture.model, callback))
     seed_everything(0)
     built = architecture.build(rows.data.spec, pretrained=True)
     chosen = precision.choose_job_precision(architecture.job, built.model)
     fit(TrainingRun(rows.paths, architecture, built, rows.data, chosen))
-    return watch.rows_per_second
+    gc.collect()  # trainer and model refer to each other
 
 
-def measure_bare_loop(rows: EncodedRows) -> float:
-    loop = BareLoop(rows.architecture, rows.data.spec)
+def measure_bare_loop(rows: EncodedRows) -> Speed:
+    loop, timer = BareLoop(rows.architecture, rows.data.spec), StepTimer(rows.workload.warmup_steps)
     splits = SplitsDataModule(rows.train, rows.data.splits["val"], rows.architecture.job)
-    first, *batches = splits.train_dataloader()
-    loop.step(first)
-    with timed() as clock:
-        for batch in batches:
-            loop.step(batch)
-    return sum(batch.rows for batch in batches) / clock.seconds
+    for batch in list(splits.train_dataloader()):
+        loop.step(batch)
+        timer.step_done(batch.rows)
+    return Speed(timer.rows_per_second)
 
 
-def measure_hugging_face(rows: EncodedRows) -> float:
-    """Measure the Trainer with its defaults: random order, dynamic padding, AdamW, clipping at 1.0, float32 on CPU."""
+def measure_hugging_face(rows: EncodedRows) -> Speed:
+    """Measure the Trainer with its defaults: random order, dynamic padding, AdamW, clipping at 1.0, float32 on CPU.
+
+    The encoder has the attention implementation that transformers chooses.
+    """
     seed_everything(0)
     built = rows.architecture.build(rows.data.spec, pretrained=True)
     if built.text_encoder is None:
         raise ValueError("the model has no text encoder")
+    built.text_encoder.backbone._forward_pre_hooks.clear()  # of `create_encoder`, which chooses another attention
     model = MeanClassifier(built.text_encoder.backbone, built.text_encoder.dim, rows.data.spec.num_outputs)
-    clock = StepClock()
+    timer, batch_size = StepTimer(rows.workload.warmup_steps), rows.workload.batch_size
     with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
         arguments = TrainingArguments(
             folder,
-            per_device_train_batch_size=BATCH_SIZE,
+            per_device_train_batch_size=batch_size,
             num_train_epochs=1,
             logging_strategy="no",
             save_strategy="no",
@@ -128,11 +153,14 @@ def measure_hugging_face(rows: EncodedRows) -> float:
             bf16=device().type == "cuda",
         )
         train = make_row_list(rows.train)
-        collator = DataCollatorWithPadding(AutoTokenizer.from_pretrained(minilm()))
-        trainer = Trainer(model, arguments, collator, train_dataset=train, callbacks=[clock])  # type: ignore[arg-type]
+        collator, callback = (
+            DataCollatorWithPadding(AutoTokenizer.from_pretrained(minilm())),
+            StepClock(timer, batch_size),
+        )
+        trainer = HuggingFaceTrainer(model, arguments, collator, train_dataset=train, callbacks=[callback])  # type: ignore[arg-type]
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    return (clock.steps - 1) * BATCH_SIZE / clock.seconds
+    return Speed(timer.rows_per_second)
 
 
 class MeanClassifier(nn.Module):
@@ -150,19 +178,15 @@ class MeanClassifier(nn.Module):
 
 
 class StepClock(TrainerCallback):
-    """Measure the seconds from the end of the first step to the end of the last, including data loading."""
+    """Counts each step of Hugging Face's Trainer, including its data loading, with a timer."""
 
-    def __init__(self) -> None:
-        self.steps, self.seconds, self._began = 0, 0.0, 0.0
+    def __init__(self, timer: StepTimer, batch_size: int) -> None:
+        self._timer, self._batch_size = timer, batch_size
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: object
     ) -> None:
-        synchronize()
-        now = time.perf_counter()
-        if not self.steps:
-            self._began = now
-        self.steps, self.seconds = self.steps + 1, now - self._began
+        self._timer.step_done(self._batch_size)
 
 
 def make_row_list(split: EncodedSplit) -> list[dict[str, Any]]:
@@ -182,99 +206,77 @@ SYSTEMS = {JOB: measure_job, BARE: measure_bare_loop, HUGGING_FACE: measure_hugg
 # --- two systems taking turns
 
 
-def compare(part: str, model_class: str, other: str, goal: float, rows: int, turns: int) -> None:
+def compare(part: str, model_class: str, other: str, workload: Workload, turns: int) -> None:
     """Print rows per second of a job and of another system, and their ratio."""
+    goal = BARE_GOAL if other == BARE else HUGGING_FACE_GOALS[device().type]
     speeds: dict[str, list[float]] = {JOB: [], other: []}
     with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
-        encoded = EncodedRows.load(model_class, rows, Path(folder))
+        encoded = EncodedRows.load(model_class, workload, Path(folder))
         for _ in range(turns):
             for side, found in speeds.items():
-                found.append(SYSTEMS[side](encoded))
+                found.append(SYSTEMS[side](encoded).rows_per_second)
         machine = describe_machine(encoded.architecture.build(encoded.data.spec).model, encoded.architecture.job)
-    say(f"{part}, {DATA}, {model_class} over {get_encoder_name()}: rows per second, {turns} turns of {rows} rows")
+    say(f"{part}, {model_class} over {workload}: rows per second, {turns} turns of {workload.steps} steps")
     say(f"  {machine}")
     for side, found in speeds.items():
         say(f"  {side:14}{statistics.median(found):8.1f}")
     say(f"  {format_ratio(speeds[JOB], speeds[other])}; goal {goal} or more")
 
 
-def compare_with_bare_loop(rows: int, turns: int) -> None:
-    compare("product", "multimodal_bert", BARE, BARE_GOAL, rows, turns)
-
-
-def compare_with_hugging_face(rows: int, turns: int) -> None:
-    compare("huggingface", "bert", HUGGING_FACE, HUGGING_FACE_GOAL, rows, turns)
-
-
-# --- hardware utilization, each system in separate processes
+# --- the use of the hardware
 
 
 @dataclass(frozen=True)
 class Measurement:
     """Measurements of one system; memory in bytes, rates in floating-point operations per second."""
 
+    system: str
     precision: str
+    rows_per_second: float
     tokens_per_second: float
+    waiting_for_data: float | None
     parameters: int  # of the encoder, without its embeddings
-    matrix_rate: float
     memory: int
-    gpu_memory: int
-    machine: str
+    gpu_memory: int | None
+    rates: dict[str, float] = field(default_factory=dict)  # of the product of large matrices, by precision
+
+    @property
+    def operations_per_second(self) -> float:
+        """Floating-point operations that the real tokens need: 6 per token and parameter outside embedding tables."""
+        return 6 * self.parameters * self.tokens_per_second
 
     @property
     def utilization(self) -> float:
-        """Return 6 x non-embedding parameters x real tokens per second, relative to the rate of a matrix product."""
-        return 6 * self.parameters * self.tokens_per_second / self.matrix_rate
+        """Return the operations per second, relative to the faster matrix product, float32 or bf16."""
+        return self.operations_per_second / max(self.rates.values())
 
 
-def print_utilization(script: Path, rows: int, turns: int) -> None:
-    """Print the utilization of each system; `script` is the file that calls `measure_in_child`."""
-    measurements: Mapping[str, list[Measurement]] = {side: [] for side in SYSTEMS}
-    for _ in range(turns):
-        for side, found in measurements.items():
-            command = [sys.executable, str(script), "--child", side, "--rows", str(rows)]
-            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            found.append(Measurement(**json.loads(output.splitlines()[-1])))
-    say(f"utilization, {DATA}, bert over {get_encoder_name()}: medians of {turns} processes of {rows} rows each")
-    for machine in sorted({u.machine for found in measurements.values() for u in found}):
-        say(f"  {machine}")
-    say("                  precision   tokens/s   of the matrix rate   peak memory   of the GPU's")
-    for side, found in measurements.items():
-        tokens, used, memory, of_gpu = (
-            statistics.median(values)
-            for values in zip(
-                *((u.tokens_per_second, u.utilization, u.memory, u.gpu_memory) for u in found), strict=True
-            )
-        )
-        shown = f"{tokens:11,.0f}{used:21.1%}{memory / 2**20:10,.0f} MiB{of_gpu / 2**20:11,.0f} MiB"
-        say(f"  {side:14}{found[0].precision:>11}{shown}")
-    rates = {u.precision: u.matrix_rate for found in measurements.values() for u in found}
-    say(f"  matrix products: {', '.join(f'{kind} {rate / 1e9:,.0f} GFLOP/s' for kind, rate in rates.items())}")
-
-
-def measure_in_child(side: str, rows: int) -> None:
-    """Measure one system in this process and print a `Measurement` as JSON."""
+def measure_system(system: str, workload: Workload) -> Measurement:
+    """Measure one system on a text-only model. The peak memory is that of the whole process."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
-        encoded = EncodedRows.load("bert", rows, Path(folder))
-        rows_per_second = SYSTEMS[side](encoded)
+        encoded = EncodedRows.load("bert", workload, Path(folder))
+        speed = SYSTEMS[system](encoded)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-        gpu_memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+        gpu_memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
         built = encoded.architecture.build(encoded.data.spec)
         if built.text_encoder is None:
             raise ValueError("the model has no text encoder")
         chosen = precision.choose_job_precision(encoded.architecture.job, built.model).precision
-        if side == HUGGING_FACE:
-            chosen = "bf16-mixed" if device().type == "cuda" else "32-true"
-        measurement = Measurement(
-            chosen,
-            rows_per_second * encoded.tokens_per_row,
-            count_non_embedding_parameters(built.text_encoder),
-            measure_matrix_rate(precision.DTYPES[chosen]),
-            memory,
-            gpu_memory,
-            describe_machine(built.model, encoded.architecture.job),
-        )
-    say(json.dumps(asdict(measurement)))
+    if system == HUGGING_FACE:
+        chosen = "bf16-mixed" if device().type == "cuda" else "32-true"
+    return Measurement(
+        system,
+        chosen,
+        speed.rows_per_second,
+        speed.rows_per_second * encoded.tokens_per_row,
+        speed.waiting_for_data,
+        count_non_embedding_parameters(built.text_encoder),
+        memory,
+        gpu_memory,
+        measure_rates(),
+    )
 
 
 def count_non_embedding_parameters(encoder: nn.Module) -> int:
@@ -283,12 +285,20 @@ def count_non_embedding_parameters(encoder: nn.Module) -> int:
     return sum(p.numel() for p in encoder.parameters()) - tables
 
 
-def measure_matrix_rate(kind: torch.dtype) -> float:
-    """Return the floating-point operations per second of the product of two large square matrices."""
-    size = MATRIX[device().type]
-    one = torch.randn(size, size, device=device()).to(kind)
-    one @ one
-    with timed() as clock:
-        for _ in range(PRODUCTS):
-            one @ one
-    return 2 * size**3 * PRODUCTS / clock.seconds
+def measure_rates(size: int | None = None) -> dict[str, float]:
+    """Return the floating-point operations per second of the product of two square matrices, by precision.
+
+    The precisions take turns, and the fastest round counts.
+    """
+    size = size or MATRIX[device().type]
+    matrices = {name: torch.randn(size, size, device=device()).to(kind) for name, kind in RATES.items()}
+    rates = dict.fromkeys(matrices, 0.0)
+    for _ in range(RATE_ROUNDS):
+        for name, one in matrices.items():
+            one @ one  # loads the kernel, and raises the clock of the processor
+            first = Mark()
+            for _ in range(PRODUCTS[device().type]):
+                one @ one
+            seconds = Mark().seconds_since(first)
+            rates[name] = max(rates[name], 2 * size**3 * PRODUCTS[device().type] / seconds)
+    return rates

