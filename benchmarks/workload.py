@@ -52,7 +52,8 @@ class Workload:
     def make_hyperparameters(self, columns: Mapping[str, Any], model_class: str) -> dict[str, Any]:
         """Return the settings of a job of one epoch."""
         common = {"model_class": model_class, "tokenizer": minilm(), "batch_size": self.batch_size, "max_epochs": 1}
-        return {**columns, **common, **ENCODERS[self.encoder]}
+        no_validation_between_steps = {"val_check_interval": 1.0}
+        return {**columns, **common, **no_validation_between_steps, **ENCODERS[self.encoder]}
 
     def __str__(self) -> str:
         return f"{self.encoder}, {self.data}, batches of {self.batch_size} rows"
