@@ -18,6 +18,7 @@ from encoder_folders import SIZES
 
 WORDS = "order box red blue fine late broken was the and".split()
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+OLDEST = "4.37"  # version of transformers that is supported
 POSITIONS = 40  # size of the position table, where there is one
 BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ROBERTA = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -50,8 +51,8 @@ class EncoderKind:
     config: Mapping[str, Any] = field(default_factory=dict)
     has_pooler: bool = False
     limit: int | None = POSITIONS  # tokens of the longest chunk; None: no limit
-    since: str = "4.37"  # the first version of transformers that contains it
-    can_checkpoint: bool = True
+    since: str = OLDEST  # the first version of transformers that contains it
+    checkpointing_since: str | None = OLDEST  # the first version with gradient checkpointing; None: no version
     has_layers: bool = True  # with weights of their own
     exports: bool = True
 
@@ -59,6 +60,12 @@ class EncoderKind:
     def is_available(self) -> bool:
         """Return whether the installed transformers contains it."""
         return Version(transformers.__version__) >= Version(self.since)
+
+    @property
+    def can_checkpoint(self) -> bool:
+        """Return whether the installed transformers has gradient checkpointing for it."""
+        since = self.checkpointing_since
+        return since is not None and Version(transformers.__version__) >= Version(since)
 
     def token(self, role: str) -> str | None:
         """Return the token with a role; None if it has none."""
@@ -136,6 +143,7 @@ SIZES_OF_MODERNBERT = {"num_hidden_layers": 4, "local_attention": 8, "global_att
 SIZES_OF_T5 = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2, "vocab_size": 160}
 SIZES_OF_GEMMA = {**ROTARY_KEYS, "head_dim": 8, "sliding_window": 8, "num_hidden_layers": 6, "vocab_size": 304}
 NARROW = {"embedding_size": 8}  # embeddings narrower than the layers
+FROM_5_23: dict[str, Any] = {"has_pooler": True, "checkpointing_since": "5.23"}
 POOLER: dict[str, Any] = {"has_pooler": True}
 AFTER_PADDING: dict[str, Any] = {"has_pooler": True, "limit": POSITIONS - 2}  # positions start after that of padding
 ANY: dict[str, Any] = {"limit": None}
@@ -143,8 +151,8 @@ KINDS = (
     EncoderKind("bert", "BERT, MiniLM, E5, BGE", WORD_PIECE, BERT, "BertTokenizer", **POOLER),
     EncoderKind("distilbert", "DistilBERT", WORD_PIECE, BERT, "DistilBertTokenizer", SIZES_OF_DISTILBERT),
     EncoderKind("electra", "ELECTRA", WORD_PIECE, BERT, "ElectraTokenizer", NARROW),
-    EncoderKind("mpnet", "MPNet", WORD_PIECE, ROBERTA, "MPNetTokenizer", can_checkpoint=False, **AFTER_PADDING),
-    EncoderKind("mobilebert", "MobileBERT", WORD_PIECE, BERT, "MobileBertTokenizer", SIZES_OF_MOBILEBERT, **POOLER),
+    EncoderKind("mpnet", "MPNet", WORD_PIECE, ROBERTA, "MPNetTokenizer", checkpointing_since=None, **AFTER_PADDING),
+    EncoderKind("mobilebert", "MobileBERT", WORD_PIECE, BERT, "MobileBertTokenizer", SIZES_OF_MOBILEBERT, **FROM_5_23),
     EncoderKind("roberta", "RoBERTa", BYTE_PAIRS, ROBERTA, "RobertaTokenizer", **AFTER_PADDING),
     EncoderKind(
         *("longformer", "Longformer", BYTE_PAIRS, ROBERTA, "LongformerTokenizer", {"attention_window": [16, 16]}),
@@ -164,7 +172,7 @@ KINDS = (
     EncoderKind("camembert", "CamemBERT", UNIGRAM, CAMEMBERT, "CamembertTokenizer", **AFTER_PADDING),
     EncoderKind(
         *("albert", "ALBERT", UNIGRAM, ALBERT, "AlbertTokenizer", NARROW),
-        can_checkpoint=False,
+        checkpointing_since=None,
         has_layers=False,
         **POOLER,
     ),
@@ -195,9 +203,10 @@ def format_table() -> str:
     rows = [columns, ["---"] * len(columns)]
     for kind in KINDS:
         limit = "any" if kind.limit is None else "positions" + (" - 2" if kind.limit < POSITIONS else "")
-        flags = [kind.has_pooler, kind.can_checkpoint, kind.has_layers, kind.exports]
-        yes_no = ["yes" if flag else "no" for flag in flags]
-        rows.append([f"`{kind.family}`", kind.checkpoints, kind.since, kind.tokenizer, limit, *yes_no])
+        checkpointing = {OLDEST: "yes", None: "no"}.get(kind.checkpointing_since, f"from {kind.checkpointing_since}")
+        pooler, layers, onnx = ("yes" if flag else "no" for flag in (kind.has_pooler, kind.has_layers, kind.exports))
+        start = [f"`{kind.family}`", kind.checkpoints, kind.since, kind.tokenizer, limit]
+        rows.append([*start, pooler, checkpointing, layers, onnx])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

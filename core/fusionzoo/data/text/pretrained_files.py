@@ -141,11 +141,14 @@ def is_own_code_error(cause: BaseException) -> bool:
     return "trust_remote_code" in str(cause)
 
 
-def needs_sentencepiece(cause: BaseException) -> bool:
+def needs_sentencepiece(location: str, cause: BaseException) -> bool:
     """Return whether transformers could not read a SentencePiece model because a package is not installed."""
-    missing = [name for name in ("sentencepiece", "google.protobuf") if not _is_installed(name)]
-    # without sentencepiece, transformers 5 takes the file for a tiktoken model
-    return bool(missing) and any(word in str(cause) for word in ("sentencepiece", "SentencePiece", "tiktoken"))
+    if all(map(_is_installed, ("sentencepiece", "google.protobuf"))):
+        return False
+    if is_folder(location) and not any(Path(location).glob("*.model")):
+        return False
+    # Without sentencepiece, transformers 5 takes the file for a tiktoken model.
+    return any(word in str(cause) for word in ("sentencepiece", "SentencePiece", "tiktoken"))
 
 
 def _is_installed(module: str) -> bool:

@@ -210,7 +210,7 @@ def load_tokenizer(name: str, setting: str = "tokenizer") -> TextTokenizer:
     except Exception as cause:  # tokenizers raises nothing more specific for a damaged file
         if is_own_code_error(cause):
             raise errors.own_python_code(setting, name) from cause
-        if needs_sentencepiece(cause):
+        if needs_sentencepiece(location, cause):
             raise errors.no_sentencepiece(setting, name) from cause
         raise errors.TokenizerError(name, cause) from cause
     # transformers builds an empty tokenizer if a folder only holds a config.json.
