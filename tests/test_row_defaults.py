@@ -21,7 +21,7 @@ from training_helpers import make_random_split
 
 REQUIRED = {"id_name": "id", "label_name": "y", "num_classes": 2, "text_name": "text", "tokenizer": "word"}
 TUNED = {"early_stop_metric": "val/auroc", "val_check_interval": 0.5, "average_checkpoints": 3}
-FRESH = {"early_stop_metric": "val_loss", "val_check_interval": 1.0, "average_checkpoints": 0}
+FRESH = {"early_stop_metric": "val/auroc", "val_check_interval": 1.0, "average_checkpoints": 0}
 
 
 def resolve(is_tuned: bool, labels: np.ndarray, task: Task | None = None, **settings: Any) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def alternate(classes: int, rows: int = 200) -> np.ndarray:
     return np.arange(rows) % classes
 
 
-def test_a_fine_tuned_encoder_averages_checkpoints_and_selects_by_rank() -> None:
+def test_a_fine_tuned_encoder_averages_checkpoints() -> None:
     assert resolve(True, alternate(2)) == TUNED
     assert resolve(False, alternate(2)) == FRESH
 
@@ -56,6 +56,11 @@ def test_a_rank_metric_needs_rows_of_both_classes(rows_of_class_1: int, metric: 
     assert resolve(True, 1 - labels)["early_stop_metric"] == metric
     unlabeled = np.full(100, -1)
     assert resolve(True, np.concatenate([labels, unlabeled]))["early_stop_metric"] == metric
+
+
+@pytest.mark.parametrize("is_tuned", [False, True])
+def test_probabilities_without_calibration_are_selected_by_the_loss(is_tuned: bool) -> None:
+    assert resolve(is_tuned, alternate(2), calibration="none")["early_stop_metric"] == "val_loss"
 
 
 def test_more_than_two_classes_are_selected_by_the_loss() -> None:

@@ -214,7 +214,7 @@ class JobSettings(DataSettings):
     early_stop_metric: str | None = Field(
         None,
         description="Metric for early stopping and for choosing the best checkpoint: val_loss, or val/ and the name of "
-        "a metric. null: val/auroc for a fine-tuned encoder and two classes with enough rows in val; else val_loss.",
+        "a metric. null: val/auroc for two classes with enough rows in val and calibration; else val_loss.",
     )
     early_stop_patience: int = Field(
         3, ge=1, le=10**6, description="Validations without improvement after which training stops."

@@ -10,6 +10,7 @@ from fusionzoo.training.training_length import choose_epochs
 if TYPE_CHECKING:
     from fusionzoo.architecture import Architecture
     from fusionzoo.data.encoded import EncodedSplit
+    from fusionzoo.settings import JobSettings
     from fusionzoo.tasks.task import Task
 
 LOSS_METRIC = "val_loss"
@@ -33,7 +34,7 @@ def resolve_job_settings(
     job = architecture.job
     chosen = {
         "max_epochs": choose_epochs(architecture, len(train), len(train.tokens)),
-        "early_stop_metric": job.early_stop_metric or choose_metric(task, val, is_tuned),
+        "early_stop_metric": job.early_stop_metric or choose_metric(task, val, job),
         "val_check_interval": job.val_check_interval or choose_interval(len(train), len(val), is_tuned),
         "average_checkpoints": job.average_checkpoints,
     }
@@ -42,13 +43,15 @@ def resolve_job_settings(
     return ResolvedJobSettings.model_validate({**dict(job), **chosen})
 
 
-def choose_metric(task: Task, val: EncodedSplit, is_tuned: bool) -> str:
+def choose_metric(task: Task, val: EncodedSplit, job: JobSettings) -> str:
     """Return the metric that selects the best weights of a job that sets none.
 
-    A fine-tuned encoder soon fits the training rows, so its probabilities become too confident and `val_loss` rises
-    while the order of the rows still improves; calibration repairs the probabilities after the training.
+    A model soon fits a few thousand training rows, so its probabilities become too confident and `val_loss` rises while
+    the order of the rows still improves. Calibration repairs the probabilities after the training; without it,
+    `val_loss` decides.
     """
-    metric = None if not is_tuned or val.labels is None else task.choose_ranking_metric(val.labels)
+    repairs = job.calibration != "none"
+    metric = task.choose_ranking_metric(val.labels) if repairs and val.labels is not None else None
     return LOSS_METRIC if metric is None else metric
 
 
