@@ -69,7 +69,7 @@ requirements: install
 	rm -f requirements/*.txt  # uv would keep the versions in them
 	echo hatchling | $(COMPILE) - -o requirements/build.txt
 	$(COMPILE) --extra serve core/pyproject.toml -o requirements/serve.txt
-	$(COMPILE) --extra serve --extra train $(TORCH) core/pyproject.toml -o requirements/train.txt
+	$(COMPILE) --extra serve --extra train --extra peft $(TORCH) core/pyproject.toml -o requirements/train.txt
 	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/train.txt
 
 clean:

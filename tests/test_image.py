@@ -71,7 +71,7 @@ def test_the_images_install_the_versions_that_ci_tests(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "requirement"),
-    [("build", "hatchling"), ("serve", "fusionzoo[serve]"), ("train", "fusionzoo[train,serve]")],
+    [("build", "hatchling"), ("serve", "fusionzoo[serve]"), ("train", "fusionzoo[train,serve,peft]")],
 )
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the images have Python 3.11")
 def test_the_images_install_what_pyproject_requires_and_nothing_else(name: str, requirement: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from fusionzoo import errors
@@ -39,10 +39,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BuiltModel:
-    """A module, and the text encoder inside it if core passed one in."""
+    """A module, the text encoder inside it if core passed one in, and what `add_adapters` added to the encoder."""
 
     model: nn.Module
     text_encoder: nn.Module | None
+    adapters: tuple[nn.Parameter, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,23 @@ class Architecture:
     def _load_pretrained(self, plugin: Plugin, text_encoder: nn.Module) -> None:
         if plugin.load_pretrained(text_encoder, self._encoder_settings):
             log.info("Loaded pretrained weights into text encoder '%s'", plugin.name)
+
+    def add_adapters(self, built: BuiltModel) -> BuiltModel:
+        """Add the adapters that the settings of the text encoder ask for, such as LoRA, in place.
+
+        They are trained instead of the weights of the text encoder, which must have their first values.
+        """
+        if self.encoder is None or built.text_encoder is None:
+            return built
+        own = {id(parameter) for parameter in built.text_encoder.parameters()}
+        self.encoder.add_adapters(built.text_encoder, self._encoder_settings)
+        return replace(built, adapters=tuple(p for p in built.text_encoder.parameters() if id(p) not in own))
+
+    def merge_adapters(self, built: BuiltModel) -> BuiltModel:
+        """Merge the adapters of a model into its weights, in place, so that it has the tensors of a newly built one."""
+        if self.encoder is not None and built.text_encoder is not None and built.adapters:
+            self.encoder.merge_adapters(built.text_encoder, self._encoder_settings)
+        return replace(built, adapters=())
 
     def describe_encoder(self, spec: InputSpec) -> dict[str, Any]:
         """Return what decides the text encoder's computation, as plain JSON values; its weights are not included.

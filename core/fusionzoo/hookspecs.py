@@ -73,6 +73,16 @@ def load_pretrained(text_encoder: nn.Module, settings: ModelSettings) -> bool:  
 
 
 @hookspec(firstresult=True)
+def add_adapters(text_encoder: nn.Module, settings: ModelSettings) -> None:
+    """Text encoders, optional: freeze the loaded weights, and add new ones that are trained instead."""
+
+
+@hookspec(firstresult=True)
+def merge_adapters(text_encoder: nn.Module, settings: ModelSettings) -> None:
+    """Text encoders, with add_adapters: merge what it added, so that the encoder has its own tensors again."""
+
+
+@hookspec(firstresult=True)
 def parameter_groups(model: nn.Module, settings: ModelSettings) -> Sequence[dict[str, Any]]:  # type: ignore[empty-body]
     """Optional: return groups {"params": [...], "lr_scale": 0.1, "weight_decay": 0.0}. Core groups all others."""
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from fusionzoo.errors import SettingError
+from fusionzoo.nn.adapters import add_adapters, merge_adapters
 from fusionzoo.nn.encoder_choice import choose_encoder
 from fusionzoo.nn.hugging_face import (
     check_gradient_checkpointing,
@@ -21,11 +22,12 @@ from fusionzoo.nn.hugging_face import (
     make_config,
 )
 from fusionzoo.nn.length_groups import encode_in_groups
+from fusionzoo.nn.peft_settings import PeftSettings
 from fusionzoo.nn.pooling import first_token, last_token, mean_per_row, token_mean
 from fusionzoo.nn.pretrained_pooling import DEFAULT_POOLING, Pooling
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
-from fusionzoo.settings import FusionSettings, JobSettings, ModelSettings, TextSettings
+from fusionzoo.settings import FusionSettings, JobSettings, TextSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -35,7 +37,7 @@ log = logging.getLogger("fusionzoo.bert")
 PAPER = "Devlin et al. 2019, arXiv 1810.04805"
 
 
-class BertEncoderSettings(ModelSettings):
+class BertEncoderSettings(PeftSettings):
     """Settings of the text encoder `bert`."""
 
     default_tokenizer = "bert-base-uncased"
@@ -86,6 +88,8 @@ class BertEncoderSettings(ModelSettings):
             check_gradient_checkpointing(config)
         if self.reinit_pooler and choice.pooling != "pooler":
             log.warning("reinit_pooler has no effect: with pooling '%s', the pooler is not used.", choice.pooling)
+        is_loaded = choice.name is not None or job.init_from is not None
+        self.check_peft(config, choice.pooling == "pooler", is_loaded)
         chosen = {"encoder_name": choice.name, "encoder_config": choice.config, "pooling": choice.pooling}
         return self.model_copy(update=chosen)
 
@@ -160,6 +164,15 @@ class BertEncoder(nn.Module):
         skip = last_layer_prefixes(self.backbone, settings.reinit_layers)
         load_weights(self.backbone, settings.encoder_name, (*skip, "pooler.") if settings.reinit_pooler else skip)
         return True
+
+    def add_adapters(self, settings: BertEncoderSettings) -> None:
+        """Add the adapters that `peft` asks for."""
+        if settings.adapters is not None:
+            add_adapters(self.backbone, settings.adapters)
+
+    def merge_adapters(self, settings: BertEncoderSettings) -> None:
+        """Merge the adapters into the weights."""
+        merge_adapters(self.backbone)
 
 
 encoder = Encoder(BertEncoderSettings, BertEncoder)

@@ -112,6 +112,7 @@ from fusionzoo.errors.file_errors import (
     unreadable_folder as unreadable_folder,
 )
 from fusionzoo.errors.library_errors import LibraryVersionsError as LibraryVersionsError
+from fusionzoo.errors.library_errors import AdapterLibraryError as AdapterLibraryError
 from fusionzoo.errors.archive_errors import ModelArchiveError as ModelArchiveError
 from fusionzoo.errors.model_folder_errors import ModelFolderError as ModelFolderError
 from fusionzoo.errors.library_errors import MissingPackagesError as MissingPackagesError
@@ -149,6 +150,8 @@ from fusionzoo.errors.pretrained_errors import (
     no_gradient_checkpointing as no_gradient_checkpointing,
     no_pooler as no_pooler,
     no_pooler_weights as no_pooler_weights,
+    no_linear_layers as no_linear_layers,
+    unknown_peft_target as unknown_peft_target,
     no_pretrained_channel as no_pretrained_channel,
     no_pretrained_model as no_pretrained_model,
     no_sentencepiece as no_sentencepiece,

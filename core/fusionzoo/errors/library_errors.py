@@ -6,9 +6,17 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from fusionzoo.errors.base import ZooError
+from fusionzoo.errors.wording import short
 
 ACTIVITIES: Mapping[str, str] = MappingProxyType(
-    {"train": "Training", "evaluate": "Evaluation", "serve": "Serving", "xgboost": "XGBoost", "mlflow": "MLflow"}
+    {
+        "train": "Training",
+        "evaluate": "Evaluation",
+        "serve": "Serving",
+        "xgboost": "XGBoost",
+        "mlflow": "MLflow",
+        "peft": "The setting peft",
+    }
 )
 """What needs an extra, in messages; the name of the extra itself if it is not here."""
 
@@ -48,3 +56,15 @@ class MissingPackagesError(ZooError):
             "FZ-P028",
         )
         self.extra, self.missing = extra, tuple(missing)
+
+
+class AdapterLibraryError(ZooError):
+    """The library peft cannot be imported with the installed versions of other libraries."""
+
+    def __init__(self, cause: ImportError) -> None:
+        super().__init__(
+            f"The setting peft needs the library peft, which cannot be imported ({short(cause)}). It does not fit the "
+            "installed versions of torch and transformers.",
+            "pip install --upgrade 'fusionzoo[peft]'; with transformers before 4.45: pip install 'peft<0.14'.",
+            "FZ-P038",
+        )

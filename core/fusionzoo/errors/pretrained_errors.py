@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from fusionzoo.errors.base import Problem
 from fusionzoo.errors.setting_errors import SettingError, setting_problem
 from fusionzoo.errors.wording import format_json, list_names, quote_name, short
+
+NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")  # of a layer, in the name of a weight
 
 
 def no_pretrained_model(setting: str, name: str, cause: BaseException | str) -> SettingError:
@@ -164,3 +167,17 @@ def damaged_modules(setting: str, name: str, file: str, cause: BaseException) ->
     """A file of a sentence-transformers model that states its modules or its pooling is absent or damaged."""
     message = f"the file {quote_name(file)} of a sentence-transformers model cannot be read ({short(cause)})"
     return SettingError(setting, name, message, "copy or download the model again", "FZ-E022")
+
+
+def no_linear_layers(method: str, family: str) -> SettingError:
+    """The encoder has no linear layers that adapters could change."""
+    message = f"the encoder, of family {family}, has no linear layers of its own"
+    return SettingError("peft", method, message, "remove peft, or choose another encoder", "FZ-E023")
+
+
+def unknown_peft_target(target: str, targets: Sequence[str], layers: Sequence[str]) -> SettingError:
+    """A target is the name of no linear layer of the encoder, nor the last part of one."""
+    names = list(dict.fromkeys(NUMBER.sub("*", layer) for layer in layers))
+    message = f"{quote_name(target)} is not a linear layer of the encoder. Its linear layers are: {list_names(names)}"
+    fix = 'list names or their last parts, such as "query" for all that end in .query, or remove peft_targets'
+    return SettingError("peft_targets", list(targets), message, fix, "FZ-E024")

@@ -38,7 +38,8 @@ class Encoder:
     Args:
         settings: the settings class.
         build: the encoder's class, or a function; called as `build(spec, settings)`. If the module has a method
-            `load_pretrained(settings) -> bool`, it becomes the hook of that name.
+            `load_pretrained(settings) -> bool`, it becomes the hook of that name, and so do `add_adapters(settings)`
+            and `merge_adapters(settings)`.
     """
 
     def __init__(self, settings: type[ModelSettings], build: Callable[[InputSpec, Any], nn.Module]) -> None:
@@ -56,6 +57,18 @@ class Encoder:
     def load_pretrained(self, text_encoder: nn.Module, settings: ModelSettings) -> bool:
         load: Callable[[ModelSettings], bool] | None = getattr(text_encoder, "load_pretrained", None)
         return load is not None and load(settings)
+
+    @hookimpl
+    def add_adapters(self, text_encoder: nn.Module, settings: ModelSettings) -> None:
+        add: Callable[[ModelSettings], None] | None = getattr(text_encoder, "add_adapters", None)
+        if add is not None:
+            add(settings)
+
+    @hookimpl
+    def merge_adapters(self, text_encoder: nn.Module, settings: ModelSettings) -> None:
+        merge: Callable[[ModelSettings], None] | None = getattr(text_encoder, "merge_adapters", None)
+        if merge is not None:
+            merge(settings)
 
 
 class Fusion:

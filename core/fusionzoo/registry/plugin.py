@@ -79,6 +79,14 @@ class Plugin:
         """Load pretrained weights into the text encoder. Return False if the plugin has none."""
         return bool(self._call("load_pretrained", text_encoder=text_encoder, settings=settings))
 
+    def add_adapters(self, text_encoder: nn.Module, settings: ModelSettings) -> None:
+        """Add what is trained instead of the weights of the text encoder, if the plugin and the settings have it."""
+        self._call("add_adapters", text_encoder=text_encoder, settings=settings)
+
+    def merge_adapters(self, text_encoder: nn.Module, settings: ModelSettings) -> None:
+        """Merge what `add_adapters` added into the weights of the text encoder."""
+        self._call("merge_adapters", text_encoder=text_encoder, settings=settings)
+
     def parameter_groups(self, model: nn.Module, settings: ModelSettings) -> list[dict[str, Any]]:
         """Return the plugin's parameter groups; empty if core groups all parameters."""
         return list(self._call("parameter_groups", model=model, settings=settings) or ())
@@ -147,6 +155,8 @@ def _check_hooks(
     for name, hook in hooks:
         if name in HOOKS and (wrong := _find_wrong_arguments(name, hook)):
             raise errors.BrokenPluginError.wrong_arguments(claim, name, wrong, HOOKS[name])
+    if "add_adapters" in names:
+        required = (*required, "merge_adapters")
     if missing := [name for name in required if name not in names]:
         raise errors.BrokenPluginError.hooks_missing(claim, missing, names)
 

@@ -131,7 +131,9 @@ def count_steps(run: TrainingRun, splits: SplitsDataModule) -> int:
 def make_module(run: TrainingRun, splits: SplitsDataModule) -> tuple[TrainingModule, str | Strategy]:
     """Return the LightningModule around the model, and the strategy that trains it."""
     plugin_groups = run.architecture.model.parameter_groups(run.built.model, run.architecture.hyperparameters.model)
-    groups = optimizers.parameter_groups(run.built.model, run.pretrained_encoder, run.job, plugin_groups)
+    groups = optimizers.parameter_groups(
+        run.built.model, run.pretrained_encoder, run.job, plugin_groups, run.built.adapters
+    )
     module_class, strategy = choose_strategy(run.job, run.world)
     steps, compute_metrics = count_steps(run, splits), run.evaluator.compute_metrics
     return module_class(run.built.model, run.job, groups, run.objective, compute_metrics, steps), strategy

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture, BuiltModel
@@ -28,7 +28,6 @@ from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.tasks.task_choice import choose_task
 from fusionzoo.training import shipping
-from fusionzoo.training.checkpointing import best_checkpoints, greedy_soup
 from fusionzoo.training.checkpointing.fingerprint import (
     compare_fingerprints,
     fingerprint_code,
@@ -46,8 +45,9 @@ from fusionzoo.training.checkpointing.resume_point import (
     find_resume_point,
 )
 from fusionzoo.training.checkpointing.time_limit import TimeBudget
-from fusionzoo.training.distributed import collectives, fsdp_support
+from fusionzoo.training.distributed import collectives
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
+from fusionzoo.training.final_model import load_final_model
 from fusionzoo.training.final_scores import FinalScores, compute_final_scores, compute_outputs
 from fusionzoo.training.finish_time import make_time_budget
 from fusionzoo.training.fit import fit
@@ -144,9 +144,9 @@ def find_own_resume_point(paths: Paths, architecture: Architecture) -> ResumePoi
 def build_model(
     architecture: Architecture, data: TrainingData, source: SourceModel | None, resume_point: ResumePoint | None
 ) -> tuple[BuiltModel, Mapping[str, Any] | None]:
-    """Build the model, with the weights of `init_from` or with pretrained ones; return what `init_from` gave, too.
+    """Build the model, with the weights of `init_from` or with pretrained ones, and add the adapters of its encoder.
 
-    Warns of an unusual learning rate for pretrained weights.
+    Return what `init_from` gave, too. Warns of an unusual learning rate for pretrained weights.
     """
     job = architecture.job
     seed_everything(job.seed)
@@ -154,7 +154,8 @@ def build_model(
     report = None if resume_point is None else resume_point.init_report
     if source is not None and resume_point is None:
         report = start_from_model(built, architecture, data.preprocessor, source)
-    encoder = built.text_encoder if architecture.encoder_is_pretrained else None
+    built = architecture.add_adapters(built)
+    encoder = built.text_encoder if architecture.encoder_is_pretrained and not built.adapters else None
     is_tuned = encoder is not None and not features.is_frozen(encoder)
     if warning := convergence.check_learning_rate(job, tuned=is_tuned):
         log.warning(warning)
@@ -200,9 +201,11 @@ def check_export(run: TrainingRun) -> None:
     folder = run.paths.model
     if run.job.onnx == "off":
         return
+    has_adapters = bool(run.built.adapters)  # which the model at the end of the job does not have
+    model = run.architecture.build(run.data.spec).model if has_adapters else run.built.model
     with model_folder.allow_failed_export(run.job), temporary_folder(folder) as temporary:
         path, max_tokens = temporary / ONNX_FILE, run.data.preprocessor.max_tokens
-        onnx_export.export_onnx(run.built.model, run.objective.link, run.data.splits["val"], path, max_tokens)
+        onnx_export.export_onnx(model, run.objective.link, run.data.splits["val"], path, max_tokens)
 
 
 def check_plugin_metrics(run: TrainingRun) -> None:
@@ -251,28 +254,6 @@ def evaluate_and_write(run: TrainingRun, summary: Mapping[str, Any], phases: Pha
     report = write_artifacts(run, model, final, {"training": summary, "run": usage, "data": shares})
     log_summary(summary, resource_usage.merge_usage(usages, phases.seconds))
     return report
-
-
-def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
-    """Return the model with its final weights, in every process, and the summary with the averaged checkpoints."""
-    is_sharded = fsdp_support.uses_fsdp(run.job, run.world)
-    model = run.architecture.build(run.data.spec).model if is_sharded else run.built.model
-    model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
-    folder = run.paths.checkpoints
-    best_checkpoints.load_best(folder, model, run.job_fingerprint)
-    judge = greedy_soup.Judge(run.objective, run.evaluator.compute_metrics, run.architecture.metric_directions)
-    candidates = summary["top_checkpoints"]
-    if not candidates or shipping.is_stopped(summary):  # averaging takes too much of the time that is left
-        return model, dict(summary)
-
-    def load(file: str) -> Mapping[str, Tensor]:
-        return load_fitting_weights(folder / file, model, run.job_fingerprint)
-
-    soup = collectives.broadcast_from_first(
-        lambda: greedy_soup.make_greedy_soup(load, model, run.data.splits["val"], run.job, candidates, judge)
-    )
-    collectives.broadcast_weights(model)
-    return model, {**summary, "averaging": soup}
 
 
 def write_artifacts(

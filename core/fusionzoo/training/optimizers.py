@@ -117,30 +117,39 @@ class _GroupKey(NamedTuple):
     """What the parameters of one group have in common."""
 
     is_encoder: bool  # a trainable part of the pretrained text encoder
+    is_adapter: bool
     lr_scale: float
     decays: bool
 
 
 def parameter_groups(
-    model: nn.Module, pretrained: nn.Module | None, settings: JobSettings, plugin_groups: Sequence[dict[str, Any]]
+    model: nn.Module,
+    pretrained: nn.Module | None,
+    settings: JobSettings,
+    plugin_groups: Sequence[dict[str, Any]],
+    adapters: Sequence[Parameter] = (),
 ) -> list[dict[str, Any]]:
     """Return groups with `params`, `lr`, `weight_decay` and `name`; each trainable parameter is in exactly one.
 
-    Groups with the same name have the same learning rate. The names are `encoder` (with `layer_decay`, one name per
-    rate) and `head`, or `model` if no pretrained part is trained, and those of the plugin's groups.
+    Groups with the same name have the same learning rate. The names are `encoder` and `adapters` (with `layer_decay`,
+    one name per rate) and `head`, or `model` if no pretrained part is trained, and those of the plugin's groups.
+    Adapters are new weights, so they have the rate of the head.
 
     Args:
         pretrained: the part of the model that starts from pretrained weights, if any.
         plugin_groups: the plugin's groups with `lr_scale` and `weight_decay`. Core groups the remaining parameters.
             `encoder_lr_scale` and `layer_decay` do not change the rates of the plugin's groups.
+        adapters: the new weights in the pretrained part.
 
     Raises:
         errors.SettingError: `layer_decay` is set, but there is no trainable pretrained stack of layers.
     """
-    is_tuned = pretrained is not None and any(p.requires_grad for p in pretrained.parameters())
+    is_adapter = {id(p) for p in adapters}
+    trained = [p for p in ([] if pretrained is None else pretrained.parameters()) if p.requires_grad]
+    is_tuned = any(id(p) not in is_adapter for p in trained)
     lr = settings.lr or (PRETRAINED_LR if is_tuned else FRESH_LR)
     groups = _scale_plugin_groups(plugin_groups, lr, settings)
-    encoder_scales = _compute_encoder_scales(pretrained, settings) if pretrained is not None and is_tuned else {}
+    encoder_scales = _compute_encoder_scales(pretrained, settings) if pretrained is not None and trained else {}
     if settings.layer_decay is not None and not encoder_scales:
         raise errors.layer_decay_without_encoder(settings.layer_decay)
     in_plugin_groups = {id(p) for group in plugin_groups for p in group["params"]}
@@ -149,12 +158,15 @@ def parameter_groups(
     by_key: dict[_GroupKey, list[Parameter]] = {}
     for p in model.parameters():
         if p.requires_grad and id(p) not in in_plugin_groups:
-            scale = encoder_scales.get(id(p), head_scale)
-            key = _GroupKey(id(p) in encoder_scales, scale, id(p) not in without_decay)
+            is_new = id(p) not in encoder_scales or id(p) in is_adapter
+            scale = encoder_scales.get(id(p), 1.0) * (head_scale if is_new else 1.0)
+            is_vector = id(p) in is_adapter and max(p.shape) == p.numel()  # IA3's scales [width, 1] start at one
+            decays = id(p) not in without_decay and not is_vector
+            key = _GroupKey(id(p) in encoder_scales, id(p) in is_adapter, scale, decays)
             by_key.setdefault(key, []).append(p)
     for key, params in sorted(by_key.items(), key=lambda item: item[0], reverse=True):
         decay = settings.weight_decay if key.decays else 0.0
-        name = _name_group(key, settings) if is_tuned else "model"
+        name = _name_group(key, settings) if trained else "model"
         groups.append({"params": params, "lr": lr * key.lr_scale, "weight_decay": decay, "name": name})
     return groups
 
@@ -176,7 +188,8 @@ def _scale_plugin_groups(
 def _name_group(key: _GroupKey, settings: JobSettings) -> str:
     if not key.is_encoder:
         return "head"
-    return "encoder" if settings.layer_decay is None else f"encoder_x{key.lr_scale:.3g}"
+    part = "adapters" if key.is_adapter else "encoder"
+    return part if settings.layer_decay is None else f"{part}_x{key.lr_scale:.3g}"
 
 
 def _compute_encoder_scales(pretrained: nn.Module, settings: JobSettings) -> dict[int, float]:

@@ -39,7 +39,7 @@ def check_model_memory(architecture: Architecture, spec: InputSpec, world: World
     """
     try:
         with _LargeTensorsWithoutStorage():
-            model = architecture.build(spec).model
+            model = architecture.add_adapters(architecture.build(spec)).model
     except Exception as cause:  # noqa: BLE001 - a plugin may read values of weights; the real build reports real errors
         log.info("The memory of the model cannot be estimated (%s).", short(cause))
         return
