@@ -291,6 +291,7 @@ class ModelSettings(BaseModel):
         tasks: the tasks that the architecture supports; core refuses jobs with another one.
         paper: the paper that the architecture follows.
         min_steps: the optimizer steps that new weights need: on small data, the default of max_epochs is larger.
+        uses_word_vectors: of a text encoder: whether it starts from word vectors, which tokenizer `word` trains.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -301,6 +302,7 @@ class ModelSettings(BaseModel):
     tasks: ClassVar[frozenset[TaskName]] = ALL_TASKS
     paper: ClassVar[str | None] = None
     min_steps: ClassVar[int] = 400
+    uses_word_vectors: ClassVar[bool] = True
 
     @classmethod
     def small(cls) -> Self:

@@ -16,7 +16,16 @@ from torch import nn
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture, BuiltModel
 from fusionzoo.conformance import reference_encoder
-from fusionzoo.conformance.synthetic_rows import MAX_CHUNKS, MAX_TOKENS, SUBWORD_TOKENIZER, WORD_TOKENIZER, make_spec
+from fusionzoo.conformance.synthetic_rows import (
+    MAX_CHUNKS,
+    MAX_TOKENS,
+    SUBWORD_TOKENIZER,
+    WORD_TOKENIZER,
+    encode_rows,
+    make_rows,
+    make_spec,
+)
+from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.hyperparameters.parsing import Hyperparameters
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
@@ -25,7 +34,7 @@ from fusionzoo.settings import JobSettings, ModelSettings
 from fusionzoo.tasks.task_choice import TASKS
 from fusionzoo.tasks.task_examples import TaskExample, make_examples, settings_for_outputs
 
-EXAMPLE_ROWS = 16
+EXAMPLE_ROWS, FIT_ROWS = 16, 48
 
 
 @dataclass(frozen=True)
@@ -226,8 +235,15 @@ class Subject:
         architecture = self.architecture(spec)
         torch.manual_seed(seed)
         built = architecture.build(spec)
+        architecture.fit_text_encoder(built, self._make_train(spec))
         built.model.eval()
         return built
+
+    def _make_train(self, spec: InputSpec) -> EncodedSplit:
+        """Return the training split on which a text encoder is fitted."""
+        if self.example is None:
+            return encode_rows(spec, make_rows(spec, FIT_ROWS, seed=0))
+        return replace(encode_rows(spec, make_rows(spec, EXAMPLE_ROWS, seed=6)), labels=self.example.labels)
 
     @property
     def job_title(self) -> str:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo import hookimpl
+from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.nn.heads import ClassifierHead, ResidualHead
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.nn.towers import Towers, get_encoder_dim
@@ -39,7 +40,8 @@ class Encoder:
         settings: the settings class.
         build: the encoder's class, or a function; called as `build(spec, settings)`. If the module has a method
             `load_pretrained(settings) -> bool`, it becomes the hook of that name, and so do `add_adapters(settings)`
-            and `merge_adapters(settings)`.
+            and `merge_adapters(settings)`. A method `fit(train)`, which fits statistics on the encoded training split,
+            becomes the hook `fit_text_encoder`.
     """
 
     def __init__(self, settings: type[ModelSettings], build: Callable[[InputSpec, Any], nn.Module]) -> None:
@@ -69,6 +71,13 @@ class Encoder:
         merge: Callable[[ModelSettings], None] | None = getattr(text_encoder, "merge_adapters", None)
         if merge is not None:
             merge(settings)
+
+    @hookimpl
+    def fit_text_encoder(self, text_encoder: nn.Module, train: EncodedSplit) -> bool:
+        fit: Callable[[EncodedSplit], None] | None = getattr(text_encoder, "fit", None)
+        if fit is not None:
+            fit(train)
+        return fit is not None
 
 
 class Fusion:

@@ -47,6 +47,7 @@ from fusionzoo.training.checkpointing.resume_point import (
 from fusionzoo.training.checkpointing.time_limit import TimeBudget
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
+from fusionzoo.training.encoder_fit import fit_text_encoder
 from fusionzoo.training.final_model import load_final_model
 from fusionzoo.training.final_scores import FinalScores, compute_final_scores, compute_outputs
 from fusionzoo.training.finish_time import make_time_budget
@@ -146,14 +147,16 @@ def build_model(
 ) -> tuple[BuiltModel, Mapping[str, Any] | None]:
     """Build the model, with the weights of `init_from` or with pretrained ones, and add the adapters of its encoder.
 
-    Return what `init_from` gave, too. Warns of an unusual learning rate for pretrained weights.
+    A text encoder with statistics of train is fitted, unless the job resumes. Return what `init_from` gave, too. Warns of
+    an unusual learning rate for pretrained weights.
     """
     job = architecture.job
     seed_everything(job.seed)
     built = architecture.build(data.spec, pretrained=job.init_from is None)
+    is_fitted = resume_point is None and fit_text_encoder(architecture, built, data.splits["train"])
     report = None if resume_point is None else resume_point.init_report
     if source is not None and resume_point is None:
-        report = start_from_model(built, architecture, data.preprocessor, source)
+        report = start_from_model(built, architecture, data.preprocessor, source, is_fitted)
     built = architecture.add_adapters(built)
     encoder = built.text_encoder if architecture.encoder_is_pretrained and not built.adapters else None
     is_tuned = encoder is not None and not features.is_frozen(encoder)
@@ -163,9 +166,9 @@ def build_model(
 
 
 def restore_weights(run: TrainingRun) -> None:
-    """Load the weights of the resume point of a job with `init_from`, which a frozen encoder needs before the fit."""
-    point, model = run.resume_point, run.built.model
-    if point is not None and run.job.init_from is not None:
+    """Load the weights of the resume point if the text encoder is frozen: its features are computed before the fit."""
+    point, model, encoder = run.resume_point, run.built.model, run.built.text_encoder
+    if point is not None and encoder is not None and features.is_frozen(encoder):
         load = partial(load_fitting_weights, point.file, model, run.job_fingerprint)
         model.load_state_dict(collectives.broadcast_from_first(load))
 

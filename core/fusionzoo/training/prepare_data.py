@@ -78,7 +78,8 @@ def prepare_data(
 ) -> TrainingData:
     """Open the channels, fit the preprocessor on train, encode every split, and check the splits.
 
-    Without `needs_word_vectors`, tokenizer `word` gets no vectors, and no network can be built from the result.
+    Without `needs_word_vectors`, tokenizer `word` gets no vectors, and no network can be built from the result. It gets
+    none either if the text encoder does not use them.
     """
     settings, job = architecture.data_settings, architecture.job
     channels = open_channels(paths, job, settings.columns)
@@ -88,7 +89,7 @@ def prepare_data(
             steps = optimizers.steps_per_epoch(-(-rows // job.batch_size), job)
             consistency.check_warmup(job, steps * choose_epochs(architecture, rows, 0))
 
-    seed = job.seed if needs_word_vectors else None
+    seed = job.seed if needs_word_vectors and architecture.uses_word_vectors else None
     encoded = encoding.encode_channels(
         settings, channels, make_cache(paths, job), seed, check_row_count, partial(_hash_files_once_per_host, world)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fusionzoo import errors
@@ -21,24 +22,31 @@ MAX_LOG_LINES = 40
 
 
 def start_from_model(
-    built: BuiltModel, architecture: Architecture, preprocessor: Preprocessor, source: SourceModel
+    built: BuiltModel,
+    architecture: Architecture,
+    preprocessor: Preprocessor,
+    source: SourceModel,
+    is_encoder_fitted: bool = False,
 ) -> dict[str, Any]:
     """Load into a freshly built model what fits of a trained one; return what was taken, for metrics.json.
 
-    Pretrained weights are loaded only for a text encoder that does not get all its weights from the trained model.
+    Pretrained weights are loaded only for a text encoder that does not get all its weights from the trained model. A
+    text encoder that was fitted on train (`is_encoder_fitted`) stays as it is.
 
     Raises:
         errors.InitFromError: nothing fits, or the tokens of the text encoder differ.
     """
     spec, old_spec = (InputSpec.from_preprocessor(each) for each in (preprocessor, source.preprocessor))
-    new = ModelSide(preprocessor, describe_tensors(architecture, spec))
+    encoder_names = _list_encoder_tensors(built)
+    fitted = encoder_names if is_encoder_fitted else set[str]()
+    layouts = describe_tensors(architecture, spec)
+    new = ModelSide(preprocessor, layouts | {name: replace(layouts[name], is_fitted=True) for name in fitted})
     old = ModelSide(source.preprocessor, describe_tensors(source.architecture, old_spec))
     transfer = transfer_weights(built.model.state_dict(), new, source.weights, old)
     if not transfer.weights:
         raise errors.InitFromError.nothing_in_common(source.place)
-    encoder_names = _list_encoder_tensors(built)
-    _check_tokens(source, new, old, encoder_names)
-    if architecture.encoder_is_pretrained and encoder_names - set(transfer.reused):
+    _check_tokens(source, new, old, encoder_names - fitted)
+    if architecture.encoder_is_pretrained and encoder_names - fitted - set(transfer.reused):
         architecture.load_pretrained(built)
         transfer = transfer_weights(built.model.state_dict(), new, source.weights, old)
     built.model.load_state_dict(transfer.weights, strict=False)
