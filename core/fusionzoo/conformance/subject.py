@@ -240,10 +240,10 @@ class Subject:
         return built
 
     def _make_train(self, spec: InputSpec) -> EncodedSplit:
-        """Return the training split on which a text encoder is fitted."""
+        """Return the training split on which a text encoder is fitted: not the rows with which it is checked."""
         if self.example is None:
-            return encode_rows(spec, make_rows(spec, FIT_ROWS, seed=0))
-        return replace(encode_rows(spec, make_rows(spec, EXAMPLE_ROWS, seed=6)), labels=self.example.labels)
+            return encode_rows(spec, make_rows(spec, FIT_ROWS, seed=10))
+        return replace(encode_rows(spec, make_rows(spec, EXAMPLE_ROWS, seed=10)), labels=self.example.labels)
 
     @property
     def job_title(self) -> str:
