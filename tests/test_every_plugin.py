@@ -58,10 +58,10 @@ def test_every_first_party_pair_of_fusion_and_encoder_is_tested() -> None:
         (reference_encoder.NAME, "late")
     }
     pairs = late | {(str(s.request.text_encoder), s.request.name) for s in FUSIONS_OVER_EACH_ENCODER}
-    assert {"bert", "cnn", "lstm"} <= set(ENCODERS)
-    assert len(MODEL_SUBJECTS) >= 9
+    assert {"bert", "cnn", "lstm", "tfidf"} <= set(ENCODERS)
+    assert len(MODEL_SUBJECTS) >= 11
     fusions = {"late", "multimodal_gate_fusion", "multimodal_moe", "multimodal_cross_attn"}
-    assert {(encoder, fusion) for encoder in ("bert", "cnn", "lstm") for fusion in fusions} <= pairs
+    assert {(encoder, fusion) for encoder in ("bert", "cnn", "lstm", "tfidf") for fusion in fusions} <= pairs
 
 
 # --- real jobs

@@ -11,7 +11,7 @@ TEXT_ENCODERS_GROUP = "fusionzoo.text_encoders"
 GROUP_KINDS = {MODELS_GROUP: "model_class", TEXT_ENCODERS_GROUP: "text_encoder"}
 FUSION_PREFIX = "multimodal_"  # of the names of models that read text and table
 
-FIRST_PARTY_ENCODERS = ("bert", "cnn", "lstm")  # each provides a text encoder, a text model and a fusion
+FIRST_PARTY_ENCODERS = ("bert", "cnn", "lstm", "tfidf")  # each provides a text encoder, a text model and a fusion
 FIRST_PARTY_FUSIONS = ("moe", "gate_fusion", "cross_attn")
 FIRST_PARTY_PLUGINS = (*FIRST_PARTY_ENCODERS, *FIRST_PARTY_FUSIONS)
 

@@ -147,8 +147,8 @@ def build_model(
 ) -> tuple[BuiltModel, Mapping[str, Any] | None]:
     """Build the model, with the weights of `init_from` or with pretrained ones, and add the adapters of its encoder.
 
-    A text encoder with statistics of train is fitted, unless the job resumes. Return what `init_from` gave, too. Warns of
-    an unusual learning rate for pretrained weights.
+    A text encoder with statistics of train is fitted, unless the job resumes. Return what `init_from` gave, too. Warns
+    of an unusual learning rate for pretrained weights.
     """
     job = architecture.job
     seed_everything(job.seed)
