@@ -149,7 +149,7 @@ def test_the_first_scores_predict_the_labels_of_each_task(outputs: int, make_lab
     split, encoder = make_split(texts, missing), build(replace(SPEC, num_outputs=outputs))
     encoder.fit(split)
     pooled = encode(encoder, split)
-    assert pooled.shape[1] == min(outputs, 16) + 32
+    assert pooled.shape == (400, 32)
     assert np.isfinite(pooled).all()
     fitted = np.linalg.lstsq(np.c_[pooled[:, : min(outputs, 16)], np.ones(400)], signal, rcond=None)[0]
     predicted = np.c_[pooled[:, : min(outputs, 16)], np.ones(400)] @ fitted
@@ -210,11 +210,12 @@ def test_a_warm_start_fits_the_encoder_again_and_takes_the_other_weights(tmp_pat
     assert encoder_fit.fit_text_encoder(new.architecture, new.built, new.data.splits["train"])
     fitted = {name: value.clone() for name, value in new.encoder.state_dict().items()}
     report = start_from_model(*arguments, is_encoder_fitted=True)
-    assert set(report["new"].values()) == {"statistics of the training data"}
-    assert len(report["new"]) == len(fitted)
+    changed = {name for name, reason in report["new"].items() if reason == "statistics of the training data"}
+    assert {name.rpartition(".")[2] for name in changed} >= {"keys", "idf", "vectors", "offset", "fold_vectors"}
+    assert all("text_encoder" in name for name in report["new"])
     assert len(report["reused"]) > 10
     assert all(torch.equal(value, fitted[name]) for name, value in new.encoder.state_dict().items())
-    with pytest.raises(errors.InitFromError, match="tokens"):
+    with pytest.raises(errors.InitFromError, match="another tokenizer"):
         start_from_model(*arguments)
 
 

@@ -38,8 +38,11 @@ class TfidfEncoderSettings(ModelSettings):
     max_ngrams: int = Field(
         100_000, ge=16, le=10**7, description="Maximum number of n-grams: those in the most rows of train are kept."
     )
-    num_components: int = Field(
-        32, ge=1, le=1024, description="Components of the latent semantic analysis, in addition to the scores."
+    tfidf_dim: int = Field(
+        32,
+        ge=1,
+        le=1024,
+        description="Width of the features: a score for each of up to 16 outputs, then components of the text.",
     )
 
 
@@ -69,8 +72,8 @@ class TfidfEncoder(nn.Module):
         super().__init__()
         if spec.text is None:
             raise ValueError("the text encoder 'tfidf' needs text")
-        self.outputs, self.scores = spec.num_outputs, min(spec.num_outputs, MAX_SCORES)
-        self.dim = self.scores + settings.num_components
+        self.outputs, self.dim = spec.num_outputs, settings.tfidf_dim
+        self.scores = min(self.outputs, MAX_SCORES, self.dim)
         self.ngrams = NgramTfidf(spec.text, settings.max_ngrams)
         self.vectors = _fixed(self.ngrams.features, self.dim)
         self.offset = _fixed(self.dim)
