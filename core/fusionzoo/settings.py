@@ -312,8 +312,7 @@ class ModelSettings(BaseModel):
     def resolve(self, job: JobSettings) -> Self:
         """Return settings that contain everything needed to build the same module without files or network.
 
-        Called once per job, before any data is read; not called when a model folder is loaded. May read local files
-        or a model hub.
+        Called once per job before data is read, and not for a model folder. May read local files or a model hub.
 
         Raises:
             fusionzoo.errors.SettingError: a value cannot work in this job; names the setting.
