@@ -153,34 +153,6 @@ def test_stacked_convolutions_have_the_widths_of_num_channels() -> None:
     assert np.prod(encoder(make_batch(CHUNK_LENGTHS)).tokens.shape) == 8 * 12 * 8
 
 
-# --- lstm
-
-
-def test_the_lstm_ignores_padding() -> None:
-    encoder, batch = build_encoder("lstm", num_lstm_layers=2), make_batch(CHUNK_LENGTHS, width=15)
-    with torch.no_grad():
-        tokens = encoder(batch).tokens
-        for chunk, length in enumerate(batch.token_mask.sum(dim=1).tolist()):
-            words = encoder.words(
-                batch.tokens[chunk : chunk + 1, :length], batch.token_mask[chunk : chunk + 1, :length]
-            )
-            alone, _ = encoder.lstm(words)
-            assert torch.allclose(tokens[chunk, :length], alone[0], atol=1e-6)
-    assert tokens.shape == (8, 15, encoder.dim)
-
-
-@pytest.mark.parametrize("pooling", ["max", "mean", "attention"])
-def test_lstm_poolings_differ_from_each_other_and_ignore_padding(pooling: str) -> None:
-    encoder, batch = build_encoder("lstm", lstm_pooling=pooling), make_batch(CHUNK_LENGTHS)
-    with torch.no_grad():
-        pooled = encoder(batch).pooled
-        assert torch.allclose(pooled, encoder(make_batch(CHUNK_LENGTHS, width=20)).pooled, atol=1e-6)
-        others = [
-            build_encoder("lstm", lstm_pooling=p)(batch).pooled for p in ("max", "mean", "attention") if p != pooling
-        ]
-    assert all(not torch.allclose(pooled, other) for other in others)
-
-
 # --- the size of a plugin
 
 

@@ -10,6 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusionzoo.nn.length_groups import encode_in_groups, is_traced
+from fusionzoo.nn.packed_tokens import PackedTokens, convolve, max_per_chunk
 from fusionzoo.nn.pooling import mean_per_row, token_max
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
@@ -17,6 +19,7 @@ from fusionzoo.nn.word_embedding import WordEmbedding
 from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings
 
 PAPER = "Kim 2014, arXiv 1408.5882"
+MAX_PACKED_SIZE = 16  # a packed convolution copies the window of each token
 Size = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -63,16 +66,39 @@ class CnnEncoder(nn.Module):
         self.towers = nn.ModuleList(
             nn.ModuleList(nn.Conv1d(i, o, size) for i, o in pairwise(widths)) for size in settings.kernel_size
         )
+        self.max_size = max(settings.kernel_size)
         self.dim = len(settings.kernel_size) * widths[-1]
 
     def forward(self, batch: Batch) -> TextFeatures:
         if batch.tokens.shape[0] == 0:
             return TextFeatures.empty(batch, self.dim)
-        mask = batch.token_mask
-        words = self.dropout(self.words(batch.tokens, mask)).transpose(1, 2)  # [chunks, dim, length]
+        if is_traced() or self.max_size > MAX_PACKED_SIZE:
+            tokens, maximum = encode_in_groups(self._encode_padded, batch.tokens, batch.token_mask)
+        else:
+            tokens, maximum = self._encode_packed(batch)
+        pooled = mean_per_row(maximum, batch.chunk_row, batch.rows)
+        return TextFeatures(tokens, batch.token_mask, batch.chunk_row, pooled)
+
+    def _encode_packed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the features of tokens [chunks, length, dim] and their maximum [chunks, dim]; computes no padding."""
+        layout = PackedTokens(batch.token_mask)
+        words = self.dropout(self.words.lookup(layout.pack(batch.tokens)))  # [tokens, dim]
+        features, maxima = [], []
+        for tower in self.towers:
+            *below, last = cast("list[nn.Conv1d]", list(tower.children()))
+            values = words
+            for convolution in below:
+                values = convolve(convolution, values, layout).tokens.relu()
+            convolved = convolve(last, values, layout)
+            features.append(layout.unpack(convolved.tokens).relu())
+            maxima.append(max_per_chunk(convolved, layout, features[-1]))
+        return torch.cat(features, dim=2), torch.cat(maxima, dim=1)
+
+    def _encode_padded(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same with torch's convolution: for exported graphs, and for windows too wide to be copied."""
+        words = self.dropout(self.words(ids, mask)).transpose(1, 2)  # [chunks, dim, length]
         tokens = torch.cat([self._tower(tower, words, mask) for tower in self.towers], dim=1).transpose(1, 2)
-        pooled = mean_per_row(token_max(tokens, mask), batch.chunk_row, batch.rows)
-        return TextFeatures(tokens, mask, batch.chunk_row, pooled)
+        return tokens, token_max(tokens, mask)
 
     @staticmethod
     def _tower(layers: nn.Module, features: Tensor, mask: Tensor) -> Tensor:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from fusionzoo.nn.length_groups import encode_in_groups
 from fusionzoo.nn.pooling import AttentionPooling, mean_per_row, token_max, token_mean
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
@@ -15,6 +16,8 @@ from fusionzoo.nn.word_embedding import WordEmbedding
 from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings
 
 PAPER = "Graves and Schmidhuber 2005, doi 10.1016/j.neunet.2005.06.042"
+# A step of an LSTM takes about as long for few chunks as for many, so a group costs little more than its tokens.
+GROUP_OVERHEAD, MAX_GROUPS = 32, 6
 
 
 class LstmEncoderSettings(ModelSettings):
@@ -56,13 +59,10 @@ class LstmEncoder(nn.Module):
             raise ValueError("the text encoder 'lstm' needs text")
         self.words = WordEmbedding(spec.text, default_dim=128, trainable=settings.is_embeddings_trainable)
         self.dropout = nn.Dropout(settings.encoder_dropout)
-        self.lstm = nn.LSTM(
-            self.words.dim,
-            settings.lstm_hidden_dim,
-            settings.num_lstm_layers,
-            batch_first=True,
-            dropout=settings.encoder_dropout if settings.num_lstm_layers > 1 else 0.0,
-            bidirectional=True,
+        hidden, layers = settings.lstm_hidden_dim, settings.num_lstm_layers
+        widths = [self.words.dim, *[2 * hidden] * (layers - 1)]
+        self.layers = nn.ModuleList(
+            nn.ModuleList(nn.LSTM(width, hidden, batch_first=True) for _ in range(2)) for width in widths
         )
         self.dim = 2 * settings.lstm_hidden_dim
         self.pooling = settings.lstm_pooling
@@ -71,12 +71,18 @@ class LstmEncoder(nn.Module):
     def forward(self, batch: Batch) -> TextFeatures:
         if batch.tokens.shape[0] == 0:
             return TextFeatures.empty(batch, self.dim)
-        mask = batch.token_mask
-        words = self.dropout(self.words(batch.tokens, mask))
-        packed = pack_padded_sequence(words, mask.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = self.lstm(packed)
-        tokens, _ = pad_packed_sequence(states, batch_first=True, total_length=mask.shape[1])
-        return TextFeatures(tokens, mask, batch.chunk_row, self._pool(tokens, batch))
+        (tokens,) = encode_in_groups(self._encode, batch.tokens, batch.token_mask, GROUP_OVERHEAD, MAX_GROUPS)
+        return TextFeatures(tokens, batch.token_mask, batch.chunk_row, self._pool(tokens, batch))
+
+    def _encode(self, ids: Tensor, mask: Tensor) -> tuple[Tensor]:
+        """Return the states [chunks, length, dim]; an LSTM in each direction reads a chunk's padding last."""
+        mirrored = _mirror_tokens(mask)
+        states = self.words(ids, mask)
+        for forward, backward in self.layers:
+            words = self.dropout(states)
+            ahead, behind = _run(forward, words), _run(backward, _reorder(words, mirrored))
+            states = torch.cat([ahead, _reorder(behind, mirrored)], dim=2)
+        return (states,)
 
     def _pool(self, tokens: Tensor, batch: Batch) -> Tensor:
         mask, chunk_row, rows = batch.token_mask, batch.chunk_row, batch.rows
@@ -85,6 +91,23 @@ class LstmEncoder(nn.Module):
         if self.pooling == "mean":
             return token_mean(tokens, mask, chunk_row, rows)
         return mean_per_row(token_max(tokens, mask), chunk_row, rows)
+
+
+def _mirror_tokens(mask: Tensor) -> Tensor:
+    """Return the positions [chunks, length] that reverse the order of each chunk's real tokens and keep padding."""
+    position = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
+    return torch.where(mask, mask.sum(dim=1, keepdim=True) - 1 - position, position)
+
+
+def _run(lstm: nn.Module, words: Tensor) -> Tensor:
+    """Return the states of an LSTM. On a CPU they are float32: only few CPUs have the kernel in bfloat16."""
+    with torch.autocast("cpu", enabled=False):
+        states: Tensor = lstm(words)[0]
+    return states
+
+
+def _reorder(values: Tensor, positions: Tensor) -> Tensor:
+    return values.gather(1, positions.unsqueeze(2).expand(-1, -1, values.shape[2]))
 
 
 encoder = Encoder(LstmEncoderSettings, LstmEncoder)

@@ -55,7 +55,11 @@ def make_length_groups(lengths: np.ndarray, group_overhead: int, max_groups: int
 
 
 def encode_in_groups(
-    encode: Callable[[Tensor, Tensor], tuple[Tensor, ...]], tokens: Tensor, mask: Tensor
+    encode: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+    tokens: Tensor,
+    mask: Tensor,
+    cpu_overhead: int | None = None,
+    max_groups: int = MAX_GROUPS,
 ) -> tuple[Tensor, ...]:
     """Return what `encode` returns for all chunks, computed in groups of similar length; gradients flow as in one call.
 
@@ -67,15 +71,19 @@ def encode_in_groups(
             tensors [chunks, ...]. A chunk's results must depend on its real tokens only.
         tokens: [chunks, length] int64, at least one chunk.
         mask: [chunks, length] bool, True = real. A chunk's real tokens come first, and it has at least one.
+        cpu_overhead: the cost of one more group on a CPU, in padded tokens; by default that of a transformer.
+        max_groups: maximum number of groups, 1 or more.
 
     Returns:
         The results for all chunks, in their order. Features are zero beyond the maximum length of a chunk's group.
     """
-    if _is_traced():
+    if is_traced():
         return encode(tokens, mask)
     lengths = mask.sum(dim=1).cpu().numpy()
-    overhead = CPU_GROUP_OVERHEAD if tokens.device.type == "cpu" else GPU_GROUP_OVERHEAD
-    groups = make_length_groups(lengths, overhead)
+    overhead = GPU_GROUP_OVERHEAD
+    if tokens.device.type == "cpu":
+        overhead = CPU_GROUP_OVERHEAD if cpu_overhead is None else cpu_overhead
+    groups = make_length_groups(lengths, overhead, max_groups)
     order = torch.from_numpy(np.concatenate(groups)).to(tokens.device)
     parts, begin = [], 0
     for chunks in groups:
@@ -87,7 +95,8 @@ def encode_in_groups(
     return tuple(torch.cat(part).index_select(0, original_order) for part in zip(*parts, strict=True))
 
 
-def _is_traced() -> bool:
+def is_traced() -> bool:
+    """Return whether the model is being traced, exported or compiled: its graph must be valid for all lengths."""
     if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return True
     return hasattr(torch.compiler, "is_compiling") and torch.compiler.is_compiling()  # missing in torch 2.1
