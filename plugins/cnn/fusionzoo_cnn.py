@@ -82,7 +82,7 @@ class CnnEncoder(nn.Module):
     def _encode_packed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the features of tokens [chunks, length, dim] and their maximum [chunks, dim]; computes no padding."""
         layout = PackedTokens(batch.token_mask)
-        words = self.dropout(self.words.lookup(layout.pack(batch.tokens)))  # [tokens, dim]
+        words = self.dropout(self.words.lookup(batch.tokens[batch.token_mask]))  # [tokens, dim]
         features, maxima = [], []
         for tower in self.towers:
             *below, last = cast("list[nn.Conv1d]", list(tower.children()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,9 +11,10 @@ from torch.nn import functional as F
 
 from fusionzoo.errors import SettingError
 from fusionzoo.nn.heads import ResidualHead
+from fusionzoo.nn.packed_tokens import TokenLayout, choose_layout
 from fusionzoo.nn.pooling import softmax_per_row, sum_per_row, token_mean, truncate_rows
 from fusionzoo.nn.recipes import Fusion
-from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
+from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.nn.towers import Towers, get_encoder_dim
 from fusionzoo.settings import FusionSettings, JobSettings
 
@@ -76,15 +76,17 @@ class Attention(nn.Module):
         self.out = nn.Sequential(nn.Linear(width, width), nn.Dropout(dropout))
 
     def project(self, target: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries of target [n, heads, targets, d], and keys and values of source [m, heads, sources, d]."""
+        """Return the queries of target [..., width], and the keys and values of source [..., width]."""
         key, value = self.key_value(self.key_norm(source)).chunk(2, dim=-1)
-        query = self.query(self.query_norm(target))
-        query, key, value = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (query, key, value))
-        return query, key, value
+        return self.query(self.query_norm(target)), key, value
+
+    def split(self, projected: Tensor) -> Tensor:
+        """Return [n, length, width] as [n, heads, length, d]."""
+        return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def add(self, target: Tensor, attended: Tensor) -> Tensor:
-        """Add attended values [n, heads, targets, d] to target [n, targets, width]."""
-        updated: Tensor = target + self.out(attended.transpose(1, 2).flatten(2))
+        """Add attended values to target, both [..., width]."""
+        updated: Tensor = target + self.out(attended)
         return updated
 
 
@@ -96,21 +98,23 @@ class CrossLayer(nn.Module):
         self.to_fields, self.to_tokens = Attention(width, heads, dropout), Attention(width, heads, dropout)
         self.text, self.table = _feed_forward(width, dropout), _feed_forward(width, dropout)
 
-    def forward(self, text: TextFeatures, fields: Tensor) -> tuple[TextFeatures, Tensor]:
-        tokens, chunk_row, rows = text.tokens, text.chunk_row, fields.shape[0]
+    def forward(self, tokens: Tensor, fields: Tensor, layout: TokenLayout, chunk_row: Tensor) -> tuple[Tensor, Tensor]:
+        """Return new tokens, laid out as `layout` has it, and new fields [rows, fields, width]."""
+        rows = fields.shape[0]
         query, key, value = self.to_fields.project(tokens, fields)
-        attended = F.scaled_dot_product_attention(query, key[chunk_row], value[chunk_row])
-        new_tokens = self.to_fields.add(tokens, attended)
+        query, key, value = (self.to_fields.split(x) for x in (layout.unpack(query), key[chunk_row], value[chunk_row]))
+        attended = F.scaled_dot_product_attention(query, key, value)  # [chunks, heads, length, d]
+        new_tokens = self.to_fields.add(tokens, layout.pack(attended.transpose(1, 2).flatten(2)))
 
         query, key, value = self.to_tokens.project(fields, tokens)
+        query, key, value = (self.to_tokens.split(x) for x in (query, layout.unpack(key), layout.unpack(value)))
         scores = query[chunk_row] @ key.transpose(2, 3) / query.shape[-1] ** 0.5  # [chunks, heads, fields, length]
-        weights = softmax_per_row(scores.flatten(1, 2), text.mask, chunk_row, rows).view(scores.shape)
+        weights = softmax_per_row(scores.flatten(1, 2), layout.mask, chunk_row, rows).view(scores.shape)
         chunk_values = weights.to(value.dtype) @ value  # [chunks, heads, fields, d]
         attended = sum_per_row(chunk_values.flatten(1), chunk_row, rows).view(rows, *chunk_values.shape[1:])
-        new_fields = self.to_tokens.add(fields, attended)
+        new_fields = self.to_tokens.add(fields, attended.transpose(1, 2).flatten(2))
 
-        new_tokens, new_fields = new_tokens + self.text(new_tokens), new_fields + self.table(new_fields)
-        return replace(text, tokens=new_tokens), new_fields
+        return new_tokens + self.text(new_tokens), new_fields + self.table(new_fields)
 
 
 def _feed_forward(width: int, dropout: float) -> nn.Sequential:
@@ -137,10 +141,11 @@ class CrossAttention(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         features, embedded = self.towers.text_encoder(batch), self.towers.table.fields(batch)
         text = truncate_rows(features, self.max_tokens)
-        text, fields = replace(text, tokens=self.token(text.tokens)), self.field(embedded)
+        layout = choose_layout(text.mask)
+        tokens, fields = self.token(layout.pack(text.tokens)), self.field(embedded)
         for layer in self.layers:
-            text, fields = layer(text, fields)
-        mean_token = token_mean(text.tokens, text.mask, text.chunk_row, batch.rows)
+            tokens, fields = layer(tokens, fields, layout, text.chunk_row)
+        mean_token = token_mean(layout.unpack(tokens), text.mask, text.chunk_row, batch.rows)
         towers = self.towers.join(features, embedded)
         parts = towers.text, towers.table, self.token_norm(mean_token), self.field_norm(fields.mean(dim=1))
         logits: Tensor = towers.logits + self.classify(torch.cat(parts, dim=-1))

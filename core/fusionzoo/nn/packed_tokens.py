@@ -1,4 +1,4 @@
-"""Convolve the real tokens of packed chunks laid end to end, so that no padding is computed."""
+"""Compute real tokens only: lay the tokens of all chunks end to end, and convolve them there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from fusionzoo.nn.length_groups import is_traced
 
 
 class PackedTokens:
@@ -20,14 +22,14 @@ class PackedTokens:
     def __init__(self, mask: Tensor) -> None:
         lengths = mask.sum(dim=1)
         ends = lengths.cumsum(dim=0)
-        positions = torch.arange(int(ends[-1]), device=mask.device)
+        positions = torch.arange(int(lengths.sum()), device=mask.device)
         chunk = torch.repeat_interleave(torch.arange(len(lengths), device=mask.device), lengths)
         self.mask, self.starts = mask, ends - lengths  # [chunks]
         self._positions, self._first, self._end = positions, self.starts[chunk], ends[chunk]  # [tokens]
 
     def pack(self, values: Tensor) -> Tensor:
-        """Return the values of the real tokens: [chunks, length, ...] to [tokens, ...]."""
-        return values[self.mask]
+        """Return the values of the real tokens: [chunks, length, dim] to [tokens, dim]."""
+        return F.embedding(torch.nonzero(self.mask.flatten()).squeeze(1), values.flatten(0, 1))
 
     def unpack(self, packed: Tensor) -> Tensor:
         """Return the inverse of `pack`, zero beyond the mask: [tokens, dim] to [chunks, length, dim]."""
@@ -45,8 +47,31 @@ class PackedTokens:
         return _gather_or_zero(packed, places, is_inside).flatten(1)
 
 
+class PaddedTokens:
+    """The layout of an exported graph, which must be valid for any number of tokens: they keep their padding."""
+
+    def __init__(self, mask: Tensor) -> None:
+        self.mask = mask
+
+    def pack(self, values: Tensor) -> Tensor:
+        """Return the values unchanged: [chunks, length, dim]."""
+        return values
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """Return the values unchanged: [chunks, length, dim]."""
+        return packed
+
+
+TokenLayout = PackedTokens | PaddedTokens
+
+
+def choose_layout(mask: Tensor) -> TokenLayout:
+    """Return how to compute layers that treat each token alone: packed, but padded while the model is traced."""
+    return PaddedTokens(mask) if is_traced() else PackedTokens(mask)
+
+
 def _gather_or_zero(packed: Tensor, places: Tensor, is_real: Tensor) -> Tensor:
-    # The gradient of `F.embedding` is deterministic on a GPU; that of indexing is not.
+    # The gradient of `F.embedding` is deterministic on a GPU; that of an index is not.
     return F.embedding(torch.where(is_real, places, packed.shape[0]), F.pad(packed, (0, 0, 0, 1)))
 
 
