@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from fusionzoo.artifacts import model_folder
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.demo.data_set import generate_demo_data, write_hyperparameters
 from fusionzoo.errors import SettingError
+from fusionzoo.nn.inference import get_logits
+from fusionzoo.nn.packed_tokens import PackedTokens, PaddedTokens
 from fusionzoo.nn.schema import Batch, TextFeatures
 from plugin_helpers import CHUNK_LENGTHS, SPEC, build_model, make_batch
 from shop import JobFolder
@@ -136,29 +139,50 @@ def test_more_experts_per_row_than_experts_is_an_error(job: JobFolder) -> None:
 # --- cross_attn
 
 
-def attend_without_chunks(model: Any, tokens: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
-    """Return what the fields of one row read from its tokens, [heads, fields, d], computed without chunks."""
-    query, key, value = model.layers[0].to_tokens.project(fields.unsqueeze(0), tokens.unsqueeze(0))
-    return ((query @ key.transpose(2, 3) / query.shape[-1] ** 0.5).softmax(dim=-1) @ value)[0]
+def attend_plainly(attention: Any, target: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    """Return target [1, n, width] after attention to source [1, m, width], without chunks."""
+    query, key, value = (attention.split(x) for x in attention.project(target, source))
+    attended = (query @ key.transpose(2, 3) / query.shape[-1] ** 0.5).softmax(dim=-1) @ value
+    added: torch.Tensor = attention.add(target, attended.transpose(1, 2).flatten(2))
+    return added
 
 
 def test_fields_attend_to_all_tokens_of_their_row_and_tokens_to_all_its_fields() -> None:
     model, batch = build_model("multimodal_cross_attn", num_heads=2), make_batch(CHUNK_LENGTHS, width=16)
     with torch.no_grad():
         text, fields = model.towers.text_encoder(batch), model.field(model.towers.table.fields(batch))
-        text = replace(text, tokens=model.token(text.tokens))
-        new_text, new_fields = model.layers[0](text, fields)
-        layer = model.layers[0]
+        layout, layer = PackedTokens(text.mask), model.layers[0]
+        tokens = model.token(layout.pack(text.tokens))
+        new_tokens, new_fields = layer(tokens, fields, layout, batch.chunk_row)
+        row_of_token = batch.chunk_row.repeat_interleave(batch.token_mask.sum(dim=1))
         for row in range(4):
-            own = text.tokens[batch.chunk_row == row][batch.token_mask[batch.chunk_row == row]]
-            read = attend_without_chunks(model, own, fields[row])
-            joined = layer.to_tokens.add(fields[row : row + 1], read.unsqueeze(0))[0]
+            own, own_fields = tokens[row_of_token == row].unsqueeze(0), fields[row : row + 1]
+            joined = attend_plainly(layer.to_tokens, own_fields, own)[0]
             assert torch.allclose(new_fields[row], joined + layer.table(joined), atol=1e-5)
-            query, key, value = layer.to_fields.project(own.unsqueeze(0), fields[row : row + 1])
-            seen = (query @ key.transpose(2, 3) / 4**0.5).softmax(dim=-1) @ value
-            joined = layer.to_fields.add(own.unsqueeze(0), seen)[0]
-            found = new_text.tokens[batch.chunk_row == row][batch.token_mask[batch.chunk_row == row]]
-            assert torch.allclose(found, joined + layer.text(joined), atol=1e-5)
+            joined = attend_plainly(layer.to_fields, own, own_fields)[0]
+            assert torch.allclose(new_tokens[row_of_token == row], joined + layer.text(joined), atol=1e-5)
+
+
+def test_cross_attention_computes_no_padding_and_has_the_gradients_of_padded_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, batch = build_model("multimodal_cross_attn", num_layers=2).double(), make_batch(CHUNK_LENGTHS, width=16)
+    torch.manual_seed(1)
+    for p in model.parameters():
+        p.data += 0.1 * torch.randn_like(p)  # the last layer of the interaction starts at zero
+    seen: list[int] = []
+    model.layers[1].text.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0][..., 0].numel()))
+    gradients = []
+    for layout in (PackedTokens, PaddedTokens):
+        monkeypatch.setattr(sys.modules[type(model).__module__], "choose_layout", layout)
+        model.zero_grad()
+        get_logits(model(batch)).square().sum().backward()
+        gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    packed, padded = gradients
+    assert seen == [int(batch.token_mask.sum()), batch.token_mask.numel()]
+    assert packed["layers.1.to_fields.query.weight"].abs().max() > 1e-3
+    assert packed.keys() == padded.keys()
+    assert all(torch.allclose(packed[name], padded[name], atol=1e-6) for name in packed)
 
 
 def test_tokens_beyond_max_text_tokens_do_not_affect_the_logits() -> None:
