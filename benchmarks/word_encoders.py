@@ -23,10 +23,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
-from steps import BATCH_SIZE, WORKS, BareLoop, find_data_folder, format_ratio, say
+from data_sets import DataSet
+from steps import BATCH_SIZE, BareLoop, format_ratio, say
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from zoo import DataSet
 
 from fusionzoo.architecture import Architecture, choose_architecture
 from fusionzoo.data.encoded import EncodedSplit
@@ -36,22 +36,20 @@ from fusionzoo.data.sampling import RowSizes, TrainingOrder
 from fusionzoo.nn.pooling import mean_per_row, token_max
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
 
-MODELS, DATA_SETS = ("cnn", "lstm"), ("demo", *WORKS)
+MODELS, DATA_SETS = ("cnn", "lstm"), ("demo", "womens_clothing", "review_threads")
 WARMUP_STEPS = 3
 Encode = Callable[[Batch], TextFeatures]
 
 
-def load(name: str, model: str) -> tuple[Architecture, InputSpec, EncodedSplit]:
-    """Return a fusion over word vectors, the inputs it is built from, and the training rows."""
-    columns = DataSet.load(name).columns if name == "demo" else WORKS[name]
+def load(name: str, model: str, rows: int) -> tuple[Architecture, InputSpec, EncodedSplit]:
+    """Return a fusion over word vectors, the inputs it is built from, and the first training rows."""
+    data = DataSet.load(name)
     common = {"model_class": f"multimodal_{model}", "tokenizer": "word", "precision": "32", "batch_size": BATCH_SIZE}
-    architecture = choose_architecture({"max_sen_len": 128, **columns, **common})
+    architecture = choose_architecture({**data.columns, **common, "max_sen_len": 128})
     settings = architecture.data_settings
     with tempfile.TemporaryDirectory(prefix="word-encoders-") as folder:
-        if name == "demo":
-            pq.write_table(DataSet.load(name).train, Path(folder) / "part-0.parquet")
-        source = Path(folder) if name == "demo" else find_data_folder() / name / "train"
-        channel = open_channel("train", source, settings.columns)
+        pq.write_table(data.train.slice(0, rows), Path(folder) / "part-0.parquet")
+        channel = open_channel("train", Path(folder), settings.columns)
         preprocessor = fit_preprocessor(settings, channel).preprocessor
         return architecture, InputSpec.from_preprocessor(preprocessor), preprocessor.encode(channel, "train")
 
@@ -112,9 +110,9 @@ def count_computed_tokens(encoder: Any, batch: Batch) -> int:
 # --- the measurement
 
 
-def measure(model: str, name: str, turns: int, steps: int) -> None:
+def measure(model: str, name: str, rows: int, turns: int, steps: int) -> None:
     """Print the padding and the speed of one model on one data set."""
-    architecture, spec, split = load(name, model)
+    architecture, spec, split = load(name, model, rows)
     loop = BareLoop(architecture, spec)
     encoder: Any = loop.built.text_encoder or loop.model.towers.text_encoder
     now, before = encoder.forward, {"cnn": pad_cnn, "lstm": pack_lstm}[model](encoder)
@@ -146,6 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--data", nargs="+", default=DATA_SETS, choices=DATA_SETS)
+    parser.add_argument("--rows", default=4000, type=int, help="training rows that the vocabulary is built from")
     parser.add_argument("--turns", default=3, type=int)
     parser.add_argument("--steps", default=10, type=int, help="of a turn")
     options = parser.parse_args(arguments)
@@ -153,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     for name in options.data:
         for model in options.models:
-            measure(model, name, options.turns, options.steps)
+            measure(model, name, options.rows, options.turns, options.steps)
 
 
 if __name__ == "__main__":
