@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
@@ -78,7 +78,8 @@ class LstmEncoder(nn.Module):
         """Return the states [chunks, length, dim]; an LSTM in each direction reads a chunk's padding last."""
         mirrored = _mirror_tokens(mask)
         states = self.words(ids, mask)
-        for forward, backward in self.layers:
+        for pair in self.layers:
+            forward, backward = cast("nn.ModuleList", pair)
             words = self.dropout(states)
             ahead, behind = _run(forward, words), _run(backward, _reorder(words, mirrored))
             states = torch.cat([ahead, _reorder(behind, mirrored)], dim=2)

@@ -123,12 +123,12 @@ class _SelectOutputs(torch.autograd.Function):
         return outputs.gather(0, place)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         place, windows, kernel = ctx.saved_tensors
         wants_windows, wants_kernel, wants_bias = ctx.needs_input_grad[2:]
         dtype = torch.promote_types(kernel.dtype, torch.float32)
-        grad = grad.to(dtype)
+        grad = grad_outputs[0].to(dtype)
         of_windows = _sum_kernels(grad, place, kernel.to(dtype), len(windows)) if wants_windows else None
         of_kernel = _sum_windows(grad, place, windows.to(dtype)) if wants_kernel else None
         of_bias = grad.sum(dim=0).to(ctx.bias_dtype) if wants_bias else None
