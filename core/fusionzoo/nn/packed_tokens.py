@@ -126,12 +126,12 @@ class _SelectOutputs(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         place, windows, kernel = ctx.saved_tensors
-        wants_windows, wants_kernel, wants_bias = ctx.needs_input_grad[2:]
+        needs_windows, needs_kernel, needs_bias = ctx.needs_input_grad[2:]
         dtype = torch.promote_types(kernel.dtype, torch.float32)
         grad = grad_outputs[0].to(dtype)
-        of_windows = _sum_kernels(grad, place, kernel.to(dtype), len(windows)) if wants_windows else None
-        of_kernel = _sum_windows(grad, place, windows.to(dtype)) if wants_kernel else None
-        of_bias = grad.sum(dim=0).to(ctx.bias_dtype) if wants_bias else None
+        of_windows = _sum_kernels(grad, place, kernel.to(dtype), len(windows)) if needs_windows else None
+        of_kernel = _sum_windows(grad, place, windows.to(dtype)) if needs_kernel else None
+        of_bias = grad.sum(dim=0).to(ctx.bias_dtype) if needs_bias else None
         return None, None, _cast(of_windows, windows), _cast(of_kernel, kernel), of_bias
 
 
