@@ -59,7 +59,8 @@ evaluation. They depend on the machine, but hardly on its load. {describe_machin
 The baselines read the rows that the training job encoded:
 
 - **{LINEAR}**: logistic regression (ridge regression for numbers) on TF-IDF of words and pairs of words, and the
-  table; **{LINEAR_TEXT}**: without the table. Val chooses the regularization and the weight of the table.
+  table; **{LINEAR_TEXT}**: without the table. The log-loss or squared error of val chooses the regularization and
+  the weight of the table.
 - **boosting of table**, **boosting of table and text**: XGBoost as in `train_xgboost.py`; the text as 64 TF-IDF
   components."""
 

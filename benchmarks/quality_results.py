@@ -187,8 +187,9 @@ class Results:
         return next((model for model in self.models if model.name == name and not model.variant), None)
 
     def list_runs(self) -> list[Record]:
-        """Return all runs of models."""
-        return [run for found in self.runs.values() for of_model in found.values() for run in of_model.values()]
+        """Return all runs of models and baselines."""
+        cases = [*self.runs.values(), *self.baselines.values()]
+        return [run for found in cases for by_seed in found.values() for run in by_seed.values()]
 
     def runs_of(self, case: Case, subject: Model | str) -> Mapping[int, Record]:
         """Return the runs of a model or of a baseline, by seed."""

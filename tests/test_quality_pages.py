@@ -169,6 +169,7 @@ def test_missing_seeds_and_undefined_metrics_have_no_number_of_their_own(monkeyp
 
 def test_a_page_without_runs_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "No model_class has a run yet." in quality_page(monkeypatch, [])
+    assert "Machine: a CPU, 1 thread." in quality_page(monkeypatch, [baseline(LINEAR)])
     equal = [*add_seeds(LINEAR, LATE_AUROCS), *add_seeds(LATE, LATE_AUROCS)]
     assert "Every model_class is at least" not in quality_page(monkeypatch, equal)  # of the other data sets, none ran
     everywhere = [
