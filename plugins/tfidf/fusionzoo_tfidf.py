@@ -25,7 +25,7 @@ from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings
 
 PAPER = "Wang and Manning 2012, ACL P12-2018"
 MAX_SCORES, FOLDS, MAX_FIT_ROWS = 16, 5, 100_000
-RIDGE, SMOOTHING = 2.0, 0.05  # chosen on val of real reviews, docs/quality.md
+RIDGE, SMOOTHING = 2.0, 0.05  # chosen on val of real reviews
 
 
 class TfidfEncoderSettings(ModelSettings):
@@ -85,7 +85,8 @@ class TfidfEncoder(nn.Module):
         if batch.tokens.shape[0] == 0:
             return TextFeatures.empty(batch, self.dim)
         features, weights = self.ngrams(batch)
-        vectors, offset = self.vectors[features], self.offset
+        vectors = self.vectors[features]
+        offset: Tensor = self.offset
         if self.training:
             folds = choose_folds(batch)
             scores = self.fold_vectors[folds[batch.chunk_row][:, None, None], features]
