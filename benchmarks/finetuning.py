@@ -23,9 +23,8 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from data_sets import DataSet, Size
 from reviews import minilm
-from zoo import DataSet
-from zoo_results import Size
 
 from fusionzoo.architecture import choose_architecture
 from fusionzoo.evaluation.metrics import classification_metrics
@@ -53,11 +52,11 @@ SIDES: Mapping[str, dict[str, Any]] = MappingProxyType(
 STANDARD = ("frozen", "ia3", "lora", "dora", "full")
 
 
-def run_side(side: str, seed: int, size: Size) -> dict[str, Any]:
+def run_side(side: str, seed: int, size: Size, epochs: int) -> dict[str, Any]:
     """Train and score one side in this process."""
     data = DataSet.load("womens_clothing")
     values = {**data.columns, "model_class": "bert", "tokenizer": minilm(), "max_sen_len": 128}
-    architecture = choose_architecture({**values, "seed": seed, "max_epochs": size.epochs, **SIDES[side]})
+    architecture = choose_architecture({**values, "seed": seed, "max_epochs": epochs, **SIDES[side]})
     with tempfile.TemporaryDirectory(prefix="finetuning-") as folder:
         paths = Paths(Path(folder), Path(folder) / "checkpoints", Path(folder) / "cache")
         data.write(paths, seed, size)
@@ -86,11 +85,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--run", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    size = Size(arguments.rows, arguments.val_rows, arguments.epochs)
+    size = Size(arguments.rows, arguments.val_rows)
     if arguments.run:
         torch.set_num_threads(arguments.threads)
         side, _, seed = arguments.run.rpartition(":")
-        print(json.dumps(run_side(side, int(seed), size)))
+        print(json.dumps(run_side(side, int(seed), size, arguments.epochs)))
         return
     print("| training | val AUROC | CPU seconds of the training | peak memory, MB | trainable weights |")
     print("| --- | --- | --- | --- | --- |")

@@ -182,6 +182,21 @@ def test_adapters_have_the_learning_rate_of_new_layers(tmp_path: Path, encoder: 
     assert not is_frozen(job.encoder)  # so its features are not computed once
 
 
+def test_adapters_next_to_trained_pretrained_weights_learn_like_the_head() -> None:
+    encoder, adapter = nn.Linear(2, 3), nn.Parameter(torch.zeros(2, 2))
+    encoder.register_parameter("adapter", adapter)
+    model, job = (
+        nn.ModuleList([encoder, nn.Linear(3, 2)]),
+        JobSettings(**COLUMNS, head_lr_scale=10, encoder_lr_scale=0.5),
+    )
+    groups = optimizers.parameter_groups(model, encoder, job, [], [adapter])
+    assert {group["name"]: round(group["lr"], 9) for group in groups} == {
+        "encoder": 5e-5,
+        "adapters": 5e-4,
+        "head": 1e-3,
+    }
+
+
 def test_layer_decay_lowers_the_rates_of_adapters_in_lower_layers(tmp_path: Path, encoder: str) -> None:
     groups = make_groups(prepare(tmp_path, encoder, peft="lora", layer_decay=0.5))
     rates = {group["name"]: group["lr"] for group in groups}
