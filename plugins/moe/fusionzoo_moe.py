@@ -18,6 +18,7 @@ from fusionzoo.settings import FusionSettings
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+INITIAL_ROUTER_STD = 1e-3  # the scores differ by some hundredths, which is less than the noise
 INITIAL_NOISE_BIAS = -2.0  # softplus(-2) is a standard deviation of 0.13
 SINGLE_MODALITY_EXPERTS = ("text", "table")
 
@@ -57,7 +58,8 @@ class Router(nn.Module):
         self.noise = nn.Linear(width, experts) if settings.router_noise else None
         if self.noise is not None:
             nn.init.constant_(self.noise.bias, INITIAL_NOISE_BIAS)
-            nn.init.zeros_(self.clean.weight)  # noise alone chooses first, so that all experts get equally many rows
+            # Noise chooses first, so that all experts get rows. Zeros would be ties, which runtimes break differently.
+            nn.init.normal_(self.clean.weight, std=INITIAL_ROUTER_STD)
 
     def forward(self, joint: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the experts' weights, and the choice and probabilities without noise, as in evaluation mode.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LOSS_METRIC = "val_loss"
 AVERAGED_CHECKPOINTS = 3  # by default, if a pretrained encoder is fine-tuned
-MAX_VALIDATION_SHARE = 0.1  # of the time of an epoch, for the second validation
+MAX_VALIDATION_SHARE = 0.2  # of the time of an epoch, for the second validation
 FORWARD_SHARE = 1 / 3  # of the time of a training step: its forward pass, which is all that a validation computes
 
 
@@ -58,7 +58,7 @@ def choose_metric(task: Task, val: EncodedSplit, job: JobSettings) -> str:
 def choose_interval(train_rows: int, val_rows: int, is_tuned: bool) -> float:
     """Return the fraction of an epoch between validations of a job that sets none.
 
-    A fine-tuned encoder is validated twice per epoch if the additional validation costs at most a tenth of the epoch:
+    A fine-tuned encoder is validated twice per epoch if the additional validation costs at most a fifth of the epoch:
     averaging has more checkpoints to choose from.
     """
     if not is_tuned:
