@@ -82,7 +82,8 @@ class Attention(nn.Module):
 
     def split(self, projected: Tensor) -> Tensor:
         """Return [n, length, width] as [n, heads, length, d]."""
-        return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        heads: Tensor = projected.unflatten(-1, (self.heads, -1))  # type: ignore[no-untyped-call]
+        return heads.transpose(1, 2)
 
     def add(self, target: Tensor, attended: Tensor) -> Tensor:
         """Add attended values to target, both [..., width]."""
