@@ -213,11 +213,11 @@ def test_a_readme_has_the_paper_an_equation_and_every_name_of_the_plugin(
 ) -> None:
     readme = (source / "README.md").read_text("utf-8")
     papers = [kind.paper or "" for kind in settings]
-    references = set(re.findall(r"(arXiv|doi) ([^\s;]+)", " ".join(papers)))
+    references = set(re.findall(r"(arXiv|doi|ACL) ([^\s;]+)", " ".join(papers)))
     assert all(papers)
     assert references
     for kind, number in references:
-        host = {"arXiv": "arxiv.org/abs", "doi": "doi.org"}[kind]
+        host = {"arXiv": "arxiv.org/abs", "doi": "doi.org", "ACL": "aclanthology.org"}[kind]
         assert f"[{kind} {number}](https://{host}/{number})" in readme
     assert re.search(r"`[^`]+ = [^`]+`|^ {4}.+ = ", readme, re.MULTILINE), "no equation in backticks or indented"
     assert {f"`{point.name}`" for point in read_entry_points(source)} <= set(re.findall(r"`[^`]+`", readme))

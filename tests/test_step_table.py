@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,8 +15,9 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture
-def benchmarks(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
+def benchmarks(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> dict[str, ModuleType]:
     """Return the modules of the benchmark; small matrices, and few rows of generated data."""
+    caplog.set_level(logging.INFO, logger="fusionzoo")  # the level that the benchmark sets ends with the test
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.delenv("FUSIONZOO_DATA", raising=False)
     names = ("step_table", "step_profile", "systems", "workload", "data_sets")

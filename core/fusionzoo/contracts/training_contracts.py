@@ -17,6 +17,8 @@ PYTORCH_TRAIN_CONTRACT = TrainingScriptContract(
         "lstm",
         "cnn",
         "multimodal_lstm",
+        "tfidf",
+        "multimodal_tfidf",
     ],
     description="Trains a classifier over text and a table with PyTorch Lightning.",
     expected_input_paths={
