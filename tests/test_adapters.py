@@ -241,9 +241,10 @@ def test_settings_that_adapters_exclude_are_errors(setting: str, changes: dict[s
 
 
 def test_a_job_with_init_from_may_add_adapters_to_an_encoder_without_pretrained_weights() -> None:
-    resolve_bert(
-        {"tokenizer": "word", "init_from": "model"}, encoder_config={"model_type": "bert", **SIZES}, peft="lora"
-    )
+    changes = {"encoder_config": {"model_type": "bert", **SIZES}, "peft": "lora"}
+    settings: Any = resolve_bert({"tokenizer": "word", "init_from": "model"}, **changes)
+    assert settings.adapters.method == "lora"
+    assert not settings.pretrained
 
 
 def test_settings_without_effect_are_warned_of(encoder: str, caplog: pytest.LogCaptureFixture) -> None:
