@@ -28,7 +28,7 @@ def test_a_fusion_starts_as_the_text_only_model(name: str) -> None:
     model, batch = subject.build().eval(), make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=1))
     towers = find_towers(model)
     with torch.no_grad():
-        of_text = towers.text_head(towers.text_encoder(batch).pooled)
+        of_text = towers.text_head(batch, towers.text_encoder(batch).pooled)
         logits, _ = run_model(model, batch)
     assert of_text.std(dim=0).min() > 0
     torch.testing.assert_close(logits, of_text, rtol=0, atol=0)

@@ -163,6 +163,30 @@ def test_labels_make_a_round_trip(labels: set[Any], random: Any) -> None:
     assert [result.classes[i] for i in result.encode(make_column(values))] == values
 
 
+@pytest.mark.parametrize("typed", [True, False])
+@pytest.mark.parametrize("classes", [("inf", "sup"), ("-inf", "0", "max"), ("Infinity", "none")])
+def test_a_text_that_spells_infinity_is_a_class_beside_other_texts(classes: tuple[str, ...], typed: bool) -> None:
+    counts = LabelCounts("c")
+    counts.add(make_column(list(classes), typed))
+    assert counts.fit(SETTINGS.model_copy(update={"num_classes": len(classes)})).classes == classes
+
+
+@pytest.mark.parametrize(
+    ("values", "typed"),
+    [
+        ([0.0, float("inf")], True),
+        ([0.5, float("-inf"), 1.0], True),
+        (["0", "inf"], False),
+        (["1", "0", "-Infinity"], False),
+    ],
+)
+def test_an_infinite_number_is_not_a_class(values: list[Any], typed: bool) -> None:
+    counts = LabelCounts("c")
+    counts.add(make_column(values, typed))
+    with pytest.raises(DataError, match="1 label infinite: train/part-0 row"):
+        counts.fit(SETTINGS.model_copy(update={"num_classes": len(values)}))
+
+
 def test_labels_of_mixed_types_get_one_type() -> None:
     counts = LabelCounts("c")
     for values in ([0, 1], ["1", "a"]):

@@ -107,7 +107,6 @@ def test_missing_optional_hooks_have_no_effect(install: Installer) -> None:
     install("acme-good", models=["good"], source=VALID)
     plugin: Any = Registry.discover(MODELS_GROUP).load("good")
     assert plugin.load_pretrained("encoder", "settings") is False
-    assert plugin.fit_text_encoder("encoder", "settings", "train") is False
     assert plugin.parameter_groups("model", "settings") == []
     assert plugin.callbacks("settings") == []
 
@@ -117,8 +116,6 @@ def test_optional_hooks_are_called_with_the_arguments_that_they_declare(install:
 @hookimpl
 def load_pretrained(settings): return settings == "settings"
 @hookimpl
-def fit_text_encoder(train): return train == "train"
-@hookimpl
 def parameter_groups(model, settings): return ({"params": [model], "lr_scale": 0.1},)
 @hookimpl
 def callbacks(): return ("log",)
@@ -126,7 +123,6 @@ def callbacks(): return ("log",)
     install("acme-good", models=["good"], source=VALID + more)
     plugin: Any = Registry.discover(MODELS_GROUP).load("good")
     assert plugin.load_pretrained("encoder", "settings") is True
-    assert plugin.fit_text_encoder("encoder", "settings", "train") is True
     assert plugin.parameter_groups("model", "settings") == [{"params": ["model"], "lr_scale": 0.1}]
     assert plugin.callbacks("settings") == ["log"]
 

@@ -32,7 +32,6 @@ from fusionzoo.tasks.task_choice import choose_metrics
 if TYPE_CHECKING:
     from torch import nn
 
-    from fusionzoo.data.encoded import EncodedSplit
     from fusionzoo.nn.schema import InputSpec
 
 log = logging.getLogger(__name__)
@@ -106,12 +105,6 @@ class Architecture:
         """Load pretrained weights into the text encoder of a built model, if its plugin has them."""
         if self.encoder is not None and built.text_encoder is not None:
             self._load_pretrained(self.encoder, built.text_encoder)
-
-    def fit_text_encoder(self, built: BuiltModel, train: EncodedSplit) -> bool:
-        """Fit the statistics of the text encoder on train; return False if its plugin fits none."""
-        if self.encoder is None or built.text_encoder is None or not train.has_text:
-            return False
-        return self.encoder.fit_text_encoder(built.text_encoder, self._encoder_settings, train)
 
     def _load_pretrained(self, plugin: Plugin, text_encoder: nn.Module) -> None:
         if plugin.load_pretrained(text_encoder, self._encoder_settings):

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback
     from torch import nn
 
-    from fusionzoo.data.encoded import EncodedSplit
     from fusionzoo.nn.schema import InputSpec
     from fusionzoo.settings import ModelSettings
 
@@ -81,11 +80,6 @@ def add_adapters(text_encoder: nn.Module, settings: ModelSettings) -> None:
 @hookspec(firstresult=True)
 def merge_adapters(text_encoder: nn.Module, settings: ModelSettings) -> None:
     """Text encoders, with add_adapters: merge what it added, so that the encoder has its own tensors again."""
-
-
-@hookspec(firstresult=True)
-def fit_text_encoder(text_encoder: nn.Module, settings: ModelSettings, train: EncodedSplit) -> bool:  # type: ignore[empty-body]
-    """Text encoders, optional: fit statistics on train when a new training starts. Return whether any were fitted."""
 
 
 @hookspec(firstresult=True)

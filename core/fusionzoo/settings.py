@@ -337,6 +337,12 @@ class TextSettings(ModelSettings):
     text_encoder: str = Field("bert", min_length=1, description="Text encoder: the name of an entry point.")
     hidden_common_dim: int = Field(256, ge=1, le=65_536, description="Width to which each modality is projected.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the classifier.")
+    wide_ngrams: int = Field(
+        100_000,
+        ge=0,
+        le=10**7,
+        description="Maximum number of tokens and pairs of tokens in linear models beside the text encoder; 0: none.",
+    )
 
 
 class FusionSettings(TextSettings):

@@ -15,7 +15,8 @@ from fusionzoo.nn.packed_tokens import TokenLayout, choose_layout
 from fusionzoo.nn.pooling import softmax_per_row, sum_per_row, token_mean, truncate_rows
 from fusionzoo.nn.recipes import Fusion
 from fusionzoo.nn.schema import Batch, InputSpec
-from fusionzoo.nn.towers import Towers, get_encoder_dim
+from fusionzoo.nn.text_head import get_encoder_dim
+from fusionzoo.nn.towers import Towers
 from fusionzoo.settings import FusionSettings, JobSettings
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class CrossAttention(nn.Module):
         for layer in self.layers:
             tokens, fields = layer(tokens, fields, layout, text.chunk_row)
         mean_token = token_mean(layout.unpack(tokens), text.mask, text.chunk_row, batch.rows)
-        towers = self.towers.join(features, embedded)
+        towers = self.towers.join(batch, features, embedded)
         parts = towers.text, towers.table, self.token_norm(mean_token), self.field_norm(fields.mean(dim=1))
         logits: Tensor = towers.logits + self.classify(torch.cat(parts, dim=-1))
         return logits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from fusionzoo import __version__
@@ -53,23 +54,30 @@ def make_text_encoder_plugin() -> Plugin:
     return _make_plugin(TEXT_ENCODERS_GROUP, Encoder(ReferenceSettings, ReferenceEncoder))
 
 
+class ClassifierSettings(TextSettings):
+    """Settings of the models around a text encoder that is checked: their logits depend on nothing but its features."""
+
+    wide_ngrams: int = Field(0, ge=0, description="Always 0: no linear models beside the text encoder.")
+
+
 class TokenClassifier(TextClassifier):
     """Compute logits from the features of the tokens only, not from the pooled ones."""
 
     def forward(self, batch: Batch) -> Tensor:
         features: TextFeatures = self.text_encoder(batch)
-        logits: Tensor = self.classify(token_mean(features.tokens, features.mask, features.chunk_row, batch.rows))
+        mean = token_mean(features.tokens, features.mask, features.chunk_row, batch.rows)
+        logits: Tensor = self.classify(batch, mean)
         return logits
 
 
 def make_token_classifier_plugin() -> Plugin:
     """Return a model that reads only the tokens of a text encoder, as a plugin."""
-    return _make_plugin(MODELS_GROUP, Fusion(TextSettings, TokenClassifier))
+    return _make_plugin(MODELS_GROUP, Fusion(ClassifierSettings, TokenClassifier))
 
 
 def make_text_classifier_plugin() -> Plugin:
     """Return core's text classifier as a plugin."""
-    return _make_plugin(MODELS_GROUP, TextOnly(TextSettings))
+    return _make_plugin(MODELS_GROUP, TextOnly(ClassifierSettings))
 
 
 def _make_plugin(group: str, implementation: object) -> Plugin:

@@ -27,6 +27,7 @@ from fusionzoo.conformance.synthetic_rows import (
 )
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.hyperparameters.parsing import Hyperparameters
+from fusionzoo.nn.fitted_module import list_fitted_modules
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
 from fusionzoo.registry.entry_points import GROUP_KINDS
@@ -235,12 +236,15 @@ class Subject:
         architecture = self.architecture(spec)
         torch.manual_seed(seed)
         built = architecture.build(spec)
-        architecture.fit_text_encoder(built, self._make_train(spec))
+        train = self._make_train(spec)
+        with torch.no_grad():
+            for module in list_fitted_modules(built.model).values():
+                module.fit(train)
         built.model.eval()
         return built
 
     def _make_train(self, spec: InputSpec) -> EncodedSplit:
-        """Return the training split on which a text encoder is fitted: not the rows with which it is checked."""
+        """Return the training split for fitted modules: not the rows with which the model is checked."""
         if self.example is None:
             return encode_rows(spec, make_rows(spec, FIT_ROWS, seed=10))
         return replace(encode_rows(spec, make_rows(spec, EXAMPLE_ROWS, seed=10)), labels=self.example.labels)

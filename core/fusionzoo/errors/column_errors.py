@@ -146,9 +146,9 @@ def null_labels(name: str, column: str, count: int, rows: Sequence[str]) -> Prob
     return ValuesProblem.of(where, ("label", "null"), count, examples, "remove these rows", "FZ-D113")
 
 
-def infinite_labels(name: str, column: str, count: int, rows: Sequence[str]) -> Problem:
+def infinite_labels(column: str, count: int, rows: Sequence[str]) -> Problem:
     """Labels are infinite numbers."""
-    where, examples = f"{name}, column '{column}'", [(row, None) for row in rows]
+    where, examples = f"train, column '{column}'", [(row, None) for row in rows]
     return ValuesProblem.of(where, ("label", "infinite"), count, examples, "remove these rows", "FZ-D114")
 
 

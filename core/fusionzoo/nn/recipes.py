@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo import hookimpl
-from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.nn.heads import ClassifierHead, ResidualHead
+from fusionzoo.nn.heads import ResidualHead
 from fusionzoo.nn.schema import Batch, InputSpec
-from fusionzoo.nn.towers import Towers, get_encoder_dim
+from fusionzoo.nn.text_head import TextHead
+from fusionzoo.nn.towers import Towers
 from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings
 
 __all__ = ["Encoder", "Fusion", "LateFusion", "LateFusionClassifier", "TextClassifier", "TextOnly"]
@@ -40,8 +40,7 @@ class Encoder:
         settings: the settings class.
         build: the encoder's class, or a function; called as `build(spec, settings)`. If the module has a method
             `load_pretrained(settings) -> bool`, it becomes the hook of that name, and so do `add_adapters(settings)`
-            and `merge_adapters(settings)`. A method `fit(train)`, which fits statistics on the encoded training split,
-            becomes the hook `fit_text_encoder`.
+            and `merge_adapters(settings)`.
     """
 
     def __init__(self, settings: type[ModelSettings], build: Callable[[InputSpec, Any], nn.Module]) -> None:
@@ -72,13 +71,6 @@ class Encoder:
         if merge is not None:
             merge(settings)
 
-    @hookimpl
-    def fit_text_encoder(self, text_encoder: nn.Module, train: EncodedSplit) -> bool:
-        fit: Callable[[EncodedSplit], None] | None = getattr(text_encoder, "fit", None)
-        if fit is not None:
-            fit(train)
-        return fit is not None
-
 
 class Fusion:
     """The plugin object of a model, with or without a text encoder.
@@ -102,16 +94,15 @@ class Fusion:
 
 
 class TextClassifier(nn.Module):
-    """Compute logits from the pooled text features only, through one hidden layer."""
+    """Compute logits from the text only: from its pooled features through one hidden layer, and from its n-grams."""
 
     def __init__(self, spec: InputSpec, settings: TextSettings, text_encoder: nn.Module) -> None:
         super().__init__()
         self.text_encoder = text_encoder
-        width = settings.hidden_common_dim
-        self.classify = ClassifierHead(get_encoder_dim(text_encoder), width, spec.num_outputs, settings.dropout)
+        self.classify = TextHead(spec, settings, text_encoder)
 
     def forward(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.classify(self.text_encoder(batch).pooled)
+        logits: Tensor = self.classify(batch, self.text_encoder(batch).pooled)
         return logits
 
 

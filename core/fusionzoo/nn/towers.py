@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from fusionzoo.nn.heads import ClassifierHead, ResidualHead
+from fusionzoo.nn.heads import ResidualHead
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
 from fusionzoo.nn.tabular import TabularEncoder
+from fusionzoo.nn.text_head import TextHead, get_encoder_dim
 from fusionzoo.settings import FusionSettings
 
 
@@ -38,29 +39,16 @@ class Towers(nn.Module):
         super().__init__()
         self.dim = settings.hidden_common_dim
         self.text_encoder = text_encoder
-        text_dim, outputs = get_encoder_dim(text_encoder), spec.num_outputs
-        self.text = nn.Linear(text_dim, self.dim)
+        self.text = nn.Linear(get_encoder_dim(text_encoder), self.dim)
         self.table = TabularEncoder(spec, self.dim, settings.field_dim, settings.dropout, settings.numeric_embedding)
         self.table_norm = nn.LayerNorm(self.dim)
-        self.text_head = ClassifierHead(text_dim, self.dim, outputs, settings.dropout)
-        self.table_head = ResidualHead(self.dim, self.dim, outputs, settings.dropout)
+        self.text_head = TextHead(spec, settings, text_encoder)
+        self.table_head = ResidualHead(self.dim, self.dim, spec.num_outputs, settings.dropout)
 
     def forward(self, batch: Batch) -> TowerOutput:
-        return self.join(self.text_encoder(batch), self.table.fields(batch))
+        return self.join(batch, self.text_encoder(batch), self.table.fields(batch))
 
-    def join(self, text: TextFeatures, fields: Tensor) -> TowerOutput:
+    def join(self, batch: Batch, text: TextFeatures, fields: Tensor) -> TowerOutput:
         """Return the output from features of the text encoder and embedded fields [rows, fields, field_dim]."""
         table = self.table_norm(self.table.join(fields))
-        return TowerOutput(self.text(text.pooled), table, self.text_head(text.pooled) + self.table_head(table))
-
-
-def get_encoder_dim(text_encoder: nn.Module) -> int:
-    """Return `text_encoder.dim`, the width of the encoder's features.
-
-    Raises:
-        TypeError: the encoder has no int attribute `dim`.
-    """
-    dim = getattr(text_encoder, "dim", None)
-    if not isinstance(dim, int):
-        raise TypeError(f"the text encoder {type(text_encoder).__name__} needs an int attribute `dim`, not {dim!r}")
-    return dim
+        return TowerOutput(self.text(text.pooled), table, self.text_head(batch, text.pooled) + self.table_head(table))

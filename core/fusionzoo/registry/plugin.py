@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback
     from torch import nn
 
-    from fusionzoo.data.encoded import EncodedSplit
     from fusionzoo.nn.schema import InputSpec
     from fusionzoo.settings import ModelSettings
     from fusionzoo.tasks.plugin_metrics import RegisteredMetric
@@ -87,10 +86,6 @@ class Plugin:
     def merge_adapters(self, text_encoder: nn.Module, settings: ModelSettings) -> None:
         """Merge what `add_adapters` added into the weights of the text encoder."""
         self._call("merge_adapters", text_encoder=text_encoder, settings=settings)
-
-    def fit_text_encoder(self, text_encoder: nn.Module, settings: ModelSettings, train: EncodedSplit) -> bool:
-        """Fit the text encoder's statistics on the encoded training split. Return False if the plugin has none."""
-        return bool(self._call("fit_text_encoder", text_encoder=text_encoder, settings=settings, train=train))
 
     def parameter_groups(self, model: nn.Module, settings: ModelSettings) -> list[dict[str, Any]]:
         """Return the plugin's parameter groups; empty if core groups all parameters."""

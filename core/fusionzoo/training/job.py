@@ -47,11 +47,11 @@ from fusionzoo.training.checkpointing.resume_point import (
 from fusionzoo.training.checkpointing.time_limit import TimeBudget
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
-from fusionzoo.training.encoder_fit import fit_text_encoder
 from fusionzoo.training.final_model import load_final_model
 from fusionzoo.training.final_scores import FinalScores, compute_final_scores, compute_outputs
 from fusionzoo.training.finish_time import make_time_budget
 from fusionzoo.training.fit import fit
+from fusionzoo.training.fitting import fit_modules
 from fusionzoo.training.frozen import features
 from fusionzoo.training.guards import convergence, model_memory
 from fusionzoo.training.job_checks import check_before_reading_data
@@ -147,16 +147,16 @@ def build_model(
 ) -> tuple[BuiltModel, Mapping[str, Any] | None]:
     """Build the model, with the weights of `init_from` or with pretrained ones, and add the adapters of its encoder.
 
-    A text encoder with statistics of train is fitted, unless the job resumes. Return what `init_from` gave, too. Warns
-    of an unusual learning rate for pretrained weights.
+    Modules with statistics of train are fitted, unless the job resumes. Return what `init_from` gave, too. Warns of an
+    unusual learning rate for pretrained weights.
     """
     job = architecture.job
     seed_everything(job.seed)
     built = architecture.build(data.spec, pretrained=job.init_from is None)
-    is_fitted = resume_point is None and fit_text_encoder(architecture, built, data.splits["train"])
+    fitted = fit_modules(built.model, data.splits["train"]) if resume_point is None else frozenset[str]()
     report = None if resume_point is None else resume_point.init_report
     if source is not None and resume_point is None:
-        report = start_from_model(built, architecture, data.preprocessor, source, is_fitted)
+        report = start_from_model(built, architecture, data.preprocessor, source, fitted)
     built = architecture.add_adapters(built)
     encoder = built.text_encoder if architecture.encoder_is_pretrained and not built.adapters else None
     is_tuned = encoder is not None and not features.is_frozen(encoder)

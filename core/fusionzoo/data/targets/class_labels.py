@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,12 +96,11 @@ class LabelCounts(TargetScan):
         """Count the labels of a block and return them as canonical text.
 
         Raises:
-            errors.DataError: a label is infinite, or null and not optional; names rows.
+            errors.DataError: a label is null and not optional; names rows.
         """
         text = canonicalize_labels(rows, self.name)
         if not self.optional:
             check_labels_not_null(rows, self.name, text)
-        check_labels_finite(rows, self.name, text)
         if len(self.counts) > MAX_CLASSES:
             return [text]  # `fit` raises an error anyway
         self.typed &= rows.typed
@@ -130,12 +129,23 @@ class LabelCounts(TargetScan):
         """Return the label map.
 
         Raises:
-            errors.DataError: there is only one class, or see `choose_classes`.
+            errors.DataError: labels are infinite numbers, there is only one class, or see `choose_classes`.
         """
+        self._check_finite()
         if len(self.counts) < 2:
             raise errors.DataError([errors.single_class(self.name, self.counts)])
         classes = self.choose_classes(settings.classes, _count_classes(settings))
         return _make_label_map(self.name, classes, settings)
+
+    def _check_finite(self) -> None:
+        """Raise errors.DataError if labels are infinite numbers; a text `inf` among other texts is a class."""
+        floats = _parse_floats(self.counts)
+        if self.typed:
+            floats = {label: value for label, value in self.values.items() if isinstance(value, float)}
+        infinite = [label for label, value in floats.items() if np.isinf(value)]
+        if infinite:
+            count, examples = sum(self.counts[label] for label in infinite), [self.first_row[one] for one in infinite]
+            raise errors.DataError([errors.infinite_labels(self.name, count, examples)])
 
     def choose_classes(self, listed: Sequence[Label] | None, num_classes: int) -> tuple[Label, ...]:
         """Return the classes in the order of their indices, as they were read: those of `listed`, or the sorted labels.
@@ -258,12 +268,12 @@ def check_labels_not_null(rows: Rows, name: str, text: pa.Array) -> None:
         raise errors.DataError([errors.null_labels(rows.source, name, len(null), examples)])
 
 
-def check_labels_finite(rows: Rows, name: str, text: pa.Array) -> None:
-    """Raise errors.DataError if a label is an infinite number."""
-    infinite = np.flatnonzero(pc.is_in(text, pa.array(["inf", "-inf"])).to_numpy(zero_copy_only=False))
-    if len(infinite):
-        examples = [rows.locate(int(i)) for i in infinite[:3]]
-        raise errors.DataError([errors.infinite_labels(rows.source, name, len(infinite), examples)])
+def _parse_floats(labels: Iterable[str]) -> Mapping[str, float]:
+    """Return the value of each label; nothing if one of them is not a number."""
+    try:
+        return {label: float(label) for label in labels}
+    except ValueError:
+        return {}
 
 
 def _infer_types(values: Mapping[str, Label]) -> Mapping[str, Label]:

@@ -26,19 +26,18 @@ def start_from_model(
     architecture: Architecture,
     preprocessor: Preprocessor,
     source: SourceModel,
-    is_encoder_fitted: bool = False,
+    fitted: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """Load into a freshly built model what fits of a trained one; return what was taken, for metrics.json.
 
-    Pretrained weights are loaded only for a text encoder that does not get all its weights from the trained model. A
-    text encoder that was fitted on train (`is_encoder_fitted`) stays as it is.
+    Pretrained weights are loaded only for a text encoder that does not get all its weights from the trained model. The
+    tensors `fitted` on train stay as they are.
 
     Raises:
         errors.InitFromError: nothing fits, or the tokens of the text encoder differ.
     """
     spec, old_spec = (InputSpec.from_preprocessor(each) for each in (preprocessor, source.preprocessor))
     encoder_names = _list_encoder_tensors(built)
-    fitted = encoder_names if is_encoder_fitted else set[str]()
     layouts = describe_tensors(architecture, spec)
     new = ModelSide(preprocessor, layouts | {name: replace(layouts[name], is_fitted=True) for name in fitted})
     old = ModelSide(source.preprocessor, describe_tensors(source.architecture, old_spec))

@@ -1,0 +1,200 @@
+"""The wide path of n-grams beside a text encoder, and the modules that core fits on train."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+from frozen_helpers import PreparedJob, prepare_job
+from fusionzoo.conformance.forward import run_model
+from fusionzoo.conformance.reference_encoder import ReferenceEncoder, ReferenceSettings
+from fusionzoo.conformance.subject import Subject, SubjectRequest
+from fusionzoo.conformance.synthetic_rows import encode_rows, make_batch, make_rows, make_spec
+from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.nn import ngram_scores
+from fusionzoo.nn.fitted_module import FittedModule, list_fitted_modules
+from fusionzoo.nn.ngram_scores import NgramScores, make_mixtures, solve, solve_all
+from fusionzoo.nn.schema import Batch, InputSpec
+from fusionzoo.nn.text_head import TextHead, WidePath
+from fusionzoo.registry import MODELS_GROUP
+from fusionzoo.settings import TextSettings
+from fusionzoo.training import job
+from fusionzoo.training.warm_start.initialization import start_from_model
+from fusionzoo.training.warm_start.source_model import SourceModel
+from shop import JobFolder
+
+SPEC = make_spec({"text"})
+MODELS = ["cnn", "multimodal_cnn", "multimodal_cross_attn", "multimodal_gate_fusion", "multimodal_moe"]
+
+
+def make_train(spec: InputSpec = SPEC, rows: int = 200) -> EncodedSplit:
+    """Return rows whose label says whether they have token 5."""
+    split = encode_rows(spec, make_rows(spec, rows, seed=3))
+    has_token = [np.any(split.batch(np.array([row]))["tokens"] == 5) for row in range(rows)]
+    return replace(split, labels=np.array(has_token, np.int64))
+
+
+def as_batch(split: EncodedSplit) -> Batch:
+    return Batch.from_arrays(split.batch(np.arange(len(split))))
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 5, 16, 40])
+def test_wide_logits_are_half_the_scores_or_half_their_projection_to_the_outputs(outputs: int) -> None:
+    spec, train = replace(SPEC, num_outputs=outputs), make_train()
+    if outputs == 1:
+        assert train.labels is not None
+        train = replace(train, labels=train.labels[:, None].astype(np.float32))
+    wide, batch = WidePath(spec, 1000).eval(), as_batch(train)
+    assert not wide(batch).any()
+    wide.fit(train)
+    scores = wide.scores(batch)
+    expected = 0.5 * scores.numpy() @ make_mixtures(outputs, min(outputs, 16)).T
+    assert scores.any()
+    np.testing.assert_allclose(wide(batch).detach().numpy(), expected, atol=1e-5)
+
+
+def test_the_untrained_wide_path_ranks_rows_of_which_it_saw_none() -> None:
+    wide, other = WidePath(replace(SPEC, num_outputs=2), 1000), make_train(rows=400)
+    wide.fit(make_train())
+    unseen = replace(other, labels=other.labels)
+    with torch.no_grad():
+        logits = wide.eval()(as_batch(unseen))
+    assert roc_auc_score(unseen.labels, logits[:, 1] - logits[:, 0]) > 0.9
+
+
+def test_an_empty_batch_has_no_logits() -> None:
+    wide = WidePath(SPEC, 1000)
+    wide.fit(make_train())
+    for mode in (True, False):
+        assert wide.train(mode)(make_batch(SPEC, make_rows(SPEC, 0, seed=0))).shape == (0, SPEC.num_outputs)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("text_encoder", "ngrams", "is_wide"), [("cnn", 64, True), ("cnn", 0, False)])
+def test_a_model_has_a_wide_path_unless_it_is_off(name: str, text_encoder: str, ngrams: int, is_wide: bool) -> None:
+    settings: dict[str, Any] = {"wide_ngrams": ngrams}
+    request = SubjectRequest(MODELS_GROUP, name, None if name.endswith("cnn") else text_encoder, settings)
+    assert any(isinstance(module, WidePath) for module in Subject(request).build().modules()) is is_wide
+
+
+@pytest.mark.parametrize("name", ["tfidf", "multimodal_tfidf", "multimodal_moe"])
+def test_an_encoder_with_scores_of_ngrams_gets_no_second_ones(name: str) -> None:
+    model = Subject(SubjectRequest(MODELS_GROUP, name, "tfidf" if name == "multimodal_moe" else None)).build()
+    assert [type(module).__name__ for module in list_fitted_modules(model).values()] == ["TfidfEncoder"]
+
+
+def test_the_scores_reach_the_logits_of_the_text() -> None:
+    spec, train = replace(SPEC, num_outputs=2), make_train()
+    encoder = ReferenceEncoder(spec, ReferenceSettings())
+    head = TextHead(spec, TextSettings(text_encoder="cnn"), encoder).eval()
+    batch = as_batch(train)
+    pooled = encoder(batch).pooled
+    before = head(batch, pooled)
+    assert head.wide is not None
+    head.wide.fit(train)
+    torch.testing.assert_close(head(batch, pooled), before + head.wide(batch))
+    assert head.wide(batch).abs().mean() > 0.1
+
+
+# --- scores
+
+
+def test_a_target_that_repeats_another_one_or_its_negative_has_the_same_solution() -> None:
+    train = make_train()
+    scores = NgramScores(replace(SPEC, num_outputs=2), 1000)
+    matrix = scores.fit_on_ngrams(train)
+    target = np.random.default_rng(0).normal(size=(len(train), 1)).astype(np.float32)
+    solved = solve_all(matrix, np.concatenate([target, -target, np.zeros_like(target), target], axis=1))
+    first = solve(matrix, target[:, 0])
+    np.testing.assert_array_equal(solved, np.stack([first, -first, np.zeros_like(first), first], axis=1))
+    np.testing.assert_allclose(solve(matrix, -target[:, 0]), -first, atol=1e-4)
+
+
+@pytest.mark.parametrize(("rows", "tokens"), [(30, 10**9), (10**9, 400)])
+def test_scores_are_fitted_on_a_bounded_number_of_rows_and_tokens(
+    rows: int, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ngram_scores, "MAX_FIT_ROWS", rows)
+    monkeypatch.setattr(ngram_scores, "MAX_FIT_TOKENS", tokens)
+    train = make_train()
+    assert train.labels is not None
+    chosen = ngram_scores.choose_rows(train, train.labels)
+    assert 0 < len(chosen) <= rows
+    assert len(chosen) < 200
+    assert train.row_tokens()[chosen].sum() <= 1.5 * tokens  # evenly spaced rows are about as long as all
+    assert chosen[-1] > 150
+
+
+def test_scores_out_of_fold_have_mean_zero_and_deviation_one() -> None:
+    train = make_train(rows=600)
+    scores = NgramScores(replace(SPEC, num_outputs=2), 1000)
+    scores.fit(train)
+    out_of_fold = scores.train()(as_batch(train))
+    assert out_of_fold.mean(dim=0).abs().max() < 0.2
+    torch.testing.assert_close(out_of_fold.std(dim=0), torch.ones(2), rtol=0.05, atol=0)
+
+
+# --- jobs
+
+
+def prepare(folder: Path, **settings: Any) -> PreparedJob:
+    settings = {"model_class": "multimodal_cnn", "num_channels": None, "precision": "32", **settings}
+    return prepare_job(JobFolder(folder).fill().settings(**settings))
+
+
+def test_a_warm_start_fits_the_wide_path_again_and_takes_the_other_weights(tmp_path: Path) -> None:
+    trained = prepare(tmp_path / "trained")
+    weights = {name: value + 1 for name, value in trained.built.model.state_dict().items()}
+    source = SourceModel(Path("trained"), trained.architecture, trained.data.preprocessor, weights, "digest")
+    new = prepare(tmp_path / "job")
+    built, report = job.build_model(new.architecture, new.data, source, None)
+    assert report is not None
+    wide = {name for name in built.model.state_dict() if ".wide." in name}
+    assert len(wide) == 8
+    fitted = {name for name, reason in report["new"].items() if reason == "statistics of the training data"}
+    assert {name for name in fitted if "text" in name} == wide
+    assert built.model.state_dict()["towers.text_head.wide.scores.ngrams.idf"].any()
+    again = start_from_model(built, new.architecture, new.data.preprocessor, source)
+    assert not set(again["new"]) & {name for name in wide if "classify" in name}
+
+
+class Outer(FittedModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = WidePath(SPEC, 10)
+
+    def fit(self, train: EncodedSplit) -> None:
+        self.inner.fit(train)
+
+
+def test_a_fitted_module_fits_the_ones_inside_it_itself() -> None:
+    model = nn.ModuleDict({"one": nn.Sequential(nn.Linear(1, 1), Outer()), "two": WidePath(SPEC, 10)})
+    assert list(list_fitted_modules(model)) == ["one.1", "two"]
+    assert list(list_fitted_modules(Outer())) == [""]
+    with pytest.raises(TypeError, match="abstract"):
+        FittedModule()  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_in_training_the_logits_use_the_scores_out_of_fold(name: str) -> None:
+    subject = Subject(SubjectRequest(MODELS_GROUP, name, None, {"dropout": 0.0}))
+    model = subject.build()
+    (wide,) = [module for module in model.modules() if isinstance(module, WidePath)]
+    batch = make_batch(subject.spec, make_rows(subject.spec, 12, seed=10))
+    for module in model.modules():
+        module.training = module is wide.scores
+    of_folds, _ = run_model(model, batch)
+    of_all, _ = run_model(model.eval(), batch)
+    expected = wide(batch) * 0
+    wide.scores.train()
+    expected = expected + wide(batch)
+    wide.scores.eval()
+    torch.testing.assert_close(of_folds - of_all, expected - wide(batch), rtol=1e-4, atol=1e-5)
+    assert (of_folds - of_all).abs().max() > 1e-3
