@@ -46,7 +46,7 @@ demo: install
 	$(BIN)/fusionzoo demo --root $(DEMO_ROOT) $(DEMO_ARGS)
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist worksteal  # neighbors share fixtures; no worker waits at the end
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)  # neighbors share fixtures; no worker waits at the end
 
 # Builds both targets of the Dockerfile in a clean Debian, without a container engine, then trains and serves there.
 test-image: install
