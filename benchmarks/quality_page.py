@@ -9,7 +9,19 @@ from dataclasses import replace
 from data_sets import DATA_SETS
 from page_parts import describe_machines, format_table, list_missing, name_model
 from quality_plan import VARIANTS
-from quality_results import CASES, CONFIDENCE, Case, Model, Record, Results, format_number, noise_factor
+from quality_results import (
+    CASES,
+    COMPARED_CASES,
+    CONFIDENCE,
+    MAX_TOKENS,
+    PRETRAINED_CASE,
+    Case,
+    Model,
+    Record,
+    Results,
+    format_number,
+    noise_factor,
+)
 
 METRIC_TITLES = {
     "auroc": "AUROC",
@@ -53,6 +65,11 @@ regularization of a linear model; no test rows were used. A metric is the mean o
 {", ".join(map(str, results.seeds))}, with the minimum and the maximum of the metric that decides. The seed determines
 weights, order, dropout and the sample of training rows. With the same seed, everything trains on the same rows.
 
+All runs of all models would take days of one core, so not every model is trained on every set: the linear models,
+gradient boosting and `tfidf` on all, `cnn` and its late fusion on all of up to {MAX_TOKENS:,} tokens, other models on
+{" and ".join(case.title for case in COMPARED_CASES)} rows, and the pretrained encoder on {PRETRAINED_CASE.title} rows.
+`--heavy` runs the rest, and what has been run is shown.
+
 CPU seconds are those of the process after the imports: reading, encoding, word vectors, training, validation and
 evaluation. They depend on the machine, but hardly on its load. {describe_machines(results.list_runs())}
 
@@ -92,7 +109,9 @@ def _summary_cell(results: Results, case: Case, model: Model) -> str:
     found = results.compute_differences(case, model, reference)
     verdict = results.compare(case, model, reference)
     mean = f"{statistics.mean(found.values()):+.4f}, " if found else ""
-    return f"{mean}{SYMBOLS.get(verdict, verdict)}" if found else "not run"
+    if found:
+        return f"{mean}{SYMBOLS.get(verdict, verdict)}"
+    return "not run" if results.is_shown(case, model) else ""
 
 
 def _conclusion(results: Results, models: Sequence[Model]) -> str:
@@ -100,7 +119,7 @@ def _conclusion(results: Results, models: Sequence[Model]) -> str:
         return "No model_class has a run yet."
     verdicts = {
         f"`{m.name}` over {m.text_encoder}" if m.takes_text_encoder else f"`{m.name}`": {
-            case.title: results.compare(case, m, _choose_reference(m)) for case in CASES
+            case.title: results.compare(case, m, _choose_reference(m)) for case in CASES if results.is_shown(case, m)
         }
         for m in models
     }
@@ -137,7 +156,7 @@ def _case_table(results: Results, case: Case) -> str:
     metrics = DATA_SETS[case.data].metrics
     titles = [METRIC_TITLES[name] for name in metrics]
     header = ("", "text encoder", *titles, "CPU s", "peak MiB", "epochs", "against TF-IDF")
-    models = [model for model in results.models if not model.variant or results.runs_of(case, model)]
+    models = [model for model in results.models if results.is_shown(case, model)]
     rows = [[name, "", *_run_cells(results, case, name), "", ""] for name in results.baselines[case]]
     for model in models:
         verdict = results.compare(case, model, _choose_reference(model))

@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from data_sets import DATA_SETS
-from quality_results import BASELINES, CASES, SEEDS, Model, Record, RunKey
+from quality_results import BASELINES, CASES, SEEDS, Model, Record, RunKey, is_planned
 
 from fusionzoo import errors
 from fusionzoo.registry import Registry
 
 FUSION_ENCODERS = ("bert", "cnn")  # fusions for any text encoder are measured over these
-MEDIUM_TOKENS, HEAVY_TOKENS = 200_000, 400_000  # in the training rows, for a pretrained text encoder
 VARIANTS: Mapping[str, Mapping[str, Any]] = {"frozen": {"freeze_text_encoder": True}, "lora": {"peft": "lora"}}
-"""Settings other than the defaults, by name. They are measured for these models on these data sets."""
-VARIANT_MODELS, VARIANT_DATA = ("multimodal_bert",), ("womens_clothing",)
+"""Settings other than the defaults, by name. They are measured for these models."""
+VARIANT_MODELS = ("multimodal_bert",)
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Selection:
         seeds: seeds.
         text_encoder: the text encoder of the models.
         variant: the name of changed settings, and the settings if they are new: `["slow", "lr=1e-5"]`.
-        heavy: whether to train pretrained encoders on more than `HEAVY_TOKENS` tokens, too.
+        heavy: whether to train every model on every case, not only on those of `is_planned`.
     """
 
     only: Sequence[str] = ()
@@ -56,9 +55,8 @@ def make_plan(selection: Selection, registry: Registry) -> tuple[list[RunKey], l
         for seed in selection.seeds
         for case in cases
         for model, settings in models
-        if selection.variant or not model.variant or case.data in VARIANT_DATA
+        if selection.heavy or is_planned(model, case)
     ]
-    keys = [key for key in keys if selection.heavy or not is_heavy(key)]
     return sorted(keys, key=find_stage), problems
 
 
@@ -111,15 +109,11 @@ def parse_changes(changes: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
-def is_heavy(key: RunKey) -> bool:
-    return key.is_pretrained and key.case.tokens > HEAVY_TOKENS
-
-
 def find_stage(key: RunKey) -> int:
-    """Return when a run has its turn: baselines, then new weights, then pretrained ones on more and more tokens."""
-    if key.model_class in BASELINES:
-        return 0
-    return 1 if not key.is_pretrained else 2 + (key.case.tokens > MEDIUM_TOKENS) + is_heavy(key)
+    """Return when a run has its turn: baselines, new weights, pretrained ones, and these with other settings."""
+    names = ["", *VARIANTS]
+    place = names.index(key.variant) if key.variant in names else len(names)
+    return 0 if key.model_class in BASELINES else 1 + key.is_pretrained + place
 
 
 def is_finished(key: RunKey, records: Iterable[Record]) -> bool:

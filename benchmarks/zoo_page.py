@@ -10,8 +10,10 @@ from page_parts import describe_machines, format_table, list_missing, name_model
 from quality_plan import FUSION_ENCODERS
 from quality_results import (
     CASES,
+    COMPARED_CASES,
     CONFIDENCE,
     LATE_FUSION,
+    PRETRAINED_CASE,
     Case,
     Model,
     Record,
@@ -20,8 +22,6 @@ from quality_results import (
     get_speed,
     noise_factor,
 )
-
-SIZE_CASES = (Case("womens_clothing", 2_000), Case("demo", 2_000))
 
 
 def format_zoo_page(results: Results, installed: Iterable[str]) -> str:
@@ -54,7 +54,7 @@ Each installed `model_class` is trained as a job with its default settings. The 
 
 
 def _size_and_speed(results: Results) -> str:
-    sections = [_speed_table(results, case) for case in SIZE_CASES]
+    sections = [_speed_table(results, case) for case in (*COMPARED_CASES, PRETRAINED_CASE)]
     return "\n\n".join(
         [
             f"""## Size and speed
@@ -116,7 +116,12 @@ def _comparison(results: Results, encoder: str) -> str:
         "deviation",
         "verdict",
     )
-    rows = [[name_model(m), case.title, *_difference_cells(results, case, m, late)] for m in fusions for case in CASES]
+    rows = [
+        [name_model(m), case.title, *_difference_cells(results, case, m, late)]
+        for m in fusions
+        for case in CASES
+        if results.is_shown(case, m)
+    ]
     factor = noise_factor(len(results.seeds)) if len(results.seeds) > 1 else math.inf
     return f"""## Against late fusion over {encoder}
 
@@ -143,7 +148,10 @@ def _difference_cells(results: Results, case: Case, model: Model, late: Model | 
 def _conclusion(results: Results, fusions: Sequence[Model], late: Model | None) -> str:
     if not fusions:
         return "No such fusion has a run yet."
-    verdicts = {m.name: {case.title: results.compare(case, m, late) for case in CASES} for m in fusions}
+    verdicts = {
+        m.name: {case.title: results.compare(case, m, late) for case in CASES if results.is_shown(case, m)}
+        for m in fusions
+    }
     lines = []
     for text, verdict in (("Better than late fusion beyond noise", "wins"), ("Worse beyond noise", "loses")):
         found = [f"`{name}` on {_join(cases, verdict)}" for name, cases in verdicts.items() if _join(cases, verdict)]
