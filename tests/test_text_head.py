@@ -26,7 +26,6 @@ from fusionzoo.nn.text_head import TextHead, WidePath
 from fusionzoo.registry import MODELS_GROUP
 from fusionzoo.settings import TextSettings
 from fusionzoo.training import job
-from fusionzoo.training.warm_start.initialization import start_from_model
 from fusionzoo.training.warm_start.source_model import SourceModel
 from shop import JobFolder
 
@@ -53,7 +52,7 @@ def test_wide_logits_are_half_the_scores_or_half_their_projection_to_the_outputs
         train = replace(train, labels=train.labels[:, None].astype(np.float32))
     wide, batch = WidePath(spec, 1000).eval(), as_batch(train)
     assert not wide(batch).any()
-    wide.fit(train)
+    wide.scores.fit(train)
     scores = wide.scores(batch)
     expected = 0.5 * scores.numpy() @ make_mixtures(outputs, min(outputs, 16)).T
     assert scores.any()
@@ -62,7 +61,7 @@ def test_wide_logits_are_half_the_scores_or_half_their_projection_to_the_outputs
 
 def test_the_untrained_wide_path_ranks_rows_of_which_it_saw_none() -> None:
     wide, other = WidePath(replace(SPEC, num_outputs=2), 1000), make_train(rows=400)
-    wide.fit(make_train())
+    wide.scores.fit(make_train())
     unseen = replace(other, labels=other.labels)
     with torch.no_grad():
         logits = wide.eval()(as_batch(unseen))
@@ -71,7 +70,7 @@ def test_the_untrained_wide_path_ranks_rows_of_which_it_saw_none() -> None:
 
 def test_an_empty_batch_has_no_logits() -> None:
     wide = WidePath(SPEC, 1000)
-    wide.fit(make_train())
+    wide.scores.fit(make_train())
     for mode in (True, False):
         assert wide.train(mode)(make_batch(SPEC, make_rows(SPEC, 0, seed=0))).shape == (0, SPEC.num_outputs)
 
@@ -98,7 +97,7 @@ def test_the_scores_reach_the_logits_of_the_text() -> None:
     pooled = encoder(batch).pooled
     before = head(batch, pooled)
     assert head.wide is not None
-    head.wide.fit(train)
+    head.wide.scores.fit(train)
     torch.testing.assert_close(head(batch, pooled), before + head.wide(batch))
     assert head.wide(batch).abs().mean() > 0.1
 
@@ -149,26 +148,26 @@ def prepare(folder: Path, **settings: Any) -> PreparedJob:
     return prepare_job(JobFolder(folder).fill().settings(**settings))
 
 
-def test_a_warm_start_fits_the_wide_path_again_and_takes_the_other_weights(tmp_path: Path) -> None:
+def test_a_warm_start_fits_the_scores_again_and_takes_the_other_weights(tmp_path: Path) -> None:
     trained = prepare(tmp_path / "trained")
     weights = {name: value + 1 for name, value in trained.built.model.state_dict().items()}
     source = SourceModel(Path("trained"), trained.architecture, trained.data.preprocessor, weights, "digest")
     new = prepare(tmp_path / "job")
     built, report = job.build_model(new.architecture, new.data, source, None)
     assert report is not None
-    wide = {name for name in built.model.state_dict() if ".wide." in name}
-    assert len(wide) == 8
+    wide = {name for name in built.model.state_dict() if ".wide.scores." in name}
+    assert len(wide) == 6
     fitted = {name for name, reason in report["new"].items() if reason == "statistics of the training data"}
     assert {name for name in fitted if "text" in name} == wide
     assert built.model.state_dict()["towers.text_head.wide.scores.ngrams.idf"].any()
-    again = start_from_model(built, new.architecture, new.data.preprocessor, source)
-    assert not set(again["new"]) & {name for name in wide if "classify" in name}
+    scale = built.model.state_dict()["towers.text_head.wide.scale"]
+    torch.testing.assert_close(scale, torch.full_like(scale, 1.5))
 
 
 class Outer(FittedModule):
     def __init__(self) -> None:
         super().__init__()
-        self.inner = WidePath(SPEC, 10)
+        self.inner = NgramScores(SPEC, 10)
 
     def fit(self, train: EncodedSplit) -> None:
         self.inner.fit(train)
@@ -176,7 +175,7 @@ class Outer(FittedModule):
 
 def test_a_fitted_module_fits_the_ones_inside_it_itself() -> None:
     model = nn.ModuleDict({"one": nn.Sequential(nn.Linear(1, 1), Outer()), "two": WidePath(SPEC, 10)})
-    assert list(list_fitted_modules(model)) == ["one.1", "two"]
+    assert list(list_fitted_modules(model)) == ["one.1", "two.scores"]
     assert list(list_fitted_modules(Outer())) == [""]
     with pytest.raises(TypeError, match="abstract"):
         FittedModule()  # type: ignore[abstract]

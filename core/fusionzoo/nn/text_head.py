@@ -5,41 +5,35 @@ Wide and deep learning (Cheng et al. 2016, arXiv 1606.07792).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
-from fusionzoo.nn.fitted_module import FittedModule
 from fusionzoo.nn.heads import ClassifierHead
 from fusionzoo.nn.ngram_scores import NgramScores, make_mixtures
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.settings import TextSettings
 
-if TYPE_CHECKING:
-    from fusionzoo.data.encoded import EncodedSplit
-
 INITIAL_SCALE = 0.5  # of a logit to its score, which has standard deviation 1
 
 
-class WidePath(FittedModule):
-    """Logits [rows, num_outputs] that are linear in the scores of `NgramScores`; zero before `fit`."""
+class WidePath(nn.Module):
+    """Logits [rows, num_outputs] that are multiples of the scores of `NgramScores`; zero before these are fitted.
+
+    More outputs than scores get sums of the scores, which are mixtures of the outputs.
+    """
+
+    mixtures: Tensor
 
     def __init__(self, spec: InputSpec, max_ngrams: int) -> None:
         super().__init__()
         self.scores = NgramScores(spec, max_ngrams)
-        self.classify = nn.Linear(self.scores.width, spec.num_outputs)
         mixtures = torch.from_numpy(make_mixtures(spec.num_outputs, self.scores.width)).float()
-        with torch.no_grad():
-            self.classify.weight.copy_(INITIAL_SCALE * mixtures)
-            self.classify.bias.zero_()
+        self.register_buffer("mixtures", mixtures, persistent=False)  # [num_outputs, scores]
+        self.scale = nn.Parameter(torch.full((spec.num_outputs,), INITIAL_SCALE))
 
     def forward(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.classify(self.scores(batch))
+        logits: Tensor = self.scale * (self.scores(batch) @ self.mixtures.T)
         return logits
-
-    def fit(self, train: EncodedSplit) -> None:
-        self.scores.fit(train)
 
 
 class TextHead(nn.Module):
