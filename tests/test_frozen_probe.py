@@ -154,7 +154,7 @@ def test_features_in_bfloat16_are_stored_bit_identically(job: JobFolder) -> None
     class TokenReader(TextClassifier):
         def forward(self, batch: Batch) -> Tensor:
             features = self.text_encoder(batch)
-            return self.classify(features.pooled + features.tokens.float().sum())
+            return self.classify(batch, features.pooled + features.tokens.float().sum())
 
     prepared = prepare_with_encoder(job, Bag(half=True), TokenReader)
     stored = prepared.encode_once()

@@ -165,7 +165,7 @@ def test_labels_make_a_round_trip(labels: set[Any], random: Any) -> None:
 
 @pytest.mark.parametrize("typed", [True, False])
 @pytest.mark.parametrize("classes", [("inf", "sup"), ("-inf", "0", "max"), ("Infinity", "none")])
-def test_a_text_that_spells_infinity_is_a_class_beside_other_texts(classes: tuple[str, ...], typed: bool) -> None:
+def test_a_text_that_spells_infinity_is_a_class_next_to_other_texts(classes: tuple[str, ...], typed: bool) -> None:
     counts = LabelCounts("c")
     counts.add(make_column(list(classes), typed))
     assert counts.fit(SETTINGS.model_copy(update={"num_classes": len(classes)})).classes == classes

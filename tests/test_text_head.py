@@ -1,4 +1,4 @@
-"""The wide path of n-grams beside a text encoder, and the modules that core fits on train."""
+"""The wide path of n-grams next to a text encoder, and the modules that core fits on train."""
 
 from __future__ import annotations
 

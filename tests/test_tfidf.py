@@ -134,9 +134,10 @@ def test_in_training_a_score_does_not_depend_on_the_label_of_its_row() -> None:
         (2, lambda signal: np.stack([signal > 0, signal > 1], axis=1).astype(np.int8)),
         (1, lambda signal: signal[:, None] * 1000 + 5000),
         (3, lambda signal: signal[:, None]),  # three quantiles of one number
+        (6, lambda signal: np.stack([signal, -signal], axis=1)),  # three quantiles of each of two numbers
         (40, lambda signal: np.clip(signal * 8 + 20, 0, 39).astype(np.int64)),
     ],
-    ids=["two_classes", "three_classes", "labels", "number", "quantiles", "forty_classes"],
+    ids=["two_classes", "three_classes", "labels", "number", "quantiles", "quantiles_of_two", "forty_classes"],
 )
 def test_the_first_scores_predict_the_labels_of_each_task(outputs: int, make_labels: Any) -> None:
     rng = np.random.default_rng(1)

@@ -100,10 +100,7 @@ class JobSettings(DataSettings):
         1.0, gt=0, le=1, description="Factor on lr for the weights of a pretrained text encoder."
     )
     head_lr_scale: float = Field(
-        10.0,
-        gt=0,
-        le=1000,
-        description="Factor on lr for newly initialized layers if a pretrained text encoder is fine-tuned.",
+        10.0, gt=0, le=1000, description="Factor on lr for new layers if a pretrained text encoder is fine-tuned."
     )
     optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="Optimizer.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of optimizer sgd.")
@@ -338,10 +335,7 @@ class TextSettings(ModelSettings):
     hidden_common_dim: int = Field(256, ge=1, le=65_536, description="Width to which each modality is projected.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the classifier.")
     wide_ngrams: int = Field(
-        100_000,
-        ge=0,
-        le=10**7,
-        description="Maximum number of tokens and pairs of tokens in linear models beside the text encoder; 0: none.",
+        100_000, ge=0, le=10**7, description="Maximum number of n-grams in linear models next to the text encoder."
     )
 
 

@@ -57,7 +57,7 @@ def make_text_encoder_plugin() -> Plugin:
 class ClassifierSettings(TextSettings):
     """Settings of the models around a text encoder that is checked: their logits depend on nothing but its features."""
 
-    wide_ngrams: int = Field(0, ge=0, description="Always 0: no linear models beside the text encoder.")
+    wide_ngrams: int = Field(0, ge=0, description="Always 0: no linear models next to the text encoder.")
 
 
 class TokenClassifier(TextClassifier):

@@ -116,11 +116,11 @@ def choose_folds(batch: Batch) -> Tensor:
 def make_targets(labels: np.ndarray, outputs: int, width: int) -> np.ndarray:
     """Return what the linear models predict, [rows, width] float32: standardized labels, or mixtures of them.
 
-    A number that has several outputs, its quantiles, is the target of each.
+    A number that has several outputs, its quantiles, is the target of each of them.
     """
     values = labels.astype(np.float64) if labels.ndim == 2 else np.eye(outputs)[labels]
     values = (values - values.mean(axis=0)) * invert_deviation(values) if len(values) else values
-    values = np.broadcast_to(values, (len(values), outputs))
+    values = np.repeat(values, outputs // values.shape[1], axis=1)
     if outputs > width:
         values = values @ make_mixtures(outputs, width)
     return values.astype(np.float32)

@@ -1,4 +1,4 @@
-"""From a text to logits: a hidden layer over the encoder's features, plus a wide path of n-grams beside the encoder.
+"""From a text to logits: a hidden layer over the encoder's features, plus a wide path of n-grams next to the encoder.
 
 Wide and deep learning (Cheng et al. 2016, arXiv 1606.07792).
 """
