@@ -14,7 +14,8 @@ from quality_results import (
     COMPARED_CASES,
     CONFIDENCE,
     MAX_TOKENS,
-    PRETRAINED_CASE,
+    PRETRAINED_CASES,
+    VARIANT_CASE,
     Case,
     Model,
     Record,
@@ -67,7 +68,8 @@ weights, order, dropout and the sample of training rows. With the same seed, eve
 
 All runs of all models would take days of one core, so not every model is trained on every set: the linear models,
 gradient boosting and `tfidf` on all, `cnn` and its late fusion on all of up to {MAX_TOKENS:,} tokens, other models on
-{" and ".join(case.title for case in COMPARED_CASES)} rows, and the pretrained encoder on {PRETRAINED_CASE.title} rows.
+{" and ".join(case.title for case in COMPARED_CASES)} rows, and late fusion over the pretrained encoder on
+{" and ".join(case.title for case in PRETRAINED_CASES)} rows, with other settings on {VARIANT_CASE.title}.
 `--heavy` runs the rest, and what has been run is shown.
 
 CPU seconds are those of the process after the imports: reading, encoding, word vectors, training, validation and

@@ -94,7 +94,8 @@ class Model:
 
 
 COMPARED_CASES = (Case("womens_clothing", 2_000), Case("demo", 2_000))  # of the fusions with late fusion
-PRETRAINED_CASE = Case("womens_clothing", 4_000)
+PRETRAINED_CASES = (Case("womens_clothing", 500), Case("womens_clothing", 4_000))
+VARIANT_CASE = PRETRAINED_CASES[0]  # of other settings of a pretrained text encoder
 
 
 def is_planned(model: Model, case: Case) -> bool:
@@ -104,7 +105,7 @@ def is_planned(model: Model, case: Case) -> bool:
     """
     is_late = model.name in (LATE_FUSION + (model.text_encoder or ""), model.text_encoder)
     if model.text_encoder in PRETRAINED_ENCODERS:
-        return case == PRETRAINED_CASE and is_late and model.reads_both
+        return is_late and model.reads_both and (case == VARIANT_CASE if model.variant else case in PRETRAINED_CASES)
     if model.name in BASELINES or model.text_encoder == "tfidf":
         return True
     if model.text_encoder == "cnn" and is_late:
