@@ -48,7 +48,7 @@ demo: install
 	$(BIN)/fusionzoo demo --root $(DEMO_ROOT) $(DEMO_ARGS)
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)  # neighbors share fixtures; no worker waits at the end
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)  # neighbors share fixtures; some tests only wait
 
 # Builds both targets of the Dockerfile in a clean Debian, without a container engine, then trains and serves there.
 test-image: install
