@@ -45,7 +45,7 @@ def as_batch(split: EncodedSplit) -> Batch:
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 5, 16, 40])
-def test_wide_logits_are_half_the_scores_or_half_their_projection_to_the_outputs(outputs: int) -> None:
+def test_wide_logits_are_scores_by_their_strength_or_the_projection_of_these_to_the_outputs(outputs: int) -> None:
     spec, train = replace(SPEC, num_outputs=outputs), make_train()
     if outputs == 1:
         assert train.labels is not None
@@ -53,8 +53,8 @@ def test_wide_logits_are_half_the_scores_or_half_their_projection_to_the_outputs
     wide, batch = WidePath(spec, 1000).eval(), as_batch(train)
     assert not wide(batch).any()
     wide.scores.fit(train)
-    scores = wide.scores(batch)
-    expected = 0.5 * scores.numpy() @ make_mixtures(outputs, min(outputs, 16)).T
+    scores = wide.scores(batch) * wide.scores.strength
+    expected = scores.numpy() @ make_mixtures(outputs, min(outputs, 16)).T
     assert scores.any()
     np.testing.assert_allclose(wide(batch).detach().numpy(), expected, atol=1e-5)
 
@@ -140,6 +140,19 @@ def test_scores_out_of_fold_have_mean_zero_and_deviation_one() -> None:
     torch.testing.assert_close(out_of_fold.std(dim=0), torch.ones(2), rtol=0.05, atol=0)
 
 
+@pytest.mark.parametrize(("noise", "correlation"), [(0.5, 0.894), (2.0, 0.447), (1e-9, 0.95), (1e9, 0.1)])
+def test_the_strength_of_a_score_depends_on_its_correlation_with_the_target(noise: float, correlation: float) -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=(20_000, 1)).astype(np.float32)
+    scores = targets + noise * rng.normal(size=targets.shape).astype(np.float32)
+    explained = correlation**2
+    assert ngram_scores.compute_strength(scores, targets, True)[0] == pytest.approx(explained, abs=0.01)
+    strength = ngram_scores.compute_strength(scores, targets, False)[0]
+    assert strength == pytest.approx(explained / (1 - explained), rel=0.1, abs=0.01)
+    for few in (-targets, targets[:0]):
+        assert ngram_scores.compute_strength(few, targets[: len(few)], True) == pytest.approx(0.01)
+
+
 # --- jobs
 
 
@@ -156,12 +169,12 @@ def test_a_warm_start_fits_the_scores_again_and_takes_the_other_weights(tmp_path
     built, report = job.build_model(new.architecture, new.data, source, None)
     assert report is not None
     wide = {name for name in built.model.state_dict() if ".wide.scores." in name}
-    assert len(wide) == 6
+    assert len(wide) == 7
     fitted = {name for name, reason in report["new"].items() if reason == "statistics of the training data"}
     assert {name for name in fitted if "text" in name} == wide
     assert built.model.state_dict()["towers.text_head.wide.scores.ngrams.idf"].any()
     scale = built.model.state_dict()["towers.text_head.wide.scale"]
-    torch.testing.assert_close(scale, torch.full_like(scale, 1.5))
+    torch.testing.assert_close(scale, torch.full_like(scale, 2))
 
 
 class Outer(FittedModule):

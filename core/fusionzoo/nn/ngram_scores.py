@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_SCORES, FOLDS = 16, 5
 MAX_FIT_ROWS, MAX_FIT_TOKENS = 100_000, 10_000_000
 RIDGE, SMOOTHING = 2.0, 0.05  # chosen on val of real reviews
+MIN_CORRELATION, MAX_CORRELATION = 0.1, 0.95  # useless scores keep a gradient, perfect ones have finite logits
 
 
 class NgramScores(FittedModule):
@@ -30,7 +31,8 @@ class NgramScores(FittedModule):
 
     In training, the scores of a row are those of models that were fitted without the row's text: the layers after them
     would trust others too much. In evaluation they are the mean of all models. Over the rows of train, the scores out
-    of fold have mean 0 and standard deviation 1. Before `fit`, all scores are 0.
+    of fold have mean 0 and standard deviation 1. Before `fit`, all scores are 0. `strength` [width] is fitted, too: by
+    how much a score should move its output, see `compute_strength`.
 
     Args:
         spec: the inputs, with text.
@@ -48,6 +50,7 @@ class NgramScores(FittedModule):
         self.offset = make_fitted(self.width)
         self.fold_vectors = make_fitted(FOLDS, self.ngrams.features, self.width)
         self.fold_offsets = make_fitted(FOLDS, self.width)
+        self.strength = make_fitted(self.width)
 
     def forward(self, batch: Batch) -> Tensor:
         features, weights = self.ngrams(batch)
@@ -79,10 +82,12 @@ class NgramScores(FittedModule):
         matrix = self.ngrams.make_matrix(train, rows)
         folds = [choose_folds(batch).numpy() for batch in split_into_batches(train, rows)]
         targets = make_targets(labels[rows], self.outputs, self.width)
-        self._fit_scores(matrix, targets, np.concatenate([np.zeros(0, np.int64), *folds]))
+        scores = self._fit_scores(matrix, targets, np.concatenate([np.zeros(0, np.int64), *folds]))
+        self.strength.copy_(torch.from_numpy(compute_strength(scores, targets, labels.dtype.kind == "f")))
         return matrix
 
-    def _fit_scores(self, matrix: Any, targets: np.ndarray, folds: np.ndarray) -> None:
+    def _fit_scores(self, matrix: Any, targets: np.ndarray, folds: np.ndarray) -> np.ndarray:
+        """Fit the models of the folds, and return the scores of the rows out of fold, [rows, width]."""
         scores = np.zeros_like(targets)
         for fold in range(FOLDS):
             others = folds != fold
@@ -97,6 +102,7 @@ class NgramScores(FittedModule):
         self.fold_offsets.mul_(scale)
         self.vectors.copy_(self.fold_vectors.mean(dim=0))
         self.offset.copy_(self.fold_offsets.mean(dim=0))
+        return scores
 
 
 def choose_rows(train: EncodedSplit, labels: np.ndarray) -> np.ndarray:
@@ -138,6 +144,20 @@ def invert_deviation(values: np.ndarray) -> np.ndarray:
     deviation = values.std(axis=0) if len(values) else np.zeros(values.shape[1])
     inverse: np.ndarray = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 1.0)
     return inverse
+
+
+def compute_strength(scores: np.ndarray, targets: np.ndarray, are_numbers: bool) -> np.ndarray:
+    """Return by how much each column of scores should move its output [width].
+
+    With the correlation r of score and target out of fold, r is the slope of a number, and about r / (1 - r^2) that of
+    a logit (linear discriminant analysis). Both are shrunk by the factor r, because the rest of a model predicts, too.
+    """
+    products = (scores * targets).mean(axis=0) if len(scores) else np.zeros(scores.shape[1])
+    correlation = np.clip(
+        products * invert_deviation(scores) * invert_deviation(targets), MIN_CORRELATION, MAX_CORRELATION
+    )
+    strength: np.ndarray = correlation**2 / (1 if are_numbers else 1 - correlation**2)
+    return strength
 
 
 def solve_all(matrix: Any, targets: np.ndarray) -> np.ndarray:

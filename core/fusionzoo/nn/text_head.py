@@ -13,11 +13,11 @@ from fusionzoo.nn.ngram_scores import NgramScores, make_mixtures
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.settings import TextSettings
 
-INITIAL_SCALE = 0.5  # of a logit to its score, which has standard deviation 1
-
 
 class WidePath(nn.Module):
     """Logits [rows, num_outputs] that are multiples of the scores of `NgramScores`; zero before these are fitted.
+
+    They start with the strength that the scores have out of fold: see docs/decisions/wide-path-of-n-grams.md.
 
     More outputs than scores get sums of the scores, which are mixtures of the outputs.
     """
@@ -29,10 +29,11 @@ class WidePath(nn.Module):
         self.scores = NgramScores(spec, max_ngrams)
         mixtures = torch.from_numpy(make_mixtures(spec.num_outputs, self.scores.width)).float()
         self.register_buffer("mixtures", mixtures, persistent=False)  # [num_outputs, scores]
-        self.scale = nn.Parameter(torch.full((spec.num_outputs,), INITIAL_SCALE))
+        self.scale = nn.Parameter(torch.ones(spec.num_outputs))
 
     def forward(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.scale * (self.scores(batch) @ self.mixtures.T)
+        scores = self.scores(batch) * self.scores.strength
+        logits: Tensor = self.scale * (scores @ self.mixtures.T)
         return logits
 
 
