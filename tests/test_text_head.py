@@ -19,13 +19,14 @@ from fusionzoo.conformance.subject import Subject, SubjectRequest
 from fusionzoo.conformance.synthetic_rows import encode_rows, make_batch, make_rows, make_spec
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.nn import ngram_scores
-from fusionzoo.nn.fitted_module import FittedModule, list_fitted_modules
+from fusionzoo.nn.fitted_module import FittedModule, list_fitted_modules, make_fitted
 from fusionzoo.nn.ngram_scores import NgramScores, make_mixtures, solve, solve_all
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.nn.text_head import TextHead, WidePath
 from fusionzoo.registry import MODELS_GROUP
 from fusionzoo.settings import TextSettings
 from fusionzoo.training import job
+from fusionzoo.training.fitting import fit_modules
 from fusionzoo.training.warm_start.source_model import SourceModel
 from shop import JobFolder
 
@@ -210,3 +211,23 @@ def test_in_training_the_logits_use_the_scores_out_of_fold(name: str) -> None:
     wide.scores.eval()
     torch.testing.assert_close(of_folds - of_all, expected - wide(batch), rtol=1e-4, atol=1e-5)
     assert (of_folds - of_all).abs().max() > 1e-3
+
+
+class NumberMeans(FittedModule):
+    """The means of the numbers."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.means = make_fitted(count)
+
+    def fit(self, train: EncodedSplit) -> None:
+        self.means.copy_(torch.from_numpy(train.numbers.mean(axis=0)))
+
+
+def test_a_module_of_a_model_without_text_is_fitted_too() -> None:
+    spec = make_spec({"table"})
+    train = encode_rows(spec, make_rows(spec, 30, seed=0))
+    model = nn.Sequential(nn.Linear(2, 2), NumberMeans(train.numbers.shape[1]))
+    assert fit_modules(model, train) == {"1.means"}
+    assert model[1].means.abs().sum() > 0
+    assert fit_modules(nn.Linear(2, 2), train) == frozenset()

@@ -335,7 +335,7 @@ class TextSettings(ModelSettings):
     hidden_common_dim: int = Field(256, ge=1, le=65_536, description="Width to which each modality is projected.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the classifier.")
     wide_ngrams: int = Field(
-        100_000, ge=0, le=10**7, description="Maximum number of n-grams in linear models next to the text encoder."
+        100_000, ge=0, le=10**7, description="Maximum n-grams of the linear models next to the text encoder; 0: none."
     )
 
 

@@ -21,7 +21,7 @@ def fit_modules(model: nn.Module, train: EncodedSplit) -> frozenset[str]:
     Only the first process computes them, and every process gets them.
     """
     modules = list_fitted_modules(model)
-    if not modules or not train.has_text:
+    if not modules:
         return frozenset()
 
     def fit() -> Mapping[str, Mapping[str, Tensor]]:
