@@ -13,8 +13,6 @@ PRINT_PACKAGES_FOLDER := import sysconfig; print(sysconfig.get_path("purelib"))
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := -e 'core[train,dev]' $(patsubst %/pyproject.toml,-e %,$(PLUGINS))
 CONSTRAINT_FILES = $(CONSTRAINTS) $(shell sed -n 's/^-c //p' $(CONSTRAINTS))
-# Modules are compiled when they are first imported; most never are.
-PIP_INSTALL := pip install -q --no-compile
 DEMO_ROOT ?= demo
 DEMO_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -25,21 +23,21 @@ install: $(STAMP) $(SAGEMAKER_STAMP) $(TOOLKITS_STAMP)
 # Install torch first and alone: pip then takes a CPU build if one is available, and no later step replaces it.
 $(STAMP): core/pyproject.toml $(PLUGINS) $(CONSTRAINT_FILES)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m $(PIP_INSTALL) -c $(CONSTRAINTS) torch
-	$(BIN)/python -m $(PIP_INSTALL) -c $(CONSTRAINTS) $(EDITABLE)
+	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) $(EDITABLE)
 	$(BIN)/python -m compileall -q core/fusionzoo plugins  # pip skips this for editable installs; imports start faster
 	touch $@
 
 # The SageMaker SDK requires older versions of some packages, so tests/test_pipeline_sdk.py has its own environment.
 $(SAGEMAKER_STAMP): tests/requirements-sagemaker.txt constraints-sagemaker.txt
 	$(PYTHON) -m venv $(SAGEMAKER_VENV)
-	$(SAGEMAKER_VENV)/bin/python -m $(PIP_INSTALL) -c constraints-sagemaker.txt -r tests/requirements-sagemaker.txt
+	$(SAGEMAKER_VENV)/bin/python -m pip install -q -c constraints-sagemaker.txt -r tests/requirements-sagemaker.txt
 	touch $@
 
 # AWS's toolkits require other versions of some packages too. All that they share with .venv, they take from there.
 $(TOOLKITS_STAMP): tests/requirements-toolkits.txt | $(STAMP)
 	$(PYTHON) -m venv $(TOOLKITS_VENV)
-	$(TOOLKITS_VENV)/bin/python -m $(PIP_INSTALL) --no-deps -r tests/requirements-toolkits.txt
+	$(TOOLKITS_VENV)/bin/python -m pip install -q --no-deps -r tests/requirements-toolkits.txt
 	folder=$$($(BIN)/python -c '$(PRINT_PACKAGES_FOLDER)') && echo "import site; site.addsitedir('$$folder')" > \
 	  "$$($(TOOLKITS_VENV)/bin/python -c '$(PRINT_PACKAGES_FOLDER)')/packages_of_core.pth"
 	touch $@
