@@ -111,7 +111,8 @@ def test_the_model_is_compared_with_a_baseline(trained_job: JobFolder, tmp_path:
     auroc = report["baseline"]["differences"]["auroc"]
     assert report["baseline"]["rows"] == len(expected)
     assert auroc["model"] == pytest.approx(report["splits"]["test"]["metrics"]["auroc"], abs=1e-12)
-    assert auroc["baseline"] == report["baseline"]["metrics"]["auroc"] == pytest.approx(1 - auroc["model"])
+    assert auroc["baseline"] == pytest.approx(report["baseline"]["metrics"]["auroc"], abs=1e-12)
+    assert auroc["baseline"] == pytest.approx(1 - auroc["model"])
     quality = json.loads((tmp_path / "out/evaluation.json").read_text())["baseline"]["auc"]
     low, high = auroc["confidence_interval"]
     assert quality == {"value": auroc["baseline"], "difference": auroc["difference"], "lower": low, "upper": high}

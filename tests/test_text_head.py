@@ -149,9 +149,17 @@ def test_the_strength_of_a_score_depends_on_its_correlation_with_the_target(nois
     explained = correlation**2
     assert ngram_scores.compute_strength(scores, targets, True)[0] == pytest.approx(explained, abs=0.01)
     strength = ngram_scores.compute_strength(scores, targets, False)[0]
-    assert strength == pytest.approx(explained / (1 - explained), rel=0.1, abs=0.01)
+    assert strength == pytest.approx(min(explained / (1 - explained), np.log(20_001) / 2), rel=0.1, abs=0.01)
     for few in (-targets, targets[:0]):
         assert ngram_scores.compute_strength(few, targets[: len(few)], True) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("rows", [2, 80, 2_000])
+def test_perfect_scores_are_no_surer_than_the_number_of_rows_allows(rows: int) -> None:
+    targets = np.stack([np.resize((-1.0, 1.0), rows), np.resize((1.0, -1.0), rows)], axis=1).astype(np.float32)
+    logits = targets * ngram_scores.compute_strength(targets, targets, False)
+    wrong = torch.from_numpy(logits).softmax(dim=1).min(dim=1).values
+    torch.testing.assert_close(wrong, torch.full_like(wrong, 1 / (rows + 2)))
 
 
 # --- jobs
