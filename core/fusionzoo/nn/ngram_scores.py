@@ -158,9 +158,10 @@ def compute_strength(scores: np.ndarray, targets: np.ndarray, are_numbers: bool)
     correlation = np.clip(
         products * invert_deviation(scores) * invert_deviation(targets), MIN_CORRELATION, MAX_CORRELATION
     )
+    explained: np.ndarray = correlation**2
     if are_numbers:
-        return correlation**2
-    strength: np.ndarray = np.minimum(correlation**2 / (1 - correlation**2), np.log(len(scores) + 1) / 2)
+        return explained
+    strength: np.ndarray = np.minimum(explained / (1 - explained), np.log(len(scores) + 1) / 2)
     return strength
 
 
