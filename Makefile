@@ -1,5 +1,6 @@
 # make install | demo | test | test-image | lint | requirements | clean
-# `install` creates the virtual environment, and again when a pyproject.toml or the constraints change.
+# `install` creates the virtual environments, and again when a pyproject.toml or the constraints change. `demo` and
+# `lint` create only the main one.
 PYTHON ?= python3.11
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
@@ -17,8 +18,11 @@ DEMO_ROOT ?= demo
 DEMO_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test test-image lint requirements clean
-install: $(STAMP) $(SAGEMAKER_STAMP) $(TOOLKITS_STAMP)
+.PHONY: install environments demo test test-image lint requirements clean
+install:
+	@$(MAKE) --no-print-directory -j 3 environments
+environments: $(STAMP) $(SAGEMAKER_STAMP) $(TOOLKITS_STAMP)
+	@:
 
 # Install torch first and alone: pip then takes a CPU build if one is available, and no later step replaces it.
 $(STAMP): core/pyproject.toml $(PLUGINS) $(CONSTRAINT_FILES)
@@ -42,7 +46,7 @@ $(TOOLKITS_STAMP): tests/requirements-toolkits.txt | $(STAMP)
 	  "$$($(TOOLKITS_VENV)/bin/python -c '$(PRINT_PACKAGES_FOLDER)')/packages_of_core.pth"
 	touch $@
 
-demo: install
+demo: $(STAMP)
 	$(BIN)/fusionzoo demo --root $(DEMO_ROOT) $(DEMO_ARGS)
 
 test: install
@@ -52,7 +56,7 @@ test: install
 test-image: install
 	$(BIN)/python -m pytest -m image tests/test_image_build.py
 
-lint: install
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy core/fusionzoo $(wildcard plugins/*/*.py docs/*/*.py) train.py inference.py evaluate.py preprocess.py train_xgboost.py
@@ -65,7 +69,7 @@ lint: install
 COMPILE = $(BIN)/uv pip compile -q -c constraints.txt --generate-hashes --no-annotate --only-binary :all: \
   --python-version 3.11.5 --python-platform x86_64-manylinux_2_28 --custom-compile-command 'make requirements'
 TORCH ?= $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu)
-requirements: install
+requirements: $(STAMP)
 	rm -f requirements/*.txt  # uv would keep the versions in them
 	echo hatchling | $(COMPILE) - -o requirements/build.txt
 	$(COMPILE) --extra serve core/pyproject.toml -o requirements/serve.txt

@@ -218,7 +218,7 @@ def test_cross_attention_to_a_table_of_one_field_is_an_error_before_the_data_is_
 def test_a_number_of_heads_that_does_not_divide_the_width_is_an_error(job: JobFolder) -> None:
     job.settings(model_class="multimodal_cross_attn", text_encoder="cnn", num_heads=5)
     assert job.run() == 1
-    assert "hidden_common_dim is 16, which num_heads 5 does not divide" in job.failure
+    assert "attention_dim is 128, which num_heads 5 does not divide" in job.failure
 
 
 # --- all fusions

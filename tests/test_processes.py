@@ -11,6 +11,9 @@ import pytest
 import torch
 
 from conftest import Installer
+from fusionzoo.errors import TerminatedError
+from fusionzoo.training.distributed.heartbeat import find_lost_connection
+from fusionzoo.training.termination import Termination
 from process_helpers import (
     DETERMINISTIC,
     KILLED,
@@ -89,6 +92,37 @@ def test_a_killed_process_stops_the_job_and_is_named_in_the_failure_file(
     assert f"process {rank} of 2" in job.failure
     assert "it was killed (perhaps out of memory)" in job.failure
     assert "resume from its last checkpoint" in job.failure
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_lost"),
+    [
+        (RuntimeError("[gloo/transport/tcp/pair.cc] Connection closed by peer"), True),
+        (RuntimeError("NCCL communicator was aborted"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("gloo"), False),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_sigterm_does_not_hide_that_another_process_was_lost(failure: Exception, is_lost: bool) -> None:
+    """torchrun sends SIGTERM to a process whose connection to a killed one has just broken."""
+
+    def fail_and_get_sigterm() -> None:
+        try:
+            raise failure
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(TerminatedError) as caught, Termination(is_one_of_many=True).handle_signals():
+        fail_and_get_sigterm()
+    expected = failure if is_lost else None
+    assert find_lost_connection(caught.value) is find_lost_connection(failure) is expected
+
+
+def test_sigterm_alone_is_no_lost_connection() -> None:
+    with pytest.raises(TerminatedError) as caught, Termination(is_one_of_many=True).handle_signals():
+        signal.raise_signal(signal.SIGTERM)
+    assert find_lost_connection(caught.value) is None
 
 
 def test_a_killed_job_of_two_processes_resumes_bit_identically(job: JobFolder, install: Installer) -> None:

@@ -31,7 +31,10 @@ class CrossAttnSettings(FusionSettings):
     num_layers: int = Field(
         1, ge=1, le=24, description="Number of layers in which text and table attend to each other."
     )
-    num_heads: int = Field(4, ge=1, le=64, description="Number of attention heads; must divide hidden_common_dim.")
+    attention_dim: int = Field(
+        128, ge=1, le=4096, description="Width of the tokens and fields that attend to each other."
+    )
+    num_heads: int = Field(4, ge=1, le=64, description="Number of attention heads; must divide attention_dim.")
     max_text_tokens: int = Field(
         1024,
         ge=2,
@@ -42,10 +45,8 @@ class CrossAttnSettings(FusionSettings):
 
     @model_validator(mode="after")
     def _check_heads(self) -> Self:
-        if self.hidden_common_dim % self.num_heads:
-            raise ValueError(
-                f"hidden_common_dim is {self.hidden_common_dim}, which num_heads {self.num_heads} does not divide"
-            )
+        if self.attention_dim % self.num_heads:
+            raise ValueError(f"attention_dim is {self.attention_dim}, which num_heads {self.num_heads} does not divide")
         return self
 
     def resolve(self, job: JobSettings) -> Self:
@@ -132,13 +133,14 @@ class CrossAttention(nn.Module):
         super().__init__()
         _check_fields(len(spec.categories) + len(spec.numbers))
         self.towers, self.max_tokens = Towers(spec, settings, text_encoder), settings.max_text_tokens
-        width = self.towers.dim
+        width = settings.attention_dim
         self.token, self.field = nn.Linear(get_encoder_dim(text_encoder), width), nn.Linear(settings.field_dim, width)
         self.layers = nn.ModuleList(
             CrossLayer(width, settings.num_heads, settings.dropout) for _ in range(settings.num_layers)
         )
         self.token_norm, self.field_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.classify = ResidualHead(4 * width, width, spec.num_outputs, settings.dropout)
+        width_in, hidden = 2 * (self.towers.dim + width), self.towers.dim
+        self.classify = ResidualHead(width_in, hidden, spec.num_outputs, settings.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         features, embedded = self.towers.text_encoder(batch), self.towers.table.fields(batch)

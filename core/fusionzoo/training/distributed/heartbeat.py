@@ -16,6 +16,7 @@ from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defin
 
 from fusionzoo import errors
 from fusionzoo.training.distributed.world import World
+from fusionzoo.training.termination import StopSignal
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,8 @@ class Heartbeat:
         An error of this process is reported to the others and returned. If another process reported a cause first, or
         if the error only says that the connection to another process broke, return a ProcessLostError.
         """
-        if not _is_lost_connection(error):
+        lost_connection = find_lost_connection(error)
+        if lost_connection is None:
             try:
                 cause = self._store.compare_set(CAUSE_KEY, "", f"{self._name}: {_format_error(error)}").decode()
             except RuntimeError as lost:
@@ -85,7 +87,7 @@ class Heartbeat:
         silent = self._find_silent_processes(SECONDS_TO_REPORT - HEARTBEAT_SECONDS)
         if self._reported_cause is not None:
             return errors.ProcessLostError.reported(self._reported_cause)
-        return errors.ProcessLostError.disappeared(silent, _format_error(error))
+        return errors.ProcessLostError.disappeared(silent, _format_error(lost_connection))
 
     def _exchange_beats(self) -> None:
         keys = [CAUSE_KEY, *(f"beat/{rank}" for rank in self._peers)]
@@ -123,13 +125,20 @@ class Heartbeat:
         return [self._peer_names[rank] for rank, beat_time in self._last_beat.items() if now - beat_time >= seconds]
 
 
-def _is_lost_connection(error: BaseException) -> bool:
-    """Return whether an error may only mean that another process disappeared."""
+def find_lost_connection(error: BaseException) -> BaseException | None:
+    """Return the error if it may only mean that another process disappeared, or else None.
+
+    When a process disappears, torchrun sends SIGTERM to the others, perhaps while such an error is being handled there:
+    then it is the context of `error`.
+    """
+    if isinstance(error, errors.TerminatedError | StopSignal):
+        return None if error.__context__ is None else find_lost_connection(error.__context__)
     if not isinstance(error, RuntimeError):
-        return False
+        return None
     # The common base class of torch's distributed errors, DistError, exists only since torch 2.2.
     is_distributed_error = type(error).__module__.startswith("torch.distributed")
-    return is_distributed_error or any(sign in str(error) for sign in ("gloo", "NCCL", "TCPStore"))
+    is_lost = is_distributed_error or any(sign in str(error) for sign in ("gloo", "NCCL", "TCPStore"))
+    return error if is_lost else None
 
 
 def _format_error(error: BaseException) -> str:
