@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -20,6 +21,8 @@ from shop import JobFolder
 os.environ["OMP_NUM_THREADS"] = "1"  # many small tests on two cores: more threads make them slower
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+# A forked process must not collect ONNX Runtime's sessions: it would wait forever for threads that only the parent has.
+os.register_at_fork(after_in_child=gc.freeze)
 
 
 @dataclass
@@ -121,7 +124,7 @@ def job(tmp_path: Path) -> JobFolder:
 @pytest.fixture(scope="session")
 def trained_job(tmp_path_factory: pytest.TempPathFactory, blank_plots: None) -> JobFolder:
     """The folder of a small job that has been trained, for tests that only read it."""
-    job = JobFolder(tmp_path_factory.mktemp("trained_job")).fill(rows=64, max_epochs=1)
+    job = JobFolder(tmp_path_factory.mktemp("trained_job")).fill(rows=64, max_epochs=1, onnx="required")
     with plots_rendered():
         assert job.run() == 0
     return job
@@ -138,7 +141,9 @@ def running_server(trained_job: JobFolder, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def other_model(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> Path:
     """The model folder of a job with other classes and widths. Tests copy what they change."""
-    job = JobFolder(tmp_path_factory.mktemp("other")).fill(("calm", "tense"), 48, max_epochs=1, hidden_common_dim=12)
+    job = JobFolder(tmp_path_factory.mktemp("other")).fill(
+        ("calm", "tense"), 48, max_epochs=1, hidden_common_dim=12, onnx="required"
+    )
     assert job.run() == 0
     return job.model
 

@@ -181,4 +181,4 @@ SLEEPS = "time.sleep(3600)"
 def make_dying_job(job: JobFolder, install: Installer, how: str) -> JobFolder:
     """Return a job whose model runs `how` in its sixth step, in the process DYING_RANK."""
     install("fusionzoo-dying", source=DYING.replace("{how}", how), models=["dying"])
-    return job.fill(**DETERMINISTIC, model_class="dying", checkpoint_every_n_steps=2)
+    return job.fill(**DETERMINISTIC, model_class="dying", checkpoint_every_n_steps=2, onnx="required")

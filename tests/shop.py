@@ -116,6 +116,7 @@ class JobFolder:
             "max_epochs": 2,
             "batch_size": 16,
             "max_sen_len": 32,
+            "onnx": "off",  # half the time of such a job; tests that read model.onnx require it
             **changes,
         }
         path = self.root / "input/config/hyperparameters.json"

@@ -60,7 +60,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def trained(encoder: str, tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
-    job = JobFolder(tmp_path_factory.mktemp("trained")).fill(rows=80, encoder_name=encoder, **JOB)
+    job = JobFolder(tmp_path_factory.mktemp("trained")).fill(rows=80, encoder_name=encoder, onnx="required", **JOB)
     assert run_in_child(job.run, job.root / "log.txt") == 0, read_log(job)
     return job
 

@@ -44,7 +44,7 @@ def test_the_base_install_has_no_package_that_only_training_needs(base: Environm
 
 
 def test_the_base_install_writes_the_prediction_file_of_the_training_job(base: Environment, job: JobFolder) -> None:
-    assert job.fill(max_epochs=1).run() == 0
+    assert job.fill(max_epochs=1, onnx="required").run() == 0
     source, output = job.root / "input/data/test/part-00000.parquet", job.root / "predictions.parquet"
     done = base("fusionzoo", "predict", "--model", job.model, "--input", source, "--output", output)
     assert done.returncode == 0, done.stderr

@@ -81,7 +81,7 @@ def test_the_two_ends_have_different_versions() -> None:
 def test_a_model_serves_the_same_probabilities_at_the_other_end(
     trained_at: str, served_at: str, model_class: str, minilm: str, job: JobFolder
 ) -> None:
-    job.fill(CLASSES, rows=64, max_epochs=1, **settings_of(model_class, minilm))
+    job.fill(CLASSES, rows=64, max_epochs=1, onnx="required", **settings_of(model_class, minilm))
     run(trained_at, ["-m", "fusionzoo.cli", "train", "--root", str(job.root)])
     expected = read_predictions(job.output)
     rows = shop_rows(len(expected), 2, CLASSES).drop(columns="target")  # the test split

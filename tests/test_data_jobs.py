@@ -54,7 +54,7 @@ def test_a_test_split_can_be_a_fraction_of_train_without_ids(job: JobFolder) -> 
     train, val = (shop_rows(rows, rows).drop(columns="id") for rows in (200, 50))
     job.channel("train", train, "part-0.csv")
     job.channel("val", val)
-    job.settings(test_fraction=0.1, max_epochs=1, id_name=None)
+    job.settings(test_fraction=0.1, max_epochs=1, id_name=None, onnx="required")
     assert job.run() == 0
     predicted = pd.read_parquet(job.output / "val_predictions.parquet")
     assert list(predicted["row_id"]) == [f"val/part-00000.parquet:{i}" for i in range(1, 51)]
@@ -132,7 +132,7 @@ def test_a_job_with_an_unwritable_cache_trains_and_warns(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setitem(os.environ, "FUSIONZOO_CACHE", str(tmp_path / "file"))
-    assert job.fill(max_epochs=1).run() == 0
+    assert job.fill(max_epochs=1, onnx="required").run() == 0
     assert "'train' is held in memory" in capsys.readouterr().out
     assert (job.model / "model.onnx").exists()
 

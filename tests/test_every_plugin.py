@@ -105,7 +105,7 @@ def test_every_model_trains_for_every_task_on_every_kind_of_batch(job: JobFolder
     """The predecessor failed here: its encoders on its own batches, its fusions on three classes."""
     for seed, (channel, rows) in enumerate({"train": 63, "val": 42, "test": 21}.items()):
         job.channel(channel, _vary_lengths(_add_targets(shop_rows(rows, seed, tuple(range(7)))), chunks=9))
-    small = {"max_sen_len": 8, "max_total_chunks": 6, "max_epochs": 1, "batch_size": 8, **JOBS[kind]}
+    small = {"max_sen_len": 8, "max_total_chunks": 6, "max_epochs": 1, "batch_size": 8, "onnx": None, **JOBS[kind]}
     job.settings(**{**_flatten_settings(subject), **small, "model_class": subject.request.name, "num_channels": None})
     assert job.run() == 0, job.failure
     assert {path.name for path in job.model.iterdir()} >= {"model.pth", "model.onnx", "model_artifacts.pth"}

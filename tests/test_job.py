@@ -48,7 +48,7 @@ OUTPUT_FILES = {"metrics.json", "predict_results.pth", "plots", "tensorboard_eva
 def trained(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
     """A finished job with three text labels, and part files in three formats."""
     job = JobFolder(tmp_path_factory.mktemp("trained"))
-    job.fill(classes=("calm", "tense", "über"), rows=160)
+    job.fill(classes=("calm", "tense", "über"), rows=160, onnx="required")
     frame = shop_rows(60, 9, ("calm", "tense", "über"))
     job.channel("train", frame[:30], "part-00007.csv")
     job.channel("train", frame[30:], "nested/part-00010.jsonl")
@@ -218,7 +218,7 @@ def test_a_second_run_without_a_test_channel_replaces_the_artifacts_of_the_first
 ) -> None:
     job = JobFolder(Path(shutil.copytree(one_epoch.root, tmp_path / "ml")))
     first = torch.load(job.model / "model.pth", weights_only=True)
-    job.settings(max_epochs=1, seed=7)
+    job.settings(max_epochs=1, seed=7, onnx="required")
     shutil.rmtree(job.root / "input/data/test")
     assert job.run() == 0
     assert {path.name for path in job.output.iterdir()} == OUTPUT_FILES | {"val_predictions.parquet"}

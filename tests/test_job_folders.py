@@ -22,7 +22,7 @@ from fusionzoo.training.checkpointing.resume_point import find_resume_point
 from process_helpers import run_in_child
 from shop import JobFolder
 
-SMALL = {"max_epochs": 1, "average_checkpoints": 2, "val_check_interval": 0.5}
+SMALL = {"max_epochs": 1, "average_checkpoints": 2, "val_check_interval": 0.5, "onnx": "required"}
 
 
 @pytest.fixture(scope="module")

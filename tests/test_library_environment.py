@@ -61,7 +61,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, li
     folder = tmp_path_factory.mktemp("watched")
     if reason := why_not_watched(folder / "try"):
         pytest.skip(reason)
-    job = JobFolder(folder / "job").fill(rows=64, max_epochs=1)
+    job = JobFolder(folder / "job").fill(rows=64, max_epochs=1, onnx="required")
     changes = {"train": {"SAGEMAKER_BASE_DIR": str(job.root)}, "send telemetry": {"ORT_DISABLE_TELEMETRY": "0"}}
 
     def start(name: str, code: str) -> WatchedProcess:

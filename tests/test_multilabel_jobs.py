@@ -48,7 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
         job.channel(name, frame)
     settings = {"loss": "focal", "class_weights": "balanced", "early_stop_metric": "val/f1_macro"}
     steps = {"average_checkpoints": 2, "checkpoint_every_n_steps": 1, "max_epochs": 3, "lr": 0.02}
-    job.settings(**TASK, **settings, **steps, **DETERMINISTIC)
+    job.settings(**TASK, **settings, **steps, **DETERMINISTIC, onnx="required")
     with plots_rendered():
         assert run_in_child(job.run, job.root / "log.txt") == 0, read_log(job)
     return job

@@ -185,7 +185,7 @@ def test_a_job_selects_its_best_model_by_the_metric_of_the_tutorial(
     compute_profit = install_example(install)
     job.fill(
         model_class="multimodal_film", text_encoder="cnn", early_stop_metric="val/profit", max_epochs=3, lr=0.02,
-        average_checkpoints=2,
+        average_checkpoints=2, onnx="required",
     )  # fmt: skip
     assert job.run() == 0, job.failure
     logged = [float(value) for value in re.findall(r"#metric val_profit=([-\d.]+);", capsys.readouterr().out)]

@@ -24,7 +24,7 @@ from shop import JobFolder, shop_rows
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
-    job = JobFolder(tmp_path_factory.mktemp("job")).fill(classes=("no", "yes"), rows=80, max_epochs=1)
+    job = JobFolder(tmp_path_factory.mktemp("job")).fill(classes=("no", "yes"), rows=80, max_epochs=1, onnx="required")
     assert job.run() == 0
     return job
 

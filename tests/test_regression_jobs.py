@@ -53,7 +53,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
         if name == "test":
             frame.loc[:9, "amount"] = np.nan
         job.channel(name, frame)
-    job.settings(**TASK)
+    job.settings(**TASK, onnx="required")
     with plots_rendered():
         assert run_in_child(job.run, job.root / "log.txt") == 0, (job.root / "log.txt").read_text()
     return job

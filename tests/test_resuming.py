@@ -32,6 +32,7 @@ JOBS: dict[str, dict[str, Any]] = {
         "max_epochs": 3,
         "checkpoint_every_n_steps": 1,
         "early_stop_metric": "val/auroc",
+        "onnx": "required",
     },
     "stops early": {"early_stop_patience": 1, "max_epochs": 8, "lr": 0.5, "checkpoint_every_n_steps": 5},
     "token budget": {"max_batch_tokens": 200, "optimizer": "sgd", "checkpoint_every_n_steps": 3},

@@ -132,7 +132,7 @@ def test_a_job_predicts_a_test_channel_without_labels(
 ) -> None:
     import torch
 
-    job = JobFolder(tmp_path).fill(rows=64, max_epochs=1)
+    job = JobFolder(tmp_path).fill(rows=64, max_epochs=1, onnx="required")
     (job.root / "input/data/test/part-00000.parquet").unlink()
     job.channel("test", without_labels(kind), "test.csv")
     assert job.run() == 0

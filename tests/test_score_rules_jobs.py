@@ -52,7 +52,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     job = JobFolder(tmp_path_factory.mktemp("calibrated"))
     for seed, (name, rows) in enumerate({"train": 160, "val": 120, "test": 40}.items()):
         job.channel(name, noisy_rows(rows, seed))
-    job.settings(loss="focal", focal_gamma=4, lr=0.01, wide_ngrams=0, **TASKS[request.param])
+    job.settings(loss="focal", focal_gamma=4, lr=0.01, wide_ngrams=0, onnx="required", **TASKS[request.param])
     assert job.run() == 0
     return job
 

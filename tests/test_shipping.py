@@ -60,7 +60,7 @@ def stop_in_step_and_before_export(job: JobFolder, before_export: Callable[[], N
 def test_a_ship_that_is_stopped_or_too_slow_leaves_a_whole_model_without_onnx(
     before_export: Callable[[], None], seconds: int, tmp_path: Path
 ) -> None:
-    job = JobFolder(tmp_path / "ml").fill(ship_on_stop_seconds=seconds)
+    job = JobFolder(tmp_path / "ml").fill(ship_on_stop_seconds=seconds, onnx="required")
     assert stop_in_step_and_before_export(job, before_export) == 1
     assert "holds the best model so far: val_loss" in job.failure, read_log(job)
     assert {path.name for path in job.model.iterdir()}.isdisjoint({"model.onnx", "onnx_check.json"})
@@ -75,7 +75,7 @@ def test_a_ship_that_is_stopped_or_too_slow_leaves_a_whole_model_without_onnx(
 
 @pytest.mark.parametrize("function", ["load_final_model", "write_artifacts"])
 def test_sigterm_after_training_lets_the_job_finish(function: str, tmp_path: Path) -> None:
-    job = JobFolder(tmp_path / "ml").fill(max_epochs=1)
+    job = JobFolder(tmp_path / "ml").fill(max_epochs=1, onnx="required")
 
     def work() -> int:
         original = getattr(job_module, function)

@@ -144,7 +144,7 @@ def test_a_job_that_a_toolkit_starts_has_the_results_of_train_py(
 
 
 def test_a_failed_job_leaves_its_own_cause_and_not_the_trace_of_the_toolkit(job: JobFolder) -> None:
-    job.fill(rows=24)
+    job.fill(rows=24, onnx="required")
     job.channel("train", shop_rows(24).assign(price="many"))
     status, log = run_toolkit(prepare(job, encode_v3, **TORCHRUN))
     assert status == 1
