@@ -171,6 +171,7 @@ def settings_class():
 
 @hookimpl
 def build_model(spec, settings, text_encoder):
+    {while_building}
     return Dying(spec, settings, text_encoder)
 """
 RAISES = 'raise ValueError("the wheel of rank one is broken")'
@@ -178,7 +179,11 @@ KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
 SLEEPS = "time.sleep(3600)"
 
 
-def make_dying_job(job: JobFolder, install: Installer, how: str) -> JobFolder:
-    """Return a job whose model runs `how` in its sixth step, in the process DYING_RANK."""
-    install("fusionzoo-dying", source=DYING.replace("{how}", how), models=["dying"])
+def make_dying_job(job: JobFolder, install: Installer, how: str, while_building: str = "pass") -> JobFolder:
+    """Return a job whose model runs `how` in its sixth step, in the process DYING_RANK.
+
+    All processes run `while_building` when they build the model.
+    """
+    source = DYING.replace("{how}", how).replace("{while_building}", while_building)
+    install("fusionzoo-dying", source=source, models=["dying"])
     return job.fill(**DETERMINISTIC, model_class="dying", checkpoint_every_n_steps=2, onnx="required")

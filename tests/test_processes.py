@@ -11,9 +11,6 @@ import pytest
 import torch
 
 from conftest import Installer
-from fusionzoo.errors import TerminatedError
-from fusionzoo.training.distributed.heartbeat import find_lost_connection
-from fusionzoo.training.termination import Termination
 from process_helpers import (
     DETERMINISTIC,
     KILLED,
@@ -94,35 +91,29 @@ def test_a_killed_process_stops_the_job_and_is_named_in_the_failure_file(
     assert "resume from its last checkpoint" in job.failure
 
 
-@pytest.mark.parametrize(
-    ("failure", "is_lost"),
-    [
-        (RuntimeError("[gloo/transport/tcp/pair.cc] Connection closed by peer"), True),
-        (RuntimeError("NCCL communicator was aborted"), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-        (ValueError("gloo"), False),
-    ],
-    ids=lambda value: str(value)[:12],
-)
-def test_sigterm_does_not_hide_that_another_process_was_lost(failure: Exception, is_lost: bool) -> None:
-    """torchrun sends SIGTERM to a process whose connection to a killed one has just broken."""
-
-    def fail_and_get_sigterm() -> None:
-        try:
-            raise failure
-        finally:
-            signal.raise_signal(signal.SIGTERM)
-
-    with pytest.raises(TerminatedError) as caught, Termination(is_one_of_many=True).handle_signals():
-        fail_and_get_sigterm()
-    expected = failure if is_lost else None
-    assert find_lost_connection(caught.value) is find_lost_connection(failure) is expected
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_process_that_is_killed_while_the_others_compute_alone_is_named(
+    rank: str, job: JobFolder, install: Installer
+) -> None:
+    """torchrun's SIGTERM reaches a process that has not noticed the loss of the other one."""
+    make_dying_job(job, install, "pass", f"{KILLED} if os.environ['RANK'] == '{rank}' else time.sleep(60)")
+    assert run_forked(job, 2, DYING_RANK="none") == 1
+    assert f"process {rank} of 2" in job.failure
+    assert "it was killed (perhaps out of memory)" in job.failure
 
 
-def test_sigterm_alone_is_no_lost_connection() -> None:
-    with pytest.raises(TerminatedError) as caught, Termination(is_one_of_many=True).handle_signals():
-        signal.raise_signal(signal.SIGTERM)
-    assert find_lost_connection(caught.value) is None
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGKILL"])
+def test_a_launcher_that_is_stopped_before_the_training_is_no_lost_process(
+    number: str, job: JobFolder, install: Installer
+) -> None:
+    stop_launcher = f"os.environ['RANK'] == '0' and os.kill(os.getppid(), signal.{number}); time.sleep(60)"
+    job = copy_job(make_dying_job(job, install, "pass", stop_launcher), job.root / "two", devices=2)
+    launcher = start(job, 2, [str(TRAIN_PY)], PYTHONPATH=str(install.folder), DYING_RANK="none")
+    launcher.wait(timeout=120)
+    deadline = time.monotonic() + 60
+    while not (job.root / "output/failure").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert job.failure.startswith("The job was stopped by SIGTERM or Ctrl-C.")
 
 
 def test_a_killed_job_of_two_processes_resumes_bit_identically(job: JobFolder, install: Installer) -> None:

@@ -41,6 +41,7 @@ class TerminatedError(ZooError):
     """The job received SIGTERM or Ctrl-C, for example because a spot instance was reclaimed."""
 
     def __init__(self, saved: Path | None, epoch: int = 0, step: int = 0, shipped: str = "") -> None:
+        self.saved = saved
         state = "" if saved is None else f" The state after step {step} of epoch {epoch} is in {saved}."
         super().__init__(
             f"The job was stopped by SIGTERM or Ctrl-C.{state}{shipped}",

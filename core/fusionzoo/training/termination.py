@@ -18,7 +18,7 @@ MIN_ALARM_SECONDS = 0.001  # an alarm after 0 s is none
 REPEAT_SECONDS = 5.0  # a finalizer or a callback of C code may swallow the exception of an alarm
 
 
-class StopSignal(BaseException):
+class _StopSignal(BaseException):
     """Raised in the main thread by the signal handler. Not an Exception, so that no library catches it."""
 
 
@@ -70,7 +70,7 @@ class Termination:
         """
         try:
             yield
-        except StopSignal:
+        except _StopSignal:
             raise errors.TerminatedError(None) from None
 
     def check(self) -> None:
@@ -122,7 +122,7 @@ class Termination:
         previous = signal.signal(signal.SIGALRM, self._handle_alarm)
         try:
             if self.stop_requested and not is_allowed():
-                raise StopSignal
+                raise _StopSignal
             if self.stop_requested:
                 self._set_alarm()
             yield
@@ -138,7 +138,7 @@ class Termination:
     def _handle_alarm(self, number: int, frame: FrameType | None) -> None:
         if not self._is_ignored:
             log.warning("The %.0f s after SIGTERM have passed: stopping now.", self._seconds_to_finish)
-            raise StopSignal
+            raise _StopSignal
 
     def ignore_signals(self) -> None:
         """From now on, ignore the signals: the job is about to report why it ends."""
@@ -164,7 +164,7 @@ class Termination:
             return
         can_force = number == signal.SIGINT and not self._is_one_of_many
         if (is_repeated and can_force) or not self._is_deferred:
-            raise StopSignal
+            raise _StopSignal
         if not is_repeated:
             hint = "; press Ctrl-C again to stop immediately" if can_force else ""
             log.warning("%s: saving the training state and stopping after this step%s", _signal_name(number), hint)

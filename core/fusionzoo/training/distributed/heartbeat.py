@@ -16,7 +16,6 @@ from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defin
 
 from fusionzoo import errors
 from fusionzoo.training.distributed.world import World
-from fusionzoo.training.termination import StopSignal
 
 log = logging.getLogger(__name__)
 
@@ -71,23 +70,34 @@ class Heartbeat:
         """Return the error that this process must end with.
 
         An error of this process is reported to the others and returned. If another process reported a cause first, or
-        if the error only says that the connection to another process broke, return a ProcessLostError.
+        if the error only says that the connection to another process broke, return a ProcessLostError. So it is if
+        another process has disappeared and torchrun therefore sent SIGTERM to this one.
         """
-        lost_connection = find_lost_connection(error)
-        if lost_connection is None:
-            try:
-                cause = self._store.compare_set(CAUSE_KEY, "", f"{self._name}: {_format_error(error)}").decode()
-            except RuntimeError as lost:
-                log.debug("The store of the job does not answer: %s", lost)  # the launcher holds it, and was killed
-                return error
-            return error if cause.startswith(f"{self._name}: ") else errors.ProcessLostError.reported(cause)
-        deadline = time.monotonic() + SECONDS_TO_REPORT
-        while self._reported_cause is None and time.monotonic() < deadline:
+        is_lost_connection = _is_lost_connection(error)
+        if not is_lost_connection and not _is_stop(error):
+            return self._report(error)
+        began = time.monotonic()
+        while self._reported_cause is None and time.monotonic() < began + SECONDS_TO_REPORT:
+            # The first new beat of a dead process may be one that it sent before.
+            if not is_lost_connection and min(self._last_beat.values()) > began + 1.5 * HEARTBEAT_SECONDS:
+                return self._report(error)  # all processes live, so SIGTERM has another reason
             time.sleep(HEARTBEAT_SECONDS / 4)
         silent = self._find_silent_processes(SECONDS_TO_REPORT - HEARTBEAT_SECONDS)
         if self._reported_cause is not None:
             return errors.ProcessLostError.reported(self._reported_cause)
-        return errors.ProcessLostError.disappeared(silent, _format_error(lost_connection))
+        if is_lost_connection:
+            return errors.ProcessLostError.disappeared(silent, _format_error(error))
+        is_store_alive = time.monotonic() - self._last_answer < SECONDS_TO_REPORT - HEARTBEAT_SECONDS
+        return errors.ProcessLostError.disappeared(silent, "") if silent and is_store_alive else self._report(error)
+
+    def _report(self, error: BaseException) -> BaseException:
+        """Report an error to the other processes, and return it; if one of them was first, return what it reported."""
+        try:
+            cause = self._store.compare_set(CAUSE_KEY, "", f"{self._name}: {_format_error(error)}").decode()
+        except RuntimeError as lost:
+            log.debug("The store of the job does not answer: %s", lost)  # the launcher holds it, and was killed
+            return error
+        return error if cause.startswith(f"{self._name}: ") else errors.ProcessLostError.reported(cause)
 
     def _exchange_beats(self) -> None:
         keys = [CAUSE_KEY, *(f"beat/{rank}" for rank in self._peers)]
@@ -125,20 +135,18 @@ class Heartbeat:
         return [self._peer_names[rank] for rank, beat_time in self._last_beat.items() if now - beat_time >= seconds]
 
 
-def find_lost_connection(error: BaseException) -> BaseException | None:
-    """Return the error if it may only mean that another process disappeared, or else None.
+def _is_stop(error: BaseException) -> bool:
+    """Return whether SIGTERM stopped this process at once; processes that save their state agree on that first."""
+    return isinstance(error, errors.TerminatedError) and error.saved is None
 
-    When a process disappears, torchrun sends SIGTERM to the others, perhaps while such an error is being handled there:
-    then it is the context of `error`.
-    """
-    if isinstance(error, errors.TerminatedError | StopSignal):
-        return None if error.__context__ is None else find_lost_connection(error.__context__)
+
+def _is_lost_connection(error: BaseException) -> bool:
+    """Return whether an error may only mean that another process disappeared."""
     if not isinstance(error, RuntimeError):
-        return None
+        return False
     # The common base class of torch's distributed errors, DistError, exists only since torch 2.2.
     is_distributed_error = type(error).__module__.startswith("torch.distributed")
-    is_lost = is_distributed_error or any(sign in str(error) for sign in ("gloo", "NCCL", "TCPStore"))
-    return error if is_lost else None
+    return is_distributed_error or any(sign in str(error) for sign in ("gloo", "NCCL", "TCPStore"))
 
 
 def _format_error(error: BaseException) -> str:
