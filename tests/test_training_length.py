@@ -49,6 +49,8 @@ def test_a_pretrained_encoder_is_trained_for_three_epochs(tmp_path: Path) -> Non
     folder = save_encoder(tmp_path)
     settings = {"model_class": "bert", "encoder_name": folder, "tokenizer": folder, "max_sen_len": 32}
     assert count(50, **settings) == 3
+    assert count(50, **settings, freeze_text_encoder=True) == 30  # the new weights are as new as without it
+    assert count(4000, **settings, freeze_text_encoder=True) == 4
     config = {"model_type": "bert", **SIZES, "max_position_embeddings": 34}
     assert count(50, **settings | {"encoder_name": None, "encoder_config": config}) == 30
 

@@ -76,6 +76,11 @@ class Architecture:
         return self.hyperparameters.encoder is not None and self.hyperparameters.encoder.pretrained
 
     @property
+    def tunes_encoder(self) -> bool:
+        """Whether pretrained weights of the text encoder are trained; `freeze_text_encoder` keeps them."""
+        return self.encoder_is_pretrained and not getattr(self.hyperparameters.encoder, "freeze_text_encoder", False)
+
+    @property
     def uses_word_vectors(self) -> bool:
         """Whether the text encoder, or a model without one, starts from word vectors of tokenizer `word`."""
         return self.hyperparameters.encoder is None or self.hyperparameters.encoder.uses_word_vectors

@@ -17,8 +17,9 @@ MAX_DEFAULT_EPOCHS = 30  # on a few rows, more epochs mean more validations and 
 def choose_epochs(architecture: Architecture, rows: int, tokens: int) -> int:
     """Return `max_epochs`, or what replaces null.
 
-    A pretrained text encoder is trained for 3 epochs. Other models take at least the `min_steps` of their settings
-    class, in at most 30 epochs: on a few thousand rows, 3 epochs are too few steps for new weights.
+    A pretrained text encoder is trained for 3 epochs. Other models, and those over a frozen one, take at least the
+    `min_steps` of their settings class, in at most 30 epochs: on a few thousand rows, 3 epochs are too few steps for
+    new weights.
 
     Args:
         architecture: the chosen plugins and settings.
@@ -28,7 +29,7 @@ def choose_epochs(architecture: Architecture, rows: int, tokens: int) -> int:
     job = architecture.job
     if job.max_epochs is not None:
         return job.max_epochs
-    if architecture.encoder_is_pretrained:
+    if architecture.tunes_encoder:
         return DEFAULT_EPOCHS
     epochs = math.ceil(architecture.min_steps / _estimate_steps_per_epoch(job, rows, tokens))
     return min(max(epochs, DEFAULT_EPOCHS), MAX_DEFAULT_EPOCHS)
