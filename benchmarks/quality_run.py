@@ -24,11 +24,9 @@ from quality_baselines import BASELINE_FITS
 from quality_results import BASELINES, Record, RunKey
 from reviews import minilm
 from stopwatch import PluginWithStopwatch, Stopwatch
-from torch import nn
 
 from fusionzoo.architecture import choose_architecture
 from fusionzoo.evaluation.report import METRICS_FILE, ScoredSplit
-from fusionzoo.registry import Plugin
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training import job, precision, prepare_data
 
@@ -66,24 +64,9 @@ def make_settings(key: RunKey, data: DataSet) -> dict[str, Any]:
     }
 
 
-class _MeasuredPlugin(PluginWithStopwatch):
-    """A plugin with a stopwatch that also counts the parameters of the model that it builds."""
-
-    def __init__(self, plugin: Plugin, watch: Stopwatch) -> None:
-        super().__init__(plugin, watch)
-        self.parameters: dict[str, int] = {}
-
-    def build_model(self, *args: Any, **kwargs: Any) -> nn.Module:
-        model = super().build_model(*args, **kwargs)
-        weights = list(model.parameters())
-        trainable = sum(weight.numel() for weight in weights if weight.requires_grad)
-        self.parameters = {"parameters": sum(weight.numel() for weight in weights), "trainable": trainable}
-        return model
-
-
 def _run_job(key: RunKey, data: DataSet, paths: Paths) -> Record:
     watch, architecture = Stopwatch(), choose_architecture(make_settings(key, data))
-    plugin = _MeasuredPlugin(architecture.model, watch)
+    plugin = PluginWithStopwatch(architecture.model, watch)
     report = job.train(paths, replace(architecture, model=plugin))
     if report is None:
         raise ValueError("this process is not the first one of its job")
@@ -94,7 +77,8 @@ def _run_job(key: RunKey, data: DataSet, paths: Paths) -> Record:
         "metrics": _select_metrics(data, report.metrics("val")),
         **{name: training[name] for name in ("precision", "epochs", "steps", "best")},
         "averaging": training.get("averaging"),
-        **plugin.parameters,
+        "parameters": watch.parameters,
+        "trainable": watch.trainable,
         "trained_rows": watch.rows,
         "rows_per_second": watch.rows / watch.seconds if watch.rows else None,
         "rows_per_cpu_second": watch.rows / watch.cpu_seconds if watch.rows else None,

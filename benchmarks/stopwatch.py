@@ -13,11 +13,20 @@ from fusionzoo.settings import ModelSettings
 
 
 class Stopwatch(Callback):
-    """Counts training rows, their seconds and their CPU seconds, without the warm-up steps and validation."""
+    """Counts training rows, their seconds and their CPU seconds, without the warm-up steps and validation.
+
+    `parameters` and `trainable` are those of the model at the start of the training: with adapters, and frozen or not.
+    """
 
     def __init__(self, warmup_steps: int = 0) -> None:
         self.rows, self.seconds, self.cpu_seconds = 0, 0.0, 0.0
+        self.parameters, self.trainable = 0, 0
         self._warmup_steps, self._since, self._cpu_since = warmup_steps, 0.0, 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        weights = list(pl_module.parameters())
+        self.parameters = sum(weight.numel() for weight in weights)
+        self.trainable = sum(weight.numel() for weight in weights if weight.requires_grad)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._since, self._cpu_since = time.monotonic(), time.process_time()

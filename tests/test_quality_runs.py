@@ -182,6 +182,17 @@ def test_a_run_is_a_job_with_its_metrics_and_what_it_cost(
     assert json.loads(json.dumps(record)) == record
 
 
+def test_the_trained_parameters_of_a_run_with_adapters_are_the_adapters_and_the_new_layers(
+    plan: ModuleType, small_demo: Any, minilm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, _ = plan.make_plan(plan.Selection(only=["multimodal_bert"], seeds=[3]), Registry.discover(MODELS_GROUP))
+    key = next(key for key in keys if key.variant == "lora")
+    settings = {**key.settings, "max_epochs": 1, "max_sen_len": 8, "wide_ngrams": 0}
+    key = replace(key, data="demo", rows=64, settings=settings)
+    record = load_benchmark(monkeypatch, "quality_run").run(key, small_demo)
+    assert 10_000 < record["trainable"] < 0.1 * record["parameters"]
+
+
 def test_baselines_learn_what_they_read(plan: ModuleType, sets: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """The text tells class 1, and the number class 0, of half of the rows each."""
     run = load_benchmark(monkeypatch, "quality_run").run
