@@ -30,7 +30,7 @@ def resolve(is_tuned: bool, labels: np.ndarray, task: Task | None = None, **sett
     val = replace(make_random_split(len(labels)), labels=labels)
     job = resolve_job_settings(architecture, task or make_classification(), make_random_split(1000), val, is_tuned)
     choices = job.choices()
-    assert choices.pop("max_epochs") == 13
+    assert choices.pop("max_epochs") == (3 if is_tuned else 13)
     return choices
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from encoder_folders import SIZES, save_encoder
-from fusionzoo.architecture import choose_architecture
+from fusionzoo.architecture import BuiltModel, choose_architecture
 from fusionzoo.settings import ModelSettings
 from fusionzoo.training.training_length import choose_epochs
 from shop import JobFolder
@@ -17,8 +18,8 @@ from shop import JobFolder
 REQUIRED = {"id_name": "id", "label_name": "y", "num_classes": 2, "text_name": "text", "tokenizer": "word"}
 
 
-def count(rows: int, tokens: int = 0, **settings: Any) -> int:
-    return choose_epochs(choose_architecture({**REQUIRED, "model_class": "cnn", **settings}), rows, tokens)
+def count(rows: int, tokens: int = 0, is_tuned: bool = False, **settings: Any) -> int:
+    return choose_epochs(choose_architecture({**REQUIRED, "model_class": "cnn", **settings}), is_tuned, rows, tokens)
 
 
 @pytest.mark.parametrize(
@@ -48,11 +49,26 @@ def test_steps_of_batches_by_tokens_are_estimated_from_the_tokens() -> None:
 def test_a_pretrained_encoder_is_trained_for_three_epochs(tmp_path: Path) -> None:
     folder = save_encoder(tmp_path)
     settings = {"model_class": "bert", "encoder_name": folder, "tokenizer": folder, "max_sen_len": 32}
-    assert count(50, **settings) == 3
-    assert count(50, **settings, freeze_text_encoder=True) == 30  # the new weights are as new as without it
-    assert count(4000, **settings, freeze_text_encoder=True) == 4
+    assert count(50, is_tuned=True, **settings) == 3
+    assert count(50, **settings) == 30
+    assert count(4000, **settings) == 4
+
+
+@pytest.mark.parametrize(("frozen", "is_tuned"), [((), True), (("0.weight",), True), (("0.weight", "0.bias"), False)])
+def test_an_encoder_is_tuned_if_any_of_its_pretrained_weights_is_trained(
+    tmp_path: Path, frozen: tuple[str, ...], is_tuned: bool
+) -> None:
+    """The weights decide, not a setting: a plugin names its own setting for it as it likes."""
+    folder, encoder = save_encoder(tmp_path), nn.Sequential(nn.Linear(1, 1))
+    for name in frozen:
+        encoder.get_parameter(name).requires_grad_(False)
+    settings = {**REQUIRED, "model_class": "bert", "tokenizer": folder, "max_sen_len": 32}
+    pretrained = choose_architecture({**settings, "encoder_name": folder})
+    assert pretrained.tunes_encoder(BuiltModel(nn.Linear(1, 1), encoder)) == is_tuned
     config = {"model_type": "bert", **SIZES, "max_position_embeddings": 34}
-    assert count(50, **settings | {"encoder_name": None, "encoder_config": config}) == 30
+    new = choose_architecture({**settings, "tokenizer": "word", "encoder_config": config})
+    assert not new.tunes_encoder(BuiltModel(nn.Linear(1, 1), encoder))
+    assert not pretrained.tunes_encoder(BuiltModel(nn.Linear(1, 1), None))
 
 
 def test_a_job_without_max_epochs_trains_that_long_and_resumes(

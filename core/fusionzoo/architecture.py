@@ -76,11 +76,6 @@ class Architecture:
         return self.hyperparameters.encoder is not None and self.hyperparameters.encoder.pretrained
 
     @property
-    def tunes_encoder(self) -> bool:
-        """Whether pretrained weights of the text encoder are trained; `freeze_text_encoder` keeps them."""
-        return self.encoder_is_pretrained and not getattr(self.hyperparameters.encoder, "freeze_text_encoder", False)
-
-    @property
     def uses_word_vectors(self) -> bool:
         """Whether the text encoder, or a model without one, starts from word vectors of tokenizer `word`."""
         return self.hyperparameters.encoder is None or self.hyperparameters.encoder.uses_word_vectors
@@ -131,6 +126,12 @@ class Architecture:
         if self.encoder is not None and built.text_encoder is not None and built.adapters:
             self.encoder.merge_adapters(built.text_encoder, self._encoder_settings)
         return replace(built, adapters=())
+
+    def tunes_encoder(self, built: BuiltModel) -> bool:
+        """Return whether the text encoder is pretrained, and its weights or adapters are trained."""
+        if not self.encoder_is_pretrained or built.text_encoder is None:
+            return False
+        return any(parameter.requires_grad for parameter in built.text_encoder.parameters())
 
     def describe_encoder(self, spec: InputSpec) -> dict[str, Any]:
         """Return what decides the text encoder's computation, as plain JSON values; its weights are not included.

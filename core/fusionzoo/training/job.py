@@ -87,11 +87,12 @@ def train(
     resume_point = collectives.broadcast_from_first(lambda: find_own_resume_point(paths, architecture))
     source = open_source_model(paths, architecture, is_needed=resume_point is None)
     data = prepare_data(paths, architecture, world)
-    max_epochs, resume_point = choose_length(architecture, data.splits["train"], resume_point)
 
     phases.begin(BUILD)
     model_memory.check_model_memory(architecture, data.spec, world)
     built, init_report = build_model(architecture, data, source, resume_point)
+    is_tuned = architecture.tunes_encoder(built)
+    max_epochs, resume_point = choose_length(architecture, is_tuned, data.splits["train"], resume_point)
     stored_precision = None if resume_point is None else resume_point.precision
     precision = choose_job_precision(architecture.job, built.model, stored_precision)
     job_fingerprint = (
@@ -158,9 +159,8 @@ def build_model(
     if source is not None and resume_point is None:
         report = start_from_model(built, architecture, data.preprocessor, source, fitted)
     built = architecture.add_adapters(built)
-    encoder = built.text_encoder if architecture.encoder_is_pretrained and not built.adapters else None
-    is_tuned = encoder is not None and not features.is_frozen(encoder)
-    if warning := convergence.check_learning_rate(job, tuned=is_tuned):
+    tunes_weights = architecture.tunes_encoder(built) and not built.adapters
+    if warning := convergence.check_learning_rate(job, tuned=tunes_weights):
         log.warning(warning)
     return built, report
 

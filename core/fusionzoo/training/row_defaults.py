@@ -29,11 +29,11 @@ def resolve_job_settings(
         task: the fitted task.
         train: the training rows.
         val: the validation rows.
-        is_tuned: whether a pretrained text encoder is trained with the rest of the model.
+        is_tuned: `Architecture.tunes_encoder` of the built model.
     """
     job = architecture.job
     chosen = {
-        "max_epochs": choose_epochs(architecture, len(train), len(train.tokens)),
+        "max_epochs": choose_epochs(architecture, is_tuned, len(train), len(train.tokens)),
         "early_stop_metric": job.early_stop_metric or choose_metric(task, val, job),
         "val_check_interval": job.val_check_interval or choose_interval(len(train), len(val), is_tuned),
         "average_checkpoints": job.average_checkpoints,

@@ -14,7 +14,7 @@ DEFAULT_EPOCHS = 3
 MAX_DEFAULT_EPOCHS = 30  # on a few rows, more epochs mean more validations and checkpoints, and no better model
 
 
-def choose_epochs(architecture: Architecture, rows: int, tokens: int) -> int:
+def choose_epochs(architecture: Architecture, is_tuned: bool, rows: int, tokens: int) -> int:
     """Return `max_epochs`, or what replaces null.
 
     A pretrained text encoder is trained for 3 epochs. Other models, and those over a frozen one, take at least the
@@ -23,13 +23,14 @@ def choose_epochs(architecture: Architecture, rows: int, tokens: int) -> int:
 
     Args:
         architecture: the chosen plugins and settings.
+        is_tuned: `Architecture.tunes_encoder` of the built model.
         rows: the rows of train.
         tokens: the tokens of train. They matter with `max_batch_tokens` only.
     """
     job = architecture.job
     if job.max_epochs is not None:
         return job.max_epochs
-    if architecture.tunes_encoder:
+    if is_tuned:
         return DEFAULT_EPOCHS
     epochs = math.ceil(architecture.min_steps / _estimate_steps_per_epoch(job, rows, tokens))
     return min(max(epochs, DEFAULT_EPOCHS), MAX_DEFAULT_EPOCHS)
@@ -42,14 +43,14 @@ def _estimate_steps_per_epoch(job: JobSettings, rows: int, tokens: int) -> int:
 
 
 def choose_length(
-    architecture: Architecture, train: EncodedSplit, resume_point: ResumePoint | None
+    architecture: Architecture, is_tuned: bool, train: EncodedSplit, resume_point: ResumePoint | None
 ) -> tuple[int, ResumePoint | None]:
     """Return the number of epochs, and the resume point for it if `max_epochs` is not set.
 
     Raises:
         errors.FewerEpochsError: the job that wrote the checkpoint had more epochs.
     """
-    max_epochs = choose_epochs(architecture, len(train), len(train.tokens))
+    max_epochs = choose_epochs(architecture, is_tuned, len(train), len(train.tokens))
     if resume_point is not None and architecture.job.max_epochs is None:
         resume_point = continue_with_more_epochs(resume_point, architecture.job, max_epochs)
     return max_epochs, resume_point

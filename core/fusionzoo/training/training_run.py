@@ -17,7 +17,6 @@ from fusionzoo.tasks.plugin_metrics import JobEvaluator
 from fusionzoo.tasks.task import Task
 from fusionzoo.training.checkpointing.resume_point import ResumePoint
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
-from fusionzoo.training.frozen.features import is_frozen
 from fusionzoo.training.monitoring.phases import Phases
 from fusionzoo.training.monitoring.throughput import Throughput
 from fusionzoo.training.precision import PrecisionChoice
@@ -69,8 +68,7 @@ class TrainingRun:
     @cached_property
     def job(self) -> ResolvedJobSettings:
         """The job's core settings, with the defaults that depend on the rows."""
-        encoder, splits = self.pretrained_encoder, self.data.splits
-        is_tuned = encoder is not None and not is_frozen(encoder)
+        is_tuned, splits = self.architecture.tunes_encoder(self.built), self.data.splits
         return resolve_job_settings(self.architecture, self.task, splits["train"], splits["val"], is_tuned)
 
     def describe(self) -> dict[str, Any]:
