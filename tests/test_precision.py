@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_precision_is_the_requested_one_or_the_best_supported_one_with_a_warning
 @pytest.mark.parametrize("flag", ["avx512_bf16", "amx_bf16"])
 @pytest.mark.parametrize(
     ("float32", "bf16", "expected"),
-    [(163.0, 86.0, "32-true"), (163.0, 330.0, "bf16-mixed"), (100.0, 100.0, "32-true"), (100.0, 109.0, "32-true")],
+    [(163.0, 86.0, "32-true"), (163.0, 330.0, "bf16-mixed"), (100.0, 100.0, "32-true"), (100.0, 124.0, "32-true")],
 )
 def test_auto_takes_bf16_only_where_it_is_measured_to_be_faster(
     flag: str, float32: float, bf16: float, expected: str, caplog: Any
@@ -177,6 +178,38 @@ def test_a_measurement_gives_both_rates_and_does_not_change_the_random_state() -
     assert rates.bf16 > 0
 
 
+def test_a_measurement_on_a_cpu_does_not_see_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wall time made the precision of a job depend on what else ran on the machine."""
+    original, threads = torch.nn.functional.linear, torch.get_num_threads()
+
+    def wait(*arguments: torch.Tensor) -> torch.Tensor:
+        if torch.is_autocast_enabled("cpu"):
+            time.sleep(0.05)  # as if another program had the core
+        assert torch.get_num_threads() == 1
+        return original(*arguments)
+
+    monkeypatch.setattr(matrix_rates.F, "linear", wait)
+    monkeypatch.setattr(matrix_rates, "MAX_ROUNDS", 2)
+    rates = matrix_rates.measure_matrix_rates(nn.Linear(256, 256), make_job_settings(), torch.device("cpu"))
+    seconds = 6 * rates.rows * 256 * 256 / rates.bf16 / 1e9
+    assert seconds < 0.05
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.usefixtures("without_gpu")
+@pytest.mark.parametrize(("width", "expected"), [(255, "32-true"), (256, "bf16-mixed")])
+def test_narrow_layers_train_in_float32_on_a_cpu_without_a_measurement(
+    width: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+    monkeypatch.setattr(precision, "_read_cpu_flags", lambda: frozenset({"amx_bf16"}))
+    monkeypatch.setattr(precision, "measure_matrix_rates", lambda *_: measured.append(1) or BF16_IS_FASTER)
+    choice = precision.choose_job_precision(make_job_settings(), nn.Linear(1024, width))
+    assert choice.precision == expected
+    assert bool(measured) == (width == 256)
+    assert ("narrower than 256" in choice.reason) == (width == 255)
+
+
 # --- jobs
 
 
@@ -192,6 +225,7 @@ def run_with_rates(job: JobFolder, rates: MatrixRates, monkeypatch: pytest.Monke
 
     with monkeypatch.context() as patch:
         patch.setattr(precision, "_read_cpu_flags", lambda: frozenset({"avx512_bf16"}))
+        patch.setattr(precision, "MIN_CPU_WIDTH", 1)
         patch.setattr(precision, "measure_matrix_rates", lambda *_: rates)
         patch.setattr(TrainingModule, "training_step", step)
         return job.run()

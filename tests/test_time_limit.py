@@ -166,4 +166,4 @@ def test_the_reserve_grows_with_the_export_and_the_rows_to_score(monkeypatch: py
     assert budget == TimeBudget(1000 + 600, 15 + 1.25 * (2 * 3 + 0.5 * 12), validation_seconds=2.0)
     job.average_checkpoints = 2
     longer = finish_time.make_time_budget(run, 10, export_seconds=3.0)
-    assert longer.finish_seconds == 15 + 1.25 * (2 * 3 + 0.5 * (12 + 16))
+    assert longer.finish_seconds == 15 + 1.25 * (2 * 3 + 0.5 * (2 * 8 + 16) / 2)

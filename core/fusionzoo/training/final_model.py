@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fusionzoo.architecture import BuiltModel
 from fusionzoo.training import shipping
 from fusionzoo.training.checkpointing import best_checkpoints, greedy_soup
+from fusionzoo.training.checkpointing.greedy_soup import GreedySoup
 from fusionzoo.training.checkpointing.restore_check import load_fitting_weights
-from fusionzoo.training.distributed import collectives, fsdp_support
+from fusionzoo.training.distributed import collectives, fsdp_support, split_scoring
 from fusionzoo.training.training_run import TrainingRun
 
 
-def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
-    """Return the model with its final weights, in every process, and the summary with the averaged checkpoints."""
+@dataclass(frozen=True)
+class FinalModel:
+    """The model with its final weights.
+
+    Attributes:
+        model: the trained network.
+        summary: the training summary, with the averaged checkpoints.
+        outputs: outputs [rows, outputs] of splits that have been scored with these weights.
+    """
+
+    model: nn.Module
+    summary: dict[str, Any]
+    outputs: Mapping[str, np.ndarray]
+
+
+def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> FinalModel:
+    """Return the model with its final weights, in every process."""
     architecture, folder = run.architecture, run.paths.checkpoints
     is_sharded = fsdp_support.uses_fsdp(run.job, run.world)
     built = architecture.add_adapters(architecture.build(run.data.spec)) if is_sharded else run.built
@@ -25,19 +43,36 @@ def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> tuple[nn.M
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
     best_checkpoints.load_best(folder, model, run.job_fingerprint)
     merged = architecture.merge_adapters(built)
-    judge = greedy_soup.Judge(run.objective, run.evaluator.compute_metrics, architecture.metric_directions)
     candidates = summary["top_checkpoints"]
     if not candidates or shipping.is_stopped(summary):  # averaging takes too much of the time that is left
-        return model, dict(summary)
+        return FinalModel(model, dict(summary), {})
+    soup = average_checkpoints(run, merged, candidates)
+    model.load_state_dict(soup.weights)
+    return FinalModel(model, {**summary, "averaging": soup.report}, {"val": soup.outputs})
+
+
+def average_checkpoints(run: TrainingRun, merged: BuiltModel, candidates: Sequence[Mapping[str, Any]]) -> GreedySoup:
+    """Return the greedy soup of a run, in every process; each process scores its share of val.
+
+    Args:
+        run: the run.
+        merged: the model without adapters. It gets other weights.
+        candidates: the checkpoints, which only the first process reads.
+    """
+    model, val, metric = merged.model, run.data.splits["val"], run.job.early_stop_metric
 
     def load(file: str) -> Mapping[str, Tensor]:
-        return load_merged_weights(run, merged, file)
+        if collectives.is_first_process():
+            model.load_state_dict(load_merged_weights(run, merged, file))
+        collectives.broadcast_weights(model)
+        return {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
 
-    soup = collectives.broadcast_from_first(
-        lambda: greedy_soup.make_greedy_soup(load, model, run.data.splits["val"], run.job, candidates, judge)
-    )
-    collectives.broadcast_weights(model)
-    return model, {**summary, "averaging": soup}
+    def score_val(weights: Mapping[str, Tensor]) -> np.ndarray:
+        model.load_state_dict(weights)
+        return split_scoring.score_split(model, nn.Identity(), val, run.job, run.world)
+
+    judge = greedy_soup.Judge(run.objective, run.evaluator.compute_metrics, run.architecture.metric_directions)
+    return greedy_soup.make_greedy_soup(load, score_val, val, metric, candidates, judge)
 
 
 def load_merged_weights(run: TrainingRun, merged: BuiltModel, file: str) -> Mapping[str, Tensor]:

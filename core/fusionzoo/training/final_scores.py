@@ -23,6 +23,7 @@ from fusionzoo.nn.inference import apply_link
 from fusionzoo.tasks.objectives import make_link
 from fusionzoo.tasks.task_choice import choose_task
 from fusionzoo.training.distributed import split_scoring
+from fusionzoo.training.final_model import FinalModel
 from fusionzoo.training.training_run import TrainingRun
 
 log = logging.getLogger(__name__)
@@ -63,11 +64,13 @@ class FinalScores:
         return {**sections, "calibration": {**self.fit.as_json(), "splits": splits}}
 
 
-def compute_outputs(run: TrainingRun, model: nn.Module) -> dict[str, np.ndarray]:
+def compute_outputs(run: TrainingRun, final: FinalModel) -> dict[str, np.ndarray]:
     """Return the outputs of the network [rows, outputs] float32 for every split except train, in every process."""
-    splits = {name: split for name, split in run.data.splits.items() if name != "train"}  # same order in all processes
-    link = nn.Identity()
-    return {name: split_scoring.score_split(model, link, split, run.job, run.world) for name, split in splits.items()}
+    model, link, outputs = final.model, nn.Identity(), dict(final.outputs)
+    for name, split in run.data.splits.items():  # same order in all processes
+        if name != "train" and name not in outputs:
+            outputs[name] = split_scoring.score_split(model, link, split, run.job, run.world)
+    return outputs
 
 
 def compute_final_scores(run: TrainingRun, outputs: Mapping[str, np.ndarray]) -> FinalScores:

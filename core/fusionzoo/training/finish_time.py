@@ -35,9 +35,9 @@ def make_time_budget(run: TrainingRun, max_minutes: float, export_seconds: float
     predict_scores(model, link, val, job.batch_size, rows, job.max_batch_tokens)
     seconds_per_row = (time.monotonic() - started) / count
     model.cpu()
-    scored = sum(len(split) for name, split in run.data.splits.items() if name != "train") / run.world.size
-    averaged = len(val) * job.average_checkpoints if job.average_checkpoints > 1 else 0
-    measured = EXPORTS * export_seconds + seconds_per_row * (scored + averaged)
+    scored = len(val) * max(job.average_checkpoints, 1)  # averaging scores val once per checkpoint
+    scored += sum(len(split) for name, split in run.data.splits.items() if name not in {"train", "val"})
+    measured = EXPORTS * export_seconds + seconds_per_row * scored / run.world.size
     return TimeBudget(
         end=run.paths.started + 60 * max_minutes,
         finish_seconds=MIN_RESERVED_SECONDS + SAFETY_FACTOR * measured,

@@ -243,10 +243,11 @@ def fit_unless_finished(run: TrainingRun, budget: TimeBudget | None) -> dict[str
 
 def evaluate_and_write(run: TrainingRun, summary: Mapping[str, Any], phases: Phases) -> Report | None:
     """Score the splits with the final weights; in the first process, write the artifacts and return the evaluation."""
-    model, summary = load_final_model(run, summary)
+    trained = load_final_model(run, summary)
+    model, summary = trained.model, trained.summary
     if shipping.is_stopped(summary) and run.world.is_first:
         shipping.ship_weights(run, model)
-    outputs = compute_outputs(run, model)
+    outputs = compute_outputs(run, trained)
     usages = collectives.all_gather(resource_usage.measure_usage(run.throughput.read()))
     if not run.world.is_first:
         return None

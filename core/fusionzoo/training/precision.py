@@ -14,7 +14,7 @@ from torch import nn
 
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.distributed import collectives
-from fusionzoo.training.matrix_rates import MatrixRates, measure_matrix_rates
+from fusionzoo.training.matrix_rates import MatrixRates, find_main_weight_shape, measure_matrix_rates
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,8 @@ DTYPES: Mapping[Precision, torch.dtype] = MappingProxyType(
 BF16_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 MATRIX_CPU_FLAGS = BF16_CPU_FLAGS | {"avx2", "avx512f", "amx_tile"}
 MIN_BF16_CAPABILITY = 8  # NVIDIA Ampere; older GPUs only emulate bf16
-MIN_BF16_SPEEDUP = 1.1  # of matrix products; autocast adds conversions to a training that they do not include
+MIN_BF16_SPEEDUP = 1.25  # of matrix products, which are a part of a training step
+MIN_CPU_WIDTH = 256  # of matrix products; narrow ones take too small a share of a training step on a CPU
 REQUESTED = "it was requested"
 
 
@@ -50,7 +51,7 @@ class PrecisionChoice:
 
 def choose_precision(
     settings: JobSettings,
-    measure_rates: Callable[[], MatrixRates],
+    measure_rates: Callable[[], MatrixRates | None],
     stored: PrecisionChoice | None = None,
     cpu_flags: frozenset[str] | None = None,
 ) -> PrecisionChoice:
@@ -61,7 +62,7 @@ def choose_precision(
     warning.
 
     Args:
-        measure_rates: called in the first process, only if rates decide.
+        measure_rates: called in the first process, only if rates decide; None: the model's layers are too narrow.
         stored: the choice in the checkpoint that the job resumes from; it replaces the measurement.
         cpu_flags: the feature flags of the CPU; by default those of this machine.
     """
@@ -83,12 +84,18 @@ def choose_job_precision(
 ) -> PrecisionChoice:
     """Return `choose_precision` with rates that are measured on this machine with the shapes of this model."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return choose_precision(settings, lambda: measure_matrix_rates(model, settings, device), stored)
+
+    def measure() -> MatrixRates | None:
+        if device.type == "cpu" and min(find_main_weight_shape(model)) < MIN_CPU_WIDTH:
+            return None
+        return measure_matrix_rates(model, settings, device)
+
+    return choose_precision(settings, measure, stored)
 
 
 def _choose(
     settings: JobSettings,
-    measure_rates: Callable[[], MatrixRates],
+    measure_rates: Callable[[], MatrixRates | None],
     stored: PrecisionChoice | None,
     cpu_flags: frozenset[str] | None,
 ) -> PrecisionChoice:
@@ -116,7 +123,10 @@ def _choose(
     return PrecisionChoice(best, requested, reason, is_fallback=True)
 
 
-def _choose_faster(rates: MatrixRates, hardware: str) -> PrecisionChoice:
+def _choose_faster(rates: MatrixRates | None, hardware: str) -> PrecisionChoice:
+    if rates is None:
+        reason = f"most layers of this model are narrower than {MIN_CPU_WIDTH}, too narrow for bf16 on {hardware}"
+        return PrecisionChoice("32-true", "auto", reason, is_fallback=False)
     is_faster = rates.bf16 >= MIN_BF16_SPEEDUP * rates.float32
     faster: Precision = "bf16-mixed" if is_faster else "32-true"
     comparison = "faster" if is_faster else "not faster"

@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor, nn
+from torch import Tensor
 
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.nn.inference import predict_scores
 from fusionzoo.tasks.objective import Objective
 from fusionzoo.training.checkpointing.best_checkpoints import BestCheckpoints, metric_mode
 from fusionzoo.training.monitoring.validation_metrics import MetricsFunction
@@ -100,47 +99,54 @@ def delete_top_checkpoints(folder: Path) -> list[str]:
     return [file.name for file in files]
 
 
+@dataclass(frozen=True)
+class GreedySoup:
+    """Averaged weights, their outputs for the rows of val [rows, outputs], and the entries of metrics.json about it."""
+
+    weights: Mapping[str, Tensor]
+    outputs: np.ndarray
+    report: Mapping[str, Any]
+
+
 def make_greedy_soup(
     load_weights: Callable[[str], Mapping[str, Tensor]],
-    model: nn.Module,
+    score_val: Callable[[Mapping[str, Tensor]], np.ndarray],
     val: EncodedSplit,
-    settings: ResolvedJobSettings,
+    metric: str,
     candidates: Sequence[Mapping[str, Any]],
     judge: Judge,
-) -> dict[str, Any]:
-    """Load the greedy soup's weights into the model; return its ingredients and gain, for metrics.json.
+) -> GreedySoup:
+    """Return the greedy soup of checkpoints.
 
     Starting with the best checkpoint, each candidate is averaged with the ingredients so far. It becomes an ingredient
-    if `early_stop_metric` on val does not get worse. The metric is computed in float32, as in the final evaluation.
+    if the metric does not get worse.
 
     Args:
         load_weights: returns the weights in the checkpoint file of this name.
+        score_val: returns the outputs of the model with these weights for val, in float32 as in the final evaluation.
+        val: the rows that decide.
+        metric: the `early_stop_metric` of the job.
         candidates: at least one entry of `list_top_checkpoints`, best first.
         judge: the objective and the metrics of the job.
     """
-    metric = settings.early_stop_metric
     sign = 1 if metric_mode(metric, judge.directions) == "max" else -1
     files = [str(candidate["file"]) for candidate in candidates]
-
-    def evaluate(state: Mapping[str, Tensor]) -> float:
-        model.load_state_dict(state)
-        logits = predict_scores(model, nn.Identity(), val, settings.batch_size, max_tokens=settings.max_batch_tokens)
-        return judge.compute(metric, logits, val)
-
     soup, ingredients = load_weights(files[0]), files[:1]
-    best_value = first_value = evaluate(soup)
+    outputs = score_val(soup)
+    best_value = first_value = judge.compute(metric, outputs, val)
     for file in files[1:]:
         trial = average_weights(soup, load_weights(file), len(ingredients))
-        value = evaluate(trial)
+        trial_outputs = score_val(trial)
+        value = judge.compute(metric, trial_outputs, val)
         if sign * value >= sign * best_value:
-            soup, best_value, ingredients = trial, value, [*ingredients, file]
-    model.load_state_dict(soup)
+            soup, outputs, best_value, ingredients = trial, trial_outputs, value, [*ingredients, file]
     log.info(
         "Averaged %d of %d checkpoints: %s %.6f; the best checkpoint alone has %.6f",
         *(len(ingredients), len(files), metric, best_value, first_value),
     )
     gain = sign * (best_value - first_value)
-    return {"metric": metric, "averaged": ingredients, "value": best_value, "best_alone": first_value, "gain": gain}
+    report = {"metric": metric, "averaged": ingredients, "value": best_value, "best_alone": first_value, "gain": gain}
+    return GreedySoup(soup, outputs, report)
 
 
 def average_weights(mean: Mapping[str, Tensor], new: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
