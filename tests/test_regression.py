@@ -101,6 +101,18 @@ def test_a_constant_target_is_an_error() -> None:
         fit_target(make_rows(y=[4, 4, 4]))
 
 
+@pytest.mark.parametrize(("mean", "std"), [(1e12, 1.2), (-1e12, 1.2), (3e7, 1.0), (0.0, 1e-300), (1e-300, 1e-300)])
+def test_numbers_that_float32_cannot_tell_apart_are_an_error(mean: float, std: float) -> None:
+    with pytest.raises(DataError, match=r"column 'y': the values vary by .*cannot show that"):
+        fit_target(make_rows(y=mean + std * np.random.default_rng(0).normal(size=100)))
+
+
+@pytest.mark.parametrize(("mean", "std"), [(1.7e9, 1e6), (1e5, 1.0), (0.0, 1e-30), (0.0, 1e30)])
+def test_large_and_tiny_numbers_with_enough_digits_are_accepted(mean: float, std: float) -> None:
+    scale = fit_target(make_rows(y=mean + std * np.random.default_rng(0).normal(size=100))).scales[0]
+    assert scale.std == pytest.approx(std, rel=0.3)
+
+
 def test_two_distinct_values_are_reported_as_probable_classes() -> None:
     scan = NumericTargetReader(make_settings()).scan(optional=False)
     scan.add(make_rows(y=[0, 1, 1]))

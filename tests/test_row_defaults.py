@@ -13,11 +13,13 @@ import pytest
 from encoder_folders import save_encoder
 from fusionzoo.architecture import choose_architecture
 from fusionzoo.tasks.task import Task
+from fusionzoo.training.module import TrainingModule
 from fusionzoo.training.row_defaults import choose_interval, resolve_job_settings
-from fusionzoo.training.trainer import count_batches_between_validations
-from shop import JobFolder
+from process_helpers import read_metrics
+from resume_helpers import resume, run_until_killed
+from shop import JobFolder, shop_rows
 from task_helpers import make_classification
-from training_helpers import make_random_split
+from training_helpers import make_job_settings, make_random_split
 
 REQUIRED = {"id_name": "id", "label_name": "y", "num_classes": 2, "text_name": "text", "tokenizer": "word"}
 TUNED = {"early_stop_metric": "val/auroc", "val_check_interval": 0.5, "average_checkpoints": 3}
@@ -26,9 +28,11 @@ FRESH = {"early_stop_metric": "val/auroc", "val_check_interval": 1.0, "average_c
 
 def resolve(is_tuned: bool, labels: np.ndarray, task: Task | None = None, **settings: Any) -> dict[str, Any]:
     """Return the choices of a job with 1,000 training rows and these labels of val."""
+    kept = settings.pop("kept", {})
     architecture = choose_architecture({**REQUIRED, "model_class": "cnn", **settings})
+    task, train = task or make_classification(), make_random_split(1000)
     val = replace(make_random_split(len(labels)), labels=labels)
-    job = resolve_job_settings(architecture, task or make_classification(), make_random_split(1000), val, is_tuned)
+    job = resolve_job_settings(architecture, task, train, val, is_tuned, kept)
     choices = job.choices()
     assert choices.pop("max_epochs") == (3 if is_tuned else 13)
     return choices
@@ -80,9 +84,44 @@ def test_the_second_validation_of_an_epoch_costs_at_most_a_fifth_of_it(train_row
 @pytest.mark.parametrize("times", [1, 2, 3, 10])
 def test_an_epoch_has_all_its_validations(batches: int, times: int) -> None:
     """Lightning validates after each multiple of the batches between validations that is within the epoch."""
-    between = count_batches_between_validations(batches, 1 / times)
+    between = make_job_settings(val_check_interval=1 / times).count_batches_between_validations(batches)
     assert batches // between >= min(times, batches)
     assert batches % between < times, "few steps after the last validation"
+
+
+@pytest.mark.parametrize(("batches", "accumulated", "between"), [(13, 1, 6), (13, 6, 6), (13, 7, 7), (13, 100, 13)])
+def test_at_least_one_step_is_between_validations(batches: int, accumulated: int, between: int) -> None:
+    """Validations of unchanged weights used up the patience."""
+    settings = make_job_settings(val_check_interval=0.5, accumulate_grad_batches=accumulated)
+    assert settings.count_batches_between_validations(batches) == between
+
+
+def test_a_resumed_job_keeps_what_it_chose() -> None:
+    """AUROC is chosen because calibration repairs the probabilities; calibration may change after the training."""
+    assert resolve(True, alternate(2)) == TUNED
+    assert resolve(True, alternate(2), calibration="none") == TUNED | {"early_stop_metric": "val_loss"}
+    assert resolve(True, alternate(2), calibration="none", kept=TUNED | {"max_epochs": 99}) == TUNED
+
+
+@pytest.mark.parametrize("first", ["temperature", "none"])
+@pytest.mark.parametrize("steps", [15, 10**6])
+def test_another_calibration_does_not_change_the_metric_of_a_job_that_is_started_again(
+    first: str, steps: int, tmp_path: Path
+) -> None:
+    job = JobFolder(tmp_path / "ml").fill(max_epochs=3, early_stop_patience=9, calibration=first)
+    job.channel("val", shop_rows(200, 1))
+    assert run_until_killed(job, TrainingModule, "training_step", steps) == (-9 if steps == 15 else 0)
+    file = job.root / "input/config/hyperparameters.json"
+    second = {"none": "temperature", "temperature": "none"}[first]
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"calibration": json.dumps(second)}))
+    resume(job)
+    training = read_metrics(job)["training"]
+    metric = "val_loss" if first == "none" else "val/auroc"
+    assert (training["settings"]["early_stop_metric"], training["best"]["metric"]) == (metric, metric)
+    values = [entry[metric] for entry in training["validations"]]
+    assert len(values) == 3
+    assert training["best"]["value"] == pytest.approx(min(values) if first == "none" else max(values))
+    assert (job.model / "model.pth").exists()
 
 
 def test_a_job_with_a_pretrained_encoder_trains_so_and_says_it(

@@ -18,6 +18,7 @@ from fusionzoo.conformance.reference_encoder import ReferenceEncoder, ReferenceS
 from fusionzoo.conformance.subject import Subject, SubjectRequest
 from fusionzoo.conformance.synthetic_rows import encode_rows, make_batch, make_rows, make_spec
 from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.data.targets.class_labels import LabelMap
 from fusionzoo.nn import ngram_scores
 from fusionzoo.nn.fitted_module import FittedModule, list_fitted_modules, make_fitted
 from fusionzoo.nn.ngram_scores import NgramScores, make_mixtures, solve, solve_all
@@ -236,6 +237,7 @@ def test_a_module_of_a_model_without_text_is_fitted_too() -> None:
     spec = make_spec({"table"})
     train = encode_rows(spec, make_rows(spec, 30, seed=0))
     model = nn.Sequential(nn.Linear(2, 2), NumberMeans(train.numbers.shape[1]))
-    assert fit_modules(model, train) == {"1.means"}
+    target = LabelMap("y", (0, 1))
+    assert fit_modules(model, train, target) == {"1.means"}
     assert model[1].means.abs().sum() > 0
-    assert fit_modules(nn.Linear(2, 2), train) == frozenset()
+    assert fit_modules(nn.Linear(2, 2), train, target) == frozenset()

@@ -32,6 +32,13 @@ def constant_target(column: str, value: float) -> Problem:
     return Problem(f"train, column '{column}'", message, "check label_name, or add rows with other values", "FZ-D162")
 
 
+def target_beyond_float32(column: str, mean: float, std: float) -> Problem:
+    """The numbers to predict differ by less than float32 resolves around their mean."""
+    message = f"the values vary by {std:g} around {mean:g}, and float32, the type of predictions, cannot show that"
+    fix = "subtract a constant from the values if they are large, multiply them if they are tiny"
+    return Problem(f"train, column '{column}'", message, fix, "FZ-D177")
+
+
 def numbers_as_classes(column: str, distinct: int, first_row: Mapping[str, str], num_classes: int) -> Problem:
     """The labels of a classification are many different numbers."""
     shown = join_first([f"'{label}' (first {row})" for label, row in first_row.items()], 3)

@@ -46,6 +46,16 @@ class InitFromError(ZooError):
         )
 
     @classmethod
+    def other_features(cls, place: Path, module: str, kind: str) -> Self:
+        """A module is fitted on train, and its features mean something else than in the trained model."""
+        return cls(
+            f"init_from: {module} ({kind}) is fitted on the rows of train, and the layers of the model in {place} were "
+            "trained on the features that it had for other rows.",
+            "remove init_from: a new model of this model_class is trained from the beginning.",
+            "FZ-C108",
+        )
+
+    @classmethod
     def nothing_in_common(cls, place: Path) -> Self:
         """No weight of the trained model fits the new one."""
         return cls(

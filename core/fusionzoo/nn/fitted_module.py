@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
@@ -17,7 +17,13 @@ class FittedModule(nn.Module, ABC):
 
     What is fitted must be in parameters or buffers whose sizes the spec and the settings decide. It is then part of
     every checkpoint and of the model folder.
+
+    Class variables:
+        is_comparable: whether its outputs mean the same after a fit on other rows, so that layers that were trained on
+            them can be reused. `init_from` refuses a model with a module that is not comparable.
     """
+
+    is_comparable: ClassVar[bool] = False
 
     @abstractmethod
     def fit(self, train: EncodedSplit) -> None:

@@ -40,6 +40,8 @@ class NgramScores(FittedModule):
         max_width: maximum number of scores, up to 16.
     """
 
+    is_comparable = True
+
     def __init__(self, spec: InputSpec, max_ngrams: int, max_width: int = MAX_SCORES) -> None:
         super().__init__()
         if spec.text is None:

@@ -92,7 +92,7 @@ def make_last_checkpoint(run: TrainingRun, budget: TimeBudget | None) -> LastChe
     """Return the callback that saves the training state and ends the training in time."""
     exchanges_rarely = run.world.size > 1 and torch.cuda.is_available()
     time_limit = TimeLimit(budget, STEPS_BETWEEN_SYNCS if exchanges_rarely else 1)
-    stored = {"precision": asdict(run.precision), "init_report": run.init_report}
+    stored = {"precision": asdict(run.precision), "init_report": run.init_report, "choices": run.job.choices()}
     return LastCheckpoint(run.paths.checkpoints, run.job, run.termination, stored, time_limit)
 
 

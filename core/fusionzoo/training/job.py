@@ -63,7 +63,7 @@ from fusionzoo.training.prepare_data import TrainingData, prepare_data
 from fusionzoo.training.termination import Termination
 from fusionzoo.training.training_length import choose_length
 from fusionzoo.training.training_run import TrainingRun
-from fusionzoo.training.warm_start.initialization import start_from_model
+from fusionzoo.training.warm_start.initialization import check_comparable_features, start_from_model
 from fusionzoo.training.warm_start.source_model import SourceModel, open_source_model
 
 log = logging.getLogger(__name__)
@@ -91,8 +91,7 @@ def train(
     phases.begin(BUILD)
     model_memory.check_model_memory(architecture, data.spec, world)
     built, init_report = build_model(architecture, data, source, resume_point)
-    is_tuned = architecture.tunes_encoder(built)
-    max_epochs, resume_point = choose_length(architecture, is_tuned, data.splits["train"], resume_point)
+    max_epochs, resume_point = choose_length(architecture, built, data.splits["train"], resume_point)
     stored_precision = None if resume_point is None else resume_point.precision
     precision = choose_job_precision(architecture.job, built.model, stored_precision)
     job_fingerprint = (
@@ -154,10 +153,13 @@ def build_model(
     job = architecture.job
     seed_everything(job.seed)
     built = architecture.build(data.spec, pretrained=job.init_from is None)
-    fitted = fit_modules(built.model, data.splits["train"]) if resume_point is None else frozenset[str]()
     report = None if resume_point is None else resume_point.init_report
-    if source is not None and resume_point is None:
-        report = start_from_model(built, architecture, data.preprocessor, source, fitted)
+    if resume_point is None:
+        if source is not None:
+            check_comparable_features(built.model, source)
+        fitted = fit_modules(built.model, data.splits["train"], data.preprocessor.target)
+        if source is not None:
+            report = start_from_model(built, architecture, data.preprocessor, source, fitted)
     built = architecture.add_adapters(built)
     tunes_weights = architecture.tunes_encoder(built) and not built.adapters
     if warning := convergence.check_learning_rate(job, tuned=tunes_weights):

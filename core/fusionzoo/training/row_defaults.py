@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from fusionzoo.training.resolved_settings import ResolvedJobSettings
 from fusionzoo.training.training_length import choose_epochs
@@ -20,7 +22,12 @@ FORWARD_SHARE = 1 / 3  # of the time of a training step: its forward pass, which
 
 
 def resolve_job_settings(
-    architecture: Architecture, task: Task, train: EncodedSplit, val: EncodedSplit, is_tuned: bool
+    architecture: Architecture,
+    task: Task,
+    train: EncodedSplit,
+    val: EncodedSplit,
+    is_tuned: bool,
+    kept: Mapping[str, Any] = MappingProxyType({}),
 ) -> ResolvedJobSettings:
     """Return the job's settings with each null replaced; values that the user has set stay.
 
@@ -30,6 +37,8 @@ def resolve_job_settings(
         train: the training rows.
         val: the validation rows.
         is_tuned: `Architecture.tunes_encoder` of the built model.
+        kept: `ResolvedJobSettings.choices` of the run that this one resumes. They stay, except for `max_epochs`, also
+            if a setting that may change after the training, such as `calibration`, would choose others now.
     """
     job = architecture.job
     chosen = {
@@ -40,7 +49,8 @@ def resolve_job_settings(
     }
     if job.average_checkpoints is None:
         chosen["average_checkpoints"] = AVERAGED_CHECKPOINTS if is_tuned else 0
-    return ResolvedJobSettings.model_validate({**dict(job), **chosen})
+    kept = {name: value for name, value in kept.items() if name != "max_epochs"}
+    return ResolvedJobSettings.model_validate({**dict(job), **chosen, **kept})
 
 
 def choose_metric(task: Task, val: EncodedSplit, job: JobSettings) -> str:

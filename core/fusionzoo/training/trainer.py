@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,7 +44,7 @@ def make_trainer(
         max_epochs=job.max_epochs,
         accumulate_grad_batches=job.accumulate_grad_batches,
         gradient_clip_val=job.gradient_clip_val or None,
-        val_check_interval=count_batches_between_validations(batches, job.val_check_interval),
+        val_check_interval=job.count_batches_between_validations(batches),
         log_every_n_steps=max(1, min(50, batches // 20)),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -61,15 +60,6 @@ def make_trainer(
         run.architecture.hyperparameters.as_flat_dict(), {job.early_stop_metric: None, "val_loss": None}
     )
     return trainer
-
-
-def count_batches_between_validations(batches: int, interval: float) -> int:
-    """Return the batches between validations of an epoch with `batches` batches.
-
-    It is rounded down: Lightning validates after each multiple of it within the epoch, so with half of an odd number,
-    rounded up, the second validation would be missing.
-    """
-    return max(1, math.floor(batches * interval + 1e-9))  # 0.1 of 30 batches are 3
 
 
 def make_callbacks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fusionzoo.architecture import Architecture
+from fusionzoo.architecture import Architecture, BuiltModel
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import optimizers
@@ -43,14 +43,14 @@ def _estimate_steps_per_epoch(job: JobSettings, rows: int, tokens: int) -> int:
 
 
 def choose_length(
-    architecture: Architecture, is_tuned: bool, train: EncodedSplit, resume_point: ResumePoint | None
+    architecture: Architecture, built: BuiltModel, train: EncodedSplit, resume_point: ResumePoint | None
 ) -> tuple[int, ResumePoint | None]:
     """Return the number of epochs, and the resume point for it if `max_epochs` is not set.
 
     Raises:
         errors.FewerEpochsError: the job that wrote the checkpoint had more epochs.
     """
-    max_epochs = choose_epochs(architecture, is_tuned, len(train), len(train.tokens))
+    max_epochs = choose_epochs(architecture, architecture.tunes_encoder(built), len(train), len(train.tokens))
     if resume_point is not None and architecture.job.max_epochs is None:
         resume_point = continue_with_more_epochs(resume_point, architecture.job, max_epochs)
     return max_epochs, resume_point

@@ -69,7 +69,8 @@ class TrainingRun:
     def job(self) -> ResolvedJobSettings:
         """The job's core settings, with the defaults that depend on the rows."""
         is_tuned, splits = self.architecture.tunes_encoder(self.built), self.data.splits
-        return resolve_job_settings(self.architecture, self.task, splits["train"], splits["val"], is_tuned)
+        kept = {} if self.resume_point is None else self.resume_point.choices
+        return resolve_job_settings(self.architecture, self.task, splits["train"], splits["val"], is_tuned, kept)
 
     def describe(self) -> dict[str, Any]:
         """Return what metrics.json holds about a training besides its course, as plain values."""

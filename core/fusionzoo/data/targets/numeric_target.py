@@ -25,6 +25,9 @@ BINS = 10  # of equal numbers of rows: for stratified splits, and for the search
 MIN_ROWS_PER_BIN = 5
 MIN_DISTINCT = 3  # fewer distinct values are probably classes
 MEDIAN = 0.5
+FLOAT32_EPSILON = float(np.finfo(np.float32).eps)
+MIN_STD = 1e-35  # predictions are float32, which has fewer digits below 1e-38
+MAX_ROUNDING = 0.1  # of a prediction to float32, in standard deviations of train
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,13 @@ class NumericTargetScan(TargetScan):
         problems.raise_if_any()
         encoders = [self._statistics[name].fit() for name in self._names]
         scales = tuple(TargetScale(encoder.name, encoder.mean, encoder.std) for encoder in encoders)
+        for scale in scales:
+            spread = (
+                float(np.ptp(list(self._distinct[scale.name]))) if scale.std == 1 else scale.std
+            )  # 1 may stand for 0
+            if spread < MIN_STD or FLOAT32_EPSILON * abs(scale.mean) > MAX_ROUNDING * scale.std:
+                problems.add(target_errors.target_beyond_float32(scale.name, scale.mean, scale.std))
+        problems.raise_if_any()
         return NumericTarget(scales, settings.target_transform, tuple(sorted(settings.quantiles or ())))
 
     def warnings(self, target: NumericTarget) -> list[str]:

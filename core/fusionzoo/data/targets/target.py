@@ -47,6 +47,10 @@ class Target(ABC):
             errors.DataError: a label is invalid, or null and not optional; names rows.
         """
 
+    def standardize(self, labels: np.ndarray) -> np.ndarray:
+        """Return encoded labels on the scale of the model; by default as they are."""
+        return labels
+
     @abstractmethod
     def check(self, scan: Any, split: str) -> None:
         """Raise errors.DataError if the scan of another split found labels that this target does not have."""

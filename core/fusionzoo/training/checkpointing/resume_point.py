@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class ResumePoint:
     training_summary: Mapping[str, Any] | None  # None: the training has not finished
     init_report: Mapping[str, Any] | None = None  # what the training took from the model of `init_from`
     precision: PrecisionChoice | None = None  # None: the checkpoint does not say why its precision was chosen
+    choices: Mapping[str, Any] = field(default_factory=dict)  # what the job chose for settings that are null
 
 
 def find_resume_point(folder: Path) -> ResumePoint | None:
@@ -95,6 +96,7 @@ def _read_resume_point(file: Path) -> ResumePoint:
             training_summary=None if state["training_summary"] is None else dict(state["training_summary"]),
             init_report=state.get("init_report"),
             precision=None if state.get("precision") is None else PrecisionChoice(**state["precision"]),
+            choices=dict(state.get("choices", {})),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as cause:
         raise errors.ForeignCheckpointError(file) from cause

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -126,7 +125,7 @@ def log_training_start(
         "Training on %s, %s, precision %s: up to %d epochs of %d batches",
         *(f"{processes} process{'es' if processes > 1 else ''}", device, precision, job.max_epochs, batches),
     )
-    times = math.floor(1 / job.val_check_interval + 1e-9)
+    times = max(1, batches // job.count_batches_between_validations(batches))
     log.info(
         "Validating %s per epoch; %s selects the best weights%s",
         *("once" if times == 1 else f"{times} times", job.early_stop_metric),

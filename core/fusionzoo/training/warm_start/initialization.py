@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from torch import nn
+
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture, BuiltModel
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.errors.wording import list_names
+from fusionzoo.nn.fitted_module import list_fitted_modules
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.training.warm_start.parameter_axes import describe_tensors
 from fusionzoo.training.warm_start.source_model import SourceModel
@@ -54,6 +57,17 @@ def start_from_model(
     for name, change in normalization.items():
         log.warning("init_from: the normalization of '%s' differs from that of the trained model: %s", name, change)
     return {"place": str(source.place), "digest": source.digest, **transfer.as_json(), "normalization": normalization}
+
+
+def check_comparable_features(model: nn.Module, source: SourceModel) -> None:
+    """Check that what the modules that are fitted on train compute means the same in the trained model.
+
+    Raises:
+        errors.InitFromError: it does not.
+    """
+    for name, module in list_fitted_modules(model).items():
+        if not module.is_comparable:
+            raise errors.InitFromError.other_features(source.place, name or "the model", type(module).__name__)
 
 
 def _list_encoder_tensors(built: BuiltModel) -> set[str]:
