@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from quality_results import Model, Record, Results
@@ -28,14 +29,24 @@ def describe_machines(runs: Sequence[Record]) -> str:
     """Return the machines, precisions, versions and commits of the runs."""
     if not runs:
         return "No run is in the results yet."
-    machines = sorted({f"{run['machine']}, {count_threads(run['threads'])}" for run in runs})
+    machines = list_machines(runs)
+    numbered = [f"{number}: {machine}" for number, machine in enumerate(machines, 1)] if len(machines) > 1 else machines
     precisions = sorted({run["precision"] for run in runs if "precision" in run})
     versions = sorted({_format_versions(run["versions"]) for run in runs})
     commits = sorted({run["commit"] for run in runs})
     return (
-        f"Machine: {'; '.join(machines)}. Precision: {', '.join(precisions) or 'no model yet'}. "
+        f"Machine: {'; '.join(numbered)}. Precision: {', '.join(precisions) or 'no model yet'}. "
         f"Versions: {'; '.join(versions)}. Commit of the code: {', '.join(commits)}."
     )
+
+
+def list_machines(runs: Sequence[Record]) -> list[str]:
+    """Return the machines of the runs, the one with the most runs first."""
+    return [name for name, _ in Counter(sorted(describe_machine(run) for run in runs)).most_common()]
+
+
+def describe_machine(run: Record) -> str:
+    return f"{run['machine']}, {count_threads(run['threads'])}"
 
 
 def count_threads(threads: int) -> str:

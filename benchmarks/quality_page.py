@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from data_sets import DATA_SETS
-from page_parts import describe_machines, format_table, list_missing, name_model
+from page_parts import describe_machine, describe_machines, format_table, list_machines, list_missing, name_model
 from quality_plan import VARIANTS
 from quality_results import (
     CASES,
@@ -179,8 +179,15 @@ def _run_cells(results: Results, case: Case, subject: Model | str) -> Iterator[s
     missing = "" if len(runs) == len(results.seeds) else f"; **{len(runs)} of {len(results.seeds)} seeds**"
     yield f"{_mean(runs, first)}{spread}{missing}"
     yield from (_mean(runs, name) for name in others)
-    yield _median([run["cpu_seconds"] for run in runs])
+    yield _median([run["cpu_seconds"] for run in runs]) + _name_other_machines(results, runs)
     yield _median([run["peak_mib"] for run in runs])
+
+
+def _name_other_machines(results: Results, runs: list[Record]) -> str:
+    """Return the numbers of the machines of these runs, if they are not all the first one."""
+    numbers = {machine: number for number, machine in enumerate(list_machines(results.list_runs()), 1)}
+    used = sorted({numbers[describe_machine(run)] for run in runs})
+    return "" if used in ([], [1]) else f" (machine {', '.join(map(str, used))})"
 
 
 def _mean(runs: list[Record], name: str) -> str:
@@ -234,6 +241,7 @@ def _variant_cells(results: Results, case: Case, model: Model) -> Iterator[str]:
     yield f"{statistics.mean(found.values()):+.4f}" if found else ""
     yield SYMBOLS.get(verdict, verdict)
     own, other = results.runs_of(case, model), results.runs_of(case, default)
-    ratios = [own[seed]["cpu_seconds"] / other[seed]["cpu_seconds"] for seed in own.keys() & other.keys()]
+    pairs = [(own[seed], other[seed]) for seed in own.keys() & other.keys()]
+    ratios = [a["cpu_seconds"] / b["cpu_seconds"] for a, b in pairs if describe_machine(a) == describe_machine(b)]
     yield f"{statistics.median(ratios):.2f}" if ratios else ""
     yield f"{statistics.mean(run['trainable'] for run in own.values()) / 1e6:.2f} M"

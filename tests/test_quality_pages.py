@@ -196,6 +196,16 @@ def test_other_settings_are_compared_with_the_defaults_of_the_same_model(monkeyp
     assert find_row(text, f"{DEMO} training rows", f"`{LATE}` (fast)")[6] == "25"
 
 
+def test_cpu_seconds_of_another_machine_are_marked_and_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = {"machine": "another CPU"}
+    changed = add_seeds(LATE, [0.8, 0.81, 0.82], variant="fast", settings={"lr": 0.5}, cpu_seconds=25.0, **other)
+    text = quality_page(monkeypatch, [*add_seeds(LATE, LATE_AUROCS), *add_seeds(LINEAR, [0.8, 0.8, 0.8]), *changed])
+    assert "Machine: 1: a CPU, 1 thread; 2: another CPU, 1 thread." in text
+    assert find_row(text, f"{DEMO} training rows", f"`{LATE}` (fast)")[6] == "25 (machine 2)"
+    assert find_row(text, f"{DEMO} training rows", f"`{LATE}`")[6] == "100"
+    assert find_row(text, "Other settings", f"`{LATE}` (fast)", DEMO)[4] == ""
+
+
 def test_both_pages_are_written_from_the_results_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     out, pages = tmp_path / "results.jsonl", [tmp_path / "quality.md", tmp_path / "zoo.md"]
     out.write_text("".join(json.dumps(record) + "\n" for record in against_late([0.1, 0.1, 0.1])))
