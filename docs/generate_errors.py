@@ -26,6 +26,7 @@ SECTIONS = {
     "resource_errors": "Tokenizer, word vectors, cache, demo data",
     "pretrained_errors": "Pretrained models",
     "plugin_errors": "Plugins",
+    "plugin_contract_errors": "Plugins that contradict their contract",
     "metric_errors": "Metrics of plugins",
     "library_errors": "Libraries",
     "process_errors": "Processes and hosts",

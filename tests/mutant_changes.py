@@ -43,6 +43,32 @@ def add_to_init(code: str) -> tuple[str, str]:
     return LAYERS, f"{LAYERS}        {code}\n"
 
 
+def add_fitted(fit: str, inner: bool = False) -> tuple[str, str]:
+    """Add a module that is fitted on train by these lines; `inner` adds another one inside it."""
+    body = f"""
+            def __init__(self):
+                super().__init__()
+                self.means = make_fitted(4)
+
+            def fit(self, train):
+                {fit}
+"""
+    inside = """
+        class Inner(FittedModule):
+            def __init__(self):
+                super().__init__()
+                self.means = make_fitted(4)
+
+            def fit(self, train):
+                self.means.fill_(1)
+"""
+    return add_to_init(
+        f"from fusionzoo.nn.fitted_module import FittedModule, make_fitted\n{inside if inner else ''}\n"
+        f"        class Fitted(FittedModule):{body}\n        self.fitted = Fitted()\n"
+        f"{'        self.fitted.inner = Inner()' if inner else ''}"
+    )
+
+
 def add_hook(signature: str, value: str) -> tuple[str, str]:
     """Add a hook that returns this value."""
     last = "@hookimpl\ndef settings_class"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from correct_plugins import Mutant
+from fitted_mutants import FITTED_MUTANTS
 from mutant_changes import (
     FEATURES_READ,
     IMPORTED,
@@ -19,6 +20,7 @@ from mutant_changes import (
 )
 
 MUTANTS: tuple[Mutant, ...] = (
+    *FITTED_MUTANTS,
     # the package
     Mutant("name_in_camel_case", frozenset({"check_metadata"}), entry_point="LateSum"),
     Mutant("distribution_in_camel_case", frozenset({"check_metadata"}), distribution="AcmeMutant"),

@@ -260,12 +260,17 @@ def test_an_entry_that_is_removed_while_it_is_loaded_is_built_again(cache: Cache
     assert (build.count, times) == (2, 2)
 
 
-def test_an_entry_that_another_process_locks_is_not_evicted(tmp_path: Path) -> None:
+def test_an_entry_that_another_process_locks_is_not_evicted_and_not_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     cache = Cache(tmp_path, 0)
     cache.get_or_build("a", CountingBuild(), read_entry)
-    with FileLock(tmp_path / "a.lock"):
+    (tmp_path / f"{BUILDING_PREFIX}a").mkdir()  # the other process builds it
+    with FileLock(tmp_path / "a.lock"), caplog.at_level(logging.INFO):
         cache.get_or_build("b", CountingBuild(), read_entry)
         assert (tmp_path / "a" / SEAL_FILE).exists()
+        assert (tmp_path / f"{BUILDING_PREFIX}a").exists()
+        assert not caplog.records
     cache.get_or_build("c", CountingBuild(), read_entry)
     assert not (tmp_path / "a").exists()
 

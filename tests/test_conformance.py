@@ -196,6 +196,24 @@ def test_an_exception_in_the_plugin_is_shown_with_type_message_and_line(install:
     assert f"acme_mutant.py, line {line}, in forward: raise LookupError('no such thing')" in result.detail
 
 
+CLASS_LINE = 1 + MODEL[: MODEL.index("class LateSum")].count("\n")
+WITHOUT_FORWARD = {
+    "LateSum": [("def forward(self, batch):", "def forwards(self, batch):")],
+    "Norm": [
+        ("class LateSum", "class Norm(nn.Module):\n    pass\n\n\nclass LateSum"),
+        (FEATURES, f"{FEATURES}        Norm()(features.pooled)\n"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_FORWARD)
+def test_a_class_without_forward_is_named_with_its_line_and_the_fix(install: Installer, name: str) -> None:
+    install_model(install, MODEL, *WITHOUT_FORWARD[name])
+    result = run_one_check("mutant", "check_logits")
+    assert f"the class {name} has no method forward. Fix: define forward in {name}" in result.detail
+    assert f"acme_mutant.py, line {CLASS_LINE}, in acme_mutant: class {name}(nn.Module):" in result.detail
+
+
 IN_INIT = "self.dropout = nn.Dropout(settings.dropout)"
 FIXED_LENGTH = (
     (

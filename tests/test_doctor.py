@@ -263,6 +263,7 @@ def test_a_failed_import_is_a_finding(install: Installer, source: str, expected:
     finding = find_only_problem(install)
     assert expected in finding.problem
     assert finding.remedy
+    assert "--timeout" not in finding.remedy
 
 
 def test_an_import_that_never_ends_is_a_finding_and_its_child_processes_are_killed(
@@ -279,6 +280,8 @@ def test_an_import_that_never_ends_is_a_finding_and_its_child_processes_are_kill
     install("acme-film", models=["film"], source=source, requires=CORE_REQUIREMENT)
     finding = find_only_problem(install, seconds=5)
     assert "did not end within 5 seconds" in finding.problem
+    assert "if the machine is busy or slow, wait longer: fusionzoo doctor --timeout 600." in finding.remedy
+    assert "in acme-film 1.0, let the import and settings_class() only define things. [FZ-P020]" in finding.remedy
     child = Path(f"/proc/{started.read_text()}/stat")
     for _ in range(200):  # until the system has removed it
         if not child.exists() or ") Z " in child.read_text():

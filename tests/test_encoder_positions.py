@@ -89,11 +89,46 @@ def short_rows() -> Any:
     return made_split(torch.arange(11).numpy(), starts)
 
 
+@pytest.mark.parametrize("positions", [11, 1])
 def test_a_model_that_cannot_compute_the_longest_chunk_fails_before_training_though_all_rows_are_short(
-    tmp_path: Path,
+    positions: int, tmp_path: Path
 ) -> None:
     with pytest.raises(ExportError, match="cannot compute a chunk of 12 tokens, which max_sen_len allows"):
-        export_onnx(Table(11), Softmax(), short_rows(), tmp_path / "model.onnx", 12)
+        export_onnx(Table(positions), Softmax(), short_rows(), tmp_path / "model.onnx", 12)
+
+
+def test_an_error_of_a_model_in_chunks_of_any_length_is_raised_as_it_is(tmp_path: Path) -> None:
+    class WrongWidth(Table):
+        def forward(self, batch: Batch) -> Tensor:
+            return super().forward(batch) @ torch.ones(3, 2)
+
+    with pytest.raises(RuntimeError, match="cannot be multiplied") as refused:
+        export_onnx(WrongWidth(12), Softmax(), short_rows(), tmp_path / "model.onnx", 12)
+    assert Path(str(refused.traceback[-1].path)).name == Path(__file__).name, "the author's line"
+    assert not getattr(refused.value, "code", "")
+
+
+@pytest.mark.parametrize("tracing", [False, True], ids=["in_pytorch", "in_onnx"])
+def test_nan_is_blamed_on_the_model_or_on_the_export(tracing: bool, tmp_path: Path) -> None:
+    class Root(Table):
+        def forward(self, batch: Batch) -> Tensor:
+            logits = super().forward(batch)
+            is_third = torch.arange(len(logits))[:, None] % 3 == 2
+            return torch.where(is_third, logits * torch.nan, logits) if tracing == torch.jit.is_tracing() else logits
+
+    with pytest.raises(ExportError) as refused:
+        export_onnx(Root(12), Softmax(), short_rows(), tmp_path / "model.onnx", 12)
+    message = str(refused.value)
+    if tracing:
+        assert refused.value.code == "FZ-O008"
+        assert "probabilities are NaN or infinite, although PyTorch's are finite, on " in message
+    else:
+        assert refused.value.code == "FZ-O033"
+        assert (
+            f"the model {__name__}.{Root.__qualname__} computes scores that are NaN or infinite for 1 of 4 " in message
+        )
+        assert "fusionzoo check MODEL_CLASS" in message
+    assert " nan " not in message
 
 
 def test_the_comparison_includes_the_longest_chunk(tmp_path: Path) -> None:

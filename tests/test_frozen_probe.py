@@ -113,13 +113,22 @@ def prepare_with_encoder(
 @pytest.mark.parametrize(
     ("encoder", "model_class", "reason"),
     [
-        (Bag(nn.Dropout(0.3)), TextClassifier, probe.ENCODER_IS_UNSTEADY),
-        (Bag(nn.BatchNorm1d(6)), TextClassifier, probe.ENCODER_IS_UNSTEADY),
-        (Bag(lambda batch, pooled: pooled - pooled.mean(dim=0)), TextClassifier, probe.ENCODER_IS_UNSTEADY),
-        (Bag(lambda batch, pooled: pooled + batch.numbers.sum()), TextClassifier, probe.ENCODER_IS_UNSTEADY),
+        (Bag(nn.Dropout(0.3)), TextClassifier, probe.ENCODER_DEPENDS_ON_MODE),
+        (Bag(nn.BatchNorm1d(6)), TextClassifier, probe.ENCODER_DEPENDS_ON_MODE),
+        (Bag(lambda batch, pooled: pooled - pooled.mean(dim=0)), TextClassifier, probe.ENCODER_MIXES_ROWS),
+        (
+            Bag(lambda batch, pooled: pooled + batch.numbers[:, :1]),
+            TextClassifier,
+            probe.ENCODER_READS_MORE_THAN_TEXT,
+        ),
+        (
+            Bag(lambda batch, pooled: pooled + batch.numbers.sum()),
+            TextClassifier,
+            f"{probe.ENCODER_MIXES_ROWS}. Also, {probe.ENCODER_READS_MORE_THAN_TEXT}",
+        ),
         (Bag(), TextRewriter, probe.MODEL_CHANGES_BATCH),
     ],
-    ids=["dropout", "batch_norm", "rows_mixed", "reads_the_table", "text_rewritten"],
+    ids=["dropout", "batch_norm", "rows_mixed", "reads_the_table", "sums_the_table", "text_rewritten"],
 )
 def test_a_warning_says_why_the_encoder_must_run_in_each_epoch(
     encoder: nn.Module,
@@ -133,10 +142,25 @@ def test_a_warning_says_why_the_encoder_must_run_in_each_epoch(
     weights = prepared.built.model.state_dict()
     before = {name: value.clone() for name, value in weights.items()}
     assert prepared.encode_once() == {}
-    assert "runs in each epoch" in caplog.text
-    assert reason in caplog.text
+    (warning,) = [record.getMessage() for record in caplog.records if "runs in each epoch" in record.getMessage()]
+    assert warning.endswith(f"instead of once, because {reason}"), "this reason, and no other one"
+    assert "Fix: " in reason
     assert all(torch.equal(value, before[name]) for name, value in weights.items())
     assert not cached_features(empty_cache)
+
+
+def test_a_frozen_encoder_that_stays_in_evaluation_mode_runs_once(
+    job: JobFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The fix that the warning about dropout suggests."""
+
+    class FrozenBag(Bag):
+        def train(self, mode: bool = True) -> FrozenBag:
+            super().train(False)
+            return self
+
+    assert prepare_with_encoder(job, FrozenBag(nn.Dropout(0.3))).encode_once()
+    assert "runs in each epoch" not in caplog.text
 
 
 def test_a_model_may_read_the_token_ids_of_the_batch(job: JobFolder) -> None:

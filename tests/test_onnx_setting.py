@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from conftest import Installer
 from correct_plugins import BOUNDED, Mutant
+from fusionzoo.artifacts import model_folder
 from fusionzoo.artifacts.model_folder import load_model
 from fusionzoo.errors import ModelFolderError
 from fusionzoo.serving.predictor import Predictor
@@ -15,6 +18,12 @@ from shop import JobFolder
 
 LAST = "\n        return ModelOutput("
 FIXED_NUMBER = (LAST, f"\n        logits = logits * (1 + 0.1 * (len(chunk_row) % 3)){LAST}")
+WRONG_WIDTH = (LAST, f"\n        logits = logits @ torch.ones(9, 9){LAST}")
+NAN_UNTIL_TRAINED = (
+    LAST,
+    "\n        self.is_trained = getattr(self, 'is_trained', False) or self.training"
+    f"\n        logits = logits if self.is_trained else logits * torch.nan{LAST}",
+)
 RAISES_IN_TRACING = (LAST, f"\n        assert not torch.jit.is_tracing(), 'not here'{LAST}")
 
 
@@ -72,3 +81,42 @@ def test_a_resumed_job_may_change_the_setting(job: JobFolder, install: Installer
     file = job.root / "input/config/hyperparameters.json"
     file.write_text(file.read_text()[:-1] + ', "onnx": "off"}')
     assert job.run() == 0, job.failure
+
+
+@pytest.mark.parametrize("onnx", ["required", "optional", "off"])
+def test_a_bug_in_the_model_is_reported_with_its_line_whatever_the_setting(
+    job: JobFolder, install: Installer, onnx: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(job, install, WRONG_WIDTH, onnx=onnx)
+    assert job.run() == 1
+    assert job.failure.startswith("RuntimeError: mat1 and mat2 shapes cannot be multiplied")
+    assert "max_sen_len" not in job.failure
+    assert "acme_mutant.py" in capsys.readouterr().out
+
+
+# --- the model folder
+
+
+def test_scores_that_are_nan_only_after_loading_are_blamed_on_the_state(job: JobFolder, install: Installer) -> None:
+    fill(job, install, NAN_UNTIL_TRAINED, onnx="off")
+    assert job.run() == 1
+    assert "are NaN or infinite, although the trained model's are finite." in job.failure
+    assert "keep all state in the state_dict" in job.failure
+    assert "[FZ-O009]" in job.failure
+
+
+def test_scores_of_the_trained_model_that_are_nan_are_not_blamed_on_the_folder(
+    job: JobFolder, install: Installer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = model_folder.write_model_folder
+
+    def write_with_nan(folder: Path, trained: Any, val: Any, val_scores: np.ndarray) -> None:
+        val_scores[:2] = np.nan
+        write(folder, trained, val, val_scores)
+
+    monkeypatch.setattr(model_folder, "write_model_folder", write_with_nan)
+    fill(job, install, onnx="off")
+    assert job.run() == 1
+    assert "The trained model acme_mutant.LateSum computes scores that are NaN or infinite for 2 of " in job.failure
+    assert "[FZ-O034]" in job.failure
+    assert not list(job.model.iterdir())

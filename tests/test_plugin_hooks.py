@@ -8,9 +8,11 @@ import pytest
 
 from fusionzoo.errors import (
     BrokenPluginError,
+    PluginContractError,
     SettingError,
 )
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
+from fusionzoo.registry.plugin import HOOKS, OPTIONAL_HOOKS, REQUIRED_HOOKS
 from registry_helpers import ENCODER_HOOK, HEAD, MODEL_HOOK, SETTINGS_HOOK, VALID, load_error
 
 if TYPE_CHECKING:
@@ -105,26 +107,79 @@ def test_any_object_with_hooks_is_a_plugin_and_a_hook_may_declare_fewer_argument
 
 def test_missing_optional_hooks_have_no_effect(install: Installer) -> None:
     install("acme-good", models=["good"], source=VALID)
+    install("acme-words", text_encoders=["words"], source=HEAD + SETTINGS_HOOK + ENCODER_HOOK)
     plugin: Any = Registry.discover(MODELS_GROUP).load("good")
-    assert plugin.load_pretrained("encoder", "settings") is False
+    encoder: Any = Registry.discover(TEXT_ENCODERS_GROUP).load("words")
+    assert encoder.load_pretrained("encoder", "settings") is False
     assert plugin.parameter_groups("model", "settings") == []
     assert plugin.callbacks("settings") == []
 
 
 def test_optional_hooks_are_called_with_the_arguments_that_they_declare(install: Installer) -> None:
+    loads = '@hookimpl\ndef load_pretrained(settings): return settings == "settings"\n'
     more = """
-@hookimpl
-def load_pretrained(settings): return settings == "settings"
 @hookimpl
 def parameter_groups(model, settings): return ({"params": [model], "lr_scale": 0.1},)
 @hookimpl
 def callbacks(): return ("log",)
 """
     install("acme-good", models=["good"], source=VALID + more)
+    install("acme-words", text_encoders=["words"], source=HEAD + SETTINGS_HOOK + ENCODER_HOOK + loads)
     plugin: Any = Registry.discover(MODELS_GROUP).load("good")
-    assert plugin.load_pretrained("encoder", "settings") is True
+    encoder: Any = Registry.discover(TEXT_ENCODERS_GROUP).load("words")
+    assert encoder.load_pretrained("encoder", "settings") is True
     assert plugin.parameter_groups("model", "settings") == [{"params": ["model"], "lr_scale": 0.1}]
     assert plugin.callbacks("settings") == ["log"]
+
+
+ENCODER_HOOKS, MODEL_HOOKS = ("load_pretrained", "add_adapters", "merge_adapters"), ("parameter_groups", "callbacks")
+
+
+@pytest.mark.parametrize("decorator", ["@hookimpl\n", ""], ids=["decorated", "undecorated"])
+@pytest.mark.parametrize("hook", ENCODER_HOOKS)
+def test_a_hook_of_text_encoders_in_a_model_is_an_error(install: Installer, hook: str, decorator: str) -> None:
+    install("acme-bad", models=["bad"], source=f"{VALID}{decorator}def {hook}(): ...\n")
+    message = str(load_error("bad", PluginContractError))
+    assert message.startswith("model_class 'bad' from acme-bad 1.0 (acme_bad) is broken: it defines ")
+    assert f"defines {hook}(), which fusionzoo calls for text encoders only, not for models." in message
+    assert "pretrained weights belong in a text encoder" in message
+    assert "group fusionzoo.text_encoders. [FZ-P051]" in message
+
+
+@pytest.mark.parametrize("decorator", ["@hookimpl\n", ""], ids=["decorated", "undecorated"])
+@pytest.mark.parametrize("hook", MODEL_HOOKS)
+def test_a_hook_of_models_in_a_text_encoder_is_an_error(install: Installer, hook: str, decorator: str) -> None:
+    source = f"{HEAD}{SETTINGS_HOOK}{ENCODER_HOOK}{decorator}def {hook}(): ...\n"
+    install("acme-bad", text_encoders=["bad"], source=source)
+    message = str(load_error("bad", PluginContractError, TEXT_ENCODERS_GROUP))
+    assert message.startswith("text_encoder 'bad' from acme-bad 1.0 (acme_bad) is broken: it defines ")
+    assert f"defines {hook}(), which fusionzoo calls for models only, not for text encoders." in message
+    assert "move it to a model: an object under an entry point in the group fusionzoo.models. [FZ-P052]" in message
+
+
+def test_a_module_that_is_a_model_and_a_text_encoder_may_have_the_hooks_of_both(install: Installer) -> None:
+    hooks = "".join(f"@hookimpl\ndef {hook}(): ...\n" for hook in (*ENCODER_HOOKS, *MODEL_HOOKS))
+    install("acme-both", models=["both"], text_encoders=["both"], source=VALID + ENCODER_HOOK + hooks)
+    for group in (MODELS_GROUP, TEXT_ENCODERS_GROUP):
+        assert Registry.discover(group).load("both").name == "both"
+
+
+def test_every_hook_is_called_for_models_or_text_encoders() -> None:
+    tables = [*REQUIRED_HOOKS.values(), *OPTIONAL_HOOKS.values()]
+    assert {hook for table in tables for hook in table} == set(HOOKS)
+
+
+def test_a_model_with_a_method_that_loads_weights_is_an_error(install: Installer) -> None:
+    model = "class Net:\n    def load_pretrained(self, settings): return True\n"
+    install(
+        "acme-bad", models=["bad"], source=VALID.replace('("model", spec, settings, text_encoder)', "Net()") + model
+    )
+    plugin: Any = Registry.discover(MODELS_GROUP).load("bad")
+    with pytest.raises(PluginContractError) as caught:
+        plugin.build_model(None, None, None)
+    message = str(caught.value)
+    assert "build_model() returned Net with a method load_pretrained(), which is called for text encoders" in message
+    assert "publish the part that has them under an entry point in the group fusionzoo.text_encoders" in message
 
 
 def test_a_builder_that_returns_nothing_is_an_error(install: Installer) -> None:
@@ -151,39 +206,3 @@ def test_a_setting_error_of_a_plugin_is_raised_unchanged(install: Installer) -> 
         plugin.build_model(None, None, None)
     assert str(caught.value) == "width = 8: odd.\nFix: give 7. [FZ-S001]"
     assert not hasattr(caught.value, "__notes__")
-
-
-# --- settings
-
-
-@pytest.mark.parametrize(
-    ("found", "shown"),
-    [("dict", "<class 'dict'>"), ("Settings()", "Settings(width=8)"), ("None", "None"), ("fusionzoo", "<module")],
-)
-def test_a_settings_class_that_is_not_a_model_settings_class_is_an_error(
-    install: Installer, found: str, shown: str
-) -> None:
-    install("acme-bad", models=["bad"], source=VALID.replace("return Settings", f"return {found}"))
-    plugin = Registry.discover(MODELS_GROUP).load("bad")
-    with pytest.raises(BrokenPluginError) as caught:
-        plugin.settings_class  # noqa: B018 - a property that checks
-    assert "from acme-bad 1.0 (acme_bad) is broken: settings_class() returned " + shown in str(caught.value)
-    assert "fusionzoo.settings.ModelSettings" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    ["lr: float = 1.0; label_name: str = ''", "a: float = Field(1.0, alias='lr'); label_name: str = ''"],
-)
-def test_settings_with_names_of_core_are_an_error(install: Installer, fields: str) -> None:
-    source = "from pydantic import Field" + VALID.replace("width: int = 8", f"width: int = 8; {fields}")
-    install("acme-bad", models=["bad"], source=source)
-    plugin = Registry.discover(MODELS_GROUP).load("bad")
-    with pytest.raises(BrokenPluginError) as caught:
-        plugin.settings_class  # noqa: B018 - a property that checks
-    message = str(caught.value)
-    assert (
-        "acme-bad 1.0 (acme_bad) is broken: its settings have names that belong to fusionzoo: label_name, lr."
-        in message
-    )
-    assert "width" not in message

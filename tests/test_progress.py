@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -30,7 +31,7 @@ from fusionzoo.training.monitoring import log_lines, progress_bar
 from fusionzoo.training.monitoring.learning_curve import LearningCurve
 from plot_rendering import plots_rendered
 from process_helpers import read_metrics
-from shop import TINY_BERT, JobFolder
+from shop import TINY_BERT, JobFolder, made_split
 from training_helpers import EncoderWithHead, make_job_settings
 
 ROWS, EPOCHS = 160, 2
@@ -94,7 +95,7 @@ def test_each_metric_has_its_own_line_that_a_tuning_job_can_parse(finished_job: 
 
 def test_an_interval_line_has_position_loss_speed_and_remaining_time(finished_job: tuple[JobFolder, str]) -> None:
     pattern = (
-        r"Epoch (\d) of 2, batch (\d+) of 10, step (\d+): train_loss \d\.\d{4}, [\d,]+ rows/s, [\d,]+ tokens/s, "
+        r"Epoch (\d) of 2, batch (\d+) of 10, step (\d+): train_loss \d[\d.e-]+, [\d,]+ rows/s, [\d,]+ tokens/s, "
         r"padding \d+\.\d%, (\S+ \w+) left"
     )
     lines = re.findall(pattern, finished_job[1])
@@ -115,7 +116,7 @@ def test_the_log_starts_with_the_model_and_ends_with_the_result(finished_job: tu
     assert "Training on 1 process, CPU, precision" in log
     assert "up to 2 epochs of 10 batches" in log
     best = read_metrics(folder)["training"]["best"]
-    assert f"best validation: val_loss {best['value']:.4f} in epoch {best['epoch']}, step {best['step']}\n" in log
+    assert f"best validation: {log_lines.format_best(best)}\n" in log
     assert "Time: prepare " in log
     assert "Peak memory of a process: " in log
 
@@ -136,6 +137,46 @@ def test_a_validation_is_compared_with_the_best_one_so_far() -> None:
     assert not log_lines.format_verdict(stopping, 0.5).endswith("stopping early")
     stopping.wait_count = 2
     assert log_lines.format_verdict(stopping, 0.5).endswith("stopping early")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1e-5, "1e-05"), (0.000123456, "0.0001235"), (-0.01234567, "-0.01235"), (0.0, "0.0000"), (0.5, "0.5000")],
+)
+def test_small_metrics_keep_four_significant_digits(value: float, shown: str, caplog: pytest.LogCaptureFixture) -> None:
+    metrics = {"train/penalty_norm": torch.tensor(value)}
+    trainer: Any = SimpleNamespace(current_epoch=0, max_epochs=3, callback_metrics=metrics)
+    with caplog.at_level("INFO"):
+        log_lines.ValidationLogger(LearningCurve("val_loss")).on_train_epoch_end(trainer, LightningModule())
+    assert caplog.messages == [f"Epoch 1 of 3: penalty_norm {shown}"]
+    best = {"metric": "val_loss", "value": value, "epoch": 2, "step": 20}
+    assert log_lines.format_best(best) == f"val_loss {shown} in epoch 2, step 20"
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1, ["1 training row: ", "Training on 1 process, ", "up to 1 epoch of 1 batch"]),
+        (2, ["2 training rows: ", "Training on 2 processes, ", "up to 2 epochs of 2 batches"]),
+    ],
+)
+def test_the_first_lines_of_a_training_use_the_singular_for_one(
+    count: int, expected: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings: Any = SimpleNamespace(
+        max_epochs=count,
+        early_stop_metric="val_loss",
+        average_checkpoints=1,
+        count_batches_between_validations=lambda batches: batches,
+    )
+    task: Any = SimpleNamespace(describe_labels=lambda labels: "all")
+    train = made_split(np.arange(count + 1), np.arange(count + 1))
+    with caplog.at_level("INFO"):
+        log_lines.log_training_start(settings, train, task, count, "32-true", count)
+    first, second, _ = caplog.messages
+    assert first.startswith(expected[0])
+    assert second.startswith(expected[1])
+    assert second.endswith(expected[2])
 
 
 # --- the progress bar

@@ -29,7 +29,7 @@ def test_show_describes_each_setting_in_plain_words(install: Installer) -> None:
             depth='int = Field(2, ge=1, le=16, description="Layers.")',
             widths='list[int] = Field(default_factory=lambda: [8, 8], min_length=1, description="Widths.")',
             mode='Mode = Field(Mode.fast, description="How.")',
-            limit='float = Field(float("inf"), gt=0, description="At most.")',
+            limit='float = Field(0.5, gt=0, description="At most.")',
             name='str = Field(min_length=1, description="No default.")',
         ),
     )
@@ -45,7 +45,7 @@ def test_show_describes_each_setting_in_plain_words(install: Installer) -> None:
         "depth": ["2", "an integer from 1 to 16", "Layers."],
         "widths": ["[8, 8]", "a non-empty list of integers, like [1, 2]", "Widths."],
         "mode": ['"fast"', 'one of "fast", "slow"', "How."],
-        "limit": ['"Infinity"', "a number above 0", "At most."],
+        "limit": ["0.5", "a number above 0", "At most."],
         "name": ["required", "a non-empty string", "No default."],
     }
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
-from torch import nn
 
 from frozen_helpers import PreparedJob, prepare_job
 from fusionzoo.conformance.forward import run_model
@@ -18,16 +17,14 @@ from fusionzoo.conformance.reference_encoder import ReferenceEncoder, ReferenceS
 from fusionzoo.conformance.subject import Subject, SubjectRequest
 from fusionzoo.conformance.synthetic_rows import encode_rows, make_batch, make_rows, make_spec
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.targets.class_labels import LabelMap
 from fusionzoo.nn import ngram_scores
-from fusionzoo.nn.fitted_module import FittedModule, list_fitted_modules, make_fitted
+from fusionzoo.nn.fitted_module import list_fitted_modules
 from fusionzoo.nn.ngram_scores import NgramScores, make_mixtures, solve, solve_all
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.nn.text_head import TextHead, WidePath
 from fusionzoo.registry import MODELS_GROUP
 from fusionzoo.settings import TextSettings
 from fusionzoo.training import job
-from fusionzoo.training.fitting import fit_modules
 from fusionzoo.training.warm_start.source_model import SourceModel
 from shop import JobFolder
 
@@ -187,23 +184,6 @@ def test_a_warm_start_fits_the_scores_again_and_takes_the_other_weights(tmp_path
     torch.testing.assert_close(scale, torch.full_like(scale, 2))
 
 
-class Outer(FittedModule):
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = NgramScores(SPEC, 10)
-
-    def fit(self, train: EncodedSplit) -> None:
-        self.inner.fit(train)
-
-
-def test_a_fitted_module_fits_the_ones_inside_it_itself() -> None:
-    model = nn.ModuleDict({"one": nn.Sequential(nn.Linear(1, 1), Outer()), "two": WidePath(SPEC, 10)})
-    assert list(list_fitted_modules(model)) == ["one.1", "two.scores"]
-    assert list(list_fitted_modules(Outer())) == [""]
-    with pytest.raises(TypeError, match="abstract"):
-        FittedModule()  # type: ignore[abstract]
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_in_training_the_logits_use_the_scores_out_of_fold(name: str) -> None:
     subject = Subject(SubjectRequest(MODELS_GROUP, name, None, {"dropout": 0.0}))
@@ -220,24 +200,3 @@ def test_in_training_the_logits_use_the_scores_out_of_fold(name: str) -> None:
     wide.scores.eval()
     torch.testing.assert_close(of_folds - of_all, expected - wide(batch), rtol=1e-4, atol=1e-5)
     assert (of_folds - of_all).abs().max() > 1e-3
-
-
-class NumberMeans(FittedModule):
-    """The means of the numbers."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.means = make_fitted(count)
-
-    def fit(self, train: EncodedSplit) -> None:
-        self.means.copy_(torch.from_numpy(train.numbers.mean(axis=0)))
-
-
-def test_a_module_of_a_model_without_text_is_fitted_too() -> None:
-    spec = make_spec({"table"})
-    train = encode_rows(spec, make_rows(spec, 30, seed=0))
-    model = nn.Sequential(nn.Linear(2, 2), NumberMeans(train.numbers.shape[1]))
-    target = LabelMap("y", (0, 1))
-    assert fit_modules(model, train, target) == {"1.means"}
-    assert model[1].means.abs().sum() > 0
-    assert fit_modules(nn.Linear(2, 2), train, target) == frozenset()

@@ -107,7 +107,13 @@ class Architecture:
             self._load_pretrained(self.encoder, built.text_encoder)
 
     def _load_pretrained(self, plugin: Plugin, text_encoder: nn.Module) -> None:
-        if plugin.load_pretrained(text_encoder, self._encoder_settings):
+        settings = self._encoder_settings
+        name, is_loaded = type(settings).__name__, plugin.load_pretrained(text_encoder, settings)
+        if settings.pretrained and not is_loaded:
+            raise errors.PluginContractError.pretrained_but_not_loaded(plugin.claim, name)
+        if is_loaded and not settings.pretrained:
+            raise errors.PluginContractError.loaded_but_not_pretrained(plugin.claim, name)
+        if is_loaded:
             log.info("Loaded pretrained weights into text encoder '%s'", plugin.name)
 
     def add_adapters(self, built: BuiltModel) -> BuiltModel:
@@ -183,7 +189,9 @@ def choose_architecture(raw: Mapping[str, Any]) -> Architecture:
         fusionzoo.errors.ZooError: a plugin cannot be used, or settings are wrong; all wrong settings together.
     """
     architecture = restore_architecture(raw)
-    return replace(architecture, hyperparameters=resolve_hyperparameters(architecture.hyperparameters))
+    model, encoder = architecture.model, architecture.encoder or architecture.model
+    resolved = resolve_hyperparameters(architecture.hyperparameters, model.resolve, encoder.resolve)
+    return replace(architecture, hyperparameters=resolved)
 
 
 def restore_architecture(raw: Mapping[str, Any]) -> Architecture:

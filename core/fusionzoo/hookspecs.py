@@ -4,8 +4,9 @@ A plugin is a module, or an object, that an entry point names. Decorate each hoo
 declare fewer arguments than listed here.
 
 Entry points in `fusionzoo.models` implement `settings_class` and `build_model`. Entry points in
-`fusionzoo.text_encoders` implement `settings_class` and `build_text_encoder`. The other hooks are optional. One
-distribution may provide entry points of both groups, each with its own module or object.
+`fusionzoo.text_encoders` implement `settings_class` and `build_text_encoder`. The other hooks are optional. A hook that
+is called for the other group only is an error. One distribution may provide entry points of both groups, each with its
+own module or object.
 """
 
 from __future__ import annotations
@@ -84,12 +85,12 @@ def merge_adapters(text_encoder: nn.Module, settings: ModelSettings) -> None:
 
 @hookspec(firstresult=True)
 def parameter_groups(model: nn.Module, settings: ModelSettings) -> Sequence[dict[str, Any]]:  # type: ignore[empty-body]
-    """Optional: return groups {"params": [...], "lr_scale": 0.1, "weight_decay": 0.0}. Core groups all others."""
+    """Models, optional: return groups {"params": [...], "lr_scale": 0.1, "weight_decay": 0.0}. Core groups the rest."""
 
 
 @hookspec(firstresult=True)
 def callbacks(settings: ModelSettings) -> Sequence[Callback]:  # type: ignore[empty-body]
-    """Optional: return Lightning callbacks for training, for example to log the load of experts."""
+    """Models, optional: return Lightning callbacks for training, for example to log the load of experts."""
 
 
 @hookspec(firstresult=True)

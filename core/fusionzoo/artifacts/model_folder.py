@@ -80,7 +80,7 @@ def write_model_folder(folder: Path, trained: TrainedModel, val: EncodedSplit, v
     Raises:
         errors.OutputError: a file cannot be written.
         errors.ExportError: the scores of the ONNX file differ from those of the model, and `onnx` is "required".
-        errors.ReadBackError: the scores of the model that was loaded from the files differ.
+        errors.ReadBackError: the scores of the model that was loaded from the files differ, or are not finite.
     """
     architecture, preprocessor, model = trained.architecture, trained.preprocessor, trained.model
     settings = architecture.hyperparameters.as_flat_dict()
@@ -230,6 +230,9 @@ def _verify(folder: Path, val: EncodedSplit, val_scores: np.ndarray) -> None:
     model, preprocessor = load_model(folder)
     link = make_link(choose_task(preprocessor))
     rows = np.arange(min(VERIFIED_ROWS, len(val)))
-    difference = link.difference(predict_scores(model, link, val, len(rows), rows), val_scores[rows])
+    expected = val_scores[rows]
+    if wrong := onnx_export.count_nonfinite_rows(expected):
+        raise errors.ReadBackError.not_finite(onnx_export.name_class(model), wrong, len(rows))
+    difference = link.difference(predict_scores(model, link, val, len(rows), rows), expected)
     if not difference <= onnx_export.TOLERANCE:
-        raise errors.ReadBackError(folder, difference, onnx_export.TOLERANCE)
+        raise errors.ReadBackError.differs(folder, difference, onnx_export.TOLERANCE)

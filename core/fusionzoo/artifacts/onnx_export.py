@@ -42,6 +42,7 @@ EXTREME_TOLERANCE = 1e-3  # logits of extreme rows are large, and so is their ro
 EXTREME_ROWS = 8
 CODES_OF_OPERATIONS = ("FZ-O005", "FZ-O007", "FZ-O008")  # errors that a layer of the model causes
 MAX_CHECKED_TOKENS = 8192  # attention over longer chunks would take minutes
+SHORT_CHUNKS = (4, 1)  # tokens; a correct model computes at least one of these lengths
 
 
 class _Scores(nn.Module):
@@ -78,8 +79,9 @@ def export_onnx(
 
     Raises:
         errors.ExportError: the model cannot compute the longest chunk or be exported, the scores of the exported model
-            differ, or the model's own scores of extreme rows are not finite.
+            differ, or the model's own scores are not finite.
         errors.MemoryExhaustedError: the process may not use more memory.
+        Exception: whatever the model itself raises for chunks of any length.
     """
     longest = make_longest_chunk(split, max_tokens) if max_tokens is not None and split.has_text else None
     was_training, device = model.training, next(model.parameters()).device
@@ -129,7 +131,19 @@ def _check_longest_chunk(scoring: _Scores, longest: EncodedSplit) -> None:
     try:
         predict_scores(scoring.model, scoring.link, longest, 1)
     except (IndexError, RuntimeError, ValueError, AssertionError) as cause:
-        raise errors.ExportError.longest_chunk(len(longest.tokens), cause) from cause
+        length = len(longest.tokens)
+        if any(_computes(scoring, make_longest_chunk(longest, short)) for short in SHORT_CHUNKS if short < length):
+            raise errors.ExportError.longest_chunk(length, cause) from cause
+        raise  # chunks of any length fail: a bug in the model
+
+
+def _computes(scoring: _Scores, split: EncodedSplit) -> bool:
+    """Return whether the model computes the scores of a split without an error."""
+    try:
+        predict_scores(scoring.model, scoring.link, split, 1)
+    except Exception:  # noqa: BLE001 - the caller raises the error of the longest chunk
+        return False
+    return True
 
 
 def _export(scoring: _Scores, split: EncodedSplit, path: Path) -> None:
@@ -174,8 +188,10 @@ def _compare(scoring: _Scores, splits: Sequence[EncodedSplit], path: Path) -> di
     for part, rows in ((each, rows) for each in splits for rows in _comparison_batches(each)):
         arrays = _arrays(part, rows)
         expected = predict_scores(scoring.model, scoring.link, part, len(rows), rows)
-        difference = _largest_difference(session, arrays, expected, scoring.link)
         chunks, length = arrays["tokens"].shape
+        if wrong := count_nonfinite_rows(expected):
+            raise errors.ExportError.not_finite(name_class(scoring.model), wrong, len(rows), chunks, length)
+        difference = _largest_difference(session, arrays, expected, scoring.link)
         checks.append({"rows": len(rows), "chunks": chunks, "length": length, "largest_difference": difference})
         if not difference <= TOLERANCE:
             raise errors.ExportError.differs(difference, TOLERANCE, len(rows), chunks, length)
@@ -195,12 +211,22 @@ def _compare_extreme_rows(
     with torch.inference_mode():  # torch.onnx.export sets the mode of its argument, a wrapper in training mode
         expected = scoring.eval()(*(torch.from_numpy(array) for array in arrays.values())).float().numpy()
     rows, (chunks, length) = len(expected), arrays["tokens"].shape
-    if not np.isfinite(expected).all():
+    if count_nonfinite_rows(expected):
         raise errors.ExportError.not_finite_on_extreme_rows(MAX_STANDARDIZED)
     difference = _largest_difference(session, arrays, expected, scoring.link)
     if not difference <= EXTREME_TOLERANCE:
         raise errors.ExportError.differs(difference, EXTREME_TOLERANCE, rows, chunks, length)
     return {"rows": rows, "tolerance": EXTREME_TOLERANCE, "largest_difference": difference}
+
+
+def count_nonfinite_rows(scores: np.ndarray) -> int:
+    """Return the number of rows with a score that is NaN or infinite."""
+    return int((~np.isfinite(scores).reshape(len(scores), -1).all(axis=1)).sum())
+
+
+def name_class(model: nn.Module) -> str:
+    """Return the module and the name of a model's class, as its author knows it."""
+    return f"{type(model).__module__}.{type(model).__qualname__}"
 
 
 def _extreme_arrays(split: EncodedSplit) -> dict[str, np.ndarray]:

@@ -12,10 +12,12 @@ from fusionzoo.cli.output import AsJson, colorize, one_line, print_json, print_l
 if TYPE_CHECKING:
     from fusionzoo.registry.doctor import Finding
 
-Timeout = Annotated[float, typer.Option(min=1, help="Time limit for the import of one plugin, in seconds.")]
+Timeout = Annotated[
+    float, typer.Option(min=1, help="Time limit for the import of one plugin, in seconds; raise it on a busy machine.")
+]
 
 
-def doctor(timeout: Timeout = 60, as_json: AsJson = False) -> None:
+def doctor(timeout: Timeout = 120, as_json: AsJson = False) -> None:
     """Examine every installed plugin.
 
     Looks for name clashes and examines metadata, requirements, imports, hooks and settings. Exits with status 1 if it

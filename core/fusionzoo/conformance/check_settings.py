@@ -14,11 +14,11 @@ def check_default_settings(subject: Subject) -> None:
     """The settings class can be created without arguments: each setting has a default, and the defaults are valid."""
     settings_class = subject.plugin.settings_class
     try:
-        settings_class()
+        settings_class.model_validate_json(settings_class().model_dump_json())  # pydantic does not validate defaults
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'all'}: {e['msg']}" for e in error.errors())
         raise ConformanceError(
-            f"{settings_class.__name__}() fails ({problems}), so users cannot leave any setting out. "
+            f"{settings_class.__name__}() is not valid ({problems}), so users cannot leave any setting out. "
             "Fix: give every setting a valid default"
         ) from error
 

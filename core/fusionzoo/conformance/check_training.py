@@ -22,11 +22,29 @@ from fusionzoo.conformance.fresh_process import run_in_fresh_process
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
+from fusionzoo.nn.fitted_module import fit_module, list_fitted_modules, list_modules_with_unused_fit
 
 ROWS, SMALL_DATASET_ROWS, MAX_BATCHES = 12, 16, 40
 MAX_STEPS, TARGET_LOSS = 200, 0.1
 LEARNING_RATES = (3e-3, 3e-2, 3e-4)  # one of them must work
 GROUP_KEYS = frozenset({"params", "lr_scale", "weight_decay"})
+
+
+def check_fitted_modules(subject: Subject) -> None:
+    """Each module with a method `fit` is a `FittedModule`. `fit` gives its tensors finite values of the same shapes."""
+    model = subject.build_unfitted().model
+    if unused := list_modules_with_unused_fit(model):
+        raise ConformanceError(
+            f"{_some(unused)} has a method fit, but is no FittedModule, so fit is never called. Fix: inherit from "
+            "fusionzoo.nn.fitted_module.FittedModule, or give the method another name"
+        )
+    train = subject.make_train(subject.spec)
+    for name, module in list_fitted_modules(model).items():
+        if unchanged := fit_module(name, module, train):
+            raise ConformanceError(
+                f"fit of {_some([each or 'the model' for each in unchanged])} changes no parameter or buffer. Fix: "
+                "write what is fitted into tensors of make_fitted with copy_, and fit the fitted modules inside it"
+            )
 
 
 def check_gradients_reach_all_parameters(subject: Subject) -> None:

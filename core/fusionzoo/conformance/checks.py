@@ -47,6 +47,7 @@ MODEL_CHECKS: tuple[Check, ...] = (
     check_shapes.check_empty_batch,
     check_shapes.check_text_only_and_table_only,
     check_shapes.check_categories_only_and_numbers_only,
+    check_training.check_fitted_modules,
     check_training.check_seed_determines_weights,
     check_training.check_gradients_reach_all_parameters,
     check_training.check_parameter_groups,

@@ -79,7 +79,7 @@ def _score(subject: Subject, folder: Path) -> None:
 
     attempts: list[str] = []
     forbid_network(attempts.append)
-    model = subject.build(seed=OTHER_SEED)
+    model = subject.build_unfitted(seed=OTHER_SEED).model  # as a model folder is loaded
     model.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
     batch = Batch(**torch.load(folder / "batch.pt", weights_only=True))
     torch.save(compute_logits(model, batch), folder / "logits.pt")

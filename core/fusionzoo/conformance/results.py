@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ def describe_exception(error: BaseException, module: str) -> str:
     Without a line of the plugin's own code in the traceback, the innermost line is shown. `module` is the module that
     the plugin's entry point names.
     """
+    if (owner := _find_class_without_forward(error)) is not None:
+        return _describe_missing_forward(owner)
     package = module.partition(".")[0]
     frames = traceback.extract_tb(error.__traceback__)
     modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -52,3 +55,24 @@ def describe_exception(error: BaseException, module: str) -> str:
     code = f": {place.line}" if place.line else ""
     notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
     return f"{type(error).__name__}: {error}{notes}\n  at {place.filename}, line {place.lineno}, in {place.name}{code}"
+
+
+def _find_class_without_forward(error: BaseException) -> type | None:
+    """Return the class of the module that was called, but has no method `forward`; None for other errors."""
+    *_, (frame, _) = [(None, 0), *traceback.walk_tb(error.__traceback__)]
+    if frame is None or frame.f_code.co_name != "_forward_unimplemented":  # in which torch raises the error
+        return None
+    return type(frame.f_locals["self"])
+
+
+def _describe_missing_forward(owner: type) -> str:
+    """Return the error of torch with the fix, and the line in which the class begins, if it is in a file."""
+    text = (
+        f"NotImplementedError: the class {owner.__qualname__} has no method forward. Fix: define forward in "
+        f"{owner.__qualname__}; check its name and its indentation"
+    )
+    try:
+        lines, start = inspect.getsourcelines(owner)
+        return f"{text}\n  at {inspect.getfile(owner)}, line {start}, in {owner.__module__}: {lines[0].strip()}"
+    except (OSError, TypeError):  # a class without a source file
+        return f"{text}\n  in {owner.__module__}"

@@ -199,8 +199,10 @@ class Subject:
         if self.request.resolved is not None:
             return self._restore(job, *self.request.resolved)
         try:
-            encoder = None if self.encoder_settings is None else self.encoder_settings.resolve(job)
-            return Architecture(self.model, self.encoder, Hyperparameters(job, self.settings.resolve(job), encoder))
+            settings, encoder = self.model.resolve(self.settings, job), None
+            if self.encoder is not None and self.encoder_settings is not None:
+                encoder = self.encoder.resolve(self.encoder_settings, job)
+            return Architecture(self.model, self.encoder, Hyperparameters(job, settings, encoder))
         except errors.SettingError as fault:
             errors.add_note(
                 fault,
@@ -233,21 +235,28 @@ class Subject:
     def build_parts(self, spec: InputSpec | None = None, seed: int = 0) -> BuiltModel:
         """Return the model as `build` does, and the text encoder inside it."""
         spec = spec or self.spec
+        built = self.build_unfitted(spec, seed)
+        train = self.make_train(spec)
+        with torch.no_grad():
+            for module in list_fitted_modules(built.model).values():
+                module.fit(train)  # `check_fitted_modules` checks the result
+        return built
+
+    def build_unfitted(self, spec: InputSpec | None = None, seed: int = 0) -> BuiltModel:
+        """Return the model as a model folder is loaded: without fitted modules having seen rows, in evaluation mode."""
+        spec = spec or self.spec
         architecture = self.architecture(spec)
         torch.manual_seed(seed)
         built = architecture.build(spec)
-        train = self._make_train(spec)
-        with torch.no_grad():
-            for module in list_fitted_modules(built.model).values():
-                module.fit(train)
         built.model.eval()
         return built
 
-    def _make_train(self, spec: InputSpec) -> EncodedSplit:
+    def make_train(self, spec: InputSpec) -> EncodedSplit:
         """Return the training split for fitted modules: not the rows with which the model is checked."""
         if self.example is None:
             return encode_rows(spec, make_rows(spec, FIT_ROWS, seed=10))
-        return replace(encode_rows(spec, make_rows(spec, EXAMPLE_ROWS, seed=10)), labels=self.example.labels)
+        labels = self.example.task.target.standardize(self.example.labels)
+        return replace(encode_rows(spec, make_rows(spec, EXAMPLE_ROWS, seed=10)), labels=labels)
 
     @property
     def job_title(self) -> str:

@@ -154,7 +154,10 @@ class Cache:
         try:
             with FileLock(self.folder / f"{key}.lock", timeout=0):
                 _remove(path)
-        except (Timeout, OSError) as cause:
+        except Timeout:
+            log.debug("%s is not removed, because another process uses it", path)
+            return False
+        except OSError as cause:
             log.info("%s was not removed: %s", path, cause)
             return False
         return True

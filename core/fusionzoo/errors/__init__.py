@@ -126,13 +126,16 @@ from fusionzoo.errors.output_errors import (
     ReadBackError as ReadBackError,
     ReportEntryError as ReportEntryError,
 )
+from fusionzoo.errors.plugin_contract_errors import PluginContractError as PluginContractError
 from fusionzoo.errors.plugin_errors import (
     AmbiguousModelError as AmbiguousModelError,
     BrokenPluginError as BrokenPluginError,
     Claim as Claim,
+    FittedModuleError as FittedModuleError,
     IncompatiblePluginError as IncompatiblePluginError,
     NewPluginError as NewPluginError,
     UnknownModelError as UnknownModelError,
+    describe_exception as describe_exception,
     hook_note as hook_note,
 )
 from fusionzoo.errors.predictor_errors import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -95,12 +96,28 @@ class ExportError(ZooError):
 
     @classmethod
     def differs(cls, difference: float, tolerance: float, rows: int, chunks: int, length: int) -> ExportError:
-        """The exported model computes other probabilities than PyTorch."""
+        """The exported model computes other probabilities than PyTorch, or NaN."""
+        found = (
+            f"differ from PyTorch's by {difference:.1e} (tolerance {tolerance:.0e})"
+            if math.isfinite(difference)
+            else "are NaN or infinite, although PyTorch's are finite,"
+        )
         return cls(
-            f"The exported model's probabilities differ from PyTorch's by {difference:.1e} (tolerance "
-            f"{tolerance:.0e}) on {pluralize(rows, 'row')} with {pluralize(chunks, 'chunk')} of {length} tokens.",
+            f"The exported model's probabilities {found} on {pluralize(rows, 'row')} with "
+            f"{pluralize(chunks, 'chunk')} of {pluralize(length, 'token')}.",
             "tracing fixed a shape or a branch, or the model uses index_add (fusionzoo.nn.pooling is safe).",
             "FZ-O008",
+        )
+
+    @classmethod
+    def not_finite(cls, model: str, wrong: int, rows: int, chunks: int, length: int) -> ExportError:
+        """The model itself computes NaN or infinity for real rows, before any export."""
+        return cls(
+            f"In PyTorch, before the export, the model {model} computes scores that are NaN or infinite for "
+            f"{wrong:,} of {pluralize(rows, 'row')} with {pluralize(chunks, 'chunk')} of {pluralize(length, 'token')}.",
+            f"in {model}, find the division by zero, the root or logarithm of a negative number, or the overflow. "
+            "fusionzoo check MODEL_CLASS repeats it on a few generated rows.",
+            "FZ-O033",
         )
 
     @classmethod
@@ -116,14 +133,31 @@ class ExportError(ZooError):
 
 
 class ReadBackError(ZooError):
-    """The saved model computes other probabilities than the trained one."""
+    """The saved model cannot be compared with the trained one, or computes other probabilities."""
 
-    def __init__(self, folder: Path, difference: float, tolerance: float) -> None:
-        super().__init__(
-            f"The probabilities of the model read back from {folder} differ by {difference:.1e} from the trained "
-            f"model's (tolerance {tolerance:.0e}).",
+    @classmethod
+    def differs(cls, folder: Path, difference: float, tolerance: float) -> ReadBackError:
+        """The saved model computes other probabilities than the trained one, or NaN."""
+        found = (
+            f"differ by {difference:.1e} from the trained model's (tolerance {tolerance:.0e})"
+            if math.isfinite(difference)
+            else "are NaN or infinite, although the trained model's are finite"
+        )
+        return cls(
+            f"The probabilities of the model read back from {folder} {found}.",
             "in the plugin, keep all state in the state_dict, and build the same layers from the same settings.",
             "FZ-O009",
+        )
+
+    @classmethod
+    def not_finite(cls, model: str, wrong: int, rows: int) -> ReadBackError:
+        """The trained model itself computes NaN or infinity for rows of val, so that nothing can be compared."""
+        return cls(
+            f"The trained model {model} computes scores that are NaN or infinite for {wrong:,} of "
+            f"{pluralize(rows, 'row')} of val.",
+            f"in {model}, find the division by zero, the root or logarithm of a negative number, or the overflow. "
+            "fusionzoo check MODEL_CLASS repeats it on a few generated rows.",
+            "FZ-O034",
         )
 
 

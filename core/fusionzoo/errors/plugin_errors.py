@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import Self
+
 from fusionzoo.errors.base import ZooError
 from fusionzoo.errors.wording import cut, list_names, nearest_names, quote_name
 
@@ -77,6 +79,29 @@ class AmbiguousModelError(ZooError):
         )
 
 
+class FittedModuleError(ZooError):
+    """The method `fit` of a plugin's `FittedModule` does not do what it has to."""
+
+    @classmethod
+    def resized(cls, name: str, kind: str, tensors: Sequence[str]) -> FittedModuleError:
+        """`fit` has replaced, added or removed tensors, so no saved model could be loaded."""
+        return cls(
+            f"fit() of {name or 'the model'} ({kind}) has changed the names or shapes of {list_names(tensors, 100)}.",
+            "in the plugin, size tensors by spec and settings in __init__, and write into them with copy_ in fit.",
+            "FZ-P041",
+        )
+
+    @classmethod
+    def not_finite(cls, name: str, kind: str, tensors: Sequence[str]) -> FittedModuleError:
+        """`fit` has computed NaN or infinity."""
+        return cls(
+            f"fit() of {name or 'the model'} ({kind}) has written NaN or infinity into {list_names(tensors, 100)}.",
+            "in the plugin, look for a division by zero, such as the deviation of a constant column, and for missing "
+            "labels and numbers, which are NaN.",
+            "FZ-P042",
+        )
+
+
 class IncompatiblePluginError(ZooError):
     """The plugin was not imported, because its requirements are not met in this environment."""
 
@@ -134,7 +159,7 @@ class BrokenPluginError(ZooError):
     @classmethod
     def import_failed(cls, claim: Claim, cause: BaseException) -> BrokenPluginError:
         """The plugin's module, or a package that it imports, raised an exception."""
-        place = _find_own_line(claim, cause)
+        place = find_own_line(claim, cause)
         owner = claim.owner if place else f"{claim.owner} or in a package that it imports"
         return cls(
             f"Importing {claim} failed: {describe_exception(cause)}.\nThe error is in {owner}, not in fusionzoo.",
@@ -228,14 +253,13 @@ class BrokenPluginError(ZooError):
     def ended_python(cls, claim: Claim, how: str, last_line: str) -> BrokenPluginError:
         """Importing the plugin ended or blocked the Python process."""
         output = f" Its last line of output: {cut(last_line, 300)}" if last_line else ""
-        return cls(
-            f"The process that loaded {claim} {how}.{output}",
-            f"in {claim.owner}, let the import and settings_class() only define things.",
-            "FZ-P020",
-        )
+        fix = f"in {claim.owner}, let the import and settings_class() only define things."
+        if how.startswith("did not end"):
+            fix = f"if the machine is busy or slow, wait longer: fusionzoo doctor --timeout 600. Otherwise, {fix}"
+        return cls(f"The process that loaded {claim} {how}.{output}", fix, "FZ-P020")
 
     @classmethod
-    def _in_plugin(cls, claim: Claim, message: str, fix: str, code: str) -> BrokenPluginError:
+    def _in_plugin(cls, claim: Claim, message: str, fix: str, code: str) -> Self:
         return cls(f"{claim} is broken: {message}.", f"in {claim.owner}, {fix}.", code)
 
 
@@ -283,7 +307,7 @@ def hook_note(claim: Claim, hook: str) -> str:
     return f"This happened in {hook}() of {claim.owner}, which provides {claim.kind} {quote_name(claim.name)}."
 
 
-def _find_own_line(claim: Claim, cause: BaseException) -> str:
+def find_own_line(claim: Claim, cause: BaseException) -> str:
     """Return the place in the plugin's own code that the exception comes from; empty if it is not the plugin's.
 
     A package that is not installed, or lacks a name, is not the plugin's own code.

@@ -101,9 +101,9 @@ def missing_setting(key: str, allowed: str) -> Problem:
     return Problem(key, "the setting is required", f"give {allowed}", "FZ-S010")
 
 
-def invalid_setting(key: str, value: object, allowed: str, reason: str = "") -> Problem:
+def invalid_setting(key: str, value: object, allowed: str) -> Problem:
     """The value has a wrong type or is out of range."""
-    return setting_problem(key, value, reason or "the value is not allowed", f"give {allowed}", "FZ-S011")
+    return setting_problem(key, value, "the value is not allowed", f"give {allowed}", "FZ-S011")
 
 
 def invalid_setting_item(key: str, value: Sequence[object], index: int, allowed: str) -> Problem:
@@ -127,9 +127,11 @@ def setting_not_a_list(key: str, value: object, allowed: str, holds_text: bool) 
     return setting_problem(key, value, "the value is not a list", fix, "FZ-S014")
 
 
-def inconsistent_settings(owner: str, reason: str) -> Problem:
-    """A plugin's own check of its settings together failed."""
-    return Problem(f"settings of {owner}", reason, "change the settings that this message names", "FZ-S015")
+def inconsistent_settings(owner: str, reason: str, setting: tuple[str, object] | None = None) -> Problem:
+    """A plugin's own check of a setting, or of its settings together, failed."""
+    name, value = setting or ("", None)
+    where = f"{name} = {format_json(value)}" if name else f"settings of {owner}"
+    return Problem(where, reason, "change the settings that this message names", "FZ-S015")
 
 
 def setting_of_two_plugins(key: str, values: Mapping[str, object]) -> Problem:

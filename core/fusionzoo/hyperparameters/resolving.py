@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from fusionzoo import errors
@@ -9,18 +10,33 @@ from fusionzoo.hyperparameters.consistency import find_name_clashes
 from fusionzoo.hyperparameters.parsing import Hyperparameters
 from fusionzoo.settings import JobSettings, ModelSettings
 
+Resolver = Callable[[ModelSettings, JobSettings], ModelSettings]
+"""Returns the settings of one plugin resolved for a job."""
 
-def resolve_hyperparameters(parsed: Hyperparameters) -> Hyperparameters:
-    """Call `ModelSettings.resolve` of the model and its text encoder, and check what they return.
+
+def call_resolve(settings: ModelSettings, job: JobSettings) -> ModelSettings:
+    """Return what `resolve` of the settings returns, unchecked."""
+    return settings.resolve(job)
+
+
+def resolve_hyperparameters(
+    parsed: Hyperparameters, resolve_model: Resolver = call_resolve, resolve_encoder: Resolver = call_resolve
+) -> Hyperparameters:
+    """Resolve the settings of the model and its text encoder, and check them together.
 
     May read local files or a model hub.
+
+    Args:
+        parsed: the settings as they are in hyperparameters.json.
+        resolve_model: resolves the settings of the model; of an installed plugin, `Plugin.resolve`.
+        resolve_encoder: resolves the settings of the text encoder.
 
     Raises:
         errors.HyperparametersError: all values that cannot work in this job together.
     """
     problems: list[errors.Problem] = []
-    model = _resolve(parsed.model, parsed.job, problems)
-    encoder = None if parsed.encoder is None else _resolve(parsed.encoder, parsed.job, problems)
+    model = _resolve(resolve_model, parsed.model, parsed.job, problems)
+    encoder = None if parsed.encoder is None else _resolve(resolve_encoder, parsed.encoder, parsed.job, problems)
     resolved = replace(parsed, model=model, encoder=encoder)
     layer_decay, is_pretrained = parsed.job.layer_decay, encoder is not None and encoder.pretrained
     if layer_decay is not None and not is_pretrained and not problems:
@@ -31,9 +47,11 @@ def resolve_hyperparameters(parsed: Hyperparameters) -> Hyperparameters:
     return resolved
 
 
-def _resolve(settings: ModelSettings, job: JobSettings, problems: list[errors.Problem]) -> ModelSettings:
+def _resolve(
+    resolve: Resolver, settings: ModelSettings, job: JobSettings, problems: list[errors.Problem]
+) -> ModelSettings:
     try:
-        return settings.resolve(job)
+        return resolve(settings, job)
     except errors.SettingError as error:
         problems.append(error.problem)
         return settings

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticUndefined
+from pydantic_core.core_schema import ErrorType
 
 from fusionzoo import errors
 from fusionzoo.hyperparameters.decoding import (
@@ -20,6 +21,9 @@ from fusionzoo.hyperparameters.decoding import (
 from fusionzoo.hyperparameters.schema_text import allowed_strings, describe_allowed_values, is_list_of_strings
 
 LIGHTNING_PRECISIONS = {"bf16-mixed": "bf16", "16-mixed": "fp16", "16": "fp16", "32-true": "32"}
+
+PYDANTIC_ERROR_TYPES = get_args(ErrorType)
+"""The types of all errors, except those that the validators of a settings class define."""
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
@@ -52,6 +56,10 @@ class SettingsDraft(Generic[SettingsT]):
     def problems(self) -> list[errors.Problem]:
         """The problems of all settings."""
         return [problem for problems in self._problems.values() for problem in problems]
+
+    def problems_of(self, name: str) -> list[errors.Problem]:
+        """Return the problems of one setting."""
+        return list(self._problems.get(name, ()))
 
     def is_valid(self, *names: str) -> bool:
         """Return whether none of these settings has a problem."""
@@ -123,14 +131,16 @@ class SettingsDraft(Generic[SettingsT]):
     def _describe_error(self, name: str, error: ErrorDetails) -> errors.Problem:
         schema, value = self._schema(name), self._values.get(name)
         indices = [place for place in error["loc"][1:] if isinstance(place, int)]
-        reason = error["msg"].removeprefix("Value error, ") if error["type"] == "value_error" else ""
+        message = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         if not name:
-            return errors.inconsistent_settings(self.owner, reason or error["msg"])
+            return errors.inconsistent_settings(self.owner, message)
+        if error["type"] in ("value_error", "assertion_error") or error["type"] not in PYDANTIC_ERROR_TYPES:
+            return errors.inconsistent_settings(self.owner, message, (name, value))
         if error["type"] == "missing" and name not in self._values:
             return errors.missing_setting(name, describe_allowed_values(schema))
         if indices and isinstance(value, list):
             return errors.invalid_setting_item(name, value, indices[0], describe_allowed_values(schema))
-        return errors.invalid_setting(name, value, describe_allowed_values(schema), reason)
+        return errors.invalid_setting(name, value, describe_allowed_values(schema))
 
 
 def _prefer_item_errors(problems: Sequence[ErrorDetails]) -> list[ErrorDetails]:

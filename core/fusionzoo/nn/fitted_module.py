@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
+from fusionzoo import errors
+
 if TYPE_CHECKING:
     from fusionzoo.data.encoded import EncodedSplit
 
@@ -28,6 +30,42 @@ class FittedModule(nn.Module, ABC):
     @abstractmethod
     def fit(self, train: EncodedSplit) -> None:
         """Fit the module on the encoded training split; the result must be the same each time."""
+
+
+def fit_module(name: str, module: FittedModule, train: EncodedSplit) -> list[str]:
+    """Fit a module on train, and check the result; return which fitted modules in it, or itself, did not change.
+
+    Args:
+        name: the name of the module in the model; empty for the model itself.
+        module: a module of `list_fitted_modules`.
+        train: the encoded training split, with labels on the scale of the model.
+
+    Raises:
+        errors.FittedModuleError: a tensor got another shape, or values that are not finite.
+    """
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    with torch.no_grad():
+        module.fit(train)
+    after = module.state_dict()
+    shapes, new_shapes = ({key: tuple(value.shape) for key, value in state.items()} for state in (before, after))
+    if changed := sorted(key for key in shapes | new_shapes if shapes.get(key) != new_shapes.get(key)):
+        raise errors.FittedModuleError.resized(name, type(module).__name__, changed)
+    floats = {key: value for key, value in after.items() if value.is_floating_point()}
+    if wrong := sorted(key for key, value in floats.items() if not bool(value.isfinite().all())):
+        raise errors.FittedModuleError.not_finite(name, type(module).__name__, wrong)
+    fitted = {key for key, value in after.items() if not torch.equal(value, before[key])}
+    inner = [key for key, child in module.named_modules() if isinstance(child, FittedModule)]
+    unchanged = [key for key in inner if not any(each.startswith(f"{key}." if key else "") for each in fitted)]
+    return [f"{name}.{key}".strip(".") for key in unchanged]
+
+
+def list_modules_with_unused_fit(module: nn.Module, prefix: str = "") -> list[str]:
+    """Return the names of modules with a method `fit` that core does not call, because they are no `FittedModule`."""
+    if isinstance(module, FittedModule):
+        return []
+    own = [prefix.rstrip(".") or "the model"] if callable(getattr(module, "fit", None)) else []
+    children = (list_modules_with_unused_fit(child, f"{prefix}{name}.") for name, child in module.named_children())
+    return own + [found for names in children for found in names]
 
 
 def list_fitted_modules(module: nn.Module) -> dict[str, FittedModule]:

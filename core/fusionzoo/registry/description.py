@@ -15,11 +15,11 @@ from fusionzoo.hyperparameters.decoding import schema_alternatives
 from fusionzoo.hyperparameters.schema_text import allowed_constants
 from fusionzoo.registry.discovery import Registry
 from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, GROUP_KINDS, MODELS_GROUP, TEXT_ENCODERS_GROUP
+from fusionzoo.registry.plugin_settings import MODALITIES
 from fusionzoo.registry.providers import Provider
-from fusionzoo.settings import JobSettings, ModelSettings
+from fusionzoo.settings import JobSettings
 
 CORE_SETTINGS_NAME = "core"
-MODALITIES = ("text", "table")
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def describe_plugin(provider: Provider) -> Description:
         claim.distribution,
         claim.version,
         settings_class.paper,
-        _read_modalities(claim, settings_class, "needs"),
-        _read_modalities(claim, settings_class, "reads"),
+        tuple(modality for modality in MODALITIES if modality in settings_class.needs),
+        tuple(modality for modality in MODALITIES if modality in settings_class.reads),
         schema,
         tuple(sorted(settings_class.tasks)),
         tuple(_describe_metric(one.metric) for one in plugin.metrics),
@@ -160,10 +160,3 @@ def _inline_references(schema: Any, definitions: Mapping[str, Any], parents: fro
         siblings = {key: value for key, value in schema.items() if key != "$ref"}
         return {**_inline_references(definitions[target], definitions, parents | {target}), **siblings}
     return {key: _inline_references(value, definitions, parents) for key, value in schema.items()}
-
-
-def _read_modalities(claim: errors.Claim, settings_class: type[ModelSettings], name: str) -> tuple[str, ...]:
-    modalities: object = getattr(settings_class, name)
-    if not isinstance(modalities, (set, frozenset)) or not modalities <= set(MODALITIES):
-        raise errors.BrokenPluginError.no_modalities(claim, name, modalities)
-    return tuple(modality for modality in MODALITIES if modality in modalities)

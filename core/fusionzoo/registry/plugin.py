@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fusionzoo.nn.schema import InputSpec
-    from fusionzoo.settings import ModelSettings
+    from fusionzoo.settings import JobSettings, ModelSettings
     from fusionzoo.tasks.plugin_metrics import RegisteredMetric
 
 REQUIRED_HOOKS = {
     MODELS_GROUP: ("settings_class", "build_model"),
     TEXT_ENCODERS_GROUP: ("settings_class", "build_text_encoder"),
+}
+OPTIONAL_HOOKS = {
+    MODELS_GROUP: ("parameter_groups", "callbacks", "metrics"),
+    TEXT_ENCODERS_GROUP: ("load_pretrained", "add_adapters", "merge_adapters", "metrics"),
 }
 HOOKS = {
     name: tuple(inspect.signature(hook).parameters)
@@ -41,8 +45,8 @@ class Plugin:
 
     def __init__(self, group: str, claim: errors.Claim, implementation: object) -> None:
         self.name, self.distribution, self.version = claim.name, claim.distribution, claim.version
-        self._claim = claim
-        self._hooks = _register_hooks(claim, REQUIRED_HOOKS[group], implementation)
+        self.claim = claim
+        self._hooks = _register_hooks(claim, group, implementation)
         self.metrics = self._register_metrics()
 
     @cached_property
@@ -50,26 +54,29 @@ class Plugin:
         """The plugin's settings class.
 
         Raises:
-            errors.BrokenPluginError: it is not a subclass of `ModelSettings`, uses names of core's settings, or has an
-                unknown task.
+            errors.BrokenPluginError: no job could use it; see `fusionzoo.registry.plugin_settings`.
         """
-        from fusionzoo.settings import ALL_TASKS, JobSettings, ModelSettings
+        from fusionzoo.registry.plugin_settings import check_settings_class  # imports pydantic
 
-        settings_class = self._call("settings_class")
-        if not (isinstance(settings_class, type) and issubclass(settings_class, ModelSettings)):
-            raise errors.BrokenPluginError.not_settings(self._claim, settings_class)
-        fields = settings_class.model_fields
-        names = {*fields, *(field.alias for field in fields.values())}
-        if collisions := [name for name in JobSettings.model_fields if name in names]:
-            raise errors.BrokenPluginError.settings_collide(self._claim, collisions)
-        tasks: object = settings_class.tasks
-        if not isinstance(tasks, set | frozenset) or not tasks or not tasks <= ALL_TASKS:
-            raise errors.BrokenPluginError.wrong_tasks(self._claim, tasks, sorted(ALL_TASKS))
-        return settings_class
+        return check_settings_class(self.claim, self._call("settings_class"))
+
+    def resolve(self, settings: ModelSettings, job: JobSettings) -> ModelSettings:
+        """Return the plugin's settings resolved for a job.
+
+        Raises:
+            errors.ZooError: the settings cannot work in this job.
+            errors.PluginContractError: `resolve` fails, or returns something other than valid settings.
+        """
+        from fusionzoo.registry.plugin_settings import resolve_settings  # imports pydantic
+
+        return resolve_settings(self.claim, settings, job)
 
     def build_model(self, spec: InputSpec, settings: ModelSettings, text_encoder: nn.Module | None) -> nn.Module:
         """Build the architecture with fresh weights around the text encoder that core passes in."""
-        return self._build("build_model", spec=spec, settings=settings, text_encoder=text_encoder)
+        model = self._build("build_model", spec=spec, settings=settings, text_encoder=text_encoder)
+        if hasattr(type(model), "load_pretrained"):  # of text encoders, the recipe calls it
+            raise errors.PluginContractError.unused_method(self.claim, type(model).__name__, "load_pretrained")
+        return model
 
     def build_text_encoder(self, spec: InputSpec, settings: ModelSettings) -> nn.Module:
         """Build the text encoder with fresh weights."""
@@ -104,13 +111,13 @@ class Plugin:
         try:
             returned = self._hooks.metrics()
         except (Exception, SystemExit) as cause:
-            raise errors.BrokenPluginError.hook_failed(self._claim, "metrics", cause) from cause
-        return register_metrics(self._claim, returned)
+            raise errors.BrokenPluginError.hook_failed(self.claim, "metrics", cause) from cause
+        return register_metrics(self.claim, returned)
 
     def _build(self, hook: str, **arguments: Any) -> nn.Module:
         module: nn.Module | None = self._call(hook, **arguments)
         if module is None:
-            raise errors.BrokenPluginError.returned_nothing(self._claim, hook)
+            raise errors.BrokenPluginError.returned_nothing(self.claim, hook)
         return module
 
     def _call(self, hook: str, **arguments: Any) -> Any:
@@ -119,11 +126,11 @@ class Plugin:
         except errors.ZooError:
             raise
         except Exception as error:
-            errors.add_note(error, errors.hook_note(self._claim, hook))
+            errors.add_note(error, errors.hook_note(self.claim, hook))
             raise
 
 
-def _register_hooks(claim: errors.Claim, required: Sequence[str], implementation: object) -> pluggy.HookRelay:
+def _register_hooks(claim: errors.Claim, group: str, implementation: object) -> pluggy.HookRelay:
     """Return the plugin's hooks, registered in a plugin manager of their own.
 
     Raises:
@@ -134,7 +141,7 @@ def _register_hooks(claim: errors.Claim, required: Sequence[str], implementation
         manager.register(implementation, name=claim.name)
         callers = manager.get_hookcallers(implementation) or ()
         hooks = [(caller.name, hook) for caller in callers for hook in caller.get_hookimpls()]
-        _check_hooks(claim, required, implementation, hooks)
+        _check_hooks(claim, group, implementation, hooks)
         manager.add_hookspecs(hookspecs)
     except errors.ZooError:
         raise
@@ -144,21 +151,32 @@ def _register_hooks(claim: errors.Claim, required: Sequence[str], implementation
 
 
 def _check_hooks(
-    claim: errors.Claim, required: Sequence[str], implementation: object, hooks: Sequence[tuple[str, pluggy.HookImpl]]
+    claim: errors.Claim, group: str, implementation: object, hooks: Sequence[tuple[str, pluggy.HookImpl]]
 ) -> None:
     names = [name for name, _ in hooks]
     if unknown := [name for name, hook in hooks if name not in HOOKS and not hook.optionalhook]:
         raise errors.BrokenPluginError.unknown_hook(claim, unknown[0], list(HOOKS))
     others = {name: inspect.getattr_static(implementation, name, None) for name in HOOKS if name not in names}
-    if undecorated := [name for name, value in others.items() if inspect.isroutine(value)]:
+    undecorated = [name for name, value in others.items() if inspect.isroutine(value)]
+    if unused := _find_unused_hooks(group, [*names, *undecorated]):
+        if group == MODELS_GROUP:
+            raise errors.PluginContractError.unused_model_hooks(claim, unused)
+        raise errors.PluginContractError.unused_encoder_hooks(claim, unused)
+    if undecorated:
         raise errors.BrokenPluginError.undecorated(claim, undecorated)
     for name, hook in hooks:
         if name in HOOKS and (wrong := _find_wrong_arguments(name, hook)):
             raise errors.BrokenPluginError.wrong_arguments(claim, name, wrong, HOOKS[name])
-    if "add_adapters" in names:
-        required = (*required, "merge_adapters")
+    required = (*REQUIRED_HOOKS[group], *(["merge_adapters"] if "add_adapters" in names else []))
     if missing := [name for name in required if name not in names]:
         raise errors.BrokenPluginError.hooks_missing(claim, missing, names)
+
+
+def _find_unused_hooks(group: str, names: Sequence[str]) -> list[str]:
+    """Return the hooks that are never called. An object with the builders of both groups may be a plugin of both."""
+    groups = [one for one, (_, builder) in REQUIRED_HOOKS.items() if one == group or builder in names]
+    used = {name for one in groups for name in (*REQUIRED_HOOKS[one], *OPTIONAL_HOOKS[one])}
+    return [name for name in HOOKS if name in names and name not in used]
 
 
 def _find_wrong_arguments(name: str, hook: pluggy.HookImpl) -> list[str]:

@@ -6,12 +6,11 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.targets.target import Target
-from fusionzoo.nn.fitted_module import FittedModule, list_fitted_modules
+from fusionzoo.nn.fitted_module import FittedModule, fit_module, list_fitted_modules, list_modules_with_unused_fit
 from fusionzoo.training.distributed import collectives
 
 log = logging.getLogger(__name__)
@@ -21,14 +20,19 @@ def fit_modules(model: nn.Module, train: EncodedSplit, target: Target) -> frozen
     """Fit every `FittedModule` of the model on train; return the names of what they fit in the state of the model.
 
     The labels are on the scale of the model. Only the first process computes the tensors, and every process gets them.
+
+    Raises:
+        errors.FittedModuleError: a module does not keep the rules of `FittedModule`.
     """
+    for name in list_modules_with_unused_fit(model):
+        log.warning("%s has a method fit, which is not called: only a FittedModule is fitted on train.", name)
     modules = list_fitted_modules(model)
     if not modules:
         return frozenset()
     scaled = train if train.labels is None else replace(train, labels=target.standardize(train.labels))
 
     def fit() -> Mapping[str, Mapping[str, Tensor]]:
-        return {name: _fit(module, scaled) for name, module in modules.items()}
+        return {name: _fit(name, module, scaled) for name, module in modules.items()}
 
     for name, state in collectives.broadcast_from_first(fit).items():
         modules[name].load_state_dict(state)
@@ -36,9 +40,9 @@ def fit_modules(model: nn.Module, train: EncodedSplit, target: Target) -> frozen
     return frozenset(_join(name, key) for name, module in modules.items() for key in _list_fitted(module))
 
 
-@torch.no_grad()
-def _fit(module: FittedModule, train: EncodedSplit) -> Mapping[str, Tensor]:
-    module.fit(train)
+def _fit(name: str, module: FittedModule, train: EncodedSplit) -> Mapping[str, Tensor]:
+    for unchanged in fit_module(name, module, train):
+        log.warning("fit() of %s has changed no parameter or buffer.", unchanged or "the model")
     return module.state_dict()
 
 

@@ -18,11 +18,31 @@ TEXT_FIELDS = frozenset({"tokens", "token_mask", "chunk_row"})  # of a `Batch`
 MAX_ROWS = 8
 TOLERANCES = {torch.float32: 5e-3, torch.bfloat16: 0.1, torch.float16: 1e-2}  # relative to the largest feature
 
-ENCODER_CHANGES_TOKENS = "its features belong to other tokens than those of the batch"
-ENCODER_IS_UNSTEADY = (
-    "its features of a row depend on the table, on the other rows of the batch, or on whether the model is training"
+ENCODER_CHANGES_TOKENS = (
+    "its features belong to other tokens than those of the batch. Fix: in the encoder, return token_mask and chunk_row "
+    "of the batch unchanged"
 )
-MODEL_CHANGES_BATCH = "the model calls it with another batch than the one it received, or does not call it"
+ENCODER_DEPENDS_ON_MODE = (
+    "its features differ between training and evaluation mode, for example because dropout is active in training. Fix: "
+    "override train() of the encoder so that a frozen encoder stays in evaluation mode, as BertEncoder of "
+    "fusionzoo-bert does with freeze_text_encoder"
+)
+ENCODER_MIXES_ROWS = (
+    "its features of a row depend on the other rows of the batch, or on padding. Fix: in the encoder, look for a mean "
+    "or a norm over the batch, and for attention without token_mask"
+)
+ENCODER_READS_MORE_THAN_TEXT = (
+    "its features depend on fields of the batch that are not text, such as numbers. Fix: read these fields in the "
+    "model, not in its text encoder"
+)
+ENCODER_IS_UNSTEADY = (
+    "its features of a row change between training and evaluation for several reasons together. Fix: in the encoder, "
+    "let the features of a row depend only on its tokens, and keep a frozen encoder in evaluation mode"
+)
+MODEL_CHANGES_BATCH = (
+    "the model calls it with another batch than the one it received, or does not call it. Fix: in forward of the "
+    "model, call the text encoder with the batch as it is"
+)
 
 
 @dataclass(frozen=True)
@@ -77,10 +97,37 @@ def find_obstacle(encoder: nn.Module, batch: Batch, single_rows: Sequence[Batch]
         expected: list[TextFeatures] = [encoder(row) for row in single_rows]
     if not (torch.equal(features.mask, batch.token_mask) and torch.equal(features.chunk_row, batch.chunk_row)):
         return ENCODER_CHANGES_TOKENS
-    pooled, tokens = (torch.cat(parts) for parts in zip(*((f.pooled, f.tokens[f.mask]) for f in expected), strict=True))
-    if differ(features.pooled, pooled) or differ(features.tokens[features.mask], tokens):
-        return ENCODER_IS_UNSTEADY
-    return None
+    return _explain_difference(encoder, batch, expected) if _features_differ([features], expected) else None
+
+
+def _features_differ(actual: Sequence[TextFeatures], expected: Sequence[TextFeatures]) -> bool:
+    """Return whether features differ, each given in one batch or in several."""
+    pairs = zip(_join_batches(actual), _join_batches(expected), strict=True)
+    return any(differ(one, other) for one, other in pairs)
+
+
+def _join_batches(features: Sequence[TextFeatures]) -> tuple[Tensor, Tensor]:
+    """Return the pooled features [rows, dim] and those of real tokens [tokens, dim] of several batches."""
+    return torch.cat([f.pooled for f in features]), torch.cat([f.tokens[f.mask] for f in features])
+
+
+def _explain_difference(encoder: nn.Module, batch: Batch, expected: Sequence[TextFeatures]) -> str:
+    """Return why the features of a training step differ from those of rows in evaluation mode, with the fix.
+
+    Args:
+        expected: the features of the rows in evaluation mode, in batches of one row.
+    """
+    with torch.no_grad(), _preserve_state(encoder):
+        in_training: TextFeatures = encoder.train()(batch)
+        encoder.eval()
+        in_batch: TextFeatures = encoder(batch)
+        without_table: TextFeatures = encoder(_invalidate_table(batch))
+    causes = {
+        ENCODER_DEPENDS_ON_MODE: _features_differ([in_training], [in_batch]),
+        ENCODER_MIXES_ROWS: _features_differ([in_batch], expected),
+        ENCODER_READS_MORE_THAN_TEXT: _features_differ([without_table], [in_batch]),
+    }
+    return ". Also, ".join(cause for cause, applies in causes.items() if applies) or ENCODER_IS_UNSTEADY
 
 
 def _invalidate_table(batch: Batch) -> Batch:

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
 from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.errors.wording import pluralize
 from fusionzoo.settings import JobSettings
 from fusionzoo.tasks.task import Task
 from fusionzoo.training.lightning_compat import batches_done, total_batches
@@ -24,6 +25,7 @@ from fusionzoo.training.resolved_settings import ResolvedJobSettings
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 15.0
+SMALL_METRIC = 0.1  # values below it lose significant digits with 4 decimals
 TRAIN_METRIC_PREFIX = "train/"  # of `ModelOutput.penalties` and `ModelOutput.metrics`
 
 
@@ -94,7 +96,7 @@ class ValidationLogger(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = [
-            f"{name.removeprefix(TRAIN_METRIC_PREFIX)} {float(value):.4f}"
+            f"{name.removeprefix(TRAIN_METRIC_PREFIX)} {_format_metric(float(value))}"
             for name, value in trainer.callback_metrics.items()
             if name.startswith(TRAIN_METRIC_PREFIX)
         ]
@@ -119,11 +121,12 @@ def log_training_start(
 ) -> None:
     """Log the distribution of the labels, the device, the number of batches, and how the training validates."""
     if train.labels is not None:
-        log.info("%d training rows: %s", len(train), task.describe_labels(train.labels))
+        log.info("%s: %s", pluralize(len(train), "training row"), task.describe_labels(train.labels))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     log.info(
-        "Training on %s, %s, precision %s: up to %d epochs of %d batches",
-        *(f"{processes} process{'es' if processes > 1 else ''}", device, precision, job.max_epochs, batches),
+        "Training on %s, %s, precision %s: up to %s of %s",
+        *(pluralize(processes, "process", "processes"), device, precision),
+        *(pluralize(job.max_epochs, "epoch"), pluralize(batches, "batch", "batches")),
     )
     times = max(1, batches // job.count_batches_between_validations(batches))
     log.info(
@@ -137,7 +140,7 @@ def format_throughput(
     reading: ThroughputReading, processes: int, seconds_left: float | None, short: bool = False
 ) -> list[str]:
     """Return loss, speed, padding, and remaining time as texts. The speed assumes equally fast processes."""
-    parts = [f"train_loss {reading.mean_loss:.4f}"] if reading.mean_loss is not None else []
+    parts = [f"train_loss {_format_metric(reading.mean_loss)}"] if reading.mean_loss is not None else []
     parts.append(f"{reading.rows_per_second * processes:,.0f} rows/s")
     if reading.encoded and not short:
         parts.append(f"{reading.tokens_per_second * processes:,.0f} tokens/s")
@@ -150,17 +153,22 @@ def format_throughput(
 
 def format_best(best: Mapping[str, Any]) -> str:
     """Return a text about the best validation; `best` is the result of `best_checkpoints.describe_best`."""
-    return f"{best['metric']} {best['value']:.4f} in epoch {best['epoch']}, step {best['step']}"
+    return f"{best['metric']} {_format_metric(best['value'])} in epoch {best['epoch']}, step {best['step']}"
 
 
 def format_verdict(stopping: EarlyStopping, value: float) -> str:
     """Return a text that says whether a validation is the best so far, after `stopping` has seen it."""
-    metric = f"{stopping.monitor} {value:.4f}"
+    metric = f"{stopping.monitor} {_format_metric(value)}"
     if stopping.wait_count == 0:
         return f"{metric}, the best so far"
-    patience = f"{stopping.wait_count} of {stopping.patience} validations without improvement"
+    patience = f"{stopping.wait_count} of {pluralize(stopping.patience, 'validation')} without improvement"
     end = "; stopping early" if stopping.wait_count >= stopping.patience else ""
-    return f"{metric}, best {float(stopping.best_score):.4f}; {patience}{end}"
+    return f"{metric}, best {_format_metric(float(stopping.best_score))}; {patience}{end}"
+
+
+def _format_metric(value: float) -> str:
+    """Return a value with 4 decimals, or with 4 significant digits if decimals would hide a small one."""
+    return f"{value:.4g}" if 0 < abs(value) < SMALL_METRIC else f"{value:.4f}"
 
 
 def log_metrics(metrics: Mapping[str, float]) -> None:

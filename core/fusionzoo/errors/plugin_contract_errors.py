@@ -1,0 +1,97 @@
+"""Plugins that can be imported, but have code that is never called, or settings that contradict themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fusionzoo.errors.plugin_errors import BrokenPluginError, Claim, describe_exception, find_own_line
+from fusionzoo.errors.wording import cut, list_names
+
+
+class PluginContractError(BrokenPluginError):
+    """A plugin does not do what `fusionzoo.hookspecs` and `fusionzoo.settings.ModelSettings` ask for."""
+
+    @classmethod
+    def unused_model_hooks(cls, claim: Claim, hooks: Sequence[str]) -> PluginContractError:
+        """A model has hooks that fusionzoo calls for text encoders only, such as one that loads weights."""
+        calls = list_names([f"{hook}()" for hook in hooks])
+        message = f"it defines {calls}, which fusionzoo calls for text encoders only, not for models"
+        fix = (
+            "remove it; pretrained weights belong in a text encoder: publish the part that has them under an entry "
+            "point in the group fusionzoo.text_encoders"
+        )
+        return cls._in_plugin(claim, message, fix, "FZ-P051")
+
+    @classmethod
+    def unused_encoder_hooks(cls, claim: Claim, hooks: Sequence[str]) -> PluginContractError:
+        """A text encoder has hooks that fusionzoo calls for models only, such as `callbacks`."""
+        calls = list_names([f"{hook}()" for hook in hooks])
+        message = f"it defines {calls}, which fusionzoo calls for models only, not for text encoders"
+        fix = "remove it, or move it to a model: an object under an entry point in the group fusionzoo.models"
+        return cls._in_plugin(claim, message, fix, "FZ-P052")
+
+    @classmethod
+    def unused_method(cls, claim: Claim, module: str, method: str) -> PluginContractError:
+        """The module of a model has a method with the name of a text encoder's hook, which would never be called."""
+        message = f"build_model() returned {module} with a method {method}(), which is called for text encoders only"
+        fix = (
+            "rename it if other code calls it; pretrained weights belong in a text encoder: publish the part that has "
+            "them under an entry point in the group fusionzoo.text_encoders"
+        )
+        return cls._in_plugin(claim, message, fix, "FZ-P053")
+
+    @classmethod
+    def pretrained_but_not_loaded(cls, claim: Claim, settings_class: str) -> PluginContractError:
+        """The settings announce pretrained weights, and no weights were loaded."""
+        message = (
+            f"`pretrained` of its settings {settings_class} is True, but load_pretrained() loaded nothing: it is not "
+            "defined, or it did not return True"
+        )
+        fix = "return True at the end of load_pretrained(), or let `pretrained` be False where it loads nothing"
+        return cls._in_plugin(claim, message, fix, "FZ-P054")
+
+    @classmethod
+    def loaded_but_not_pretrained(cls, claim: Claim, settings_class: str) -> PluginContractError:
+        """Weights were loaded that the settings do not announce, so they would be trained as new weights."""
+        message = (
+            f"load_pretrained() returned True, but `pretrained` of its settings {settings_class} is False, so the "
+            "loaded weights would get the learning rate of new ones"
+        )
+        fix = f"add to {settings_class} a property `pretrained` that is True whenever load_pretrained() loads weights"
+        return cls._in_plugin(claim, message, fix, "FZ-P055")
+
+    @classmethod
+    def invalid_defaults(cls, claim: Claim, settings_class: str, problems: Sequence[str]) -> PluginContractError:
+        """A setting has a default that its own bounds or validators reject, so no saved model could be loaded."""
+        message = f"defaults of its settings {settings_class} are not valid: {list_names(problems, 400)}"
+        fix = "give each setting a default that its own type, bounds and validators accept"
+        return cls._in_plugin(claim, message, fix, "FZ-P056")
+
+    @classmethod
+    def computed_fields(cls, claim: Claim, settings_class: str, fields: Sequence[str]) -> PluginContractError:
+        """The settings have fields that are saved but cannot be read back, so no saved model could be loaded."""
+        message = f"its settings {settings_class} have computed fields, which cannot be read back: {list_names(fields)}"
+        fix = "remove the decorator @computed_field, and keep @property"
+        return cls._in_plugin(claim, message, fix, "FZ-P060")
+
+    @classmethod
+    def resolve_raised(cls, claim: Claim, settings_class: str, cause: BaseException) -> PluginContractError:
+        """`resolve` of a settings class raised something other than an error of fusionzoo."""
+        place = find_own_line(claim, cause)
+        message = f"resolve() of its settings {settings_class} raised {describe_exception(cause)}"
+        fix = f"correct {place or 'it'}; to refuse a value, raise fusionzoo.errors.SettingError"
+        return cls._in_plugin(claim, message, fix, "FZ-P057")
+
+    @classmethod
+    def resolve_returned(cls, claim: Claim, settings_class: str, value: object) -> PluginContractError:
+        """`resolve` has no return statement, or returned something other than settings of its class."""
+        message = f"resolve() of its settings {settings_class} returned {cut(repr(value), 200)}"
+        fix = f"return self, or a copy of it: an object of the class {settings_class}"
+        return cls._in_plugin(claim, message, fix, "FZ-P058")
+
+    @classmethod
+    def resolved_invalid(cls, claim: Claim, settings_class: str, problems: Sequence[str]) -> PluginContractError:
+        """`resolve` returned settings that their own class rejects, so no saved model could be loaded."""
+        message = f"resolve() of its settings {settings_class} returned invalid values: {list_names(problems, 400)}"
+        fix = "let resolve() return only values that the class accepts; model_copy(update=...) does not validate"
+        return cls._in_plugin(claim, message, fix, "FZ-P059")
