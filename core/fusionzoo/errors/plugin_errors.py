@@ -250,11 +250,11 @@ class BrokenPluginError(ZooError):
         return cls._in_plugin(claim, message, fix, "FZ-P035")
 
     @classmethod
-    def ended_python(cls, claim: Claim, how: str, last_line: str) -> BrokenPluginError:
+    def ended_python(cls, claim: Claim, how: str, last_line: str, is_late: bool) -> BrokenPluginError:
         """Importing the plugin ended or blocked the Python process."""
         output = f" Its last line of output: {cut(last_line, 300)}" if last_line else ""
         fix = f"in {claim.owner}, let the import and settings_class() only define things."
-        if how.startswith("did not end"):
+        if is_late:
             fix = f"if the machine is busy or slow, wait longer: fusionzoo doctor --timeout 600. Otherwise, {fix}"
         return cls(f"The process that loaded {claim} {how}.{output}", fix, "FZ-P020")
 

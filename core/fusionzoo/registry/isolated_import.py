@@ -53,14 +53,14 @@ def import_in_isolation(
     remaining = list(providers)
     while remaining and not stop.is_set():
         with tempfile.TemporaryDirectory(prefix="fusionzoo-doctor-") as folder:
-            abnormal_end = _run_child(remaining, Path(folder), seconds, stop, search)
+            abnormal_end, is_late = _run_child(remaining, Path(folder), seconds, stop, search)
             results = _read_lines(Path(folder) / RESULTS_FILE)
             last_output = next(reversed(_read_lines(Path(folder) / LOG_FILE)), "")
         for provider, result in zip(remaining, results, strict=False):
             yield _parse_result(provider, result)
         if abnormal_end:
             culprit = remaining[min(len(results), len(remaining) - 1)]
-            error = errors.BrokenPluginError.ended_python(culprit.claim, abnormal_end, last_output)
+            error = errors.BrokenPluginError.ended_python(culprit.claim, abnormal_end, last_output, is_late)
             yield ImportResult(culprit, error.parts)
         remaining = remaining[len(results) + 1 :]
 
@@ -73,8 +73,11 @@ def _parse_result(provider: Provider, line: str) -> ImportResult:
 
 def _run_child(
     providers: Sequence[Provider], folder: Path, seconds: float, stop: threading.Event, search: Sequence[str] | None
-) -> str:
-    """Let a fresh process write its results into the folder. Return how it ended; empty if it ended normally."""
+) -> tuple[str, bool]:
+    """Let a fresh process write its results into the folder.
+
+    Return how it ended, empty if it ended normally, and whether it took too long.
+    """
     job = {
         "path": [entry or str(Path.cwd()) for entry in sys.path],
         "search": search,
@@ -92,12 +95,12 @@ def _run_child(
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
     if is_running:
-        return f"did not end within {seconds:g} seconds"
+        return f"did not end within {seconds:g} seconds", True
     status = child.returncode
     if status < 0:
-        return f"was killed by signal {-status} ({signal.strsignal(-status)})"
+        return f"was killed by signal {-status} ({signal.strsignal(-status)})", False
     is_complete = len(_read_lines(folder / RESULTS_FILE)) == len(providers)
-    return "" if is_complete and status == 0 else f"ended with status {status}"
+    return "" if is_complete and status == 0 else f"ended with status {status}", False
 
 
 def _start_child(job: dict[str, Any], log: Path) -> subprocess.Popen[bytes]:
