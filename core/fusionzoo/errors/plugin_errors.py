@@ -7,11 +7,13 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING
 
 from fusionzoo.errors.base import ZooError
 from fusionzoo.errors.wording import cut, list_names, nearest_names, quote_name
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
