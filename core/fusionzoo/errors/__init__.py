@@ -126,12 +126,14 @@ from fusionzoo.errors.output_errors import (
     ReadBackError as ReadBackError,
     ReportEntryError as ReportEntryError,
 )
-from fusionzoo.errors.plugin_contract_errors import PluginContractError as PluginContractError
+from fusionzoo.errors.plugin_contract_errors import (
+    FittedModuleError as FittedModuleError,
+    PluginContractError as PluginContractError,
+)
 from fusionzoo.errors.plugin_errors import (
     AmbiguousModelError as AmbiguousModelError,
     BrokenPluginError as BrokenPluginError,
     Claim as Claim,
-    FittedModuleError as FittedModuleError,
     IncompatiblePluginError as IncompatiblePluginError,
     NewPluginError as NewPluginError,
     UnknownModelError as UnknownModelError,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fusionzoo.errors.base import ZooError
 from fusionzoo.errors.plugin_errors import BrokenPluginError, Claim, describe_exception, find_own_line
 from fusionzoo.errors.wording import cut, list_names
 
@@ -95,3 +96,26 @@ class PluginContractError(BrokenPluginError):
         message = f"resolve() of its settings {settings_class} returned invalid values: {list_names(problems, 400)}"
         fix = "let resolve() return only values that the class accepts; model_copy(update=...) does not validate"
         return cls._in_plugin(claim, message, fix, "FZ-P059")
+
+
+class FittedModuleError(ZooError):
+    """The method `fit` of a plugin's `FittedModule` does not do what it has to."""
+
+    @classmethod
+    def resized(cls, name: str, kind: str, tensors: Sequence[str]) -> FittedModuleError:
+        """`fit` has replaced, added or removed tensors, so no saved model could be loaded."""
+        return cls(
+            f"fit() of {name or 'the model'} ({kind}) has changed the names or shapes of {list_names(tensors, 100)}.",
+            "in the plugin, size tensors by spec and settings in __init__, and write into them with copy_ in fit.",
+            "FZ-P041",
+        )
+
+    @classmethod
+    def not_finite(cls, name: str, kind: str, tensors: Sequence[str]) -> FittedModuleError:
+        """`fit` has computed NaN or infinity."""
+        return cls(
+            f"fit() of {name or 'the model'} ({kind}) has written NaN or infinity into {list_names(tensors, 100)}.",
+            "in the plugin, look for a division by zero, such as the deviation of a constant column, and for missing "
+            "labels and numbers, which are NaN.",
+            "FZ-P042",
+        )

@@ -81,29 +81,6 @@ class AmbiguousModelError(ZooError):
         )
 
 
-class FittedModuleError(ZooError):
-    """The method `fit` of a plugin's `FittedModule` does not do what it has to."""
-
-    @classmethod
-    def resized(cls, name: str, kind: str, tensors: Sequence[str]) -> FittedModuleError:
-        """`fit` has replaced, added or removed tensors, so no saved model could be loaded."""
-        return cls(
-            f"fit() of {name or 'the model'} ({kind}) has changed the names or shapes of {list_names(tensors, 100)}.",
-            "in the plugin, size tensors by spec and settings in __init__, and write into them with copy_ in fit.",
-            "FZ-P041",
-        )
-
-    @classmethod
-    def not_finite(cls, name: str, kind: str, tensors: Sequence[str]) -> FittedModuleError:
-        """`fit` has computed NaN or infinity."""
-        return cls(
-            f"fit() of {name or 'the model'} ({kind}) has written NaN or infinity into {list_names(tensors, 100)}.",
-            "in the plugin, look for a division by zero, such as the deviation of a constant column, and for missing "
-            "labels and numbers, which are NaN.",
-            "FZ-P042",
-        )
-
-
 class IncompatiblePluginError(ZooError):
     """The plugin was not imported, because its requirements are not met in this environment."""
 
