@@ -5,12 +5,15 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from conftest import Installer
+from fusionzoo import errors
+from fusionzoo.training.distributed.heartbeat import Heartbeat
 from process_helpers import (
     DETERMINISTIC,
     KILLED,
@@ -114,6 +117,22 @@ def test_a_launcher_that_is_stopped_before_the_training_is_no_lost_process(
     while not (job.root / "output/failure").exists() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert job.failure.startswith("The job was stopped by SIGTERM or Ctrl-C.")
+
+
+@pytest.mark.parametrize(
+    ("other", "is_own"),
+    [(str(errors.TerminatedError(None)), True), ("ValueError: x", False), (str(errors.DataError([])), False)],
+)
+def test_a_stop_that_another_process_reported_first_is_no_failure_of_that_process(other: str, is_own: bool) -> None:
+    """SIGTERM reaches all processes; the failure file began with "process 1 of 2" if that one was faster."""
+    heartbeat, stopped = Heartbeat.__new__(Heartbeat), errors.TerminatedError(None)
+    cause = f"process 1 of 2 (host a, pid 7): {other}"
+    heartbeat._name, heartbeat._reported_cause, heartbeat._last_beat = "process 0 of 2", cause, {1: 0.0}
+    heartbeat._store = SimpleNamespace(compare_set=lambda *_: cause.encode())  # type: ignore[assignment]
+    heartbeat._peer_names, heartbeat._last_answer = {1: "process 1 of 2"}, time.monotonic()
+    for found in (heartbeat.find_cause(stopped), heartbeat._report(stopped)):
+        assert (found is stopped) == is_own
+        assert is_own or other.splitlines()[0] in str(found)
 
 
 def test_a_killed_job_of_two_processes_resumes_bit_identically(job: JobFolder, install: Installer) -> None:

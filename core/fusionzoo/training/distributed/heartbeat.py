@@ -84,7 +84,7 @@ class Heartbeat:
             time.sleep(HEARTBEAT_SECONDS / 4)
         silent = self._find_silent_processes(SECONDS_TO_REPORT - HEARTBEAT_SECONDS)
         if self._reported_cause is not None:
-            return errors.ProcessLostError.reported(self._reported_cause)
+            return self._choose(error, self._reported_cause)
         if is_lost_connection:
             return errors.ProcessLostError.disappeared(silent, _format_error(error))
         is_store_alive = time.monotonic() - self._last_answer < SECONDS_TO_REPORT - HEARTBEAT_SECONDS
@@ -97,7 +97,12 @@ class Heartbeat:
         except RuntimeError as lost:
             log.debug("The store of the job does not answer: %s", lost)  # the launcher holds it, and was killed
             return error
-        return error if cause.startswith(f"{self._name}: ") else errors.ProcessLostError.reported(cause)
+        return self._choose(error, cause)
+
+    def _choose(self, error: BaseException, cause: str) -> BaseException:
+        """Return the error of this process if the reported cause is the same, as SIGTERM to all of them is."""
+        is_same = cause.endswith(f": {_format_error(error)}")
+        return error if is_same else errors.ProcessLostError.reported(cause)
 
     def _exchange_beats(self) -> None:
         keys = [CAUSE_KEY, *(f"beat/{rank}" for rank in self._peers)]
