@@ -19,7 +19,7 @@ from fusionzoo.hyperparameters import (
     parse_text_encoder,
     resolve_hyperparameters,
 )
-from fusionzoo.settings import FusionSettings, ModelSettings
+from fusionzoo.settings import FusionSettings, JobSettings, ModelSettings
 
 
 class Encoder(ModelSettings):
@@ -108,4 +108,9 @@ def parse_with_classes(
     model_settings = PluginSettings(model_class, model)
     text_encoder = parse_text_encoder(raw, model_settings)
     encoder_settings = None if text_encoder is None else PluginSettings(text_encoder, encoder)
-    return resolve_hyperparameters(parse_hyperparameters(raw, model_settings, encoder_settings))
+    parsed = parse_hyperparameters(raw, model_settings, encoder_settings)
+    return resolve_hyperparameters(parsed, call_resolve, call_resolve)
+
+
+def call_resolve(settings: ModelSettings, job: JobSettings) -> ModelSettings:
+    return settings.resolve(job)

@@ -189,8 +189,8 @@ def choose_architecture(raw: Mapping[str, Any]) -> Architecture:
         fusionzoo.errors.ZooError: a plugin cannot be used, or settings are wrong; all wrong settings together.
     """
     architecture = restore_architecture(raw)
-    model, encoder = architecture.model, architecture.encoder or architecture.model
-    resolved = resolve_hyperparameters(architecture.hyperparameters, model.resolve, encoder.resolve)
+    resolve_encoder = None if architecture.encoder is None else architecture.encoder.resolve
+    resolved = resolve_hyperparameters(architecture.hyperparameters, architecture.model.resolve, resolve_encoder)
     return replace(architecture, hyperparameters=resolved)
 
 

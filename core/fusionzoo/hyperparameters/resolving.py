@@ -14,13 +14,8 @@ Resolver = Callable[[ModelSettings, JobSettings], ModelSettings]
 """Returns the settings of one plugin resolved for a job."""
 
 
-def call_resolve(settings: ModelSettings, job: JobSettings) -> ModelSettings:
-    """Return what `resolve` of the settings returns, unchecked."""
-    return settings.resolve(job)
-
-
 def resolve_hyperparameters(
-    parsed: Hyperparameters, resolve_model: Resolver = call_resolve, resolve_encoder: Resolver = call_resolve
+    parsed: Hyperparameters, resolve_model: Resolver, resolve_encoder: Resolver | None
 ) -> Hyperparameters:
     """Resolve the settings of the model and its text encoder, and check them together.
 
@@ -28,15 +23,17 @@ def resolve_hyperparameters(
 
     Args:
         parsed: the settings as they are in hyperparameters.json.
-        resolve_model: resolves the settings of the model; of an installed plugin, `Plugin.resolve`.
-        resolve_encoder: resolves the settings of the text encoder.
+        resolve_model: `Plugin.resolve` of the model.
+        resolve_encoder: `Plugin.resolve` of the text encoder; None without one.
 
     Raises:
         errors.HyperparametersError: all values that cannot work in this job together.
     """
     problems: list[errors.Problem] = []
     model = _resolve(resolve_model, parsed.model, parsed.job, problems)
-    encoder = None if parsed.encoder is None else _resolve(resolve_encoder, parsed.encoder, parsed.job, problems)
+    encoder = None
+    if parsed.encoder is not None and resolve_encoder is not None:
+        encoder = _resolve(resolve_encoder, parsed.encoder, parsed.job, problems)
     resolved = replace(parsed, model=model, encoder=encoder)
     layer_decay, is_pretrained = parsed.job.layer_decay, encoder is not None and encoder.pretrained
     if layer_decay is not None and not is_pretrained and not problems:

@@ -87,7 +87,7 @@ def prepare_data(
     def check_row_count(rows: int) -> None:
         if job.max_batch_tokens is None:  # otherwise the number of steps is not known yet
             steps = optimizers.steps_per_epoch(-(-rows // job.batch_size), job)
-            epochs = choose_epochs(architecture, False, rows, 0)  # the most: the built model may have fewer
+            epochs = choose_epochs(architecture, is_tuned=False, rows=rows, tokens=0)  # the most that it can be
             consistency.check_warmup(job, steps * epochs)
 
     seed = job.seed if needs_word_vectors and architecture.uses_word_vectors else None
