@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from correct_plugins import Mutant
+from correct_plugins import BERT, CORE, Mutant
 from fitted_mutants import FITTED_MUTANTS
 from mutant_changes import (
     FEATURES_READ,
@@ -24,9 +24,11 @@ MUTANTS: tuple[Mutant, ...] = (
     # the package
     Mutant("name_in_camel_case", frozenset({"check_metadata"}), entry_point="LateSum"),
     Mutant("distribution_in_camel_case", frozenset({"check_metadata"}), distribution="AcmeMutant"),
-    Mutant("requires_any_core", frozenset({"check_metadata"}), requires=("fusionzoo>=0.1",)),
-    Mutant("requires_no_core", frozenset({"check_metadata"}), requires=("torch<99",)),
-    Mutant("requires_core_as_an_extra", frozenset({"check_metadata"}), requires=("fusionzoo<1; extra == 'core'",)),
+    Mutant("requires_any_core", frozenset({"check_metadata"}), requires=("fusionzoo>=0.1", BERT)),
+    Mutant("requires_no_core", frozenset({"check_metadata"}), requires=("torch<99", BERT)),
+    Mutant("requires_no_encoder", frozenset({"check_metadata"}), requires=(CORE,)),
+    Mutant("requires_encoder_as_an_extra", frozenset({"check_metadata"}), requires=(CORE, f"{BERT}; extra == 'bert'")),
+    Mutant("requires_core_as_an_extra", frozenset({"check_metadata"}), requires=(f"{CORE}; extra == 'core'", BERT)),
     *make_mutants(
         "check_default_settings",
         setting_without_default=(

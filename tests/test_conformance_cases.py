@@ -13,7 +13,7 @@ import torch
 
 from conformance_runs import install_model, run_checks, run_one_check
 from conftest import Installer
-from correct_plugins import BOUNDED, ENCODER, MODEL
+from correct_plugins import BOUNDED, CORE, ENCODER, MODEL, Mutant
 from fusionzoo import errors
 from fusionzoo.conformance import check_plugin
 from fusionzoo.conformance.checks import ENCODER_CHECKS, MODEL_CHECKS, PLUGIN_CHECKS, TASK_CHECKS
@@ -22,6 +22,12 @@ from fusionzoo.tasks.task_choice import TASKS
 from fusionzoo.tasks.task_examples import make_examples
 
 FEATURES = "features = self.text_encoder(batch)\n"
+
+
+def default_encoder(name: str) -> tuple[str, str]:
+    """Return the change to the correct model after which its default text encoder is this one."""
+    field = f'text_encoder: str = Field("{name}", description="Text encoder.")'
+    return "    width: int", f"    {field}\n    width: int"
 
 
 # --- expected failures
@@ -77,6 +83,25 @@ def test_one_expected_failure_covers_the_model_and_the_encoder_of_the_same_name(
 
 
 # --- what is checked
+
+
+def test_a_fusion_requires_the_distribution_of_its_default_text_encoder(install: Installer) -> None:
+    """Otherwise the job of a user who installs the fusion alone ends with a text encoder that is not installed."""
+    install("acme-mutant", source=MODEL, models=["mutant"], requires=[CORE])
+    detail = run_one_check("mutant", "check_metadata").detail
+    assert "the default of the setting text_encoder is 'bert'" in detail
+    assert "add 'fusionzoo-bert' to the dependencies" in detail
+
+
+def test_a_default_text_encoder_that_nothing_provides_is_named(install: Installer) -> None:
+    install_model(install, MODEL, default_encoder("nowhere"))
+    assert "provides text_encoder 'nowhere'" in run_one_check("mutant", "check_metadata").detail
+
+
+def test_a_default_text_encoder_of_the_same_distribution_needs_no_requirement(install: Installer) -> None:
+    source = Mutant("", frozenset(), (default_encoder("words"),)).source
+    install("acme-mutant", source=source, models=["mutant"], text_encoders=["words"], requires=[CORE])
+    assert run_one_check("mutant", "check_metadata").ok
 
 
 def test_a_fusion_is_checked_with_the_requested_text_encoder(install: Installer) -> None:

@@ -11,12 +11,18 @@ from fusionzoo.conformance.fresh_process import run_in_fresh_process
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.errors import ZooError
+from fusionzoo.registry import TEXT_ENCODERS_GROUP, Registry
+from fusionzoo.registry.plugin_settings import find_default_encoder
+from fusionzoo.registry.providers import normalize_name
 
 SNAKE_CASE, KEBAB_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*"), re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def check_metadata(subject: Subject) -> None:
-    """The entry point is snake_case, the distribution kebab-case, and fusionzoo is required with an upper bound."""
+    """The entry point is snake_case, and the distribution is kebab-case and requires what it needs.
+
+    It requires fusionzoo with an upper bound, and the distribution that provides its default text encoder.
+    """
     name, distribution = subject.provider.entry_point.name, subject.provider.distribution
     if not SNAKE_CASE.fullmatch(name):
         raise ConformanceError(
@@ -28,8 +34,24 @@ def check_metadata(subject: Subject) -> None:
         )
     try:
         subject.provider.check_core_upper_bound()
+        _check_default_encoder(subject)
     except ZooError as error:
         raise ConformanceError(str(error)) from error
+
+
+def _check_default_encoder(subject: Subject) -> None:
+    """Check that who installs the plugin also has the text encoder of its default settings."""
+    if subject.is_encoder:
+        return
+    encoder, distribution = find_default_encoder(subject.plugin.settings_class), subject.provider.distribution
+    if encoder is None:
+        return
+    owner = Registry.discover(TEXT_ENCODERS_GROUP).provider(encoder).distribution
+    if normalize_name(owner) != normalize_name(distribution) and not subject.provider.find_requirements(owner):
+        raise ConformanceError(
+            f"the default of the setting text_encoder is '{encoder}', but '{distribution}' does not require '{owner}', "
+            f"which provides it. Fix: add '{owner}' to the dependencies in its pyproject.toml"
+        )
 
 
 def check_import_has_no_side_effects(subject: Subject) -> None:

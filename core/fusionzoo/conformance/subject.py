@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticUndefined
 from torch import nn
 
 from fusionzoo import errors
@@ -31,6 +30,7 @@ from fusionzoo.nn.fitted_module import list_fitted_modules
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
 from fusionzoo.registry.entry_points import GROUP_KINDS
+from fusionzoo.registry.plugin_settings import find_default_encoder
 from fusionzoo.settings import JobSettings, ModelSettings
 from fusionzoo.tasks.task_choice import TASKS
 from fusionzoo.tasks.task_examples import TaskExample, make_examples, settings_for_outputs
@@ -111,8 +111,7 @@ class Subject:
             return requested
         if _accepts(accepted, reference_encoder.NAME):
             return reference_encoder.NAME
-        default = field.get_default(call_default_factory=True)
-        return next(iter(get_args(field.annotation)), None) if default in (None, PydanticUndefined) else str(default)
+        return find_default_encoder(self.plugin.settings_class)
 
     @cached_property
     def settings(self) -> ModelSettings:

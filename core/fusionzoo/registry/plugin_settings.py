@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import get_args
 
+from pydantic_core import PydanticUndefined
+
 from fusionzoo import errors
 from fusionzoo.hyperparameters.settings_draft import SettingsDraft
 from fusionzoo.settings import ALL_TASKS, JobSettings, Modality, ModelSettings
@@ -35,6 +37,15 @@ def check_settings_class(claim: errors.Claim, value: object) -> type[ModelSettin
         raise errors.PluginContractError.computed_fields(claim, value.__name__, computed)
     _check_defaults(claim, value)
     return value
+
+
+def find_default_encoder(settings_class: type[ModelSettings]) -> str | None:
+    """Return the text encoder of the default settings, or the first one that they allow; None: there is none."""
+    field = settings_class.model_fields.get("text_encoder")
+    if field is None:
+        return None
+    default = field.get_default(call_default_factory=True)
+    return next(iter(get_args(field.annotation)), None) if default in (None, PydanticUndefined) else str(default)
 
 
 def resolve_settings(claim: errors.Claim, settings: ModelSettings, job: JobSettings) -> ModelSettings:

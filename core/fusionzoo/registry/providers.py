@@ -69,17 +69,26 @@ class Provider:
             errors.IncompatiblePluginError: it does not require fusionzoo, or accepts every future version.
             errors.BrokenPluginError: the metadata cannot be read.
         """
-        if not self.version:
-            raise errors.BrokenPluginError.unreadable(self.claim)
-        try:
-            requirements = [r for r in self._iterate_requirements() if normalize_name(r.name) == CORE_DISTRIBUTION]
-        except ValueError as cause:
-            raise errors.BrokenPluginError.unreadable(self.claim, cause) from cause
+        requirements = self.find_requirements(CORE_DISTRIBUTION)
         specifiers = [specifier for requirement in requirements for specifier in requirement.specifier]
         if not any(specifier.operator in UPPER_BOUND_OPERATORS for specifier in specifiers):
             raise errors.IncompatiblePluginError.unbounded(
                 self.claim, ", ".join(map(str, requirements)), core_version_bounds()
             )
+
+    def find_requirements(self, distribution: str) -> list[Requirement]:
+        """Return what the distribution requires of another one, without extras.
+
+        Raises:
+            errors.BrokenPluginError: the metadata cannot be read.
+        """
+        if not self.version:
+            raise errors.BrokenPluginError.unreadable(self.claim)
+        name = normalize_name(distribution)
+        try:
+            return [found for found in self._iterate_requirements() if normalize_name(found.name) == name]
+        except ValueError as cause:
+            raise errors.BrokenPluginError.unreadable(self.claim, cause) from cause
 
     def load(self) -> Plugin:
         """Check the requirements, import the plugin, and check its hooks.
