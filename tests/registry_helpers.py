@@ -23,6 +23,12 @@ from fusionzoo.settings import ModelSettings
 class Settings(ModelSettings):
     width: int = 8
 
+def make_module(*parts):
+    from torch import nn
+    module = nn.Module()
+    module.parts = parts
+    return module
+
 """
 SETTINGS_HOOK = """
 @hookimpl
@@ -33,13 +39,13 @@ def settings_class():
 MODEL_HOOK = """
 @hookimpl
 def build_model(spec, settings, text_encoder):
-    return ("model", spec, settings, text_encoder)
+    return make_module("model", spec, settings, text_encoder)
 
 """
 ENCODER_HOOK = """
 @hookimpl
 def build_text_encoder(spec, settings):
-    return ("encoder", spec, settings)
+    return make_module("encoder", spec, settings)
 
 """
 VALID = HEAD + SETTINGS_HOOK + MODEL_HOOK

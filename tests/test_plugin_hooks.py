@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -88,11 +89,11 @@ def test_an_entry_point_that_names_a_class_is_an_error(install: Installer) -> No
         "import types; plugin = types.SimpleNamespace(settings_class=settings_class, build_model=build_model)",
         "class Gate:\n"
         "    @hookimpl\n    def settings_class(self): return Settings\n"
-        "    @hookimpl\n    def build_model(self, spec): return ('model', spec)\n"
+        "    @hookimpl\n    def build_model(self, spec): return make_module('model', spec)\n"
         "plugin = Gate()",
         "class plugin:\n"
         "    @staticmethod\n    @hookimpl\n    def settings_class(): return Settings\n"
-        "    @staticmethod\n    @hookimpl\n    def build_model(spec, settings): return ('model', spec)\n",
+        "    @staticmethod\n    @hookimpl\n    def build_model(spec, settings): return make_module('model', spec)\n",
     ],
     ids=["namespace", "instance", "class of static methods"],
 )
@@ -102,7 +103,7 @@ def test_any_object_with_hooks_is_a_plugin_and_a_hook_may_declare_fewer_argument
     install("acme-good", models={"good": "acme_good:plugin"}, source=VALID + plugin)
     loaded = Registry.discover(MODELS_GROUP).load("good")
     built: Any = loaded.build_model("spec", loaded.settings_class(), None)  # type: ignore[arg-type]
-    assert built[:2] == ("model", "spec")
+    assert built.parts[:2] == ("model", "spec")
 
 
 def test_missing_optional_hooks_have_no_effect(install: Installer) -> None:
@@ -170,9 +171,11 @@ def test_every_hook_is_called_for_models_or_text_encoders() -> None:
 
 
 def test_a_model_with_a_method_that_loads_weights_is_an_error(install: Installer) -> None:
-    model = "class Net:\n    def load_pretrained(self, settings): return True\n"
+    model = "from torch import nn\nclass Net(nn.Module):\n    def load_pretrained(self, settings): return True\n"
     install(
-        "acme-bad", models=["bad"], source=VALID.replace('("model", spec, settings, text_encoder)', "Net()") + model
+        "acme-bad",
+        models=["bad"],
+        source=VALID.replace('make_module("model", spec, settings, text_encoder)', "Net()") + model,
     )
     plugin: Any = Registry.discover(MODELS_GROUP).load("bad")
     with pytest.raises(PluginContractError) as caught:
@@ -182,15 +185,20 @@ def test_a_model_with_a_method_that_loads_weights_is_an_error(install: Installer
     assert "publish the part that has them under an entry point in the group fusionzoo.text_encoders" in message
 
 
-def test_a_builder_that_returns_nothing_is_an_error(install: Installer) -> None:
-    install("acme-bad", models=["bad"], source=VALID.replace('return ("model"', 'unused = ("model"'))
-    plugin: Any = Registry.discover(MODELS_GROUP).load("bad")
-    with pytest.raises(BrokenPluginError, match=r"acme-bad 1\.0 .*build_model\(\) returned None"):
-        plugin.build_model(None, None, None)
+@pytest.mark.parametrize("returned", ["None", "Settings", "(make_module(), 8)", "make_module"])
+@pytest.mark.parametrize("hook", ["build_model", "build_text_encoder"])
+def test_a_builder_that_returns_no_module_is_an_error(install: Installer, hook: str, returned: str) -> None:
+    source = re.sub(r"return make_module\(.*\)", f"return {returned}", VALID + ENCODER_HOOK)
+    install("acme-bad", models=["bad"], text_encoders=["bad"], source=source)
+    plugin: Any = Registry.discover(TEXT_ENCODERS_GROUP if "encoder" in hook else MODELS_GROUP).load("bad")
+    arguments = dict.fromkeys(HOOKS[hook])
+    with pytest.raises(BrokenPluginError, match=r"acme-bad 1\.0 .*torch\.nn\.Module[^$]*\[FZ-P014\]") as caught:
+        getattr(plugin, hook)(**arguments)
+    assert f"{hook}() returned " in str(caught.value)
 
 
 def test_an_exception_in_a_hook_is_raised_unchanged_with_a_note_about_the_plugin(install: Installer) -> None:
-    install("acme-bad", models=["bad"], source=VALID.replace('return ("model"', 'spec.missing, ("model"'))
+    install("acme-bad", models=["bad"], source=VALID.replace('return make_module("model"', 'spec.missing, ("model"'))
     plugin: Any = Registry.discover(MODELS_GROUP).load("bad")
     with pytest.raises(AttributeError) as caught:
         plugin.build_model(None, None, None)
@@ -200,7 +208,7 @@ def test_an_exception_in_a_hook_is_raised_unchanged_with_a_note_about_the_plugin
 
 def test_a_setting_error_of_a_plugin_is_raised_unchanged(install: Installer) -> None:
     refuse = "raise fusionzoo.errors.SettingError('width', 8, 'odd', 'give 7')"
-    install("acme-good", models=["good"], source=VALID.replace('return ("model"', f'{refuse}; ("model"'))
+    install("acme-good", models=["good"], source=VALID.replace('return make_module("model"', f'{refuse}; ("model"'))
     plugin: Any = Registry.discover(MODELS_GROUP).load("good")
     with pytest.raises(SettingError) as caught:
         plugin.build_model(None, None, None)

@@ -35,7 +35,7 @@ def test_a_plugin_is_found_by_its_entry_point_and_builds_its_model(install: Inst
     assert plugin.settings_class.__name__ == "Settings"
     settings = plugin.settings_class()
     built: Any = plugin.build_model("spec", settings, "encoder")  # type: ignore[arg-type]
-    assert built == ("model", "spec", settings, "encoder")
+    assert built.parts == ("model", "spec", settings, "encoder")
 
 
 def test_models_and_text_encoders_are_separate_groups(install: Installer) -> None:
@@ -43,7 +43,8 @@ def test_models_and_text_encoders_are_separate_groups(install: Installer) -> Non
     assert list(Registry.discover(MODELS_GROUP, [str(install.folder)])) == ["gate"]
     assert list(Registry.discover(TEXT_ENCODERS_GROUP, [str(install.folder)])) == ["glove"]
     encoder = Registry.discover(TEXT_ENCODERS_GROUP).load("glove")
-    assert encoder.build_text_encoder("spec", encoder.settings_class())[0] == "encoder"  # type: ignore[arg-type, index]
+    built: Any = encoder.build_text_encoder("spec", encoder.settings_class())  # type: ignore[arg-type]
+    assert built.parts[0] == "encoder"
 
 
 def test_names_are_sorted_whatever_their_order_on_disk(install: Installer) -> None:

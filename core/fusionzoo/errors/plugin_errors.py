@@ -184,9 +184,11 @@ class BrokenPluginError(ZooError):
         return cls._in_plugin(claim, message, "define it, with @fusionzoo.hookimpl above", "FZ-P013")
 
     @classmethod
-    def returned_nothing(cls, claim: Claim, hook: str) -> BrokenPluginError:
-        """A hook that builds a module has no return statement."""
-        return cls._in_plugin(claim, f"{hook}() returned None", "return the module that it builds", "FZ-P014")
+    def not_a_module(cls, claim: Claim, hook: str, value: object) -> BrokenPluginError:
+        """A hook that builds a module has no return statement, or returned something else, such as the class."""
+        message = f"{hook}() returned {cut(repr(value), 200)}, which is not a torch.nn.Module"
+        fix = f"return the module that {hook}() builds, and nothing else"
+        return cls._in_plugin(claim, message, fix, "FZ-P014")
 
     @classmethod
     def not_settings(cls, claim: Claim, value: object) -> BrokenPluginError:

@@ -115,9 +115,11 @@ class Plugin:
         return register_metrics(self.claim, returned)
 
     def _build(self, hook: str, **arguments: Any) -> nn.Module:
-        module: nn.Module | None = self._call(hook, **arguments)
-        if module is None:
-            raise errors.BrokenPluginError.returned_nothing(self.claim, hook)
+        from torch import nn  # slow to import, and needed by plugins that build
+
+        module: object = self._call(hook, **arguments)
+        if not isinstance(module, nn.Module):
+            raise errors.BrokenPluginError.not_a_module(self.claim, hook, module)
         return module
 
     def _call(self, hook: str, **arguments: Any) -> Any:
