@@ -34,7 +34,7 @@ PAGE = ROOT / "docs/write-a-plugin.md"
 FILM = ROOT / "docs/film"
 REFERENCE = ROOT / "docs/plugin-reference.md"
 TEXT = PAGE.read_text("utf-8") + "\n" + REFERENCE.read_text("utf-8")
-CORE = ["fusionzoo>=0.1,<0.2"]
+REQUIRED = tomli.loads((FILM / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
 WORDS = " ".join(TEXT.split())
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"^`([\w./-]+)`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -209,7 +209,7 @@ def install_word_set(install: Installer) -> None:
         source=source,
         models=points[MODELS_GROUP],
         text_encoders=points[TEXT_ENCODERS_GROUP],
-        requires=CORE,
+        requires=REQUIRED,
     )
 
 
@@ -280,7 +280,7 @@ def test_the_text_encoder_on_the_page_works_with_its_two_models(install: Install
 
 
 def install_film(install: Installer, **changes: Any) -> None:
-    film = {"source": (FILM / "fusionzoo_film.py").read_text("utf-8"), "requires": CORE}
+    film = {"source": (FILM / "fusionzoo_film.py").read_text("utf-8"), "requires": REQUIRED}
     install("fusionzoo-film", "0.1.0", models={"multimodal_film": "fusionzoo_film:plugin"}, **{**film, **changes})
 
 

@@ -17,10 +17,11 @@ from fusionzoo.conformance.reference_encoder import ReferenceEncoder, ReferenceS
 from fusionzoo.conformance.subject import Subject, SubjectRequest
 from fusionzoo.conformance.synthetic_rows import encode_rows, make_batch, make_rows, make_spec
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.nn import ngram_scores
+from fusionzoo.nn import ngram_scores, score_weights
 from fusionzoo.nn.fitted_module import list_fitted_modules
-from fusionzoo.nn.ngram_scores import NgramScores, make_mixtures, solve, solve_all
+from fusionzoo.nn.ngram_scores import NgramScores, make_targets, solve, solve_all
 from fusionzoo.nn.schema import Batch, InputSpec
+from fusionzoo.nn.score_weights import fit_score_weights, invert_deviation, make_mixtures
 from fusionzoo.nn.text_head import TextHead, WidePath
 from fusionzoo.registry import MODELS_GROUP
 from fusionzoo.settings import TextSettings
@@ -44,7 +45,7 @@ def as_batch(split: EncodedSplit) -> Batch:
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 5, 16, 40])
-def test_wide_logits_are_scores_by_their_strength_or_the_projection_of_these_to_the_outputs(outputs: int) -> None:
+def test_wide_logits_are_scores_with_the_fitted_weights_and_biases(outputs: int) -> None:
     spec, train = replace(SPEC, num_outputs=outputs), make_train()
     if outputs == 1:
         assert train.labels is not None
@@ -52,10 +53,11 @@ def test_wide_logits_are_scores_by_their_strength_or_the_projection_of_these_to_
     wide, batch = WidePath(spec, 1000).eval(), as_batch(train)
     assert not wide(batch).any()
     wide.scores.fit(train)
-    scores = wide.scores(batch) * wide.scores.strength
-    expected = scores.numpy() @ make_mixtures(outputs, min(outputs, 16)).T
+    scores = wide.scores(batch)
+    expected = scores @ wide.scores.weights.T + wide.scores.biases
     assert scores.any()
-    np.testing.assert_allclose(wide(batch).detach().numpy(), expected, atol=1e-5)
+    assert wide.scores.biases.any() == (outputs > 2)
+    torch.testing.assert_close(wide(batch), expected)
 
 
 def test_the_untrained_wide_path_ranks_rows_of_which_it_saw_none() -> None:
@@ -107,7 +109,7 @@ def test_the_scores_reach_the_logits_of_the_text() -> None:
 def test_a_target_that_repeats_another_one_or_its_negative_has_the_same_solution() -> None:
     train = make_train()
     scores = NgramScores(replace(SPEC, num_outputs=2), 1000)
-    matrix = scores.fit_on_ngrams(train)
+    matrix = scores.fit_scores(train).ngrams
     target = np.random.default_rng(0).normal(size=(len(train), 1)).astype(np.float32)
     solved = solve_all(matrix, np.concatenate([target, -target, np.zeros_like(target), target], axis=1))
     first = solve(matrix, target[:, 0])
@@ -145,19 +147,67 @@ def test_the_strength_of_a_score_depends_on_its_correlation_with_the_target(nois
     targets = rng.normal(size=(20_000, 1)).astype(np.float32)
     scores = targets + noise * rng.normal(size=targets.shape).astype(np.float32)
     explained = correlation**2
-    assert ngram_scores.compute_strength(scores, targets, True)[0] == pytest.approx(explained, abs=0.01)
-    strength = ngram_scores.compute_strength(scores, targets, False)[0]
+    assert score_weights.compute_strength(scores, targets, True)[0] == pytest.approx(explained, abs=0.01)
+    strength = score_weights.compute_strength(scores, targets, False)[0]
     assert strength == pytest.approx(min(explained / (1 - explained), np.log(20_001) / 2), rel=0.1, abs=0.01)
     for few in (-targets, targets[:0]):
-        assert ngram_scores.compute_strength(few, targets[: len(few)], True) == pytest.approx(0.01)
+        assert score_weights.compute_strength(few, targets[: len(few)], True) == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize("rows", [2, 80, 2_000])
 def test_perfect_scores_are_no_surer_than_the_number_of_rows_allows(rows: int) -> None:
     targets = np.stack([np.resize((-1.0, 1.0), rows), np.resize((1.0, -1.0), rows)], axis=1).astype(np.float32)
-    logits = targets * ngram_scores.compute_strength(targets, targets, False)
+    logits = targets * score_weights.compute_strength(targets, targets, False)
     wrong = torch.from_numpy(logits).softmax(dim=1).min(dim=1).values
     torch.testing.assert_close(wrong, torch.full_like(wrong, 1 / (rows + 2)))
+
+
+# --- scores of more than two classes
+
+
+def draw_scores(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return noisy scores, targets and labels of classes of which each is half as frequent as the one before."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(classes, rows, p=0.5 ** np.arange(classes) / sum(0.5 ** np.arange(classes)))
+    targets = make_targets(labels, classes, min(classes, 16))
+    scores = targets + 2 * rng.normal(size=targets.shape)
+    return (scores - scores.mean(axis=0)) * invert_deviation(scores), targets, labels
+
+
+def compute_log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    return float(torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels)))
+
+
+@pytest.mark.parametrize("classes", [3, 6, 20])
+def test_weights_and_biases_of_classes_are_better_than_one_strength_for_each_score(classes: int) -> None:
+    scores, targets, labels = draw_scores(3_000, classes)
+    weights, biases = fit_score_weights(scores, targets, labels, classes)
+    new_scores, _, new_labels = draw_scores(3_000, classes, seed=1)
+    alone = make_mixtures(classes, scores.shape[1]) * score_weights.compute_strength(scores, targets, False)
+    loss = compute_log_loss(new_scores @ weights.T + biases, new_labels)
+    assert loss < compute_log_loss(new_scores @ alone.T, new_labels) - 0.1
+    frequent_first = np.sort(biases[:3])[::-1]
+    np.testing.assert_array_equal(biases[:3], frequent_first)
+
+
+@pytest.mark.parametrize("labels", [[], [1] * 50, [0, 2] * 25], ids=["no rows", "one class", "two of four"])
+def test_a_class_without_rows_gets_a_small_probability_not_an_error(labels: list[int]) -> None:
+    found = np.array(labels, np.int64)
+    targets = make_targets(found, 4, 4)
+    weights, biases = fit_score_weights(targets, targets, found, 4)
+    assert (weights.shape, biases.shape) == ((4, 4), (4,))
+    probabilities = torch.from_numpy(targets @ weights.T + biases).softmax(dim=1)
+    for absent in {0, 1, 2, 3} - set(labels):
+        assert ((probabilities[:, absent] > 0) & (probabilities[:, absent] < 0.1)).all()
+
+
+def test_many_classes_are_fitted_on_a_bounded_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, targets, labels = draw_scores(1_000, 5)
+    monkeypatch.setattr(score_weights, "MAX_LOGITS", 1_000)
+    bounded = fit_score_weights(scores, targets, labels, 5)
+    some = fit_score_weights(scores[::5], targets[::5], labels[::5], 5)
+    for got, expected in zip(bounded, some, strict=True):
+        np.testing.assert_array_equal(got, expected)
 
 
 # --- jobs
@@ -176,7 +226,7 @@ def test_a_warm_start_fits_the_scores_again_and_takes_the_other_weights(tmp_path
     built, report = job.build_model(new.architecture, new.data, source, None)
     assert report is not None
     wide = {name for name in built.model.state_dict() if ".wide.scores." in name}
-    assert len(wide) == 7
+    assert len(wide) == 8
     fitted = {name for name, reason in report["new"].items() if reason == "statistics of the training data"}
     assert {name for name in fitted if "text" in name} == wide
     assert built.model.state_dict()["towers.text_head.wide.scores.ngrams.idf"].any()

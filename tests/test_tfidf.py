@@ -18,6 +18,7 @@ from fusionzoo.conformance.synthetic_rows import encode_rows, make_rows, make_sp
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.nn.ngrams import NgramTfidf, count_equal
 from fusionzoo.nn.schema import Batch, InputSpec
+from fusionzoo.nn.text_head import WidePath
 from fusionzoo.registry import TEXT_ENCODERS_GROUP, Registry
 from fusionzoo.training import fitting, job
 from fusionzoo.training.distributed import collectives
@@ -192,7 +193,7 @@ def test_numbers_are_fitted_on_the_scale_of_the_model(change: str, tmp_path: Pat
     rows = shop_rows(160)
     texts = rows["message"].fillna("")
     rows["target"] = 1.0 + texts.str.count("a") + texts.str.count("e") % 3
-    strengths = []
+    weights = []
     for name, values, transform in {
         "log1p": [
             ("by_hand", np.log1p(np.expm1(rows["target"] * 3)), None),
@@ -203,14 +204,15 @@ def test_numbers_are_fitted_on_the_scale_of_the_model(change: str, tmp_path: Pat
     }[change]:
         folder = JobFolder(tmp_path / name).fill()
         settings = {"task": "regression", "num_classes": None, "target_transform": transform}
-        folder.settings(model_class="multimodal_tfidf", num_channels=None, precision="32", **settings)
+        folder.settings(model_class="multimodal_cnn", num_channels=None, precision="32", **settings)
         for split in ("train", "val", "test"):
             folder.channel(split, rows.assign(target=values))
         prepared = prepare_job(folder)
         fit_on_train(prepared)
-        strengths.append(prepared.encoder.scores.strength.clone())
-    assert strengths[0].item() > 0.1
-    torch.testing.assert_close(strengths[1], strengths[0], rtol=1e-4, atol=1e-6)
+        (wide,) = [module for module in prepared.built.model.modules() if isinstance(module, WidePath)]
+        weights.append(wide.scores.weights.clone())
+    assert weights[0].item() > 0.1
+    torch.testing.assert_close(weights[1], weights[0], rtol=1e-4, atol=1e-6)
 
 
 def test_every_process_gets_the_statistics_of_the_first_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

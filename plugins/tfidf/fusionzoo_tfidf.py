@@ -16,10 +16,11 @@ from torch import nn
 
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.nn.fitted_module import FittedModule, make_fitted
-from fusionzoo.nn.ngram_scores import NgramScores, invert_deviation
+from fusionzoo.nn.ngram_scores import NgramScores
 from fusionzoo.nn.pooling import sum_per_row
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
+from fusionzoo.nn.score_weights import invert_deviation
 from fusionzoo.settings import FusionSettings, ModelSettings, TextSettings
 
 PAPER = "Wang and Manning 2012, ACL P12-2018"
@@ -84,7 +85,7 @@ class TfidfEncoder(FittedModule):
     @torch.no_grad()
     def fit(self, train: EncodedSplit) -> None:
         """Fit scores and components on labeled rows of train."""
-        matrix = self.scores.fit_on_ngrams(train)
+        matrix = self.scores.fit_scores(train).ngrams
         count = min(self.dim - self.scores.width, matrix.shape[0] - 1, len(np.unique(matrix.indices)) - 1)
         if count < 1:
             return

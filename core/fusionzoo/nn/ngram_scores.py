@@ -5,7 +5,7 @@ Ridge regression on n-grams scaled by their log-count ratios (Wang and Manning 2
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from fusionzoo.nn.fitted_module import FittedModule, make_fitted
 from fusionzoo.nn.ngrams import NgramTfidf, split_into_batches
 from fusionzoo.nn.pooling import sum_per_row
 from fusionzoo.nn.schema import Batch, InputSpec
+from fusionzoo.nn.score_weights import fit_score_weights, invert_deviation, make_mixtures
 
 if TYPE_CHECKING:
     from fusionzoo.data.encoded import EncodedSplit
@@ -23,7 +24,22 @@ if TYPE_CHECKING:
 MAX_SCORES, FOLDS = 16, 5
 MAX_FIT_ROWS, MAX_FIT_TOKENS = 100_000, 10_000_000
 RIDGE, SMOOTHING = 2.0, 0.05  # chosen on val of real reviews
-MIN_CORRELATION, MAX_CORRELATION = 0.1, 0.95  # useless scores keep a gradient, perfect ones have finite logits
+
+
+class ScoredRows(NamedTuple):
+    """The rows on which scores were fitted, for what is fitted on top of them.
+
+    Attributes:
+        ngrams: the weights of the n-grams, a scipy.sparse.csr_matrix [rows, features].
+        scores: the scores out of fold, [rows, width].
+        targets: what each score predicts, [rows, width].
+        labels: [rows], or [rows, outputs] of labels and numbers.
+    """
+
+    ngrams: Any
+    scores: np.ndarray
+    targets: np.ndarray
+    labels: np.ndarray
 
 
 class NgramScores(FittedModule):
@@ -31,8 +47,8 @@ class NgramScores(FittedModule):
 
     In training, the scores of a row are those of models that were fitted without the row's text: the layers after them
     would trust others too much. In evaluation they are the mean of all models. Over the rows of train, the scores out
-    of fold have mean 0 and standard deviation 1. Before `fit`, all scores are 0. `strength` [width] is fitted, too: by
-    how much a score should move its output, see `compute_strength`.
+    of fold have mean 0 and standard deviation 1. Before `fit`, all scores are 0. `fit` also sets `weights`
+    [outputs, width] and `biases` [outputs], with which scores become outputs: see `fusionzoo.nn.score_weights`.
 
     Args:
         spec: the inputs, with text.
@@ -52,7 +68,8 @@ class NgramScores(FittedModule):
         self.offset = make_fitted(self.width)
         self.fold_vectors = make_fitted(FOLDS, self.ngrams.features, self.width)
         self.fold_offsets = make_fitted(FOLDS, self.width)
-        self.strength = make_fitted(self.width)
+        self.weights = make_fitted(self.outputs, self.width)
+        self.biases = make_fitted(self.outputs)
 
     def forward(self, batch: Batch) -> Tensor:
         features, weights = self.ngrams(batch)
@@ -69,26 +86,26 @@ class NgramScores(FittedModule):
         """Return what is added to the scores of each row, [rows, width]."""
         return self.fold_offsets[choose_folds(batch)] if self.training else self.offset.expand(batch.rows, -1)
 
+    @torch.no_grad()
     def fit(self, train: EncodedSplit) -> None:
-        self.fit_on_ngrams(train)
+        rows = self.fit_scores(train)
+        weights, biases = fit_score_weights(rows.scores, rows.targets, rows.labels, self.outputs)
+        self.weights.copy_(torch.from_numpy(weights))
+        self.biases.copy_(torch.from_numpy(biases))
 
     @torch.no_grad()
-    def fit_on_ngrams(self, train: EncodedSplit) -> Any:
-        """Fit n-grams and scores on labeled rows of train: at most 100,000 rows and 10 million tokens, evenly spaced.
-
-        Return the weights of the n-grams in these rows, a scipy.sparse.csr_matrix [rows, features].
-        """
+    def fit_scores(self, train: EncodedSplit) -> ScoredRows:
+        """Fit n-grams and scores on labeled rows of train, at most 100,000 rows and 10 million tokens; return them."""
         labels = np.zeros(0, np.int64) if train.labels is None else train.labels
         rows = choose_rows(train, labels)
         self.ngrams.fit(train, rows)
         matrix = self.ngrams.make_matrix(train, rows)
         folds = [choose_folds(batch).numpy() for batch in split_into_batches(train, rows)]
         targets = make_targets(labels[rows], self.outputs, self.width)
-        scores = self._fit_scores(matrix, targets, np.concatenate([np.zeros(0, np.int64), *folds]))
-        self.strength.copy_(torch.from_numpy(compute_strength(scores, targets, labels.dtype.kind == "f")))
-        return matrix
+        scores = self._fit_folds(matrix, targets, np.concatenate([np.zeros(0, np.int64), *folds]))
+        return ScoredRows(matrix, scores, targets, labels[rows])
 
-    def _fit_scores(self, matrix: Any, targets: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    def _fit_folds(self, matrix: Any, targets: np.ndarray, folds: np.ndarray) -> np.ndarray:
         """Fit the models of the folds, and return the scores of the rows out of fold, [rows, width]."""
         scores = np.zeros_like(targets)
         for fold in range(FOLDS):
@@ -99,11 +116,12 @@ class NgramScores(FittedModule):
             scores[~others] = predicted[~others] + offset
             self.fold_vectors[fold] = torch.from_numpy(weights)
             self.fold_offsets[fold] = torch.from_numpy(offset)
-        scale = torch.from_numpy(invert_deviation(scores)).float()
-        self.fold_vectors.mul_(scale)
-        self.fold_offsets.mul_(scale)
+        scale = invert_deviation(scores)
+        self.fold_vectors.mul_(torch.from_numpy(scale))
+        self.fold_offsets.mul_(torch.from_numpy(scale))
         self.vectors.copy_(self.fold_vectors.mean(dim=0))
         self.offset.copy_(self.fold_offsets.mean(dim=0))
+        scores *= scale
         return scores
 
 
@@ -132,39 +150,6 @@ def make_targets(labels: np.ndarray, outputs: int, width: int) -> np.ndarray:
     if outputs > width:
         values = values @ make_mixtures(outputs, width)
     return values.astype(np.float32)
-
-
-def make_mixtures(outputs: int, width: int) -> np.ndarray:
-    """Return orthonormal directions of the outputs, [outputs, width]; each output itself if there is one for each."""
-    if outputs == width:
-        return np.eye(outputs)
-    return np.linalg.qr(np.random.default_rng(0).normal(size=(outputs, width)))[0]
-
-
-def invert_deviation(values: np.ndarray) -> np.ndarray:
-    """Return 1 / standard deviation of each column; 1 for a constant one."""
-    deviation = values.std(axis=0) if len(values) else np.zeros(values.shape[1])
-    inverse: np.ndarray = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 1.0)
-    return inverse
-
-
-def compute_strength(scores: np.ndarray, targets: np.ndarray, are_numbers: bool) -> np.ndarray:
-    """Return by how much each column of scores should move its output [width].
-
-    With the correlation r of score and target out of fold, r is the slope of a number, and about r / (1 - r^2) that of
-    a logit (linear discriminant analysis). Both are shrunk by the factor r, because the rest of a model predicts, too.
-    Two logits one deviation away from their means differ by at most log(rows + 1): even n rows without an error only
-    show that about one row in n + 2 is wrong at most (Laplace's rule of succession).
-    """
-    products = (scores * targets).mean(axis=0) if len(scores) else np.zeros(scores.shape[1])
-    correlation = np.clip(
-        products * invert_deviation(scores) * invert_deviation(targets), MIN_CORRELATION, MAX_CORRELATION
-    )
-    explained: np.ndarray = correlation**2
-    if are_numbers:
-        return explained
-    strength: np.ndarray = np.minimum(explained / (1 - explained), np.log(len(scores) + 1) / 2)
-    return strength
 
 
 def solve_all(matrix: Any, targets: np.ndarray) -> np.ndarray:

@@ -9,31 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.nn.heads import ClassifierHead
-from fusionzoo.nn.ngram_scores import NgramScores, make_mixtures
+from fusionzoo.nn.ngram_scores import NgramScores
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.settings import TextSettings
 
 
 class WidePath(nn.Module):
-    """Logits [rows, num_outputs] that are multiples of the scores of `NgramScores`; zero before these are fitted.
+    """Logits [rows, num_outputs] from the scores of `NgramScores`; zero before these are fitted.
 
-    They start with the strength that the scores have out of fold: see docs/decisions/wide-path-of-n-grams.md.
-
-    More outputs than scores get sums of the scores, which are mixtures of the outputs.
+    They start as those of a model of the scores alone: see docs/decisions/wide-path-of-n-grams.md.
     """
-
-    mixtures: Tensor
 
     def __init__(self, spec: InputSpec, max_ngrams: int) -> None:
         super().__init__()
         self.scores = NgramScores(spec, max_ngrams)
-        mixtures = torch.from_numpy(make_mixtures(spec.num_outputs, self.scores.width)).float()
-        self.register_buffer("mixtures", mixtures, persistent=False)  # [num_outputs, scores]
         self.scale = nn.Parameter(torch.ones(spec.num_outputs))
 
     def forward(self, batch: Batch) -> Tensor:
-        scores = self.scores(batch) * self.scores.strength
-        logits: Tensor = self.scale * (scores @ self.mixtures.T)
+        logits: Tensor = self.scale * (self.scores(batch) @ self.scores.weights.T) + self.scores.biases
         return logits
 
 
