@@ -48,7 +48,8 @@ class NgramScores(FittedModule):
     In training, the scores of a row are those of models that were fitted without the row's text: the layers after them
     would trust others too much. In evaluation they are the mean of all models. Over the rows of train, the scores out
     of fold have mean 0 and standard deviation 1. Before `fit`, all scores are 0. `fit` also sets `weights`
-    [outputs, width] and `biases` [outputs], with which scores become outputs: see `fusionzoo.nn.score_weights`.
+    [outputs, width] and `biases` [outputs], with which scores become outputs: see `fusionzoo.nn.score_weights`. They
+    stay zero in a module that needs the scores alone and calls `fit_scores`.
 
     Args:
         spec: the inputs, with text.
