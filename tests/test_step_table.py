@@ -68,6 +68,41 @@ def test_a_part_that_fails_is_a_row_and_the_others_are_measured(benchmarks: dict
     assert str(lines[1]) == "| profile: optimizer | 25.0% |  |"
 
 
+def test_the_row_of_the_gpu_tests_counts_them(
+    benchmarks: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tests = tmp_path / "test_one.py"
+    step_table = benchmarks["step_table"]
+    monkeypatch.setattr(step_table, "GPU_TESTS", ("-c", "pyproject.toml", str(tests)))  # as for tests/
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    tests.write_text("import pytest\ndef test_one(): pass\n@pytest.mark.skip\ndef test_other(): pass\n")
+    (line,) = step_table.run_gpu_tests()
+    assert line.value.startswith("1 passed, 1 skipped in ")
+    tests.write_text("def test_one(): raise ValueError\n")
+    with pytest.raises(RuntimeError, match=r"^exit status 1: 1 failed in "):
+        step_table.run_gpu_tests()
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA L4", 121e12),
+        ("NVIDIA L40", 181e12),
+        ("NVIDIA L40S", 362e12),
+        ("NVIDIA A10G", 70e12),
+        ("Tesla T4", None),
+    ],
+)
+def test_the_nominal_rate_is_that_of_the_card(
+    name: str, rate: float | None, benchmarks: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: name)
+    assert benchmarks["step_table"].find_nominal_rate() == rate
+
+
 @pytest.mark.parametrize(
     ("names", "kind"),
     [
