@@ -147,7 +147,8 @@ def run_gpu_tests() -> list[Line]:
     measure = f"`pytest {' '.join(GPU_TESTS)}`"
     if not torch.cuda.is_available():
         return [Line(measure, "skipped: this machine has no GPU")]
-    output = run_process([sys.executable, "-m", "pytest", *GPU_TESTS])  # with a second -q, it counts nothing
+    # pyproject.toml has -q; with another one, pytest prints no counts.
+    output = run_process([sys.executable, "-m", "pytest", *GPU_TESTS])
     return [Line(measure, output.splitlines()[-1].strip("= "))]
 
 

@@ -73,7 +73,7 @@ def test_the_row_of_the_gpu_tests_counts_them(
 ) -> None:
     tests = tmp_path / "test_one.py"
     step_table = benchmarks["step_table"]
-    monkeypatch.setattr(step_table, "GPU_TESTS", ("-c", "pyproject.toml", str(tests)))  # as for tests/
+    monkeypatch.setattr(step_table, "GPU_TESTS", ("-c", "pyproject.toml", "-p", "no:cacheprovider", str(tests)))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     tests.write_text("import pytest\ndef test_one(): pass\n@pytest.mark.skip\ndef test_other(): pass\n")
     (line,) = step_table.run_gpu_tests()
