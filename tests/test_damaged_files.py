@@ -19,6 +19,7 @@ from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.rows import Rows, array_from_values
 from fusionzoo.data.table.numbers import column_as_numbers
 from fusionzoo.errors import DataError
+from process_helpers import run_in_child
 from shop import shop_rows
 
 COLUMNS = ["id", "t"]
@@ -195,3 +196,26 @@ def test_a_file_full_of_line_ends_is_a_problem_within_seconds(name: str, start: 
     started = time.monotonic()
     assert "more than 1,000,000 blank lines follow each other" in read_problem(tmp_path)
     assert time.monotonic() - started < 30
+
+
+def test_a_damaged_parquet_footer_is_an_error_and_never_ends_the_process(tmp_path: Path) -> None:
+    folder = tmp_path / "channel"
+    folder.mkdir()
+    texts = ["good", None, "fine"] * 200
+    pq.write_table(pa.table({"id": range(600), "t": texts, "n": [[1], None, []] * 200}), folder / "part.parquet")
+    whole = (folder / "part.parquet").read_bytes()
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+
+    def read_each_damage() -> int:
+        refused = 0
+        for position in range(len(whole) - footer, len(whole)):
+            damaged = bytearray(whole)
+            damaged[position] ^= 1
+            (folder / "part.parquet").write_bytes(damaged)
+            try:
+                read(folder)
+            except DataError:
+                refused += 1
+        return 0 if refused > footer // 4 else 1
+
+    assert run_in_child(read_each_damage, tmp_path / "log") == 0, (tmp_path / "log").read_text()[-2000:]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +16,9 @@ import pytest
 
 from fusionzoo import errors
 from fusionzoo.contracts import MODEL_EVALUATION_CONTRACT
-from fusionzoo.sagemaker import run_script_job
+from fusionzoo.prediction.output_files import PredictionFile
+from fusionzoo.sagemaker import run_job, run_script_job
+from fusionzoo.training.monitoring.progress_bar import can_show_progress_bar
 
 
 def run(root: Path, job: Callable[[Path], None]) -> int:
@@ -88,3 +95,27 @@ def test_results_that_cannot_be_deleted_do_not_hide_the_cause(
     assert run(tmp_path, fail) == 1
     assert (tmp_path / "output/message").read_text().startswith("ValueError: the cause")
     assert "results stay" in capsys.readouterr().out
+
+
+def test_a_job_without_a_folder_for_temporary_files_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_none(**options: str) -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
+    monkeypatch.setattr(tempfile, "mkdtemp", find_none)
+    assert run(tmp_path / "script", write_results) == 1
+    assert "set TMPDIR" in (tmp_path / "script/output/message").read_text()
+    environ = {"SAGEMAKER_BASE_DIR": str(tmp_path / "job")}
+    assert run_job(lambda paths: pytest.fail("the job began"), environ) == 1
+    assert "FZ-O035" in (tmp_path / "job/output/failure").read_text()
+
+
+def test_a_program_without_standard_output_works_or_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = f"{shlex.quote(sys.executable)} -m fusionzoo.cli list >&-"
+    listed = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    monkeypatch.setattr(sys, "stdout", None)
+    assert not can_show_progress_bar()
+    printed = PredictionFile((), "-", None, "csv", gzipped=False)
+    with pytest.raises(errors.OutputError, match="Standard output is closed"):
+        printed.write(lambda file: file.write(b"1"))

@@ -8,21 +8,28 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from fusionzoo import errors
 from fusionzoo.artifacts import model_folder, onnx_export
 from fusionzoo.atomic_files import hold_signals
+from fusionzoo.sagemaker import folder_lock
 from fusionzoo.sagemaker.folder_lock import is_taken, lock_folder
+from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import job as job_module
 from fusionzoo.training import shipping
 from fusionzoo.training import termination as termination_module
+from fusionzoo.training.checkpointing import best_checkpoints
+from fusionzoo.training.checkpointing.last_checkpoint import LastCheckpoint
+from fusionzoo.training.distributed import collectives
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.module import TrainingModule
 from fusionzoo.training.termination import Termination
+from fusionzoo.training.training_run import TrainingRun
 from process_helpers import read_log, read_metrics, run_in_child
 from resume_helpers import resume
 from shop import JobFolder
@@ -73,23 +80,74 @@ def test_a_ship_that_is_stopped_or_too_slow_leaves_a_whole_model_without_onnx(
     assert read_metrics(job)["training"]["ended_by"] == "max_epochs"
 
 
-@pytest.mark.parametrize("function", ["load_final_model", "write_artifacts"])
-def test_sigterm_after_training_lets_the_job_finish(function: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("owner", "function"),
+    [
+        (best_checkpoints, "describe_best"),
+        (LastCheckpoint, "save_finished"),
+        (shipping, "choose_stop_seconds"),
+        (job_module, "load_final_model"),
+        (job_module, "write_artifacts"),
+        (folder_lock, "_release"),
+    ],
+)
+def test_sigterm_after_the_last_step_lets_the_job_finish(owner: Any, function: str, tmp_path: Path) -> None:
     job = JobFolder(tmp_path / "ml").fill(max_epochs=1, onnx="required")
 
     def work() -> int:
-        original = getattr(job_module, function)
+        original = getattr(owner, function)
 
         def send_and_call(*arguments: Any, **options: Any) -> Any:
             send_sigterm()
             return original(*arguments, **options)
 
-        setattr(job_module, function, send_and_call)
+        setattr(owner, function, send_and_call)
         return job.run()
 
     assert run_in_child(work, job.root / "log.txt") == 0, read_log(job)
-    assert "SIGTERM: finishing the job within 90 s" in read_log(job)
     assert (job.output / "metrics.json").exists()
+    assert not (job.output.parent / "failure").exists()
+    model_folder.load_model(job.model)
+
+
+def test_a_process_waits_until_the_first_one_has_written_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    termination, steps = Termination(), ["begun"]
+    run = SimpleNamespace(
+        job=make_job_settings(), world=World(1, 2, 1, 2), termination=termination, paths=Paths.from_environment({})
+    )
+
+    def wait_for_first(compute: Callable[[], None]) -> None:
+        send_sigterm()
+        steps.append("first process has finished")
+
+    monkeypatch.setattr(collectives, "broadcast_from_first", wait_for_first)
+    with termination.handle_signals():
+        with shipping.finish_in_time(cast("TrainingRun", run), {"ended_by": "max_epochs"}):
+            steps.append("scored")
+        send_sigterm()
+        steps.append("ignored a signal")
+    assert steps == ["begun", "scored", "first process has finished", "ignored a signal"]
+
+
+def test_ctrl_c_between_training_and_results_stops_the_job() -> None:
+    termination, steps = Termination(), []
+
+    def press_and_finish() -> None:
+        with termination.handle_signals():
+            with termination.defer_stop(finishes=True):
+                pass
+            os.kill(os.getpid(), signal.SIGINT)
+            steps.append("deferred")
+            with termination.finish_within(60):
+                steps.append("finished")
+
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(errors.TerminatedError):
+            press_and_finish()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert steps == ["deferred"]
 
 
 # --- the signals

@@ -106,4 +106,4 @@ def test_sigterm_after_the_last_step_stops_the_job_before_it_evaluates(tmp_path:
     assert run_in_child(run_terminated, job.root / "log.txt") == 1
     assert "stopped by SIGTERM or Ctrl-C" in job.failure
     assert not list(job.output.glob("*_predictions.*"))
-    assert "Resuming from" in resume(job)
+    assert "training has already finished" in resume(job)

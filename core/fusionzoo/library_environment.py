@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from types import ModuleType
 
+from fusionzoo import errors
+
 
 def import_onnxruntime() -> ModuleType:
     """Return the module `onnxruntime`, imported with its telemetry off. This is the only place that imports it."""
@@ -37,9 +39,15 @@ def configure_libraries() -> None:
 
     For example, torchmetrics imports matplotlib, which writes its list of fonts to ~/.cache/matplotlib. It goes to a
     temporary folder that lives as long as the process, unless the environment sets MPLCONFIGDIR.
+
+    Raises:
+        errors.OutputError: there is no folder for temporary files.
     """
     disable_onnxruntime_telemetry()
     if "MPLCONFIGDIR" not in os.environ:
-        folder = tempfile.mkdtemp(prefix="fusionzoo-matplotlib-")
+        try:
+            folder = tempfile.mkdtemp(prefix="fusionzoo-matplotlib-")
+        except OSError as cause:
+            raise errors.OutputError.no_temporary_folder(cause) from cause
         os.environ["MPLCONFIGDIR"] = folder
         atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -32,7 +32,7 @@ def print_line(text: str, indent: int = 0) -> None:
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
     """Print a table; its last column may be long."""
     cells = [[one_line(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
+    if _is_terminal():
         _draw_table(headings, cells, title)
         return
     if title:
@@ -41,6 +41,10 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: s
     for row in (headings, *cells):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         typer.echo(line.rstrip())
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()  # None: the process was started without it
 
 
 def _draw_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
@@ -58,7 +62,7 @@ def _draw_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: s
 
 def colorize(text: str, color: str) -> str:
     """Return the text in a color; unchanged if standard output is not a terminal or NO_COLOR is set."""
-    return typer.style(text, fg=color) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+    return typer.style(text, fg=color) if _is_terminal() and not os.environ.get("NO_COLOR") else text
 
 
 def one_line(text: str) -> str:

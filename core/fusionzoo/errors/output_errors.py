@@ -197,6 +197,20 @@ class OutputError(ZooError):
         )
 
     @classmethod
+    def no_temporary_folder(cls, cause: OSError) -> OutputError:
+        """The machine has no folder for temporary files that this user can write to."""
+        return cls(
+            f"There is no folder for temporary files ({short(cause)}).",
+            "set TMPDIR to a folder that is writable, or free disk space in one of these folders.",
+            "FZ-O035",
+        )
+
+    @classmethod
+    def closed_standard_output(cls) -> OutputError:
+        """The program was started without standard output, although it has to write to it."""
+        return cls("Standard output is closed.", "give a file as output, or do not close standard output.", "FZ-O036")
+
+    @classmethod
     def interrupted(cls, path: Path, cause: str, free: int | None) -> OutputError:
         """torch.save failed while writing and does not say why."""
         reason = short(cause.splitlines()[0])

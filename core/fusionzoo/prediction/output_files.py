@@ -16,6 +16,7 @@ from fusionzoo.atomic_files import write_atomically
 from fusionzoo.data.reading.file_type import GZIP_SUFFIXES
 from fusionzoo.data.reading.formats import FORMATS, format_from_suffix
 from fusionzoo.data.reading.part_file import PartFile
+from fusionzoo.errors.output_errors import OutputError
 from fusionzoo.errors.prediction_errors import PredictionJobError
 from fusionzoo.prediction.input_files import FORMAT_NAMES, InputFiles
 from fusionzoo.prediction.standard_streams import STREAM, StandardOutput
@@ -61,6 +62,8 @@ class PredictionFile:
         if self.path is not None:
             write_atomically(self.path, write_content)
             return
+        if sys.stdout is None:
+            raise OutputError.closed_standard_output()
         output = cast("BinaryIO", StandardOutput(sys.stdout.buffer))
         write_content(output)
         output.flush()

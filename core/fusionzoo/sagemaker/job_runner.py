@@ -12,7 +12,7 @@ from fusionzoo.sagemaker.failure_file import remove_stale_failure
 from fusionzoo.sagemaker.folder_lock import lock_folder
 from fusionzoo.sagemaker.hosts import read_hosts
 from fusionzoo.sagemaker.paths import Paths
-from fusionzoo.sagemaker.reported_run import log_to_stdout, run_and_report
+from fusionzoo.sagemaker.reported_run import ignore_sigterm, log_to_stdout, run_and_report
 
 
 def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
@@ -24,7 +24,6 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
     The process that writes the results owns the output folder until it ends, and first deletes the results of an
     earlier run. A job that finds another one there changes nothing and writes no failure file.
     """
-    configure_libraries()
     paths = Paths.from_environment(environ)
 
     def run() -> None:
@@ -33,9 +32,12 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
                 remove_stale_failure(paths.failure)
             if writes_results:
                 delete_earlier_results(paths)
+            configure_libraries()
             job(paths)
+            ignore_sigterm()
 
-    with log_to_stdout(int(environ.get("RANK") or 0)):
+    rank = environ.get("RANK", "")
+    with log_to_stdout(int(rank) if rank.isdecimal() else 0):
         writes_results = _writes_results(paths, environ)
         return run_and_report(
             run, paths.failure, is_worker=bool(environ.get("LOCAL_RANK")), locked_folder=paths.output_data

@@ -100,6 +100,16 @@ class _StopSignal(BaseException):
     """Raised by the signal handler. Not an Exception, so that a library that is being imported does not catch it."""
 
 
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _StopSignal
+
+
+def ignore_sigterm() -> None:
+    """Until `run_and_report` ends, ignore SIGTERM, because the job has written everything."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is _stop:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 @contextmanager
 def _stop_at_sigterm() -> Iterator[None]:
     """In the block, SIGTERM stops the job at once, also while libraries are imported. A training replaces the handler.
@@ -115,10 +125,7 @@ def _stop_at_sigterm() -> Iterator[None]:
         yield
         return
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise _StopSignal
-
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, _stop)
     try:
         yield
     except _StopSignal:

@@ -31,12 +31,12 @@ def run_script_job(
         failure_name: the logical name of the file for the cause in the contract: "failure" or "message".
         environ: the environment variables.
     """
-    configure_libraries()
     root = Path(environ.get("SAGEMAKER_BASE_DIR") or SAGEMAKER_ROOT)
     failure = root / contract.relative_path(failure_name)
 
     def run() -> None:
         remove_stale_failure(failure)
+        configure_libraries()
         delete_artifacts(root, contract)
         try:
             job(root)

@@ -67,24 +67,25 @@ def fit(run: TrainingRun, budget: TimeBudget | None = None) -> dict[str, Any]:
     log_lines.log_training_start(job, train, run.task, splits.steps, precision, run.world.size)
     module.train()  # Lightning keeps the mode of a module, and a pretrained encoder comes in evaluation mode
     early_end: EndedEarlyError | None = None
-    try:
-        with restore_check.report_failed_restore(), fit_contexts(run, trainer, splits, progress_bar):
-            trainer.fit(module, datamodule=splits, ckpt_path=run.resume_point.file if run.resume_point else None)
-        lightning_compat.raise_if_interrupted(trainer)
-    except EndedEarlyError as end:
-        early_end = end
-        log.warning("%s has ended the training after step %d of epoch %d.", end.reason, end.step, end.epoch)
-    summary = {
-        **run.describe(),
-        "ended_by": best_checkpoints.find_end_reason(trainer) if early_end is None else early_end.reason,
-        "steps": trainer.global_step,
-        "epochs": trainer.current_epoch if early_end is None else early_end.epoch,
-        "best": best_checkpoints.describe_best(trainer),
-        "validations": learning_curve.validations,
-        "top_checkpoints": greedy_soup.list_top_checkpoints(trainer),
-    }
-    if early_end is None:
-        last_checkpoint.save_finished(trainer, summary)
+    with run.termination.defer_stop(finishes=job.ship_on_stop):
+        try:
+            with restore_check.report_failed_restore(), fit_contexts(run, trainer, splits, progress_bar):
+                trainer.fit(module, datamodule=splits, ckpt_path=run.resume_point.file if run.resume_point else None)
+            lightning_compat.raise_if_interrupted(trainer)
+        except EndedEarlyError as end:
+            early_end = end
+            log.warning("%s has ended the training after step %d of epoch %d.", end.reason, end.step, end.epoch)
+        summary = {
+            **run.describe(),
+            "ended_by": best_checkpoints.find_end_reason(trainer) if early_end is None else early_end.reason,
+            "steps": trainer.global_step,
+            "epochs": trainer.current_epoch if early_end is None else early_end.epoch,
+            "best": best_checkpoints.describe_best(trainer),
+            "validations": learning_curve.validations,
+            "top_checkpoints": greedy_soup.list_top_checkpoints(trainer),
+        }
+        if early_end is None:
+            last_checkpoint.save_finished(trainer, summary)
     return summary
 
 
@@ -153,14 +154,13 @@ def delete_stale_checkpoints(folder: Path) -> None:
 def fit_contexts(
     run: TrainingRun, trainer: Trainer, splits: SplitsDataModule, progress_bar: ProgressBar | None
 ) -> Iterator[None]:
-    """Enter what holds only while the trainer fits: compiled code, signal and error handling, the progress bar."""
+    """Enter what holds only while the trainer fits: compiled code, error handling, the progress bar."""
     job, model, encoder = run.job, run.built.model, run.built.text_encoder
     has_features = bool(splits.features)  # then the text encoder does not run
     running_encoder = None if has_features else encoder
     with ExitStack() as stack:
         stack.enter_context(replace_encoder(encoder if has_features else None))
         stack.enter_context(torch_compile.compile_for_training(model, running_encoder, job))
-        stack.enter_context(run.termination.defer_stop(finishes=job.ship_on_stop))
         stack.enter_context(ignore_expected_warnings())
         stack.enter_context(memory.explain_training_memory(trainer, job))
         is_one_graph = torch_compile.is_one_graph(model, running_encoder, job)

@@ -96,7 +96,7 @@ def plan_processes(job: JobSettings, hosts: Hosts | None, environ: Mapping[str, 
     """
     gpus = torch.cuda.device_count()
     sm_num_gpus = environ.get("SM_NUM_GPUS", "")
-    default = int(sm_num_gpus) if sm_num_gpus.isdigit() else gpus
+    default = int(sm_num_gpus) if sm_num_gpus.isdecimal() else gpus
     per_host = job.devices or max(1, default)
     if gpus and per_host > gpus:
         raise errors.ProcessesError.too_few_gpus(per_host, gpus)

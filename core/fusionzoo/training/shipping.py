@@ -67,8 +67,9 @@ def finish_in_time(run: TrainingRun, summary: Mapping[str, Any]) -> Iterator[Non
     try:
         with run.termination.translate_stop_signal(), run.termination.finish_within(seconds, owns_folders):
             yield
-            if stopped:
-                collectives.broadcast_from_first(lambda: None)  # wait until the first process has written everything
+            collectives.broadcast_from_first(lambda: None)  # wait until the first process has written everything
+            if not stopped:
+                run.termination.ignore_signals()
     except errors.TerminatedError:
         raise describe_stop(run, summary) from None
     if stopped:

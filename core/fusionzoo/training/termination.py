@@ -87,7 +87,8 @@ class Termination:
         """In the block, the signal only sets `stop_requested`; the code in the block reads it and stops itself.
 
         Args:
-            finishes: whether the job continues with `finish_within` if SIGTERM arrives too late for the block.
+            finishes: whether the job continues with `finish_within` if SIGTERM arrives too late for the block. Then
+                the signal does not stop the job between the two, either.
 
         Raises:
             errors.TerminatedError: the signal arrived before the block, or after the code last read the flag.
@@ -96,8 +97,10 @@ class Termination:
         try:
             self.check()
             yield
-        finally:
+        except BaseException:
             self._is_deferred = False
+            raise
+        self._is_deferred = finishes
         if not (finishes and self.leaves_time):
             self.check()
 
@@ -119,9 +122,10 @@ class Termination:
             yield
             return
         self._seconds_to_finish, self._is_allowed = seconds, is_allowed
+        self._is_deferred = False
         previous = signal.signal(signal.SIGALRM, self._handle_alarm)
         try:
-            if self.stop_requested and not is_allowed():
+            if self.stop_requested and not (self.leaves_time and is_allowed()):
                 raise _StopSignal
             if self.stop_requested:
                 self._set_alarm()
@@ -141,7 +145,7 @@ class Termination:
             raise _StopSignal
 
     def ignore_signals(self) -> None:
-        """From now on, ignore the signals: the job is about to report why it ends."""
+        """From now on, ignore the signals: the job has written everything, or is about to report why it ends."""
         self._is_ignored = True
 
     def reinstall_handlers(self) -> None:

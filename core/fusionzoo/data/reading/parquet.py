@@ -95,12 +95,12 @@ def _read_slices(
     Raises:
         errors.DataError: a value is longer than a row may be, or a column expands to too much.
     """
-    first_row, (parquet, source) = 1, opened
+    first_row, (parquet, _) = 1, opened
     for group in range(parquet.num_row_groups):
-        metadata = parquet.metadata.row_group(group)
-        parquet_sizes.check_expansion(file, metadata, columns)
-        batch_rows = _choose_batch_rows(metadata, columns)
-        longest = parquet_sizes.find_longest_dictionary_value(source, parquet, group, columns, READ_BUFFER)
+        chunks = parquet_sizes.read_column_chunks(parquet, group, columns)
+        parquet_sizes.check_expansion(file, chunks)
+        batch_rows = _choose_batch_rows(parquet.metadata.row_group(group).num_rows, chunks)
+        longest = parquet_sizes.find_longest_dictionary_value(opened, group, columns, chunks, READ_BUFFER)
         parquet_sizes.check_length(file, longest, first_row)
         batch_rows = max(1, min(batch_rows, blocks.BLOCK_LENGTH // max(1, longest)))
         for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=list(columns)):
@@ -112,9 +112,9 @@ def _read_slices(
             yield from (decoded.slice(start, step) for start in range(0, len(decoded), step))
 
 
-def _choose_batch_rows(group: pq.RowGroupMetaData, columns: Sequence[str]) -> int:
-    stored_bytes: int = sum(chunk.total_uncompressed_size for chunk in parquet_sizes.column_chunks(group, columns))
-    return max(1, min(SLICE_ROWS, blocks.BLOCK_ROWS, int(group.num_rows) * SLICE_LENGTH // max(1, stored_bytes)))
+def _choose_batch_rows(rows: int, chunks: Iterable[pq.ColumnChunkMetaData]) -> int:
+    stored_bytes: int = sum(chunk.total_uncompressed_size for chunk in chunks)
+    return max(1, min(SLICE_ROWS, blocks.BLOCK_ROWS, rows * SLICE_LENGTH // max(1, stored_bytes)))
 
 
 def _join_slices(slices: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:

@@ -5,7 +5,7 @@ A text that occurs in many rows is stored once, in the dictionary of its column,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,19 +19,26 @@ MIN_DICTIONARY_BYTES = 2**16  # 256 values of a smaller dictionary are small too
 DICTIONARY_ENCODINGS = frozenset({"PLAIN_DICTIONARY", "RLE_DICTIONARY"})
 
 
-def column_chunks(group: pq.RowGroupMetaData, columns: Sequence[str]) -> Iterator[pq.ColumnChunkMetaData]:
-    """Yield the stored chunks of `columns`; a nested column has several."""
-    for chunk in (group.column(i) for i in range(group.num_columns)):
-        if any(f"{chunk.path_in_schema}.".startswith(f"{column}.") for column in columns):
-            yield chunk
+def read_column_chunks(parquet: pq.ParquetFile, group: int, columns: Sequence[str]) -> list[pq.ColumnChunkMetaData]:
+    """Return what the footer says of the stored chunks of `columns` in a row group; a nested column has several.
+
+    Raises:
+        OSError: the footer is damaged. Arrow checks its entries when it begins to read their columns, even if it reads
+            no row; without that, `RowGroupMetaData.column` would abort the process.
+    """
+    paths = (parquet.schema.column(i).path for i in range(parquet.metadata.num_columns))
+    chosen = [i for i, path in enumerate(paths) if any(f"{path}.".startswith(f"{column}.") for column in columns)]
+    next(parquet.reader.iter_batches(0, row_groups=[group], column_indices=chosen), None)
+    metadata = parquet.metadata.row_group(group)
+    return [metadata.column(i) for i in chosen]
 
 
-def check_expansion(file: PartFile, group: pq.RowGroupMetaData, columns: Sequence[str]) -> None:
+def check_expansion(file: PartFile, chunks: Iterable[pq.ColumnChunkMetaData]) -> None:
     """Raise errors.DataError if a column of a row group decompresses to far more than its stored size.
 
     A page is decompressed at once, so this is checked before.
     """
-    for chunk in column_chunks(group, columns):
+    for chunk in chunks:
         stored, expanded = chunk.total_compressed_size, chunk.total_uncompressed_size
         if expanded > max(MIN_SUSPECT_BYTES, stored * file.options.max_expansion):
             raise errors.DataError([errors.suspicious_compression(file.name, stored, file.options.max_expansion)])
@@ -55,12 +62,17 @@ def longest_text(values: pa.Array) -> int:
 
 
 def find_longest_dictionary_value(
-    source: pa.NativeFile, parquet: pq.ParquetFile, group: int, columns: Sequence[str], buffer_size: int
+    opened: tuple[pq.ParquetFile, pa.NativeFile],
+    group: int,
+    columns: Sequence[str],
+    chunks: Iterable[pq.ColumnChunkMetaData],
+    buffer_size: int,
 ) -> int:
     """Return the length of the longest value in the large dictionaries of a row group; 0 if there are none."""
+    parquet, source = opened
     large = [
         chunk.path_in_schema
-        for chunk in column_chunks(parquet.metadata.row_group(group), columns)
+        for chunk in chunks
         if chunk.total_uncompressed_size > MIN_DICTIONARY_BYTES
         and DICTIONARY_ENCODINGS & set(chunk.encodings)
         and chunk.physical_type == "BYTE_ARRAY"

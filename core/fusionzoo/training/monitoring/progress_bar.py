@@ -21,6 +21,8 @@ SECONDS_BETWEEN_UPDATES = 1.0
 
 def can_show_progress_bar() -> bool:
     """Return whether stdout is a terminal that can draw a bar. A log file must not contain carriage returns."""
+    if sys.stdout is None:  # the process was started without it
+        return False
     return sys.stdout.isatty() and not Console(file=sys.stdout).is_dumb_terminal
 
 
