@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from fusionzoo.server.media_types import parse_input_type
+from fusionzoo.server.request_rows import RequestReader
+from fusionzoo.server.server_limits import ServerLimits
+from predictor_helpers import make_predictor
 from serve_helpers import FEATURES, JSONL, ROWS, Server
 
 PAGE = (Path(__file__).parents[1] / "docs/serving.md").read_text("utf-8")
@@ -106,6 +110,15 @@ def test_without_header_absent_a_row_with_the_name_of_a_column_would_be_a_header
     lines = f"n,1,price,de,1,2\n{ROWS[['id', 'id', *FEATURES]].to_csv(index=False, header=False)}"
     assert len(transform(server, EXAMPLE_JOB, lines).split("\n")) == len(ROWS) + 1
     assert server.post("1,price,de,1,2\n2,late,de,1,2", "text/csv").status_code == 422
+
+
+@pytest.mark.parametrize("rows", [["message", "late"], ["late", "message"], ["id,message", "1,late"]])
+def test_with_header_absent_a_row_like_the_header_is_a_row_in_any_position(rows: list[str]) -> None:
+    predictor, _ = make_predictor(tab_field_list=[], cat_field_list=[])
+    reader = RequestReader(predictor.preprocessor.settings, ServerLimits())
+    read = reader.read("\n".join(rows).encode(), parse_input_type("text/csv; header=absent", None))
+    texts = [text for block in read.blocks for text in block.columns["message"].to_pylist()]
+    assert texts == [row.rpartition(",")[2] for row in rows]
 
 
 @pytest.mark.parametrize("strategy", RECORDS_PER_REQUEST)

@@ -39,7 +39,7 @@ def test_the_functions_give_the_predictions_of_the_job(
         (folder / "code").mkdir()
         shutil.copy(SCRIPT, folder / "code")
     model, expected = functions["model_fn"](str(folder)), read_expected(trained_job)
-    for content_type in (CSV, JSON, JSONL, PARQUET):
+    for content_type, default in ((CSV, CSV), (JSON, JSON), (JSONL, JSONL), (PARQUET, JSON)):
         body = encode(read_test_rows(trained_job), content_type)
         given = body.decode() if content_type in (CSV, JSON) else bytearray(body)  # as the toolkits pass them
         scored = functions["predict_fn"](functions["input_fn"](given, content_type), model)
@@ -48,8 +48,8 @@ def test_the_functions_give_the_predictions_of_the_job(
         actual = pd.read_json(io.StringIO(content), lines=True, dtype={"id": str})
         assert actual["id"].tolist() == expected["id"].tolist()
         np.testing.assert_allclose(actual["prob_1"], expected["prob_1"], rtol=0, atol=1e-6)
-    for accept, media_type in ((None, JSON), ("*/*", JSON), ("text/csv", CSV)):
-        assert functions["output_fn"](scored, accept)[1] == media_type
+        for accept, media_type in ((None, default), ("*/*", default), ("text/csv", CSV)):
+            assert functions["output_fn"](scored, accept)[1] == media_type
 
 
 def test_the_script_satisfies_its_contract() -> None:

@@ -62,7 +62,7 @@ def describe(outcome: ScoredRequest | Exception) -> dict[str, Any]:
     tables = [pa.Table.from_batches(block.batches(block.schema())) for block in outcome.blocks]
     return {
         "records": [record for table in tables for record in table.to_pylist()],
-        "flags": (outcome.has_ids, outcome.has_header, outcome.is_delimited),
+        "flags": (outcome.has_ids, outcome.has_header, outcome.format),
     }
 
 

@@ -13,16 +13,17 @@ import pytest
 from fusionzoo.errors.request_errors import RequestError
 from fusionzoo.server import request_queue
 from fusionzoo.server.request_queue import RequestQueue
+from fusionzoo.server.server_limits import MAX_WAITING, THREADS, ServerLimits
 
 
 class Gate:
     """Answers each group once the test lets it, and records the groups. An answer is the request times ten."""
 
-    def __init__(self, places: int = 1, queue_seconds: float = 30.0) -> None:
+    def __init__(self, places: int = 1, queue_seconds: float = 30.0, max_waiting: int = 100) -> None:
         self.groups: list[list[int]] = []
         self.work: Callable[[Sequence[int]], Sequence[Any]] = lambda group: [10 * request for request in group]
         self._begun, self._open = threading.Semaphore(0), threading.Semaphore(0)
-        self.queue = RequestQueue[int, Any](self._answer_all, places, queue_seconds)
+        self.queue = RequestQueue[int, Any](self._answer_all, places, queue_seconds, max_waiting)
         self.pool = ThreadPoolExecutor(20)
 
     def _answer_all(self, group: Sequence[int]) -> Sequence[Any]:
@@ -159,3 +160,18 @@ def test_a_request_that_waits_too_long_leaves_the_queue_with_status_503() -> Non
     (next_one,) = gate.send(3)
     gate.finish(1)
     assert next_one.result(30) == 30
+
+
+def test_a_request_is_refused_at_once_if_too_many_wait() -> None:
+    gate = Gate(max_waiting=2)
+    futures = gate.send(1, 2, 3)
+    with pytest.raises(RequestError) as refused:
+        gate.queue.answer(4, True)
+    assert refused.value.status == 503
+    gate.finish(3)
+    assert [future.result(30) for future in futures] == [10, 20, 30]
+    assert gate.groups == [[1], [2], [3]]
+
+
+def test_threads_remain_for_other_paths_if_as_many_requests_wait_as_may() -> None:
+    assert THREADS - MAX_WAITING - ServerLimits().concurrency >= 16

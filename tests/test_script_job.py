@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shlex
 import signal
@@ -18,6 +19,7 @@ from fusionzoo import errors
 from fusionzoo.contracts import MODEL_EVALUATION_CONTRACT
 from fusionzoo.prediction.output_files import PredictionFile
 from fusionzoo.sagemaker import run_job, run_script_job
+from fusionzoo.sagemaker.failure_file import write_failure
 from fusionzoo.training.monitoring.progress_bar import can_show_progress_bar
 
 
@@ -108,6 +110,25 @@ def test_a_job_without_a_folder_for_temporary_files_says_so(tmp_path: Path, monk
     environ = {"SAGEMAKER_BASE_DIR": str(tmp_path / "job")}
     assert run_job(lambda paths: pytest.fail("the job began"), environ) == 1
     assert "FZ-O035" in (tmp_path / "job/output/failure").read_text()
+
+
+def test_a_failure_file_that_a_full_disk_cuts_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnFullDisk(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        def close(self) -> None:
+            """Whatever is left is lost."""
+
+    def create(path: Path, mode: str, encoding: str) -> OnFullDisk:
+        path.touch()
+        return OnFullDisk()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", create)
+        write_failure(tmp_path / "failure", "the first cause")
+    write_failure(tmp_path / "failure", "the cause of another process")
+    assert (tmp_path / "failure").read_text() == "the cause of another process"
 
 
 def test_a_program_without_standard_output_works_or_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

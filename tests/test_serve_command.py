@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 from fusionzoo import errors
 from fusionzoo.cli import app
 from fusionzoo.server import gunicorn_server
+from fusionzoo.server.server_limits import THREADS
 from fusionzoo.serving.predictor import Predictor
 from prediction_helpers import predict, read_frame, read_test_rows
 from process_helpers import run_in_child
@@ -28,7 +30,7 @@ from server_process import RunningServer, read_answer, serve
 from shop import JobFolder
 
 ROOT = Path(__file__).parents[1]
-SLOW_CLIENTS = 150  # more than the threads of both processes
+SLOW_CLIENTS = 2 * THREADS + 20  # more than the threads of both processes
 
 
 @pytest.mark.parametrize(("content_type", "suffix"), FORMATS)
@@ -100,6 +102,10 @@ def test_a_body_that_is_not_complete_is_never_scored(
 
 
 def test_slow_clients_cannot_hold_a_thread(running_server: RunningServer) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < 4 * SLOW_CLIENTS:
+        pytest.skip(f"{SLOW_CLIENTS} slow and {2 * SLOW_CLIENTS} silent clients need more than {most} open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4 * SLOW_CLIENTS, most))
     head = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 1000\r\n"
     with ExitStack() as stack:
         silent = [stack.enter_context(running_server.connect(b"")) for _ in range(2 * SLOW_CLIENTS)]
@@ -121,12 +127,12 @@ def test_sigterm_lets_requests_finish_and_then_ends_the_server(trained_job: JobF
         time.sleep(0.3)  # the server has begun to read it
         running.process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
+        with pytest.raises(ConnectionRefusedError):
+            running.connect(b"")
         connection.sendall(body[20:])
         answer = read_answer(connection)
         assert answer.startswith(b"HTTP/1.1 200"), answer
         assert running.process.wait(30) == 0
-        with pytest.raises(ConnectionRefusedError):
-            running.connect(b"")
     line = json.loads((tmp_path / "access.txt").read_text().splitlines()[-1])
     assert (line["status"], line["rows"]) == (200, 1)
 

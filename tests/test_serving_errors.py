@@ -30,6 +30,13 @@ def server() -> Server:
     return Server()
 
 
+def test_ids_that_csv_cannot_hold_are_an_error_and_json_writes_them(server: Server) -> None:
+    body = encode(ROWS.assign(id=b"\xff"), PARQUET)
+    error = read_error(server.post(body, PARQUET, Accept=CSV), 422)
+    assert error["code"] == "FZ-H024"
+    assert len(decode(server.post(body, PARQUET, Accept=JSON))) == len(ROWS)
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "row", "column"),
     [

@@ -163,8 +163,15 @@ class RequestError(ZooError):
         return cls(message, "send a header, or these columns in this order.", "FZ-H016", status=400)
 
     @classmethod
+    def unwritable_values(cls, format: str, cause: Exception) -> RequestError:
+        """The format of the response cannot hold an id, such as bytes that are not text in CSV."""
+        message = f"The predictions cannot be written as {format} ({short(cause)})."
+        fix = "send ids that are text or numbers, or accept application/jsonlines."
+        return cls(message, fix, "FZ-H024", status=422)
+
+    @classmethod
     def overloaded(cls, seconds: int) -> RequestError:
-        """All slots of `fusionzoo serve --concurrency` were taken during `--queue-seconds`."""
+        """All slots of `fusionzoo serve --concurrency` were taken during `--queue-seconds`, or too many wait."""
         message = "The server is scoring as many requests as it may."
         return cls(message, f"try again in {seconds} s.", "FZ-H017", status=503, retry_after=seconds)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -22,14 +24,25 @@ def write_failure(path: Path, cause: str, trace: str = "") -> None:
     text = "\n\n".join(part.decode("utf-8", "ignore") for part in (head, tail) if part)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as stream:
+        with path.open("x", encoding="utf-8") as stream, _remove_on_error(path):
             stream.write(text)
+            stream.flush()
     except OSError as error:
         if isinstance(error, FileExistsError) and path.is_file():
             log.info("%s already contains the cause that another process wrote", path)
         else:
             log.error("Cannot write the failure file %s: %s", path, error)
             _print_to_stderr(cause)
+
+
+@contextmanager
+def _remove_on_error(path: Path) -> Iterator[None]:
+    """In the block, an error of writing deletes the file, so that another process can write its cause."""
+    try:
+        yield
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _print_to_stderr(cause: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fusionzoo import errors
 from fusionzoo.atomic_files import free_space
 from fusionzoo.server.access_log import configure_logs
-from fusionzoo.server.server_limits import ServerLimits
+from fusionzoo.server.server_limits import THREADS, ServerLimits
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from fusionzoo.server.server_metrics import ServerMetrics
 
 log = logging.getLogger(__name__)
-THREADS = 64  # of each process: slow clients occupy them, and only `ServerLimits.concurrency` of them score
 DRAIN_SECONDS = 25  # SageMaker and Kubernetes kill a container 30 seconds after SIGTERM
 KEEP_ALIVE_SECONDS = 60
 STALL_SECONDS = 120  # gunicorn replaces a process that did not answer it for so long

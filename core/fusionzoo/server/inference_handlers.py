@@ -81,7 +81,7 @@ def make_response(scored: ScoredRequest, accept: str | None) -> tuple[str, str]:
         errors.RequestError: the client accepts no format of predictions.
     """
     with _state_status():
-        output = choose_output_type(accept, "csv" if scored.is_delimited else "json")
+        output = choose_output_type(accept, scored.format)
     return write_response(scored, output).decode(), output.media_type
 
 

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import pyarrow as pa
+
+from fusionzoo.errors.request_errors import RequestError
 from fusionzoo.server.media_types import InputType, OutputType
 from fusionzoo.server.outcome import capture
 from fusionzoo.server.request_queue import RequestQueue
@@ -67,4 +70,7 @@ class RequestAnswers:
 
 
 def _write_answer(scored: ScoredRequest, output: OutputType) -> PredictionAnswer:
-    return PredictionAnswer(write_response(scored, output), len(scored))
+    try:
+        return PredictionAnswer(write_response(scored, output), len(scored))
+    except pa.ArrowException as cause:
+        raise RequestError.unwritable_values(output.format, cause) from cause

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from fusionzoo.errors.request_errors import RequestError
 from fusionzoo.server.outcome import capture
+from fusionzoo.server.server_limits import MAX_WAITING
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -38,18 +39,22 @@ class _Entry(Generic[Request, Answer]):
 class RequestQueue(Generic[Request, Answer]):
     """Answers requests of several threads, in the order in which they arrived.
 
-    A request that finds a free place is answered at once, alone. The others wait. Whenever a place becomes free, the
-    thread of the first one answers it together with further small ones, as many as take about `GROUP_SECONDS`. So
-    nobody waits for a group to fill, and requests are never grouped if each of them takes long.
+    A request that finds a free place is answered at once, alone. The others wait, unless too many do. Whenever a place
+    becomes free, the thread of the first one answers it together with further small ones, as many as take about
+    `GROUP_SECONDS`. So nobody waits for a group to fill, and requests are never grouped if each of them takes long.
 
     Args:
         answer_all: answers a group of requests. It must not raise an exception because of one of them.
         places: the number of groups that are answered at the same time.
         queue_seconds: how long a request waits for a place.
+        max_waiting: the number of requests that wait at the same time.
     """
 
-    def __init__(self, answer_all: AnswerAll[Request, Answer], places: int, queue_seconds: float) -> None:
+    def __init__(
+        self, answer_all: AnswerAll[Request, Answer], places: int, queue_seconds: float, max_waiting: int = MAX_WAITING
+    ) -> None:
         self._answer_all, self._free, self._queue_seconds = answer_all, places, queue_seconds
+        self._max_waiting = max_waiting
         self._waiting: deque[_Entry[Request, Answer]] = deque()
         self._lock = threading.Lock()
         self._seconds = GROUP_SECONDS  # of a small request, on average
@@ -62,11 +67,13 @@ class RequestQueue(Generic[Request, Answer]):
             is_small: whether it may be answered together with others.
 
         Raises:
-            RequestError: others were answered for too long.
+            RequestError: others were answered for too long, or too many wait.
             Exception: what `answer_all` returned for this request, or raised.
         """
         entry = _Entry[Request, Answer](request, is_small)
         with self._lock:
+            if not self._free and len(self._waiting) >= self._max_waiting:
+                raise RequestError.overloaded(RETRY_SECONDS)
             self._waiting.append(entry)
             self._start_groups()
         if not entry.wake.wait(self._queue_seconds):

@@ -43,13 +43,13 @@ class RequestRows:
         blocks: all rows, in their order.
         id_name: the id column; None if they have none.
         has_header: whether they are delimited and have a header.
-        is_delimited: whether they are CSV or TSV.
+        format: the format of the body, as `InputType` has it.
     """
 
     blocks: list[Rows]
     id_name: str | None
     has_header: bool
-    is_delimited: bool
+    format: str
 
     def __len__(self) -> int:
         return sum(map(len, self.blocks))
@@ -98,8 +98,8 @@ class RequestReader:
         rejected.raise_if_any()
         if not blocks:
             raise RequestError.no_rows()
-        is_delimited = kind.format in DELIMITED
-        return RequestRows(blocks, id_name, is_delimited and file.options.header is True, is_delimited)
+        has_header = kind.format in DELIMITED and file.options.header is True
+        return RequestRows(blocks, id_name, has_header, kind.format)
 
     def _choose_header(self, file: PartFile, header: bool | None) -> PartFile:
         """Return the file with the names of its columns, if it has no header.
@@ -115,7 +115,7 @@ class RequestReader:
         names = (id_name, *features) if id_name and len(first) == len(features) + 1 else features
         if len(names) != len(first):
             raise RequestError.headerless_width(len(first), features, id_name)
-        return replace(file, options=replace(file.options, header=names))
+        return replace(file, options=replace(file.options, header=names, checks_first_row=False))
 
     def _has_known_name(self, names: Iterable[str]) -> bool:
         known = set(self._columns.known) | {letters for name in self._columns.known if (letters := keep_letters(name))}

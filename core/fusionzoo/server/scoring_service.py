@@ -43,13 +43,13 @@ class ScoredRequest:
         blocks: the predictions in the order of the rows. Without ids, their id column has no meaning.
         has_ids: whether the rows have ids.
         has_header: whether the rows are delimited and have a header.
-        is_delimited: whether the rows are CSV or TSV.
+        format: the format of the rows, as `InputType` has it.
     """
 
     blocks: list[Predictions]
     has_ids: bool
     has_header: bool
-    is_delimited: bool
+    format: str
 
     def __len__(self) -> int:
         return sum(map(len, self.blocks))
@@ -175,7 +175,7 @@ class ScoringService:
 
     def _make_response(self, read: RequestRows, scored: Sequence[ScoredRows]) -> ScoredRequest:
         blocks = [self._make_predictions(block, read.id_name) for block in scored]
-        return ScoredRequest(blocks, read.id_name is not None, read.has_header, read.is_delimited)
+        return ScoredRequest(blocks, read.id_name is not None, read.has_header, read.format)
 
     def _make_predictions(self, scored: ScoredRows, id_name: str | None) -> Predictions:
         versions = pa.array([self.version] * len(scored.rows), pa.string())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+THREADS = 256  # of each process: clients that send or wait occupy them, and only `ServerLimits.concurrency` score
+MAX_WAITING = 224  # requests that wait for others; the other threads answer /ping and /metrics, and refuse requests
+
 
 @dataclass(frozen=True)
 class ServerLimits:

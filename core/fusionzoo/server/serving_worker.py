@@ -32,6 +32,27 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]
 
     request_seconds = 30.0
     metrics: ServerMetrics | None = None
+    sockets: list[Any]
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Begin or stop to accept connections. A process that SIGTERM ends accepts none again."""
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            self._refuse_connections()
+
+    def _refuse_connections(self) -> None:
+        """Accept the connections that are made, and close the listeners, so that clients turn to another server.
+
+        gunicorn would keep them open while it answers requests, and the system would make connections that nobody
+        answers.
+        """
+        for listener in self.sockets:
+            accepted = -1
+            while accepted != self.nr_conns:
+                accepted = self.nr_conns
+                self.accept(listener)
+            listener.close()
+        self.sockets = []
 
     def handle(self, connection: Any) -> Any:
         """Answer one request of a connection."""

@@ -21,12 +21,16 @@ class ReadOptions:
 
     `reject_row` is called for each row that its format does not allow, which is then left out; None: such a row is an
     error. With it, arrays and objects in `plain_columns` of JSON are such rows too.
+
+    `checks_first_row` is whether a first row that repeats the names of `header` is an error. A client of the server may
+    state that there is no header; then it is a row.
     """
 
     delimiter: str = ","
     quote: str | None = None
     escape: str | None = None
     header: bool | tuple[str, ...] = True
+    checks_first_row: bool = True
     content_type: str | None = None
     folder_name: str | None = None
     max_file_bytes: float = 50e9
