@@ -211,7 +211,7 @@ def restore_architecture(raw: Mapping[str, Any]) -> Architecture:
     text_encoder = parse_text_encoder(raw, model_settings)
     if text_encoder is None:
         return Architecture(model, None, parse_hyperparameters(raw, model_settings))
-    encoder = Registry.discover(TEXT_ENCODERS_GROUP).load(text_encoder)
+    encoder = Registry.discover(TEXT_ENCODERS_GROUP).load(text_encoder, preferred=model.distribution)
     _check_task(raw, TEXT_ENCODERS_GROUP, encoder)
     encoder_settings = _describe_settings(text_encoder, encoder)
     return Architecture(model, encoder, parse_hyperparameters(raw, model_settings, encoder_settings))

@@ -35,11 +35,12 @@ from fusionzoo.artifacts.manifest import (
     SplitFingerprint,
     write_manifest,
 )
+from fusionzoo.artifacts.plugin_versions import explain_other_plugins
 from fusionzoo.artifacts.verified_folder import verify_folder
 from fusionzoo.atomic_files import hold_signals, staged_folder, temporary_folder, translate_write_errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.model_files import parse_json_object
+from fusionzoo.data.model_files import model_file_errors, parse_json_object
 from fusionzoo.data.preprocessor import PREPROCESSOR_FILE, TOKENIZER_FILE, Preprocessor
 from fusionzoo.nn.inference import predict_scores
 from fusionzoo.nn.schema import InputSpec
@@ -174,17 +175,20 @@ def load_model(folder: str | Path) -> tuple[nn.Module, Preprocessor]:
 
     Raises:
         errors.ModelFolderError: the folder or a file is missing, damaged, changed or of a later version.
-        errors.ZooError: a plugin that the model needs is missing, or does not fit the stored settings.
+        errors.ModelFolderError: a plugin that the model needs is missing, or has another version that does not fit.
+        errors.ZooError: a plugin does not fit the stored settings.
     """
     folder = Path(folder)
     verified = verify_folder(folder, keep=(SETTINGS_FILE, PREPROCESSOR_FILE, TOKENIZER_FILE))
     settings = parse_json_object(verified.read(SETTINGS_FILE), folder / SETTINGS_FILE)
     settings.pop("early_stop_metric", None)  # a newer version of a plugin may no longer have this metric
-    architecture = restore_architecture(settings)
     preprocessor = Preprocessor.restore(folder, verified.read)
-    model = architecture.build(InputSpec.from_preprocessor(preprocessor)).model
     with verified.open(WEIGHTS_FILE) as file:
-        model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    with explain_other_plugins(folder, verified.manifest.plugins):
+        model = restore_architecture(settings).build(InputSpec.from_preprocessor(preprocessor)).model
+        with model_file_errors(folder / WEIGHTS_FILE):
+            model.load_state_dict(weights)
     return model.eval(), preprocessor
 
 

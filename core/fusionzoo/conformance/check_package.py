@@ -46,7 +46,7 @@ def _check_default_encoder(subject: Subject) -> None:
     encoder, distribution = find_default_encoder(subject.plugin.settings_class), subject.provider.distribution
     if encoder is None:
         return
-    owner = Registry.discover(TEXT_ENCODERS_GROUP).provider(encoder).distribution
+    owner = Registry.discover(TEXT_ENCODERS_GROUP).provider(encoder, distribution).distribution
     if normalize_name(owner) != normalize_name(distribution) and not subject.provider.find_requirements(owner):
         raise ConformanceError(
             f"the default of the setting text_encoder is '{encoder}', but '{distribution}' does not require '{owner}', "

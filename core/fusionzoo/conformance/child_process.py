@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
     from fusionzoo.conformance.subject import Subject
 
 OTHER_SEED = 4321
@@ -79,8 +83,7 @@ def _score(subject: Subject, folder: Path) -> None:
 
     attempts: list[str] = []
     forbid_network(attempts.append)
-    model = subject.build_unfitted(seed=OTHER_SEED).model  # as a model folder is loaded
-    model.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
+    model = _load_as_from_a_folder(subject, torch.load(folder / "state.pt", weights_only=True))
     batch = Batch(**torch.load(folder / "batch.pt", weights_only=True))
     torch.save(compute_logits(model, batch), folder / "logits.pt")
     if attempts:
@@ -88,6 +91,25 @@ def _score(subject: Subject, folder: Path) -> None:
             f"building or scoring the model {'; '.join(dict.fromkeys(attempts))}, but models are also loaded where "
             "there is no network. Fix: move this to `resolve`, which runs once per training"
         )
+
+
+def _load_as_from_a_folder(subject: Subject, weights: Mapping[str, Tensor]) -> nn.Module:
+    """Return a model with these weights. A model folder has no word vectors, so it is built without them."""
+    from fusionzoo.conformance.results import ConformanceError
+
+    text = subject.spec.text
+    try:
+        model = subject.build_unfitted(subject.spec.without_vectors(), seed=OTHER_SEED).model
+        model.load_state_dict(weights)
+    except Exception as cause:
+        if text is None or text.embeddings is None:
+            raise
+        raise ConformanceError(
+            f"the model cannot be loaded ({type(cause).__name__}: {cause}), because `spec.text.embeddings` is None "
+            "then. Fix: size layers by `spec.text.embedding_dim`, and copy `embeddings` only if it is not None, as "
+            "fusionzoo.nn.word_embedding.WordEmbedding does"
+        ) from cause
+    return model
 
 
 def _train(subject: Subject, folder: Path, rank: int) -> object:

@@ -87,7 +87,9 @@ class Subject:
         elif name == reference_encoder.NAME:
             self.encoder, suffix = reference_encoder.make_text_encoder_plugin(), " with the reference text encoder"
         else:
-            self.encoder, suffix = Registry.discover(TEXT_ENCODERS_GROUP).load(name), f" with text encoder '{name}'"
+            encoders = Registry.discover(TEXT_ENCODERS_GROUP)
+            self.encoder = encoders.load(name, preferred=self.provider.distribution)
+            suffix = f" with text encoder '{name}'"
         self.title = self.plugin_title + suffix
 
     @property
@@ -242,7 +244,7 @@ class Subject:
         return built
 
     def build_unfitted(self, spec: InputSpec | None = None, seed: int = 0) -> BuiltModel:
-        """Return the model as a model folder is loaded: without fitted modules having seen rows, in evaluation mode."""
+        """Return the model before its fitted modules have seen rows, in evaluation mode."""
         spec = spec or self.spec
         architecture = self.architecture(spec)
         torch.manual_seed(seed)

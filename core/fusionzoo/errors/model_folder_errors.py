@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import pluralize, quote_name, short
+from fusionzoo.errors.wording import list_names, pluralize, quote_name, short
 
 USE_JOB_FOLDER = "give a model folder that a job of fusionzoo wrote."
 COPY_AGAIN = "copy the whole model folder of the job again, or unpack its model.tar.gz again; do not mix files of jobs."
@@ -132,6 +133,26 @@ class ModelFolderError(ZooError):
             f"install {needed}, or a later version.",
             "FZ-O239",
         )
+
+    @classmethod
+    def other_plugins(
+        cls, folder: Path, written: Mapping[str, str], installed: Mapping[str, str], cause: Exception
+    ) -> ModelFolderError:
+        """A plugin that wrote the model is not installed, or its installed version does not fit the model.
+
+        Fix: install the versions of the plugins that wrote it.
+        """
+        found = list_names(
+            [
+                f"{name} {version} ({installed[name]} is installed)"
+                if name in installed
+                else f"{name} {version} (not installed)"
+                for name, version in sorted(written.items())
+            ]
+        )
+        pins = " ".join(f"'{name}=={version}'" for name, version in sorted(written.items()))
+        message = f"The model in {folder} cannot be built: it was written with {found}. ({short(cause)})"
+        return cls(message, f"pip install {pins}", "FZ-O242")
 
     @classmethod
     def external_data(cls, path: Path) -> ModelFolderError:

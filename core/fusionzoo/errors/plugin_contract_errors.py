@@ -62,6 +62,19 @@ class PluginContractError(BrokenPluginError):
         return cls._in_plugin(claim, message, fix, "FZ-P055")
 
     @classmethod
+    def needs_word_vectors(cls, claim: Claim, cause: BaseException) -> PluginContractError:
+        """Without word vectors, which a model folder does not have, the model is another one, or none."""
+        message = (
+            "the model cannot be loaded again, because `spec.text.embeddings` is None when its folder is loaded "
+            f"({describe_exception(cause)})"
+        )
+        fix = (
+            "size layers by `spec.text.embedding_dim`, and copy `embeddings` only if it is not None, as "
+            "fusionzoo.nn.word_embedding.WordEmbedding does"
+        )
+        return cls._in_plugin(claim, message, fix, "FZ-P061")
+
+    @classmethod
     def invalid_defaults(cls, claim: Claim, settings_class: str, problems: Sequence[str]) -> PluginContractError:
         """A setting has a default that its own bounds or validators reject, so no saved model could be loaded."""
         message = f"defaults of its settings {settings_class} are not valid: {list_names(problems, 400)}"

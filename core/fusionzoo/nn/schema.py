@@ -68,6 +68,10 @@ class InputSpec:
             num_outputs=preprocessor.target.num_outputs,
         )
 
+    def without_vectors(self) -> InputSpec:
+        """Return the spec with which the model is built when its folder is loaded: it has no word vectors."""
+        return self if self.text is None else replace(self, text=replace(self.text, embeddings=None))
+
 
 def _make_text_spec(preprocessor: Preprocessor) -> TextSpec | None:
     text = preprocessor.text

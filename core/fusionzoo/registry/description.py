@@ -116,7 +116,7 @@ def describe_name(name: str, text_encoder: str | None = None) -> list[Descriptio
         return list(descriptions.values()) or [describe_plugin(models.provider(name))]  # raises UnknownModelError
     model = describe_plugin(model_provider)
     for encoder in (model.text_encoders or ()) if text_encoder is None else (text_encoder,):
-        provider = encoders.provider(encoder)
+        provider = encoders.provider(encoder, model_provider.distribution)
         if provider.entry_point not in descriptions:
             descriptions[provider.entry_point] = describe_plugin(provider)
     return [model, *descriptions.values()]

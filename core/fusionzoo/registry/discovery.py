@@ -77,8 +77,12 @@ class Registry(Mapping[str, tuple[Provider, ...]]):
     def __len__(self) -> int:
         return len(self._providers)
 
-    def provider(self, name: str) -> Provider:
+    def provider(self, name: str, preferred: str = "") -> Provider:
         """Return the only distribution that provides `name`; `dist-name:name` chooses one of several.
+
+        Args:
+            name: the name, or the name with its distribution.
+            preferred: the distribution that is meant if several provide a name without one.
 
         Raises:
             errors.UnknownModelError: no distribution provides it.
@@ -93,12 +97,16 @@ class Registry(Mapping[str, tuple[Provider, ...]]):
         candidates = [provider for provider in candidates if provider.version] or candidates
         if not candidates:
             raise self._unknown_name(name, bare_name)
+        own = [p for p in candidates if normalize_name(p.distribution) == normalize_name(preferred)]
+        candidates = own if len(own) == 1 else candidates
         if len(candidates) > 1:
             raise errors.AmbiguousModelError.among(self.kind, name, [provider.claim for provider in candidates])
         return candidates[0]
 
-    def load(self, name: str) -> Plugin:
+    def load(self, name: str, preferred: str = "") -> Plugin:
         """Import the plugin that provides `name`, after its requirements and before its hooks are checked.
+
+        `preferred` is the distribution that is meant if several provide the name: that of the model for its encoder.
 
         Raises:
             errors.UnknownModelError: no distribution provides it.
@@ -106,7 +114,7 @@ class Registry(Mapping[str, tuple[Provider, ...]]):
             errors.IncompatiblePluginError: its requirements are not met.
             errors.BrokenPluginError: it cannot be imported, or breaks the contract of hooks.
         """
-        return self.provider(name).load()
+        return self.provider(name, preferred).load()
 
     def _unknown_name(self, name: str, bare_name: str) -> errors.UnknownModelError:
         first_party = first_party_distributions(self.group)

@@ -194,11 +194,31 @@ def check_before_training(run: TrainingRun) -> TimeBudget | None:
     check_plugin_metrics(run)
     minutes, point = run.job.max_minutes, run.resume_point
     is_checked = point is not None and (point.training_summary is not None or minutes is None)
-    if not run.world.is_first or is_checked:
+    if not run.world.is_first:
+        return None
+    check_rebuild(run)
+    if is_checked:
         return None
     started = time.monotonic()
     check_export(run)
     return None if minutes is None else make_time_budget(run, minutes, time.monotonic() - started)
+
+
+def check_rebuild(run: TrainingRun) -> None:
+    """Build the model as it is built when its folder is loaded, without word vectors, before it is trained.
+
+    Raises:
+        errors.PluginContractError: it cannot be built, or has other tensors.
+    """
+    architecture, spec = run.architecture, run.data.spec
+    if spec.text is None or spec.text.embeddings is None:
+        return
+    plugin = architecture.encoder or architecture.model
+    try:
+        rebuilt = architecture.build(spec.without_vectors()).model
+        rebuilt.load_state_dict(run.built.model.state_dict())
+    except Exception as cause:
+        raise errors.PluginContractError.needs_word_vectors(plugin.claim, cause) from cause
 
 
 def check_export(run: TrainingRun) -> None:

@@ -17,6 +17,7 @@ from fusionzoo import errors
 from fusionzoo.architecture import Architecture, restore_architecture
 from fusionzoo.artifacts.file_names import MANIFEST_FILE, SETTINGS_FILE, WEIGHTS_FILE
 from fusionzoo.artifacts.model_archive import ARCHIVE_FILE, unpacked_model
+from fusionzoo.artifacts.plugin_versions import explain_other_plugins
 from fusionzoo.artifacts.verified_folder import verify_folder
 from fusionzoo.data.model_files import parse_json_object
 from fusionzoo.data.preprocessor import PREPROCESSOR_FILE, TOKENIZER_FILE, Preprocessor
@@ -94,9 +95,11 @@ def _read_model(place: Path, folder: Path, architecture: Architecture) -> Source
     hashes = "".join(listed[name].sha256 for name in HASHED_FILES if name in listed)
     with verified.open(WEIGHTS_FILE) as file:
         weights = torch.load(file, map_location="cpu", weights_only=True)
+    with explain_other_plugins(place, verified.manifest.plugins):
+        source_architecture = restore_architecture(settings)
     return SourceModel(
         place,
-        restore_architecture(settings),
+        source_architecture,
         Preprocessor.restore(folder, verified.read),
         weights,
         hashlib.sha256(hashes.encode()).hexdigest()[:16],

@@ -1,0 +1,43 @@
+"""The plugins with which a model folder was written, compared with the installed ones."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from fusionzoo import errors
+from fusionzoo.data.model_files import UNUSABLE
+from fusionzoo.registry.providers import find_distribution
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def explain_other_plugins(folder: Path, written: Mapping[str, str]) -> Iterator[None]:
+    """In the block, which builds the model of a folder, an error says which plugin is missing or has another version.
+
+    A version that differs is only a warning if the block succeeds: most versions compute the same model.
+
+    Args:
+        folder: the model folder, for messages.
+        written: the version of each plugin's distribution that wrote the folder, by name.
+
+    Raises:
+        errors.ModelFolderError: the block fails, and a plugin is missing or has another version.
+    """
+    installed = {name: dist.version for name in written if (dist := find_distribution(name, sys.path)) is not None}
+    others = {name: version for name, version in written.items() if installed.get(name) != version}
+    for name in others.keys() & installed.keys():
+        log.warning(
+            "%s was written with %s %s, and %s is installed. If it computes another model, install %s==%s.",
+            *(folder, name, written[name], installed[name], name, written[name]),
+        )
+    try:
+        yield
+    except (errors.ZooError, *UNUSABLE) as cause:
+        if not others:
+            raise
+        raise errors.ModelFolderError.other_plugins(folder, others, installed, cause) from cause

@@ -1,0 +1,151 @@
+"""Models and plugins that were made apart: other versions, absent plugins, names of several packages, word vectors."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import nn
+
+from conftest import Installer
+from folder_damage import write_valid_manifest
+from fusionzoo import errors
+from fusionzoo.architecture import BuiltModel, choose_architecture
+from fusionzoo.artifacts.model_folder import load_model
+from fusionzoo.nn.schema import InputSpec, TextSpec
+from fusionzoo.training import job as job_module
+from fusionzoo.training.training_run import TrainingRun
+from process_helpers import read_log, run_in_child
+from shop import JobFolder
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def folder(trained_job: JobFolder, tmp_path: Path) -> Path:
+    """A copy of a model folder."""
+    return Path(shutil.copytree(trained_job.model, tmp_path / "model"))
+
+
+def change_plugins(folder: Path, **versions: str) -> str:
+    """Write other versions of all plugins into the manifest, and the given ones; return the name of one plugin."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    write_valid_manifest(folder, lambda m: m.update(plugins=dict.fromkeys(manifest["plugins"], "9.9.9") | versions))
+    return str(next(iter(manifest["plugins"])))
+
+
+def change_settings(folder: Path, change: Callable[[Json], object]) -> None:
+    path = folder / "hyperparameters.json"
+    settings = json.loads(path.read_text())
+    change(settings)
+    path.write_text(json.dumps(settings))
+    write_valid_manifest(folder)
+
+
+def test_a_model_of_another_plugin_version_loads_with_a_warning(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plugin = change_plugins(folder)
+    with caplog.at_level(logging.WARNING, "fusionzoo"):
+        load_model(folder)
+    assert f"was written with {plugin} 9.9.9" in caplog.text
+    assert f"install {plugin}==9.9.9" in caplog.text
+
+
+def test_a_model_of_the_installed_version_loads_without_a_warning(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_model(folder)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda settings: settings.update(model_class="of_a_plugin_that_is_absent"),
+        lambda settings: settings.update(a_setting_of_another_version=1),
+        lambda settings: settings.update(hidden_common_dim=24),
+    ],
+)
+def test_a_model_that_the_installed_plugins_cannot_build_names_those_that_wrote_it(
+    folder: Path, change: Callable[[Json], object]
+) -> None:
+    change_settings(folder, change)
+    with pytest.raises(errors.ZooError) as same_version:
+        load_model(folder)
+    plugin = change_plugins(folder, **{"acme-gone": "1.2"})
+    with pytest.raises(errors.ModelFolderError) as other_version:
+        load_model(folder)
+    message = str(other_version.value)
+    assert "FZ-O242" in message
+    assert "FZ-O242" not in str(same_version.value)
+    assert "acme-gone 1.2 (not installed)" in message
+    assert f"'{plugin}==9.9.9'" in message
+
+
+def test_a_job_that_starts_from_a_model_of_another_version_warns(folder: Path, tmp_path: Path) -> None:
+    plugin = change_plugins(folder)
+    job = JobFolder(tmp_path / "ml").fill(max_epochs=1, init_from=str(folder))
+    assert run_in_child(job.run, job.root / "log.txt") == 0, read_log(job)
+    assert f"was written with {plugin} 9.9.9" in read_log(job)
+
+
+def test_a_model_means_the_text_encoder_of_its_own_package(install: Installer) -> None:
+    settings = {"id_name": "id", "text_name": "t", "label_name": "y", "num_classes": 2, "tab_field_list": ["n"]}
+    install("acme-cnn", text_encoders=["cnn"])
+    chosen = choose_architecture({**settings, "model_class": "multimodal_cnn"})
+    assert chosen.encoder is not None
+    assert chosen.encoder.distribution == "fusionzoo-cnn"
+    with pytest.raises(errors.AmbiguousModelError, match="acme-cnn"):
+        choose_architecture({**settings, "model_class": "multimodal_moe", "text_encoder": "cnn"})
+    named = choose_architecture({**settings, "model_class": "multimodal_moe", "text_encoder": "fusionzoo-cnn:cnn"})
+    assert named.encoder is not None
+
+
+# --- word vectors, which a model folder does not have
+
+
+def from_vectors(text: TextSpec) -> nn.Module:
+    assert text.embeddings is not None, "no vectors"
+    return nn.Embedding.from_pretrained(text.embeddings)
+
+
+def from_vectors_or_narrow(text: TextSpec) -> nn.Module:
+    return nn.Embedding(text.vocab_size, 3 if text.embeddings is None else text.embeddings.shape[1])
+
+
+def from_sizes(text: TextSpec) -> nn.Module:
+    return nn.Embedding(text.vocab_size, text.embedding_dim or 3)
+
+
+def make_run(build: Callable[[TextSpec], nn.Module]) -> TrainingRun:
+    spec = InputSpec(TextSpec(7, 0, 9, None, "word", 5, torch.ones(7, 5)), (), (), 2)
+
+    def build_model(spec: InputSpec) -> BuiltModel:
+        assert spec.text is not None
+        return BuiltModel(build(spec.text), None)
+
+    plugin = SimpleNamespace(
+        claim=errors.Claim("text_encoder", "vectors", "acme-vectors", "1.0", "acme_vectors:encoder")
+    )
+    architecture = SimpleNamespace(encoder=plugin, model=None, build=build_model)
+    run = SimpleNamespace(architecture=architecture, data=SimpleNamespace(spec=spec), built=build_model(spec))
+    return cast("TrainingRun", run)
+
+
+@pytest.mark.parametrize("build", [from_vectors, from_vectors_or_narrow])
+def test_a_model_that_cannot_be_built_without_word_vectors_stops_the_job_before_the_training(
+    build: Callable[[TextSpec], nn.Module],
+) -> None:
+    with pytest.raises(errors.PluginContractError, match="acme-vectors") as raised:
+        job_module.check_rebuild(make_run(build))
+    assert "embedding_dim" in str(raised.value)
+
+
+def test_a_model_that_is_sized_by_the_spec_can_be_built_without_word_vectors() -> None:
+    job_module.check_rebuild(make_run(from_sizes))
