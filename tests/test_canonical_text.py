@@ -24,7 +24,7 @@ from fusionzoo.data.table.categories import canonicalize_column
 from fusionzoo.data.targets.class_labels import LabelCounts, canonical_label
 
 SAME = {
-    "3": [3, 3.0, np.float32(3), decimal.Decimal("3.00"), "3", "3.0", "3.00"],
+    "3": [3, 3.0, np.float32(3), decimal.Decimal("3.00"), "3", "3.0", "3.00", "3."],
     "3.5": [3.5, np.float32(3.5), decimal.Decimal("3.50"), "3.5", "3.50"],
     "0.1": [0.1, np.float32(0.1), decimal.Decimal("0.1"), "0.10", ".1"],
     "-0.5": [-0.5, "-.5", "-0.50"],
@@ -59,7 +59,7 @@ SAME = {
         "2024-02-29 17:15:00.000+05:45",
     ],
 }
-DIFFERENT = ["007", "007.0", "7", "1e5", "100000", "12e4", "1.2.3", "1.", "-", ".", "1,5", " 3", "a", "A", "True "]
+DIFFERENT = ["007", "007.0", "7", "1e5", "100000", "12e4", "1.2.3", "-", ".", "1,5", " 3", "a", "A", "True "]
 DIFFERENT += ["2024-02-30 00:00:00", "2024-2-29", "12:30", "1e400", "1.0e400", "0x1f", "NaN", "-e+5", "", "३.०"]
 
 

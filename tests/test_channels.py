@@ -141,6 +141,22 @@ def test_a_part_file_without_a_known_suffix_is_recognized_by_its_content(kind: s
     assert read_ids(tmp_path / "train") == frame["id"].tolist()
 
 
+@pytest.mark.parametrize("name", ["part-00000", "part-0.c000", "data.txt"])
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+def test_a_file_without_labels_and_a_known_suffix_is_recognized(name: str, delimiter: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(delimiter.join(["id", "t"]) + "\n" + delimiter.join(["1", "good"]) + "\n")
+    channel = open_channel("test", tmp_path, ["id", "t", "label"], optional_columns=["label"])
+    assert channel.absent_columns == ("label",)
+    assert [rows.columns["t"].to_pylist() for rows in channel] == [["good"]]
+
+
+@pytest.mark.parametrize("first", ["id,t,label", "t,label,id"])
+def test_a_header_in_any_order_is_an_error_if_the_settings_give_the_names(first: str, tmp_path: Path) -> None:
+    (tmp_path / "part.csv").write_text(f"{first}\n1,good,0\n")
+    with pytest.raises(DataError, match="FZ-D303"):
+        open_channel("train", tmp_path, ["id", "t"], ReadOptions(header=("id", "t", "label")))
+
+
 def test_a_csv_file_that_is_compressed_without_saying_so_is_read(tmp_path: Path) -> None:
     write_part(shop_rows(20), tmp_path / "part.csv")
     (tmp_path / "part.csv").write_bytes(gzip.compress((tmp_path / "part.csv").read_bytes()))

@@ -78,7 +78,7 @@ def test_null_values_replace_the_default_words() -> None:
     assert fit(train, null_values=["none"]).categories[0].values == ("NA", "de")
 
 
-@pytest.mark.parametrize("value", [-999, -999.0, "-999", "-999.00", " -999"])
+@pytest.mark.parametrize("value", [-999, -999.0, "-999", "-999.00", "-999.", " -999"])
 def test_a_number_can_be_a_word_for_null_in_every_type(value: Any) -> None:
     preprocessor = fit(shop_rows(60), null_values=["-999"])
     rows = rows_from_records(with_value(value).to_dict("records"), SETTINGS.columns)

@@ -120,6 +120,44 @@ class TestHeader:
         body = self.rows("price", "visits", "message", "country", "id")
         assert_scores(decode(server.post(body, CSV, Accept=JSON)), server.expect(ROWS), ROWS["id"].tolist())
 
+    @pytest.mark.parametrize("accept", ["", "; header=present"])
+    @pytest.mark.parametrize("order", [["visits", "price", "id", "message", "country"], ["id", "target", *FEATURES]])
+    def test_a_header_counts_if_the_training_files_had_none(self, order: list[str], accept: str) -> None:
+        server = Server(make_predictor(csv_header=["id", "target", "visits", "price", "message", "country"])[0])
+        body = ROWS.assign(target=1)[order].to_csv(index=False)
+        response = server.post(body, f"text/csv{accept}", Accept=JSON)
+        assert_scores(decode(response), server.expect(ROWS), ROWS["id"].tolist())
+
+    @pytest.mark.parametrize("order", [FEATURES, ["target", "id", "visits", "price", "message", "country"]])
+    def test_rows_are_those_of_the_model_or_of_its_training_files(self, order: list[str]) -> None:
+        server = Server(make_predictor(csv_header=["target", "id", "visits", "price", "message", "country"])[0])
+        body = ROWS.assign(target=1)[order].to_csv(index=False, header=False)
+        ids = ROWS["id"].tolist() if "id" in order else None
+        assert_scores(decode(server.post(body, "text/csv; header=absent", Accept=JSON)), server.expect(ROWS), ids)
+
+    def test_columns_without_names_are_counted_or_in_the_order_of_the_settings(self) -> None:
+        frame = shop_rows(80)[["id", "target", "message", "country", "price", "visits"]]
+        frame.columns = pd.Index([str(i) for i in range(6)])
+        predictor, _ = make_predictor(
+            frame=frame,
+            csv_header=False,
+            id_name="0",
+            label_name="1",
+            text_name="2",
+            cat_field_list=["3"],
+            tab_field_list=["4", "5"],
+        )
+        server = Server(predictor)
+        expected = server.expect(ROWS[FEATURES].set_axis(["2", "3", "4", "5"], axis=1))
+        rows = ROWS.assign(target=1)
+        for order in (FEATURES, ["id", *FEATURES], ["id", "target", *FEATURES]):
+            response = server.post(rows[order].to_csv(index=False, header=False), CSV, Accept=JSON)
+            assert len(decode(response)) == len(expected), order
+            assert [r["prob_1"] for r in decode(response)] == pytest.approx([r["prob_1"] for r in expected], abs=1e-6)
+        renamed = rows[["visits", "price", "message", "country"]].set_axis(["5", "4", "2", "3"], axis=1)
+        response = server.post(renamed.to_csv(index=False), "text/csv; header=present", Accept=JSON)
+        assert [r["prob_1"] for r in decode(response)] == pytest.approx([r["prob_1"] for r in expected], abs=1e-6)
+
 
 RECORD = {"message": "late awful", "country": "fr", "price": 1.5, "visits": 2}
 

@@ -87,7 +87,7 @@ class RequestReader:
         file_format = "jsonl" if kind.format == "json" else kind.format
         file = PartFile(Path(SOURCE), SOURCE, file_format, False, options, content=body)
         try:
-            if kind.format in DELIMITED and options.header is True:
+            if kind.format in DELIMITED:
                 file = self._choose_header(file, kind.header)
             channel, id_name = select_model_columns(Channel(SOURCE, (file,), ()), self._columns)
             blocks = list(self._check_rows(channel))
@@ -102,20 +102,37 @@ class RequestReader:
         return RequestRows(blocks, id_name, has_header, kind.format)
 
     def _choose_header(self, file: PartFile, header: bool | None) -> PartFile:
-        """Return the file with the names of its columns, if it has no header.
+        """Return the file with the names of its columns if it has no header, or as one with a header.
 
         Without a statement of the client, the first line is a header if one of its values is the name of a column that
-        the model knows, or differs from it in case or punctuation only.
+        the model knows, or differs from it in case or punctuation only. Columns without names, `csv_header: false`,
+        have numbers as names, which a row may hold, too: then the client has to state that there is a header.
         """
+        has_names = file.options.header is not False
+        with_header = replace(file, options=replace(file.options, header=True))
         with file.convert_read_errors():
-            first = list_columns(file.without_rejected_rows(), ())
-        if first is None or header is True or (header is None and self._has_known_name(first)):
-            return file
-        features, id_name = self._columns.features, self._columns.id_name
-        names = (id_name, *features) if id_name and len(first) == len(features) + 1 else features
-        if len(names) != len(first):
-            raise RequestError.headerless_width(len(first), features, id_name)
+            first = list_columns(with_header.without_rejected_rows(), ())
+        if first is None or header is True or (header is None and has_names and self._has_known_name(first)):
+            return with_header
+        names = self._name_columns(len(first), file.options.header)
         return replace(file, options=replace(file.options, header=names, checks_first_row=False))
+
+    def _name_columns(self, width: int, trained: bool | tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names for rows of this width: those of the training files if it is theirs, or those of the model.
+
+        Args:
+            width: the number of values of a row.
+            trained: the names of the training files' columns (`csv_header`); False if they are numbers, True if the
+                files had headers.
+        """
+        features, id_name = self._columns.features, self._columns.id_name
+        names = tuple(map(str, range(width))) if trained is False else () if trained is True else trained
+        if len(names) == width and {*features, *((id_name,) if id_name else ())} <= set(names):
+            return names
+        names = (id_name, *features) if id_name and width == len(features) + 1 else tuple(features)
+        if len(names) != width:
+            raise RequestError.headerless_width(width, features, id_name)
+        return names
 
     def _has_known_name(self, names: Iterable[str]) -> bool:
         known = set(self._columns.known) | {letters for name in self._columns.known if (letters := keep_letters(name))}

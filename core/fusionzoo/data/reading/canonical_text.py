@@ -14,7 +14,7 @@ import pyarrow as pa
 
 _FIRST_CHARACTERS = frozenset("-.0123456789tTfF")  # other texts are their own canonical form
 _NUMBER = re.compile(
-    r"-?(?:0|[1-9][0-9]*)?\.[0-9]+(?:[eE][+-]?[0-9]+)?"  # with a decimal point
+    r"-?(?:(?:0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"  # with a decimal point
     r"|-?(?:0|[1-9][0-9]*)[eE][+-][0-9]+"
 )
 _TIME = re.compile(

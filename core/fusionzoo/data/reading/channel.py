@@ -106,7 +106,9 @@ def open_channel(
     Raises:
         errors.DataError: the folder is missing or holds no data, or a part file lacks a column or cannot be read.
     """
-    return open_files(name, list_part_files(name, folder, columns, options or ReadOptions()), columns, optional_columns)
+    required = [column for column in columns if column not in optional_columns]
+    files = list_part_files(name, folder, required, options or ReadOptions())
+    return open_files(name, files, columns, optional_columns)
 
 
 def open_files(
