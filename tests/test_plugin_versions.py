@@ -14,7 +14,9 @@ import pytest
 import torch
 from torch import nn
 
+from conformance_runs import run_one_check
 from conftest import Installer
+from correct_plugins import BOUNDED
 from folder_damage import write_valid_manifest
 from fusionzoo import errors
 from fusionzoo.architecture import BuiltModel, choose_architecture
@@ -149,3 +151,42 @@ def test_a_model_that_cannot_be_built_without_word_vectors_stops_the_job_before_
 
 def test_a_model_that_is_sized_by_the_spec_can_be_built_without_word_vectors() -> None:
     job_module.check_rebuild(make_run(from_sizes))
+
+
+VECTORS = """
+from pydantic import Field
+from torch import nn
+
+from fusionzoo.nn.pooling import token_mean
+from fusionzoo.nn.recipes import Encoder
+from fusionzoo.nn.schema import TextFeatures
+from fusionzoo.settings import ModelSettings
+
+
+class VectorSettings(ModelSettings):
+    needs = reads = frozenset({"text"})
+    width: int = Field(8, ge=1, le=64, description="Width of the features.")
+
+
+class Vectors(nn.Module):
+    def __init__(self, spec, settings):
+        super().__init__()
+        self.dim = settings.width
+        self.words = nn.Embedding.from_pretrained(spec.text.embeddings)
+        self.project = nn.Linear(spec.text.embedding_dim, self.dim)
+
+    def forward(self, batch):
+        tokens = self.project(self.words(batch.tokens)).tanh()
+        pooled = token_mean(tokens, batch.token_mask, batch.chunk_row, batch.rows)
+        return TextFeatures(tokens, batch.token_mask, batch.chunk_row, pooled)
+
+
+encoder = Encoder(VectorSettings, Vectors)
+"""
+
+
+def test_the_kit_finds_an_encoder_that_needs_word_vectors(install: Installer) -> None:
+    install("acme-vectors", source=VECTORS, text_encoders={"vectors": "acme_vectors:encoder"}, requires=BOUNDED)
+    found = run_one_check("vectors", "check_state_dict_is_complete")
+    assert not found.ok
+    assert "`spec.text.embeddings` is None then" in found.detail
