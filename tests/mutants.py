@@ -5,7 +5,6 @@ from __future__ import annotations
 from correct_plugins import BERT, CORE, Mutant
 from fitted_mutants import FITTED_MUTANTS
 from mutant_changes import (
-    FEATURES_READ,
     IMPORTED,
     POOLED,
     TEXT,
@@ -18,9 +17,11 @@ from mutant_changes import (
     make_encoder_mutants,
     make_mutants,
 )
+from scale_mutants import SCALE_MUTANTS
 
 MUTANTS: tuple[Mutant, ...] = (
     *FITTED_MUTANTS,
+    *SCALE_MUTANTS,
     # the package
     Mutant("name_in_camel_case", frozenset({"check_metadata"}), entry_point="LateSum"),
     Mutant("distribution_in_camel_case", frozenset({"check_metadata"}), distribution="AcmeMutant"),
@@ -211,17 +212,6 @@ MUTANTS: tuple[Mutant, ...] = (
             TEXT,
             f"{TEXT}        joined = torch.zeros(rows, joined.shape[1]).scatter_add("
             "0, torch.arange(rows)[:, None].expand(joined.shape), joined)\n",
-        ),
-    ),
-    *make_mutants(
-        "check_training_on_one_row",
-        batch_norm=("self.dropout = nn.Dropout(settings.dropout)", "self.dropout = nn.BatchNorm1d(width)"),
-        batch_norm_of_tokens=[
-            add_to_init("self.norm = nn.BatchNorm1d(text_encoder.dim)"),
-            (FEATURES_READ, f"tokens = self.norm(tokens.transpose(1, 2)).transpose(1, 2)\n        {FEATURES_READ}"),
-        ],
-        deviation_over_rows=add_before_return(
-            "logits = logits * (1 + 1e-9 * joined.std(dim=0).sum()) if self.training else logits"
         ),
     ),
     # tasks

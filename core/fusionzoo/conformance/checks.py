@@ -11,6 +11,7 @@ from fusionzoo.conformance import (
     check_sensitivity,
     check_settings,
     check_shapes,
+    check_sizes,
     check_tasks,
     check_training,
 )
@@ -47,6 +48,7 @@ MODEL_CHECKS: tuple[Check, ...] = (
     check_shapes.check_empty_batch,
     check_shapes.check_text_only_and_table_only,
     check_shapes.check_categories_only_and_numbers_only,
+    check_sizes.check_layers_are_sized_from_the_spec,
     check_training.check_fitted_modules,
     check_training.check_seed_determines_weights,
     check_training.check_gradients_reach_all_parameters,

@@ -192,7 +192,7 @@ class Subject:
             "cat_field_list": [c.name for c in spec.categories],
             "tab_field_list": [n.name for n in spec.numbers],
             "tokenizer": self._tokenizer if spec.text is None else spec.text.tokenizer,
-            "max_sen_len": MAX_TOKENS,
+            "max_sen_len": MAX_TOKENS if spec.text is None else spec.text.max_tokens,
             "max_total_chunks": MAX_CHUNKS,
             **self._make_target_settings(spec),
         }

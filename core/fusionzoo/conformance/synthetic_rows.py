@@ -16,26 +16,47 @@ from fusionzoo.settings import Modality
 
 VOCAB_SIZE, PAD_ID, MAX_TOKENS, MAX_CHUNKS, EMBEDDING_DIM = 50, 1, 12, 4, 16
 MISSING, UNKNOWN, FIRST_VALUE = 0, 1, 2  # category ids
+CARDINALITY = 9  # of the category with the most values
 WORD_TOKENIZER, SUBWORD_TOKENIZER = "word", "bert-base-uncased"  # with word vectors, and without
 
 
-def make_spec(reads: Collection[Modality], tokenizer: str = WORD_TOKENIZER) -> InputSpec:
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a spec: words, tokens of a chunk, ids of the category 'country', and fields of each kind to add."""
+
+    vocab_size: int = VOCAB_SIZE
+    max_tokens: int = MAX_TOKENS
+    cardinality: int = CARDINALITY
+    added_fields: int = 0
+
+
+SMALL_SIZES = Sizes()
+
+
+def make_spec(reads: Collection[Modality], tokenizer: str = WORD_TOKENIZER, sizes: Sizes = SMALL_SIZES) -> InputSpec:
     """Return a spec with three classes and, if the model reads them, text, two categories and three numbers."""
-    has_vectors = tokenizer == WORD_TOKENIZER
+    has_vectors, vocab_size = tokenizer == WORD_TOKENIZER, sizes.vocab_size
     embeddings = (
-        torch.randn(VOCAB_SIZE, EMBEDDING_DIM, generator=torch.Generator().manual_seed(0)) if has_vectors else None
+        torch.randn(vocab_size, EMBEDDING_DIM, generator=torch.Generator().manual_seed(0)) if has_vectors else None
     )
     text = TextSpec(
-        VOCAB_SIZE, PAD_ID, MAX_TOKENS, MAX_CHUNKS, tokenizer, EMBEDDING_DIM if has_vectors else None, embeddings
+        vocab_size, PAD_ID, sizes.max_tokens, MAX_CHUNKS, tokenizer, EMBEDDING_DIM if has_vectors else None, embeddings
     )
-    table = "table" in reads
+    table, added = "table" in reads, range(sizes.added_fields)
     return InputSpec(
         text=text if "text" in reads else None,
-        categories=(CategoryField("color", 5), CategoryField("country", 9)) if table else (),
+        categories=(
+            CategoryField("color", 5),
+            CategoryField("country", sizes.cardinality),
+            *(CategoryField(f"category_{i}", 4) for i in added),
+        )
+        if table
+        else (),
         numbers=(
             NumberField("price", 20.0, 5.0, (-2.0, -1.0, -0.3, 0.2, 0.9, 2.0)),
             NumberField("is_new", 0.5, 0.5, (-1.0, 1.0)),
             NumberField("weight", 1.0, 0.1, (-1.5, -0.5, 0.0, 0.5, 3.0)),
+            *(NumberField(f"number_{i}", 0.0, 1.0, (-1.0, 0.0, 1.0)) for i in added),
         )
         if table
         else (),
@@ -69,14 +90,18 @@ def make_plain_rows(spec: InputSpec, count: int, seed: int) -> list[Row]:
 
 
 def _row(spec: InputSpec, rng: Generator, chunks: int, label: int) -> Row:
-    lengths = rng.integers(2, MAX_TOKENS + 1, 0 if spec.text is None else chunks)
     return Row(
-        chunks=tuple(make_tokens(rng, int(length)) for length in lengths),
+        chunks=() if spec.text is None else _make_chunks(spec.text, rng, chunks),
         categories=np.array([rng.integers(FIRST_VALUE, c.cardinality) for c in spec.categories], np.int64),
         numbers=rng.normal(size=len(spec.numbers)).astype(np.float32),
         missing=np.zeros(len(spec.numbers), bool),
         label=label,
     )
+
+
+def _make_chunks(text: TextSpec, rng: Generator, count: int) -> tuple[np.ndarray, ...]:
+    lengths = rng.integers(2, text.max_tokens + 1, count)
+    return tuple(make_tokens(rng, int(length), text.vocab_size) for length in lengths)
 
 
 def _with_missing(row: Row, position: int, rng: Generator) -> Row:
@@ -90,9 +115,18 @@ def _with_missing(row: Row, position: int, rng: Generator) -> Row:
     return replace(row, categories=categories, missing=missing, numbers=numbers)
 
 
-def make_tokens(rng: Generator, length: int) -> np.ndarray:
+def with_highest_ids(spec: InputSpec, row: Row) -> Row:
+    """Return the row with the highest id of each category, and a first chunk of full length with the highest ids."""
+    chunks = row.chunks
+    if spec.text is not None:
+        below_highest = np.arange(spec.text.max_tokens, dtype=np.int32) % (spec.text.vocab_size - PAD_ID - 1)
+        chunks = (spec.text.vocab_size - 1 - below_highest, *row.chunks[1:])
+    return replace(row, chunks=chunks, categories=np.array([c.cardinality - 1 for c in spec.categories], np.int64))
+
+
+def make_tokens(rng: Generator, length: int, vocab_size: int) -> np.ndarray:
     """Return token ids [length] int32 without the padding id."""
-    ids = rng.integers(0, VOCAB_SIZE - 1, length)
+    ids = rng.integers(0, vocab_size - 1, length)
     without_pad: np.ndarray = (ids + (ids >= PAD_ID)).astype(np.int32)
     return without_pad
 

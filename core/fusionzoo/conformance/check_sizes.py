@@ -1,0 +1,99 @@
+"""The check that a model is sized from the spec: it also works with much larger sizes than the other checks use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fusionzoo.conformance.forward import compute_logits, compute_loss, trainable_parameters
+from fusionzoo.conformance.results import ConformanceError, describe_exception
+from fusionzoo.conformance.subject import Subject
+from fusionzoo.conformance.synthetic_rows import SMALL_SIZES, Sizes, make_batch, make_rows, make_spec, with_highest_ids
+from fusionzoo.errors import SettingError
+from fusionzoo.nn.schema import InputSpec
+
+ROWS = 8
+
+
+@dataclass(frozen=True)
+class LargeSize:
+    """A size that the other checks do not use: what is large, the sizes of the spec, and what to size by it."""
+
+    title: str
+    sizes: Sizes
+    fix: str
+    modality: str
+
+
+LARGE_SIZES = (
+    LargeSize(
+        "a vocabulary of 5,000 tokens",
+        Sizes(vocab_size=5_000),
+        "size embeddings of tokens by spec.text.vocab_size",
+        "text",
+    ),
+    LargeSize("chunks of 96 tokens", Sizes(max_tokens=96), "size positions by spec.text.max_tokens", "text"),
+    LargeSize(
+        "a category of 300 ids",
+        Sizes(cardinality=300),
+        "size embeddings of a category by its cardinality in spec.categories",
+        "table",
+    ),
+    LargeSize(
+        "42 categories and 43 numbers",
+        Sizes(added_fields=40),
+        "size layers over fields by len(spec.categories) and len(spec.numbers)",
+        "table",
+    ),
+)
+ALL_LARGE = Sizes(vocab_size=5_000, max_tokens=96, cardinality=300, added_fields=40)
+
+
+def check_layers_are_sized_from_the_spec(subject: Subject) -> None:
+    """Layers are sized from the spec: a larger vocabulary, longer chunks, more values and more fields work.
+
+    Unless the model rejects a size by a SettingError.
+    """
+    error = _find_error(subject, ALL_LARGE)
+    if error is None or _find_error(subject, SMALL_SIZES) is not None:  # the other checks report an error of this size
+        return
+    for size in LARGE_SIZES:
+        if size.modality not in subject.settings.reads:
+            continue
+        cause = _find_error(subject, size.sizes)
+        if cause is not None and not isinstance(cause, SettingError):
+            raise ConformanceError(_describe(subject, size.title, size.fix, cause)) from cause
+    if not isinstance(error, SettingError):
+        titles = " and ".join(size.title for size in LARGE_SIZES if size.modality in subject.settings.reads)
+        raise ConformanceError(_describe(subject, titles, "size every layer by the spec", error)) from error
+
+
+def _describe(subject: Subject, title: str, fix: str, error: Exception) -> str:
+    cause = str(error) if isinstance(error, ConformanceError) else describe_exception(error, subject.module)
+    return (
+        f"a layer is not sized from the spec: the model works with the small sizes of the other checks, but fails with "
+        f"{title}, as a job may have. Fix: {fix}, or raise a SettingError for sizes that the model cannot have"
+        f"\n  {cause}"
+    )
+
+
+def _find_error(subject: Subject, sizes: Sizes) -> Exception | None:
+    """Return the exception with which a model of these sizes fails on a batch of the highest ids, or None."""
+    tokenizer = {} if subject.spec.text is None else {"tokenizer": subject.spec.text.tokenizer}
+    spec = make_spec(subject.settings.reads, **tokenizer, sizes=sizes)
+    try:
+        _run(subject, spec)
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+        return error
+    return None
+
+
+def _run(subject: Subject, spec: InputSpec) -> None:
+    """Build the model, and run forward and backward."""
+    model, rows = subject.build(spec), make_rows(spec, ROWS, seed=12)
+    batch = make_batch(spec, [with_highest_ids(spec, row) if i % 2 else row for i, row in enumerate(rows)])
+    logits = compute_logits(model, batch)
+    if logits.shape != (ROWS, spec.num_outputs) or not bool(logits.isfinite().all()):
+        raise ConformanceError(f"the logits have shape {list(logits.shape)}, or are not finite")
+    loss = compute_loss(model.train(), batch)
+    if trainable_parameters(model):
+        loss.backward()  # type: ignore[no-untyped-call]

@@ -1,0 +1,44 @@
+"""Faulty plugins that work only with the small sizes of most checks, or only in a batch of several rows."""
+
+from __future__ import annotations
+
+from correct_plugins import Mutant
+from mutant_changes import FEATURES_READ, TEXT, add_before_return, add_to_init, make_mutants
+
+SCALE_MUTANTS: tuple[Mutant, ...] = (
+    *make_mutants(
+        "check_layers_are_sized_from_the_spec",
+        embeds_a_thousand_words=[
+            add_to_init("self.own = nn.Embedding(1000, width)"),
+            (TEXT, f"{TEXT}        joined = joined + token_mean(self.own(batch.tokens), mask, chunk_row, rows)\n"),
+        ],
+        embeds_ten_values=("nn.Embedding(c.cardinality, width)", "nn.Embedding(10, width)"),
+        embeds_sixteen_positions=[
+            add_to_init("self.positions = nn.Embedding(16, text_encoder.dim)"),
+            (
+                FEATURES_READ,
+                "positions = torch.arange(tokens.shape[1], device=tokens.device)\n"
+                "        positions = positions.clamp_max(max(15, tokens.shape[1] - 4))  # some checks add padding\n"
+                f"        tokens = tokens * (1 + self.positions(positions))\n        {FEATURES_READ}",
+            ),
+        ],
+        embeds_at_most_ten_fields=[
+            add_to_init("self.fields = nn.Embedding(10, width)"),
+            (
+                "fields = [embedding(batch.categories[:, i])",
+                "fields = [embedding(batch.categories[:, i]) + self.fields.weight[i]",
+            ),
+        ],
+    ),
+    *make_mutants(
+        "check_training_on_one_row",
+        batch_norm=("self.dropout = nn.Dropout(settings.dropout)", "self.dropout = nn.BatchNorm1d(width)"),
+        batch_norm_of_tokens=[
+            add_to_init("self.norm = nn.BatchNorm1d(text_encoder.dim)"),
+            (FEATURES_READ, f"tokens = self.norm(tokens.transpose(1, 2)).transpose(1, 2)\n        {FEATURES_READ}"),
+        ],
+        deviation_over_rows=add_before_return(
+            "logits = logits * (1 + 1e-9 * joined.std(dim=0).sum()) if self.training else logits"
+        ),
+    ),
+)

@@ -1,0 +1,76 @@
+"""Layers of a fixed size: what the conformance kit reports, and what it accepts."""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance_runs import install_model, install_mutant, run_one_check
+from conftest import Installer
+from correct_plugins import BOUNDED, MODEL, Mutant
+from mutant_changes import IMPORTED
+from scale_mutants import SCALE_MUTANTS
+
+SIZES = "check_layers_are_sized_from_the_spec"
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "fix"),
+    [
+        ("embeds_a_thousand_words", "a vocabulary of 5,000 tokens", "spec.text.vocab_size"),
+        ("embeds_ten_values", "a category of 300 ids", "its cardinality in spec.categories"),
+        ("embeds_sixteen_positions", "chunks of 96 tokens", "spec.text.max_tokens"),
+        ("embeds_at_most_ten_fields", "42 categories and 43 numbers", "len(spec.categories)"),
+    ],
+)
+def test_a_layer_of_fixed_size_is_reported_with_the_size_and_the_fix(
+    install: Installer, name: str, size: str, fix: str
+) -> None:
+    install_mutant(install, next(mutant for mutant in SCALE_MUTANTS if mutant.name == name))
+    detail = run_one_check("mutant", SIZES).detail
+    assert detail.startswith("a layer is not sized from the spec")
+    assert f"fails with {size}" in detail
+    assert fix in detail.partition("Fix: ")[2]
+    assert "IndexError" in detail
+
+
+OWN_VOCABULARY = (
+    (
+        "        self.words = WordEmbedding(spec.text, settings.width)\n",
+        """\
+        if spec.text.vocab_size > 1000:
+            raise SettingError("tokenizer", spec.text.tokenizer, "the encoder has 1000 tokens", "use its tokenizer")
+        self.words = WordEmbedding(spec.text, settings.width)
+""",
+    ),
+    (IMPORTED, f"{IMPORTED}from fusionzoo.errors import SettingError\n"),
+)
+SIXTEEN_POSITIONS = (
+    ("self.dim = settings.width", "self.dim = settings.width\n        self.positions = nn.Embedding(16, self.dim)"),
+    ("TextFeatures(tokens,", "TextFeatures(tokens + self.positions.weight[: mask.shape[1]],"),
+)
+
+
+@pytest.mark.parametrize(("changes", "status"), [((), "passed"), (SIXTEEN_POSITIONS, "failed")])
+def test_an_encoder_with_its_own_vocabulary_is_checked_with_the_other_sizes(
+    install: Installer, changes: tuple[tuple[str, str], ...], status: str
+) -> None:
+    source = Mutant("own", frozenset(), (*OWN_VOCABULARY, *changes), is_encoder=True).source
+    install("acme-words", source=source, text_encoders={"own": "acme_words:encoder"}, requires=BOUNDED)
+    result = run_one_check("own", SIZES)
+    assert result.status == status, result.detail
+    if status == "failed":
+        assert "fails with chunks of 96 tokens" in result.detail
+
+
+@pytest.mark.parametrize("positions", [512, 64, 12])
+def test_a_pretrained_architecture_with_fewer_positions_rejects_longer_chunks_and_passes(positions: int) -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    config = {"model_type": "bert", **sizes, "max_position_embeddings": positions}
+    for name, arguments in (("multimodal_moe", {"text_encoder": "bert"}), ("multimodal_bert", {})):
+        result = run_one_check(name, SIZES, encoder_settings={"encoder_config": config}, **arguments)
+        assert result.status == "passed", result.detail
+
+
+def test_an_error_that_small_sizes_also_have_is_not_reported_again(install: Installer) -> None:
+    install_model(install, MODEL, ("nn.Linear(width, spec.num_outputs)", "nn.Linear(width, 2)"))
+    assert run_one_check("mutant", SIZES).status == "passed"
