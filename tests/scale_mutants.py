@@ -37,6 +37,14 @@ SCALE_MUTANTS: tuple[Mutant, ...] = (
             add_to_init("self.norm = nn.BatchNorm1d(text_encoder.dim)"),
             (FEATURES_READ, f"tokens = self.norm(tokens.transpose(1, 2)).transpose(1, 2)\n        {FEATURES_READ}"),
         ],
+        mean_of_the_batch_in_training=add_before_return(
+            "logits = logits - logits.mean(dim=0) if self.training and batch.rows else logits"
+        ),
+        functional_batch_norm_in_training=(
+            TEXT,
+            f"{TEXT}        if self.training and batch.rows > 1:\n"
+            "            joined = nn.functional.batch_norm(joined, None, None, training=True)\n",
+        ),
         deviation_over_rows=add_before_return(
             "logits = logits * (1 + 1e-9 * joined.std(dim=0).sum()) if self.training else logits"
         ),

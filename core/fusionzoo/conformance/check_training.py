@@ -9,19 +9,23 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from fusionzoo.conformance.forward import (
+    TOLERANCE,
     build_trained_briefly,
     compute_cross_entropy,
+    compute_logits,
     compute_loss,
     find_unread_parameters,
     fit_until,
+    largest_difference,
     trainable_parameters,
 )
 from fusionzoo.conformance.fresh_process import run_in_fresh_process
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
-from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
+from fusionzoo.conformance.synthetic_rows import Row, make_batch, make_rows
 from fusionzoo.nn.fitted_module import fit_module, list_fitted_modules, list_modules_with_unused_fit
 
 ROWS, SMALL_DATASET_ROWS, MAX_BATCHES = 12, 16, 40
@@ -178,7 +182,10 @@ def check_bf16(subject: Subject) -> None:
 
 
 def check_training_on_one_row(subject: Subject) -> None:
-    """A training batch of one row gives a finite loss and gradients, and no layer normalizes over the batch."""
+    """A training batch of one row gives a finite loss and gradients, and no layer normalizes over the batch.
+
+    Without dropout, a row's logits in training are the same alone and in a batch.
+    """
     model = build_trained_briefly(subject).train()
     layers = [
         (name, layer) for name, layer in model.named_modules() if isinstance(layer, _BatchNorm) and layer.training
@@ -198,6 +205,41 @@ def check_training_on_one_row(subject: Subject) -> None:
         raise ConformanceError(
             "in a training batch of one row, the loss or a gradient is not finite. Fix: look for a deviation over rows"
         )
+    _check_no_statistics_of_the_batch(subject)
+
+
+def _check_no_statistics_of_the_batch(subject: Subject) -> None:
+    """Compare rows alone and in a batch in training mode; other randomness than dropout decides nothing."""
+    model, rows = build_trained_briefly(subject), make_rows(subject.spec, ROWS, seed=2)
+    if _compare_alone_and_in_batch(subject, model, rows):
+        return  # the checks in evaluation mode report it
+    _turn_off_dropout(model.train())
+    batch, logits = make_batch(subject.spec, rows), []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        logits.append(compute_logits(model, batch))
+    if not largest_difference(*logits) and (difference := _compare_alone_and_in_batch(subject, model, rows)):
+        raise ConformanceError(
+            f"in training, without dropout, a row's logits alone and in a batch of {ROWS} differ by {difference:.2g} "
+            f"(tolerance {TOLERANCE:.0e}), so the model learns from a statistic of the batch that scoring does not "
+            "have. Fix: replace F.batch_norm, or a mean over the rows, by nn.LayerNorm, and do not read batch.row"
+        )
+
+
+def _compare_alone_and_in_batch(subject: Subject, model: nn.Module, rows: list[Row]) -> float:
+    in_batch = compute_logits(model, make_batch(subject.spec, rows))
+    alone = torch.cat([compute_logits(model, make_batch(subject.spec, [row])) for row in rows])
+    return largest_difference(alone, in_batch)
+
+
+def _turn_off_dropout(model: nn.Module) -> None:
+    """Set every dropout probability of the modules to 0: that of dropout layers, and each float named after dropout."""
+    for module in model.modules():
+        if isinstance(module, _DropoutNd):
+            module.p = 0.0
+        for name, value in list(vars(module).items()):
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
 
 
 def check_distributed_training(subject: Subject) -> None:
