@@ -33,7 +33,7 @@ def ambiguous_quotes(name: str, first_line: int, second_line: int) -> Problem:
 
 
 def unexpected_header(name: str) -> Problem:
-    """The setting `csv_header` gives the column names, but the file has a header line with these names, in any order."""
+    """The setting `csv_header` gives the column names, but the first line of the file holds the same names."""
     message = "the first line is a header, but csv_header gives the column names as if there was none"
     return Problem(name, message, "remove csv_header", "FZ-D303")
 
