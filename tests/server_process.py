@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+OPEN_FILES = 4096  # for a test with many clients
 
 
 @dataclass
@@ -65,6 +68,9 @@ def serve(model: Path, folder: Path, *options: str) -> Iterator[RunningServer]:
 def run_command(command: list[str], folder: Path, **variables: str) -> Iterator[RunningServer]:
     """Run a command that serves until the block ends."""
     environment = {**os.environ, **variables}
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # often 1,024, and the server inherits it
+    if allowed < OPEN_FILES <= most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, most))
     log = folder / "log.txt"
     with log.open("w") as errors, (folder / "access.txt").open("w") as access:
         process = subprocess.Popen(

@@ -19,7 +19,7 @@ SIZES = "check_layers_are_sized_from_the_spec"
         ("embeds_a_thousand_words", "a vocabulary of 5,000 tokens", "spec.text.vocab_size"),
         ("embeds_ten_values", "a category of 300 ids", "its cardinality in spec.categories"),
         ("embeds_sixteen_positions", "chunks of 96 tokens", "spec.text.max_tokens"),
-        ("embeds_at_most_ten_fields", "42 categories and 43 numbers", "len(spec.categories)"),
+        ("embeds_at_most_ten_fields", "40 more categories and numbers", "len(spec.categories)"),
     ],
 )
 def test_a_layer_of_fixed_size_is_reported_with_the_size_and_the_fix(

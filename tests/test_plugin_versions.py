@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import shutil
@@ -149,6 +150,12 @@ def test_a_model_that_cannot_be_built_without_word_vectors_stops_the_job_before_
     assert "embedding_dim" in str(raised.value)
 
 
+def test_another_reason_is_not_blamed_on_word_vectors() -> None:
+    widths = itertools.count(2)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        job_module.check_rebuild(make_run(lambda text: nn.Embedding(text.vocab_size, next(widths))))
+
+
 def test_a_model_that_is_sized_by_the_spec_can_be_built_without_word_vectors() -> None:
     job_module.check_rebuild(make_run(from_sizes))
 
@@ -189,4 +196,4 @@ def test_the_kit_finds_an_encoder_that_needs_word_vectors(install: Installer) ->
     install("acme-vectors", source=VECTORS, text_encoders={"vectors": "acme_vectors:encoder"}, requires=BOUNDED)
     found = run_one_check("vectors", "check_state_dict_is_complete")
     assert not found.ok
-    assert "`spec.text.embeddings` is None then" in found.detail
+    assert "`spec.text.embeddings` is None when its folder is loaded" in found.detail

@@ -13,7 +13,7 @@ import pytest
 from fusionzoo.errors.request_errors import RequestError
 from fusionzoo.server import request_queue
 from fusionzoo.server.request_queue import RequestQueue
-from fusionzoo.server.server_limits import MAX_WAITING, THREADS, ServerLimits
+from fusionzoo.server.server_limits import MAX_CONCURRENCY, SPARE_THREADS, THREADS, ServerLimits
 
 
 class Gate:
@@ -173,5 +173,8 @@ def test_a_request_is_refused_at_once_if_too_many_wait() -> None:
     assert gate.groups == [[1], [2], [3]]
 
 
-def test_threads_remain_for_other_paths_if_as_many_requests_wait_as_may() -> None:
-    assert THREADS - MAX_WAITING - ServerLimits().concurrency >= 16
+@pytest.mark.parametrize("concurrency", [1, 2, MAX_CONCURRENCY])
+def test_threads_remain_for_other_paths_if_as_many_requests_wait_as_may(concurrency: int) -> None:
+    limits = ServerLimits(concurrency=concurrency)
+    assert limits.max_waiting >= 0
+    assert THREADS - limits.max_waiting - limits.concurrency == SPARE_THREADS >= 16

@@ -174,8 +174,8 @@ def load_model(folder: str | Path) -> tuple[nn.Module, Preprocessor]:
     Every file that manifest.json lists is verified first.
 
     Raises:
-        errors.ModelFolderError: the folder or a file is missing, damaged, changed or of a later version.
-        errors.ModelFolderError: a plugin that the model needs is missing, or has another version that does not fit.
+        errors.ModelFolderError: the folder or a file is missing, damaged, changed or of a later version; or a plugin
+            is missing, or has another version that does not fit.
         errors.ZooError: a plugin does not fit the stored settings.
     """
     folder = Path(folder)

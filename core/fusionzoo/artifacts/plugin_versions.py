@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fusionzoo import errors
-from fusionzoo.data.model_files import UNUSABLE
 from fusionzoo.registry.providers import find_distribution
 
 log = logging.getLogger(__name__)
@@ -37,7 +36,7 @@ def explain_other_plugins(folder: Path, written: Mapping[str, str]) -> Iterator[
         )
     try:
         yield
-    except (errors.ZooError, *UNUSABLE) as cause:
+    except Exception as cause:  # a plugin may raise anything
         if not others:
             raise
         raise errors.ModelFolderError.other_plugins(folder, others, installed, cause) from cause

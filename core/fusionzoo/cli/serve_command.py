@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fusionzoo.cli.output import exit_on_sigterm, exit_on_user_error
+from fusionzoo.server.server_limits import MAX_CONCURRENCY
 
 PREFIX = "FUSIONZOO_SERVE_"
 Model = Annotated[
@@ -23,7 +24,13 @@ Workers = Annotated[
     int | None, typer.Option(envvar=f"{PREFIX}WORKERS", min=1, help="The number of processes; by default one per core.")
 ]
 Concurrency = Annotated[
-    int, typer.Option(envvar=f"{PREFIX}CONCURRENCY", min=1, help="Requests that a process scores at the same time.")
+    int,
+    typer.Option(
+        envvar=f"{PREFIX}CONCURRENCY",
+        min=1,
+        max=MAX_CONCURRENCY,
+        help="Requests that a process scores at the same time.",
+    ),
 ]
 MaxBody = Annotated[
     float,

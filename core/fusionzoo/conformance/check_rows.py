@@ -8,7 +8,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from fusionzoo.conformance.forward import TOLERANCE, build_trained_briefly, compute_logits, largest_difference
+from fusionzoo.conformance.forward import (
+    TOLERANCE,
+    build_trained_briefly,
+    compare_alone_and_in_batch,
+    compute_logits,
+    largest_difference,
+)
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import Row, encode_rows, make_batch, make_rows, replace_tokens
@@ -21,9 +27,7 @@ EXTREME_FACTOR = 1e3
 def check_batch_size_invariance(subject: Subject) -> None:
     """A row gets the same logits alone and in a batch."""
     model, rows = build_trained_briefly(subject), make_rows(subject.spec, ROWS, seed=2)
-    in_batch = compute_logits(model, make_batch(subject.spec, rows))
-    alone = torch.cat([compute_logits(model, make_batch(subject.spec, [row])) for row in rows])
-    if difference := largest_difference(alone, in_batch):
+    if difference := compare_alone_and_in_batch(model, subject.spec, rows):
         raise ConformanceError(
             f"a row's logits alone and in a batch of {ROWS} differ by {difference:.2g} (tolerance {TOLERANCE:.0e}). "
             "Fix: look for a mean that includes padding, a statistic of the batch, or lost chunks"

@@ -14,6 +14,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from fusionzoo.conformance.forward import (
     TOLERANCE,
     build_trained_briefly,
+    compare_alone_and_in_batch,
     compute_cross_entropy,
     compute_logits,
     compute_loss,
@@ -25,7 +26,7 @@ from fusionzoo.conformance.forward import (
 from fusionzoo.conformance.fresh_process import run_in_fresh_process
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
-from fusionzoo.conformance.synthetic_rows import Row, make_batch, make_rows
+from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
 from fusionzoo.nn.fitted_module import fit_module, list_fitted_modules, list_modules_with_unused_fit
 
 ROWS, SMALL_DATASET_ROWS, MAX_BATCHES = 12, 16, 40
@@ -211,25 +212,19 @@ def check_training_on_one_row(subject: Subject) -> None:
 def _check_no_statistics_of_the_batch(subject: Subject) -> None:
     """Compare rows alone and in a batch in training mode; other randomness than dropout decides nothing."""
     model, rows = build_trained_briefly(subject), make_rows(subject.spec, ROWS, seed=2)
-    if _compare_alone_and_in_batch(subject, model, rows):
+    if compare_alone_and_in_batch(model, subject.spec, rows):
         return  # the checks in evaluation mode report it
     _turn_off_dropout(model.train())
     batch, logits = make_batch(subject.spec, rows), []
     for seed in (0, 1):
         torch.manual_seed(seed)
         logits.append(compute_logits(model, batch))
-    if not largest_difference(*logits) and (difference := _compare_alone_and_in_batch(subject, model, rows)):
+    if not largest_difference(*logits) and (difference := compare_alone_and_in_batch(model, subject.spec, rows)):
         raise ConformanceError(
             f"in training, without dropout, a row's logits alone and in a batch of {ROWS} differ by {difference:.2g} "
             f"(tolerance {TOLERANCE:.0e}), so the model learns from a statistic of the batch that scoring does not "
             "have. Fix: replace F.batch_norm, or a mean over the rows, by nn.LayerNorm, and do not read batch.row"
         )
-
-
-def _compare_alone_and_in_batch(subject: Subject, model: nn.Module, rows: list[Row]) -> float:
-    in_batch = compute_logits(model, make_batch(subject.spec, rows))
-    alone = torch.cat([compute_logits(model, make_batch(subject.spec, [row])) for row in rows])
-    return largest_difference(alone, in_batch)
 
 
 def _turn_off_dropout(model: nn.Module) -> None:

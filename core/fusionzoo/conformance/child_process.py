@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from fusionzoo.conformance.subject import Subject
+    from fusionzoo.nn.schema import InputSpec
 
 OTHER_SEED = 4321
 RANK_ROWS = ("rows of every kind", "rows with one chunk, no missing or unknown values, and the same class")
@@ -96,20 +97,19 @@ def _score(subject: Subject, folder: Path) -> None:
 def _load_as_from_a_folder(subject: Subject, weights: Mapping[str, Tensor]) -> nn.Module:
     """Return a model with these weights. A model folder has no word vectors, so it is built without them."""
     from fusionzoo.conformance.results import ConformanceError
+    from fusionzoo.errors import PluginContractError
 
-    text = subject.spec.text
-    try:
-        model = subject.build_unfitted(subject.spec.without_vectors(), seed=OTHER_SEED).model
+    def load(spec: InputSpec) -> nn.Module:
+        model = subject.build_unfitted(spec, seed=OTHER_SEED).model
         model.load_state_dict(weights)
+        return model
+
+    try:
+        return load(subject.spec.without_vectors())
     except Exception as cause:
-        if text is None or text.embeddings is None:
-            raise
-        raise ConformanceError(
-            f"the model cannot be loaded ({type(cause).__name__}: {cause}), because `spec.text.embeddings` is None "
-            "then. Fix: size layers by `spec.text.embedding_dim`, and copy `embeddings` only if it is not None, as "
-            "fusionzoo.nn.word_embedding.WordEmbedding does"
-        ) from cause
-    return model
+        load(subject.spec)  # raises its own error if word vectors are not the reason
+        error = PluginContractError.needs_word_vectors(subject.plugin.claim, cause)
+        raise ConformanceError(str(error)) from cause
 
 
 def _train(subject: Subject, folder: Path, rank: int) -> object:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fusionzoo.architecture import BuiltModel
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
-from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
+from fusionzoo.conformance.synthetic_rows import Row, make_batch, make_rows
 from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput, TextFeatures
 
 TOLERANCE = 1e-5  # absolute and relative, between the float32 logits of the same row
@@ -165,6 +165,13 @@ def fit_until(
             if best < target:
                 break
     return best
+
+
+def compare_alone_and_in_batch(model: nn.Module, spec: InputSpec, rows: Sequence[Row]) -> float:
+    """Return the `largest_difference` of the logits of rows alone and in one batch."""
+    in_batch = compute_logits(model, make_batch(spec, rows))
+    alone = torch.cat([compute_logits(model, make_batch(spec, [row])) for row in rows])
+    return largest_difference(alone, in_batch)
 
 
 def largest_difference(logits: Tensor, expected: Tensor) -> float:

@@ -48,7 +48,7 @@ class RequestAnswers:
         self._service = service
         limits = service.limits
         self._queue = RequestQueue[PredictionRequest, PredictionAnswer](
-            self._answer_all, limits.concurrency, limits.queue_seconds
+            self._answer_all, limits.concurrency, limits.queue_seconds, limits.max_waiting
         )
 
     def answer(self, request: PredictionRequest) -> PredictionAnswer:

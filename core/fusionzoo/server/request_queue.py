@@ -11,7 +11,6 @@ from typing import Generic, TypeVar
 
 from fusionzoo.errors.request_errors import RequestError
 from fusionzoo.server.outcome import capture
-from fusionzoo.server.server_limits import MAX_WAITING
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -51,7 +50,7 @@ class RequestQueue(Generic[Request, Answer]):
     """
 
     def __init__(
-        self, answer_all: AnswerAll[Request, Answer], places: int, queue_seconds: float, max_waiting: int = MAX_WAITING
+        self, answer_all: AnswerAll[Request, Answer], places: int, queue_seconds: float, max_waiting: int
     ) -> None:
         self._answer_all, self._free, self._queue_seconds = answer_all, places, queue_seconds
         self._max_waiting = max_waiting

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 THREADS = 256  # of each process: clients that send or wait occupy them, and only `ServerLimits.concurrency` score
-MAX_WAITING = 224  # requests that wait for others; the other threads answer /ping and /metrics, and refuse requests
+SPARE_THREADS = 32  # of them; they answer /ping and /metrics, and refuse requests
+MAX_CONCURRENCY = THREADS - SPARE_THREADS
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class ServerLimits:
         max_body_bytes: bytes of the body of a request.
         max_rows: rows of a request.
         max_text_length: characters of one value.
-        concurrency: requests that one process scores at the same time.
+        concurrency: requests that one process scores at the same time, at most `MAX_CONCURRENCY`.
         queue_seconds: how long a request waits for others to be scored, before it is refused.
         request_seconds: how long a client may take to send a request, and to receive the response.
     """
@@ -27,3 +28,8 @@ class ServerLimits:
     concurrency: int = 2
     queue_seconds: float = 5.0
     request_seconds: float = 30.0
+
+    @property
+    def max_waiting(self) -> int:
+        """The number of requests that wait in one process while others are scored."""
+        return THREADS - SPARE_THREADS - self.concurrency

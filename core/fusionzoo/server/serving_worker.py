@@ -48,7 +48,7 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]
         """
         for listener in self.sockets:
             accepted = -1
-            while accepted != self.nr_conns:
+            while accepted != self.nr_conns < self.worker_connections:
                 accepted = self.nr_conns
                 self.accept(listener)
             listener.close()

@@ -25,6 +25,7 @@ from fusionzoo.errors.wording import pluralize
 from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
 from fusionzoo.evaluation.plots import encode_png
 from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
+from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.tasks.task_choice import choose_task
 from fusionzoo.training import shipping
@@ -213,11 +214,15 @@ def check_rebuild(run: TrainingRun) -> None:
     architecture, spec = run.architecture, run.data.spec
     if spec.text is None or spec.text.embeddings is None:
         return
-    plugin = architecture.encoder or architecture.model
+
+    def rebuild(spec: InputSpec) -> None:
+        architecture.build(spec).model.load_state_dict(run.built.model.state_dict())
+
     try:
-        rebuilt = architecture.build(spec.without_vectors()).model
-        rebuilt.load_state_dict(run.built.model.state_dict())
+        rebuild(spec.without_vectors())
     except Exception as cause:
+        rebuild(spec)  # raises its own error if word vectors are not the reason
+        plugin = architecture.encoder or architecture.model
         raise errors.PluginContractError.needs_word_vectors(plugin.claim, cause) from cause
 
 
