@@ -26,7 +26,7 @@ FITTED_MUTANTS: tuple[Mutant, ...] = (
         "check_state_dict_is_complete",
         fitted_outside_of_the_state=[
             add_fitted("self.means.fill_(1)\n                self.shift = torch.full((width,), 0.5)"),
-            (TEXT, f"{TEXT}        joined = joined + self.fitted.shift\n"),
+            (TEXT, f"{TEXT}        joined = joined + self.fitted.shift.to(joined.device)\n"),
         ],
     ),
 )

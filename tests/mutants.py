@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from correct_plugins import BERT, CORE, Mutant
+from device_mutants import DEVICE_MUTANTS
 from fitted_mutants import FITTED_MUTANTS
 from mutant_changes import (
     IMPORTED,
@@ -22,6 +23,7 @@ from scale_mutants import SCALE_MUTANTS
 MUTANTS: tuple[Mutant, ...] = (
     *FITTED_MUTANTS,
     *SCALE_MUTANTS,
+    *DEVICE_MUTANTS,
     # the package
     Mutant("name_in_camel_case", frozenset({"check_metadata"}), entry_point="LateSum"),
     Mutant("distribution_in_camel_case", frozenset({"check_metadata"}), distribution="AcmeMutant"),
@@ -210,8 +212,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "check_bf16",
         float32_buffer=(
             TEXT,
-            f"{TEXT}        joined = torch.zeros(rows, joined.shape[1]).scatter_add("
-            "0, torch.arange(rows)[:, None].expand(joined.shape), joined)\n",
+            f"{TEXT}        at = torch.arange(rows, device=joined.device)[:, None].expand(joined.shape)\n"
+            "        joined = torch.zeros(joined.shape, device=at.device).scatter_add(0, at, joined)\n",
         ),
     ),
     # tasks
@@ -236,7 +238,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         state_outside=[
             add_to_init("self.shift = torch.randn(width)"),
-            (TEXT, f"{TEXT}        joined = joined + self.shift\n"),
+            (TEXT, f"{TEXT}        joined = joined + self.shift.to(joined.device)\n"),
         ],
     ),
     *make_mutants(
@@ -244,7 +246,7 @@ MUTANTS: tuple[Mutant, ...] = (
         index_add=(
             POOLED,
             "real = mask.unsqueeze(-1).float()\n"
-            "        total = torch.zeros(rows, tokens.shape[-1])\n"
+            "        total = torch.zeros(rows, tokens.shape[-1], device=tokens.device)\n"
             "        total = total.index_add(0, chunk_row, (tokens.float() * real).sum(dim=1))\n"
             "        pooled = total / sum_per_row(real.sum(dim=1), chunk_row, rows).clamp_min(1.0)",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusionzoo.conformance import (
+    check_devices,
     check_encoders,
     check_export,
     check_outputs,
@@ -49,6 +50,7 @@ MODEL_CHECKS: tuple[Check, ...] = (
     check_shapes.check_text_only_and_table_only,
     check_shapes.check_categories_only_and_numbers_only,
     check_sizes.check_layers_are_sized_from_the_spec,
+    check_devices.check_forward_on_a_device,
     check_training.check_fitted_modules,
     check_training.check_seed_determines_weights,
     check_training.check_gradients_reach_all_parameters,
