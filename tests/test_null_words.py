@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data_helpers import SETTINGS, write_part
@@ -83,6 +87,39 @@ def test_a_number_can_be_a_word_for_null_in_every_type(value: Any) -> None:
     preprocessor = fit(shop_rows(60), null_values=["-999"])
     rows = rows_from_records(with_value(value).to_dict("records"), SETTINGS.columns)
     assert encoded(preprocessor.encode([rows], "val"))[1:] == [[[0]] * 3, [[0.0, 0.0]] * 3, [[True, True]] * 3]
+
+
+VALUES_AND_TEXTS = {  # a word, the typed value, other texts of the value
+    "false": (False, ["FALSE", "False", " false"]),
+    "TRUE": (True, ["true"]),
+    "1900-01-01": (datetime.date(1900, 1, 1), ["1900-01-01T00:00:00", "1900-01-01 00:00"]),
+    "1900-01-01T00:00:00": (datetime.datetime(1900, 1, 1), ["1900-01-01", "1900-01-01 00:00:00.000"]),
+    "1900-01-01T00:00:00Z": (
+        datetime.datetime(1900, 1, 1, tzinfo=datetime.timezone.utc),
+        ["1900-01-01 00:00:00+00:00", "1900-01-01T01:00:00+01:00"],
+    ),
+    "23:59:59": (datetime.time(23, 59, 59), [" 23:59:59 "]),
+    "inf": (float("inf"), ["INF"]),
+    "-999.5": (Decimal("-999.50"), ["-999.50"]),
+}
+
+
+@pytest.mark.parametrize("word", VALUES_AND_TEXTS)
+def test_a_value_of_any_type_can_be_a_word_for_null(word: str, tmp_path: Path) -> None:
+    """So a row has one score, as text in CSV, as a typed value in Parquet and in a block with other types."""
+    preprocessor, frame = fit(shop_rows(60), null_values=[word]), shop_rows(3, 1)
+    typed, texts = VALUES_AND_TEXTS[word]
+    blocks = []
+    for i, value in enumerate([typed, word, *texts]):
+        (tmp_path / str(i)).mkdir()
+        columns = {name: pd.Series(frame[name]) for name in frame} | {"country": pd.Series([value] * 3, dtype=object)}
+        table = pa.table({name: pa.array(values) for name, values in columns.items()})
+        pq.write_table(table, tmp_path / str(i) / "part.parquet")
+        blocks.append(list(open_channel("val", tmp_path / str(i), SETTINGS.columns)))
+    for block in blocks:
+        assert encoded(preprocessor.encode(block, "val"))[1] == [[0]] * 3
+    other = fit(shop_rows(60), null_values=["-998"])
+    assert encoded(other.encode(blocks[0], "val"))[1] == [[1]] * 3  # an unknown value
 
 
 def test_ids_and_labels_may_be_words_for_null(tmp_path: Path) -> None:

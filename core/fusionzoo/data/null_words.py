@@ -39,50 +39,57 @@ class NullWords:
         return replace(rows, columns={**rows.columns, **replaced})
 
     @cached_property
-    def _has_numbers(self) -> bool:
-        return any(word[-1:].isdigit() for word in self._lookup)
+    def _lookup(self) -> frozenset[str]:
+        return frozenset({"", *(canonical_text(word.strip()).lower() for word in self.words)})
 
     @cached_property
-    def _lookup(self) -> frozenset[str]:
-        return frozenset({"", *(word.strip().lower() for word in self.words)})
+    def _has_numbers(self) -> bool:
+        return any(word[-1:].isdigit() for word in self._lookup)  # a number, a date or a time
 
     @cached_property
     def _value_set(self) -> pa.Array:
-        lookup = {canonical_text(word) for word in self._lookup} if self._has_numbers else self._lookup
-        return pa.array(sorted(lookup), pa.string())
+        return pa.array(sorted(self._lookup), pa.string())
 
     @cached_property
     def _max_length(self) -> int:
-        return max(len(word.encode()) for word in self._lookup) + MAX_SPACES
+        return MAX_SPACES + max(len(word.encode()) for word in {*self._lookup, *map(str.strip, self.words)})
 
     def _replace(self, values: pa.Array) -> pa.Array:
         is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
         if is_text and values.nbytes > MAX_COMPARED:
-            texts = _normalize(pc.if_else(self._is_short(values), values, pa.scalar(None, values.type)))
+            texts = _trim(pc.if_else(self._is_short(values), values, pa.scalar(None, values.type)))
         elif is_text:
-            texts = _normalize(values)
-        elif self._has_numbers and (pa.types.is_integer(values.type) or _is_fractional(values.type)):
+            texts = _trim(values)
+        elif self._may_contain(values.type):
             texts = values_as_text(values)
         else:
             return values
         if self._has_numbers:  # a null word of -999 is -999.0 in another format
             texts = canonicalize_texts(texts)
-        is_null_word = pc.is_in(texts, self._value_set)
+        is_null_word = pc.is_in(pc.utf8_lower(texts), self._value_set)
         if not is_null_word.true_count:
             return values
         if is_text:
             is_null_word = pc.and_(is_null_word, pc.fill_null(self._is_short(values), False))
         return pc.if_else(is_null_word, pa.scalar(None, values.type), values)
 
+    def _may_contain(self, arrow_type: pa.DataType) -> bool:
+        """Return whether a word can be the text of a value of this type."""
+        if pa.types.is_boolean(arrow_type):
+            return not self._lookup.isdisjoint({"true", "false"})
+        if pa.types.is_floating(arrow_type):
+            return self._has_numbers or not self._lookup.isdisjoint({"inf", "-inf"})
+        has_digits = pa.types.is_integer(arrow_type) or pa.types.is_decimal(arrow_type)
+        return self._has_numbers and (has_digits or pa.types.is_date(arrow_type) or _has_time(arrow_type))
+
     def _is_short(self, values: pa.Array) -> pa.Array:
         return pc.less_equal(pc.binary_length(values), self._max_length)
 
 
-def _normalize(values: pa.Array) -> pa.Array:
-    texts = values if pa.types.is_string(values.type) else values.cast(pa.string())
-    return pc.utf8_lower(pc.utf8_trim_whitespace(texts))
+def _trim(values: pa.Array) -> pa.Array:
+    return pc.utf8_trim_whitespace(values if pa.types.is_string(values.type) else values.cast(pa.string()))
 
 
-def _is_fractional(arrow_type: pa.DataType) -> bool:
-    is_fractional: bool = pa.types.is_floating(arrow_type) or pa.types.is_decimal(arrow_type)
-    return is_fractional
+def _has_time(arrow_type: pa.DataType) -> bool:
+    has_time: bool = pa.types.is_timestamp(arrow_type) or pa.types.is_time(arrow_type)
+    return has_time
