@@ -128,7 +128,14 @@ class TestHeader:
         response = server.post(body, f"text/csv{accept}", Accept=JSON)
         assert_scores(decode(response), server.expect(ROWS), ROWS["id"].tolist())
 
-    @pytest.mark.parametrize("order", [FEATURES, ["target", "id", "visits", "price", "message", "country"]])
+    @pytest.mark.parametrize(
+        "order",
+        [
+            FEATURES,
+            ["target", "id", "visits", "price", "message", "country"],
+            ["id", "visits", "price", "message", "country"],
+        ],
+    )
     def test_rows_are_those_of_the_model_or_of_its_training_files(self, order: list[str]) -> None:
         server = Server(make_predictor(csv_header=["target", "id", "visits", "price", "message", "country"])[0])
         body = ROWS.assign(target=1)[order].to_csv(index=False, header=False)

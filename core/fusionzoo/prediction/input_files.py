@@ -65,7 +65,7 @@ def open_input(
     """
     known = None if format is None else FORMAT_NAMES[format]
     features = list_features(settings)
-    options = replace(ReadOptions.from_settings(settings), content_type=known, max_file_bytes=inf, max_expansion=inf)
+    options = replace(ReadOptions.for_scoring(settings), content_type=known, max_file_bytes=inf, max_expansion=inf)
     if reject_rows:
         options = replace(options, reject_row=ignore_row, plain_columns=frozenset([*features, settings.id_column]))
     if path == STREAM:

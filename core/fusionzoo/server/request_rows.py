@@ -60,7 +60,7 @@ class RequestReader:
 
     def __init__(self, settings: DataSettings, limits: ServerLimits) -> None:
         self._columns, self._limits = ModelColumns.of(settings), limits
-        self._options = replace(ReadOptions.from_settings(settings), max_row_bytes=limits.max_body_bytes)
+        self._options = replace(ReadOptions.for_scoring(settings), max_row_bytes=limits.max_body_bytes)
 
     def read(self, body: bytes, kind: InputType) -> RequestRows:
         """Return the rows.
@@ -114,19 +114,17 @@ class RequestReader:
             first = list_columns(with_header.without_rejected_rows(), ())
         if first is None or header is True or (header is None and has_names and self._has_known_name(first)):
             return with_header
-        names = self._name_columns(len(first), file.options.header)
+        names = self._name_columns(len(first))
         return replace(file, options=replace(file.options, header=names, checks_first_row=False))
 
-    def _name_columns(self, width: int, trained: bool | tuple[str, ...]) -> tuple[str, ...]:
+    def _name_columns(self, width: int) -> tuple[str, ...]:
         """Return the names for rows of this width: those of the training files if it is theirs, or those of the model.
 
-        Args:
-            width: the number of values of a row.
-            trained: the names of the training files' columns (`csv_header`); False if they are numbers, True if the
-                files had headers.
+        The training files have names if they had no header (`csv_header`). Their rows may lack the labels.
         """
         features, id_name = self._columns.features, self._columns.id_name
-        names = tuple(map(str, range(width))) if trained is False else () if trained is True else trained
+        is_numbered = self._options.header is False
+        names = tuple(map(str, range(width))) if is_numbered else self._options.choose_names(width)
         if len(names) == width and {*features, *((id_name,) if id_name else ())} <= set(names):
             return names
         names = (id_name, *features) if id_name and width == len(features) + 1 else tuple(features)

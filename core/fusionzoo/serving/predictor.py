@@ -219,7 +219,7 @@ class Predictor:
     def _score(self, rows: object, batch_size: int, strict: bool) -> tuple[RowSource, np.ndarray]:
         """Return the source of the rows, which is read completely, and the scores [rows, outputs] float32."""
         check_batch_size(batch_size)
-        source = choose_source(rows, ReadOptions.from_settings(self.preprocessor.settings))
+        source = choose_source(rows, ReadOptions.for_scoring(self.preprocessor.settings))
         blocks = self._predict_blocks(source.read(self._columns, strict), batch_size)
         scores = [scored.scores for scored in blocks]
         if len(scores) == 1:

@@ -152,7 +152,8 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
             log.info("The channel '%s' is used as %s.", folder.name, name)
         use = replace(options, content_type=folder.content_type, folder_name=folder.name)
         with problems.collect():
-            optional = job.label_columns if name in SPLITS_WITH_OPTIONAL_LABELS else ()
+            optional = tuple(job.label_columns) if name in SPLITS_WITH_OPTIONAL_LABELS else ()
+            use = replace(use, optional_names=optional)
             opened[name] = open_channel(name, folder.path, all_columns, use, optional)
     problems.raise_if_any()
     for name, channel in opened.items():

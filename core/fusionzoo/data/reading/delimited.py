@@ -159,9 +159,10 @@ def _name_columns(file: PartFile, first_row: list[str]) -> list[str]:
         return [name or f"Unnamed: {i}" for i, name in enumerate(first_row)]
     if header is False:
         return [str(i) for i in range(len(first_row))]
-    if file.options.checks_first_row and sorted(first_row) == sorted(header):
+    names = list(file.options.choose_names(len(first_row)))
+    if file.options.checks_first_row and sorted(first_row) == sorted(names):
         raise errors.DataError([errors.unexpected_header(file.name)])
-    return list(header)
+    return names
 
 
 def _header_quote(file: PartFile) -> str:

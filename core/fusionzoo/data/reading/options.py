@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fusionzoo.data.data_settings import DataSettings
 
@@ -22,6 +22,8 @@ class ReadOptions:
     `reject_row` is called for each row that its format does not allow, which is then left out; None: such a row is an
     error. With it, arrays and objects in `plain_columns` of JSON are such rows too.
 
+    `optional_names` are names of `header` that a file may lack, all of them together: the labels of rows to score.
+
     `checks_first_row` is whether a first row that repeats the names of `header` is an error. A client of the server may
     state that there is no header; then it is a row.
     """
@@ -30,6 +32,7 @@ class ReadOptions:
     quote: str | None = None
     escape: str | None = None
     header: bool | tuple[str, ...] = True
+    optional_names: tuple[str, ...] = ()
     checks_first_row: bool = True
     content_type: str | None = None
     folder_name: str | None = None
@@ -50,3 +53,14 @@ class ReadOptions:
             settings.csv_escape,
             header if isinstance(header, bool) else tuple(header),
         )
+
+    @classmethod
+    def for_scoring(cls, settings: DataSettings) -> ReadOptions:
+        """Return the options for files that may lack labels, for a model that was trained with these settings."""
+        return replace(cls.from_settings(settings), optional_names=tuple(settings.label_columns))
+
+    def choose_names(self, width: int) -> tuple[str, ...]:
+        """Return the names that `header` gives to the columns of a file of this width."""
+        names = () if isinstance(self.header, bool) else self.header
+        required = tuple(name for name in names if name not in self.optional_names)
+        return required if width == len(required) else names
