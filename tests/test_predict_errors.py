@@ -107,6 +107,22 @@ def test_lines_that_are_not_rows_of_json_are_listed(trained_job: JobFolder, tmp_
     assert [(row, column) for _, row, column, _ in read_errors(tmp_path)] == [("2", ""), ("3", "price")]
 
 
+@pytest.mark.parametrize("label", [[1], {"a": 1}])
+def test_a_label_that_is_an_array_or_an_object_is_listed_if_labels_are_read(
+    trained_job: JobFolder, tmp_path: Path, label: object
+) -> None:
+    row = {"id": "7", "message": "late", "price": 1.5, "visits": 2, "country": "de", "target": 1}
+    lines = [json.dumps(row), json.dumps({**row, "id": "8", "target": label})]
+    done = predict_text(trained_job, tmp_path, "\n".join(lines).encode(), suffix="jsonl")
+    assert done.exit_code == 0, done.stderr
+    assert [(row, column) for _, row, column, _ in read_errors(tmp_path)] == [("2", "target")]
+    assert read_ids(tmp_path) == ["7"]
+    errors = str(tmp_path / "none.csv")
+    done = predict(trained_job, tmp_path / "in/rows.jsonl", tmp_path / "b.csv", "--no-labels", "--errors", errors)
+    assert done.exit_code == 0, done.stderr
+    assert read_frame(tmp_path / "b.csv")["id"].astype(str).tolist() == ["7", "8"]
+
+
 def test_without_a_wrong_row_the_list_is_empty(trained_job: JobFolder, tmp_path: Path) -> None:
     assert predict_text(trained_job, tmp_path, HEADER + GOOD).exit_code == 0
     assert read_errors(tmp_path) == []

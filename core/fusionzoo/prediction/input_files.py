@@ -67,7 +67,9 @@ def open_input(
     features = list_features(settings)
     options = replace(ReadOptions.for_scoring(settings), content_type=known, max_file_bytes=inf, max_expansion=inf)
     if reject_rows:
-        options = replace(options, reject_row=ignore_row, plain_columns=frozenset([*features, settings.id_column]))
+        labels = [] if settings.task == "multilabel" else settings.label_columns  # labels of a row may be a list
+        plain_columns = frozenset([*features, settings.id_column, *labels])
+        options = replace(options, reject_row=ignore_row, plain_columns=plain_columns)
     if path == STREAM:
         if known is None:
             raise PredictionJobError.format_needed()

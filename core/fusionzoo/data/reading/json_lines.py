@@ -56,7 +56,7 @@ def _holds_all_rows(record: dict[str, Any], columns: Sequence[str]) -> bool:
 def _parse_records(file: PartFile, columns: Sequence[str] = ()) -> Iterator[tuple[int, tuple[int, dict[str, Any]]]]:
     """Yield each object with its length and row number. None of the columns occurs in it more than once."""
     elements = _parse_elements(file) if is_json_array(file) else _parse_lines(file)
-    reject, plain_columns = file.options.reject_row, file.options.plain_columns
+    reject, plain_columns = file.options.reject_row, file.options.plain_columns.intersection(columns)
     for number, (length, value) in enumerate(elements, start=1):
         column = value.find(columns) if isinstance(value, RepeatedKeys) else None
         if column is not None:

@@ -20,7 +20,7 @@ class ReadOptions:
     `max_expansion`. `max_scanned_rows` limits the rows of JSON in which columns are searched.
 
     `reject_row` is called for each row that its format does not allow, which is then left out; None: such a row is an
-    error. With it, arrays and objects in `plain_columns` of JSON are such rows too.
+    error. With it, arrays and objects in those of `plain_columns` that are read from JSON are such rows too.
 
     `optional_names` are names of `header` that a file may lack, all of them together: the labels of rows to score.
 
