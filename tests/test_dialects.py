@@ -179,3 +179,15 @@ def test_characters_that_contradict_each_other_are_a_problem() -> None:
     assert "csv_delimiter is the same character" in parse_error(csv_delimiter=";", csv_quote=";")
     assert "the character ends a line" in parse_error(csv_delimiter="\n")
     assert "csv_delimiter" in parse_error(csv_delimiter="::")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("csv_delimiter", "||", "one character"),
+        ("csv_quote", "''", 'one character, "" or null'),
+        ("csv_escape", "", "one character or null"),
+    ],
+)
+def test_a_character_of_another_length_is_a_problem_that_says_the_length(name: str, value: str, allowed: str) -> None:
+    assert f"Fix: give {allowed}." in parse_error(**{name: value})

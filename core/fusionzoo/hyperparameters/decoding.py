@@ -96,6 +96,8 @@ def _parse_python_literal(text: str) -> Any:
     stripped = text.strip()
     if stripped.lower() in ("true", "false"):
         return stripped.lower() == "true"
+    if NONFINITE_WORD.fullmatch(stripped.removeprefix("-")):
+        return float(stripped)
     for candidate in (stripped, NONFINITE_WORD.sub("1e999", stripped)):
         try:
             value = ast.literal_eval(candidate)

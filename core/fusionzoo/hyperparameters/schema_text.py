@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fusionzoo.errors import format_json
+from fusionzoo.errors.wording import pluralize
 
 Schema = Mapping[str, Any]
 TYPE_NAMES = {
@@ -61,9 +62,17 @@ def _describe_alternative(part: Schema) -> str:
         return _describe_list(part)
     if part.get("type") == "string" and "pattern" in part:
         return f"a string that matches {part['pattern']}"
-    if part.get("type") == "string" and part.get("minLength"):
-        return "a non-empty string"
+    if part.get("type") == "string":
+        return _describe_string(part)
     return TYPE_NAMES.get(part.get("type", ""), "another value") + _describe_bounds(part)
+
+
+def _describe_string(part: Schema) -> str:
+    is_required, limit = bool(part.get("minLength")), part.get("maxLength")
+    if limit == 1:
+        return "one character" if is_required else 'one character, ""'
+    text = "a non-empty string" if is_required else "a string"
+    return text if limit is None else f"{text} of at most {pluralize(limit, 'character')}"
 
 
 def _describe_list(part: Schema) -> str:
