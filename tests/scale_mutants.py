@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from correct_plugins import Mutant
-from mutant_changes import FEATURES_READ, TEXT, add_before_return, add_to_init, make_mutants
+from mutant_changes import FEATURES_READ, TEXT, add_before_return, add_to_init, make_encoder_mutants, make_mutants
 
 SCALE_MUTANTS: tuple[Mutant, ...] = (
     *make_mutants(
@@ -29,6 +29,22 @@ SCALE_MUTANTS: tuple[Mutant, ...] = (
                 "fields = [embedding(batch.categories[:, i]) + self.fields.weight[i]",
             ),
         ],
+    ),
+    *make_mutants(
+        "check_large_inputs_affect_logits",
+        clamps_values=("embedding(batch.categories[:, i])", "embedding(batch.categories[:, i].clamp_max(99))"),
+        reads_ten_numbers=(
+            "numbers, missing = batch.numbers,",
+            "numbers, missing = torch.cat([batch.numbers[:, :10], 0 * batch.numbers[:, 10:]], dim=1),",
+        ),
+    ),
+    *make_encoder_mutants(
+        "check_large_inputs_affect_logits",
+        pools_sixty_four_tokens=(
+            "token_mean(tokens, mask, chunk_row, batch.rows)",
+            "token_mean(tokens[:, :64], mask[:, :64], chunk_row, batch.rows)",
+        ),
+        clamps_token_ids=("self.words(batch.tokens, mask)", "self.words(batch.tokens.clamp_max(999), mask)"),
     ),
     *make_mutants(
         "check_training_on_one_row",

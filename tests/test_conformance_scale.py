@@ -33,6 +33,20 @@ def test_a_layer_of_fixed_size_is_reported_with_the_size_and_the_fix(
     assert "IndexError" in detail
 
 
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("clamps_token_ids", "which of the highest ids a token has (5,000 ids) has no effect"),
+        ("clamps_values", "the value of the largest category (300 ids) has no effect"),
+        ("reads_ten_numbers", "the value of the last number has no effect"),
+        ("pools_sixty_four_tokens", "the last quarter of a chunk of 96 tokens has no effect"),
+    ],
+)
+def test_an_input_that_large_sizes_cut_off_is_reported(install: Installer, name: str, title: str) -> None:
+    install_mutant(install, next(mutant for mutant in SCALE_MUTANTS if mutant.name == name))
+    assert run_one_check("mutant", "check_large_inputs_affect_logits").detail.startswith(title)
+
+
 OWN_VOCABULARY = (
     (
         "        self.words = WordEmbedding(spec.text, settings.width)\n",

@@ -83,13 +83,17 @@ def _describe(subject: Subject, title: str, fix: str, error: Exception) -> str:
 
 def _find_error(subject: Subject, sizes: Sizes) -> Exception | None:
     """Return the exception with which a model of these sizes fails on a batch of the highest ids, or None."""
-    tokenizer = {} if subject.spec.text is None else {"tokenizer": subject.spec.text.tokenizer}
-    spec = make_spec(subject.settings.reads, **tokenizer, sizes=sizes)
     try:
-        _run(subject, spec)
+        _run(subject, make_sized_spec(subject, sizes))
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything
         return error
     return None
+
+
+def make_sized_spec(subject: Subject, sizes: Sizes) -> InputSpec:
+    """Return the spec of the subject with other sizes."""
+    tokenizer = {} if subject.spec.text is None else {"tokenizer": subject.spec.text.tokenizer}
+    return make_spec(subject.settings.reads, **tokenizer, sizes=sizes)
 
 
 def _run(subject: Subject, spec: InputSpec) -> None:

@@ -130,13 +130,18 @@ def build_trained_briefly(subject: Subject, spec: InputSpec | None = None) -> nn
 
 def train_briefly(subject: Subject, spec: InputSpec) -> nn.Module:
     """Return the model in evaluation mode after a few training steps, with all state that it keeps."""
-    model = subject.build(spec).train()
+    batches = [make_batch(spec, make_rows(spec, 12, seed=100 + step)) for step in range(BRIEF_STEPS)]
+    return train_on(subject.build(spec), batches)
+
+
+def train_on(model: nn.Module, batches: Sequence[Batch]) -> nn.Module:
+    """Return the model in evaluation mode after one step of Adam on each batch."""
+    model.train()
     if parameters := trainable_parameters(model):
         optimizer = torch.optim.Adam(parameters, lr=1e-2)
-        for step in range(BRIEF_STEPS):
+        for batch in batches:
             optimizer.zero_grad()
-            loss = compute_loss(model, make_batch(spec, make_rows(spec, 12, seed=100 + step)))
-            loss.backward()  # type: ignore[no-untyped-call]
+            compute_loss(model, batch).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return model.eval()
 
