@@ -211,10 +211,20 @@ def test_a_refused_job_changes_nothing_in_the_folder_of_the_other_one(tmp_path: 
     assert [path for path in (tmp_path / "output").rglob("*") if path.is_file()] == []
 
 
+OTHERS = {"WORLD_SIZE": "9", "LOCAL_WORLD_SIZE": "8", "MASTER_ADDR": "algo-1", "MASTER_PORT": "7777"}
+
+
 @pytest.mark.parametrize("environ", [{"RANK": "1", "LOCAL_RANK": "1"}, {"RANK": "8", "LOCAL_RANK": "0"}])
 def test_other_processes_of_a_job_are_not_refused(tmp_path: Path, environ: dict[str, str]) -> None:
-    assert run_inside(tmp_path, lambda paths: None, **environ) == (0, 0)
+    assert run_inside(tmp_path, lambda paths: None, **OTHERS, **environ) == (0, 0)
     assert (tmp_path / "model/model.onnx").exists()
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK"])
+def test_a_variable_of_a_scheduler_does_not_make_a_job_another_process(tmp_path: Path, name: str, capsys: Any) -> None:
+    assert run_inside(tmp_path, lambda paths: None, **{name: "1"}) == (0, 1)
+    assert f"process {os.getpid()} on host" in capsys.readouterr().out
+    assert (tmp_path / "model/model.onnx").read_text() == "of the first job"
 
 
 def test_hosts_of_one_job_may_share_all_folders(tmp_path: Path) -> None:
@@ -231,7 +241,8 @@ def test_hosts_of_one_job_may_share_all_folders(tmp_path: Path) -> None:
 
 def test_a_process_that_the_job_starts_belongs_to_it(tmp_path: Path) -> None:
     def launcher(paths: Paths) -> None:
-        environ = {"SAGEMAKER_BASE_DIR": str(tmp_path), "FUSIONZOO_JOB_ID": paths.job_id, "RANK": "0"}
+        environ = {"SAGEMAKER_BASE_DIR": str(tmp_path), "FUSIONZOO_JOB_ID": paths.job_id}
+        environ |= {**OTHERS, "RANK": "0", "LOCAL_RANK": "0"}
         assert run_job(lambda paths: None, environ) == 0
 
     assert run_job(launcher, {"SAGEMAKER_BASE_DIR": str(tmp_path)}) == 0

@@ -13,6 +13,7 @@ from fusionzoo.sagemaker.folder_lock import lock_folder
 from fusionzoo.sagemaker.hosts import read_hosts
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.sagemaker.reported_run import ignore_sigterm, log_to_stdout, run_and_report
+from fusionzoo.sagemaker.torchrun_variables import read_torchrun_variables
 
 
 def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
@@ -28,7 +29,7 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
 
     def run() -> None:
         with lock_folder(paths.output_data, paths.job_id) if writes_results else nullcontext():
-            if environ.get("LOCAL_RANK", "0") == "0":
+            if torchrun.get("LOCAL_RANK", "0") == "0":
                 remove_stale_failure(paths.failure)
             if writes_results:
                 delete_earlier_results(paths)
@@ -36,18 +37,15 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
             job(paths)
             ignore_sigterm()
 
-    rank = environ.get("RANK", "")
+    torchrun = read_torchrun_variables(environ)
+    rank = torchrun.get("RANK", "0")
     with log_to_stdout(int(rank) if rank.isdecimal() else 0):
-        writes_results = _writes_results(paths, environ)
-        return run_and_report(
-            run, paths.failure, is_worker=bool(environ.get("LOCAL_RANK")), locked_folder=paths.output_data
-        )
+        writes_results = rank == "0" if torchrun else _is_first_host(paths)
+        return run_and_report(run, paths.failure, is_worker=bool(torchrun), locked_folder=paths.output_data)
 
 
-def _writes_results(paths: Paths, environ: Mapping[str, str]) -> bool:
+def _is_first_host(paths: Paths) -> bool:
     """Return whether this process, or a process that it starts, is the one that writes the results of the job."""
-    if environ.get("RANK"):
-        return environ["RANK"] == "0"
     try:
         hosts = read_hosts(paths)
     except errors.ContainerError:  # the job itself fails because of it

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fusionzoo.sagemaker.torchrun_variables import TORCHRUN_VARIABLES, read_torchrun_variables
+
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,10 @@ class World:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self | None:
         """Return the world that torchrun's variables describe; None if torchrun did not start this process."""
-        if not all(environ.get(name) for name in TORCHRUN_VARIABLES):
+        variables = read_torchrun_variables(environ)
+        if not variables:
             return None
-        rank, size, local_rank, local_size = (int(environ[name]) for name in TORCHRUN_VARIABLES[:4])
+        rank, size, local_rank, local_size = (int(variables[name]) for name in TORCHRUN_VARIABLES[:4])
         return cls(rank, size, local_rank, local_size)
 
     @property
