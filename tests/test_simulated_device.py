@@ -51,12 +51,14 @@ WORKS: dict[str, tuple[nn.Module, Function]] = {
     "Python numbers": (nn.Identity(), lambda _, x, m: x * int(m.sum()) + float(x.max()) if bool(m.any()) else x),
     "number of the CPU": (nn.Identity(), lambda _, x, __: x * torch.tensor(2.0)),
     "list": (nn.Identity(), lambda _, x, m: torch.cat([part.sum(0) for part in x[m].split(m.sum(1).tolist())])),
+    "text": (nn.Identity(), lambda _, x, __: x * len(f"{x.sum():.3f} {x[0, 0]!r}")),
     "array": (nn.Identity(), lambda _, x, __: x * float(x.detach().cpu().numpy().sum())),
     "from Python": (
         nn.Identity(),
         lambda _, x, __: x.new_tensor([3.0] * WIDTH) * torch.tensor([2.0] * WIDTH, device=x.device),
     ),
     "autocast": (nn.Linear(WIDTH, 3), lambda layer, x, _: _run_in_bf16(layer, x)),
+    "inference mode": (nn.Linear(WIDTH, 3), lambda layer, x, _: _run_in_inference_mode(layer, x)),
     "gradient": (nn.Linear(WIDTH, 3), lambda layer, x, _: torch.autograd.grad(layer(x).sum(), layer.weight)[0]),
 }
 
@@ -64,6 +66,12 @@ WORKS: dict[str, tuple[nn.Module, Function]] = {
 def _run_in_bf16(layer: nn.Module, x: Tensor) -> Tensor:
     with torch.autocast(x.device.type, torch.bfloat16):
         return layer(x)
+
+
+@torch.inference_mode()
+def _run_in_inference_mode(layer: nn.Module, x: Tensor) -> Tensor:
+    assert not torch.is_grad_enabled()
+    return layer(x).transpose(1, 2).flatten(1)
 
 
 FAILS: dict[str, Function] = {
@@ -109,11 +117,14 @@ def test_what_a_gpu_rejects_is_an_error(message: str) -> None:
             FAILS[message](layer, x.to(device), mask.to(device))
 
 
-def test_autocast_is_as_before_after_the_block() -> None:
-    before = torch.autocast.__init__
+def test_torch_is_as_before_after_the_block() -> None:
+    before = torch.autocast.__init__, torch.inference_mode.__enter__
     with simulate_device():
-        assert torch.autocast.__init__ is not before
-    assert torch.autocast.__init__ is before
+        assert torch.autocast.__init__ is not before[0]
+    assert (torch.autocast.__init__, torch.inference_mode.__enter__) == before
+    with torch.inference_mode():
+        assert torch.ones(1).is_inference()
+    assert torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize(

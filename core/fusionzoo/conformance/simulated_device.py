@@ -29,6 +29,7 @@ _COPYING = frozenset({_ATEN.copy_, _ATEN._to_copy})
 _INDEXING = frozenset({_ATEN.index, _ATEN.index_put, _ATEN.index_put_})  # of a tensor, a list of indices, values
 _PACKING = _ATEN._pack_padded_sequence  # of a tensor and lengths
 _FROM_PYTHON = (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor)
+_TO_PYTHON = (Tensor.tolist, Tensor.__format__, Tensor.__repr__)
 _TO_NUMPY = (Tensor.numpy, Tensor.__array__)
 
 
@@ -117,8 +118,8 @@ class _PythonValues(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if function is Tensor.tolist:
-            return args[0].cpu().tolist()
+        if function in _TO_PYTHON:
+            return function(args[0].cpu(), *args[1:])
         if function in _TO_NUMPY and isinstance(args[0], _DeviceTensor):
             raise MixedDevicesError("numpy reads a tensor on the model's device, for which it needs tensor.cpu()")
         if function not in _FROM_PYTHON:
@@ -140,11 +141,26 @@ def simulate_device() -> Iterator[torch.device]:
         MixedDevicesError: in the block, an operation combined a tensor of the device with a tensor of the CPU that has
             at least one dimension, other than to copy it or as indices; or numpy read a tensor of the device.
     """
+    with _replace_methods(), _PythonValues(), _Dispatch():  # type: ignore[no-untyped-call]
+        yield SIMULATED_DEVICE
+
+
+@contextmanager
+def _replace_methods() -> Iterator[None]:
+    """Replace what torch allows for real devices only: autocast, and `inference_mode` by a mode without gradients."""
     init_autocast = torch.autocast.__init__
 
     def init_autocast_of_cpu(self: torch.autocast, device_type: str, *args: Any, **kwargs: Any) -> None:
         init_autocast(self, "cpu" if device_type == SIMULATED_DEVICE.type else device_type, *args, **kwargs)
 
-    dispatch = _Dispatch()  # type: ignore[no-untyped-call]
-    with mock.patch.object(torch.autocast, "__init__", init_autocast_of_cpu), _PythonValues(), dispatch:
-        yield SIMULATED_DEVICE
+    def enter(self: Any) -> None:
+        self.gradients = torch.set_grad_enabled(torch.is_grad_enabled() and not self.mode)
+
+    def leave(self: Any, *error: Any) -> None:
+        self.gradients.__exit__(*error)
+
+    with (
+        mock.patch.object(torch.autocast, "__init__", init_autocast_of_cpu),
+        mock.patch.multiple(torch.inference_mode, __enter__=enter, __exit__=leave),
+    ):
+        yield
