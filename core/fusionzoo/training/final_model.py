@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from fusionzoo.architecture import BuiltModel
@@ -15,6 +14,7 @@ from fusionzoo.training import shipping
 from fusionzoo.training.checkpointing import best_checkpoints, greedy_soup
 from fusionzoo.training.checkpointing.greedy_soup import GreedySoup
 from fusionzoo.training.checkpointing.restore_check import load_fitting_weights
+from fusionzoo.training.device import find_device
 from fusionzoo.training.distributed import collectives, fsdp_support, split_scoring
 from fusionzoo.training.training_run import TrainingRun
 
@@ -40,7 +40,7 @@ def load_final_model(run: TrainingRun, summary: Mapping[str, Any]) -> FinalModel
     is_sharded = fsdp_support.uses_fsdp(run.job, run.world)
     built = architecture.add_adapters(architecture.build(run.data.spec)) if is_sharded else run.built
     model = built.model
-    model.to("cuda" if torch.cuda.is_available() else "cpu")  # Lightning leaves it on the CPU
+    model.to(find_device())  # Lightning leaves it on the CPU
     best_checkpoints.load_best(folder, model, run.job_fingerprint)
     merged = architecture.merge_adapters(built)
     candidates = summary["top_checkpoints"]

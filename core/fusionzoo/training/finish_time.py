@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import torch
 
 from fusionzoo.nn.inference import predict_scores
 from fusionzoo.tasks.objectives import make_link
 from fusionzoo.training.checkpointing.time_limit import SAFETY_FACTOR, TimeBudget
+from fusionzoo.training.device import find_device
 from fusionzoo.training.training_run import TrainingRun
 
 MIN_RESERVED_SECONDS = 15.0  # for plots, prediction files and whatever is not measured
@@ -29,7 +29,7 @@ def make_time_budget(run: TrainingRun, max_minutes: float, export_seconds: float
     count = min(len(val), SAMPLED_BATCHES * job.batch_size)
     rows = np.linspace(0, len(val) - 1, count).astype(np.int64)
     model, link = run.built.model, make_link(run.task)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(find_device())
     predict_scores(model, link, val, job.batch_size, rows[: job.batch_size], job.max_batch_tokens)  # warms up
     started = time.monotonic()
     predict_scores(model, link, val, job.batch_size, rows, job.max_batch_tokens)

@@ -21,6 +21,7 @@ from fusionzoo.training.checkpointing.last_checkpoint import STEPS_BETWEEN_SYNCS
 from fusionzoo.training.checkpointing.restore_check import RestoreCheck
 from fusionzoo.training.checkpointing.time_limit import TimeBudget, TimeLimit
 from fusionzoo.training.datamodule import SplitsDataModule
+from fusionzoo.training.device import find_device
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.frozen import features
 from fusionzoo.training.frozen.encoder_run import EncoderRun
@@ -104,8 +105,7 @@ def encode_frozen_text(run: TrainingRun, precision: Precision) -> dict[str, Spli
         return {}
     if job.modality_dropout:
         return {}  # the features of a dropped text are not those of the row's own text
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    encoder_run = EncoderRun(run.built.model, encoder, precision, device, job.batch_size, job.max_batch_tokens)
+    encoder_run = EncoderRun(run.built.model, encoder, precision, find_device(), job.batch_size, job.max_batch_tokens)
     splits = {name: run.data.splits[name] for name in ("train", "val")}
     identity = run.architecture.describe_encoder(run.data.spec)
     return features.prepare_features(encoder_run, splits, make_cache(run.paths, job), identity)

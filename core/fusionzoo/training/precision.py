@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from fusionzoo.settings import JobSettings
+from fusionzoo.training.device import find_device
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.matrix_rates import MatrixRates, find_main_weight_shape, measure_matrix_rates
 
@@ -83,7 +84,7 @@ def choose_job_precision(
     settings: JobSettings, model: nn.Module, stored: PrecisionChoice | None = None
 ) -> PrecisionChoice:
     """Return `choose_precision` with rates that are measured on this machine with the shapes of this model."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = find_device()
 
     def measure() -> MatrixRates | None:
         if device.type == "cpu" and min(find_main_weight_shape(model)) < MIN_CPU_WIDTH:

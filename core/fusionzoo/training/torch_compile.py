@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fusionzoo import errors
 from fusionzoo.nn.transformer_layers import find_encoder_layers
 from fusionzoo.settings import JobSettings
+from fusionzoo.training.device import find_device
 from fusionzoo.training.frozen.probe import replace_forward
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def check_torch_compile(settings: JobSettings, torch_version: str = torch.__vers
         raise errors.torch_too_old_to_compile(torch_version, MIN_TORCH)
     from torch._inductor.utils import fresh_inductor_cache  # importing it takes seconds
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = find_device().type
     try:  # with an empty cache: compiled code of an earlier job would hide a missing compiler
         with TemporaryDirectory(prefix="compile-") as folder, fresh_inductor_cache(dir=folder):
             torch.compile(_tiny_function)(torch.ones(2, device=device, requires_grad=True)).backward()  # type: ignore[no-untyped-call]
