@@ -20,7 +20,8 @@ from fusionzoo.data.fit_preprocessor import fit_preprocessor
 from fusionzoo.data.null_words import MAX_COMPARED
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.reading.channel import open_channel
-from fusionzoo.data.reading.rows import rows_from_records
+from fusionzoo.data.reading.rows import Rows, rows_from_records
+from fusionzoo.errors import DataError
 from predictor_helpers import rows_from_data_frame
 from shop import shop_rows
 
@@ -120,6 +121,15 @@ def test_a_value_of_any_type_can_be_a_word_for_null(word: str, tmp_path: Path) -
         assert encoded(preprocessor.encode(block, "val"))[1] == [[0]] * 3
     other = fit(shop_rows(60), null_values=["-998"])
     assert encoded(other.encode(blocks[0], "val"))[1] == [[1]] * 3  # an unknown value
+
+
+@pytest.mark.parametrize("words", [["NA"], ["-999"]])
+def test_a_time_zone_that_the_machine_does_not_know_is_a_problem_of_the_column(words: list[str]) -> None:
+    frame = shop_rows(3, 1)
+    times = pa.array([0, 1, 2], pa.timestamp("us", "Nowhere/City"))
+    columns = {name: pa.array(frame[name]) for name in SETTINGS.columns} | {"country": times}
+    with pytest.raises(DataError, match=r"column .country.: the column holds dates with times.* convert the values"):
+        fit(shop_rows(60), null_values=words).encode([Rows(columns, "rows", 1, typed=True)], "val")
 
 
 def test_ids_and_labels_may_be_words_for_null(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ ONLY_SIMULATED = (
 def check_forward_on_a_device(subject: Subject) -> None:
     """Forward works on a GPU, which is simulated: no operation combines a tensor on it with one on the CPU."""
     model, batch = build_trained_briefly(subject), make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=6))
+    for mode in (True, False):
+        run_model(model.train(mode), batch)  # on the CPU: raises what has nothing to do with the device
     with simulate_device() as device:
         model.to(device)
         try:

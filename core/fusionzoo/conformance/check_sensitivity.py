@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from fusionzoo.conformance.forward import build_trained_briefly, compute_logits
+from fusionzoo.conformance.forward import MIN_CHANGE, build_trained_briefly, compute_logits
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import (
@@ -24,7 +24,6 @@ from fusionzoo.conformance.synthetic_rows import (
 from fusionzoo.nn.schema import InputSpec
 
 ROWS = 12
-MIN_CHANGE = 1e-7  # smaller changes of the logits count as none
 
 
 def check_every_input_affects_logits(subject: Subject) -> None:

@@ -58,13 +58,13 @@ def check_layers_are_sized_from_the_spec(subject: Subject) -> None:
 
     Unless the model rejects a size by a SettingError.
     """
-    error = _find_error(subject, LARGE)
-    if error is None or _find_error(subject, SMALL_SIZES) is not None:  # the other checks report an error of this size
+    error = find_size_error(subject, LARGE)
+    if error is None or find_size_error(subject, SMALL_SIZES) is not None:  # which the other checks report
         return
     for size in LARGE_SIZES:
         if size.modality not in subject.settings.reads:
             continue
-        cause = _find_error(subject, size.sizes)
+        cause = find_size_error(subject, size.sizes)
         if cause is not None and not isinstance(cause, SettingError):
             raise ConformanceError(_describe(subject, size.title, size.fix, cause)) from cause
     if not isinstance(error, SettingError):
@@ -81,7 +81,7 @@ def _describe(subject: Subject, title: str, fix: str, error: Exception) -> str:
     )
 
 
-def _find_error(subject: Subject, sizes: Sizes) -> Exception | None:
+def find_size_error(subject: Subject, sizes: Sizes) -> Exception | None:
     """Return the exception with which a model of these sizes fails on a batch of the highest ids, or None."""
     try:
         _run(subject, make_sized_spec(subject, sizes))

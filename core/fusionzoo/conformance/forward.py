@@ -17,6 +17,7 @@ from fusionzoo.conformance.synthetic_rows import Row, make_batch, make_rows
 from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput, TextFeatures
 
 TOLERANCE = 1e-5  # absolute and relative, between the float32 logits of the same row
+MIN_CHANGE = 1e-7  # smaller changes of the logits count as none
 BRIEF_STEPS = 3
 WARMUP_STEPS, EVALUATE_EVERY = 10, 5
 

@@ -119,7 +119,7 @@ class _PythonValues(TorchFunctionMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         if function in _TO_PYTHON:
-            return function(args[0].cpu(), *args[1:])
+            return function(args[0].cpu(), *args[1:], **kwargs)
         if function in _TO_NUMPY and isinstance(args[0], _DeviceTensor):
             raise MixedDevicesError("numpy reads a tensor on the model's device, for which it needs tensor.cpu()")
         if function not in _FROM_PYTHON:

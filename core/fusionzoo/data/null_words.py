@@ -61,7 +61,10 @@ class NullWords:
         elif is_text:
             texts = _trim(values)
         elif self._may_contain(values.type):
-            texts = values_as_text(values)
+            try:
+                texts = values_as_text(values)
+            except pa.ArrowException:  # an unknown time zone, which is reported where the values are used
+                return values
         else:
             return values
         if self._has_numbers:  # a null word of -999 is -999.0 in another format

@@ -150,10 +150,9 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
         all_columns = list(dict.fromkeys([*columns, *extra_columns]))
         if folder.name != name:
             log.info("The channel '%s' is used as %s.", folder.name, name)
-        use = replace(options, content_type=folder.content_type, folder_name=folder.name)
+        optional = tuple(job.label_columns) if name in SPLITS_WITH_OPTIONAL_LABELS else ()
+        use = replace(options, content_type=folder.content_type, folder_name=folder.name, optional_names=optional)
         with problems.collect():
-            optional = tuple(job.label_columns) if name in SPLITS_WITH_OPTIONAL_LABELS else ()
-            use = replace(use, optional_names=optional)
             opened[name] = open_channel(name, folder.path, all_columns, use, optional)
     problems.raise_if_any()
     for name, channel in opened.items():

@@ -60,7 +60,7 @@ class ReadOptions:
         return replace(cls.from_settings(settings), optional_names=tuple(settings.label_columns))
 
     def choose_names(self, width: int) -> tuple[str, ...]:
-        """Return the names that `header` gives to the columns of a file of this width."""
+        """Return the names that `header` gives to the columns of a file of this width; none if it gives no names."""
         names = () if isinstance(self.header, bool) else self.header
         required = tuple(name for name in names if name not in self.optional_names)
         return required if width == len(required) else names

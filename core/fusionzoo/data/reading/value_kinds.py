@@ -53,6 +53,8 @@ def wrong_type(rows: Rows, column: str, expected: Expected) -> errors.Problem:
     values = rows.columns[column]
     kind = describe_type(values.type)
     present = _find_example(values)
+    if types.is_timestamp(values.type):
+        values = values.cast(pa.timestamp(values.type.unit))  # this machine may not know the time zone
     example = None if present < 0 else (rows.locate(present), _show(values[present].as_py()))
     if expected == "numbers" and kind not in errors.WRITE_INSTEAD:
         return errors.column_not_numeric(rows.source, column, kind, types.is_temporal(values.type))
