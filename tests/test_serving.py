@@ -142,6 +142,21 @@ class TestHeader:
         ids = ROWS["id"].tolist() if "id" in order else None
         assert_scores(decode(server.post(body, "text/csv; header=absent", Accept=JSON)), server.expect(ROWS), ids)
 
+    @pytest.mark.parametrize("is_labeled", [True, False])
+    def test_rows_without_labels_are_in_the_order_of_training_files_without_names(self, is_labeled: bool) -> None:
+        order = ["target", "id", "visits", "price", "message", "country"]
+        names = dict(zip(order, list("012345"), strict=True))
+        roles = {"id_name": "1", "label_name": "0", "text_name": "4", "cat_field_list": ["5"]}
+        frame = shop_rows(80)[order].rename(columns=names)
+        header = list(names.values())
+        server = Server(make_predictor(frame=frame, csv_header=header, tab_field_list=["3", "2"], **roles)[0])
+        rows = ROWS.assign(target=1)[order].rename(columns=names)
+        body = (rows if is_labeled else rows.drop(columns="0")).to_csv(index=False, header=False)
+        expected = server.expect(rows[["4", "5", "3", "2"]])
+        found = decode(server.post(body, CSV, Accept=JSON))
+        assert [row["prob_1"] for row in found] == pytest.approx([row["prob_1"] for row in expected], abs=1e-6)
+        assert [row["1"] for row in found] == ROWS["id"].tolist()
+
     def test_columns_without_names_are_counted_or_in_the_order_of_the_settings(self) -> None:
         frame = shop_rows(80)[["id", "target", "message", "country", "price", "visits"]]
         frame.columns = pd.Index([str(i) for i in range(6)])

@@ -14,6 +14,7 @@ from fusionzoo.artifacts.predictions import Predictions
 from fusionzoo.data.data_settings import ROW_ID
 from fusionzoo.data.ids import cast_ids, find_common_type, has_common_type
 from fusionzoo.data.preprocessor import get_ids
+from fusionzoo.data.reading.formats import DELIMITED
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.reading.value_kinds import describe_type
 from fusionzoo.errors.prediction_errors import PredictionJobError
@@ -26,7 +27,6 @@ from fusionzoo.tasks.task import Task
 
 SCORED_ROWS = 2048
 """Rows that are scored at once: enough to form batches of similar length, few enough to show progress."""
-TEXT_FORMATS = ("csv", "tsv")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class BlockMaker:
             PredictionJobError: values have no common type.
         """
         formats = {file.format for file in part.files}
-        is_uniform = formats <= {*TEXT_FORMATS} or (len(part.files) == 1 and "jsonl" not in formats)
+        is_uniform = formats <= {*DELIMITED} or (len(part.files) == 1 and "jsonl" not in formats)
         if is_uniform or not PREDICTION_FORMATS[part.format].has_types:
             return {}
         ids = [] if self.columns.id_name is None else [self.columns.id_name]

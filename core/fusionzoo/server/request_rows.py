@@ -17,6 +17,7 @@ from fusionzoo import errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.reading.channel import Channel
 from fusionzoo.data.reading.delimited import list_columns
+from fusionzoo.data.reading.formats import DELIMITED
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
@@ -29,7 +30,6 @@ from fusionzoo.serving.row_files import select_model_columns
 from fusionzoo.serving.row_source import ModelColumns
 
 SOURCE = "request"  # in messages, where files have their names
-DELIMITED = ("csv", "tsv")
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # such as PowerShell writes
 PARQUET_EXPANSION = 10  # values that occur often are stored once
 TOO_LARGE = ("FZ-D316", "FZ-D317", "FZ-D318")  # the limits of files, which `ServerLimits` sets here
@@ -108,7 +108,7 @@ class RequestReader:
         the model knows, or differs from it in case or punctuation only. Columns without names, `csv_header: false`,
         have numbers as names, which a row may hold, too: then the client has to state that there is a header.
         """
-        has_names = file.options.header is not False
+        has_names = not file.options.is_numbered
         with_header = replace(file, options=replace(file.options, header=True))
         with file.convert_read_errors():
             first = list_columns(with_header.without_rejected_rows(), ())
@@ -120,11 +120,10 @@ class RequestReader:
     def _name_columns(self, width: int) -> tuple[str, ...]:
         """Return the names for rows of this width: those of the training files if it is theirs, or those of the model.
 
-        The training files have names if they had no header (`csv_header`). Their rows may lack the labels.
+        The training files have names or numbers if they had no header (`csv_header`). Their rows may lack the labels.
         """
         features, id_name = self._columns.features, self._columns.id_name
-        is_numbered = self._options.header is False
-        names = tuple(map(str, range(width))) if is_numbered else self._options.choose_names(width)
+        names = self._options.choose_names(width)
         if len(names) == width and {*features, *((id_name,) if id_name else ())} <= set(names):
             return names
         names = (id_name, *features) if id_name and width == len(features) + 1 else tuple(features)

@@ -18,7 +18,7 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.hashing import hash_files
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.problem_log import ProblemLog
-from fusionzoo.data.reading.channel import Channel, open_channel
+from fusionzoo.data.reading.channel import Channel, find_header, open_channel
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.row_digests import count_rows_seen_in_train
 from fusionzoo.data.split_report import SplitReport, report_split, warn_of_shares
@@ -83,6 +83,8 @@ def prepare_data(
     """
     settings, job = architecture.data_settings, architecture.job
     channels = open_channels(paths, job, settings.columns)
+    header = find_header(channels["train"].files)
+    settings = settings.model_copy(update={"csv_header": header if isinstance(header, bool) else list(header)})
 
     def check_row_count(rows: int) -> None:
         if job.max_batch_tokens is None:  # otherwise the number of steps is not known yet
@@ -154,6 +156,8 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
         use = replace(options, content_type=folder.content_type, folder_name=folder.name, optional_names=optional)
         with problems.collect():
             opened[name] = open_channel(name, folder.path, all_columns, use, optional)
+            if name == "train":
+                options = replace(options, header=find_header(opened[name].files))
     problems.raise_if_any()
     for name, channel in opened.items():
         warn_of_similar_column(name, channel)

@@ -3,6 +3,7 @@
 Numbers: the shortest text of the float64; whole numbers below 1e21 as digits. A text is a number if it has a decimal
 point, or an exponent with a sign, and no leading zeros: "007" and "1e5" are codes. Booleans: True and False. Dates and
 times: ISO 8601 with a space, a fraction without trailing zeros, at midnight the date alone; with a time zone, in UTC.
+Times of day: hours and minutes; seconds, with a fraction without trailing zeros, unless they are zero.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _TIME = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?"
     r"(?: ?(Z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?))?"
 )
+_TIME_OF_DAY = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?")
 _BOOLEANS = {"true": "True", "false": "False"}
 MAX_CONVERTED = 64  # texts; of more, each distinct one is converted once
 MAX_DIGITS = 17  # of a float64; a longer number only loses its trailing zeros
@@ -46,6 +48,8 @@ def canonical_text(text: str) -> str:
         return _canonical_number(text)
     if time := _TIME.fullmatch(text):
         return _canonical_time(time)
+    if time := _TIME_OF_DAY.fullmatch(text):
+        return _canonical_time_of_day(*time.groups())
     return _BOOLEANS.get(text.lower(), text)
 
 
@@ -74,6 +78,13 @@ def _canonical_time(match: re.Match[str]) -> str:
     if zone is None and time.time() == datetime.time.min and not fraction:
         return str(time.date())
     return f"{time}{'.' * bool(fraction)}{fraction}{'' if zone is None else '+00:00'}"
+
+
+def _canonical_time_of_day(minutes: str, seconds: str | None, fraction: str | None) -> str:
+    fraction = (fraction or "").rstrip("0")
+    if fraction:
+        return f"{minutes}:{seconds}.{fraction}"
+    return minutes if seconds in (None, "00") else f"{minutes}:{seconds}"
 
 
 def _utc_offset(zone: str) -> datetime.timedelta:

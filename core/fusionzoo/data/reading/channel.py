@@ -9,7 +9,7 @@ from pathlib import Path
 from fusionzoo import errors
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading import partitions
-from fusionzoo.data.reading.formats import FORMATS
+from fusionzoo.data.reading.formats import DELIMITED, FORMATS
 from fusionzoo.data.reading.listing import find_part_file, list_part_files
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.part_file import PartFile
@@ -139,6 +139,19 @@ def open_path(path: Path, columns: Sequence[str], options: ReadOptions) -> Chann
     else:
         files = (find_part_file(path, columns, options),)
     return Channel(name, files, ())
+
+
+def find_header(files: Sequence[PartFile]) -> bool | tuple[str, ...]:
+    """Return the setting `csv_header` of files that have the columns of these.
+
+    If the columns have no names, these are their numbers: by their count, a file without labels is recognized.
+    """
+    for file in files:
+        if file.options.header is False and file.format in DELIMITED:
+            with file.convert_read_errors():
+                if columns := FORMATS[file.format].list_columns(file, ()):
+                    return tuple(columns)
+    return files[0].options.header
 
 
 def _has_column(file: PartFile, column: str, if_empty: bool = False) -> bool:

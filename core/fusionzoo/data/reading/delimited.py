@@ -154,13 +154,11 @@ def _name_columns(file: PartFile, first_row: list[str]) -> list[str]:
     Raises:
         errors.DataError: the names are given in `csv_header`, but the file has a header too.
     """
-    header = file.options.header
-    if header is True:
+    options = file.options
+    if options.header is True:
         return [name or f"Unnamed: {i}" for i, name in enumerate(first_row)]
-    if header is False:
-        return [str(i) for i in range(len(first_row))]
-    names = list(file.options.choose_names(len(first_row)))
-    if file.options.checks_first_row and sorted(first_row) == sorted(names):
+    names = list(options.choose_names(len(first_row)))
+    if options.checks_first_row and not options.is_numbered and sorted(first_row) == sorted(names):
         raise errors.DataError([errors.unexpected_header(file.name)])
     return names
 

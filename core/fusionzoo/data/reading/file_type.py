@@ -111,4 +111,4 @@ def _format_of_text(sample: bytes, columns: Sequence[str], options: ReadOptions)
 def _has_columns(cells: Sequence[str], columns: Sequence[str], options: ReadOptions) -> bool:
     if options.header is True:
         return set(columns) <= set(cells)
-    return len(cells) > 1 and (options.header is False or len(cells) == len(options.choose_names(len(cells))))
+    return len(cells) > 1 and len(cells) == len(options.choose_names(len(cells)))

@@ -31,6 +31,7 @@ FORMATS: Mapping[str, FileFormat] = {
     "parquet": FileFormat((".parquet", ".pq"), parquet.list_columns, parquet.read_rows),
     "jsonl": FileFormat((".jsonl", ".ndjson", ".json"), json_lines.list_columns, json_lines.read_rows),
 }
+DELIMITED = ("csv", "tsv")
 
 
 def format_from_suffix(suffix: str) -> str | None:

@@ -59,8 +59,22 @@ class ReadOptions:
         """Return the options for files that may lack labels, for a model that was trained with these settings."""
         return replace(cls.from_settings(settings), optional_names=tuple(settings.label_columns))
 
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the names of the columns are their numbers: `header` is False, or it is the list of the numbers."""
+        if isinstance(self.header, bool):
+            return not self.header
+        return self.header == number_columns(len(self.header))
+
     def choose_names(self, width: int) -> tuple[str, ...]:
         """Return the names that `header` gives to the columns of a file of this width; none if it gives no names."""
         names = () if isinstance(self.header, bool) else self.header
         required = tuple(name for name in names if name not in self.optional_names)
-        return required if width == len(required) else names
+        if required and width == len(required):
+            return required
+        return number_columns(width) if self.is_numbered else names
+
+
+def number_columns(width: int) -> tuple[str, ...]:
+    """Return the names of columns without names."""
+    return tuple(map(str, range(width)))
