@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from correct_plugins import Mutant
-from mutant_changes import FEATURES_READ, TEXT, add_before_return, add_to_init, make_encoder_mutants, make_mutants
+from mutant_changes import (
+    FEATURES_READ,
+    TEXT,
+    WIDTH,
+    add_before_return,
+    add_to_init,
+    make_encoder_mutants,
+    make_mutants,
+)
 
 SCALE_MUTANTS: tuple[Mutant, ...] = (
     *make_mutants(
@@ -45,6 +53,22 @@ SCALE_MUTANTS: tuple[Mutant, ...] = (
             "token_mean(tokens[:, :64], mask[:, :64], chunk_row, batch.rows)",
         ),
         clamps_token_ids=("self.words(batch.tokens, mask)", "self.words(batch.tokens.clamp_max(999), mask)"),
+    ),
+    *make_mutants(
+        "check_setting_bounds",
+        width_without_bounds=(WIDTH, 'width: int = Field(16, description="Width.")'),
+        optional_widths_without_bounds=[
+            (WIDTH, f'{WIDTH}\n    widths: list[int] | None = Field([16], description="Widths.")'),
+            add_to_init("self.other = nn.Dropout(0.1 * (settings.widths or [0])[0] / 16)"),
+        ],
+        second_dropout_without_an_upper_bound=[
+            (WIDTH, f'{WIDTH}\n    other: float = Field(0.1, ge=0, description="Dropout.")'),
+            add_to_init("self.other = nn.Dropout(settings.other)"),
+        ],
+        divides_by_a_setting=[
+            (WIDTH, f'{WIDTH}\n    parts: int = Field(2, ge=0, description="Parts of the width.")'),
+            add_to_init("assert width % settings.parts == 0"),
+        ],
     ),
     *make_mutants(
         "check_training_on_one_row",

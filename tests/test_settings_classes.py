@@ -78,13 +78,9 @@ def test_a_settings_class_that_is_not_a_model_settings_class_is_an_error(
     assert "fusionzoo.settings.ModelSettings" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "fields",
-    ["lr: float = 1.0; label_name: str = ''", "a: float = Field(1.0, alias='lr'); label_name: str = ''"],
-)
-def test_settings_with_names_of_core_are_an_error(install: Installer, fields: str) -> None:
-    source = "from pydantic import Field" + VALID.replace("width: int = 8", f"width: int = 8; {fields}")
-    install("acme-bad", models=["bad"], source=source)
+def test_settings_with_names_of_core_are_an_error(install: Installer) -> None:
+    fields = "lr: float = 1.0; label_name: str = ''"
+    install("acme-bad", models=["bad"], source=VALID.replace("width: int = 8", f"width: int = 8; {fields}"))
     plugin = Registry.discover(MODELS_GROUP).load("bad")
     with pytest.raises(BrokenPluginError) as caught:
         plugin.settings_class  # noqa: B018 - a property that checks
@@ -198,6 +194,23 @@ def test_a_computed_field_is_an_error_of_the_plugin(install: Installer) -> None:
     body = "width: int = 8\n@computed_field\n@property\ndef double(self) -> int: return 2 * self.width"
     install("acme-bad", models=["bad"], source=declare(body))
     assert "its settings Settings have computed fields, which cannot be read back: double." in str(class_error())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "model_config = {'populate_by_name': True}\nwide: int = Field(8, alias='width')",
+        "wide: int = Field(8, validation_alias='width')",
+        "wide: int = Field(8, serialization_alias='width')",
+        "model_config = {'alias_generator': str.upper}\nwide: int = 8",
+    ],
+)
+def test_an_alias_is_an_error_of_the_plugin(install: Installer, body: str) -> None:
+    install("acme-bad", models=["bad"], source=declare(body))
+    error = class_error()
+    assert error.code == "FZ-P062"
+    assert "its settings Settings have fields with an alias: " in str(error)
+    assert "wide" in str(error)
 
 
 def test_settings_without_a_schema_are_an_error_of_the_plugin_in_a_job_too(install: Installer) -> None:

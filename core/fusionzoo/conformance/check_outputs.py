@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import torch
@@ -11,8 +12,10 @@ from fusionzoo.conformance.forward import build_trained_briefly, compute_logits,
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
+from fusionzoo.nn.schema import ModelOutput
 
 ROWS = 12
+NAME = re.compile(r"\w[\w./-]*", re.ASCII)
 
 
 def check_logits(subject: Subject) -> None:
@@ -42,11 +45,16 @@ def _check_shape(logits: Tensor, rows: int, classes: int) -> None:
 
 
 def check_penalties_and_metrics(subject: Subject) -> None:
-    """The penalties and metrics of a `ModelOutput` are finite scalar tensors, in training and in evaluation mode."""
+    """The penalties and metrics of a `ModelOutput` are finite scalar tensors, in training and in evaluation mode.
+
+    Their names consist of letters, digits, `_`, `.`, `-` and `/`; no metric is called `loss`, or `penalty_<name>` if
+    there is a penalty with this name.
+    """
     batch = make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=1))
     model = build_trained_briefly(subject)
     for is_training in (True, False):
         _, output = run_model(model.train(is_training), batch)
+        _check_names(output)
         for kind in ("penalties", "metrics"):
             for name, value in getattr(output, kind).items():
                 if not isinstance(value, Tensor) or value.shape != ():
@@ -56,6 +64,20 @@ def check_penalties_and_metrics(subject: Subject) -> None:
                     )
                 if not bool(value.isfinite()):
                     raise ConformanceError(f"{kind}['{name}'] is {value.item()}. Fix: look for a division by zero")
+
+
+def _check_names(output: ModelOutput) -> None:
+    for kind, names in (("penalties", output.penalties), ("metrics", output.metrics)):
+        for name in names:
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                raise ConformanceError(
+                    f"the name {name!r} in {kind} cannot be logged. Fix: use letters, digits and _, such as gate_text"
+                )
+    taken = {"loss", *(f"penalty_{name}" for name in output.penalties)}
+    for name in sorted(output.metrics.keys() & taken):
+        raise ConformanceError(
+            f"core logs train/{name} itself, so metrics['{name}'] needs another name. Fix: rename it"
+        )
 
 
 def check_batch_is_not_modified(subject: Subject) -> None:

@@ -280,6 +280,19 @@ class Subject:
         other._architectures, other.trained_weights = {}, {}
         return other
 
+    def with_setting(self, name: str, value: Any) -> Subject:
+        """Return this plugin with another value of one of its settings.
+
+        Raises:
+            fusionzoo.errors.HyperparametersError: the settings class rejects the value.
+        """
+        other = self._copy()
+        other.request = replace(self.request, settings={**self.request.settings, name: value})
+        vars(other).pop("settings", None)
+        vars(other).pop("encoder_settings", None)
+        _ = other.settings, other.encoder_settings
+        return other
+
     def with_token_classifier(self) -> Subject:
         """Return this text encoder in a model that reads only its tokens."""
         other = self._copy()

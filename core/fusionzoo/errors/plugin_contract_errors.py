@@ -89,6 +89,13 @@ class PluginContractError(BrokenPluginError):
         return cls._in_plugin(claim, message, fix, "FZ-P060")
 
     @classmethod
+    def aliased_fields(cls, claim: Claim, settings_class: str, fields: Sequence[str]) -> PluginContractError:
+        """The settings have fields with aliases. Settings have one name, in every file and command."""
+        message = f"its settings {settings_class} have fields with an alias: {list_names(fields)}"
+        fix = "remove alias, validation_alias, serialization_alias and alias_generator, and rename the fields"
+        return cls._in_plugin(claim, message, fix, "FZ-P062")
+
+    @classmethod
     def resolve_raised(cls, claim: Claim, settings_class: str, cause: BaseException) -> PluginContractError:
         """`resolve` of a settings class raised something other than an error of fusionzoo."""
         place = find_own_line(claim, cause)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from fusionzoo import errors
@@ -18,13 +19,13 @@ def check_settings_class(claim: errors.Claim, value: object) -> type[ModelSettin
 
     Raises:
         errors.BrokenPluginError: it is not a subclass of `ModelSettings`, uses names of core's settings, has an unknown
-            task or modality, cannot be described as JSON, has computed fields, or a default that it rejects itself.
+            task or modality, cannot be described as JSON, has aliases or computed fields, or a default that it rejects
+            itself.
     """
     if not (isinstance(value, type) and issubclass(value, ModelSettings)):
         raise errors.BrokenPluginError.not_settings(claim, value)
     fields = value.model_fields
-    names = {*fields, *(field.alias for field in fields.values())}
-    if collisions := [name for name in JobSettings.model_fields if name in names]:
+    if collisions := [name for name in JobSettings.model_fields if name in fields]:
         raise errors.BrokenPluginError.settings_collide(claim, collisions)
     tasks: object = value.tasks
     if not isinstance(tasks, set | frozenset) or not tasks or not tasks <= ALL_TASKS:
@@ -33,10 +34,16 @@ def check_settings_class(claim: errors.Claim, value: object) -> type[ModelSettin
         modalities: object = getattr(value, name)
         if not isinstance(modalities, set | frozenset) or not modalities <= set(MODALITIES):
             raise errors.BrokenPluginError.no_modalities(claim, name, modalities)
+    if aliased := [name for name, field in fields.items() if _has_alias(field)]:
+        raise errors.PluginContractError.aliased_fields(claim, value.__name__, aliased)
     if computed := list(value.model_computed_fields):
         raise errors.PluginContractError.computed_fields(claim, value.__name__, computed)
     _check_defaults(claim, value)
     return value
+
+
+def _has_alias(field: FieldInfo) -> bool:
+    return any((field.alias, field.validation_alias, field.serialization_alias))
 
 
 def find_default_encoder(settings_class: type[ModelSettings]) -> str | None:
