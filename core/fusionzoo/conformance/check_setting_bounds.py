@@ -56,8 +56,8 @@ def _find_error(subject: Subject, name: str, value: Any) -> Exception | None:
         return None
     except Exception as error:  # noqa: BLE001 - a plugin's validator may raise anything
         return error
-    error = find_size_error(other, SMALL_SIZES)
-    return None if isinstance(error, SettingError) else error
+    cause = find_size_error(other, SMALL_SIZES)
+    return None if isinstance(cause, SettingError) else cause
 
 
 def _describe(error: Exception, subject: Subject) -> str:
