@@ -33,9 +33,9 @@ def invalid_class_weights(weights: object, values: Sequence[float], limit: float
 
 
 def duplicate_classes(classes: Sequence[object], duplicates: Sequence[object]) -> Problem:
-    """`classes` lists a label more than once; labels are compared as text."""
+    """`classes` lists a label more than once; labels are compared by their canonical form."""
     shown = ", ".join(map(format_json, duplicates))
-    message = f'duplicate classes {shown} (1, 1.0 and "1" are the same class)'
+    message = f'duplicate classes {shown} (1, 1.0, "1" and "1.0" are the same class)'
     return setting_problem("classes", classes, message, "list each class once", "FZ-S104")
 
 

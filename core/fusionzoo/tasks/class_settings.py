@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fusionzoo import errors
 from fusionzoo.data.data_settings import MAX_CLASSES
+from fusionzoo.data.targets.class_labels import canonical_label
 from fusionzoo.errors import target_errors
 from fusionzoo.tasks.task import SettingsView
 
@@ -56,7 +57,7 @@ def find_label_set_problems(job: SettingsView) -> Iterator[errors.Problem]:
 
 def _find_duplicate_classes(setting: Sequence[object] | None) -> Iterator[errors.Problem]:
     classes = setting or []
-    keys = [str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in classes]
+    keys = [canonical_label(c) for c in classes]
     if duplicates := [c for c, key in zip(classes, keys, strict=True) if keys.count(key) > 1]:
         yield errors.duplicate_classes(classes, duplicates)
 
