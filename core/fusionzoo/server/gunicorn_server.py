@@ -123,7 +123,7 @@ def _run_gunicorn(
     from gunicorn.app.base import BaseApplication
     from prometheus_client.multiprocess import mark_process_dead
 
-    from fusionzoo.server.serving_worker import ServingWorker
+    from fusionzoo.server.serving_worker import ServingWorker, choose_connections
 
     def prepare(worker: Any) -> None:
         worker.request_seconds, worker.metrics = options.limits.request_seconds, metrics
@@ -134,6 +134,7 @@ def _run_gunicorn(
         "workers": options.workers,
         "worker_class": ServingWorker,
         "threads": THREADS,
+        "worker_connections": choose_connections(),
         "timeout": STALL_SECONDS,
         "graceful_timeout": DRAIN_SECONDS,
         "keepalive": KEEP_ALIVE_SECONDS,

@@ -23,7 +23,7 @@ from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.errors.request_errors import RequestError, RequestProblem
 from fusionzoo.errors.wording import keep_letters
-from fusionzoo.server.json_rows import unwrap_rows
+from fusionzoo.server.json_rows import parse_rows
 from fusionzoo.server.media_types import InputType
 from fusionzoo.server.server_limits import ServerLimits
 from fusionzoo.serving.row_files import select_model_columns
@@ -75,8 +75,6 @@ class RequestReader:
             raise RequestError.no_rows()
         if kind.format != "parquet" and body.startswith(UTF16_MARKS):
             raise RequestError.charset("utf-16")
-        if kind.format == "json":
-            body = unwrap_rows(body)
         rejected = _RejectedRows()
         is_parquet = kind.format == "parquet"
         options = replace(
@@ -87,7 +85,9 @@ class RequestReader:
         file_format = "jsonl" if kind.format == "json" else kind.format
         file = PartFile(Path(SOURCE), SOURCE, file_format, False, options, content=body)
         try:
-            if kind.format in DELIMITED:
+            if file_format == "jsonl":
+                file = parse_rows(file, kind.format == "json", self._limits.max_rows)
+            elif kind.format in DELIMITED:
                 file = self._choose_header(file, kind.header)
             channel, id_name = select_model_columns(Channel(SOURCE, (file,), ()), self._columns)
             blocks = list(self._check_rows(channel))

@@ -1,10 +1,15 @@
-"""A process of gunicorn in which no client holds a thread for longer than the time limit of a request."""
+"""A process of gunicorn in which no client holds a thread for longer than the time limit of a request.
+
+It accepts no more connections than it can open files for: gunicorn's process ends when it cannot accept one.
+"""
 
 from __future__ import annotations
 
 import logging
+import resource
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gunicorn.http.errors import ParseException
@@ -14,10 +19,13 @@ from fusionzoo.errors.request_errors import RequestError
 from fusionzoo.server.access_log import log_request
 from fusionzoo.server.client_deadline import DeadlineSocket
 from fusionzoo.server.error_response import render_response
+from fusionzoo.server.server_limits import MAX_CONNECTIONS, THREADS
 from fusionzoo.server.server_metrics import ServerMetrics
 
 log = logging.getLogger(__name__)
 FIRST_BYTE_SECONDS = 0.02  # that a thread waits before gunicorn's main loop, which needs no thread, waits instead of it
+OPEN_FILES = Path("/dev/fd")
+RESERVED_FILES = 64  # for what a process opens after it was forked: pipes, metrics, modules
 STATUS_BY_ERROR: Mapping[str, int] = {  # by name, because earlier versions of gunicorn have fewer errors
     "LimitRequestLine": 414,
     "ExpectationFailed": 417,
@@ -85,3 +93,44 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]
             client.sendall(render_response(reported, request_id))
         except OSError as cause:
             log.info("A client closed its connection before it had the response (%s).", type(cause).__name__)
+
+
+def choose_connections() -> int:
+    """Raise the limit of open files if necessary and allowed; return how many connections each process may have.
+
+    A thread that waits for a request has a file for it, next to that of the connection. The limit holds for the
+    processes that are forked afterwards, too.
+    """
+    others = _count_open_files() + RESERVED_FILES
+    limit = _raise_limit(MAX_CONNECTIONS + THREADS + others)
+    available = limit - others
+    connections = min(MAX_CONNECTIONS, max(available - THREADS, available // 2, 1))
+    if connections < MAX_CONNECTIONS:
+        log.warning(
+            "Each process accepts %d connections instead of %d, because it may only open %d files; others wait. Raise "
+            "the hard limit, such as with LimitNOFILE of systemd or ulimit -n.",
+            connections,
+            MAX_CONNECTIONS,
+            limit,
+        )
+    return connections
+
+
+def _raise_limit(needed: int) -> int:
+    """Raise the limit of this process to `needed`, or as far as it may; return the limit, at most `needed`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return needed
+    limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    except (OSError, ValueError):  # a system may allow less than the hard limit
+        return soft
+    return limit
+
+
+def _count_open_files() -> int:
+    try:
+        return len(list(OPEN_FILES.iterdir()))
+    except OSError:
+        return RESERVED_FILES

@@ -30,6 +30,7 @@ def parse_array(file: PartFile) -> Iterator[tuple[int, Any]]:
         errors.DataError: the text is not a JSON array, or an element is longer than a row may be.
     """
     decoder, cause, limit = json.JSONDecoder(object_pairs_hook=make_object), "", file.options.max_row_bytes
+    chunk = CHUNK if file.content is None else max(CHUNK, len(file.content))  # so that no object is parsed twice
     buffer, position, number, separator = "", 0, 1, BEFORE_FIRST
     with file.open() as stream, io.TextIOWrapper(stream, "utf-8-sig") as text:
         while True:
@@ -51,7 +52,7 @@ def parse_array(file: PartFile) -> Iterator[tuple[int, Any]]:
                 raise errors.DataError([errors.invalid_json_array(file.name, number, "a comma or ] is missing")])
             if len(buffer) - position > limit:
                 raise errors.DataError([errors.row_too_long(f"{file.name} element {number}", limit)])
-            more = text.read(max(CHUNK, len(buffer) - position))
+            more = text.read(max(chunk, len(buffer) - position))
             if not more:
                 raise errors.DataError([errors.invalid_json_array(file.name, number, cause or "the array has no end")])
             buffer, position = buffer[position:] + more, 0

@@ -6,7 +6,8 @@ An absent key is a missing value; a column that no row has is a problem of the f
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -19,16 +20,26 @@ from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.plain_values import array_from_values
 from fusionzoo.data.reading.rows import Rows, rows_with_numbers
 
+Element = tuple[int, dict[str, Any] | errors.Problem]
+"""A row with its length in characters or bytes, or what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class ParsedFile(PartFile):
+    """A file in memory that has been parsed: every read returns `elements`, the result of `parse_elements`."""
+
+    elements: tuple[Element, ...] = field(default=(), repr=False, compare=False)
+
 
 def list_columns(file: PartFile, columns: Sequence[str]) -> list[str] | None:
     """Return the keys seen until all of `columns` were seen; None if the file has no rows."""
-    names: dict[str, None] = {}
+    names: dict[str, Any] = {}  # with values, because this is faster
     has_rows = False
     for _, (_, record) in islice(_parse_records(file.without_rejected_rows()), file.options.max_scanned_rows):
         if not has_rows and _holds_all_rows(record, columns):
             raise errors.DataError([errors.json_not_rows(file.name)])
         has_rows = True
-        names.update(dict.fromkeys(record))
+        names.update(record)
         if all(column in names for column in columns):
             break
     return list(names) if has_rows else None
@@ -49,16 +60,18 @@ def _holds_all_rows(record: dict[str, Any], columns: Sequence[str]) -> bool:
     """Return whether a record is a whole table of pandas' to_json(), with orient columns, index, split or table."""
     if len(record) > 1 and all(isinstance(value, dict) for value in record.values()):
         return True
+    if len(record) > 3:
+        return False
     keys = record.keys() - {"index"}
     return keys in ({"columns", "data"}, {"schema", "data"}) and not record.keys() >= set(columns)
 
 
 def _parse_records(file: PartFile, columns: Sequence[str] = ()) -> Iterator[tuple[int, tuple[int, dict[str, Any]]]]:
     """Yield each object with its length and row number. None of the columns occurs in it more than once."""
-    elements = _parse_elements(file) if is_json_array(file) else _parse_lines(file)
+    elements = file.elements if isinstance(file, ParsedFile) else parse_elements(file)
     reject, plain_columns = file.options.reject_row, file.options.plain_columns.intersection(columns)
     for number, (length, value) in enumerate(elements, start=1):
-        column = value.find(columns) if isinstance(value, RepeatedKeys) else None
+        column = value.find(columns) if columns and isinstance(value, RepeatedKeys) else None
         if column is not None:
             value = errors.json_key_repeated(file.name, number, column)
         if isinstance(value, errors.Problem):
@@ -76,16 +89,21 @@ def _find_nested(record: dict[str, Any], columns: frozenset[str]) -> str | None:
     return next((name for name in columns if isinstance(record.get(name), dict | list)), None)
 
 
-def _parse_elements(file: PartFile) -> Iterator[tuple[int, dict[str, Any] | errors.Problem]]:
+def parse_elements(file: PartFile) -> Iterator[Element]:
+    """Yield each row of the file with its length, or the problem of a row that is not an object."""
+    return check_objects(file, parse_array(file)) if is_json_array(file) else _parse_lines(file)
+
+
+def check_objects(file: PartFile, elements: Iterable[tuple[int, Any]]) -> Iterator[Element]:
     """Yield each element of an array with its length; the problem of one that is not an object."""
-    for number, (length, record) in enumerate(parse_array(file), start=1):
+    for number, (length, record) in enumerate(elements, start=1):
         if isinstance(record, dict):
             yield length, record
         else:
             yield length, errors.json_element_not_an_object(file.name, number)
 
 
-def _parse_lines(file: PartFile) -> Iterator[tuple[int, dict[str, Any] | errors.Problem]]:
+def _parse_lines(file: PartFile) -> Iterator[Element]:
     """Yield each line's object with the length of the line in bytes, or its problem. Blank lines are skipped."""
     with file.open() as stream:
         limit, blank_lines = file.options.max_row_bytes, BlankLines(file.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,8 +14,8 @@ class RepeatedKeys(dict[str, Any]):
 
     def find(self, names: Iterable[str]) -> str | None:
         """Return the first of these names that occurs more than once; None if each occurs at most once."""
-        keys = [key for key, _ in self.pairs]
-        return next((name for name in names if keys.count(name) > 1), None)
+        counts = Counter(key for key, _ in self.pairs)
+        return next((name for name in names if counts[name] > 1), None)
 
 
 def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
