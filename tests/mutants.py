@@ -56,6 +56,7 @@ MUTANTS: tuple[Mutant, ...] = (
             (WIDTH, f'{WIDTH}\n    widths: Any = Field((1, 2), description="Other widths.")'),
             (IMPORTED, "import torch\nfrom typing import Any\n"),
         ],
+        setting_in_a_private_attribute=(WIDTH, f"{WIDTH}\n    _half: int = 8"),
     ),
     *make_mutants(
         "check_import_has_no_side_effects",

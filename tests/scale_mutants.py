@@ -5,6 +5,7 @@ from __future__ import annotations
 from correct_plugins import Mutant
 from mutant_changes import (
     FEATURES_READ,
+    IMPORTED,
     TEXT,
     WIDTH,
     add_before_return,
@@ -55,7 +56,14 @@ SCALE_MUTANTS: tuple[Mutant, ...] = (
         clamps_token_ids=("self.words(batch.tokens, mask)", "self.words(batch.tokens.clamp_max(999), mask)"),
     ),
     *make_mutants(
-        "check_setting_bounds",
+        "check_task",
+        learns_labels_in_training=add_before_return(
+            "if self.training and batch.labels is not None and rows == 16 and batch.labels.ndim == 1:\n"
+            "            logits = logits + batch.labels.float()[:, None] * self.classify.weight.mean()"
+        ),
+    ),
+    *make_mutants(
+        "check_setting_values",
         width_without_bounds=(WIDTH, 'width: int = Field(16, description="Width.")'),
         optional_widths_without_bounds=[
             (WIDTH, f'{WIDTH}\n    widths: list[int] | None = Field([16], description="Widths.")'),
@@ -64,6 +72,22 @@ SCALE_MUTANTS: tuple[Mutant, ...] = (
         second_dropout_without_an_upper_bound=[
             (WIDTH, f'{WIDTH}\n    other: float = Field(0.1, ge=0, description="Dropout.")'),
             add_to_init("self.other = nn.Dropout(settings.other)"),
+        ],
+        chooses_a_pooling_over_padding=[
+            (WIDTH, f'{WIDTH}\n    pooling: Literal["mean", "max"] = Field("mean", description="Pooling.")'),
+            (IMPORTED, f"{IMPORTED}from typing import Literal\n"),
+            add_to_init("self.pooling = settings.pooling"),
+            (TEXT, f"{TEXT}        if self.pooling == 'max' and rows:\n            joined = joined + tokens.max()\n"),
+        ],
+        drops_out_while_scoring=[
+            (WIDTH, f'{WIDTH}\n    other: float = Field(0.0, ge=0, lt=1, description="Dropout.")'),
+            add_to_init("self.other = settings.other"),
+            add_before_return("logits = nn.functional.dropout(logits, self.other)"),
+        ],
+        fails_with_a_switch=[
+            (WIDTH, f'{WIDTH}\n    gated: bool = Field(False, description="Whether a gate is used.")'),
+            add_to_init("self.gated = settings.gated"),
+            add_before_return("logits = logits * self.gate(logits) if self.gated else logits"),
         ],
         divides_by_a_setting=[
             (WIDTH, f'{WIDTH}\n    parts: int = Field(2, ge=0, description="Parts of the width.")'),

@@ -76,7 +76,7 @@ def test_the_evaluation_is_that_of_the_job_and_predictions_keep_ids_and_order(
     quality = json.loads((root / "processing/evaluation/evaluation.json").read_text())
     assert quality["binary_classification_metrics"]["auc"] == {"value": metrics["auroc"]}
     assert list_outputs(root) == {"metrics.json", "evaluation.json", "plots", "test_predictions.csv"}
-    assert f"#metric test_auroc={metrics['auroc']!r};" in capsys.readouterr().out
+    assert f"#metric test_auroc={metrics['auroc']:.6f};" in capsys.readouterr().out
 
 
 def test_a_baseline_in_its_folder_is_compared_with(

@@ -10,7 +10,8 @@ import pytest
 from fusionzoo.conformance import reference_encoder
 from fusionzoo.conformance.checks import MODEL_CHECKS
 from fusionzoo.conformance.run import Case, make_cases
-from fusionzoo.conformance.subject import Subject, SubjectRequest
+from fusionzoo.conformance.subject import Subject
+from fusionzoo.conformance.subject_request import SubjectRequest
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
 from fusionzoo.settings import ALL_TASKS
 from prediction_helpers import assert_predict_reproduces

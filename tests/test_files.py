@@ -159,6 +159,13 @@ def test_a_disk_without_inodes_is_not_called_full(small_disk: Path) -> None:
         write_atomically(small_disk / "x", make_writer(bytes(2 * MEGABYTE)))
 
 
+def test_a_disk_without_inodes_for_the_move_of_staged_files_is_not_called_full(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,nr_inodes=3", small_disk], check=True)  # itself, the staging folder, a file
+    with pytest.raises(OutputError, match="no free inodes"):
+        stage(small_disk, {"metrics.json": b"new"})
+    assert list(small_disk.iterdir()) == []
+
+
 def test_the_check_detects_a_full_disk(small_disk: Path) -> None:
     check_writable(small_disk / "data")
     (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize))

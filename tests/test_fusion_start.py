@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from fusionzoo.conformance.forward import run_model
-from fusionzoo.conformance.subject import Subject, SubjectRequest
+from fusionzoo.conformance.subject import Subject
+from fusionzoo.conformance.subject_request import SubjectRequest
 from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
 from fusionzoo.nn.heads import ResidualHead
 from fusionzoo.nn.towers import Towers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from fusionzoo import errors
+from fusionzoo import atomic_files, errors
 from fusionzoo.artifacts import model_folder
 from fusionzoo.sagemaker.folder_lock import lock_folder
 from fusionzoo.training import job as job_module
@@ -182,6 +183,27 @@ def test_a_file_that_is_not_a_checkpoint_is_ignored_with_a_warning(
     write(tmp_path / "last.ckpt")
     assert find_resume_point(tmp_path) is None
     assert "Ignoring the damaged checkpoint" in caplog.text
+
+
+# --- a folder that cannot be written at the end
+
+
+@pytest.mark.parametrize("name", ["output/data", "model"])
+def test_a_job_that_cannot_move_its_artifacts_leaves_no_model_and_no_evaluation(
+    name: str, copy: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move_files = atomic_files._move_files
+
+    def fail(staging: Path, folder: Path, last_file: str) -> None:
+        if folder == copy.root / name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+        move_files(staging, folder, last_file)
+
+    monkeypatch.setattr(atomic_files, "_move_files", fail)
+    assert copy.run() == 1
+    assert f"{copy.root / name} cannot be written: No space left on device" in copy.failure
+    assert list(copy.model.iterdir()) == []
+    assert [path.name for path in copy.output.iterdir()] == ["tensorboard"]
 
 
 # --- killed jobs

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from fusionzoo import errors
+from fusionzoo.sagemaker import run_job
 from fusionzoo.sagemaker.hosts import Hosts, read_hosts
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training import launch
@@ -69,6 +72,57 @@ def test_the_world_comes_from_the_variables_of_torchrun() -> None:
     assert (world.hosts, world.is_first) == (2, False)
     assert World.from_environment({**environ, "MASTER_PORT": ""}) is None
     assert World.from_environment({}) is None
+
+
+COMPLETE = {
+    "RANK": "0",
+    "WORLD_SIZE": "2",
+    "LOCAL_RANK": "0",
+    "LOCAL_WORLD_SIZE": "2",
+    "MASTER_ADDR": "localhost",
+    "MASTER_PORT": "7777",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        *((name, "abc", "a whole number") for name in COMPLETE if name != "MASTER_ADDR"),
+        ("RANK", "-1", "a whole number"),
+        ("RANK", "2", "less than WORLD_SIZE, which is 2"),
+        ("LOCAL_RANK", "3", "less than LOCAL_WORLD_SIZE, which is 2"),
+    ],
+)
+def test_a_variable_of_torchrun_with_another_value_is_an_error_that_names_it(
+    name: str, value: str, expected: str, tmp_path: Path
+) -> None:
+    environ = {**COMPLETE, name: value, "SAGEMAKER_BASE_DIR": str(JobFolder(tmp_path / "ml").fill().root)}
+    assert run_job(launch.run_training, environ) == 1
+    message = f"The environment variable {name} is '{value}', but has to be {expected}."
+    assert message in JobFolder(tmp_path / "ml").failure
+
+
+def test_variables_that_libraries_cannot_parse_are_hidden_from_a_job_in_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_values = {"RANK": "", "WORLD_SIZE": "", "LOCAL_RANK": "abc", "SLURM_PROCID": "", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in set_values.items():
+        monkeypatch.setenv(name, value)
+    seen: dict[str, str] = {}
+    status = run_job(lambda _: seen.update(os.environ), {**os.environ, "SAGEMAKER_BASE_DIR": str(tmp_path)})
+    assert status == 0
+    assert set_values.keys() & seen.keys() == {"LOCAL_WORLD_SIZE"}
+    assert set_values.items() <= os.environ.items()
+
+
+def test_torchrun_keeps_signals_ignored_that_nohup_ignores(monkeypatch: pytest.MonkeyPatch) -> None:
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        arguments = launch.choose_signals()
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+    assert not any("SIGHUP" in argument for argument in arguments)
+    assert not arguments or "SIGTERM" in arguments[1]
 
 
 def test_the_hosts_come_from_resourceconfig(tmp_path: Path) -> None:

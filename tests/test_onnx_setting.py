@@ -24,6 +24,7 @@ NAN_UNTIL_TRAINED = (
     "\n        self.is_trained = getattr(self, 'is_trained', False) or self.training"
     f"\n        logits = logits if self.is_trained else logits * torch.nan{LAST}",
 )
+RANDOM = (LAST, f"\n        logits = torch.nn.functional.dropout(logits, 0.5){LAST}")
 RAISES_IN_TRACING = (LAST, f"\n        assert not torch.jit.is_tracing(), 'not here'{LAST}")
 
 
@@ -55,6 +56,13 @@ def test_a_model_that_cannot_be_exported_trains_if_the_export_is_optional(
     load_model(job.model)
     with pytest.raises(ModelFolderError, match="the job exported no ONNX file"):
         Predictor.load(job.model)
+
+
+def test_scores_that_are_random_are_not_blamed_on_the_export(job: JobFolder, install: Installer) -> None:
+    fill(job, install, RANDOM)
+    assert job.run() == 1
+    assert "LateSum scores the same rows differently each time: the probabilities change by " in job.failure
+    assert "switch dropout and noise off unless self.training, as nn.Dropout does. [FZ-O039]" in job.failure
 
 
 def test_an_optional_export_of_a_model_that_can_be_exported_is_written(job: JobFolder, install: Installer) -> None:

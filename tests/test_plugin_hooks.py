@@ -179,7 +179,7 @@ def test_a_model_with_a_method_that_loads_weights_is_an_error(install: Installer
     )
     plugin: Any = Registry.discover(MODELS_GROUP).load("bad")
     with pytest.raises(PluginContractError) as caught:
-        plugin.build_model(None, None, None)
+        plugin.build_model(None, plugin.settings_class(), None)
     message = str(caught.value)
     assert "build_model() returned Net with a method load_pretrained(), which is called for text encoders" in message
     assert "publish the part that has them under an entry point in the group fusionzoo.text_encoders" in message
@@ -191,17 +191,40 @@ def test_a_builder_that_returns_no_module_is_an_error(install: Installer, hook: 
     source = re.sub(r"return make_module\(.*\)", f"return {returned}", VALID + ENCODER_HOOK)
     install("acme-bad", models=["bad"], text_encoders=["bad"], source=source)
     plugin: Any = Registry.discover(TEXT_ENCODERS_GROUP if "encoder" in hook else MODELS_GROUP).load("bad")
-    arguments = dict.fromkeys(HOOKS[hook])
+    arguments = {**dict.fromkeys(HOOKS[hook]), "settings": plugin.settings_class()}
     with pytest.raises(BrokenPluginError, match=r"acme-bad 1\.0 .*torch\.nn\.Module[^$]*\[FZ-P014\]") as caught:
         getattr(plugin, hook)(**arguments)
     assert f"{hook}() returned " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "built", "code", "shown"),
+    [
+        ("widths: list = [8]", "settings.widths.append(1) or nn.Linear(1, 1)", "FZ-P064", "was given: widths. Fix"),
+        ("sizes: dict = {}", "settings.sizes.update(a=1) or nn.Linear(1, 1)", "FZ-P064", "was given: sizes. Fix"),
+        ("width: int = 8", "nn.Sequential(nn.Linear(2, 2), nn.LazyLinear(2))", "FZ-P065", "yet: 1.weight, 1.bias. Fix"),
+        ("width: int = 8", "nn.Sequential(nn.LazyBatchNorm1d())", "FZ-P065", "0.running_mean"),
+    ],
+)
+def test_a_builder_that_leaves_a_model_that_cannot_be_built_again_is_an_error(
+    install: Installer, fields: str, built: str, code: str, shown: str
+) -> None:
+    source = VALID.replace("width: int = 8", fields).replace(
+        'make_module("model", spec, settings, text_encoder)', built
+    )
+    install("acme-bad", models=["bad"], source=source.replace("class Settings", "from torch import nn\nclass Settings"))
+    plugin: Any = Registry.discover(MODELS_GROUP).load("bad")
+    with pytest.raises(PluginContractError) as caught:
+        plugin.build_model(None, plugin.settings_class(), None)
+    assert caught.value.code == code
+    assert shown in str(caught.value).replace("\n", " ")
 
 
 def test_an_exception_in_a_hook_is_raised_unchanged_with_a_note_about_the_plugin(install: Installer) -> None:
     install("acme-bad", models=["bad"], source=VALID.replace('return make_module("model"', 'spec.missing, ("model"'))
     plugin: Any = Registry.discover(MODELS_GROUP).load("bad")
     with pytest.raises(AttributeError) as caught:
-        plugin.build_model(None, None, None)
+        plugin.build_model(None, plugin.settings_class(), None)
     note = "This happened in build_model() of acme-bad 1.0, which provides model_class 'bad'."
     assert caught.value.__notes__ == [note]
 
@@ -211,6 +234,6 @@ def test_a_setting_error_of_a_plugin_is_raised_unchanged(install: Installer) -> 
     install("acme-good", models=["good"], source=VALID.replace('return make_module("model"', f'{refuse}; ("model"'))
     plugin: Any = Registry.discover(MODELS_GROUP).load("good")
     with pytest.raises(SettingError) as caught:
-        plugin.build_model(None, None, None)
+        plugin.build_model(None, plugin.settings_class(), None)
     assert str(caught.value) == "width = 8: odd.\nFix: give 7. [FZ-S001]"
     assert not hasattr(caught.value, "__notes__")

@@ -116,7 +116,7 @@ def test_a_launcher_that_is_stopped_before_the_training_is_no_lost_process(
     deadline = time.monotonic() + 60
     while not (job.root / "output/failure").exists() and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert job.failure.startswith("The job was stopped by SIGTERM or Ctrl-C.")
+    assert job.failure.startswith("The job was stopped by SIGTERM, SIGHUP, SIGQUIT or Ctrl-C.")
 
 
 @pytest.mark.parametrize(
@@ -155,13 +155,18 @@ def test_a_job_of_two_processes_resumes_with_one(job: JobFolder, install: Instal
     assert_same_results(uninterrupted, job)
 
 
-def test_sigterm_saves_the_state_and_the_best_model_of_a_job_of_two_processes(
-    job: JobFolder, install: Installer
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+def test_a_signal_saves_the_state_and_the_best_model_of_a_job_of_two_processes(
+    number: str, job: JobFolder, install: Installer
 ) -> None:
-    make_dying_job(job, install, "os.kill(os.getppid(), signal.SIGTERM)")
+    make_dying_job(job, install, f"os.kill(os.getppid(), signal.{number})")
     job = copy_job(job, job.root / "two", devices=2, checkpoint_every_n_steps=1000, val_check_interval=0.3)
-    assert run(job, 2, [str(TRAIN_PY)], PYTHONPATH=str(install.folder), DYING_RANK="1") == 1
-    assert "stopped by SIGTERM or Ctrl-C. The state after step" in job.failure
+    previous = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run with nohup
+    try:
+        assert run(job, 2, [str(TRAIN_PY)], PYTHONPATH=str(install.folder), DYING_RANK="1") == 1
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+    assert "stopped by SIGTERM, SIGHUP, SIGQUIT or Ctrl-C. The state after step" in job.failure
     assert "holds the best model so far" in job.failure, read_log(job)
     assert (job.root / "checkpoints/last.ckpt").exists()
     assert (job.model / "model.onnx").exists()
@@ -177,7 +182,7 @@ def test_the_processes_of_a_launcher_that_is_killed_save_and_stop(job: JobFolder
     while (owner.exists() or not (job.root / "output/failure").exists()) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not owner.exists(), "the processes went on training"
-    assert "stopped by SIGTERM or Ctrl-C. The state after step" in job.failure
+    assert "stopped by SIGTERM, SIGHUP, SIGQUIT or Ctrl-C. The state after step" in job.failure
     assert (job.root / "checkpoints/last.ckpt").exists()
 
 

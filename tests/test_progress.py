@@ -141,7 +141,7 @@ def test_a_validation_is_compared_with_the_best_one_so_far() -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(1e-5, "1e-05"), (0.000123456, "0.0001235"), (-0.01234567, "-0.01235"), (0.0, "0.0000"), (0.5, "0.5000")],
+    [(1e-5, "1.000e-05"), (0.000123456, "0.0001235"), (-0.01234567, "-0.01235"), (0.0, "0.0000"), (0.5, "0.5000")],
 )
 def test_small_metrics_keep_four_significant_digits(value: float, shown: str, caplog: pytest.LogCaptureFixture) -> None:
     metrics = {"train/penalty_norm": torch.tensor(value)}

@@ -219,6 +219,16 @@ def test_a_link_inverts_standardization_and_logarithm() -> None:
     assert np.isfinite(NumberLink(target)(torch.full((1, 2), 1e4)).numpy()).all()
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e-6, 1e-3, 1.0, 1e6])
+def test_a_logarithm_loses_no_digits_of_small_numbers(scale: float) -> None:
+    labels = scale * np.array([[0.3], [1.0], [4.5], [0.0]])
+    target = NumericTarget((TargetScale("y", np.log1p(labels).mean(), np.log1p(labels).std()),), "log1p")
+    link = NumberLink(target)
+    scores = link(torch.from_numpy(target.standardize(labels)).float()).numpy()
+    assert scores == pytest.approx(labels, rel=1e-4, abs=1e-5 * scale)
+    assert link.difference(scores + np.float32(0.1 * scale), scores) > 0.01
+
+
 def test_predicted_quantiles_never_cross() -> None:
     outputs, _ = make_outputs(quantiles=3)
     scores = NumberLink(make_regression_target("y", "z", quantiles=(0.1, 0.5, 0.9)))(outputs).reshape(50, 2, 3)

@@ -258,7 +258,7 @@ def test_sigterm_or_ctrl_c_saves_the_state_at_the_end_of_the_step_and_stops_the_
     reference, expected = uninterrupted["many settings"]
     job = copy_input(reference, tmp_path)
     assert run_with_signals(job, call, number) == 1
-    assert "stopped by SIGTERM or Ctrl-C. The state after step" in job.failure
+    assert "stopped by SIGTERM, SIGHUP, SIGQUIT or Ctrl-C. The state after step" in job.failure
     assert ("holds the best model so far: val/auroc" in job.failure) == ships
     assert (job.output / "metrics.json").exists() == ships
     if ships:

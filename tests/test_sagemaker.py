@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -68,6 +69,26 @@ def test_libraries_have_a_home_folder_although_the_user_has_none(
     assert "Libraries use" in capsys.readouterr().out
     with pytest.raises(RuntimeError, match="home"):
         Path.home()
+
+
+@pytest.mark.parametrize(
+    ("error", "fix"),
+    [
+        (OSError(errno.EMFILE, "Too many open files", "/x"), "raise the limit on open files (ulimit -n)"),
+        (OSError(errno.ENFILE, "Too many open files in system"), "fs.file-max"),
+        (ImportError("libx.so: cannot open shared object file: Too many open files"), "ulimit -n"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), "free or add disk space"),
+        (OSError(errno.EIO, "Input/output error", "/x"), "check the disk"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), None),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), None),
+    ],
+)
+def test_a_failure_that_the_machine_causes_has_a_fix(error: Exception, fix: str | None, tmp_path: Path) -> None:
+    status, failure = run_in_folder(make_failing_job(error), tmp_path)
+    assert status == 1
+    assert type(error).__name__ in failure
+    assert ("Fix: " in failure) == (fix is not None)
+    assert (fix or "") in failure
 
 
 def test_channel_configurations_are_read_from_inputdataconfig(tmp_path: Path) -> None:

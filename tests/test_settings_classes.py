@@ -287,6 +287,17 @@ def test_resolved_values_that_json_does_not_have_are_an_error_of_the_plugin(inst
     assert "returned invalid values: PydanticSerializationError" in resolve_error(install, body)
 
 
+def test_settings_that_reading_changes_are_an_error_of_the_plugin(install: Installer) -> None:
+    body = "depth: int = 3\n@field_validator('depth')\n@classmethod\ndef double(cls, depth): return 2 * depth"
+    install("acme-bad", models=["bad"], source=declare(body))
+    with pytest.raises(PluginContractError) as caught:
+        choose_architecture({**JOB, "depth": 5})
+    assert caught.value.code == "FZ-P063"
+    assert "its settings Settings change when a model folder with them is read: depth from 10 to 20." in str(
+        caught.value
+    )
+
+
 def test_a_setting_error_of_resolve_is_reported_as_it_is(install: Installer) -> None:
     body = "def resolve(self, job): raise SettingError('width', 8, 'it is even', 'give 7')"
     install("acme-bad", models=["bad"], source=declare(body))

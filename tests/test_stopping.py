@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fusionzoo.sagemaker import run_job
 from fusionzoo.training import job as job_module
 from fusionzoo.training.module import TrainingModule
 from process_helpers import run_in_child
@@ -22,7 +23,7 @@ def test_a_second_ctrl_c_stops_the_job_immediately(tmp_path: Path) -> None:
     job = JobFolder(tmp_path / "ml").fill()
     assert run_with_signals(job, 3, signal.SIGINT, signal.SIGINT) == 1
     assert "press Ctrl-C again to stop immediately" in (job.root / "log.txt").read_text()
-    assert "stopped by SIGTERM or Ctrl-C" in job.failure
+    assert "stopped by SIGTERM, SIGHUP, SIGQUIT or Ctrl-C" in job.failure
     assert "The state after step" not in job.failure
     assert not (job.root / "checkpoints/last.ckpt").exists()
 
@@ -41,6 +42,41 @@ def test_an_interrupted_training_has_not_finished(tmp_path: Path) -> None:
 
 def test_a_job_in_the_background_ignores_ctrl_c(tmp_path: Path) -> None:
     assert run_with_signals(JobFolder(tmp_path / "ml").fill(), 3, signal.SIGINT, ctrl_c=signal.SIG_IGN) == 0
+
+
+@pytest.mark.parametrize(
+    ("numbers", "handler", "status"),
+    [
+        ([signal.SIGHUP], signal.SIG_DFL, 1),
+        ([signal.SIGHUP, signal.SIGHUP], signal.SIG_DFL, 1),  # from the terminal, and from the shell
+        ([signal.SIGQUIT], signal.SIG_DFL, 1),
+        ([signal.SIGHUP, signal.SIGQUIT], signal.SIG_IGN, 0),  # started with nohup
+    ],
+)
+def test_a_closed_terminal_stops_a_job_like_sigterm_unless_it_ignores_that(
+    numbers: list[int], handler: Any, status: int, tmp_path: Path
+) -> None:
+    job = JobFolder(tmp_path / "ml").fill(max_epochs=1)
+    previous = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        assert run_with_signals(job, 3, *numbers) == status
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)
+    assert (job.root / "output/failure").exists() == bool(status)
+    if status:
+        assert "The state after step 4 of epoch 1 is in" in job.failure
+        assert "after step 4." in resume(job)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_a_closed_terminal_stops_a_job_before_its_training(number: int, tmp_path: Path) -> None:
+    def work() -> int:
+        signal.signal(number, signal.SIG_DFL)
+        return run_job(lambda paths: signal.raise_signal(number), {"SAGEMAKER_BASE_DIR": str(tmp_path)})
+
+    assert run_in_child(work, tmp_path / "log.txt") == 1
+    assert "stopped by SIGTERM, SIGHUP" in (tmp_path / "output/failure").read_text()
 
 
 def send_sigterm() -> None:
@@ -75,7 +111,7 @@ def stop_before(job: JobFolder, function: str, send: Callable[[], None]) -> str:
         return job.run()
 
     assert run_in_child(work, job.root / "log.txt") == 1
-    assert "stopped by SIGTERM or Ctrl-C" in job.failure
+    assert "stopped by SIGTERM, SIGHUP, SIGQUIT or Ctrl-C" in job.failure
     return (job.root / "log.txt").read_text()
 
 
@@ -104,6 +140,6 @@ def test_sigterm_after_the_last_step_stops_the_job_before_it_evaluates(tmp_path:
         return job.run()
 
     assert run_in_child(run_terminated, job.root / "log.txt") == 1
-    assert "stopped by SIGTERM or Ctrl-C" in job.failure
+    assert "stopped by SIGTERM, SIGHUP, SIGQUIT or Ctrl-C" in job.failure
     assert not list(job.output.glob("*_predictions.*"))
     assert "training has already finished" in resume(job)

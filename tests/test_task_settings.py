@@ -35,6 +35,7 @@ def test_a_regression_needs_no_classes_and_has_its_own_default_loss_and_metrics(
         ({"quantiles": [0.1, 0.5]}, "set loss: quantile and quantiles"),
         ({"loss": "quantile", "quantiles": [0.1, 0.9]}, "add 0.5 to quantiles"),
         ({"loss": "quantile", "quantiles": [0.5, 0.5]}, "list each once"),
+        ({"loss": "quantile", "quantiles": [0.1234567, 0.12345674, 0.5]}, "list each once"),
         ({"huber_delta": 2.0}, "set loss: huber"),
         ({"label_name": ["y", "feature1"]}, "feature1"),
     ],

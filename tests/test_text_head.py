@@ -14,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 from frozen_helpers import PreparedJob, prepare_job
 from fusionzoo.conformance.forward import run_model
 from fusionzoo.conformance.reference_encoder import ReferenceEncoder, ReferenceSettings
-from fusionzoo.conformance.subject import Subject, SubjectRequest
+from fusionzoo.conformance.subject import Subject
+from fusionzoo.conformance.subject_request import SubjectRequest
 from fusionzoo.conformance.synthetic_rows import encode_rows, make_batch, make_rows, make_spec
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.nn import ngram_scores, score_weights

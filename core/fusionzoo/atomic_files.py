@@ -21,7 +21,7 @@ STAGING_PREFIX = ".staging-"
 TEMPORARY_PREFIX = ".tmp-"
 LEFTOVER = re.compile(f"({re.escape(STAGING_PREFIX)}|{re.escape(TEMPORARY_PREFIX)})[0-9a-f]{{16}}")
 HARD_LINK_ERRORS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
-HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+HELD_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT, signal.SIGALRM)
 TORCH_WRITE_ERROR = re.compile(
     r"PytorchStreamWriter failed|unexpected pos \d+ vs \d+|write\(\): fd \d+ failed with"
     r"|open file failed with strerror|File .+ cannot be opened|Parent directory .+ does not exist"
@@ -68,8 +68,9 @@ def staged_folder(folder: Path, last_file: str = "") -> Iterator[Path]:
         staging = folder / f"{STAGING_PREFIX}{secrets.token_hex(8)}"
         staging.mkdir()
         try:
-            yield staging
-            _move_files(staging, folder, last_file)
+            with translate_write_errors(folder):  # before free space and inodes change
+                yield staging
+                _move_files(staging, folder, last_file)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -108,7 +109,8 @@ def temporary_folder(folder: Path) -> Iterator[Path]:
         temporary = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
         temporary.mkdir()
         try:
-            yield temporary
+            with translate_write_errors(folder):  # before free space and inodes change
+                yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -169,7 +171,7 @@ def translate_write_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in WRITE_FIXES or not _is_about(error, path):
             raise
-        if error.errno == errno.ENOSPC and not can_create_files(path):
+        if error.errno == errno.ENOSPC and not can_create_files(path) and free_space(path) != 0:
             raise OutputError.no_inodes(_visible_path(path)) from error
         raise OutputError.failed(_visible_path(path), error, free_space(path)) from error
     except RuntimeError as error:

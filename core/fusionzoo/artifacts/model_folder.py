@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -72,11 +72,24 @@ class TrainedModel:
     metrics: Mapping[str, Mapping[str, float | None]]
 
 
-def write_model_folder(folder: Path, trained: TrainedModel, val: EncodedSplit, val_scores: np.ndarray) -> None:
+def write_model_folder(
+    folder: Path,
+    trained: TrainedModel,
+    val: EncodedSplit,
+    val_scores: np.ndarray,
+    before_move: Callable[[], None] = lambda: None,
+) -> None:
     """Write all files of the model folder, or none. An earlier model is deleted just before the new files replace it.
 
     Before that, the model is loaded from the new files and must reproduce `val_scores` [rows, outputs] for the first
     validation rows. manifest.json is written last, and is the last file that appears in `folder`.
+
+    Args:
+        folder: the model folder.
+        trained: the model and what describes it.
+        val: the validation rows.
+        val_scores: what the trained model computes for them.
+        before_move: called when all files are written and verified. If it fails, `folder` is unchanged.
 
     Raises:
         errors.OutputError: a file cannot be written.
@@ -100,6 +113,7 @@ def write_model_folder(folder: Path, trained: TrainedModel, val: EncodedSplit, v
             write_manifest(staging, _describe(trained))
         _verify(staging, val, val_scores)
         during_move.enter_context(hold_signals())
+        before_move()
         delete_earlier_model(folder)  # a process killed during the move must not leave files of two models
 
 

@@ -194,6 +194,9 @@ def _compare(scoring: _Scores, splits: Sequence[EncodedSplit], path: Path) -> di
         difference = _largest_difference(session, arrays, expected, scoring.link)
         checks.append({"rows": len(rows), "chunks": chunks, "length": length, "largest_difference": difference})
         if not difference <= TOLERANCE:
+            repeated = predict_scores(scoring.model, scoring.link, part, len(rows), rows)
+            if not (change := scoring.link.difference(repeated, expected)) <= TOLERANCE:
+                raise errors.ExportError.not_deterministic(name_class(scoring.model), change)
             raise errors.ExportError.differs(difference, TOLERANCE, len(rows), chunks, length)
     result = {"opset": OPSET, "ir_version": version, "tolerance": TOLERANCE, "batches": checks}
     return (

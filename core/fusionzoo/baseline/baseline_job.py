@@ -16,6 +16,7 @@ from fusionzoo.atomic_files import staged_folder
 from fusionzoo.baseline.baseline_model import BaselineModel, make_matrix
 from fusionzoo.baseline.boosting_objective import choose_boosting_objective
 from fusionzoo.baseline.text_components import fit_text_components
+from fusionzoo.evaluation.metric_text import format_metric, format_metric_line
 from fusionzoo.evaluation.report import METRICS_FILE, Report, ScoredSplit, evaluate
 from fusionzoo.hyperparameters import locate_pretrained_models, read_hyperparameters
 from fusionzoo.sagemaker.hosts import read_hosts
@@ -70,7 +71,7 @@ def train_baseline(paths: Paths) -> Report:
     for evaluation in report.splits:
         for name, value in evaluation.metrics.items():
             if value is not None:
-                log.info("#metric %s_%s=%f;", evaluation.name, name, value)
+                log.info("%s", format_metric_line(f"{evaluation.name}_{name}", value))
     return report
 
 
@@ -97,5 +98,5 @@ def fit_baseline(data: TrainingData, seed: int) -> tuple[BaselineModel, int]:
     )
     rounds = int(booster.best_iteration) + 1
     metric = objective.parameters["eval_metric"]
-    log.info("XGBoost: %d rounds are the best on val, %s %.4f", rounds, metric, booster.best_score)
+    log.info("XGBoost: %d rounds are the best on val, %s %s", rounds, metric, format_metric(booster.best_score))
     return BaselineModel(data.preprocessor, components, booster[:rounds]), rounds

@@ -16,6 +16,7 @@ from fusionzoo.cli.output import (
     print_table,
 )
 from fusionzoo.cli.predict_command import BatchSize, InputFormat, InputOption, ModelOption
+from fusionzoo.evaluation.metric_text import format_metric
 
 OutputFolder = Annotated[Path, typer.Option("--output", help="The folder for metrics.json, plots and predictions.")]
 SkipUnlabeled = Annotated[
@@ -58,7 +59,7 @@ def evaluate(
                 done.metrics if done.comparison is None else {**done.metrics, "baseline": done.comparison.as_json()}
             )
             return
-        rows = [(name, "undefined" if value is None else f"{value:.4f}") for name, value in done.metrics.items()]
+        rows = [(name, format_metric(value)) for name, value in done.metrics.items()]
         print_table(("metric", "value"), rows)
         for line in done.describe_comparison():
             print_line(line)

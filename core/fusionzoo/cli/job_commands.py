@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fusionzoo.cli.output import exit_on_user_error, parse_key_value_pairs, print_table
+from fusionzoo.evaluation.metric_text import format_metric
 
 if TYPE_CHECKING:
     from fusionzoo.sagemaker.paths import Paths
@@ -102,13 +103,9 @@ def _print_results(root: Path, best_metrics: Mapping[str, float | None]) -> None
     report = json.loads((paths.output_data / "metrics.json").read_text("utf-8"))
     metrics = report["splits"]["test"]["metrics"]
     rows = [
-        (name, _format(value), _format(best_metrics[name]) if name in best_metrics else "")
+        (name, format_metric(value), format_metric(best_metrics[name]) if name in best_metrics else "")
         for name, value in metrics.items()
     ]
     print_table(("metric", "test", "best possible"), rows, title="Test split of the demo")
     for label, path in (("model", paths.model), ("evaluation", paths.output_data), ("settings", paths.hyperparameters)):
         typer.echo(f"{label:<11} {path}")
-
-
-def _format(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"

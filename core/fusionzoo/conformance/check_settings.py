@@ -50,9 +50,17 @@ def check_settings_have_descriptions(subject: Subject) -> None:
 
 
 def check_settings_json_round_trip(subject: Subject) -> None:
-    """Settings are the same after they are written as JSON and read again, as in the model folder."""
+    """Settings are the same after they are written as JSON and read again, as in the model folder.
+
+    They have no private attributes, which are not written.
+    """
     small = subject.plugin.settings_class.small()
     settings_class, text = type(small), small.model_dump_json()
+    if private := list(settings_class.__private_attributes__):
+        raise ConformanceError(
+            f"{settings_class.__name__} has private attributes, which the model folder does not have: "
+            f"{', '.join(private)}. Fix: make them fields or properties"
+        )
     try:
         restored = settings_class.model_validate_json(text)
     except ValidationError as error:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fusionzoo.conformance.forward import compute_logits, fit_until, largest_difference
 from fusionzoo.conformance.results import ConformanceError
@@ -20,13 +20,14 @@ from fusionzoo.tasks.objectives import make_objective
 MAX_STEPS = 100
 TARGET_SHARE = 0.7  # of the loss of the best constant prediction
 LEARNING_RATES = (1e-2, 1e-3)  # one of them must work
+LABELS_READ = "the outputs depend on batch.labels, which a deployed model does not have. Fix: do not read batch.labels"
 
 
 def check_task(subject: Subject) -> None:
     """A job of each kind of each supported task works: `resolve` accepts it, and training lowers the loss of the task.
 
     The kinds are two and three classes, labels, one number, two numbers, and quantiles. Outputs do not depend on
-    labels.
+    labels, in training either.
     """
     example = subject.example
     if example is None:
@@ -45,7 +46,9 @@ def check_task(subject: Subject) -> None:
     constant_loss, best = objective.constant_loss(example.labels), float("inf")
     target = TARGET_SHARE * constant_loss
     for rate in LEARNING_RATES:
-        best = min(best, fit_until(subject.build(spec), batch, loss_of, target, rate, MAX_STEPS))
+        model = subject.build(spec)
+        best = min(best, fit_until(model, batch, loss_of, target, rate, MAX_STEPS))
+        _check_labels_in_training(model, batch)
         if best < target:
             return
     raise ConformanceError(
@@ -78,6 +81,20 @@ def _check_outputs(subject: Subject, spec: InputSpec, batch: Batch) -> None:
             "Fix: size the last layer by spec.num_outputs"
         )
     if largest_difference(compute_logits(model, replace(batch, labels=None)), outputs):
-        raise ConformanceError(
-            "the outputs depend on batch.labels, which a deployed model does not have. Fix: do not read batch.labels"
-        )
+        raise ConformanceError(LABELS_READ)
+
+
+def _check_labels_in_training(model: nn.Module, batch: Batch) -> None:
+    """Check that other labels do not change the outputs in training; penalties and metrics may depend on them."""
+    if batch.labels is None:
+        raise ValueError("the batch has no labels")
+    shuffled = replace(batch, labels=batch.labels.roll(1, dims=0))
+    outputs, repeated, changed = (_compute_in_training(model, one) for one in (batch, batch, shuffled))
+    is_deterministic = not largest_difference(repeated, outputs)  # given the state of torch's generator
+    if is_deterministic and largest_difference(changed, outputs):
+        raise ConformanceError(f"in training, {LABELS_READ}, except for penalties and metrics")
+
+
+def _compute_in_training(model: nn.Module, batch: Batch) -> Tensor:
+    torch.manual_seed(0)
+    return compute_logits(model.train(), batch)

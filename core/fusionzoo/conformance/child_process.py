@@ -64,7 +64,8 @@ def _run(task: str, request: dict[str, Any], folder: Path, rank: int) -> object:
 
         getattr(import_watch, task)(request["group"], request["name"], folder / LIBRARIES_FILE)
         return None
-    from fusionzoo.conformance.subject import Subject, SubjectRequest
+    from fusionzoo.conformance.subject import Subject
+    from fusionzoo.conformance.subject_request import SubjectRequest
 
     subject = Subject(SubjectRequest(**request))
     if task == "train":

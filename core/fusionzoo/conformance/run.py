@@ -104,7 +104,8 @@ def plan_cases(
     expected_failed_checks: Mapping[str, str] | None = None,
 ) -> list[Case]:
     """Return the cases that `check_plugin` runs; same arguments, same errors."""
-    from fusionzoo.conformance.subject import Subject, make_requests
+    from fusionzoo.conformance.subject import Subject
+    from fusionzoo.conformance.subject_request import make_requests
 
     expected = dict(expected_failed_checks or {})
     subjects = [Subject(r) for r in make_requests(name, text_encoder, settings or {}, encoder_settings or {})]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import nn
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture, BuiltModel
 from fusionzoo.conformance import reference_encoder
+from fusionzoo.conformance.subject_request import SubjectRequest
 from fusionzoo.conformance.synthetic_rows import (
     MAX_CHUNKS,
     MAX_TOKENS,
@@ -28,7 +29,7 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.hyperparameters.parsing import Hyperparameters
 from fusionzoo.nn.fitted_module import list_fitted_modules
 from fusionzoo.nn.schema import InputSpec
-from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Plugin, Registry
+from fusionzoo.registry import TEXT_ENCODERS_GROUP, Plugin, Registry
 from fusionzoo.registry.entry_points import GROUP_KINDS
 from fusionzoo.registry.plugin_settings import find_default_encoder
 from fusionzoo.settings import JobSettings, ModelSettings
@@ -36,22 +37,6 @@ from fusionzoo.tasks.task_choice import TASKS
 from fusionzoo.tasks.task_examples import TaskExample, make_examples, settings_for_outputs
 
 EXAMPLE_ROWS, FIT_ROWS = 16, 48
-
-
-@dataclass(frozen=True)
-class SubjectRequest:
-    """The arguments from which a subject is created, as plain values that can be sent to a fresh process.
-
-    `settings` are the settings of the model, or of the text encoder if `group` is `fusionzoo.text_encoders`. `resolved`
-    are the settings of the model and of its text encoder after `resolve`, which a fresh process must not call again.
-    """
-
-    group: str
-    name: str
-    text_encoder: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    encoder_settings: Mapping[str, Any] = field(default_factory=dict)
-    resolved: tuple[Mapping[str, Any], Mapping[str, Any] | None] | None = None
 
 
 class Subject:
@@ -280,14 +265,14 @@ class Subject:
         other._architectures, other.trained_weights = {}, {}
         return other
 
-    def with_setting(self, name: str, value: Any) -> Subject:
-        """Return this plugin with another value of one of its settings.
+    def with_settings(self, changes: Mapping[str, Any]) -> Subject:
+        """Return this plugin with other values of its settings.
 
         Raises:
-            fusionzoo.errors.HyperparametersError: the settings class rejects the value.
+            fusionzoo.errors.HyperparametersError: the settings class rejects a value.
         """
         other = self._copy()
-        other.request = replace(self.request, settings={**self.request.settings, name: value})
+        other.request = replace(self.request, settings={**self.request.settings, **changes})
         vars(other).pop("settings", None)
         vars(other).pop("encoder_settings", None)
         _ = other.settings, other.encoder_settings
@@ -299,36 +284,6 @@ class Subject:
         other.model = reference_encoder.make_token_classifier_plugin()
         other.title = f"{self.plugin_title} in a model that reads its tokens"
         return other
-
-
-def make_requests(
-    name: str, text_encoder: str | None, settings: Mapping[str, Any], encoder_settings: Mapping[str, Any]
-) -> list[SubjectRequest]:
-    """Return a request for the model class or the text encoder with this name, or for both.
-
-    If the name is both, `settings` are the settings of the model.
-
-    Raises:
-        fusionzoo.errors.UnknownModelError: nothing installed has the name.
-        fusionzoo.errors.SettingError: `text_encoder` is set, but the name is a text encoder.
-    """
-    model = SubjectRequest(MODELS_GROUP, name, text_encoder, settings, encoder_settings)
-    if not _is_provided(TEXT_ENCODERS_GROUP, name):
-        return [model]
-    if _is_provided(MODELS_GROUP, name):
-        return [model, SubjectRequest(TEXT_ENCODERS_GROUP, name, settings=encoder_settings)]
-    if text_encoder is not None:
-        problem = f"'{name}' is a text encoder itself"
-        raise errors.setting_not_checked("text_encoder", text_encoder, problem)
-    return [SubjectRequest(TEXT_ENCODERS_GROUP, name, settings={**encoder_settings, **settings})]
-
-
-def _is_provided(group: str, name: str) -> bool:
-    try:
-        Registry.discover(group).provider(name)
-    except errors.UnknownModelError:
-        return False
-    return True
 
 
 def _accepts(accepted: TypeAdapter[Any], value: str) -> bool:

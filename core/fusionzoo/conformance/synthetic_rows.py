@@ -15,6 +15,7 @@ from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, Te
 from fusionzoo.settings import Modality
 
 VOCAB_SIZE, PAD_ID, MAX_TOKENS, MAX_CHUNKS, EMBEDDING_DIM = 50, 1, 12, 4, 16
+ADDED_PADDING = 3
 MISSING, UNKNOWN, FIRST_VALUE = 0, 1, 2  # category ids
 CARDINALITY = 9  # of the category with the most values
 WORD_TOKENIZER, SUBWORD_TOKENIZER = "word", "bert-base-uncased"  # with word vectors, and without
@@ -81,6 +82,14 @@ def make_rows(spec: InputSpec, count: int, seed: int) -> list[Row]:
     labels = rng.permutation(np.arange(count) % spec.num_outputs)
     rows = [_row(spec, rng, 1 + i % MAX_CHUNKS, int(label)) for i, label in enumerate(labels)]
     return [_with_missing(row, i, rng) for i, row in enumerate(rows)]
+
+
+def make_short_rows(spec: InputSpec, count: int, seed: int) -> list[Row]:
+    """Return rows as `make_rows` does, with chunks that leave room for `ADDED_PADDING` columns of padding."""
+    if spec.text is None:
+        return make_rows(spec, count, seed)
+    text = replace(spec.text, max_tokens=spec.text.max_tokens - ADDED_PADDING)  # no job has longer chunks
+    return make_rows(replace(spec, text=text), count, seed)
 
 
 def make_plain_rows(spec: InputSpec, count: int, seed: int) -> list[Row]:

@@ -35,6 +35,7 @@ from fusionzoo.errors.channel_errors import (
 )
 from fusionzoo.errors.checkpoint_errors import (
     AnotherJobError as AnotherJobError,
+    CheckpointFileError as CheckpointFileError,
     FewerEpochsError as FewerEpochsError,
     ForeignCheckpointError as ForeignCheckpointError,
     ReplacedCheckpointError as ReplacedCheckpointError,
@@ -125,6 +126,8 @@ from fusionzoo.errors.output_errors import (
     PredictionColumnsError as PredictionColumnsError,
     ReadBackError as ReadBackError,
     ReportEntryError as ReportEntryError,
+    TorchrunVariableError as TorchrunVariableError,
+    find_machine_fix as find_machine_fix,
 )
 from fusionzoo.errors.plugin_contract_errors import (
     FittedModuleError as FittedModuleError,

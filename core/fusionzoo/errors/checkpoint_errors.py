@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from fusionzoo.errors.base import ZooError
 from fusionzoo.errors.wording import cut, short
 
 MAX_LISTED_DIFFERENCES = 5
+READ_FIXES: Mapping[int, str] = MappingProxyType(
+    {
+        errno.EACCES: "let this user read it",
+        errno.EPERM: "let this user read it",
+        errno.EIO: "check the disk or its connection, then start the job again",
+        errno.ESTALE: "mount the file system again, then start the job again",
+        errno.EMFILE: "raise the limit on open files (ulimit -n)",
+        errno.ENFILE: "raise the limit on open files of the machine (fs.file-max)",
+    }
+)
+"""The fix for each reason for which the operating system refuses to read."""
 
 
 class ForeignCheckpointError(ZooError):
@@ -38,13 +52,13 @@ class AnotherJobError(ZooError):
 
 
 class TerminatedError(ZooError):
-    """The job received SIGTERM or Ctrl-C, for example because a spot instance was reclaimed."""
+    """The job received a signal, for example because a spot instance was reclaimed or a terminal was closed."""
 
     def __init__(self, saved: Path | None, epoch: int = 0, step: int = 0, shipped: str = "") -> None:
         self.saved = saved
         state = "" if saved is None else f" The state after step {step} of epoch {epoch} is in {saved}."
         super().__init__(
-            f"The job was stopped by SIGTERM or Ctrl-C.{state}{shipped}",
+            f"The job was stopped by SIGTERM, SIGHUP, SIGQUIT or Ctrl-C.{state}{shipped}",
             "start the job again with the same checkpoint folder; it resumes from its last checkpoint, if there is "
             "one.",
             "FZ-C003",
@@ -59,6 +73,32 @@ class ReplacedCheckpointError(ZooError):
             f"Another job or program has replaced {file} while this job was running, so its weights are not used.",
             "give each job a checkpoint folder of its own (SM_CHECKPOINT_DIR), and start this job again.",
             "FZ-C004",
+        )
+
+
+class CheckpointFileError(ZooError):
+    """A checkpoint cannot be read. Nothing says that it is damaged, so it is not deleted."""
+
+    @classmethod
+    def unreadable(cls, file: Path, cause: Exception) -> CheckpointFileError:
+        """The user may not read the file, or the disk, its connection or a limit of the machine prevents it."""
+        number = cause.errno if isinstance(cause, OSError) else None
+        reason = short(cause) if number is None else f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
+        fix = READ_FIXES.get(number or 0, "remove the cause, then start the job again")
+        return cls(
+            f"The checkpoint {file} cannot be read: {reason}. The job does not start from the beginning, because the "
+            "file may be intact.",
+            f"{fix}; to train from the beginning, empty {file.parent}, or set SM_CHECKPOINT_DIR to another folder.",
+            "FZ-O037",
+        )
+
+    @classmethod
+    def not_a_file(cls, path: Path, kind: str) -> CheckpointFileError:
+        """A folder, pipe, socket or device has the name of a checkpoint."""
+        return cls(
+            f"{path} is {kind}, but a checkpoint is a file.",
+            "move it away, or set SM_CHECKPOINT_DIR to another folder.",
+            "FZ-O038",
         )
 
 

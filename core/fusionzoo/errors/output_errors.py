@@ -24,6 +24,19 @@ class ContainerError(ZooError):
         super().__init__(message, "correct the file, or start the job again if SageMaker wrote it.", "FZ-O001")
 
 
+class TorchrunVariableError(ZooError):
+    """A variable that torchrun sets for each process has another value than torchrun gives it."""
+
+    @classmethod
+    def invalid(cls, name: str, value: str, expected: str) -> TorchrunVariableError:
+        """It is not a number, or not less than the number of processes."""
+        return cls(
+            f"The environment variable {name} is {quote_name(value)}, but has to be {expected}.",
+            f"start the processes with torchrun, which sets {name}; or unset {name} to train in one process.",
+            "FZ-O040",
+        )
+
+
 class ExportError(ZooError):
     """The model cannot be exported as ONNX; checked before training starts."""
 
@@ -92,6 +105,15 @@ class ExportError(ZooError):
             "len() or int(). Layers of torch and of fusionzoo.nn export as they are, attention too. If the model "
             "cannot be exported, set onnx: optional.",
             "FZ-O007",
+        )
+
+    @classmethod
+    def not_deterministic(cls, model: str, change: float) -> ExportError:
+        """PyTorch itself computes other probabilities for the same rows when it scores them again."""
+        return cls(
+            f"{model} scores the same rows differently each time: the probabilities change by {change:.1e}.",
+            f"in {model}, switch dropout and noise off unless self.training, as nn.Dropout does.",
+            "FZ-O039",
         )
 
     @classmethod
@@ -174,6 +196,25 @@ WRITE_FIXES: Mapping[int, str] = MappingProxyType(
 )
 """The fix for each reason for which the operating system refuses to write."""
 
+OPEN_FIXES: Mapping[int, str] = MappingProxyType(
+    {
+        errno.EMFILE: "raise the limit on open files (ulimit -n)",
+        errno.ENFILE: "raise the limit on open files of the machine (fs.file-max)",
+    }
+)
+"""The fix for each limit on open files."""
+
+
+def find_machine_fix(error: BaseException) -> str:
+    """Return the fix for an error that a disk or a limit of the machine causes; empty for other errors.
+
+    A missing permission is not among them: the path may be wrong.
+    """
+    if isinstance(error, OSError) and error.errno is not None and error.errno not in (errno.EACCES, errno.EPERM):
+        return OPEN_FIXES.get(error.errno) or WRITE_FIXES.get(error.errno, "")
+    # A library that cannot be imported, or torch, states the reason as text.
+    return next((fix for number, fix in OPEN_FIXES.items() if os.strerror(number) in str(error)), "")
+
 
 class OutputError(ZooError):
     """An output file could not be written, or does not read back as written."""
@@ -252,9 +293,9 @@ class PredictionColumnsError(ZooError):
     def same_name(cls, names: Sequence[str]) -> PredictionColumnsError:
         """The id column or a class has the name of another column of the prediction file."""
         return cls(
-            f"A prediction file would have two columns {quoted(names)}: it holds the id, the label, prob_<class> for "
-            "each class, and predicted_<label>.",
-            "rename the id column (without one: set id_name), the label column or the class.",
+            f"A prediction file would have two columns {quoted(names)}: it holds the id, the labels, prob_<class> for "
+            "each class or predicted_<label>_q<percent> for each quantile, and predicted_<label>.",
+            "rename the id column (without one: set id_name), a label column or the class.",
             "FZ-O016",
         )
 

@@ -117,6 +117,31 @@ class PluginContractError(BrokenPluginError):
         fix = "let resolve() return only values that the class accepts; model_copy(update=...) does not validate"
         return cls._in_plugin(claim, message, fix, "FZ-P059")
 
+    @classmethod
+    def changed_by_reading(cls, claim: Claim, settings_class: str, changes: Sequence[str]) -> PluginContractError:
+        """The settings are others after they are written and read, so a saved model would be built differently."""
+        message = (
+            f"its settings {settings_class} change when a model folder with them is read: {list_names(changes, 400)}"
+        )
+        fix = (
+            "let validators accept their own results unchanged, and compute other values in resolve() or in a property"
+        )
+        return cls._in_plugin(claim, message, fix, "FZ-P063")
+
+    @classmethod
+    def changed_by_building(cls, claim: Claim, hook: str, names: Sequence[str]) -> PluginContractError:
+        """The code of a model changes a list or dict of the settings, which build the model again later."""
+        message = f"{hook}() changed the settings that it was given: {list_names(names)}"
+        fix = "copy a list or dict before changing it, such as widths = [*settings.widths, 1]"
+        return cls._in_plugin(claim, message, fix, "FZ-P064")
+
+    @classmethod
+    def lazy_parameters(cls, claim: Claim, hook: str, names: Sequence[str]) -> PluginContractError:
+        """A model has lazy modules, such as `nn.LazyLinear`, which have no weights before the first batch."""
+        message = f"{hook}() returned a model with lazy parameters, which have no shape yet: {list_names(names)}"
+        fix = "size layers by spec and settings instead, such as nn.Linear(text_encoder.dim, ...)"
+        return cls._in_plugin(claim, message, fix, "FZ-P065")
+
 
 class FittedModuleError(ZooError):
     """The method `fit` of a plugin's `FittedModule` does not do what it has to."""

@@ -189,8 +189,9 @@ def quantiles_contradict_loss(quantiles: Sequence[float] | None, loss: str) -> P
 
 
 def duplicate_quantiles(quantiles: Sequence[float]) -> Problem:
-    """`quantiles` lists a quantile twice."""
-    return setting_problem("quantiles", list(quantiles), "a quantile is listed twice", "list each once", "FZ-S147")
+    """`quantiles` lists a quantile twice, or two that are the same in six digits of a percentage."""
+    message = "two quantiles are equal, or differ only after the sixth digit, so that their columns have one name"
+    return setting_problem("quantiles", list(quantiles), message, "list each once", "FZ-S147")
 
 
 def huber_delta_without_huber_loss(delta: float, loss: str) -> Problem:

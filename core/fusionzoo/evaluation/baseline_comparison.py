@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fusionzoo.evaluation.metric_text import format_metric
 from fusionzoo.evaluation.resampled_metrics import ResampledMetric
 from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
 
@@ -65,14 +66,16 @@ class BaselineComparison:
             if one.model is None or one.baseline is None or one.difference is None:
                 yield f"{name}: undefined for these rows"
                 continue
-            line = f"{name}: {one.model:.4f}, baseline {one.baseline:.4f}, difference {one.difference:+.4f}"
+            model, baseline = format_metric(one.model), format_metric(one.baseline)
+            line = f"{name}: {model}, baseline {baseline}, difference {format_metric(one.difference, '+')}"
             if one.confidence_interval is not None:
                 low, high = one.confidence_interval
                 is_better = directions[name] == (low > 0)
                 verdict = f"{'better' if is_better else 'worse'} than the baseline"
                 if low <= 0 <= high:
                     verdict = "no measurable difference"
-                line += f" ({100 * CONFIDENCE:.0f} % interval {low:+.4f} to {high:+.4f}): {verdict}"
+                interval = f"{format_metric(low, '+')} to {format_metric(high, '+')}"
+                line += f" ({100 * CONFIDENCE:.0f} % interval {interval}): {verdict}"
             yield line
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from fusionzoo.evaluation.metric_text import format_metric
 from fusionzoo.evaluation.plot_text import add_heading
 from fusionzoo.evaluation.plots import COLORS, DOTS_PER_INCH
 
@@ -31,7 +32,7 @@ def draw_learning_curve(validations: Validations, metric: str, best_step: int, h
     figure = Figure(figsize=(6.4, 6.2 if has_metric else 4.6), dpi=DOTS_PER_INCH, layout="constrained")
     panels: list[Axes] = list(figure.subplots(1 + has_metric, 1, sharex=True, squeeze=False).flat)
     best = next(v for v in validations if v["step"] == best_step)
-    result = f"best {metric} {best[metric]:.4f} in epoch {best['epoch']:.0f}, step {best_step:,}"
+    result = f"best {metric} {format_metric(best[metric])} in epoch {best['epoch']:.0f}, step {best_step:,}"
     panels[0].set_title(add_heading(heading, result))
     for name, label, color in (("train_loss", "train", COLORS[0]), (LOSS, "val", COLORS[1])):
         _draw_line(panels[0], validations, name, label, color)

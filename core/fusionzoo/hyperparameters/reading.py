@@ -8,6 +8,7 @@ from typing import Any
 
 from fusionzoo import errors
 from fusionzoo.hyperparameters.decoding import is_finite
+from fusionzoo.sagemaker.config_files import read_text_file
 from fusionzoo.sagemaker.paths import Paths
 
 SAGEMAKER_PREFIX = "sagemaker_"  # settings of SageMaker itself, which it writes into the same file
@@ -42,7 +43,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         return dict(pairs)
 
     try:
-        content = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=collect_duplicates)
+        content = json.loads(read_text_file(path), object_pairs_hook=collect_duplicates)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except json.JSONDecodeError as cause:

@@ -13,6 +13,7 @@ from fusionzoo.artifacts.model_archive import unpacked_model
 from fusionzoo.atomic_files import check_writable
 from fusionzoo.contracts import MODEL_EVALUATION_CONTRACT
 from fusionzoo.errors.prediction_errors import PredictionJobError
+from fusionzoo.evaluation.metric_text import format_metric_line
 from fusionzoo.registry.extras import check_extra
 from fusionzoo.sagemaker import run_script_job
 from fusionzoo.sagemaker.hosts import read_hosts_file
@@ -62,7 +63,7 @@ def evaluate_archive(root: Path, arguments: Sequence[str]) -> None:
         done = write_evaluation(options)
     for name, value in done.metrics.items():
         if value is not None:
-            log.info("#metric %s_%s=%r;", SPLIT, name, value)
+            log.info("%s", format_metric_line(f"{SPLIT}_{name}", value))
     for line in done.describe_comparison():
         log.info("%s", line)
 

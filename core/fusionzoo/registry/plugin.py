@@ -117,9 +117,17 @@ class Plugin:
     def _build(self, hook: str, **arguments: Any) -> nn.Module:
         from torch import nn  # slow to import, and needed by plugins that build
 
+        settings: ModelSettings = arguments["settings"]
+        before = settings.model_dump(mode="json")
         module: object = self._call(hook, **arguments)
         if not isinstance(module, nn.Module):
             raise errors.BrokenPluginError.not_a_module(self.claim, hook, module)
+        after = settings.model_dump(mode="json")
+        if changed := [name for name in before if before[name] != after[name]]:
+            raise errors.PluginContractError.changed_by_building(self.claim, hook, changed)
+        tensors = [*module.named_parameters(), *module.named_buffers()]
+        if lazy := [name for name, tensor in tensors if nn.parameter.is_lazy(tensor)]:
+            raise errors.PluginContractError.lazy_parameters(self.claim, hook, lazy)
         return module
 
     def _call(self, hook: str, **arguments: Any) -> Any:

@@ -78,6 +78,9 @@ def resolve_settings(claim: errors.Claim, settings: ModelSettings, job: JobSetti
         raise errors.PluginContractError.resolved_invalid(claim, name, [errors.describe_exception(cause)]) from cause
     if draft.problems:
         raise errors.PluginContractError.resolved_invalid(claim, name, _describe(draft.problems))
+    written, read = resolved.model_dump(mode="json"), draft.settings.model_dump(mode="json")
+    if changes := [f"{key} from {written[key]} to {read[key]}" for key in written if written[key] != read[key]]:
+        raise errors.PluginContractError.changed_by_reading(claim, name, changes)
     return resolved
 
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
 from fusionzoo import errors
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+}
 
 
 def read_json_object(path: Path) -> dict[str, Any] | None:
@@ -16,7 +23,7 @@ def read_json_object(path: Path) -> dict[str, Any] | None:
         errors.ContainerError: the file cannot be read, or does not hold a JSON object.
     """
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text_file(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as cause:
@@ -28,3 +35,21 @@ def read_json_object(path: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError) as cause:
         raise errors.ContainerError(path, cause) from cause
     return content
+
+
+def read_text_file(path: Path) -> str:
+    """Return the text of a regular file in UTF-8. Nothing else is opened: reading a pipe would never end.
+
+    Raises:
+        OSError: there is no such file, it cannot be read, or it is a folder, pipe, socket or device.
+        UnicodeDecodeError: it is not text in UTF-8.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError(f"it is {name_kind(mode)}, not a file")
+    return path.read_text("utf-8-sig")
+
+
+def name_kind(mode: int) -> str:
+    """Return what a path with this mode is, with an article, if it is not a regular file."""
+    return KINDS.get(stat.S_IFMT(mode), "a device")

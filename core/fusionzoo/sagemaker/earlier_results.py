@@ -25,7 +25,7 @@ def delete_earlier_results(paths: Paths) -> None:
         errors.OutputError: something cannot be deleted.
     """
     delete_earlier_model(paths.model)
-    if names := _delete_matching(paths.output_data, _list_artifacts("data_output")):
+    if names := delete_evaluation(paths.output_data):
         log.info("Deleted the results of an earlier run in %s: %s", paths.output_data, ", ".join(names))
     for folder in (paths.model, paths.output_data):
         delete_leftovers(folder)
@@ -39,6 +39,15 @@ def delete_earlier_model(folder: Path) -> None:
     """
     if names := _delete_matching(folder, _list_artifacts("model_output")):
         log.info("Deleted the earlier model in %s: %s", folder, ", ".join(names))
+
+
+def delete_evaluation(folder: Path) -> list[str]:
+    """Delete metrics, predictions and plots from the folder `output/data`, and return their names. Its logs stay.
+
+    Raises:
+        errors.OutputError: something cannot be deleted.
+    """
+    return _delete_matching(folder, _list_artifacts("data_output"))
 
 
 def _list_artifacts(output: str) -> list[str]:

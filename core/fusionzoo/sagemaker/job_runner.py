@@ -12,8 +12,12 @@ from fusionzoo.sagemaker.failure_file import remove_stale_failure
 from fusionzoo.sagemaker.folder_lock import lock_folder
 from fusionzoo.sagemaker.hosts import read_hosts
 from fusionzoo.sagemaker.paths import Paths
-from fusionzoo.sagemaker.reported_run import ignore_sigterm, log_to_stdout, run_and_report
-from fusionzoo.sagemaker.torchrun_variables import read_torchrun_variables
+from fusionzoo.sagemaker.reported_run import ignore_signals, log_to_stdout, run_and_report
+from fusionzoo.sagemaker.torchrun_variables import (
+    check_torchrun_variables,
+    hide_invalid_variables,
+    read_torchrun_variables,
+)
 
 
 def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
@@ -28,14 +32,18 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
     paths = Paths.from_environment(environ)
 
     def run() -> None:
-        with lock_folder(paths.output_data, paths.job_id) if writes_results else nullcontext():
+        with (
+            nullcontext() if torchrun else hide_invalid_variables(),
+            lock_folder(paths.output_data, paths.job_id) if writes_results else nullcontext(),
+        ):
+            check_torchrun_variables(torchrun)
             if torchrun.get("LOCAL_RANK", "0") == "0":
                 remove_stale_failure(paths.failure)
             if writes_results:
                 delete_earlier_results(paths)
             configure_libraries()
             job(paths)
-            ignore_sigterm()
+            ignore_signals()
 
     torchrun = read_torchrun_variables(environ)
     rank = torchrun.get("RANK", "0")

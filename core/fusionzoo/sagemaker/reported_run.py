@@ -19,6 +19,9 @@ from fusionzoo.sagemaker.failure_file import MAX_CAUSE_CHARACTERS, write_failure
 
 log = logging.getLogger(__name__)
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals of a scheduler, a closed terminal and a user: a job stops and reports why. Ctrl-C has a handler in Python."""
+
 
 def run_and_report(
     run: Callable[[], None], failure: Path, *, is_worker: bool = False, locked_folder: Path | None = None
@@ -29,8 +32,13 @@ def run_and_report(
     uses `locked_folder`, only the log says so: the failure file is that job's. `is_worker` is for a process that
     torchrun started.
     """
+    with _restore_handlers():
+        return _run_and_report(run, failure, is_worker, locked_folder)
+
+
+def _run_and_report(run: Callable[[], None], failure: Path, is_worker: bool, locked_folder: Path | None) -> int:
     try:
-        with nullcontext() if is_worker else _stop_at_sigterm(), _provide_home():
+        with nullcontext() if is_worker else _stop_at_signals(), _provide_home():
             run()
     except errors.ZooError as error:
         log.error("%s", error)
@@ -73,8 +81,10 @@ def log_to_stdout(rank: int = 0) -> Iterator[None]:
 
 
 def _describe_cause(error: BaseException) -> str:
-    """Return the exception's type and message, its notes, and how to reduce memory use if it ran out of memory."""
+    """Return the exception's type and message, its notes, and the fix if the machine is the reason."""
     hint = f"\n{errors.OUT_OF_MEMORY}" if errors.is_out_of_memory(error) else ""
+    if fix := errors.find_machine_fix(error):
+        hint = f"\nFix: {fix}."
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))  # for example the plugin's hook
     end = (notes + hint)[-MAX_CAUSE_CHARACTERS // 2 :]
     return f"{type(error).__name__}: {error}"[: MAX_CAUSE_CHARACTERS - len(end)] + end
@@ -104,31 +114,49 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise _StopSignal
 
 
-def ignore_sigterm() -> None:
-    """Until `run_and_report` ends, ignore SIGTERM, because the job has written everything."""
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is _stop:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def ignore_signals() -> None:
+    """Until `run_and_report` ends, ignore signals that would stop the job, because it has written everything."""
+    if threading.current_thread() is threading.main_thread():
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) is _stop:
+                signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
-def _stop_at_sigterm() -> Iterator[None]:
-    """In the block, SIGTERM stops the job at once, also while libraries are imported. A training replaces the handler.
+def _stop_at_signals() -> Iterator[None]:
+    """In the block, `STOP_SIGNALS` stop the job at once, also while libraries are imported. A training replaces the
+    handler.
 
     A process that torchrun started needs the default: torchrun sends SIGTERM because another process has failed, and
-    that process reports the cause. A handler that the caller installed is kept.
+    that process reports the cause. A handler that the caller installed is kept, and so is an ignored signal: nohup
+    ignores SIGHUP. After the block, these signals are ignored, because the job is about to report why it ends.
 
     Raises:
-        errors.TerminatedError: the signal arrived.
+        errors.TerminatedError: a signal arrived.
     """
     is_main_thread = threading.current_thread() is threading.main_thread()
-    if not is_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    signal.signal(signal.SIGTERM, _stop)
+    handled = [number for number in STOP_SIGNALS if is_main_thread and signal.getsignal(number) is signal.SIG_DFL]
+    for number in handled:
+        signal.signal(number, _stop)
     try:
         yield
     except _StopSignal:
         raise errors.TerminatedError(None) from None
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in handled:
+            signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def _restore_handlers() -> Iterator[None]:
+    """After the block, `STOP_SIGNALS` have the handlers that they had before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if handler is not None:  # None: not installed by Python
+                signal.signal(number, handler)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fusionzoo import errors
 from fusionzoo.data.data_settings import MAX_CLASSES
-from fusionzoo.data.targets.class_labels import canonical_label
+from fusionzoo.data.targets.class_labels import Label, canonical_label
 from fusionzoo.errors import target_errors
 from fusionzoo.tasks.task import SettingsView
 
@@ -55,7 +55,7 @@ def find_label_set_problems(job: SettingsView) -> Iterator[errors.Problem]:
             yield target_errors.wrong_length_for_labels(name, values, len(values), labels, source)
 
 
-def _find_duplicate_classes(setting: Sequence[object] | None) -> Iterator[errors.Problem]:
+def _find_duplicate_classes(setting: Sequence[Label] | None) -> Iterator[errors.Problem]:
     classes = setting or []
     keys = [canonical_label(c) for c in classes]
     if duplicates := [c for c, key in zip(classes, keys, strict=True) if keys.count(key) > 1]:

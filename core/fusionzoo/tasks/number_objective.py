@@ -42,13 +42,20 @@ class NumberLink(Link):
             values = values.sort(dim=-1).values
         values = values * self.stds[:, None] + self.means[:, None]
         if self._is_log:
-            values = values.clamp(max=MAX_EXPONENT).exp() - 1
+            values = _expm1(values.clamp(max=MAX_EXPONENT))
         return values.reshape(-1, len(self.means) * self._quantiles)
 
     def difference(self, scores: np.ndarray, expected: np.ndarray) -> float:
         """Return the largest difference relative to the number and to the spread of the target in train."""
-        spread = np.ones(1) if self._is_log else np.repeat(self.stds.cpu().numpy(), self._quantiles)
+        spread = np.repeat(self.stds.cpu().numpy(), self._quantiles)
+        if self._is_log:  # of the number: the derivative of its transform; at most 1, so that small numbers count too
+            spread = np.minimum(1, spread * np.exp(np.minimum(np.repeat(self.means.cpu().numpy(), self._quantiles), 0)))
         return float((np.abs(scores - expected) / (np.abs(expected) + spread)).max())
+
+
+def _expm1(values: Tensor) -> Tensor:
+    """Return e^values - 1 without cancellation near 0. ONNX has no operator for it."""
+    return (values / 2).tanh() * (values.exp() + 1)
 
 
 class NumberObjective(Objective):

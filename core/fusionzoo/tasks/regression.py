@@ -37,7 +37,7 @@ class Regression(Task):
         if quantiles is not None:
             if MEDIAN not in quantiles:
                 yield target_errors.quantiles_without_median(quantiles)
-            if len(set(quantiles)) < len(quantiles):
+            if len({_name_quantile(q) for q in quantiles}) < len(quantiles):
                 yield target_errors.duplicate_quantiles(quantiles)
         if (loss == "quantile") != (quantiles is not None) and job.is_valid("quantiles", "loss"):
             yield target_errors.quantiles_contradict_loss(quantiles, loss)
@@ -55,7 +55,7 @@ class Regression(Task):
     @property
     def score_columns(self) -> list[str]:
         """`predicted_<column>`, and for other quantiles than the median `predicted_<column>_q<percent>`."""
-        suffixes = ["" if q == MEDIAN else f"_q{100 * q:g}" for q in self.target.quantiles or (MEDIAN,)]
+        suffixes = ["" if q == MEDIAN else f"_{_name_quantile(q)}" for q in self.target.quantiles or (MEDIAN,)]
         return [f"predicted_{name}{suffix}" for name in self.target.names for suffix in suffixes]
 
     @property
@@ -140,3 +140,8 @@ class Regression(Task):
             name: {f"{q:g}": float(share) for q, share in zip(quantiles, column, strict=True)}
             for name, column in zip(self.target.names, shares, strict=True)
         }
+
+
+def _name_quantile(quantile: float) -> str:
+    """Return the end of the name of a quantile's column: q5, q97.5."""
+    return f"q{100 * quantile:g}"

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture, BuiltModel
-from fusionzoo.artifacts import model_folder, onnx_export, prediction_files
-from fusionzoo.artifacts.file_names import ONNX_FILE, PREDICT_RESULTS_FILE
-from fusionzoo.artifacts.model_folder import TrainedModel
-from fusionzoo.artifacts.predictions import Predictions
-from fusionzoo.atomic_files import staged_folder, temporary_folder
+from fusionzoo.artifacts import model_folder, onnx_export
+from fusionzoo.artifacts.file_names import ONNX_FILE
+from fusionzoo.atomic_files import temporary_folder
 from fusionzoo.errors.wording import pluralize
-from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
-from fusionzoo.evaluation.plots import encode_png
-from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
+from fusionzoo.evaluation.report import Report
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.paths import Paths
-from fusionzoo.tasks.task_choice import choose_task
 from fusionzoo.training import shipping
 from fusionzoo.training.checkpointing.fingerprint import (
     compare_fingerprints,
@@ -49,7 +40,7 @@ from fusionzoo.training.checkpointing.time_limit import TimeBudget
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.final_model import load_final_model
-from fusionzoo.training.final_scores import FinalScores, compute_final_scores, compute_outputs
+from fusionzoo.training.final_scores import compute_final_scores, compute_outputs
 from fusionzoo.training.finish_time import make_time_budget
 from fusionzoo.training.fit import fit
 from fusionzoo.training.fitting import fit_modules
@@ -66,6 +57,7 @@ from fusionzoo.training.training_length import choose_length
 from fusionzoo.training.training_run import TrainingRun
 from fusionzoo.training.warm_start.initialization import check_comparable_features, start_from_model
 from fusionzoo.training.warm_start.source_model import SourceModel, open_source_model
+from fusionzoo.training.write_artifacts import write_artifacts
 
 log = logging.getLogger(__name__)
 
@@ -285,57 +277,6 @@ def evaluate_and_write(run: TrainingRun, summary: Mapping[str, Any], phases: Pha
     report = write_artifacts(run, model, final, {"training": summary, "run": usage, "data": shares})
     log_summary(summary, resource_usage.merge_usage(usages, phases.seconds))
     return report
-
-
-def write_artifacts(
-    run: TrainingRun,
-    model: nn.Module,
-    final: FinalScores,
-    metrics_sections: Mapping[str, Mapping[str, Any]],
-) -> Report:
-    """Evaluate the model and write the artifacts of the contract; the model folder is verified by reading it back.
-
-    Args:
-        final: the scores of each split, and what was fitted on val.
-        metrics_sections: what metrics.json holds besides the evaluation, by the name of the section.
-    """
-    data, paths, job, settings = run.data, run.paths, run.job, run.architecture.data_settings
-    scores, task = final.scores, choose_task(final.preprocessor)
-    labels = {name: known for name in scores if (known := data.splits[name].labels) is not None}
-    scored = {name: ScoredSplit(labels[name], values) for name, values in scores.items()}
-    heading = f"{job.model_class}, {task.title}"
-    report = evaluate(scored, replace(run.evaluator, task=task), heading)
-    predictions = {
-        name: Predictions(settings.id_column, task, data.splits[name].ids, labels[name], values)
-        for name, values in scores.items()
-    }
-    formats = {name: data.channels[name].format for name in scores}
-    files = {name: f"{name}_predictions.{format}" for name, format in formats.items()}
-    shipped_split = "test" if "test" in scores else "val"
-    with staged_folder(paths.output_data) as folder:
-        for name, split_predictions in predictions.items():
-            prediction_files.write_predictions(folder / files[name], formats[name], split_predictions)
-        prediction_files.write_predict_results(folder / PREDICT_RESULTS_FILE, predictions[shipped_split], shipped_split)
-        training = metrics_sections["training"]
-        plot = draw_learning_curve(training["validations"], job.early_stop_metric, training["best"]["step"], heading)
-        sections = {name: dict(section) for name, section in metrics_sections.items()} | final.report_sections(report)
-        report.write(folder, sections, {"learning_curve": encode_png(plot)})
-        metrics = {evaluation.name: evaluation.metrics for evaluation in report.splits}
-        trained = TrainedModel(run.architecture, final.preprocessor, model, data.describe_splits(), metrics)
-        model_folder.write_model_folder(paths.model, trained, data.splits["val"], scores["val"])
-    delete_stale_predictions(paths.output_data, files.values())
-    for path in sorted([*paths.model.iterdir(), *paths.output_data.iterdir()]):
-        log.info("Wrote %s%s", path, os.sep if path.is_dir() else "")
-    for evaluation in report.splits:
-        log_lines.log_metrics({f"{evaluation.name}_{key}": v for key, v in evaluation.metrics.items() if v is not None})
-    return report
-
-
-def delete_stale_predictions(folder: Path, current_files: Collection[str]) -> None:
-    """Delete the prediction files of an earlier run that are in another format or of a split that the job lacks."""
-    for path in folder.glob("*_predictions.*"):
-        if path.name not in current_files:
-            path.unlink()
 
 
 def log_summary(summary: Mapping[str, Any], usage: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,7 @@ from fusionzoo.training.termination import Termination
 
 log = logging.getLogger(__name__)
 
+TORCHRUN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # what torchrun handles by default
 WORKER_MODULE = "fusionzoo.training.worker"
 TORCHRUN_TIMEOUT = 110  # seconds until torchrun kills its processes; SageMaker kills the container after 120
 MASTER_PORT = 7777  # of the first host, as in SageMaker's own launcher
@@ -108,9 +110,9 @@ def start_processes(plan: ProcessPlan, paths: Paths) -> None:
 
     Raises:
         errors.ProcessLostError: a process failed; it has written its cause itself if it was able to.
-        errors.TerminatedError: SIGTERM or Ctrl-C, which torchrun has also sent to the processes.
+        errors.TerminatedError: a signal, which torchrun has also sent to the processes.
     """
-    arguments = ["--nproc-per-node", str(plan.per_host)]
+    arguments = ["--nproc-per-node", str(plan.per_host), *choose_signals()]
     if plan.hosts is None:
         arguments.append("--standalone")
     else:
@@ -129,6 +131,14 @@ def start_processes(plan: ProcessPlan, paths: Paths) -> None:
         raise errors.ProcessLostError.ended(rank, plan.processes, failure.exitcode, signal_name) from None
     except SignalException:
         raise errors.TerminatedError(None) from None
+
+
+def choose_signals() -> list[str]:
+    """Return the arguments of torchrun that keep signals ignored that this process ignores: nohup ignores SIGHUP."""
+    if "signals_to_handle" not in {field.name for field in fields(LaunchConfig)}:  # before torch 2.9
+        return []
+    handled = [number.name for number in TORCHRUN_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    return ["--signals-to-handle", ",".join(handled)]
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Handle SIGTERM, which SageMaker sends some time before it kills a container, and Ctrl-C on a terminal."""
+"""Handle SIGTERM, which SageMaker sends some time before it kills a container, and Ctrl-C on a terminal.
+
+SIGHUP, which a closed terminal sends, and SIGQUIT are handled like SIGTERM.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from fusionzoo import errors
+from fusionzoo.sagemaker.reported_run import STOP_SIGNALS
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +32,9 @@ class Termination:
     A second Ctrl-C stops the training immediately, except in one of many processes: torchrun forwards the signal.
 
     Attributes:
-        stop_requested: whether SIGTERM or Ctrl-C has arrived.
-        leaves_time: whether it was SIGTERM, which comes some time before the process is killed. Ctrl-C comes from a
-            user who waits.
+        stop_requested: whether one of the signals has arrived.
+        leaves_time: whether it was not Ctrl-C, which comes from a user who waits. SIGTERM comes some time before the
+            process is killed.
     """
 
     def __init__(self, is_one_of_many: bool = False) -> None:
@@ -41,10 +45,10 @@ class Termination:
 
     @contextmanager
     def handle_signals(self) -> Iterator[None]:
-        """In the block, handle SIGTERM and Ctrl-C. Restore the previous handlers afterwards.
+        """In the block, handle SIGTERM, SIGHUP, SIGQUIT and Ctrl-C. Restore the previous handlers afterwards.
 
         Only the main thread of a process can handle signals. Ctrl-C is left alone if it does not raise
-        KeyboardInterrupt: a job in the background ignores it.
+        KeyboardInterrupt: a job in the background ignores it. SIGHUP and SIGQUIT stay ignored, as with nohup.
 
         Raises:
             errors.TerminatedError: the signal arrived, and nothing had to be saved.
@@ -52,7 +56,7 @@ class Termination:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        previous = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGINT)}
         self._install_handlers()
         try:
             with self.translate_stop_signal():
@@ -141,7 +145,7 @@ class Termination:
 
     def _handle_alarm(self, number: int, frame: FrameType | None) -> None:
         if not self._is_ignored:
-            log.warning("The %.0f s after SIGTERM have passed: stopping now.", self._seconds_to_finish)
+            log.warning("The %.0f s after the signal have passed: stopping now.", self._seconds_to_finish)
             raise _StopSignal
 
     def ignore_signals(self) -> None:
@@ -154,17 +158,19 @@ class Termination:
             self._install_handlers()
 
     def _install_handlers(self) -> None:
-        signal.signal(signal.SIGTERM, self._handle)
+        for number in STOP_SIGNALS:
+            if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._is_ignored:
+        if self._is_ignored or (number == signal.SIGHUP and self.stop_requested):  # a shell sends SIGHUP once more
             return
         is_repeated, self.stop_requested = self.stop_requested, True
         if not is_repeated:
-            self._requested_at, self.leaves_time = time.monotonic(), number == signal.SIGTERM
-        if self._seconds_to_finish and self._may_finish(is_repeated):
+            self._requested_at, self.leaves_time = time.monotonic(), number != signal.SIGINT
+        if self._seconds_to_finish and self._may_finish(number, is_repeated):
             return
         can_force = number == signal.SIGINT and not self._is_one_of_many
         if (is_repeated and can_force) or not self._is_deferred:
@@ -173,14 +179,14 @@ class Termination:
             hint = "; press Ctrl-C again to stop immediately" if can_force else ""
             log.warning("%s: saving the training state and stopping after this step%s", _signal_name(number), hint)
 
-    def _may_finish(self, is_repeated: bool) -> bool:
+    def _may_finish(self, number: int, is_repeated: bool) -> bool:
         """Return whether the job may finish its work after a signal; after the first one, set the alarm."""
         if is_repeated:
             return self._is_one_of_many and self.leaves_time
         if self.leaves_time and not self._is_allowed():
             return False
         if self.leaves_time:
-            log.warning("SIGTERM: finishing the job within %.0f s", self._seconds_to_finish)
+            log.warning("%s: finishing the job within %.0f s", _signal_name(number), self._seconds_to_finish)
             self._set_alarm()
         return self.leaves_time
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import re
+import stat
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from torch import Tensor
 from fusionzoo import errors
 from fusionzoo.atomic_files import translate_write_errors, write_atomically
 from fusionzoo.errors.wording import short
+from fusionzoo.sagemaker.config_files import name_kind
 from fusionzoo.training.checkpointing.fingerprint import compare_fingerprints
 from fusionzoo.training.distributed import collectives
 
@@ -22,6 +26,7 @@ BEST_FILE, LAST_FILE, PREVIOUS_FILE = "best.ckpt", "last.ckpt", "before-last.ckp
 INCOMING_FILE = "incoming.ckpt"  # a new last checkpoint, until the old one has been renamed
 STATE_KEY = "fusionzoo"  # the entry of a checkpoint that holds the job's fingerprint, random states and summary
 MODEL_PREFIX = "model."  # `TrainingModule` holds the model under this name
+TORCH_READ_ERROR = re.compile(r"unable to (?:open|stat|mmap)\b")  # torch raises RuntimeError instead of OSError
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -58,7 +63,8 @@ def read_checkpoint_lazily(file: Path) -> dict[str, Any]:
     """Return a checkpoint's content on the CPU; its tensors are memory-mapped, so that unused ones are never read.
 
     Raises:
-        OSError: the file is missing or cannot be read.
+        FileNotFoundError: the file is missing.
+        errors.CheckpointFileError: it cannot be read.
         ValueError: it is not a checkpoint.
     """
     return _load(file, mmap=True)
@@ -92,12 +98,8 @@ def _load_own_checkpoint(file: Path, job_fingerprint: Mapping[str, str]) -> dict
 
 
 def _load(file: Path, mmap: bool | None = None) -> dict[str, Any]:
-    try:
+    with _separate_damage(file):
         content = torch.load(str(file), map_location="cpu", weights_only=True, mmap=mmap)
-    except (OSError, MemoryError):
-        raise
-    except Exception as cause:  # a damaged file can make the unpickler raise anything
-        raise ValueError(f"{file.name} cannot be loaded: {short(cause)}") from cause
     if not isinstance(content, dict):
         raise ValueError(f"{file.name} holds a {type(content).__name__} and is not a checkpoint")
     return content
@@ -107,17 +109,51 @@ def check_intact(file: Path) -> None:
     """Verify the checksums of a checkpoint file.
 
     Raises:
-        OSError: the file is missing or cannot be read.
-        ValueError: a checksum does not match.
-        zipfile.BadZipFile: the file is truncated.
+        FileNotFoundError: the file is missing.
+        errors.CheckpointFileError: it cannot be read, or is not a file.
+        ValueError: it is truncated, or a checksum does not match.
     """
-    with zipfile.ZipFile(file) as archive:
-        try:
-            damaged_part = archive.testzip()
-        except (RuntimeError, EOFError, zlib.error) as cause:  # encrypted, or of an unknown compression
-            raise ValueError(f"its parts cannot be read: {short(cause)}") from cause
+    check_regular(file)
+    with _separate_damage(file), zipfile.ZipFile(file) as archive:
+        damaged_part = archive.testzip()
     if damaged_part is not None:
         raise ValueError(f"the checksum of its part {damaged_part} does not match")
+
+
+def check_regular(file: Path) -> None:
+    """Check that a checkpoint is a regular file: reading a pipe would never end.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        errors.CheckpointFileError: it is a folder, pipe, socket or device, or cannot be examined.
+    """
+    with _separate_damage(file):
+        mode = file.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise errors.CheckpointFileError.not_a_file(file, name_kind(mode))
+
+
+@contextmanager
+def _separate_damage(file: Path) -> Iterator[None]:
+    """In the block, which reads a file, turn errors of its content into ValueError, and errors of reading into others.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        errors.CheckpointFileError: it cannot be read, and may be intact.
+        ValueError: its content is damaged.
+    """
+    try:
+        yield
+    except (FileNotFoundError, MemoryError):
+        raise
+    except Exception as cause:  # damaged content can make zipfile and the unpickler raise anything
+        number = cause.errno if isinstance(cause, OSError) else None  # None: bz2 raises OSError for damaged content
+        if number not in (None, errno.EINVAL) or TORCH_READ_ERROR.search(str(cause)):
+            raise errors.CheckpointFileError.unreadable(file, cause) from cause
+        # EINVAL: damaged content names a negative position
+        if errors.is_out_of_memory(cause):
+            raise
+        raise ValueError(f"{file.name} cannot be loaded: {short(cause)}") from cause
 
 
 def delete_checkpoints(folder: Path) -> list[str]:

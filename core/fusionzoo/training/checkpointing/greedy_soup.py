@@ -141,7 +141,7 @@ def make_greedy_soup(
         if sign * value >= sign * best_value:
             soup, outputs, best_value, ingredients = trial, trial_outputs, value, [*ingredients, file]
     log.info(
-        "Averaged %d of %d checkpoints: %s %.6f; the best checkpoint alone has %.6f",
+        "Averaged %d of %d checkpoints: %s %.6g; the best checkpoint alone has %.6g",
         *(len(ingredients), len(files), metric, best_value, first_value),
     )
     gain = sign * (best_value - first_value)

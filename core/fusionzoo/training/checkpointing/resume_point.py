@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,18 @@ from fusionzoo.settings import JobSettings
 from fusionzoo.training import lightning_compat
 from fusionzoo.training.checkpointing.best_checkpoints import list_best_files
 from fusionzoo.training.checkpointing.checkpoint_io import (
+    BEST_FILE,
+    INCOMING_FILE,
     LAST_FILE,
     PREVIOUS_FILE,
     STATE_KEY,
     check_intact,
+    check_regular,
     get_job_fingerprint,
     read_checkpoint_lazily,
 )
 from fusionzoo.training.checkpointing.fingerprint import compare_fingerprints
+from fusionzoo.training.checkpointing.greedy_soup import TOP_FILES
 from fusionzoo.training.precision import PrecisionChoice
 
 log = logging.getLogger(__name__)
@@ -56,16 +60,19 @@ class ResumePoint:
 def find_resume_point(folder: Path) -> ResumePoint | None:
     """Return the newest intact checkpoint in the folder, or None; log a warning for each damaged one.
 
+    A checkpoint that cannot be read is not called damaged: a training from the beginning would delete it.
+
     Raises:
+        errors.CheckpointFileError: a checkpoint cannot be read, or is not a file.
         errors.ForeignCheckpointError: another program wrote the checkpoint, or it lacks a part.
     """
-    last, previous = folder / LAST_FILE, folder / PREVIOUS_FILE
+    present, last, previous = _list_checkpoints(folder), folder / LAST_FILE, folder / PREVIOUS_FILE
     for file in (last, previous):
-        if not file.exists():
+        if file not in present:
             continue
         try:
             resume_point = _read_resume_point(file)
-        except (OSError, ValueError, zipfile.BadZipFile) as cause:
+        except (FileNotFoundError, ValueError) as cause:
             log.warning("Ignoring the damaged checkpoint %s: %s", file, short(cause))
             continue
         if file is previous:
@@ -74,9 +81,24 @@ def find_resume_point(folder: Path) -> ResumePoint | None:
                 *(last.name, previous, resume_point.epoch + 1, resume_point.step),
             )
         return resume_point
-    if last.exists() or previous.exists():
+    if last in present or previous in present:
         log.warning("No checkpoint in %s is intact. Training starts from the beginning.", folder)
     return None
+
+
+def _list_checkpoints(folder: Path) -> set[Path]:
+    """Return the checkpoints in a folder, which are all files.
+
+    Raises:
+        errors.CheckpointFileError: one is a folder, pipe, socket or device, or cannot be examined.
+    """
+    present = set()
+    names = (LAST_FILE, PREVIOUS_FILE, INCOMING_FILE, BEST_FILE)
+    for file in (*(folder / name for name in names), *sorted(folder.glob(TOP_FILES))):
+        with suppress(FileNotFoundError):
+            check_regular(file)
+            present.add(file)
+    return present
 
 
 def _read_resume_point(file: Path) -> ResumePoint:

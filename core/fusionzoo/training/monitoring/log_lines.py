@@ -14,6 +14,7 @@ from torch import nn
 
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.errors.wording import pluralize
+from fusionzoo.evaluation.metric_text import format_metric, format_metric_line
 from fusionzoo.settings import JobSettings
 from fusionzoo.tasks.task import Task
 from fusionzoo.training.lightning_compat import batches_done, total_batches
@@ -25,7 +26,6 @@ from fusionzoo.training.resolved_settings import ResolvedJobSettings
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 15.0
-SMALL_METRIC = 0.1  # values below it lose significant digits with 4 decimals
 TRAIN_METRIC_PREFIX = "train/"  # of `ModelOutput.penalties` and `ModelOutput.metrics`
 
 
@@ -96,7 +96,7 @@ class ValidationLogger(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = [
-            f"{name.removeprefix(TRAIN_METRIC_PREFIX)} {_format_metric(float(value))}"
+            f"{name.removeprefix(TRAIN_METRIC_PREFIX)} {format_metric(float(value))}"
             for name, value in trainer.callback_metrics.items()
             if name.startswith(TRAIN_METRIC_PREFIX)
         ]
@@ -140,7 +140,7 @@ def format_throughput(
     reading: ThroughputReading, processes: int, seconds_left: float | None, short: bool = False
 ) -> list[str]:
     """Return loss, speed, padding, and remaining time as texts. The speed assumes equally fast processes."""
-    parts = [f"train_loss {_format_metric(reading.mean_loss)}"] if reading.mean_loss is not None else []
+    parts = [f"train_loss {format_metric(reading.mean_loss)}"] if reading.mean_loss is not None else []
     parts.append(f"{reading.rows_per_second * processes:,.0f} rows/s")
     if reading.encoded and not short:
         parts.append(f"{reading.tokens_per_second * processes:,.0f} tokens/s")
@@ -153,25 +153,20 @@ def format_throughput(
 
 def format_best(best: Mapping[str, Any]) -> str:
     """Return a text about the best validation; `best` is the result of `best_checkpoints.describe_best`."""
-    return f"{best['metric']} {_format_metric(best['value'])} in epoch {best['epoch']}, step {best['step']}"
+    return f"{best['metric']} {format_metric(best['value'])} in epoch {best['epoch']}, step {best['step']}"
 
 
 def format_verdict(stopping: EarlyStopping, value: float) -> str:
     """Return a text that says whether a validation is the best so far, after `stopping` has seen it."""
-    metric = f"{stopping.monitor} {_format_metric(value)}"
+    metric = f"{stopping.monitor} {format_metric(value)}"
     if stopping.wait_count == 0:
         return f"{metric}, the best so far"
     patience = f"{stopping.wait_count} of {pluralize(stopping.patience, 'validation')} without improvement"
     end = "; stopping early" if stopping.wait_count >= stopping.patience else ""
-    return f"{metric}, best {_format_metric(float(stopping.best_score))}; {patience}{end}"
-
-
-def _format_metric(value: float) -> str:
-    """Return a value with 4 decimals, or with 4 significant digits if decimals would hide a small one."""
-    return f"{value:.4g}" if 0 < abs(value) < SMALL_METRIC else f"{value:.4f}"
+    return f"{metric}, best {format_metric(float(stopping.best_score))}; {patience}{end}"
 
 
 def log_metrics(metrics: Mapping[str, float]) -> None:
-    """Log a line `#metric name=value;` per metric, for the regular expressions of tuning jobs; `/` becomes `_`."""
+    """Log a line `#metric name=value;` per metric, see `format_metric_line`."""
     for name in sorted(metrics):
-        log.info("#metric %s=%.6f;", name.replace("/", "_"), metrics[name])
+        log.info("%s", format_metric_line(name, metrics[name]))
