@@ -105,7 +105,7 @@ def test_a_variable_of_torchrun_with_another_value_is_an_error_that_names_it(
 def test_variables_that_libraries_cannot_parse_are_hidden_from_a_job_in_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_values = {"RANK": "", "WORLD_SIZE": "", "LOCAL_RANK": "abc", "SLURM_PROCID": "", "LOCAL_WORLD_SIZE": "2"}
+    set_values = {"RANK": "", "WORLD_SIZE": "", "LOCAL_RANK": "abc", "LOCAL_WORLD_SIZE": "2"}
     for name, value in set_values.items():
         monkeypatch.setenv(name, value)
     seen: dict[str, str] = {}

@@ -118,9 +118,9 @@ def test_scores_of_the_trained_model_that_are_nan_are_not_blamed_on_the_folder(
 ) -> None:
     write = model_folder.write_model_folder
 
-    def write_with_nan(folder: Path, trained: Any, val: Any, val_scores: np.ndarray) -> None:
+    def write_with_nan(folder: Path, trained: Any, val: Any, val_scores: np.ndarray, before_move: Any) -> None:
         val_scores[:2] = np.nan
-        write(folder, trained, val, val_scores)
+        write(folder, trained, val, val_scores, before_move)
 
     monkeypatch.setattr(model_folder, "write_model_folder", write_with_nan)
     fill(job, install, onnx="off")

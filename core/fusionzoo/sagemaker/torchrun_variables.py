@@ -10,7 +10,6 @@ from fusionzoo import errors
 
 TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 NUMBERS = tuple(name for name in TORCHRUN_VARIABLES if name != "MASTER_ADDR")
-PARSED_BY_LIBRARIES = (*NUMBERS, "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # also without torchrun
 LIMITS = {"RANK": "WORLD_SIZE", "LOCAL_RANK": "LOCAL_WORLD_SIZE"}
 
 
@@ -45,7 +44,7 @@ def hide_invalid_variables() -> Iterator[None]:
     """In the block, this process does not have the variables that are not a number: libraries fail when they parse
     them. Use it only if torchrun did not start this process.
     """
-    hidden = {name: os.environ[name] for name in PARSED_BY_LIBRARIES if not os.environ.get(name, "0").isdecimal()}
+    hidden = {name: os.environ[name] for name in NUMBERS if not os.environ.get(name, "0").isdecimal()}
     for name in hidden:
         del os.environ[name]
     try:
