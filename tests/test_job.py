@@ -307,9 +307,9 @@ def test_train_py_exits_with_1_and_writes_the_cause_to_the_failure_file(job: Job
 
 
 def test_minilm_learns_real_reviews(job: JobFolder, minilm: str, real_data: Path) -> None:
-    """A job with real pretrained weights, 400 rows and 13 steps."""
-    train = pq.read_table(real_data / "womens_clothing/train").to_pandas().sample(400, random_state=0)
-    val = pq.read_table(real_data / "womens_clothing/val").to_pandas().sample(250, random_state=0)
+    """A job with real pretrained weights, 256 rows and 8 steps."""
+    train = pq.read_table(real_data / "womens_clothing/train").to_pandas().sample(256, random_state=0)
+    val = pq.read_table(real_data / "womens_clothing/val").to_pandas().sample(150, random_state=0)
     job.channel("train", train)
     job.channel("val", val)
     job.settings(
