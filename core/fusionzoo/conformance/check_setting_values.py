@@ -8,7 +8,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from fusionzoo.conformance.forward import TOLERANCE, build_trained_briefly, compare_alone_and_in_batch
-from fusionzoo.conformance.results import ConformanceError, describe_exception
+from fusionzoo.conformance.results import ConformanceError, describe_cause
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import make_rows
 from fusionzoo.errors import HyperparametersError, SettingError
@@ -26,14 +26,18 @@ def check_setting_values(subject: Subject) -> None:
     if _find_error(subject) is not None:  # which the other checks report
         return
     settings_class = subject.plugin.settings_class
+    current = subject.encoder_settings if subject.is_encoder else subject.settings
     for name, field in settings_class.model_fields.items():
         for value in [] if name == "text_encoder" else _list_values(field.annotation):
+            if value == getattr(current, name):
+                continue  # with which the other checks run
             cause = _find_error(subject, {name: value})
             if cause is not None:
                 raise ConformanceError(
                     f"the model fails with {name}={value!r}, which {settings_class.__name__} accepts. Fix: correct the "
                     "model for this value, or let the settings reject it, by bounds such as Field(16, ge=1, ...) and "
-                    f"Field(0.1, ge=0, lt=1, ...) or by a SettingError in resolve\n  {_describe(cause, subject)}"
+                    "Field(0.1, ge=0, lt=1, ...) or by a SettingError in resolve\n  "
+                    f"{describe_cause(cause, subject.module)}"
                 ) from cause
 
 
@@ -70,7 +74,3 @@ def _find_error(subject: Subject, changes: dict[str, Any] | None = None) -> Exce
         f"a row's logits alone and in a batch of {ROWS} differ by {difference:.2g} (tolerance {TOLERANCE:.0e}). Fix: "
         "mask padding by batch.token_mask, and switch dropout and noise off unless self.training"
     )
-
-
-def _describe(error: Exception, subject: Subject) -> str:
-    return str(error) if isinstance(error, ConformanceError) else describe_exception(error, subject.module)

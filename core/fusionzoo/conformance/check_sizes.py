@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fusionzoo.conformance.forward import compute_logits, compute_loss, trainable_parameters
-from fusionzoo.conformance.results import ConformanceError, describe_exception
+from fusionzoo.conformance.results import ConformanceError, describe_cause
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import SMALL_SIZES, Sizes, make_batch, make_rows, make_spec, with_highest_ids
 from fusionzoo.errors import SettingError
@@ -73,11 +73,10 @@ def check_layers_are_sized_from_the_spec(subject: Subject) -> None:
 
 
 def _describe(subject: Subject, title: str, fix: str, error: Exception) -> str:
-    cause = str(error) if isinstance(error, ConformanceError) else describe_exception(error, subject.module)
     return (
         f"a layer is not sized from the spec: the model works with the small sizes of the other checks, but fails with "
         f"{title}, as a job may have. Fix: {fix}, or raise a SettingError for sizes that the model cannot have"
-        f"\n  {cause}"
+        f"\n  {describe_cause(error, subject.module)}"
     )
 
 

@@ -39,6 +39,11 @@ class CheckResult:
         return self.status in ("passed", "xfailed")
 
 
+def describe_cause(error: Exception, module: str) -> str:
+    """Return the message of a failed check, or what `describe_exception` says of another exception."""
+    return str(error) if isinstance(error, ConformanceError) else describe_exception(error, module)
+
+
 def describe_exception(error: BaseException, module: str) -> str:
     """Return the type and message of an exception, and the line of the plugin's own code that raised it.
 

@@ -18,7 +18,7 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.hashing import hash_files
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.problem_log import ProblemLog
-from fusionzoo.data.reading.channel import Channel, find_header, open_channel
+from fusionzoo.data.reading.channel import Channel, open_channel, with_numbered_columns
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.row_digests import count_rows_seen_in_train
 from fusionzoo.data.split_report import SplitReport, report_split, warn_of_shares
@@ -83,7 +83,7 @@ def prepare_data(
     """
     settings, job = architecture.data_settings, architecture.job
     channels = open_channels(paths, job, settings.columns)
-    header = find_header(channels["train"].files)
+    header = channels["train"].files[0].options.header
     settings = settings.model_copy(update={"csv_header": header if isinstance(header, bool) else list(header)})
 
     def check_row_count(rows: int) -> None:
@@ -155,9 +155,9 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
         optional = tuple(job.label_columns) if name in SPLITS_WITH_OPTIONAL_LABELS else ()
         use = replace(options, content_type=folder.content_type, folder_name=folder.name, optional_names=optional)
         with problems.collect():
-            opened[name] = open_channel(name, folder.path, all_columns, use, optional)
-            if name == "train":
-                options = replace(options, header=find_header(opened[name].files))
+            channel = open_channel(name, folder.path, all_columns, use, optional)
+            opened[name] = with_numbered_columns(channel) if name == "train" else channel
+            options = replace(options, header=opened[name].files[0].options.header)
     problems.raise_if_any()
     for name, channel in opened.items():
         warn_of_similar_column(name, channel)

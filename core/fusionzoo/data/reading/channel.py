@@ -141,17 +141,20 @@ def open_path(path: Path, columns: Sequence[str], options: ReadOptions) -> Chann
     return Channel(name, files, ())
 
 
-def find_header(files: Sequence[PartFile]) -> bool | tuple[str, ...]:
-    """Return the setting `csv_header` of files that have the columns of these.
+def with_numbered_columns(channel: Channel) -> Channel:
+    """Return the channel with the numbers of its columns as their names, if they have no names (`csv_header` false).
 
-    If the columns have no names, these are their numbers: by their count, a file without labels is recognized.
+    By the count of the columns of train, a file without labels is recognized.
     """
-    for file in files:
+    for file in channel.files:
         if file.options.header is False and file.format in DELIMITED:
             with file.convert_read_errors():
-                if columns := FORMATS[file.format].list_columns(file, ()):
-                    return tuple(columns)
-    return files[0].options.header
+                columns = FORMATS[file.format].list_columns(file, ())
+            if columns:
+                header = tuple(columns)
+                files = [replace(each, options=replace(each.options, header=header)) for each in channel.files]
+                return replace(channel, files=tuple(files))
+    return channel
 
 
 def _has_column(file: PartFile, column: str, if_empty: bool = False) -> bool:
