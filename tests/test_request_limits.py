@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from contextlib import ExitStack
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,9 @@ import pytest
 
 from fusionzoo.data.reading import json_array, json_lines
 from fusionzoo.data.reading.json_objects import RepeatedKeys, make_object
-from fusionzoo.errors.wording import nearest_names
+from fusionzoo.errors.wording import MAX_COMPARED_NAMES
 from fusionzoo.server import json_rows, serving_worker
 from fusionzoo.server.server_limits import MAX_CONNECTIONS, THREADS
-from fusionzoo.serving.row_files import MAX_COMPARED_LENGTH
 from serve_helpers import CSV, JSON, JSONL, Server, decode, read_error
 from server_process import RunningServer, read_answer, run_command
 from shop import JobFolder
@@ -137,14 +137,14 @@ class TestKeys:
     @pytest.fixture
     def compared(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         """The characters of the names with which each absent column is compared."""
-        lengths: list[int] = []
+        counts: list[int] = []
 
-        def count(name: str, known: list[str], how_many: int = 1) -> list[str]:
-            lengths.append(sum(map(len, known)))
-            return nearest_names(name, known, how_many)
+        def count(name: str, names: dict[str, str], n: int) -> list[str]:
+            counts.append(len(names))
+            return get_close_matches(name, names, n)
 
-        monkeypatch.setattr("fusionzoo.errors.predictor_errors.nearest_names", count)
-        return lengths
+        monkeypatch.setattr("fusionzoo.errors.wording.get_close_matches", count)
+        return counts
 
     @pytest.mark.parametrize("form", [*FORMS, "csv"])
     def test_an_absent_column_is_not_compared_with_all_of_many_keys(
@@ -158,13 +158,13 @@ class TestKeys:
         error = read_error(server.post(body, content_type), 422)
         price = next(problem for problem in error["problems"] if problem["column"] == "price")
         assert "'prize'" in price["fix"]
-        assert len(error["problems"]) == len(compared) == 3
-        assert max(compared) <= MAX_COMPARED_LENGTH
+        assert len(error["problems"]) == 3
+        assert compared == [MAX_COMPARED_NAMES] * 3
 
     def test_an_absent_column_is_not_compared_with_all_of_a_long_key(self, server: Server, compared: list[int]) -> None:
         error = read_error(server.post(f'[{{"{"a_" * 1_000_000}": 1}}]', JSON), 422)
         assert "the columns are 'a_a_" in error["problems"][0]["fix"]
-        assert max(compared) <= MAX_COMPARED_LENGTH
+        assert set(compared) == {0}
 
     def test_a_column_after_many_keys_of_other_rows_is_found(self, server: Server) -> None:
         first = json.dumps({f"unknown_{i}": None for i in range(30_000)})

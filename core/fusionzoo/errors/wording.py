@@ -6,17 +6,21 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from itertools import islice
 
 MAX_CAUSE_LENGTH = 200
 MAX_JSON_LENGTH = 80
+MAX_COMPARED_NAMES, MAX_COMPARED_LENGTH = 10_000, 200
 
 
 def nearest_names(name: str, known: Iterable[str], how_many: int = 1) -> list[str]:
     """Return the known names that are most like `name`, best first; the comparison ignores case.
 
-    Names that differ only in case, spaces and punctuation come first.
+    Names that differ only in case, spaces and punctuation come first. Of very many names, the first are compared, and
+    no very long ones: comparing a million names takes minutes.
     """
-    by_lower = {candidate.lower(): candidate for candidate in known}
+    compared = islice((one for one in known if len(one) <= MAX_COMPARED_LENGTH), MAX_COMPARED_NAMES)
+    by_lower = {candidate.lower(): candidate for candidate in compared}
     letters = keep_letters(name)
     same = [candidate for candidate in by_lower.values() if letters and keep_letters(candidate) == letters]
     close = [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=how_many)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,9 +13,6 @@ from fusionzoo.data.reading.channel import Channel, open_path
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.serving.row_source import ModelColumns, Predictions, RowSource
-
-MAX_COMPARED_LENGTH = 200_000  # characters of the names that the message about an absent column chooses from
-MAX_NAME_LENGTH, NAME_COST = 200, 10  # characters that count of each name, and those that count for the name itself
 
 
 class FileRows(RowSource):
@@ -76,17 +73,4 @@ def select_model_columns(channel: Channel, columns: ModelColumns) -> tuple[Chann
     wanted = list(columns.features)
     if id_name is not None and id_name not in wanted:
         wanted.append(id_name)
-    return channel.with_columns(wanted, _absent_column), id_name
-
-
-def _absent_column(source: str, column: str, present: Sequence[str]) -> errors.Problem:
-    """Return the problem of an absent column. Comparing it with all of a million names would take minutes."""
-    names: list[str] = []
-    length = 0
-    for name in present:
-        start = name[:MAX_NAME_LENGTH]
-        length += len(start) + NAME_COST
-        if length > MAX_COMPARED_LENGTH:
-            break
-        names.append(start)
-    return errors.absent_column(source, column, names)
+    return channel.with_columns(wanted, errors.absent_column), id_name
