@@ -35,6 +35,7 @@ from fusionzoo.tasks.class_objective import Softmax
 from fusionzoo.training import fit, precision, prepare_data
 from fusionzoo.training.checkpointing import best_checkpoints
 from fusionzoo.training.checkpointing.random_state import seed_everything
+from fusionzoo.training.row_defaults import resolve_job_settings
 from fusionzoo.training.training_run import TrainingRun
 
 DATA, BATCH_SIZE = "womens_clothing", 32
@@ -89,7 +90,8 @@ def run(
     built = architecture.build(data.spec, pretrained=True)
     began = time.monotonic()
     chosen = precision.choose_job_precision(architecture.job, built.model)
-    training_run = TrainingRun(paths, architecture, built, data, chosen)
+    job = resolve_job_settings(architecture, data.task, data.splits, architecture.tunes_encoder(built))
+    training_run = TrainingRun(paths, architecture, job, built, data, chosen)
     fit.encode_frozen_text(training_run, chosen.precision)
     seconds = time.monotonic() - began
     fit.fit(training_run)

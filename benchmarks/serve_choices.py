@@ -54,7 +54,7 @@ MAX_TOKENS = (1, 256, 512, 1024, 2048)
 APPLICATION_ROWS = 64
 SERVE_WITH_GROUP = """
 import sys
-from fusionzoo.cli import app
+from fusionzoo.cli.commands import app
 from fusionzoo.server import request_queue
 request_queue.MAX_GROUP = {}
 app()

@@ -38,6 +38,7 @@ from fusionzoo.training import precision, prepare_data
 from fusionzoo.training.checkpointing.random_state import seed_everything
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.fit import fit
+from fusionzoo.training.row_defaults import resolve_job_settings
 from fusionzoo.training.training_run import TrainingRun
 
 JOB, BARE, HUGGING_FACE = "job", "bare loop", "Hugging Face"  # the systems
@@ -115,7 +116,8 @@ def fit_job(rows: EncodedRows, callback: Callback) -> None:
     seed_everything(0)
     built = architecture.build(rows.data.spec, pretrained=True)
     chosen = precision.choose_job_precision(architecture.job, built.model)
-    fit(TrainingRun(rows.paths, architecture, built, rows.data, chosen))
+    job = resolve_job_settings(architecture, rows.data.task, rows.data.splits, architecture.tunes_encoder(built))
+    fit(TrainingRun(rows.paths, architecture, job, built, rows.data, chosen))
     gc.collect()  # trainer and model refer to each other
 
 

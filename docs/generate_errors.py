@@ -34,6 +34,7 @@ SECTIONS = {
     "warm_start_errors": "Starting from a trained model",
     "training_errors": "Training",
     "output_errors": "Container files, exports and output files",
+    "stream_errors": "Standard output of commands",
     "model_folder_errors": "Model folders",
     "archive_errors": "Model archives",
     "contract_errors": "Script contracts",
@@ -41,9 +42,11 @@ SECTIONS = {
     "step_errors": "Steps of a pipeline",
     "score_errors": "Scores",
     "predictor_errors": "Rows given to Predictor",
+    "path_errors": "Paths in options and environment variables",
     "prediction_errors": "Files and options of predict and evaluate",
     "baseline_errors": "Predictions of a baseline",
-    "preprocess_errors": "Preprocessing: arguments, folders and columns",
+    "argument_errors": "Arguments of preprocess.py and evaluate.py",
+    "preprocess_errors": "Preprocessing: folders and columns",
     "request_errors": "Requests to the server",
 }
 INTRODUCTION = """# Errors
@@ -160,6 +163,8 @@ def _render(node: ast.expr, local: Texts) -> str:
         return _render(node.value, local)
     if isinstance(node, ast.IfExp):
         return _join_alternatives([node.body, node.orelse], local)
+    if isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant) and isinstance(node.right.value, str):
+        return _render(node.left, local) + _render(node.right, local)
     if isinstance(node, ast.BoolOp):
         return _render(node.values[-1], local)
     if isinstance(node, ast.Tuple):
@@ -179,6 +184,8 @@ def _render(node: ast.expr, local: Texts) -> str:
 def _is_text(node: ast.expr) -> bool:
     if isinstance(node, ast.IfExp):
         return _is_text(node.body) and _is_text(node.orelse)
+    if isinstance(node, ast.Tuple):
+        return all(map(_is_text, node.elts))
     return isinstance(node, ast.Constant | ast.JoinedStr)
 
 
@@ -193,9 +200,18 @@ def _name_of(node: ast.expr) -> str:
         return node.id
     if isinstance(node, ast.Attribute):
         return "type" if node.attr == "__name__" else node.attr
+    if isinstance(node, ast.ListComp | ast.GeneratorExp):
+        return _name_of(node.generators[0].iter)
+    if isinstance(node, ast.BinOp) and isinstance(node.left, ast.Name) and isinstance(node.right, ast.Constant):
+        return ast.unparse(node) if isinstance(node.op, ast.Add | ast.Sub) else node.left.id
     if isinstance(node, ast.Call) and node.args:
-        return _name_of(node.args[-1] if isinstance(node.func, ast.Attribute) else node.args[0])
-    names = [child.id for child in ast.walk(node) if isinstance(child, ast.Name)]
+        if isinstance(node.func, ast.Attribute):
+            return _name_of(node.func.value if isinstance(node.args[-1], ast.Constant) else node.args[-1])
+        return "count" if ast.unparse(node.func) == "len" else _name_of(node.args[0])
+    called = {child.func for child in ast.walk(node) if isinstance(child, ast.Call)}
+    if any(ast.unparse(function) == "len" for function in called):
+        return "count"
+    names = [child.id for child in ast.walk(node) if isinstance(child, ast.Name) and child not in called]
     return names[0] if names else "..."
 
 

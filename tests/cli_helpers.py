@@ -5,7 +5,7 @@ from __future__ import annotations
 from click.testing import Result
 from typer.testing import CliRunner
 
-from fusionzoo.cli import app
+from fusionzoo.cli.commands import app
 
 
 def make_plugin_source(base: str = "ModelSettings", prologue: str = "", attribute: str = "", **fields: str) -> str:

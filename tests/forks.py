@@ -73,7 +73,7 @@ class Forks:
     def start(self, job: Mapping[str, Any], log: Path) -> Fork:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        self._server.stdin.write(json.dumps({"job": dict(job), "log": str(log)}) + "\n")
+        self._server.stdin.write(json.dumps({"job": {**job, "path": sys.path}, "log": str(log)}) + "\n")
         self._server.stdin.flush()
         return Fork(int(self._server.stdout.readline()), Path(f"{log}.status"))
 

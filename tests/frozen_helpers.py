@@ -19,6 +19,7 @@ from fusionzoo.training import fit, precision, prepare_data
 from fusionzoo.training.checkpointing.random_state import seed_everything
 from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.frozen.feature_batches import SplitFeatures
+from fusionzoo.training.row_defaults import resolve_job_settings
 from fusionzoo.training.training_run import TrainingRun
 from shop import TINY_BERT, JobFolder
 
@@ -47,7 +48,9 @@ class PreparedJob:
     @property
     def run(self) -> TrainingRun:
         chosen = precision.choose_job_precision(self.architecture.job, self.built.model)
-        return TrainingRun(self.paths, self.architecture, self.built, self.data, chosen)
+        is_tuned = self.architecture.tunes_encoder(self.built)
+        job = resolve_job_settings(self.architecture, self.data.task, self.data.splits, is_tuned)
+        return TrainingRun(self.paths, self.architecture, job, self.built, self.data, chosen)
 
     @property
     def encoder(self) -> nn.Module:

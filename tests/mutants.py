@@ -19,11 +19,13 @@ from mutant_changes import (
     make_mutants,
 )
 from scale_mutants import SCALE_MUTANTS
+from side_effect_mutants import SIDE_EFFECT_MUTANTS
 
 MUTANTS: tuple[Mutant, ...] = (
     *FITTED_MUTANTS,
     *SCALE_MUTANTS,
     *DEVICE_MUTANTS,
+    *SIDE_EFFECT_MUTANTS,
     # the package
     Mutant("name_in_camel_case", frozenset({"check_metadata"}), entry_point="LateSum"),
     Mutant("distribution_in_camel_case", frozenset({"check_metadata"}), distribution="AcmeMutant"),

@@ -17,7 +17,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from fusionzoo.cli import app
+from fusionzoo.cli.commands import app
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.prediction.predict_job import StartEngine
 from fusionzoo.serving.predictor import Predictor, ScoredRows

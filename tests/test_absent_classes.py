@@ -66,7 +66,7 @@ def test_no_error_advises_to_change_a_val_that_the_job_made_itself() -> None:
         messages = [
             str(val_with_single_class("val/auroc", fraction)),
             str(val_without_weight([0.0, 1.0], fraction)),
-            str(MetricUndefinedError("val/auroc", None, fraction)),
+            str(MetricUndefinedError("val/auroc", None, "classification", fraction)),
         ]
         for message in messages:
             assert ("add rows of other classes to val" in message) == (fraction is None)

@@ -176,8 +176,8 @@ def make_groups(job: PreparedJob) -> list[dict[str, Any]]:
 def test_adapters_have_the_learning_rate_of_new_layers(tmp_path: Path, encoder: str) -> None:
     job = prepare(tmp_path, encoder, peft="lora", encoder_lr_scale=0.5)
     groups = make_groups(job)
-    assert {(group["name"], group["lr"]) for group in groups} == {("adapters", 5e-4), ("head", 1e-3)}
-    adapters = [p for group in groups if group["name"] == "adapters" for p in group["params"]]
+    assert {(group["part"], group["lr"]) for group in groups} == {("adapters", 5e-4), ("head", 1e-3)}
+    adapters = [p for group in groups if group["part"] == "adapters" for p in group["params"]]
     assert {id(p) for p in adapters} == {id(p) for p in job.built.adapters}
     assert not is_frozen(job.encoder)  # so its features are not computed once
 
@@ -190,7 +190,7 @@ def test_adapters_next_to_trained_pretrained_weights_learn_like_the_head() -> No
         JobSettings(**COLUMNS, head_lr_scale=10, encoder_lr_scale=0.5),
     )
     groups = optimizers.parameter_groups(model, encoder, job, [], [adapter])
-    assert {group["name"]: round(group["lr"], 9) for group in groups} == {
+    assert {group["part"]: round(group["lr"], 9) for group in groups} == {
         "encoder": 5e-5,
         "adapters": 5e-4,
         "head": 1e-3,
@@ -199,14 +199,14 @@ def test_adapters_next_to_trained_pretrained_weights_learn_like_the_head() -> No
 
 def test_layer_decay_lowers_the_rates_of_adapters_in_lower_layers(tmp_path: Path, encoder: str) -> None:
     groups = make_groups(prepare(tmp_path, encoder, peft="lora", layer_decay=0.5))
-    rates = {group["name"]: group["lr"] for group in groups}
+    rates = {group["part"]: group["lr"] for group in groups}
     assert rates == {"adapters_x1": 1e-3, "adapters_x0.5": 5e-4, "head": 1e-3}
 
 
 def test_scales_of_ia3_do_not_decay_to_zero(tmp_path: Path, encoder: str) -> None:
     groups = make_groups(prepare(tmp_path, encoder, peft="ia3"))
-    assert {group["weight_decay"] for group in groups if group["name"] == "adapters"} == {0.0}
-    assert {group["weight_decay"] for group in groups if group["name"] == "head"} == {0.0, 0.01}
+    assert {group["weight_decay"] for group in groups if group["part"] == "adapters"} == {0.0}
+    assert {group["weight_decay"] for group in groups if group["part"] == "head"} == {0.0, 0.01}
 
 
 def test_the_memory_of_training_counts_gradients_of_adapters_only(tmp_path: Path, encoder: str) -> None:

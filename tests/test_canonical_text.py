@@ -21,7 +21,7 @@ from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.data.reading.number_text import format_number
 from fusionzoo.data.reading.rows import rows_from_records
 from fusionzoo.data.table.categories import canonicalize_column
-from fusionzoo.data.targets.class_labels import LabelCounts, canonical_label
+from fusionzoo.data.targets.class_labels import ClassLabelScan, canonical_label
 
 SAME = {
     "3": [3, 3.0, np.float32(3), decimal.Decimal("3.00"), "3", "3.0", "3.00", "3."],
@@ -85,7 +85,7 @@ DIFFERENT += [
 def test_a_value_has_the_same_canonical_text_in_every_type(canonical: str, value: Any) -> None:
     rows = rows_from_records([{"c": value}], ["c"])
     assert canonicalize_column(rows, "c").to_pylist() == [canonical]
-    assert LabelCounts("c").add(rows)[0].to_pylist() == [canonical]
+    assert ClassLabelScan("c").add(rows)[0].to_pylist() == [canonical]
 
 
 @pytest.mark.parametrize("text", [*SAME, *DIFFERENT])

@@ -24,7 +24,7 @@ CLI = [sys.executable, "-m", "fusionzoo.cli"]
 
 
 def run_fusionzoo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from fusionzoo.cli import app; sys.argv[0] = 'fusionzoo'; app()"
+    code = "import sys; from fusionzoo.cli import main; sys.argv[0] = 'fusionzoo'; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], env={**os.environ, **environment}, capture_output=True, text=True
     )
@@ -43,8 +43,8 @@ def test_list_names_every_installed_architecture_and_encoder() -> None:
     "code",
     [
         "import fusionzoo",
-        "from typer.testing import CliRunner; from fusionzoo.cli import app; CliRunner().invoke(app, ['list'])",
-        "from typer.testing import CliRunner; from fusionzoo.cli import app; CliRunner().invoke(app, ['--help'])",
+        "from cli_helpers import invoke; invoke('list')",
+        "from cli_helpers import invoke; invoke('--help')",
         "import fusionzoo.sagemaker, fusionzoo.settings, fusionzoo.data.preprocessor, fusionzoo.serving.predictor",
     ],
 )
@@ -55,6 +55,7 @@ def test_these_imports_do_not_load_torch(code: str) -> None:
         capture_output=True,
         text=True,
         check=True,
+        cwd=Path(__file__).parent,
     )
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
@@ -127,8 +128,8 @@ def test_list_loads_no_module_that_it_does_not_need() -> None:
         "fusionzoo_cnn",
     ]
     code = (
-        "import sys; sys.argv = ['fusionzoo', 'list']; from fusionzoo.cli import app\n"
-        "try: app()\n"
+        "import sys; sys.argv = ['fusionzoo', 'list']; from fusionzoo.cli import main\n"
+        "try: main()\n"
         f"finally: print([m for m in {slow_modules} if m in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -196,7 +197,7 @@ def test_names_that_cannot_be_printed_are_escaped(install: Installer) -> None:
 def run_on_terminal(*arguments: str, **environment: str) -> str:
     """Return the output of a command that has a terminal as standard output."""
     reader, writer = pty.openpty()
-    code = "import sys; from fusionzoo.cli import app; sys.argv[0] = 'fusionzoo'; app()"
+    code = "import sys; from fusionzoo.cli import main; sys.argv[0] = 'fusionzoo'; main()"
     with subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stdout=writer, env={**os.environ, **environment}
     ) as done:

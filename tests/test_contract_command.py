@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from fusionzoo.cli import app
+from fusionzoo.cli.commands import app
 from fusionzoo.contracts import CONTRACTS, PYTORCH_TRAIN_CONTRACT
 from fusionzoo.contracts.contract_files import MAX_CONTRACT_BYTES, find_contract
 

@@ -96,6 +96,28 @@ def test_an_epoch_of_few_batches_is_judged_together_with_later_epochs(tmp_path: 
     assert "No measurable improvement after 32 batches" in caplog.text
 
 
+def test_a_loss_that_grew_asks_for_a_lower_learning_rate_and_a_flat_one_for_a_higher_one(
+    tmp_path: Path, caplog: Any
+) -> None:
+    def grows(model: ScriptedModel, batch: Batch, logits: Tensor) -> Tensor:
+        assert batch.labels is not None
+        return 0 * logits - nn.functional.one_hot(batch.labels, 2).float() * model.batches
+
+    def jumps_in_the_second_batch(model: ScriptedModel, batch: Batch, logits: Tensor) -> Tensor:
+        assert batch.labels is not None
+        return 0 * logits - nn.functional.one_hot(batch.labels, 2).float() * (9.0 if model.batches > 1 else 0.0)
+
+    def is_flat(model: ScriptedModel, batch: Batch, logits: Tensor) -> Tensor:
+        return 0 * logits
+
+    for change, fix in ((grows, "lower"), (jumps_in_the_second_batch, "lower"), (is_flat, "raise")):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "fusionzoo"):
+            fit_with_guards(change, tmp_path / change.__name__, epochs=1)
+        assert f"Fix: {fix} lr (largest learning rates 1.0e-02)" in caplog.text
+        assert ("The training loss grew: it was" in caplog.text) == (fix == "lower")
+
+
 def test_either_sign_of_improvement_prevents_the_warning(tmp_path: Path, caplog: Any) -> None:
     def one_hot_labels(batch: Batch) -> Tensor:
         assert batch.labels is not None

@@ -15,7 +15,7 @@ import pytest
 import typer.main
 
 from cli_helpers import invoke
-from fusionzoo.cli import app
+from fusionzoo.cli.commands import app
 from page_commands import DockerRun, read_blocks, read_commands
 from prediction_helpers import read_test_rows
 from server_process import run_command

@@ -146,6 +146,13 @@ def test_a_missing_header_is_suggested_and_names_may_be_given(rows: list[list[st
     assert read(tmp_path, ["0", "3"], header=False) == [[row[0], row[3]] for row in rows]
 
 
+def test_a_line_with_fewer_values_than_columns_is_no_row_without_a_header(tmp_path: Path) -> None:
+    (tmp_path / "part.csv").write_text("texts,1\na,2\n")
+    message = read_problem(tmp_path)
+    assert "csv_header" not in message
+    assert "column 'text' does not exist. Fix: did you mean 'texts'?" in message
+
+
 def test_names_given_for_a_file_with_a_header_or_another_width_are_problems(tmp_path: Path) -> None:
     write(tmp_path / "part.csv", ROWS)
     assert "the first line is a header" in read_problem(tmp_path, header=tuple(COLUMNS))
@@ -191,3 +198,34 @@ def test_characters_that_contradict_each_other_are_a_problem() -> None:
 )
 def test_a_character_of_another_length_is_a_problem_that_says_the_length(name: str, value: str, allowed: str) -> None:
     assert f"Fix: give {allowed}." in parse_error(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("above", "delimiter", "advice"),
+    [
+        ("sep=,\n", ",", "remove line 1, which is above the column names: 'sep=,'"),
+        (
+            "sep=;\n",
+            ";",
+            "remove line 1, which is above the column names: 'sep=;'; the delimiter of the file is a semi",
+        ),
+        ("# exported, in 2024\n", ",", "remove line 1, which is above the column names: '# exported, in 2024'"),
+        ("Report\n\n# note\n", ",", "remove lines 1 to 3, which are above the column names: 'Report'"),
+    ],
+)
+def test_lines_above_the_column_names_are_named(tmp_path: Path, above: str, delimiter: str, advice: str) -> None:
+    header = delimiter.join(COLUMNS)
+    (tmp_path / "a.csv").write_text(f"{above}{header}\n{delimiter.join('1' for _ in COLUMNS)}\n")
+    with pytest.raises(DataError) as caught:
+        open_channel("train", tmp_path, COLUMNS)
+    assert f"Fix: {advice}" in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("name", ["part-0", "a.csv"])
+def test_text_of_another_unicode_encoding_is_named_with_and_without_a_suffix(
+    tmp_path: Path, encoding: str, name: str
+) -> None:
+    (tmp_path / name).write_bytes(f"{','.join(COLUMNS)}\n".encode(encoding))
+    with pytest.raises(DataError, match=f"Fix: the file looks like {encoding.upper()}: save it as UTF-8"):
+        open_channel("train", tmp_path, COLUMNS)

@@ -20,7 +20,7 @@ import typer.main
 
 from conftest import Installer
 from fusionzoo import conformance, errors, hookspecs
-from fusionzoo.cli import app
+from fusionzoo.cli.commands import app
 from fusionzoo.conformance import checks
 from fusionzoo.nn import schema
 from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, TextSpec

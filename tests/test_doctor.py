@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 
 from conftest import Installer
 from fusionzoo import __version__
-from fusionzoo.cli import app
+from fusionzoo.cli.commands import app
 from fusionzoo.registry import doctor
 from fusionzoo.registry.doctor import Finding, examine_environment
+from fusionzoo.registry.fresh_python import kill_if_running, start_function
 
 CORE_REQUIREMENT = ["fusionzoo>=0.1,<0.2"]
 VALID = """
@@ -319,3 +320,14 @@ def test_a_plugin_cannot_forge_results_in_its_output(install: Installer) -> None
         requires=CORE_REQUIREMENT,
     )
     assert "ended with status 0" in find_only_problem(install).problem
+
+
+def test_a_file_in_the_working_folder_does_not_replace_a_module_of_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong module')")
+    monkeypatch.chdir(tmp_path)
+    process = start_function("pprint", "pprint", {"answer": 42}, tmp_path / "log.txt")
+    assert process.wait(60) == 0
+    assert "'answer': 42" in (tmp_path / "log.txt").read_text()
+    assert not kill_if_running(process)

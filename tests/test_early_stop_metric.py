@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -88,6 +89,22 @@ def test_a_val_without_class_weights_above_0_is_rejected_before_the_first_step(j
     assert job.run() == 1
     assert "all rows are of classes with weight 0 (class_weights 0, 1), so val_loss is 0 / 0" in job.failure
     assert not (job.root / "checkpoints/best.ckpt").exists()
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+@pytest.mark.parametrize(
+    ("task", "metric"), [("regression", "rmse"), ("classification", "auroc"), ("multilabel", "f1")]
+)
+def test_the_advice_on_a_metric_fits_the_task_and_never_names_the_metric_itself(
+    value: float | None, task: str, metric: str
+) -> None:
+    of_metric, of_loss = (str(MetricUndefinedError(name, value, task)) for name in (f"val/{metric}", "val_loss"))
+    assert "set early_stop_metric: val_loss" in of_metric
+    assert "set early_stop_metric" not in of_loss
+    assert ("classes" in of_metric) == (task == "classification" and value != math.inf)
+    assert ("other labels" in of_metric) == (task == "multilabel" and value != math.inf)
+    assert ("lower lr" in of_loss) == (value is not None)
+    assert ("label_name" in of_loss) == (task == "regression")
 
 
 @pytest.mark.parametrize("value", [float("nan"), None])

@@ -6,6 +6,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "core/fusionzoo/errors"
 RECORD = Path(__file__).parent / "error_codes.txt"
 WITHOUT_OWN_CODE = {
-    "CacheError.no_inodes",  # calls the constructor, which has one
-    "CacheError.damaged_after_write",  # calls the constructor, which has one
+    "CacheError.no_inodes",  # calls CacheError.unwritable, which has one
+    "CacheError.damaged_after_write",  # as above
     "HyperparametersError",
     "DataError",
     "ProblemsError",
@@ -121,6 +122,8 @@ def test_the_docs_of_a_code_have_a_message_a_cause_and_a_fix(entry: Any) -> None
     assert entry.message
     assert entry.cause.endswith(".")
     assert entry.fix
+    assert not set(re.findall(r"\{([^{}]*)\}", entry.message)) & {"str", "len", "quote_name", "..."}
+    assert " : " not in entry.message
     assert entry.fix != "{fix}", "write the fix as a literal, or as a paragraph `Fix: ...` of the docstring"
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from fusionzoo.cli import app
+from fusionzoo.cli.commands import app
 from prediction_helpers import assert_same_predictions, read_expected, read_frame, read_test_rows, write_frame
 from shop import JobFolder
 

@@ -17,6 +17,7 @@ from fusionzoo.contracts.verification.script_verification import verify_script
 from fusionzoo.contracts.verification.verified_job import VerifiedJob
 from fusionzoo.contracts.verification.workspace import choose_root_kind
 from fusionzoo.evaluation.model_quality import make_model_quality
+from fusionzoo.prediction.evaluate_arguments import EvaluateSettings, parse_evaluate_arguments
 from fusionzoo.prediction.evaluate_script import run_evaluate_script
 from prediction_helpers import assert_same_predictions, read_expected, read_frame, read_test_rows, write_frame
 from process_helpers import TRAIN_PY
@@ -179,13 +180,42 @@ def test_rows_without_a_label_can_be_skipped(root: Path, trained_job: JobFolder)
     assert json.loads((root / "processing/evaluation/metrics.json").read_text())["splits"]["test"]["rows"] == 15
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--seed", "1"], ["--skip-unlabeled", "maybe"], ["--max-expansion", "0"], ["--batch-size", "1.5"], ["x"]],
-)
-def test_a_wrong_argument_is_an_error_that_lists_the_arguments(arguments: list[str], root: Path) -> None:
+@pytest.mark.parametrize("arguments", [["--seed", "1"], ["--batch-size"], ["x"]])
+def test_an_unknown_argument_is_an_error_that_lists_the_arguments(arguments: list[str], root: Path) -> None:
     assert run(root, *arguments) == 1
     assert "--skip-unlabeled, --max-expansion, --batch-size" in read_message(root)
+
+
+def test_wrong_values_of_arguments_are_reported_together(root: Path) -> None:
+    assert run(root, "--skip-unlabeled", "maybe", "--max-expansion", "0", "--batch-size", "1.5") == 1
+    message = read_message(root)
+    assert message.startswith("The arguments cannot be used: 3 problems.")
+    assert 'skip_unlabeled = "maybe"' in message
+    assert "max_expansion = 0" in message
+    assert "batch_size = 1.5" in message
+    for value in ("0", "1000001", "inf", "x", ""):
+        assert run(root, "--batch-size", value) == 1
+        assert "batch_size" in read_message(root)
+    for value in ("0.9", "inf", "nan", "x"):
+        assert run(root, "--max-expansion", value) == 1
+        assert "max_expansion" in read_message(root)
+
+
+def test_arguments_have_the_defaults_of_the_contract() -> None:
+    defaults = parse_evaluate_arguments({})
+    assert (defaults.skip_unlabeled, defaults.max_expansion, defaults.batch_size) == (False, 200.0, 64)
+    texts = {"skip-unlabeled": "TRUE", "max-expansion": "1.5", "batch-size": "1000000"}
+    settings = parse_evaluate_arguments(texts)
+    assert (settings.skip_unlabeled, settings.max_expansion, settings.batch_size) == (True, 1.5, 1_000_000)
+    assert {*EvaluateSettings.model_fields} == {name.replace("-", "_") for name in MODEL_EVALUATION_CONTRACT.arguments}
+
+
+def test_help_lists_every_argument_and_starts_no_job(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(root, "--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert [name for name in MODEL_EVALUATION_CONTRACT.arguments if f"--{name}" not in text] == []
+    assert "each byte of model.tar.gz may have. Default: 200." in text
+    assert not (root / "output").exists()
 
 
 def test_several_instances_are_refused(root: Path) -> None:
@@ -193,7 +223,7 @@ def test_several_instances_are_refused(root: Path) -> None:
     config.parent.mkdir()
     config.write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]}))
     assert run(root) == 1
-    assert "The job has 2 instances" in read_message(root)
+    assert "The job has 2 instances, but evaluate.py runs on one" in read_message(root)
 
 
 class Classes:

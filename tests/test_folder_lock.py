@@ -20,6 +20,7 @@ from fusionzoo.errors import FolderInUseError, OutputError
 from fusionzoo.sagemaker import folder_lock, run_job
 from fusionzoo.sagemaker.folder_lock import LOCK_FILE, OWNER_FILE, Owner, lock_folder
 from fusionzoo.sagemaker.paths import Paths
+from fusionzoo.training.write_artifacts import log_written_files
 
 OWN_FOLDER = """
 import sys, time
@@ -246,3 +247,15 @@ def test_a_process_that_the_job_starts_belongs_to_it(tmp_path: Path) -> None:
         assert run_job(lambda paths: None, environ) == 0
 
     assert run_job(launcher, {"SAGEMAKER_BASE_DIR": str(tmp_path)}) == 0
+
+
+def test_a_job_does_not_list_its_lock_among_what_it_wrote(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "metrics.json").touch()
+    with lock_folder(tmp_path, "first"), caplog.at_level("INFO"):
+        assert (tmp_path / LOCK_FILE).exists()
+        log_written_files([tmp_path])
+    assert [record.getMessage() for record in caplog.records if "Wrote" in record.getMessage()] == [
+        f"Wrote {tmp_path}/metrics.json",
+        f"Wrote {tmp_path}/plots/",
+    ]

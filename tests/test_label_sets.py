@@ -19,7 +19,7 @@ from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.data.reading.rows import Rows, rows_from_records
 from fusionzoo.data.row_digests import compute_row_digests
 from fusionzoo.data.splitting import split_channel
-from fusionzoo.data.targets.class_labels import ClassLabels, LabelCounts
+from fusionzoo.data.targets.class_labels import ClassLabelReader, ClassLabelScan
 from fusionzoo.data.targets.label_sets import LabelSets
 from fusionzoo.data.targets.target_choice import choose_target
 from fusionzoo.errors import DataError
@@ -85,7 +85,7 @@ def test_labels_are_compared_and_sorted_as_those_of_a_classification(lists: list
     rows = make_rows(tags=lists)
     assert fit(rows).labels == labels
     assert fit(make_rows(typed=False, tags=list(map(json.dumps, lists)))).labels == labels
-    counts = LabelCounts("y")
+    counts = ClassLabelScan("y")
     counts.add(make_rows(y=pa.array([label for labels in lists for label in labels])))
     assert counts.fit(make_settings(label_name="y", num_classes=2)).classes == labels
 
@@ -242,8 +242,8 @@ def test_a_constant_label_column_is_reported() -> None:
 def test_lists_under_classification_name_the_task_multilabel() -> None:
     settings = DataSettings(label_name="y", text_name="t", num_classes=2)
     with pytest.raises(DataError, match=r"the column holds arrays.*set task: multilabel"):
-        ClassLabels(settings).scan(optional=False).add(make_rows(y=[["a"], ["b", "c"]]))
-    counts = ClassLabels(settings).scan(optional=False)
+        ClassLabelReader(settings).scan(optional=False).add(make_rows(y=[["a"], ["b", "c"]]))
+    counts = ClassLabelReader(settings).scan(optional=False)
     counts.add(make_rows(y=['["a"]', "[]", '["b", "c"]']))
     with pytest.raises(DataError, match=r"every label is an array.*set task: multilabel and remove num_classes"):
         counts.fit(settings)

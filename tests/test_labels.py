@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from data_helpers import SETTINGS, fit_frame, make_column, make_rows
 from fusionzoo.data import fit_preprocessor
 from fusionzoo.data.preprocessor import Preprocessor
-from fusionzoo.data.targets.class_labels import LabelCounts, canonical_label
+from fusionzoo.data.targets.class_labels import ClassLabelScan, canonical_label
 from fusionzoo.data.targets.target_choice import choose_target
 from fusionzoo.errors import DataError
 from shop import shop_rows
@@ -46,7 +46,7 @@ from shop import shop_rows
 def test_classes_have_the_values_and_types_of_the_labels(
     values: list[Any], typed: bool, classes: tuple[Any, ...]
 ) -> None:
-    counts = LabelCounts("c")
+    counts = ClassLabelScan("c")
     counts.add(make_column(values, typed))
     result = counts.fit(SETTINGS.model_copy(update={"num_classes": len(classes)}))
     assert result.classes == classes
@@ -71,7 +71,7 @@ def test_classes_are_ordered_if_they_are_numbers_or_the_setting_lists_them(
     values: list[Any], changes: dict[str, Any], is_ordered: bool
 ) -> None:
     settings = SETTINGS.model_copy(update={"num_classes": len(values), **changes})
-    counts = LabelCounts("c")
+    counts = ClassLabelScan("c")
     counts.add(make_column(values))
     label_map = counts.fit(settings)
     assert label_map.is_ordered == is_ordered
@@ -79,7 +79,7 @@ def test_classes_are_ordered_if_they_are_numbers_or_the_setting_lists_them(
 
 
 def fit_labels(values: list[Any], **changes: Any) -> Any:
-    counts = LabelCounts("c")
+    counts = ClassLabelScan("c")
     counts.add(make_column(values))
     return counts.fit(SETTINGS.model_copy(update=changes))
 
@@ -166,7 +166,7 @@ def test_labels_make_a_round_trip(labels: set[Any], random: Any) -> None:
 @pytest.mark.parametrize("typed", [True, False])
 @pytest.mark.parametrize("classes", [("inf", "sup"), ("-inf", "0", "max"), ("Infinity", "none")])
 def test_a_text_that_spells_infinity_is_a_class_next_to_other_texts(classes: tuple[str, ...], typed: bool) -> None:
-    counts = LabelCounts("c")
+    counts = ClassLabelScan("c")
     counts.add(make_column(list(classes), typed))
     assert counts.fit(SETTINGS.model_copy(update={"num_classes": len(classes)})).classes == classes
 
@@ -181,18 +181,18 @@ def test_a_text_that_spells_infinity_is_a_class_next_to_other_texts(classes: tup
     ],
 )
 def test_an_infinite_number_is_not_a_class(values: list[Any], typed: bool) -> None:
-    counts = LabelCounts("c")
+    counts = ClassLabelScan("c")
     counts.add(make_column(values, typed))
     with pytest.raises(DataError, match="1 label infinite: train/part-0 row"):
         counts.fit(SETTINGS.model_copy(update={"num_classes": len(values)}))
 
 
 def test_labels_of_mixed_types_get_one_type() -> None:
-    counts = LabelCounts("c")
+    counts = ClassLabelScan("c")
     for values in ([0, 1], ["1", "a"]):
         counts.add(make_column(values))
     assert counts.fit(SETTINGS.model_copy(update={"num_classes": 3})).classes == ("0", "1", "a")
-    counts = LabelCounts("c")
+    counts = ClassLabelScan("c")
     for floats in ([0, 1], [1.0, 0.5]):
         counts.add(make_column(floats))
     assert counts.fit(SETTINGS.model_copy(update={"num_classes": 3})).classes == (0.0, 0.5, 1.0)

@@ -153,12 +153,13 @@ def test_a_host_name_that_cannot_be_resolved_is_an_error(monkeypatch: pytest.Mon
         launch.wait_for_hosts(Hosts(("localhost", "no-such-host"), "localhost", None))
 
 
-def test_a_sharded_channel_is_rejected_if_there_are_several_hosts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["train", "training", "validation", "testing"])
+def test_a_sharded_channel_is_rejected_if_there_are_several_hosts(tmp_path: Path, name: str) -> None:
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(JobFolder(tmp_path / "ml").fill().root)})
-    channels = {"train": {"S3DistributionType": "ShardedByS3Key"}, "val": {"S3DistributionType": "FullyReplicated"}}
+    channels = {name: {"S3DistributionType": "ShardedByS3Key"}, "val": {"S3DistributionType": "FullyReplicated"}}
     paths.input_data_config.write_text(json.dumps(channels))
     check_processes(paths, make_job_settings(), World(0, 2, 0, 2))
     with pytest.raises(
-        errors.ProcessesError, match="'train' is ShardedByS3Key, so each of 2 hosts sees different rows"
+        errors.ProcessesError, match=f"'{name}' is ShardedByS3Key, so each of 2 hosts sees different rows"
     ):
         check_processes(paths, make_job_settings(), World(1, 2, 0, 1))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,10 @@ ROOT = Path(__file__).parent.parent
 OLDEST_PYTHON = (3, 10)
 CODE = [ROOT / folder for folder in ("core/fusionzoo", "plugins", "docs", "tests", "benchmarks", "train.py")]
 AWS_IMAGE = {"torch": "2.1.2+cu121", "numpy": "1.26.4", "transformers": "4.37.2", "pyarrow": "14.0.2"}
-TRANSFORMERS_5 = ["numpy>=1.17", 'torch>=2.4; extra == "torch"', 'torch>=9; extra == "other"']
+TRANSFORMERS = {  # what some versions require
+    "4.57.1": ["numpy>=1.17", 'torch>=2.2; extra == "torch"'],
+    "5.12.0": ["numpy>=1.17", 'torch>=2.4; extra == "torch"', 'torch>=9; extra == "other"'],
+}
 
 
 def find_conflicts(versions: Mapping[str, str]) -> list[LibraryVersionsError]:
@@ -29,7 +33,7 @@ def find_conflicts(versions: Mapping[str, str]) -> list[LibraryVersionsError]:
             raise PackageNotFoundError(name)
         return versions[name]
 
-    return list(find_version_conflicts(read_version, lambda name: TRANSFORMERS_5))
+    return list(find_version_conflicts(read_version, lambda name: TRANSFORMERS.get(read_version(name))))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +45,8 @@ def find_conflicts(versions: Mapping[str, str]) -> list[LibraryVersionsError]:
         ({"numpy": "2.2.0", "torch": "2.3.0", "pyarrow": "16.0", "onnxruntime": "1.18.1"}, ["onnxruntime 1.18.1"]),
         ({"transformers": "5.12.0"}, ["transformers 5.12.0 does not work with torch 2.1.2+cu121: it needs torch>=2.4"]),
         ({"transformers": "5.12.0", "torch": "2.4.0"}, []),
-        ({"transformers": "4.57.1"}, []),  # works, although its extra asks for torch 2.2
+        ({"transformers": "4.57.1"}, ["transformers 4.57.1 does not work with torch 2.1.2+cu121: it needs torch>=2.2"]),
+        ({"transformers": "4.57.1", "torch": "2.2.0"}, []),
         ({"gensim": "4.3.1", "scipy": "1.13.0"}, ["scipy 1.13.0 does not work with gensim 4.3.1"]),
         ({"gensim": "4.3.1", "scipy": "1.12.0"}, []),
     ],
@@ -77,8 +82,8 @@ def test_the_extra_for_old_torch_excludes_what_does_not_work_with_it() -> None:
     assert extra["torch"].contains("2.1.2")
     assert extra["torch"].contains("2.2.2")
     of_torch = [Requirement(one) for one, other in NEEDED_VERSIONS if other == "torch>=2.3"]
-    for needed in [*of_torch, Requirement("transformers>=5")]:
-        for version in ("1.26.4", "2.0.0", "4.37.2", "5.0.0"):
+    for needed in [*of_torch, Requirement("transformers>=4.56")]:
+        for version in ("1.26.4", "2.0.0", "4.37.2", "4.57.1", "5.0.0"):
             assert not (needed.specifier.contains(version) and extra[needed.name].contains(version)), needed
     assert not extra["torch"].contains("2.3.0")
 
@@ -115,6 +120,31 @@ def test_every_file_uses_only_what_the_oldest_python_has() -> None:
         if max((minimum for minimum in visitor.minimum_versions() if minimum), default=(3, 0)) > OLDEST_PYTHON:
             too_new[str(path.relative_to(ROOT))] = visitor.output_text().strip()
     assert too_new == {}
+
+
+def find_patterns(source: str) -> Iterator[str]:
+    """Yield the regular expressions in calls of the module `re`; a letter replaces what an f-string inserts."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re.") and node.args:
+            parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
+            texts = [part.value if isinstance(part, ast.Constant) else "x" for part in parts]
+            yield "".join(text for text in texts if isinstance(text, str))
+
+
+def is_old_pattern(pattern: str) -> bool:
+    """Return whether the oldest Python can compile it: it has no possessive quantifiers and no atomic groups."""
+    tokens = re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", "x", pattern, flags=re.DOTALL)  # without escapes and sets
+    return re.search(r"[*+?}]\+|\(\?>", tokens) is None
+
+
+def test_every_regular_expression_is_valid_in_the_oldest_python() -> None:
+    patterns = [(path, pattern) for path in python_files() for pattern in find_patterns(path.read_text("utf-8"))]
+    assert len(patterns) > 100
+    assert [(str(path), pattern) for path, pattern in patterns if not is_old_pattern(pattern)] == []
+    for too_new in ("a*+", "(?:[^<]|b)*+c", "a{2}+", "(?>a|b)"):
+        assert list(find_patterns(f"re.compile({too_new!r})")) == [too_new]
+        assert not is_old_pattern(too_new)
+    assert is_old_pattern(r"a\++[*+]+\*+(b*)+")
 
 
 @pytest.mark.parametrize(

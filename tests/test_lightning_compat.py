@@ -12,9 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from lightning.pytorch.callbacks import LearningRateMonitor
 
-from fusionzoo.training import lightning_compat
+from fusionzoo.training import lightning_compat, optimizers
 from fusionzoo.training.lightning_compat import ResumeWithinEpoch, make_compat_callbacks
+from training_helpers import EncoderWithHead, make_job_settings
 
 PACKAGE = Path(__file__).parents[1] / "core/fusionzoo"
 INTERNALS = re.compile(
@@ -98,3 +100,12 @@ def test_after_a_resume_within_an_epoch_validation_waits_for_the_first_batch(is_
     assert lightning_compat.is_validation_due(trainer, batch_idx=2) != is_within_epoch
     callback.on_train_batch_start(trainer, Any, None, 3)  # type: ignore[arg-type]
     assert trainer.val_check_batch == 3
+
+
+def test_lightnings_monitor_of_learning_rates_accepts_the_parameter_groups() -> None:
+    net, settings = EncoderWithHead(), make_job_settings(lr=1e-4)
+    optimizer = optimizers.build_optimizer(optimizers.parameter_groups(net, net.encoder, settings, []), settings)
+    assert len(optimizer.param_groups) == 4  # encoder and head, each with and without weight decay
+    monitor = LearningRateMonitor()
+    monitor.on_train_start(SimpleNamespace(loggers=[None], lr_scheduler_configs=[], optimizers=[optimizer]))
+    assert len(monitor.lrs) == 4

@@ -11,6 +11,7 @@ import pytest
 import sklearn.metrics
 
 from evaluation_helpers import random_scores
+from fusionzoo.data.data_settings import MAX_CLASSES
 from fusionzoo.errors import ScoresError
 from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS
 from fusionzoo.evaluation.metrics import (
@@ -112,6 +113,13 @@ def test_the_correlation_of_millions_of_rows_of_many_classes_is_exact() -> None:
     y = np.repeat(np.arange(4), [1, 1, 1, 3_000_000])
     probabilities = np.eye(4, dtype=np.float32)[y]
     assert classification_metrics(y, probabilities)["matthews_corrcoef"] == pytest.approx(1, abs=1e-15)
+
+
+def test_the_agreement_of_many_classes_needs_no_table_of_all_pairs() -> None:
+    probabilities = np.zeros((3, MAX_CLASSES), np.float32)
+    probabilities[[0, 1, 2], [0, 9, MAX_CLASSES - 1]] = 1
+    metrics = classification_metrics(np.array([0, 9, MAX_CLASSES - 1]), probabilities, is_ordered=True)
+    assert (metrics["matthews_corrcoef"], metrics["quadratic_kappa"]) == pytest.approx((1, 1))
 
 
 def test_the_settings_name_every_metric() -> None:

@@ -22,7 +22,7 @@ from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.rows import Rows, rows_from_records
 from fusionzoo.data.table.categories import CategoryEncoder, canonicalize_column
 from fusionzoo.data.table.numbers import NumberEncoder
-from fusionzoo.data.targets.class_labels import LabelCounts
+from fusionzoo.data.targets.class_labels import ClassLabelScan
 from fusionzoo.errors import DataError
 from predictor_helpers import rows_from_data_frame
 
@@ -99,7 +99,7 @@ def as_text(rows: Rows) -> list[Any]:
 
 
 def as_label(rows: Rows) -> list[Any]:
-    labels: list[Any] = LabelCounts("c").add(rows)[0].to_pylist()
+    labels: list[Any] = ClassLabelScan("c").add(rows)[0].to_pylist()
     return labels
 
 

@@ -17,10 +17,14 @@ from matplotlib.legend import Legend
 from PIL import Image
 
 from evaluation_helpers import VALIDATIONS, random_scores
-from fusionzoo.evaluation import plots
+from fusionzoo.evaluation import multilabel_plots, plot_parts, plots, regression_plots
 from fusionzoo.evaluation.class_evaluation import evaluate_class_split
 from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
+from fusionzoo.evaluation.multilabel_evaluation import evaluate_multilabel_split
+from fusionzoo.evaluation.plot_fitting import MIN_FONT_SIZE
+from fusionzoo.evaluation.regression_evaluation import evaluate_regression_split
 from fusionzoo.evaluation.report import ScoredSplit
+from plot_rendering import find_drawn_texts
 
 pytestmark = pytest.mark.usefixtures("rendered_plots")
 
@@ -68,7 +72,7 @@ def test_the_title_of_a_plot_names_split_rows_and_metric() -> None:
 
 def test_a_legend_of_forty_classes_names_only_the_most_frequent() -> None:
     legend = find_legend(plots.draw_roc(evaluate_class_split("val", *CASES["forty, ten of them absent"])))
-    assert len(legend.get_texts()) == len(plots.COLORS) + 2, "the colored classes, the others, and the baseline"
+    assert len(legend.get_texts()) == len(plot_parts.COLORS) + 2, "the colored classes, the others, and the baseline"
     assert legend.get_title().get_text() == "20 of 40 classes"
     assert all(len(text.get_text()) < 40 for text in legend.get_texts())
 
@@ -113,7 +117,7 @@ def test_every_plot_names_the_model_and_the_label(case: str) -> None:
 def test_the_panels_of_many_classes_have_one_scale_and_named_axes() -> None:
     figure = plots.draw_probabilities(evaluate_class_split("val", *CASES["forty, ten of them absent"]))
     panels = [axes for axes in figure.axes if axes.get_visible()]
-    assert len(panels) == plots.MAX_PANELS
+    assert len(panels) == plot_parts.MAX_PANELS
     assert len({(*axes.get_xlim(), *axes.get_ylim()) for axes in panels}) == 1
     assert (figure.get_supxlabel(), figure.get_supylabel()) == ("probability of the class", "fraction of the rows")
 
@@ -192,5 +196,72 @@ def test_the_learning_curve_of_val_loss_has_one_panel_and_one_validation_is_enou
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = draw_learning_curve(VALIDATIONS[:1], "val_loss", 10)
-        assert plots.encode_png(figure)
+        assert plot_parts.encode_png(figure)
     assert len(figure.axes) == 1
+
+
+HEADINGS = {
+    "realistic": "multimodal_gate_fusion, label customer_requested_refund_within_30d",
+    "capitals": "multimodal_gate_fusion, label CUSTOMER_REQUESTED_REFUND_WITHIN_30D",
+    "widest": "$W" * 40,
+}
+
+
+def draw_all_plots(heading: str) -> dict[str, Figure]:
+    """Return each kind of plot, with class names, labels and targets of wide capitals."""
+    names = [f"{'W' * 30}{k}" for k in range(12)]
+    figures = {"learning curve": draw_learning_curve(VALIDATIONS, "val/auroc", 20, heading)}
+    for count in (2, 12):
+        split = evaluate_class_split("val", random_scores(300, count), names[:count], heading)
+        assert split.confusion is not None
+        figures[f"{count} classes, matrix"] = plots.draw_confusion_matrix(split, split.confusion)
+        draws = [plots.draw_roc, plots.draw_precision_recall, plots.draw_reliability, plots.draw_probabilities]
+        for draw in [*draws, *([plots.draw_thresholds] if count == 2 else [])]:
+            figures[f"{count} classes, {draw.__name__}"] = draw(split)
+    rng = np.random.default_rng(0)
+    scored = ScoredSplit(rng.integers(0, 2, (60, 12)), rng.random((60, 12), np.float32))
+    multilabel = evaluate_multilabel_split("val", scored, names, heading)
+    figures["label metrics"] = multilabel_plots.draw_label_metrics(multilabel)
+    figures["labels, precision and recall"] = multilabel_plots.draw_precision_recall(multilabel)
+    figures["labels, reliability"] = multilabel_plots.draw_reliability(multilabel)
+    for count in (1, 4):
+        numbers = rng.normal(size=(60, count)) * 1e6
+        regression = evaluate_regression_split("val", numbers, numbers * 0.9, names[:count], heading)
+        figures[f"{count} targets"] = regression_plots.draw_panels(regression, regression_plots._draw_predicted)
+    return figures
+
+
+@pytest.mark.parametrize("heading", ["realistic", "widest"])
+def test_no_text_of_a_plot_leaves_the_canvas(heading: str) -> None:
+    for name, figure in draw_all_plots(HEADINGS[heading]).items():
+        width, height = figure.bbox.size
+        for text, box in find_drawn_texts(figure):
+            where = f"{name}: {text.get_text()!r}"
+            assert box.x0 > -1, where
+            assert box.y0 > -1, where
+            assert box.x1 < width + 1, where
+            assert box.y1 < height + 1, where
+
+
+def test_the_titles_of_neighboring_panels_do_not_overlap() -> None:
+    figures = draw_all_plots("model, label y")
+    for name in ("12 classes, draw_probabilities", "4 targets"):
+        figure = figures[name]
+        titles = {axes.title for axes in figure.axes}
+        boxes = [box for text, box in find_drawn_texts(figure) if text in titles]
+        assert len(boxes) == min(plot_parts.MAX_PANELS, int(name.split()[0]))
+        assert not any(boxes[i].overlaps(box) for i in range(len(boxes)) for box in boxes[:i]), name
+
+
+def test_a_title_that_fits_keeps_its_size_and_a_long_one_becomes_smaller_before_it_is_shortened() -> None:
+    sizes = {}
+    for heading in ("model, label y", HEADINGS["capitals"], "W" * 50):
+        split = evaluate_class_split("val", random_scores(50, 2), ["no", "yes"], heading)
+        figure = plots.draw_roc(split)
+        before = figure.axes[0].get_title()
+        plot_parts.encode_png(figure)
+        title = figure.axes[0].title
+        sizes[heading] = float(title.get_fontsize())
+        assert title.get_text() == before
+    assert sizes["model, label y"] == 12
+    assert MIN_FONT_SIZE <= sizes["W" * 50] < sizes[HEADINGS["capitals"]] < 12

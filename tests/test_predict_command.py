@@ -13,7 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from fusionzoo.cli.commands import app
 from fusionzoo.prediction import prediction_blocks
 from fusionzoo.prediction.predict_job import PredictOptions, predict_files
 from prediction_helpers import (
@@ -126,14 +128,14 @@ def test_rows_are_scored_while_they_are_read(
 ) -> None:
     monkeypatch.setattr(prediction_blocks, "SCORED_ROWS", 4)
     read: list[int] = []
-    divide = prediction_blocks.divide
+    split_blocks = prediction_blocks.split_blocks
 
     def count(blocks: object) -> object:
-        for rows in divide(blocks):  # type: ignore[arg-type]
+        for rows in split_blocks(blocks):  # type: ignore[arg-type]
             read.append(len(rows))
             yield rows
 
-    monkeypatch.setattr(prediction_blocks, "divide", count)
+    monkeypatch.setattr(prediction_blocks, "split_blocks", count)
     options = PredictOptions(trained_job.model, str(trained_job.root / "input/data/test"), str(tmp_path / "out.csv"))
     with pytest.raises(RuntimeError, match="stop"):
         predict_files(options, fail_at(2, RuntimeError("stop")))
@@ -153,7 +155,7 @@ def test_an_interruption_leaves_no_file(
 
 
 def run_in_shell(command: str) -> subprocess.CompletedProcess[str]:
-    program = f"{sys.executable} -c 'from fusionzoo.cli import app; app()'"
+    program = f"{sys.executable} -c 'from fusionzoo.cli import main; main()'"
     return subprocess.run(["bash", "-c", command.replace("fusionzoo", program, 1)], capture_output=True, text=True)
 
 
@@ -162,7 +164,7 @@ def test_a_closed_pipe_ends_the_command_without_a_message(trained_job: JobFolder
     source = write_frame(tmp_path / "rows.csv", rows)
     paths = f"--model {trained_job.model} --input {source} --output -"
     done = run_in_shell(f"fusionzoo predict {paths} | head -n 1; echo ${{PIPESTATUS[0]}}")
-    assert done.stdout.splitlines() == ['"id","target","prob_0","prob_1","predicted_target"', "1"]
+    assert done.stdout.splitlines() == ['"id","target","prob_0","prob_1","predicted_target"', "141"]
     assert done.stderr == ""
 
 
@@ -185,7 +187,7 @@ def test_standard_input_is_scored_before_it_ends(trained_job: JobFolder) -> None
 def test_a_terminal_shows_progress_on_standard_error_only(trained_job: JobFolder, tmp_path: Path) -> None:
     source = trained_job.root / "input/data/test"
     terminal, stderr = pty.openpty()
-    code = "from fusionzoo.cli import app; app()"
+    code = "from fusionzoo.cli import main; main()"
     paths = ["--model", str(trained_job.model), "--input", str(source), "--output", "-", "--output-format", "csv"]
     environ = {**os.environ, "TERM": "xterm"}
     command = [sys.executable, "-c", code, "predict", *paths]
@@ -200,7 +202,7 @@ def test_a_terminal_shows_progress_on_standard_error_only(trained_job: JobFolder
 def test_neither_command_imports_torch(trained_job: JobFolder, tmp_path: Path) -> None:
     source = trained_job.root / "input/data/test"
     code = (
-        "import sys; from typer.testing import CliRunner; from fusionzoo.cli import app\n"
+        "import sys; from typer.testing import CliRunner; from fusionzoo.cli.commands import app\n"
         f"base = ['--model', {str(trained_job.model)!r}, '--input', {str(source)!r}, '--output']\n"
         f"for command in ('predict', 'evaluate'):\n"
         f"    done = CliRunner().invoke(app, [command, *base, {str(tmp_path)!r} + '/' + command])\n"
@@ -208,3 +210,48 @@ def test_neither_command_imports_torch(trained_job: JobFolder, tmp_path: Path) -
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
     assert done.stdout.splitlines() == ["0 []", "0 []"], done.stderr
+
+
+def test_a_similar_id_or_label_is_named(
+    trained_job: JobFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = read_test_rows(trained_job)
+    source = write_frame(tmp_path / "rows.csv", rows.rename(columns={"id": "ID", "target": "Target"}))
+    assert predict(trained_job, source, tmp_path / "out.csv").exit_code == 0
+    warning = "input has no column '{}', but it has '{}'. Rename it if it is the same."
+    assert caplog.messages == [warning.format("id", "ID"), warning.format("target", "Target")]
+    options = ["evaluate", "--model", trained_job.root / "model", "--input", source, "--output", tmp_path / "e"]
+    done = CliRunner().invoke(app, list(map(str, options)))
+    assert "rename 'Target' to 'target' if it is the same; otherwise add the labels" in done.stderr
+
+
+@pytest.mark.parametrize("column", ["id", "target"])
+def test_ids_or_labels_that_begin_late_on_standard_input_are_an_error(
+    trained_job: JobFolder, tmp_path: Path, column: str
+) -> None:
+    rows = pd.concat([read_test_rows(trained_job)] * 60).head(1100).drop(columns=["id", "target"])
+    lines = rows.to_json(orient="records", lines=True).splitlines()
+    last = json.dumps({**json.loads(lines[-1]), column: 1})
+    for end, status in ((lines[-1], 0), (last, 1)):
+        stdin = "\n".join([*lines, end]).encode()
+        done = predict(trained_job, "-", tmp_path / f"{status}.csv", "--format", "jsonl", stdin=stdin)
+        assert done.exit_code == status, done.stderr
+        assert (f"stdin row 1101 has the column '{column}'" in done.stderr) == status
+
+
+def test_an_input_inside_of_a_partition_names_the_folder_above(
+    trained_job: JobFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = read_test_rows(trained_job)
+    column = "country"
+    folder = tmp_path / "new" / f"{column}=a"
+    source = write_frame(folder / "p.csv", rows.drop(columns=column))
+    assert predict(trained_job, tmp_path / "new", tmp_path / "0.csv").exit_code == 0
+    for number, place in enumerate((folder, source), start=1):
+        done = predict(trained_job, place, tmp_path / f"{number}.csv")
+        assert f"Fix: give the folder above, {tmp_path / 'new'};" in done.stderr
+        assert "did you mean" not in done.stderr
+    labels = tmp_path / "new2" / "target=1"
+    write_frame(labels / "p.csv", rows.drop(columns="target"))
+    assert predict(trained_job, labels, tmp_path / "labels.csv").exit_code == 0
+    assert f"input has no column 'target', but its folder {labels} has it in its name" in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.errors import DataError, Problem, ValuesProblem
+from fusionzoo.prediction.input_files import open_input, open_part
 from fusionzoo.prediction.row_problems import find_invalid_rows
 from prediction_helpers import assert_same_predictions, predict, read_expected, read_frame, read_test_rows, write_frame
 from shop import JobFolder
@@ -121,6 +124,25 @@ def test_a_label_that_is_an_array_or_an_object_is_listed_if_labels_are_read(
     done = predict(trained_job, tmp_path / "in/rows.jsonl", tmp_path / "b.csv", "--no-labels", "--errors", errors)
     assert done.exit_code == 0, done.stderr
     assert read_frame(tmp_path / "b.csv")["id"].astype(str).tolist() == ["7", "8"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "rejected"),
+    [({"label_name": ["red", "blue"]}, [(2, "red")]), ({"label_name": "red"}, [])],
+    ids=["columns of 0 and 1", "a column of lists"],
+)
+def test_only_the_value_of_a_column_of_label_lists_may_be_an_array(
+    tmp_path: Path, settings: dict[str, Any], rejected: list[tuple[int, str]]
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a", "red": 1, "blue": 0}\n{"text": "b", "red": [1], "blue": 0}\n')
+    problems: list[tuple[int, str]] = []
+    data_settings = DataSettings.model_validate({"task": "multilabel", "text_name": "text", **settings})
+    with open_input(str(path), None, data_settings, reject_rows=True) as inputs:
+        options = replace(inputs.files[0].options, reject_row=lambda _, row, column, __: problems.append((row, column)))
+        blocks = [*open_part([replace(inputs.files[0], options=options)], ["text", "red"])]
+    assert problems == rejected
+    assert sum(map(len, blocks)) == 2 - len(rejected)
 
 
 def test_without_a_wrong_row_the_list_is_empty(trained_job: JobFolder, tmp_path: Path) -> None:

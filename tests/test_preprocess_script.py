@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fusionzoo.cli import app
+from fusionzoo.cli.commands import app
 from fusionzoo.cli.preprocess_command import preprocess
 from fusionzoo.contracts import TABULAR_PREPROCESS_CONTRACT
 from fusionzoo.contracts.verification.workspace import choose_root_kind
-from fusionzoo.preprocessing.preprocess_arguments import parse_arguments, read_command_line
+from fusionzoo.preprocessing.preprocess_arguments import parse_arguments
 from fusionzoo.preprocessing.preprocess_script import run_preprocess_script
+from fusionzoo.sagemaker.script_arguments import read_command_line
 from package_helpers import ROOT
 from preprocess_helpers import list_outputs, read_channels, read_message, write_shop
 from verification_helpers import verify
@@ -107,9 +108,8 @@ def test_arguments_mean_what_the_settings_of_a_job_mean() -> None:
         "--csv-header",
         '["a", "b", "007"]',
     ]
-    settings = parse_arguments(
-        read_command_line([*given, "--id-name", "007", "--group-field", "", "--test-fraction", "0"])
-    )
+    given += ["--id-name", "007", "--group-field", "", "--test-fraction", "0"]
+    settings = parse_arguments(read_command_line(TABULAR_PREPROCESS_CONTRACT, given))
     assert settings.label_columns == ["a", "b"]
     assert (settings.csv_quote, settings.csv_header) == ("", ["a", "b", "007"])
     assert (settings.id_name, settings.group_field) == ("007", None)

@@ -309,15 +309,11 @@ def test_an_interrupted_learning_curve_continues_with_the_same_mean_loss() -> No
 
 def test_parameter_groups_are_named_encoder_head_plugin_and_model() -> None:
     net = EncoderWithHead()
-    names = {group["name"] for group in optimizers.parameter_groups(net, net.encoder, make_job_settings(lr=1e-4), [])}
+    names = {group["part"] for group in optimizers.parameter_groups(net, net.encoder, make_job_settings(lr=1e-4), [])}
     assert names == {"encoder", "head"}
     plugin_groups = [{"params": [net.head.weight], "lr_scale": 0.5}]
-    assert [group["name"] for group in optimizers.parameter_groups(net, None, make_job_settings(), plugin_groups)][
-        :2
-    ] == [
-        "plugin_0",
-        "model",
-    ]
+    groups = optimizers.parameter_groups(net, None, make_job_settings(), plugin_groups)
+    assert [group["part"] for group in groups][:2] == ["plugin_0", "model"]
 
 
 def test_the_gradient_norm_equals_that_of_clip_grad_norm() -> None:

@@ -19,7 +19,7 @@ from fusionzoo.artifacts.prediction_formats import PREDICTION_FORMATS
 from fusionzoo.artifacts.predictions import Predictions, prediction_columns
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.reading.rows import Rows
-from fusionzoo.data.targets.class_labels import LabelCounts
+from fusionzoo.data.targets.class_labels import ClassLabelScan
 from fusionzoo.data.targets.numeric_target import NumericStrata, NumericTarget, NumericTargetReader, TargetScale
 from fusionzoo.errors import DataError, PredictionColumnsError, ScoresError
 from fusionzoo.evaluation.regression_metrics import regression_metrics
@@ -122,7 +122,7 @@ def test_two_distinct_values_are_reported_as_probable_classes() -> None:
 
 
 def test_labels_of_a_classification_that_are_many_numbers_name_regression() -> None:
-    counts = LabelCounts("y")
+    counts = ClassLabelScan("y")
     counts.add(make_rows(y=[f"{i}.25" for i in range(200)]))
     with pytest.raises(
         DataError, match=r"train has 200 numbers as labels.*set task: regression and remove num_classes"

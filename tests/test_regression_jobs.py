@@ -95,3 +95,23 @@ def test_a_killed_regression_resumes_bit_identically(finished: JobFolder, tmp_pa
     assert run_in_child(job.run, job.root / "log.txt") == 0, (job.root / "log.txt").read_text()
     assert "Resuming from" in (job.root / "log.txt").read_text()
     assert read_results(job) == read_results(finished)
+
+
+@pytest.mark.parametrize(("loss", "value", "is_rejected"), [("mse", 1e25, True), ("mae", 1e25, False)])
+def test_a_number_that_overflows_the_loss_is_an_error_in_val_and_a_warning_in_test(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], loss: str, value: float, is_rejected: bool
+) -> None:
+    job = JobFolder(tmp_path)
+    frames = {name: order_rows(rows, rows) for name, rows in {"train": 60, "val": 20, "test": 20}.items()}
+    for name in ("val", "test"):
+        frames[name].loc[3, "amount"] = value
+    settings = {"task": "regression", "num_classes": None, "label_name": "amount", "loss": loss, "max_epochs": 1}
+    for name, frame in frames.items():
+        job.channel(name, frame)
+    job.settings(**settings, onnx="off")
+    assert job.run() == is_rejected
+    if is_rejected:
+        assert "val, column 'amount': 1 value more than 1e+18 standard deviations of train away" in job.failure
+        assert "val/part-00000.parquet row 4 '1e+25'" in job.failure
+        assert "val_loss" not in job.failure
+        assert "test, column 'amount': 1 value more than 1e+18 standard deviations" in capsys.readouterr().out

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from evaluation_helpers import VALIDATIONS, random_scores
 from fusionzoo.errors import ReportEntryError, ScoresError
 from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
-from fusionzoo.evaluation.plots import encode_png
+from fusionzoo.evaluation.plot_parts import encode_png
 from fusionzoo.evaluation.report import Report, evaluate, strict_json
 from task_helpers import make_classification
 

@@ -15,7 +15,7 @@ import torch
 from cli_helpers import invoke
 from fusionzoo import errors
 from fusionzoo.artifacts import onnx_session
-from fusionzoo.artifacts.memory_limit import find_memory_error
+from fusionzoo.artifacts.memory_limit import find_limit_error
 from fusionzoo.artifacts.onnx_export import export_onnx
 from fusionzoo.data import cache as cache_module
 from fusionzoo.data.cache import Cache
@@ -41,7 +41,6 @@ class OnnxruntimeError(Exception):
         (OnnxruntimeError("bad allocation"), True),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
         (ImportError("libx.so: failed to map segment from shared object"), True),
-        (RuntimeError("can't start new thread"), True),
         (RuntimeError("Unsupported: ONNX export of operator x"), False),
         (OSError(errno.ENOSPC, "No space left on device"), False),
     ],
@@ -49,16 +48,63 @@ class OnnxruntimeError(Exception):
 def test_an_exhausted_memory_is_distinguished_from_a_fault_of_the_model(cause: Exception, is_memory: bool) -> None:
     chained = errors.ExportError.failed(cause)
     chained.__cause__ = cause
-    assert (find_memory_error(chained, "here") is not None) == is_memory
+    assert (find_limit_error(chained, "here") is not None) == is_memory
+
+
+THREAD_LIMITS = [
+    RuntimeError("can't start new thread"),
+    RuntimeError("pthread_create failed, error code: 11 error msg: Resource temporarily unavailable"),
+    OnnxruntimeError("onnxruntime::PosixThread: pthread_create failed"),
+    RuntimeError("Resource temporarily unavailable"),
+    BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
+]
+each_thread_limit = pytest.mark.parametrize("cause", THREAD_LIMITS, ids=repr)
+
+
+@each_thread_limit
+def test_a_limit_on_threads_is_not_taken_for_memory_or_a_fault_of_the_model(cause: Exception) -> None:
+    chained = errors.ExportError.failed(cause)
+    chained.__cause__ = cause
+    assert not errors.is_out_of_memory(cause)
+    assert errors.is_machine_limit(cause)
+    error = find_limit_error(chained, "while the model is exported")
+    assert isinstance(error, errors.ThreadLimitError)
+    assert str(error).startswith("No further thread can be started while the model is exported")
+    assert "ulimit -u" in error.fix
+    assert "batch_size" not in str(error)
+
+
+@each_thread_limit
+def test_a_job_that_cannot_start_a_thread_names_the_limit(cause: Exception) -> None:
+    fix = errors.find_machine_fix(cause)
+    assert "ulimit -u" in fix
+    assert "pids limit" in fix
+    assert "OMP_NUM_THREADS" in fix
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable", "/a/lock"),
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        ValueError("can't start new thread"),
+        errors.ReportEntryError(["can't start new thread"]),
+        MemoryError(),
+    ],
+    ids=repr,
+)
+def test_other_errors_are_not_taken_for_a_limit_on_threads(cause: Exception) -> None:
+    assert "ulimit -u" not in errors.find_machine_fix(cause)
+    assert not isinstance(find_limit_error(cause, "here"), errors.ThreadLimitError)
 
 
 def test_a_limit_on_the_address_space_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (3 * 10**9, 3 * 10**9))
-    text = str(find_memory_error(MemoryError(), "here"))
+    text = str(find_limit_error(MemoryError(), "here"))
     assert "limited to 3.0 GB" in text
     assert "ulimit -v unlimited" in text
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, -1))
-    assert "ulimit" not in str(find_memory_error(MemoryError(), "here"))
+    assert "ulimit" not in str(find_limit_error(MemoryError(), "here"))
 
 
 def test_an_export_without_memory_does_not_blame_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,9 +110,10 @@ def test_a_duration_has_at_most_two_units(seconds: float, text: str) -> None:
     assert resource_usage.format_duration(seconds) == text
 
 
-def test_the_metrics_of_an_architecture_are_means_over_rows() -> None:
+def test_the_metrics_of_an_architecture_are_means_over_rows_and_a_batch_without_rows_has_none() -> None:
     means = WeightedMeans()
     means.add({"gate": torch.tensor(1.0)}, 30)
     means.add({"gate": torch.tensor(4.0), "load": torch.tensor(2.0)}, 10)
+    means.add({"gate": torch.tensor(float("nan"))}, 0)
     assert {name: float(value) for name, value in means.take().items()} == {"gate": 1.75, "load": 2.0}
     assert means.take() == {}

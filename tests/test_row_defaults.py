@@ -32,7 +32,7 @@ def resolve(is_tuned: bool, labels: np.ndarray, task: Task | None = None, **sett
     architecture = choose_architecture({**REQUIRED, "model_class": "cnn", **settings})
     task, train = task or make_classification(), make_random_split(1000)
     val = replace(make_random_split(len(labels)), labels=labels)
-    job = resolve_job_settings(architecture, task, train, val, is_tuned, kept)
+    job = resolve_job_settings(architecture, task, {"train": train, "val": val}, is_tuned, kept)
     choices = job.choices()
     assert choices.pop("max_epochs") == (3 if is_tuned else 13)
     return choices

@@ -156,8 +156,8 @@ def test_a_job_predicts_a_test_channel_without_labels(
 def test_a_similar_column_is_named_if_the_label_column_is_absent(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from fusionzoo.training.prepare_data import warn_of_similar_column
+    from fusionzoo.data.reading.channel import warn_of_similar_columns
 
     write_part(shop_rows(20, 2).rename(columns={"target": "Target"}), tmp_path / "a.csv")
-    warn_of_similar_column("test", open_channel("test", tmp_path, SETTINGS.columns, optional_columns=["target"]))
+    warn_of_similar_columns(open_channel("test", tmp_path, SETTINGS.columns, optional_columns=["target"]))
     assert caplog.messages == ["test has no column 'target', but it has 'Target'. Rename it if it is the same."]

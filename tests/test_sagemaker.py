@@ -78,6 +78,7 @@ def test_libraries_have_a_home_folder_although_the_user_has_none(
         (OSError(errno.ENFILE, "Too many open files in system"), "fs.file-max"),
         (ImportError("libx.so: cannot open shared object file: Too many open files"), "ulimit -n"),
         (OSError(errno.ENOSPC, "No space left on device", "/x"), "free or add disk space"),
+        (RuntimeError("can't start new thread"), "raise the limit on processes and threads (ulimit -u"),
         (OSError(errno.EIO, "Input/output error", "/x"), "check the disk"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), None),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), None),

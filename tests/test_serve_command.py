@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from fusionzoo import errors
-from fusionzoo.cli import app
+from fusionzoo.cli.commands import app
 from fusionzoo.server import gunicorn_server
 from fusionzoo.server.server_limits import THREADS
 from fusionzoo.serving.predictor import Predictor

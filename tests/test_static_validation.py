@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from contract_scripts import COMPLIANT, validate
-from fusionzoo.cli import app
+from fusionzoo.cli.commands import app
 from fusionzoo.contracts import PYTORCH_INFERENCE_CONTRACT, PYTORCH_TRAIN_CONTRACT, ScriptContractValidator, Verdict
 
 ROOT = Path(__file__).parents[1]

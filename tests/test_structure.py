@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ ROOT_MODULES = {
     "hookspecs": "the hooks that plugins implement",
     "architecture": "joins plugins and settings",
     "atomic_files": "data, artifacts and training write files with it",
+    "local_paths": "the command line, scripts and predictions read paths with it",
     "library_environment": "jobs, exports and serving import onnxruntime with it",
 }
 MANY_PARAMETERS = {
@@ -29,6 +31,15 @@ MANY_PARAMETERS = {
     "core/fusionzoo/cli/preprocess_command.py:preprocess",  # as above
     "core/fusionzoo/cli/serve_command.py:serve",  # as above
 }
+PACKAGES = sorted(str(path.parent.relative_to(PACKAGE)) for path in PACKAGE.rglob("__init__.py"))
+NO_MODULES = {
+    "contracts": {"train"},  # the script train.py
+    "sagemaker": {"train"},  # the script train.py
+    "data/text": {"word"},  # a tokenizer
+    "server": {"serve"},  # an extra
+    "training/warm_start": {"init_from"},  # a setting
+}
+"""Names in the docstring of a package that are not modules of it, by folder."""
 SHARED_BASE_NAMES: dict[str, str] = {}  # a base name that sibling folders share on purpose, and the reason
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -135,6 +146,33 @@ def test_no_base_name_is_used_twice_in_the_package() -> None:
 
 def test_the_package_root_holds_the_agreed_modules_only() -> None:
     assert {path.stem for path in PACKAGE.glob("*.py")} == set(ROOT_MODULES)
+
+
+def list_modules(folder: Path) -> set[str]:
+    """Return the names of the modules and packages in a folder."""
+    packages = {path.parent.name for path in folder.glob("*/__init__.py")}
+    return packages | {path.stem for path in folder.glob("*.py") if path.stem != "__init__"}
+
+
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_the_docstring_of_a_package_names_modules_that_exist(folder: str) -> None:
+    """The names in backticks are modules, or names that the package imports; `module.name` begins with a module."""
+    tree = parse(PACKAGE / folder / "__init__.py")
+    names = re.findall(r"`([a-z]\w*)(?:/|\.py|\.\w+)?`", ast.get_docstring(tree) or "")
+    imported = {alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert {*names} - list_modules(PACKAGE / folder) - imported - {Path(folder).name} == NO_MODULES.get(folder, set())
+
+
+@pytest.mark.parametrize("folder", ["data", "data/reading"])
+def test_the_docstring_of_a_package_that_lists_its_modules_is_complete(folder: str) -> None:
+    names = re.findall(r"`(\w+)/?`", ast.get_docstring(parse(PACKAGE / folder / "__init__.py")) or "")
+    assert list_modules(PACKAGE / folder) - {*names} == set()
+
+
+def test_the_docstring_of_the_training_lists_its_folders() -> None:
+    docstring = ast.get_docstring(parse(PACKAGE / "training/__init__.py")) or ""
+    folders = {path.parent.name for path in (PACKAGE / "training").glob("*/__init__.py")}
+    assert folders - {*re.findall(r"`(\w+)`", docstring)} == set()
 
 
 def test_no_test_module_imports_from_another_test_module() -> None:

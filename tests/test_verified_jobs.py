@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from fusionzoo.cli import app
+from fusionzoo.cli.commands import app
 from fusionzoo.cli.verify_command import Root, choose_root
 from fusionzoo.contracts import CONTRACTS, PYTORCH_TRAIN_CONTRACT, ProcessingScriptContract
 from fusionzoo.contracts.verification.evidence_report import VerificationReport

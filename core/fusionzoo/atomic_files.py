@@ -52,6 +52,15 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
         _flush_to_disk(path.parent)
 
 
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write a UTF-8 file as `write_atomically` does."""
+
+    def write(file: BinaryIO) -> None:
+        file.write(text.encode())
+
+    write_atomically(path, write)
+
+
 @contextmanager
 def staged_folder(folder: Path, last_file: str = "") -> Iterator[Path]:
     """Yield a temporary folder; if the block succeeds, move its files, including subfolders, into `folder`.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo import errors
-from fusionzoo.artifacts.exportable_attention import exportable_attention
-from fusionzoo.artifacts.memory_limit import find_memory_error
+from fusionzoo.artifacts import export_lines
+from fusionzoo.artifacts.memory_limit import find_limit_error
 from fusionzoo.artifacts.onnx_external_data import has_external_data
 from fusionzoo.artifacts.onnx_session import open_onnx_session
+from fusionzoo.artifacts.onnx_tracing import OPSET, TracedModule, write_onnx
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.table.categories import MISSING, UNKNOWN
 from fusionzoo.data.table.numbers import MAX_STANDARDIZED
@@ -36,11 +37,15 @@ INPUTS: Mapping[str, dict[int, str]] = {
     "numbers": {0: "rows"},
     "numbers_missing": {0: "rows"},
 }
-OPSET, MAX_IR_VERSION = 17, 9
+MAX_IR_VERSION = 9
 TOLERANCE = 1e-5
 EXTREME_TOLERANCE = 1e-3  # logits of extreme rows are large, and so is their rounding error
 EXTREME_ROWS = 8
-CODES_OF_OPERATIONS = ("FZ-O005", "FZ-O007", "FZ-O008")  # errors that a layer of the model causes
+CODES_OF_EXPORTER = ("FZ-O005", "FZ-O042")  # errors of an operation that the exporter does not accept
+CODES_OF_NODES = ("FZ-O007", "FZ-O041", "FZ-O211")  # errors of onnxruntime, which names a node
+CODES_OF_FIXED_VALUES = ("FZ-O007", "FZ-O008")  # errors of a graph in which a value of the example is fixed
+CODES_OF_OPERATIONS = (*CODES_OF_EXPORTER, *CODES_OF_NODES, *CODES_OF_FIXED_VALUES)  # that a layer of the model causes
+NODE = re.compile(r"(?:Name:|with name )'([^']+)'|in node \(([^)]+)\)")  # how onnxruntime names one
 MAX_CHECKED_TOKENS = 8192  # attention over longer chunks would take minutes
 SHORT_CHUNKS = (4, 1)  # tokens; a correct model computes at least one of these lengths
 
@@ -89,11 +94,13 @@ def export_onnx(
     try:
         if longest is not None:
             _check_longest_chunk(scoring, longest)
-        _export(scoring, split, path)
-        return _compare(scoring, [split] if longest is None else [split, longest], path)
+        traced, fixed_values = _make_traced(scoring, split), export_lines.FixedValues()
+        with _explain(traced, fixed_values):
+            _export(traced, path, fixed_values)
+            return _compare(scoring, [split] if longest is None else [split, longest], path)
     except (errors.ExportError, OSError) as cause:
-        if memory_error := find_memory_error(cause, "while the model is exported to ONNX"):
-            raise memory_error from cause
+        if limit_error := find_limit_error(cause, "while the model is exported to ONNX"):
+            raise limit_error from cause
         if isinstance(cause, OSError):
             raise
         family = _find_encoder_family(model)
@@ -146,30 +153,40 @@ def _computes(scoring: _Scores, split: EncodedSplit) -> bool:
     return True
 
 
-def _export(scoring: _Scores, split: EncodedSplit, path: Path) -> None:
+def _make_traced(scoring: _Scores, split: EncodedSplit) -> TracedModule:
     example = tuple(torch.from_numpy(array) for array in _arrays(split, _example_rows(split)).values())
-    # torch >= 2.5 has two exporters; the newer one writes two files of IR version 10, which older runtimes cannot load.
-    exporter: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    output = scoring.link.output
+    return TracedModule(scoring, example, list(INPUTS), output, {**INPUTS, output: {0: "rows"}})
+
+
+def _export(traced: TracedModule, path: Path, fixed_values: export_lines.FixedValues) -> None:
     with torch.inference_mode():
-        scoring(*example)  # an error of the model itself is not one of the export
-    with warnings.catch_warnings(), exportable_attention(scoring):
-        # the tracer warns about each shape that it reads; the comparison is what decides
-        warnings.simplefilter("ignore")
-        try:
-            torch.onnx.export(
-                scoring,
-                example,
-                str(path),
-                input_names=list(INPUTS),
-                output_names=[scoring.link.output],
-                dynamic_axes={**INPUTS, scoring.link.output: {0: "rows"}},
-                opset_version=OPSET,
-                **exporter,
-            )
-        except OSError:  # a full disk is not a fault of the model
-            raise
-        except Exception as cause:
-            raise errors.ExportError.failed(cause) from cause
+        traced.module(*traced.example)  # an error of the model itself is not one of the export
+    try:
+        write_onnx(traced, path, fixed_values.add)
+    except OSError:  # a full disk is not a fault of the model
+        raise
+    except Exception as cause:
+        raise errors.ExportError.failed(cause) from cause
+
+
+@contextmanager
+def _explain(traced: TracedModule, fixed_values: export_lines.FixedValues) -> Iterator[None]:
+    """In the block, an error of the export gets the lines of the model's own code that cause it.
+
+    Raises:
+        errors.ExportError: the error of the block, with the lines.
+    """
+    try:
+        yield
+    except errors.ExportError as error:
+        cause, lines = error.__cause__, list[str]()
+        if error.code in CODES_OF_EXPORTER and isinstance(cause, Exception):
+            lines = export_lines.find_lines_of_error(traced, cause)
+        if error.code in CODES_OF_NODES and (node := NODE.search(str(cause))):
+            lines = export_lines.find_lines_of_node(traced, node[1] or node[2])
+        fixed = fixed_values.lines if error.code in CODES_OF_FIXED_VALUES else []
+        raise error.at_lines(lines, fixed) from cause
 
 
 def _compare(scoring: _Scores, splits: Sequence[EncodedSplit], path: Path) -> dict[str, Any]:
@@ -182,7 +199,8 @@ def _compare(scoring: _Scores, splits: Sequence[EncodedSplit], path: Path) -> di
         raise errors.ExportError.external_data()
     try:
         session = open_onnx_session(path, content)
-    except errors.ModelFolderError as cause:
+    except errors.ModelFolderError as error:
+        cause = error.__cause__ or error
         raise errors.ExportError.not_loaded(cause) from cause
     checks = []
     for part, rows in ((each, rows) for each in splits for rows in _comparison_batches(each)):

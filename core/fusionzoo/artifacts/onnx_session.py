@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusionzoo import errors
-from fusionzoo.artifacts.memory_limit import find_memory_error
+from fusionzoo.artifacts.memory_limit import find_limit_error
 from fusionzoo.artifacts.onnx_external_data import has_external_data
 from fusionzoo.data.model_files import model_file_errors
 from fusionzoo.library_environment import import_onnxruntime
@@ -38,7 +38,7 @@ def open_onnx_session(path: Path, content: bytes, threads: int | None = None) ->
             content, options, providers=["CPUExecutionProvider"]
         )
     except Exception as cause:  # the errors of onnxruntime have no common base class
-        if memory_error := find_memory_error(cause, f"while {path.name} is loaded"):
-            raise memory_error from cause
+        if limit_error := find_limit_error(cause, f"while {path.name} is loaded"):
+            raise limit_error from cause
         raise errors.ModelFolderError.unreadable(path, cause) from cause
     return session

@@ -44,8 +44,8 @@ def write_predict_results(path: Path, predictions: Predictions, split: str) -> N
 
     It holds `ids` (list), `y_true` (encoded labels; of a classification int64 tensor [rows], -1 for a row without a
     label), `y_pred` float32 tensor [rows, outputs] of scores, `classes` (list) and `split`. Ids that are numbers,
-    booleans or text keep their type. No other type loads safely, so a date or time is ISO 8601 text, and a value of
-    any other type is its text.
+    booleans or text keep their type. No other type loads safely, so a value of any other type, such as a date, is its
+    text, as in CSV.
 
     Raises:
         errors.PredictionColumnsError: the labels are not of one type.

@@ -16,7 +16,8 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fusionzoo.artifacts.predictions import plain_ids
+from fusionzoo.artifacts.predictions import needs_text, plain_ids
+from fusionzoo.data.reading.column_text import values_as_text
 
 ROW_GROUP_BYTES = 32 * 2**20  # of a Parquet file, in memory; Arrow divides one with more than a million rows
 Writer = Callable[[BinaryIO, pa.Schema, Iterator[pa.RecordBatch]], None]
@@ -56,12 +57,14 @@ def make_csv_writer(delimiter: str, *, header: bool = True) -> Writer:
 
 def _is_spelled(arrow_type: pa.DataType) -> bool:
     """Return whether a column of this type is written as the text that `_spell` returns."""
-    is_spelled: bool = pa.types.is_float64(arrow_type) or pa.types.is_list(arrow_type)
+    is_spelled: bool = pa.types.is_float64(arrow_type) or pa.types.is_list(arrow_type) or needs_text(arrow_type)
     return is_spelled
 
 
 def _spell(values: pa.Array) -> pa.Array:
-    """Return lists as JSON, and float64 ids and labels as Python and pandas write them: Arrow would write 1.0 as 1."""
+    """Return lists as JSON, and numbers and times as Python and pandas write them: Arrow would write 1.0 as 1."""
+    if needs_text(values.type):
+        return values_as_text(values)
     if pa.types.is_list(values.type):
         texts = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values.to_pylist()]
         return pa.array(texts, pa.string())

@@ -12,6 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fusionzoo import errors
+from fusionzoo.data.reading.column_text import values_as_text
+from fusionzoo.data.reading.extension_types import is_uuid
 from fusionzoo.tasks.task import Task, column_names
 
 PlainId = int | float | bool | str | None
@@ -109,8 +111,18 @@ def prediction_columns(id_name: str, task: Task, carried: Sequence[str] = (), *,
 
 
 def plain_ids(ids: pa.Array | pa.ChunkedArray) -> list[PlainId]:
-    """Return values as JSON can hold them: null and NaN as None, dates and times as ISO 8601, other types as text."""
-    return [_plain_id(value) for value in ids.to_pylist()]
+    """Return values as JSON can hold them: null and NaN as None, values of other types as text."""
+    if isinstance(ids, pa.ChunkedArray):
+        return [value for chunk in ids.chunks for value in plain_ids(chunk)]
+    if pa.types.is_dictionary(ids.type):
+        ids = ids.dictionary_decode()
+    return [_plain_id(value) for value in (values_as_text(ids) if needs_text(ids.type) else ids).to_pylist()]
+
+
+def needs_text(id_type: pa.DataType) -> bool:
+    """Return whether a format without types stores the text of an id, which is the same in all of these formats."""
+    is_time: bool = pa.types.is_timestamp(id_type) or pa.types.is_date(id_type) or pa.types.is_time(id_type)
+    return is_time or is_uuid(id_type)
 
 
 def _plain_id(value: Any) -> PlainId:
@@ -118,6 +130,4 @@ def _plain_id(value: Any) -> PlainId:
         return None if math.isnan(value) else str(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)

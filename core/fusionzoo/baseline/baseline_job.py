@@ -16,10 +16,11 @@ from fusionzoo.atomic_files import staged_folder
 from fusionzoo.baseline.baseline_model import BaselineModel, make_matrix
 from fusionzoo.baseline.boosting_objective import choose_boosting_objective
 from fusionzoo.baseline.text_components import fit_text_components
+from fusionzoo.contracts import XGBOOST_TRAIN_CONTRACT
 from fusionzoo.evaluation.metric_text import format_metric, format_metric_line
 from fusionzoo.evaluation.report import METRICS_FILE, Report, ScoredSplit, evaluate
 from fusionzoo.hyperparameters import locate_pretrained_models, read_hyperparameters
-from fusionzoo.sagemaker.hosts import read_hosts
+from fusionzoo.sagemaker.hosts import check_single_host
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training.prepare_data import TrainingData, prepare_data
 
@@ -43,8 +44,7 @@ def train_baseline(paths: Paths) -> Report:
     Raises:
         errors.ZooError: something that the user can fix.
     """
-    if (hosts := read_hosts(paths)) is not None and len(hosts.names) > 1:
-        raise errors.ProcessesError.baseline_hosts(len(hosts.names))
+    check_single_host(paths.base, XGBOOST_TRAIN_CONTRACT)
     raw = read_hyperparameters(paths)
     architecture = choose_architecture(locate_pretrained_models(raw, paths))
     job = architecture.job
@@ -53,7 +53,7 @@ def train_baseline(paths: Paths) -> Report:
     data = prepare_data(paths, architecture, needs_word_vectors=False)
     model, rounds = fit_baseline(data, job.seed)
     scores = {name: model.score(split) for name, split in data.splits.items() if name != "train"}
-    labels = {name: known for name in scores if (known := data.splits[name].labels) is not None}
+    labels = {name: values for name in scores if (values := data.splits[name].labels) is not None}
     heading = f"xgboost, {data.task.title}"
     report = evaluate({name: ScoredSplit(labels[name], scores[name]) for name in scores}, data.task, heading)
     id_name = architecture.data_settings.id_column

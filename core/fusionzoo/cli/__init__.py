@@ -1,46 +1,22 @@
 """The command line: plugins; preprocess, train, predict, evaluate, package and serve; the demo; contracts.
 
 Commands draw tables on a terminal, write plain text to a pipe, and print one JSON document with `--json`. The exit
-status is 0 on success, 1 if a problem was found or the command failed, and 2 if the command line itself is wrong.
+status is 0 on success, 1 if a problem was found or the command failed, 2 if the command line itself is wrong, and 141
+if the reader of standard output has ended.
 """
 
 from __future__ import annotations
 
-import typer
+__all__ = ["main"]
 
-from fusionzoo.cli.check_command import check
-from fusionzoo.cli.contract_command import contract
-from fusionzoo.cli.doctor_command import doctor
-from fusionzoo.cli.evaluate_command import evaluate
-from fusionzoo.cli.job_commands import demo, train
-from fusionzoo.cli.list_command import list_plugins
-from fusionzoo.cli.new_command import new
-from fusionzoo.cli.package_command import package
-from fusionzoo.cli.predict_command import predict
-from fusionzoo.cli.preprocess_command import preprocess
-from fusionzoo.cli.serve_command import serve
-from fusionzoo.cli.show_command import show
 
-__all__ = ["app"]
+def main() -> None:
+    """Run the command that the arguments of this process name, and exit with its status."""
+    from fusionzoo.cli.first_process import end_on_sigterm
 
-app = typer.Typer(
-    help="Train and serve models over text and tabular data.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+    end_on_sigterm()
+    from fusionzoo.cli.commands import app
+    from fusionzoo.cli.standard_output import exit_if_unwritable
 
-app.command("list")(list_plugins)
-app.command()(show)
-app.command()(check)
-app.command()(doctor)
-app.command()(new)
-app.command()(demo)
-app.command()(preprocess)
-app.command()(train)
-app.command()(predict)
-app.command()(evaluate)
-app.command()(package)
-app.command()(serve)
-app.add_typer(contract, name="contract")
+    with exit_if_unwritable():
+        app(prog_name="fusionzoo")

@@ -1,5 +1,5 @@
 """Run the command line as `python -m fusionzoo.cli`."""
 
-from fusionzoo.cli import app
+from fusionzoo.cli import main
 
-app(prog_name="fusionzoo")
+main()

@@ -15,16 +15,17 @@ from fusionzoo.cli.output import (
     print_line,
     print_table,
 )
+from fusionzoo.cli.path_option import path_option
 from fusionzoo.cli.predict_command import BatchSize, InputFormat, InputOption, ModelOption
 from fusionzoo.evaluation.metric_text import format_metric
 
-OutputFolder = Annotated[Path, typer.Option("--output", help="The folder for metrics.json, plots and predictions.")]
+OutputFolder = Annotated[Path, path_option("--output", "The folder for metrics.json, plots and predictions.")]
 SkipUnlabeled = Annotated[
     bool, typer.Option("--skip-unlabeled", help="Evaluate the rows with a label if some rows have none.")
 ]
 Baseline = Annotated[
     Path | None,
-    typer.Option("--baseline", help="A file or folder with the predictions of a baseline for the same rows."),
+    path_option("--baseline", "A file or folder with the predictions of a baseline for the same rows."),
 ]
 
 

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fusionzoo.cli.first_process import restore_sigterm
 from fusionzoo.cli.output import exit_on_user_error, parse_key_value_pairs, print_table
+from fusionzoo.cli.path_option import path_option
 from fusionzoo.evaluation.metric_text import format_metric
 
 if TYPE_CHECKING:
     from fusionzoo.sagemaker.paths import Paths
 
-ROOT_OPTION = typer.Option(help="The folder to use instead of the one that SageMaker mounts.")
+ROOT_OPTION = path_option("--root", "The folder to use instead of the one that SageMaker mounts.")
 
 
 def train(root: Annotated[Path | None, ROOT_OPTION] = None) -> None:
@@ -78,6 +80,7 @@ def _run(root: Path | None, prepare: Callable[[], None] | None = None) -> int:
             prepare()
         _run_training(paths)
 
+    restore_sigterm()
     return run_job(run, make_environment(root))
 
 

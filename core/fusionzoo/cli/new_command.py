@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from fusionzoo.cli.output import AsJson, exit_on_user_error, print_json
+from fusionzoo.cli.path_option import path_option
 
 Name = Annotated[str, typer.Argument(help="Name of the architecture in snake_case, for example my_idea.")]
 AsEncoder = Annotated[bool, typer.Option("--encoder", help="Write a text encoder with two models, not a fusion.")]
-Folder = Annotated[Path, typer.Option(help="The folder in which to create the plugin's folder.")]
+Folder = Annotated[Path, path_option("--folder", "The folder in which to create the plugin's folder.")]
 
 
 def new(name: Name, encoder: AsEncoder = False, folder: Folder = Path(), as_json: AsJson = False) -> None:

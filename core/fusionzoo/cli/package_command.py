@@ -10,10 +10,13 @@ from typing import Annotated
 import typer
 
 from fusionzoo.cli.output import AsJson, exit_on_sigterm, exit_on_user_error, print_json, print_table
+from fusionzoo.cli.path_option import path_option
 from fusionzoo.errors.wording import pluralize
 
-Model = Annotated[Path, typer.Option(help="The model folder that a training job wrote.")]
-Output = Annotated[Path, typer.Option(help="The archive to write, which must not exist; its name ends in .tar.gz.")]
+Model = Annotated[Path, path_option("--model", "The model folder that a training job wrote.")]
+Output = Annotated[
+    Path, path_option("--output", "The archive to write, which must not exist; its name ends in .tar.gz.")
+]
 SCRIPT = "code/inference.py"
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fusionzoo.cli.output import exit_on_sigterm, exit_on_user_error
+from fusionzoo.cli.path_option import path_option
+from fusionzoo.cli.standard_output import READER_ENDED_STATUS
 from fusionzoo.errors.wording import pluralize
 
 if TYPE_CHECKING:
@@ -40,18 +42,21 @@ class EngineName(str, Enum):
     RAY = "ray"
 
 
-ModelOption = Annotated[Path, typer.Option(help="The model folder that a training job wrote.")]
+ModelOption = Annotated[Path, path_option("--model", "The model folder that a training job wrote.")]
 InputOption = Annotated[
     str,
-    typer.Option(
-        "--input", help="A file or a folder of part files, in any format that training reads; - is standard input."
+    path_option(
+        "--input",
+        "A file or a folder of part files, in any format that training reads; - is standard input.",
+        takes_stream=True,
     ),
 ]
 OutputOption = Annotated[
     str,
-    typer.Option(
+    path_option(
         "--output",
-        help="The file to write, or for a folder of part files the folder with a file for each; - is standard output.",
+        "The file to write, or for a folder of part files the folder with a file for each; - is standard output.",
+        takes_stream=True,
     ),
 ]
 InputFormat = Annotated[
@@ -69,7 +74,7 @@ Columns = Annotated[
 NoLabels = Annotated[bool, typer.Option("--no-labels", help="Leave the labels of the input out of the predictions.")]
 ErrorsFile = Annotated[
     Path | None,
-    typer.Option("--errors", help="Write rows that cannot be scored to this CSV file and score the others."),
+    path_option("--errors", "Write rows that cannot be scored to this CSV file and score the others."),
 ]
 ShardOption = Annotated[
     str | None, typer.Option("--shard", help="Score one share of the part files, as I/N with I from 1 to N.")
@@ -119,13 +124,13 @@ def predict(
 
 @contextmanager
 def _exit_on_closed_output() -> Iterator[None]:
-    """Exit with status 1 and without a message if the reader of standard output, such as `head`, has ended."""
+    """Exit without a message if the reader of standard output, such as `head`, has ended."""
     from fusionzoo.prediction.standard_streams import ClosedOutputError
 
     try:
         yield
     except ClosedOutputError as error:
-        raise typer.Exit(1) from error
+        raise typer.Exit(READER_ENDED_STATUS) from error
 
 
 def _parse_shard(text: str | None) -> Shard | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fusionzoo.cli.first_process import restore_sigterm
 from fusionzoo.cli.job_commands import ROOT_OPTION, make_environment
 
 LabelName = Annotated[str, typer.Option(help="Column to predict; several as a JSON list.")]
@@ -51,4 +52,5 @@ def preprocess(
     given = {name: text for name, text in options.items() if text is not None}
     from fusionzoo.preprocessing.preprocess_script import run_preprocess_job
 
+    restore_sigterm()
     raise typer.Exit(run_preprocess_job(lambda: given, make_environment(root)))

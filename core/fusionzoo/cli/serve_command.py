@@ -9,12 +9,15 @@ from typing import Annotated
 import typer
 
 from fusionzoo.cli.output import exit_on_sigterm, exit_on_user_error
-from fusionzoo.server.server_limits import MAX_CONCURRENCY
+from fusionzoo.cli.path_option import path_option
+from fusionzoo.server.server_limits import MAX_CONCURRENCY, ServerLimits
 
 PREFIX = "FUSIONZOO_SERVE_"
+DEFAULTS = ServerLimits()
+MEGABYTE = 1_000_000
 Model = Annotated[
     Path | None,
-    typer.Option(help="The model folder that a training job wrote; by default the one that SageMaker mounts."),
+    path_option("--model", "The model folder that a training job wrote; by default the one that SageMaker mounts."),
 ]
 Host = Annotated[
     str, typer.Option(envvar=f"{PREFIX}HOST", help="The address to listen at; 0.0.0.0, or ::, for other machines too.")
@@ -51,18 +54,28 @@ RequestSeconds = Annotated[
     typer.Option(envvar=f"{PREFIX}REQUEST_SECONDS", min=0.1, help="How long a client may take to send a request."),
 ]
 
+MaxHeld = Annotated[
+    float,
+    typer.Option(
+        envvar=f"{PREFIX}MAX_HELD_MB",
+        min=0.001,
+        help="Requests and responses that a process holds at the same time, in millions of bytes.",
+    ),
+]
+
 
 def serve(
     model: Model = None,
     host: Host = "127.0.0.1",
     port: Port = 8080,
     workers: Workers = None,
-    concurrency: Concurrency = 2,
-    max_body_mb: MaxBody = 25.0,
-    max_rows: MaxRows = 100_000,
-    max_text_length: MaxText = 1_000_000,
-    queue_seconds: QueueSeconds = 5.0,
-    request_seconds: RequestSeconds = 30.0,
+    concurrency: Concurrency = DEFAULTS.concurrency,
+    max_body_mb: MaxBody = DEFAULTS.max_body_bytes / MEGABYTE,
+    max_rows: MaxRows = DEFAULTS.max_rows,
+    max_text_length: MaxText = DEFAULTS.max_text_length,
+    queue_seconds: QueueSeconds = DEFAULTS.queue_seconds,
+    request_seconds: RequestSeconds = DEFAULTS.request_seconds,
+    max_held_mb: MaxHeld = DEFAULTS.max_held_bytes / MEGABYTE,
 ) -> None:
     """Answer HTTP requests with the predictions of a trained model, until SIGTERM or Ctrl-C.
 
@@ -74,10 +87,15 @@ def serve(
         check_extra("serve")
         from fusionzoo.sagemaker import Paths
         from fusionzoo.server.gunicorn_server import ServeOptions, count_cores, run_server
-        from fusionzoo.server.server_limits import ServerLimits
 
         model = model or Paths.from_environment(os.environ).model
         limits = ServerLimits(
-            int(max_body_mb * 1_000_000), max_rows, max_text_length, concurrency, queue_seconds, request_seconds
+            max_body_bytes=int(max_body_mb * MEGABYTE),
+            max_rows=max_rows,
+            max_text_length=max_text_length,
+            concurrency=concurrency,
+            queue_seconds=queue_seconds,
+            request_seconds=request_seconds,
+            max_held_bytes=int(max_held_mb * MEGABYTE),
         )
         run_server(ServeOptions(model, host, port, workers or count_cores(), limits))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fusionzoo.cli.output import AsJson, colorize, exit_on_user_error, one_line, print_json, print_line, print_table
+from fusionzoo.cli.path_option import path_argument
 
 if TYPE_CHECKING:
     from fusionzoo.contracts import ScriptContract, ValidationReport
@@ -18,7 +19,7 @@ COLORS = {"PROVEN": "green", "POSSIBLE": "yellow", "MISSING": "red"}
 UNUSED = "unused"
 """The verdict that is shown for an optional path that the script does not use."""
 
-Script = Annotated[Path, typer.Argument(help="The script to read.")]
+Script = Annotated[Path, path_argument("SCRIPT", "The script to read.")]
 Contract = Annotated[
     str | None,
     typer.Option(help="A contract, or a JSON file with one; by default the one with the name of the script."),

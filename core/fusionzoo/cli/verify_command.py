@@ -20,6 +20,7 @@ from fusionzoo.cli.output import (
     print_line,
     print_table,
 )
+from fusionzoo.cli.path_option import path_argument, path_option
 from fusionzoo.errors.wording import join_first
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Root(str, Enum):
     VARIABLE = "variable"
 
 
-Script = Annotated[Path, typer.Argument(help="The script to run.")]
+Script = Annotated[Path, path_argument("SCRIPT", "The script to run.")]
 Arguments = Annotated[
     list[str] | None, typer.Argument(help="Arguments of the script, after `--`.", metavar="[-- ARGUMENTS]")
 ]
@@ -50,9 +51,7 @@ Contract = Annotated[
 ]
 Input = Annotated[
     Path | None,
-    typer.Option(
-        "--input", help="A folder with SageMaker's layout that holds the inputs; by default they are generated."
-    ),
+    path_option("--input", "A folder with SageMaker's layout that holds the inputs; by default they are generated."),
 ]
 RootOption = Annotated[
     Root,
@@ -65,7 +64,7 @@ Variables = Annotated[
     list[str] | None, typer.Option("--env", help="An environment variable, as NAME=VALUE; repeatable.")
 ]
 Timeout = Annotated[float, typer.Option(min=1, help="Time limit of each run, in seconds.")]
-EvidenceFile = Annotated[Path, typer.Option("--evidence", help="The file to write the evidence to.")]
+EvidenceFile = Annotated[Path, path_option("--evidence", "The file to write the evidence to.")]
 Quick = Annotated[
     bool, typer.Option("--quick", help="Run once, with all inputs; no run with a damaged or missing one.")
 ]

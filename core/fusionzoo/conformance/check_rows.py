@@ -15,6 +15,7 @@ from fusionzoo.conformance.forward import (
     compute_logits,
     largest_difference,
 )
+from fusionzoo.conformance.other_causes import check_other_causes, check_repeated_scores
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import (
@@ -32,10 +33,29 @@ ROWS = 12
 EXTREME_FACTOR = 1e3
 
 
+def check_scoring_is_deterministic(subject: Subject) -> None:
+    """In evaluation mode, the same batch gives exactly the same logits twice: dropout and noise are off.
+
+    The logits do not depend on batches that were scored before.
+    """
+    batch, other = (make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=seed)) for seed in (2, 3))
+    model = build_trained_briefly(subject)
+    check_repeated_scores(model, batch)
+    expected = compute_logits(model, batch)
+    second_model = build_trained_briefly(subject)
+    compute_logits(second_model, other)
+    if difference := largest_difference(compute_logits(second_model, batch), expected):
+        raise ConformanceError(
+            f"the logits of a batch differ by {difference:.2g} if another batch was scored before. Fix: keep no "
+            "tensors or counters of earlier batches in attributes, caches or globals"
+        )
+
+
 def check_batch_size_invariance(subject: Subject) -> None:
     """A row gets the same logits alone and in a batch."""
     model, rows = build_trained_briefly(subject), make_rows(subject.spec, ROWS, seed=2)
     if difference := compare_alone_and_in_batch(model, subject.spec, rows):
+        check_other_causes(model, make_batch(subject.spec, rows))
         raise ConformanceError(
             f"a row's logits alone and in a batch of {ROWS} differ by {difference:.2g} (tolerance {TOLERANCE:.0e}). "
             "Fix: look for a mean that includes padding, a statistic of the batch, or lost chunks"
@@ -50,6 +70,7 @@ def check_row_order_invariance(subject: Subject) -> None:
     for order in (ascending[::-1].copy(), np.random.default_rng(0).permutation(ROWS)):
         logits = compute_logits(model, Batch.from_arrays(split.batch(order.copy())))
         if difference := largest_difference(logits, expected[torch.from_numpy(order)]):
+            check_other_causes(model, Batch.from_arrays(split.batch(ascending)))
             raise ConformanceError(
                 f"a row's logits change by {difference:.2g} (tolerance {TOLERANCE:.0e}) with the order of the rows. "
                 "Fix: do not read batch.row, and do not treat rows as a sequence"
@@ -76,6 +97,7 @@ def check_padding_invariance(subject: Subject) -> None:
         ("other token ids in the padding", other_ids),
     ):
         if difference := largest_difference(compute_logits(model, changed), expected):
+            check_other_causes(model, batch)
             raise ConformanceError(
                 f"{name} changed the logits by {difference:.2g} (tolerance {TOLERANCE:.0e}). Fix: mask pooling and "
                 "attention, and find padding by batch.token_mask, not by the token id"
@@ -98,18 +120,8 @@ def check_rows_are_independent(subject: Subject) -> None:
             neighbors = [*changed_rows[:position], rows[position], *changed_rows[position + 1 :]]
             logits = compute_logits(model, make_batch(subject.spec, neighbors))
             if difference := largest_difference(logits[position], expected[position]):
+                check_other_causes(model, make_batch(subject.spec, rows))
                 raise ConformanceError(
                     f"{name} changed a row's logits by {difference:.2g} (tolerance {TOLERANCE:.0e}). Fix: look for a "
                     "softmax, a norm or a maximum over the rows of a batch, and for chunks assigned to the wrong row"
                 )
-
-
-def check_scoring_is_deterministic(subject: Subject) -> None:
-    """In evaluation mode, the same batch gives exactly the same logits twice: dropout and noise are off."""
-    model, batch = build_trained_briefly(subject), make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=2))
-    first, second = compute_logits(model, batch), compute_logits(model, batch)
-    if not torch.equal(first, second):
-        raise ConformanceError(
-            f"two evaluations of the same batch differ by {float((first - second).abs().max()):.2g}. Fix: use "
-            "nn.Dropout or F.dropout(..., training=self.training), and add noise only if self.training"
-        )

@@ -9,8 +9,14 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from fusionzoo.conformance.forward import build_trained_briefly, compute_logits, compute_loss, trainable_parameters
-from fusionzoo.conformance.results import ConformanceError
+from fusionzoo.conformance.forward import (
+    build_trained_briefly,
+    compute_logits,
+    compute_loss,
+    run_backward,
+    trainable_parameters,
+)
+from fusionzoo.conformance.results import ConformanceError, describe_cause
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import Row, encode_rows, make_batch, make_rows
 from fusionzoo.errors import SettingError, add_note
@@ -76,24 +82,41 @@ def check_categories_only_and_numbers_only(subject: Subject) -> None:
 
 
 def _check_job(subject: Subject, spec: InputSpec, case: str, remedy: str) -> None:
+    """Check that a job with fewer inputs trains. Other checks report a model that fails with all of its inputs, too."""
     try:
         subject.architecture(spec)
     except SettingError:
         return  # the settings reject the job before any data is read
+    cause = None if spec == subject.spec else _find_error(subject, spec, case)
+    if cause is not None and _find_error(subject, subject.spec, "a job with all inputs") is None:
+        raise ConformanceError(
+            f"the model works with all of its inputs, but fails in {case}. Fix: {remedy}, or raise a SettingError in "
+            f"`resolve`; if the model is made for such jobs, correct it\n  {describe_cause(cause, subject.module)}"
+        ) from cause
+
+
+def _find_error(subject: Subject, spec: InputSpec, case: str) -> Exception | None:
+    """Return the exception with which a model of these inputs does not train; None if it trains."""
     try:
         _check_trains(subject, spec, make_rows(spec, ROWS, seed=5), case)
-    except Exception as error:
-        reason = str(error) if isinstance(error, ConformanceError) else f"{case} raises {type(error).__name__}: {error}"
-        raise ConformanceError(f"{reason}. Fix: {remedy}, or raise a SettingError in `resolve`") from error
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+        return error
+    return None
 
 
 def _check_trains(subject: Subject, spec: InputSpec, rows: Sequence[Row], case: str) -> None:
     model, batch = build_trained_briefly(subject, spec), make_batch(spec, rows)
     logits = compute_logits(model, batch)
     if logits.shape != (len(rows), spec.num_outputs) or not bool(logits.isfinite().all()):
-        raise ConformanceError(f"{case} gives logits of shape {list(logits.shape)}, or logits that are not finite")
+        raise ConformanceError(
+            f"the logits for {case} have shape {list(logits.shape)}, or are not finite. Fix: look for a softmax or a "
+            "mean over positions that are all masked, a division by zero, and a fixed number of rows"
+        )
     parameters = trainable_parameters(model.train())
     if parameters:
-        compute_loss(model, batch).backward()  # type: ignore[no-untyped-call]
+        run_backward(compute_loss(model, batch), model)
     if not all(bool(torch.isfinite(p.grad).all()) for p in parameters if p.grad is not None):
-        raise ConformanceError(f"{case} gives gradients that are not finite, for example from a deviation of one value")
+        raise ConformanceError(
+            f"the gradients for {case} are not finite. Fix: look for a deviation of one value, a square root or a norm "
+            "of zero, and a softmax over positions that are all masked"
+        )

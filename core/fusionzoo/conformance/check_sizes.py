@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fusionzoo.conformance.forward import compute_logits, compute_loss, trainable_parameters
+from fusionzoo.conformance.forward import compute_logits, compute_loss, run_backward, trainable_parameters
 from fusionzoo.conformance.results import ConformanceError, describe_cause
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import SMALL_SIZES, Sizes, make_batch, make_rows, make_spec, with_highest_ids
@@ -104,4 +104,4 @@ def _run(subject: Subject, spec: InputSpec) -> None:
         raise ConformanceError(f"the logits have shape {list(logits.shape)}, or are not finite")
     loss = compute_loss(model.train(), batch)
     if trainable_parameters(model):
-        loss.backward()  # type: ignore[no-untyped-call]
+        run_backward(loss, model)

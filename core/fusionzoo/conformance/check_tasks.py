@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.conformance.forward import compute_logits, fit_until, largest_difference
+from fusionzoo.conformance.other_causes import LABELS_READ, check_repeated_scores
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import EXAMPLE_ROWS, Subject
 from fusionzoo.conformance.synthetic_rows import encode_rows, make_rows
@@ -20,7 +21,6 @@ from fusionzoo.tasks.objectives import make_objective
 MAX_STEPS = 100
 TARGET_SHARE = 0.7  # of the loss of the best constant prediction
 LEARNING_RATES = (1e-2, 1e-3)  # one of them must work
-LABELS_READ = "the outputs depend on batch.labels, which a deployed model does not have. Fix: do not read batch.labels"
 
 
 def check_task(subject: Subject) -> None:
@@ -81,6 +81,7 @@ def _check_outputs(subject: Subject, spec: InputSpec, batch: Batch) -> None:
             "Fix: size the last layer by spec.num_outputs"
         )
     if largest_difference(compute_logits(model, replace(batch, labels=None)), outputs):
+        check_repeated_scores(model, batch)
         raise ConformanceError(LABELS_READ)
 
 

@@ -21,6 +21,7 @@ from fusionzoo.conformance.forward import (
     find_unread_parameters,
     fit_until,
     largest_difference,
+    run_backward,
     trainable_parameters,
 )
 from fusionzoo.conformance.fresh_process import run_in_fresh_process
@@ -67,7 +68,7 @@ def check_gradients_reach_all_parameters(subject: Subject) -> None:
         loss = compute_loss(model, make_batch(subject.spec, make_rows(subject.spec, ROWS, seed)))
         if optimizer is None:
             return
-        loss.backward()  # type: ignore[no-untyped-call]
+        run_backward(loss, model)
         grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         if nonfinite := [name for name, grad in grads.items() if not bool(grad.isfinite().all())]:
             raise ConformanceError(
@@ -107,19 +108,6 @@ def check_parameter_groups(subject: Subject) -> None:
                     "rejects that. Fix: list each parameter once"
                 )
             seen.add(id(parameter))
-
-
-def check_callbacks(subject: Subject) -> None:
-    """The hook `callbacks`, if present, returns Lightning callbacks."""
-    callbacks = subject.model.callbacks(subject.settings)
-    if not callbacks:
-        return
-    from lightning.pytorch import Callback
-
-    if wrong := [type(callback).__name__ for callback in callbacks if not isinstance(callback, Callback)]:
-        raise ConformanceError(
-            f"callbacks() returned objects of type {_some(wrong)}. Fix: return instances of lightning.pytorch.Callback"
-        )
 
 
 def check_overfits_small_dataset(subject: Subject) -> None:
@@ -163,25 +151,6 @@ def _same(first: object, second: object) -> bool:
     return first == second
 
 
-def check_bf16(subject: Subject) -> None:
-    """Under bfloat16 autocast, the loss and the gradients are finite."""
-    model, batch = (
-        build_trained_briefly(subject).train(),
-        make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=7)),
-    )
-    model.zero_grad()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = compute_loss(model, batch)
-    if trainable_parameters(model):
-        loss.backward()  # type: ignore[no-untyped-call]
-    grads = [p.grad for p in trainable_parameters(model) if p.grad is not None]
-    if not bool(loss.isfinite()) or not all(bool(grad.isfinite().all()) for grad in grads):
-        raise ConformanceError(
-            "under bfloat16 autocast, the loss or a gradient is not finite. Fix: compute sums, norms and exponentials "
-            "in float32, and mask with torch.finfo(x.dtype).min"
-        )
-
-
 def check_training_on_one_row(subject: Subject) -> None:
     """A training batch of one row gives a finite loss and gradients, and no layer normalizes over the batch.
 
@@ -200,7 +169,7 @@ def check_training_on_one_row(subject: Subject) -> None:
     model.zero_grad()
     loss = compute_loss(model, make_batch(subject.spec, make_rows(subject.spec, 1, seed=5)))
     if trainable_parameters(model):
-        loss.backward()  # type: ignore[no-untyped-call]
+        run_backward(loss, model)
     grads = [p.grad for p in trainable_parameters(model) if p.grad is not None]
     if not bool(loss.isfinite()) or not all(bool(grad.isfinite().all()) for grad in grads):
         raise ConformanceError(

@@ -38,8 +38,9 @@ def main(job: dict[str, Any]) -> NoReturn:
         unfinished.write_text(_describe(error, job["request"]), "utf-8")
         unfinished.rename(failure_file(folder, rank))
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # None: the process was started without it
+                stream.flush()
         os._exit(status)
 
 
@@ -119,7 +120,7 @@ def _train(subject: Subject, folder: Path, rank: int) -> object:
     from torch import distributed
     from torch.nn.parallel import DistributedDataParallel
 
-    from fusionzoo.conformance.forward import compute_loss, find_unread_parameters
+    from fusionzoo.conformance.forward import compute_loss, find_unread_parameters, run_backward
     from fusionzoo.conformance.results import ConformanceError
     from fusionzoo.conformance.synthetic_rows import make_batch, make_plain_rows, make_rows
 
@@ -137,7 +138,7 @@ def _train(subject: Subject, folder: Path, rank: int) -> object:
     for step in range(2):
         optimizer.zero_grad()
         loss = compute_loss(model, make_batch(subject.spec, make(subject.spec, 8, 10 + step)))
-        loss.backward()  # type: ignore[no-untyped-call]
+        run_backward(loss, model.module)
         if unused := [name for name, p in model.module.named_parameters() if p.requires_grad and p.grad is None]:
             raise ConformanceError(
                 f"with {RANK_ROWS[rank]}, no gradient reaches {', '.join(unused[:5])}. In distributed training, "

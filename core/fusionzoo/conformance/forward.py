@@ -14,11 +14,26 @@ from fusionzoo.architecture import BuiltModel
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import Row, make_batch, make_rows
+from fusionzoo.errors import add_note
 from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput, TextFeatures
 
 TOLERANCE = 1e-5  # absolute and relative, between the float32 logits of the same row
 MIN_CHANGE = 1e-7  # smaller changes of the logits count as none
 BRIEF_STEPS = 3
+BACKWARD_NOTES = {
+    "backward through the graph a second time": (
+        "forward uses a tensor that it computed for an earlier batch. Fix: store value.detach(), not value, and do not "
+        "let logits depend on earlier batches"
+    ),
+    "does not require grad and does not have a grad_fn": (
+        "the logits of forward have no gradient. Fix: remove torch.no_grad(), torch.inference_mode(), detach() and "
+        "numpy from what computes them"
+    ),
+    "modified by an inplace operation": (
+        "forward changes a tensor after another operation has used it. Fix: look for methods that end in _, such as "
+        "clamp_, and for x[...] = ... and +=, and compute new tensors instead"
+    ),
+}
 WARMUP_STEPS, EVALUATE_EVERY = 10, 5
 
 
@@ -28,7 +43,11 @@ def run_model(model: nn.Module, batch: Batch) -> tuple[Tensor, ModelOutput]:
     Raises:
         ConformanceError: forward returned neither a tensor nor a `ModelOutput`.
     """
-    output: object = model(batch)
+    try:
+        output: object = model(batch)
+    except RuntimeError as error:
+        _explain_dtype(error, model)
+        raise
     if isinstance(output, Tensor):
         return output, ModelOutput(output)
     if isinstance(output, ModelOutput):
@@ -37,6 +56,16 @@ def run_model(model: nn.Module, batch: Batch) -> tuple[Tensor, ModelOutput]:
         f"forward returned {type(output).__name__}, not logits [rows, classes] or a ModelOutput. "
         "Fix: return one of these two"
     )
+
+
+def _explain_dtype(error: RuntimeError, model: nn.Module) -> None:
+    """Add the names of the model's float64 tensors to an error about a dtype, which torch calls double."""
+    if "double" not in str(error).lower():
+        return
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    if names := [name for name, tensor in tensors if tensor.dtype == torch.float64]:
+        fix = "create it in float32, for example by torch.tensor(values, dtype=torch.float32)"
+        add_note(error, f"{', '.join(names[:5])} of the model is float64, as arrays of numpy are. Fix: {fix}")
 
 
 def compute_logits(model: nn.Module, batch: Batch) -> Tensor:
@@ -71,6 +100,26 @@ def compute_cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
     return F.cross_entropy(logits.float(), batch.labels)
 
 
+def run_backward(loss: Tensor, model: nn.Module) -> None:
+    """Compute the gradients of a loss.
+
+    Raises:
+        ConformanceError: a gradient is sparse.
+        RuntimeError: the gradients cannot be computed; with a note about the mistake in forward that mostly causes it.
+    """
+    try:
+        loss.backward()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        for text, note in BACKWARD_NOTES.items():
+            if text in str(error):
+                add_note(error, note)
+        raise
+    if names := [name for name, p in model.named_parameters() if p.grad is not None and p.grad.is_sparse]:
+        raise ConformanceError(
+            f"the gradient of {', '.join(names[:5])} is sparse, which core's optimizers reject. Fix: remove sparse=True"
+        )
+
+
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Return the parameters with requires_grad."""
     return [p for p in model.parameters() if p.requires_grad]
@@ -87,7 +136,8 @@ def find_unread_parameters(built: BuiltModel, batch: Batch) -> set[int]:
         return set()
     own = encoder(batch)
     tokens, pooled = own.tokens.detach().requires_grad_(), own.pooled.detach().requires_grad_()
-    features = TextFeatures(tokens, own.mask, own.chunk_row, pooled)
+    # copies: the model may change features in place, but not a tensor that has no operation before it
+    features = TextFeatures(tokens.clone(), own.mask, own.chunk_row, pooled.clone())
     handle = encoder.register_forward_hook(lambda *_: features)
     try:
         loss = compute_loss(built.model, batch)
@@ -142,7 +192,7 @@ def train_on(model: nn.Module, batches: Sequence[Batch]) -> nn.Module:
         optimizer = torch.optim.Adam(parameters, lr=1e-2)
         for batch in batches:
             optimizer.zero_grad()
-            compute_loss(model, batch).backward()  # type: ignore[no-untyped-call]
+            run_backward(compute_loss(model, batch), model)
             optimizer.step()
     return model.eval()
 
@@ -164,7 +214,7 @@ def fit_until(
         optimizer.zero_grad()
         outputs, complete = run_model(model.train(), batch)
         loss = loss_of(outputs.float()) + sum(penalty.float().mean() for penalty in complete.penalties.values())
-        loss.backward()  # type: ignore[no-untyped-call]
+        run_backward(loss, model)
         optimizer.step()
         if step % EVALUATE_EVERY == 0:
             best = min(best, float(loss_of(compute_logits(model.eval(), batch))))

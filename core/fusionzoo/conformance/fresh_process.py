@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fusionzoo.conformance import child_process
 from fusionzoo.conformance.child_process import IMPORT_TASKS, failure_file
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
+from fusionzoo.registry.fresh_python import kill_if_running, start_function
 
 TIMEOUT_SECONDS = 180
 GRACE_SECONDS = 3  # that the other processes may continue after one has failed
-CHILD_CODE = (
-    "import json, sys; job = json.load(sys.stdin); sys.path[:] = job['path']; "
-    "from fusionzoo.conformance.child_process import main; main(job)"
-)
 
 
 def run_in_fresh_process(task: str, subject: Subject, folder: Path, processes: int = 1) -> None:
@@ -31,9 +25,8 @@ def run_in_fresh_process(task: str, subject: Subject, folder: Path, processes: i
     Raises:
         ConformanceError: a process crashed, reported a failure (the first one is shown), or timed out.
     """
-    path = [entry or str(Path.cwd()) for entry in sys.path]
     request = subject.request if task in IMPORT_TASKS else subject.resolved_request()
-    job = {"task": task, "request": asdict(request), "folder": str(folder), "path": path}
+    job = {"task": task, "request": asdict(request), "folder": str(folder)}
     children: list[subprocess.Popen[bytes]] = []
     try:
         for rank in range(processes):
@@ -42,9 +35,7 @@ def run_in_fresh_process(task: str, subject: Subject, folder: Path, processes: i
         exit_statuses = {rank: child.poll() for rank, child in enumerate(children) if child.poll()}
     finally:
         for child in children:
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
+            kill_if_running(child)
     for rank, status in exit_statuses.items():
         if not failure_file(folder, rank).exists():  # a crash: the other process only reports that it lost its peer
             last_lines = " | ".join(_log_file(folder, rank).read_text("utf-8", "replace").strip().splitlines()[-5:])
@@ -64,19 +55,7 @@ def _log_file(folder: Path, rank: int) -> Path:
 
 
 def _start(job: Mapping[str, Any], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as out:
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD_CODE],
-            stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=out,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            start_new_session=True,  # so that it can be killed together with its own children
-        )
-    if child.stdin is not None:
-        with child.stdin as stream:
-            stream.write(json.dumps(job).encode())
-    return child
+    return start_function(child_process.__name__, child_process.main.__name__, job, log)
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]]) -> bool:

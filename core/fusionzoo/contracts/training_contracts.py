@@ -20,7 +20,7 @@ PYTORCH_TRAIN_CONTRACT = TrainingScriptContract(
         "tfidf",
         "multimodal_tfidf",
     ],
-    description="Trains a classifier over text and a table with PyTorch Lightning.",
+    description="Trains a model of text and a table with PyTorch Lightning.",
     expected_input_paths={
         "train_data": "/opt/ml/input/data/train",
         "val_data": "/opt/ml/input/data/val",

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from fusionzoo import errors
 from fusionzoo.atomic_files import can_create_files
 from fusionzoo.errors.wording import short
+from fusionzoo.local_paths import NO_FOLDER
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,8 @@ class Cache:
         Entries of a read-only cache are used, too.
 
         Raises:
-            errors.CacheError: there is no entry and none can be written: no space, no permission, a failing disk.
+            errors.CacheError: there is no entry and none can be written: no space, no permission, a failing disk; or
+                the entry cannot be read, although it may be intact. Such an entry stays as it is.
         """
         loaded = self._load(key, load)
         if loaded is not None:
@@ -82,8 +84,12 @@ class Cache:
         return loaded[0]
 
     def contains(self, key: str) -> bool:
-        """Return whether the entry exists. It may still prove to be damaged when it is loaded."""
-        return (self.folder / key / SEAL_FILE).exists()
+        """Return whether the entry is known to exist. It may still prove to be damaged when it is loaded."""
+        try:
+            return _has_seal(self.folder / key)
+        except errors.CacheError as error:  # `get_or_build` reports it
+            log.debug("%s", error)
+            return False
 
     def _load(self, key: str, load: Callable[[Path], T]) -> tuple[T] | None:
         """Return the loaded entry in a tuple; None if there is no complete one."""
@@ -91,7 +97,8 @@ class Cache:
         try:
             if not _is_complete(entry):
                 return None
-            loaded = (load(entry),)
+            with _convert_refusals(entry):
+                loaded = (load(entry),)
         except FileNotFoundError:  # another process has just removed it
             return None
         except DamagedEntryError as cause:
@@ -139,9 +146,11 @@ class Cache:
         sizes: dict[str, int] = {}
         last_use: dict[str, float] = {}
         for seal in self.folder.glob(f"*/{SEAL_FILE}"):
-            with suppress(FileNotFoundError):  # another process has just removed it
+            try:
                 sizes[seal.parent.name] = sum(file.stat().st_size for file in seal.parent.iterdir())
                 last_use[seal.parent.name] = seal.stat().st_mtime
+            except OSError as cause:  # another process has just removed it, or it is not this user's
+                log.debug("The size of %s is not known: %s", seal.parent, cause)
         total = sum(sizes.values())
         for key in sorted(last_use, key=lambda key: last_use[key]):
             if total <= self.max_bytes:
@@ -206,18 +215,39 @@ def _seal(folder: Path) -> None:
 
 
 def _is_complete(entry: Path) -> bool:
-    """Return whether the entry exists and each of its files is as it was written."""
+    """Return whether the entry exists and each of its files is as it was written.
+
+    Raises:
+        errors.CacheError: it cannot be read, and may be intact.
+    """
+    if not _has_seal(entry):
+        return False
     try:
-        if not (entry / SEAL_FILE).exists():
-            return False
-        sealed = _read_seal(entry / SEAL_FILE)
-        is_complete = sealed == {name: _describe_file(entry / name) for name in _list_files(entry)}
+        with _convert_refusals(entry):
+            sealed = _read_seal(entry / SEAL_FILE)
+            is_complete = sealed == {name: _describe_file(entry / name) for name in _list_files(entry)}
     except (OSError, ValueError, RecursionError) as cause:
         _warn_damaged(entry, short(cause))
         return False
     if not is_complete:
         _warn_damaged(entry, "its files are not those that were written")
     return is_complete
+
+
+def _has_seal(entry: Path) -> bool:
+    with _convert_refusals(entry):
+        return (entry / SEAL_FILE).exists()
+
+
+@contextmanager
+def _convert_refusals(entry: Path) -> Iterator[None]:
+    """Turn an error that does not show damage of the entry, such as a missing permission, into errors.CacheError."""
+    try:
+        yield
+    except OSError as cause:
+        if cause.errno not in errors.READ_FIXES:
+            raise
+        raise errors.CacheError.unreadable(entry, cause) from cause
 
 
 def _read_seal(seal: Path) -> dict[str, Any]:
@@ -259,4 +289,6 @@ def _compute_checksum(path: Path) -> int:
 def _describe_failure(folder: Path, cause: Exception) -> errors.CacheError:
     if isinstance(cause, OSError) and cause.errno == errno.ENOSPC and not can_create_files(folder):
         return errors.CacheError.no_inodes(folder)
-    return errors.CacheError(folder, cause)
+    if folder.is_relative_to(NO_FOLDER):
+        return errors.CacheError.no_home()
+    return errors.CacheError.unwritable(folder, cause)

@@ -162,8 +162,12 @@ class DataSettings(BaseModel):
         return [self.text_name] if isinstance(self.text_name, str) else list(self.text_name)
 
     @property
+    def feature_columns(self) -> list[str]:
+        """The columns that the model reads, without duplicates: texts, categories and numbers."""
+        return list(dict.fromkeys([*self.text_columns, *self.cat_field_list, *self.tab_field_list]))
+
+    @property
     def columns(self) -> list[str]:
         """All columns that the job reads, without duplicates, in a fixed order."""
-        features = [*self.text_columns, *self.cat_field_list, *self.tab_field_list]
         ids = [] if self.id_name is None else [self.id_name]
-        return list(dict.fromkeys([*ids, *features, *self.label_columns]))
+        return list(dict.fromkeys([*ids, *self.feature_columns, *self.label_columns]))

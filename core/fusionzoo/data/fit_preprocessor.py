@@ -19,6 +19,7 @@ from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.reading.value_kinds import describe_type
+from fusionzoo.data.similar_values import warn_of_similar_values
 from fusionzoo.data.table import categories
 from fusionzoo.data.table.numbers import NumberEncoder, NumberStatistics, column_as_numbers
 from fusionzoo.data.targets.target import SPLITS_WITH_OPTIONAL_LABELS, Target
@@ -225,4 +226,6 @@ class _TrainScan(_SplitScan):
             if not counts
         ]
         number_warnings = [warning for statistics in self.numbers.values() for warning in statistics.warnings]
+        for name, counts in self.categories.items():
+            category_warnings += warn_of_similar_values(name, "category", counts)
         return [*self.target.warnings(target), *category_warnings, *number_warnings, *self.column_checks.warnings()]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from fusionzoo.data.reading.column_text import values_as_text
+from fusionzoo.data.reading.column_text import has_text_form, values_as_text
+from fusionzoo.data.reading.value_kinds import describe_type
 
 
 def find_common_type(types: set[pa.DataType]) -> pa.DataType:
@@ -21,10 +22,12 @@ def find_common_type(types: set[pa.DataType]) -> pa.DataType:
 def has_common_type(types: set[pa.DataType]) -> bool:
     """Return whether `find_common_type` loses nothing. Bytes and durations have no text form."""
     known_types = types - {pa.null()}
-    try:
-        return len(known_types) <= 1 or all(values_as_text(pa.array([], t)) is not None for t in known_types)
-    except pa.ArrowException:
-        return False
+    return len(known_types) <= 1 or all(map(has_text_form, known_types))
+
+
+def can_be_written(arrow_type: pa.DataType) -> bool:
+    """Return whether prediction files can hold values of a type: they have a text form, or are bytes."""
+    return has_text_form(arrow_type) or describe_type(arrow_type) == "bytes"
 
 
 def cast_ids(ids: pa.Array, id_type: pa.DataType) -> pa.Array:

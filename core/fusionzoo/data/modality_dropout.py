@@ -22,8 +22,8 @@ def drop_text(
     """
     row = arrays["chunk_row"]
     is_first_chunk = np.diff(row, prepend=-1) > 0
-    kept = is_first_chunk | ~dropped[row]
-    tokens, mask, row = arrays["tokens"][kept], arrays["token_mask"][kept], row[kept]
+    selected = is_first_chunk | ~dropped[row]
+    tokens, mask, row = arrays["tokens"][selected], arrays["token_mask"][selected], row[selected]
     emptied = dropped[row]
     tokens[emptied], mask[emptied] = pad_id, False
     tokens[emptied, : len(empty_text)], mask[emptied, : len(empty_text)] = empty_text, True

@@ -27,8 +27,7 @@ class NullWords:
     @classmethod
     def of(cls, settings: DataSettings) -> NullWords:
         """Return the words of a job, which count in the text, category and number columns."""
-        features = (*settings.text_columns, *settings.cat_field_list, *settings.tab_field_list)
-        return cls(features, tuple(settings.null_values))
+        return cls(tuple(settings.feature_columns), tuple(settings.null_values))
 
     def replace(self, rows: Rows) -> Rows:
         """Return the rows with null for each word in the feature columns.

@@ -15,13 +15,14 @@ import pyarrow as pa
 from fusionzoo import errors
 from fusionzoo.data.data_settings import ChunkKeep, DataSettings
 from fusionzoo.data.encoded import EncodedSplit, concatenate_splits
+from fusionzoo.data.ids import can_be_written
 from fusionzoo.data.model_files import model_file_errors, parse_json_object
 from fusionzoo.data.null_words import NullWords
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.ragged import compute_starts
 from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.rows import Rows
-from fusionzoo.data.reading.value_kinds import is_nested, wrong_type
+from fusionzoo.data.reading.value_kinds import wrong_type
 from fusionzoo.data.row_digests import compute_row_digests
 from fusionzoo.data.table import categories, numbers
 from fusionzoo.data.targets.score_rules import NO_RULES, ScoreRules, restore_score_rules
@@ -274,12 +275,12 @@ def get_ids(rows: Rows, name: str | None) -> pa.Array:
     """Return the ids as they were read; null if there is no such column, as in serving; FILE:ROW without a name.
 
     Raises:
-        errors.DataError: the ids are nested values.
+        errors.DataError: the ids are nested values, durations or of an unknown extension type.
     """
     if name is None:
         return rows.row_ids()
     ids = rows.columns.get(name, pa.nulls(len(rows)))
-    if is_nested(ids.type):
+    if not can_be_written(ids.type):
         raise errors.DataError([wrong_type(rows, name, "text or plain values")])
     return ids
 

@@ -46,6 +46,7 @@ from fusionzoo.errors.column_errors import (
     WRITE_INSTEAD as WRITE_INSTEAD,
     column_not_numeric as column_not_numeric,
     column_not_utf8 as column_not_utf8,
+    column_of_outer_folder as column_of_outer_folder,
     duplicate_column as duplicate_column,
     ids_without_common_type as ids_without_common_type,
     infinite_labels as infinite_labels,
@@ -112,14 +113,19 @@ from fusionzoo.errors.file_errors import (
     unexpected_header as unexpected_header,
     unreadable_folder as unreadable_folder,
 )
+from fusionzoo.errors.machine_fixes import (
+    READ_FIXES as READ_FIXES,
+    WRITE_FIXES as WRITE_FIXES,
+    find_machine_fix as find_machine_fix,
+)
 from fusionzoo.errors.library_errors import LibraryVersionsError as LibraryVersionsError
 from fusionzoo.errors.library_errors import AdapterLibraryError as AdapterLibraryError
 from fusionzoo.errors.archive_errors import ModelArchiveError as ModelArchiveError
 from fusionzoo.errors.model_folder_errors import ModelFolderError as ModelFolderError
 from fusionzoo.errors.library_errors import MissingPackagesError as MissingPackagesError
 from fusionzoo.errors.metric_errors import PluginMetricError as PluginMetricError
+from fusionzoo.errors.path_errors import PathError as PathError
 from fusionzoo.errors.output_errors import (
-    WRITE_FIXES as WRITE_FIXES,
     ContainerError as ContainerError,
     ExportError as ExportError,
     OutputError as OutputError,
@@ -127,7 +133,6 @@ from fusionzoo.errors.output_errors import (
     ReadBackError as ReadBackError,
     ReportEntryError as ReportEntryError,
     TorchrunVariableError as TorchrunVariableError,
-    find_machine_fix as find_machine_fix,
 )
 from fusionzoo.errors.plugin_contract_errors import (
     FittedModuleError as FittedModuleError,
@@ -193,6 +198,7 @@ from fusionzoo.errors.setting_errors import (
     chunk_truncation_without_cap as chunk_truncation_without_cap,
     contradicting_legacy_setting as contradicting_legacy_setting,
     duplicate_setting as duplicate_setting,
+    escaped_character as escaped_character,
     hyperparameters_not_an_object as hyperparameters_not_an_object,
     inconsistent_settings as inconsistent_settings,
     invalid_json as invalid_json,
@@ -217,6 +223,7 @@ from fusionzoo.errors.training_errors import (
     OUT_OF_MEMORY as OUT_OF_MEMORY,
     BatchMemoryError as BatchMemoryError,
     MemoryExhaustedError as MemoryExhaustedError,
+    ThreadLimitError as ThreadLimitError,
     CompileError as CompileError,
     MetricUndefinedError as MetricUndefinedError,
     ModelMemoryError as ModelMemoryError,
@@ -225,6 +232,7 @@ from fusionzoo.errors.training_errors import (
     gradient_overflows as gradient_overflows,
     gradients_largest as gradients_largest,
     gradients_not_finite as gradients_not_finite,
+    is_machine_limit as is_machine_limit,
     is_out_of_memory as is_out_of_memory,
     rows_finite_loss_not as rows_finite_loss_not,
     rows_not_finite as rows_not_finite,

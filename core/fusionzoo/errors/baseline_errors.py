@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import list_names, pluralize, quote_first
+from fusionzoo.errors.wording import list_names, note_lookalikes, pluralize, quote_first
 
 _SAME_ROWS = "score the rows of the input with the baseline, for example as the test channel of train_xgboost.py"
 
@@ -16,7 +16,8 @@ class BaselineError(ZooError):
     @classmethod
     def missing_columns(cls, path: str, missing: Sequence[str], present: Sequence[str]) -> BaselineError:
         """The file lacks the ids, or the scores of a class, a label or a target of the model."""
-        message = f"The baseline {path} lacks {pluralize(len(missing), 'column')}: {quote_first(missing)}."
+        message = f"The baseline {path} lacks {pluralize(len(missing), 'column')}: {quote_first(missing)}"
+        message += f"{note_lookalikes(missing, present)}."
         fix = f"give predictions with the same ids, classes and targets; its columns are {list_names(present, 200)}."
         return cls(message, fix, "FZ-J029")
 
@@ -24,7 +25,8 @@ class BaselineError(ZooError):
     def other_classes(cls, path: str, names: Sequence[str], known: Sequence[str]) -> BaselineError:
         """The file has scores of classes that the model does not know."""
         subject = pluralize(len(names), "column")
-        message = f"The baseline {path} has {subject} of scores of other classes than the model: {quote_first(names)}."
+        message = f"The baseline {path} has {subject} of scores of other classes than the model: {quote_first(names)}"
+        message += f"{note_lookalikes(names, known)}."
         fix = f"give predictions of the classes of the model: {list_names(known, 200)}."
         return cls(message, fix, "FZ-J030")
 

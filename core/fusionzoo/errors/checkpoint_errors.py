@@ -6,23 +6,12 @@ import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from fusionzoo.errors.base import ZooError
+from fusionzoo.errors.machine_fixes import READ_FIXES
 from fusionzoo.errors.wording import cut, short
 
 MAX_LISTED_DIFFERENCES = 5
-READ_FIXES: Mapping[int, str] = MappingProxyType(
-    {
-        errno.EACCES: "let this user read it",
-        errno.EPERM: "let this user read it",
-        errno.EIO: "check the disk or its connection, then start the job again",
-        errno.ESTALE: "mount the file system again, then start the job again",
-        errno.EMFILE: "raise the limit on open files (ulimit -n)",
-        errno.ENFILE: "raise the limit on open files of the machine (fs.file-max)",
-    }
-)
-"""The fix for each reason for which the operating system refuses to read."""
 
 
 class ForeignCheckpointError(ZooError):

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from fusionzoo.errors.base import Problem
 from fusionzoo.errors.channel_errors import ValuesProblem
-from fusionzoo.errors.wording import cut, join_first, list_names, nearest_names, pluralize, quote_first, quoted, short
+from fusionzoo.errors.wording import (
+    cut,
+    find_lookalikes,
+    join_first,
+    list_names,
+    nearest_names,
+    note_lookalikes,
+    pluralize,
+    quote_first,
+    quoted,
+    short,
+)
 
 MAX_LISTED_LABELS = 10
 WRITE_INSTEAD = {
     "arrays": "write one text, number, true, false or null per row: join the elements of each array into one text, or "
     "give each element a column of its own",
     "objects": "write one text, number, true, false or null per row: give each key of the object a column of its own",
-    "UUIDs": "write the UUIDs as text",
     "bytes": "decode the bytes to text",
     "durations": "write the durations as numbers, for example of seconds",
 }
@@ -25,7 +36,17 @@ def missing_column(name: str, column: str, columns: Sequence[str]) -> Problem:
     fix = f"the file has the columns {list_names([quoted([other]) for other in columns])}; use one of them"
     if close:
         fix = f"did you mean {quoted(close)}? Correct the name, or add the column to the file"
-    return Problem(name, f"column '{column}' does not exist", fix, "FZ-D101")
+    if pair := find_lookalikes([column], columns):
+        fix = f"rename column {pair[1]!a} of the file to {column!a}"
+    message = f"column '{column}' does not exist{note_lookalikes([column], columns)}"
+    return Problem(name, message, fix, "FZ-D101")
+
+
+def column_of_outer_folder(name: str, column: str, folder: Path) -> Problem:
+    """The name of a folder such as `country=de` gives the column, but the input begins inside of that folder."""
+    message = f"column '{column}' does not exist; the folder {folder} has it in its name, but is above the input"
+    fix = f"give the folder above, {folder.parent}; to read this folder only, write the column into its files"
+    return Problem(name, message, fix, "FZ-D381")
 
 
 def duplicate_column(name: str, column: str) -> Problem:
@@ -37,7 +58,7 @@ def duplicate_column(name: str, column: str) -> Problem:
 def wrong_column_type(
     name: str, column: str, kind: str, expected: str, example: tuple[str, str] | None = None
 ) -> Problem:
-    """A column holds arrays, objects, bytes or durations.
+    """A column holds arrays, objects, bytes, durations or values of an unknown Arrow extension type.
 
     Args:
         kind: what the column holds, in the plural.
@@ -127,6 +148,7 @@ def class_weights_of_unknown_classes(names: Sequence[str], classes: Sequence[obj
     close = list(dict.fromkeys(near for name in names for near in nearest_names(name, known)))
     fix = f"write {quote_first(close)}" if close else "use the names of the classes"
     message = f"class_weights names {quote_first(names)}, but the classes are {quote_first(known)}"
+    message += note_lookalikes(names, known)
     return Problem("class_weights", message, fix, "FZ-D150")
 
 
@@ -158,6 +180,7 @@ def unseen_labels(
     """Rows of val or test have a label that no row of train has."""
     known = quote_first(classes, MAX_LISTED_LABELS)
     fix = f"correct the labels (in test, they may be empty), or add such rows to train; train has {known}"
+    fix += note_lookalikes([label for _, label in examples], classes)
     where = f"{name}, column '{column}'"
     return ValuesProblem.of(where, ("label", "not seen in train"), count, examples, fix, "FZ-D115")
 
@@ -170,6 +193,7 @@ def labels_contradict_num_classes(
     labels = [f"'{label}' ({pluralize(count, 'row')}, first {first_row[label]})" for label, count in rarest]
     shown = join_first(labels, MAX_LISTED_LABELS)
     message = f"num_classes is {num_classes}, but train has {pluralize(len(counts), 'label')}: {shown}"
+    message += note_lookalikes(counts)
     fix = "correct the labels or num_classes, or list all labels in classes where train lacks one"
     return Problem(f"train, column '{column}'", message, fix, "FZ-D116")
 
@@ -180,6 +204,7 @@ def labels_outside_classes(
     """Train has labels that the setting `classes` does not list."""
     shown = join_first([f"'{label}' (first {first_row[label]})" for label in extra], MAX_LISTED_LABELS)
     message = f"labels that are not in classes ({quote_first(classes, MAX_LISTED_LABELS)}): {shown}"
+    message += note_lookalikes(extra, classes)
     return Problem(f"train, column '{column}'", message, "correct the labels, or add them to classes", "FZ-D117")
 
 

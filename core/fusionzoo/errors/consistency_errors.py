@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from fusionzoo.errors.base import Problem
 from fusionzoo.errors.setting_errors import SettingError, setting_problem
-from fusionzoo.errors.wording import format_json, nearest_names, pluralize, short
+from fusionzoo.errors.wording import format_json, nearest_names, note_lookalikes, pluralize, short
 
 
 def is_binary_contradicts_num_classes(is_binary: bool, num_classes: int) -> Problem:
@@ -51,7 +51,7 @@ def unknown_metric(key: str, metric: str, known: Sequence[str]) -> Problem:
     """The metric is not one that fusionzoo computes."""
     close = nearest_names(metric, known)
     fix = f"write {close[0]}" if close else f"give one of {', '.join(known)}"
-    return setting_problem(key, metric, "no such metric exists", fix, "FZ-S107")
+    return setting_problem(key, metric, f"no such metric exists{note_lookalikes([metric], known)}", fix, "FZ-S107")
 
 
 def fractions_too_large(key: str, fraction: float, total: float, limit: float) -> Problem:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from fusionzoo.errors.base import Problem, ProblemsError, ZooError
-from fusionzoo.errors.wording import list_names, nearest_names, pluralize, quote_name, quoted, short
+from fusionzoo.errors.wording import list_names, nearest_names, note_lookalikes, pluralize, quote_name, quoted, short
 
 
 class ContractError(ProblemsError):
@@ -121,7 +121,8 @@ def undeclared_name(field: str, name: str, declared: Collection[str]) -> Problem
     """A field refers to a path or variable that the contract does not declare."""
     nearest = nearest_names(name, declared)
     fix = f"write {quote_name(nearest[0])}" if nearest else f"use one of {list_names(sorted(declared), 200)}"
-    return Problem(field, f"the contract declares no {quote_name(name)}", fix, "FZ-K013")
+    message = f"the contract declares no {quote_name(name)}{note_lookalikes([name], declared)}"
+    return Problem(field, message, fix, "FZ-K013")
 
 
 def artifact_outside_output(output: str, file: str) -> Problem:

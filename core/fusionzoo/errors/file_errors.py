@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
 from fusionzoo.errors.base import Problem
-from fusionzoo.errors.wording import list_names, pluralize, quoted, short
+from fusionzoo.errors.machine_fixes import READ_FIXES
+from fusionzoo.errors.wording import list_names, note_lookalikes, pluralize, quoted, short
 
 
 def merged_rows(name: str, first_line: int, last_line: int, columns: int) -> Problem:
@@ -41,14 +43,22 @@ def unexpected_header(name: str) -> Problem:
 def header_does_not_fit(name: str, missing: Sequence[str], present: Sequence[str], advice: str) -> Problem:
     """A delimited file lacks columns because its delimiter, header or encoding is another one."""
     lacking = f"{pluralize(len(missing), 'column')} ({list_names(missing)})"
-    message = f"the first line lacks {lacking}; it has {list_names(present)}"
+    message = f"the first line lacks {lacking}; it has {list_names(present)}{note_lookalikes(missing, present)}"
     return Problem(name, message, advice, "FZ-D304")
 
 
 def unreadable_folder(name: str, cause: OSError) -> Problem:
-    """A folder or file of a channel cannot be listed, so its rows would be left out."""
-    message = f"it cannot be read ({cause.strerror or cause})"
-    return Problem(name, message, "give the user of the job permission to read it, or remove it", "FZ-D305")
+    """A folder or file of a channel does not exist or cannot be read, so its rows would be left out.
+
+    Fix: create it, give the user of the job permission to read it, or remove what prevents that it is read
+    """
+    if cause.errno in (errno.ENOENT, errno.ENOTDIR):
+        fix = "create it there, or correct the path"
+    elif cause.errno in (errno.EACCES, errno.EPERM):
+        fix = "give the user of the job permission to read it, or remove it"
+    else:
+        fix = READ_FIXES.get(cause.errno or 0, "correct what the message names, or remove it")
+    return Problem(name, f"it cannot be read ({cause.strerror or cause})", fix, "FZ-D305")
 
 
 def dangling_link(name: str, target: str, cause: OSError) -> Problem:
@@ -127,6 +137,6 @@ def row_too_long(where: str, max_bytes: int) -> Problem:
 
 
 def too_many_blank_lines(name: str, line: int, limit: int) -> Problem:
-    """A file contains so many blank lines that skipping them would take minutes."""
+    """A file contains so many blank lines that it was filled with line ends; reading them would take minutes."""
     message = f"more than {limit:,} blank lines follow each other"
     return Problem(f"{name} line {line:,}", message, "write the file again without them", "FZ-D320")

@@ -6,13 +6,15 @@ import errno
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from fusionzoo.errors.base import ZooError
+from fusionzoo.errors.machine_fixes import OPEN_FIXES, WRITE_FIXES
 from fusionzoo.errors.wording import join_first, pluralize, quote_name, quoted, short
 
+ARGUMENT_TYPES = re.compile(r"We don't have an op for aten::(\w+) but.*?Argument types: ([^\n]*)", re.DOTALL)
+WRONG_TYPE = re.compile(r"Type '(tensor\([^']+\))' of input parameter \S+ of operator \(([^)]+)\) in node \(([^)]+)\)")
 CHECK_DISK = "check the disk, then run again; if the error remains, report it as a bug of fusionzoo."
 
 
@@ -40,13 +42,32 @@ class TorchrunVariableError(ZooError):
 class ExportError(ZooError):
     """The model cannot be exported as ONNX; checked before training starts."""
 
+    def at_lines(self, lines: Sequence[str], fixed: Sequence[str]) -> ExportError:
+        """Return this error with the lines of the model that cause it, and those with values that tracing fixed."""
+        others = [line for line in fixed if line not in lines]
+        parts = [("It happens in", lines), ("Tracing fixed values in", others)]
+        places = [f"\n{title}:\n  " + "\n  ".join(part) for title, part in parts if part]
+        return ExportError("".join([self.message, *places]), self.fix, self.code)
+
     @classmethod
     def failed(cls, cause: Exception) -> ExportError:
         """The architecture uses an operation that ONNX does not have."""
+        if found := ARGUMENT_TYPES.search(str(cause)):
+            return cls.argument_types(*found.groups())
+        fix = "replace the operation by others of ONNX opset 17, or set onnx: optional to train without model.onnx."
+        if "dynamo-optimized" in str(cause):
+            fix = "remove torch.compile from the plugin; the setting torch_compile compiles any model while it trains."
+        message = f"The model cannot be exported to ONNX ({type(cause).__name__}: {short(cause)})."
+        return cls(message, fix, "FZ-O005")
+
+    @classmethod
+    def argument_types(cls, operation: str, types: str) -> ExportError:
+        """The architecture passes values of types that torch's exporter does not accept, mostly True or False."""
         return cls(
-            f"The model cannot be exported to ONNX ({type(cause).__name__}: {short(cause)}).",
-            "use operations of ONNX opset 17 in the architecture; the conformance kit runs the same export.",
-            "FZ-O005",
+            f"The model cannot be exported to ONNX: the exporter does not accept torch's operation {operation} with "
+            f"arguments of the types {short(types).rstrip(' ,.')}.",
+            "pass no True or False to it: combine masks with &, | and ~, or convert numbers with .bool().",
+            "FZ-O042",
         )
 
     @classmethod
@@ -70,12 +91,25 @@ class ExportError(ZooError):
         )
 
     @classmethod
-    def not_loaded(cls, cause: Exception) -> ExportError:
+    def not_loaded(cls, cause: BaseException) -> ExportError:
         """onnxruntime rejects the exported file."""
+        if found := WRONG_TYPE.search(str(cause)):
+            return cls.wrong_type(*found.groups())
         return cls(
             f"onnxruntime cannot load the exported model ({short(cause)}).",
-            "use operations of ONNX opset 17 in the architecture, or install the versions of fusionzoo's constraints.",
+            "replace the operation by others of ONNX opset 17, on tensors of float or long; or install the versions of "
+            "fusionzoo's constraints.",
             "FZ-O211",
+        )
+
+    @classmethod
+    def wrong_type(cls, dtype: str, operator: str, node: str) -> ExportError:
+        """The architecture passes a tensor of a dtype that torch accepts there, and ONNX does not."""
+        return cls(
+            f"ONNX has no operator {operator} for a {dtype}, which the exported model passes to it in the node {node}.",
+            "convert the argument before the operation: a bool with .long() or .float() before cumsum and sort, an int "
+            "with .float() before sin, exp and other functions of numbers. Where torch creates the tensor, set dtype=.",
+            "FZ-O041",
         )
 
     @classmethod
@@ -127,7 +161,8 @@ class ExportError(ZooError):
         return cls(
             f"The exported model's probabilities {found} on {pluralize(rows, 'row')} with "
             f"{pluralize(chunks, 'chunk')} of {pluralize(length, 'token')}.",
-            "tracing fixed a shape or a branch, or the model uses index_add (fusionzoo.nn.pooling is safe).",
+            "tracing fixed a shape, a value or a branch, or the model uses index_add (fusionzoo.nn.pooling is safe). "
+            "Replace `if` by torch.where, and .item(), .tolist(), len(), int() and numpy by operations on tensors.",
             "FZ-O008",
         )
 
@@ -183,39 +218,6 @@ class ReadBackError(ZooError):
         )
 
 
-WRITE_FIXES: Mapping[int, str] = MappingProxyType(
-    {
-        errno.ENOSPC: "free or add disk space there (in SageMaker, a larger volume_size)",
-        errno.EDQUOT: "free disk space there, or raise the quota",
-        errno.EROFS: "mount it writable, or use another folder",
-        errno.EACCES: "let this user write there, or use another folder",
-        errno.EPERM: "let this user write there, or use another folder",
-        errno.EFBIG: "raise the limit on file size (ulimit -f)",
-        errno.EIO: "check the disk or its connection, then run again",
-    }
-)
-"""The fix for each reason for which the operating system refuses to write."""
-
-OPEN_FIXES: Mapping[int, str] = MappingProxyType(
-    {
-        errno.EMFILE: "raise the limit on open files (ulimit -n)",
-        errno.ENFILE: "raise the limit on open files of the machine (fs.file-max)",
-    }
-)
-"""The fix for each limit on open files."""
-
-
-def find_machine_fix(error: BaseException) -> str:
-    """Return the fix for an error that a disk or a limit of the machine causes; empty for other errors.
-
-    A missing permission is not among them: the path may be wrong.
-    """
-    if isinstance(error, OSError) and error.errno is not None and error.errno not in (errno.EACCES, errno.EPERM):
-        return OPEN_FIXES.get(error.errno) or WRITE_FIXES.get(error.errno, "")
-    # A library that cannot be imported, or torch, states the reason as text.
-    return next((fix for number, fix in OPEN_FIXES.items() if os.strerror(number) in str(error)), "")
-
-
 class OutputError(ZooError):
     """An output file could not be written, or does not read back as written."""
 
@@ -245,6 +247,17 @@ class OutputError(ZooError):
             "set TMPDIR to a folder that is writable, or free disk space in one of these folders.",
             "FZ-O035",
         )
+
+    @classmethod
+    def full_temporary_folder(cls, name: str, folder: Path, cause: OSError, free: int | None) -> OutputError:
+        """The temporary copy of an input, which is read more than once, does not fit or cannot be created.
+
+        Fix: set TMPDIR to a folder with more free space.
+        """
+        reason = cause.strerror or str(cause)
+        message = f"{name} cannot be copied to the folder of temporary files {folder}: {reason}.{_free_space(free)}"
+        fix = OPEN_FIXES.get(cause.errno or 0, "set TMPDIR to a folder with more free space")
+        return cls(message, f"{fix}.", "FZ-O047")
 
     @classmethod
     def closed_standard_output(cls) -> OutputError:

@@ -136,6 +136,21 @@ class PluginContractError(BrokenPluginError):
         return cls._in_plugin(claim, message, fix, "FZ-P064")
 
     @classmethod
+    def wrong_call(cls, claim: Claim, hook: str, cause: TypeError, places: tuple[str, str, str]) -> PluginContractError:
+        """A hook calls a class or function of the plugin with other arguments than it has.
+
+        `places` are the name of what is called, the line of the plugin that calls it, and the line that defines it.
+        """
+        callee, caller, definition = places
+        defined = f" (defined in {cut(definition, 150)})" if definition else ""
+        message = f"{hook}() calls {callee} with wrong arguments: {describe_exception(cause)}"
+        fix = f"correct the call in {cut(caller, 150)}, or the parameters of {callee}{defined}"
+        if not caller:  # a recipe of core calls it
+            parameters = "spec, settings, text_encoder" if hook == "build_model" else "spec, settings"
+            fix = f"write def __init__(self, {parameters}) in {callee}{defined}, which fusionzoo calls"
+        return cls._in_plugin(claim, message, fix, "FZ-P066")
+
+    @classmethod
     def lazy_parameters(cls, claim: Claim, hook: str, names: Sequence[str]) -> PluginContractError:
         """A model has lazy modules, such as `nn.LazyLinear`, which have no weights before the first batch."""
         message = f"{hook}() returned a model with lazy parameters, which have no shape yet: {list_names(names)}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import join_first, list_names, pluralize, quoted, short
+from fusionzoo.errors.machine_fixes import READ_FIXES
+from fusionzoo.errors.wording import join_first, list_names, note_lookalikes, pluralize, quoted, short
 
 
 class PredictionJobError(ZooError):
@@ -25,9 +27,13 @@ class PredictionJobError(ZooError):
 
     @classmethod
     def unreadable_input(cls, path: Path, cause: OSError) -> PredictionJobError:
-        """The file of the input cannot be opened, or is neither a file nor a folder."""
+        """The file of the input cannot be opened, or is neither a file nor a folder.
+
+        Fix: give the path of a file or folder that this user may read.
+        """
         message = f"The input {path} cannot be read ({cause.strerror or cause})."
-        return cls(message, "give the path of a file or folder that this user may read.", "FZ-J002")
+        fix = READ_FIXES.get(cause.errno or 0, "give the path of a file or folder that this user may read")
+        return cls(message, f"{fix}.", "FZ-J002")
 
     @classmethod
     def empty_input(cls, path: str) -> PredictionJobError:
@@ -42,15 +48,52 @@ class PredictionJobError(ZooError):
         return cls("--input - needs --format.", "add --format csv, tsv, jsonl, json or parquet.", "FZ-J004")
 
     @classmethod
-    def other_format(cls, name: str, found: str, given: str) -> PredictionJobError:
+    def closed_standard_input(cls) -> PredictionJobError:
+        """The program was started without standard input, although it has to read it."""
+        return cls("Standard input is closed.", "give a file as --input, or do not close standard input.", "FZ-J042")
+
+    @classmethod
+    def other_format(cls, name: str, format: str, option: str) -> PredictionJobError:
         """The suffix of a file names another format than --format."""
-        message = f"{name} is {found} by its suffix, but --format is {given}."
+        message = f"{name} is {format} by its suffix, but --format is {option}."
         return cls(message, "leave --format out, or rename the file.", "FZ-J005")
 
     @classmethod
     def output_exists(cls, path: Path) -> PredictionJobError:
         """The file of an output option exists."""
         return cls(f"{path} already exists.", "delete it, or give another path.", "FZ-J006")
+
+    @classmethod
+    def output_not_a_file(cls, option: str, path: Path, kind: str) -> PredictionJobError:
+        """The path of an output option is a device, pipe or socket: files are written completely or not at all."""
+        message = f"{option} {path} is {kind}, but an output is a new file or a folder."
+        return cls(message, "give the path of a new file or folder, or - for standard output.", "FZ-J043")
+
+    @classmethod
+    def unusable_output(cls, option: str, path: Path, cause: OSError) -> PredictionJobError:
+        """A folder above an output, or in it, is a file, or this user may not look into it.
+
+        Fix: give another path, or let this user read and write there
+        """
+        place = cause.filename or path
+        message = f"{option} {path} cannot be used: {place}: {os.strerror(cause.errno or 0)}."
+        fix = READ_FIXES.get(cause.errno or 0, "move the file that is in the way")
+        return cls(message, f"{fix}, or give another path.", "FZ-J044")
+
+    @classmethod
+    def other_compression(cls, path: Path, suffix: str) -> PredictionJobError:
+        """The suffix of the output is that of a compression or archive that is not written."""
+        message = f"--output {path} has the suffix {suffix}, but a compressed output is always .gz."
+        return cls(
+            message, "give it the suffix .gz, or none of a compression; end the name of a folder with '/'.", "FZ-O048"
+        )
+
+    @classmethod
+    def other_file_format(cls, path: Path, suffix: str, known: Sequence[str]) -> PredictionJobError:
+        """The suffix of the output is that of a format that is not written."""
+        message = f"--output {path} has the suffix {suffix} of a format that is not written."
+        fix = f"give it one of {', '.join(known)}; or add --output-format; or end the name of a folder with '/'."
+        return cls(message, fix, "FZ-O049")
 
     @classmethod
     def foreign_folder(cls, folder: Path, names: Sequence[str]) -> PredictionJobError:
@@ -61,8 +104,8 @@ class PredictionJobError(ZooError):
     @classmethod
     def other_run(cls, folder: Path, differences: Mapping[str, tuple[object, object]]) -> PredictionJobError:
         """The folder of --output has the predictions of another model, input or options."""
-        shown = "; ".join(f"{name} was {old}, now {new}" for name, (old, new) in differences.items())
-        message = f"The folder {folder} has predictions of another run: {shown}."
+        changes = "; ".join(f"{name} was {old}, now {new}" for name, (old, new) in differences.items())
+        message = f"The folder {folder} has predictions of another run: {changes}."
         return cls(message, "give another folder, or delete this one; or run with the same options.", "FZ-J008")
 
     @classmethod
@@ -85,9 +128,9 @@ class PredictionJobError(ZooError):
         return cls(message, "give the path of a file, such as predictions.csv.", "FZ-J011")
 
     @classmethod
-    def output_format(cls, path: Path, named: str, given: str) -> PredictionJobError:
+    def output_format(cls, path: Path, format: str, option: str) -> PredictionJobError:
         """The suffix of the output file names another format than --output-format."""
-        message = f"--output {path} has the suffix of {named}, but --output-format is {given}."
+        message = f"--output {path} has the suffix of {format}, but --output-format is {option}."
         return cls(message, "give the file another suffix, or leave --output-format out.", "FZ-J012")
 
     @classmethod
@@ -104,7 +147,7 @@ class PredictionJobError(ZooError):
 
     @classmethod
     def carried_nested(cls, where: str, column: str, kind: str) -> PredictionJobError:
-        """A column of --columns holds arrays or objects, which prediction files cannot hold."""
+        """A column of --columns holds arrays, objects or durations, which prediction files cannot hold."""
         message = f"{where}: column '{column}' of --columns holds {kind}, not plain values."
         return cls(message, "leave it out of --columns, and join it with the predictions by their id.", "FZ-J015")
 
@@ -121,10 +164,24 @@ class PredictionJobError(ZooError):
         return cls(message, "give --input and --output a folder each.", "FZ-J017")
 
     @classmethod
-    def no_label_column(cls, names: Sequence[str]) -> PredictionJobError:
-        """`fusionzoo evaluate` compares predictions with labels, and the input has none."""
-        message = f"The input has no label column {quoted(names)}."
-        return cls(message, "add the labels, or run fusionzoo predict, which needs none.", "FZ-J018")
+    def no_label_column(cls, names: Sequence[str], similar: Mapping[str, str]) -> PredictionJobError:
+        """`fusionzoo evaluate` compares predictions with labels, and the input has none.
+
+        `similar` has the column of the input that is most like a label column.
+        """
+        message = f"The input has no label column {quoted(names)}{note_lookalikes(similar, similar.values())}."
+        fix = "add the labels, or run fusionzoo predict, which needs none."
+        if similar:
+            renames = [f"'{found}' to '{name}'" for name, found in similar.items()]
+            fix = f"rename {join_first(renames, 5)} if it is the same; otherwise {fix}"
+        return cls(message, fix, "FZ-J018")
+
+    @classmethod
+    def late_column(cls, where: str, column: str, rows: int) -> PredictionJobError:
+        """The first rows of JSON on standard input lack the ids or labels, and a later row has them."""
+        message = f"{where} has the column '{column}', but none of the first {rows:,} rows has it, so it is not read."
+        fix = f"write '{column}' into the first row, with null if it has no value, or give --input a file."
+        return cls(message, fix, "FZ-J050")
 
     @classmethod
     def unlabeled_rows(cls, count: int, examples: Sequence[str]) -> PredictionJobError:
@@ -166,22 +223,6 @@ class PredictionJobError(ZooError):
             message,
             "check where it leads, or give --output a file, which is written completely or not at all.",
             "FZ-J024",
-        )
-
-    @classmethod
-    def several_hosts(cls, hosts: int) -> PredictionJobError:
-        """Each instance of a processing job would evaluate its own rows, and overwrite the results of the others."""
-        message = f"The job has {hosts} instances, but the metrics are those of all rows together."
-        return cls(message, "set InstanceCount (instance_count) to 1.", "FZ-J027")
-
-    @classmethod
-    def command_line(cls, message: str, names: Sequence[str]) -> PredictionJobError:
-        """The command line of a script has an unknown argument, or a value that it does not allow."""
-        known = list_names([f"--{name}" for name in names])
-        return cls(
-            f"The command line cannot be used: {message}.",
-            f"give these arguments, each with a value: {known}.",
-            "FZ-J028",
         )
 
     @classmethod

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from fusionzoo.errors.base import Problem, ZooError
 from fusionzoo.errors.wording import (
     cut,
+    find_lookalikes,
     keep_letters,
     list_names,
     nearest_names,
+    note_lookalikes,
     printable,
     quote_first,
     quote_name,
@@ -72,7 +74,8 @@ class PredictorInputError(ZooError, ValueError):
         nearest = list(dict.fromkeys(name for key in keys for name in nearest_names(key, columns)))
         names = f"did you mean {list_names(nearest)}? " if nearest else ""
         return cls(
-            f"Record {index} (from 0) has no column of the model; its keys are: {list_names(keys)}.",
+            f"Record {index} (from 0) has no column of the model; its keys are: {list_names(keys)}"
+            f"{note_lookalikes(keys, columns)}.",
             f"{names}The model reads these columns: {list_names(columns)}; give None for a missing value.",
             "FZ-O205",
         )
@@ -81,7 +84,8 @@ class PredictorInputError(ZooError, ValueError):
     def similar_column(cls, index: int, key: str, column: str) -> PredictorInputError:
         """A record lacks a column, and has a key that differs from it only in case, spaces or punctuation."""
         return cls(
-            f"Record {index} (from 0) has the key {quote_name(key)}, but the model's column is {quote_name(column)}.",
+            f"Record {index} (from 0) has the key {quote_name(key)}, but the model's column is {quote_name(column)}"
+            f"{note_lookalikes([key], [column])}.",
             f"rename the key, or remove it and give {quote_name(column)} or None.",
             "FZ-O206",
         )
@@ -102,7 +106,8 @@ class PredictorInputError(ZooError, ValueError):
         fix = "remove these columns, or leave out strict=True to ignore them."
         if nearest:
             fix = f"did you mean {quote_first(nearest)}? Rename or {fix}"
-        message = f"{printable(source)}: the model does not know these columns: {quote_first(unknown)}."
+        message = f"{printable(source)}: the model does not know these columns: {quote_first(unknown)}"
+        message += f"{note_lookalikes(unknown, columns)}."
         return cls(message, fix, "FZ-O224")
 
     @classmethod
@@ -115,7 +120,9 @@ class PredictorInputError(ZooError, ValueError):
 def absent_column(source: str, column: str, present: Sequence[str]) -> Problem:
     """The rows lack a column that the model reads. A missing value is data, but a missing column is a mistake."""
     close = nearest_names(column, present, 3)
-    if close and keep_letters(close[0]) == keep_letters(column):
+    if pair := find_lookalikes([column], present):
+        fix = f"rename {pair[1]!a} to {column!a}"
+    elif close and keep_letters(close[0]) == keep_letters(column):
         fix = f"rename {quoted(close[:1])} to '{column}'"
     elif close:
         fix = (
@@ -124,7 +131,8 @@ def absent_column(source: str, column: str, present: Sequence[str]) -> Problem:
     else:
         names = list_names([quoted([name]) for name in present])
         fix = f"add the column, with nulls if all are missing; the columns are {names}"
-    return Problem(source, f"column '{column}' of the model does not exist", fix, "FZ-O221")
+    message = f"column '{column}' of the model does not exist{note_lookalikes([column], present)}"
+    return Problem(source, message, fix, "FZ-O221")
 
 
 def _type_name(value: object) -> str:

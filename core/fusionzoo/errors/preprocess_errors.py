@@ -1,37 +1,16 @@
-"""What a user gives to preprocess.py and `fusionzoo preprocess`: arguments, folders and columns."""
+"""What a user gives to preprocess.py and `fusionzoo preprocess`: folders and columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from fusionzoo.errors.base import Problem, ProblemsError, ZooError
+from fusionzoo.errors.base import Problem, ZooError
 from fusionzoo.errors.wording import join_first, list_names
 
 
-class ArgumentsError(ProblemsError):
-    """The arguments of the preprocessing cannot be used; holds all problems."""
-
-    heading = "The arguments of the preprocessing cannot be used: {count}."
-
-
-class CommandLineError(ZooError):
-    """A command line has an argument that the script does not have, or lacks a value."""
-
-    def __init__(self, message: str, names: Sequence[str]) -> None:
-        known = list_names([f"--{name}" for name in names])
-        fix = f"give these arguments, each with a value: {known}."
-        super().__init__(f"The command line cannot be used: {message}.", fix, "FZ-J101")
-
-
 class PreprocessError(ZooError):
-    """The job cannot run on these hosts, or with these output folders."""
-
-    @classmethod
-    def several_hosts(cls, hosts: int) -> PreprocessError:
-        """Each instance of a processing job has its own disk, and a split needs all rows in one place."""
-        message = f"The job has {hosts} instances, but the rows of a class or group are divided over the splits once, "
-        return cls(f"{message}on one instance.", "set InstanceCount (instance_count) to 1.", "FZ-J102")
+    """The job cannot run with these output folders."""
 
     @classmethod
     def folder_not_empty(cls, folder: Path, names: Sequence[str]) -> PreprocessError:

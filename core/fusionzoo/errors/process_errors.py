@@ -63,9 +63,9 @@ class ProcessesError(ZooError):
         )
 
     @classmethod
-    def baseline_hosts(cls, hosts: int) -> Self:
-        """train_xgboost.py does not connect instances: each would train its own booster and overwrite the others."""
-        message = f"The job has {hosts} instances, but train_xgboost.py trains on one."
+    def several_hosts(cls, script: str, hosts: int) -> Self:
+        """Each instance would do the work with its own rows or disk, and overwrite the results of the others."""
+        message = f"The job has {hosts} instances, but {script} runs on one, because it needs all rows in one place."
         return cls(message, "set InstanceCount (instance_count) to 1.", "FZ-R009")
 
 

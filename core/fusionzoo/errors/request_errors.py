@@ -29,6 +29,14 @@ NOT_PARSED: Mapping[int, str] = {
 }
 """What is wrong with bytes that are not a request of HTTP/1.0 or HTTP/1.1, by status."""
 
+PART_FIXES: Mapping[str, str] = {
+    "lines": "leave out blank lines, or divide the rows over several requests",
+    "columns": "send the columns of the model only",
+    "chunks": "send larger chunks, or a Content-Length instead of chunks",
+    "gzip members": "compress the body as one gzip member",
+}
+"""What the client can do about a body of too many parts, by the kind of part."""
+
 
 class RequestError(ZooError):
     """A request cannot be answered with predictions.
@@ -168,6 +176,19 @@ class RequestError(ZooError):
         message = f"The predictions cannot be written as {format} ({short(cause)})."
         fix = "send ids that are text or numbers, or accept application/jsonlines."
         return cls(message, fix, "FZ-H024", status=422)
+
+    @classmethod
+    def too_many_parts(cls, parts: str, max_parts: int) -> RequestError:
+        """The body has so many lines, columns, chunks or gzip members that reading them would take too long."""
+        message = f"The body of the request has more than {max_parts:,} {parts}."
+        return cls(message, f"{PART_FIXES[parts]}.", "FZ-H025", status=413)
+
+    @classmethod
+    def no_memory_left(cls, seconds: int) -> RequestError:
+        """The process holds as many bytes of requests and responses as `fusionzoo serve --max-held-mb` allows."""
+        message = "The server holds as many bytes of requests and responses as it may."
+        fix = f"try again in {seconds} s, or divide the rows over several requests."
+        return cls(message, fix, "FZ-H026", status=503, retry_after=seconds)
 
     @classmethod
     def overloaded(cls, seconds: int) -> RequestError:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fusionzoo.errors.base import ZooError
+from fusionzoo.errors.machine_fixes import READ_FIXES
 from fusionzoo.errors.wording import list_names, short
 
 
@@ -70,22 +71,42 @@ class EmbeddingsError(ZooError):
 
 
 class CacheError(ZooError):
-    """The folder of the cache is full, read-only or on a failing disk."""
+    """The folder of the cache cannot be used, so that data is held in memory."""
 
-    def __init__(self, folder: Path, cause: Exception) -> None:
+    @classmethod
+    def unwritable(cls, folder: Path, cause: Exception) -> CacheError:
+        """The folder of the cache is full, read-only or on a failing disk."""
         reason = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else short(cause)
         message = f"The cache {folder} cannot be written: {reason}."
-        super().__init__(message, "set FUSIONZOO_CACHE to another folder.", "FZ-D205")
+        return cls(message, "set FUSIONZOO_CACHE to another folder.", "FZ-D205")
+
+    @classmethod
+    def unreadable(cls, entry: Path, cause: OSError) -> CacheError:
+        """A permission, the disk or a limit prevents that an entry of the cache is read, which may be intact.
+
+        Fix: let this user read it, check the disk, or raise the limit on open files; or set FUSIONZOO_CACHE to another
+        folder.
+        """
+        reason, change = os.strerror(cause.errno or 0), READ_FIXES.get(cause.errno or 0, "check the disk")
+        message = f"The cache entry {entry} cannot be read: {reason}."
+        return cls(message, f"{change}; or set FUSIONZOO_CACHE to another folder.", "FZ-D360")
+
+    @classmethod
+    def no_home(cls) -> CacheError:
+        """The cache would be in the home folder of the user, who has none."""
+        message = "There is no place for the cache: this user has no home folder, and FUSIONZOO_CACHE is not set."
+        return cls(message, "set FUSIONZOO_CACHE to a folder.", "FZ-D361")
 
     @classmethod
     def no_inodes(cls, folder: Path) -> CacheError:
         """Return the error of a file system that has room for bytes, but not for another file."""
-        return cls(folder, ValueError("the file system holds as many files as it can (no free inodes)"))
+        return cls.unwritable(folder, ValueError("the file system holds as many files as it can (no free inodes)"))
 
     @classmethod
     def damaged_after_write(cls, entry: Path) -> CacheError:
         """Return the error of an entry that does not read back as it was written."""
-        return cls(entry, ValueError("the entry does not read back as it was written; the disk may be failing"))
+        cause = ValueError("the entry does not read back as it was written; the disk may be failing")
+        return cls.unwritable(entry, cause)
 
 
 class DemoFolderError(ZooError):

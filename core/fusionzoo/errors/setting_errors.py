@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from fusionzoo.errors.base import Problem, ProblemsError, ZooError
 from fusionzoo.errors.setting_synonyms import suggest_roles, suggest_settings
-from fusionzoo.errors.wording import format_json, short
+from fusionzoo.errors.wording import format_json, note_lookalikes, short
 
 
 class SettingError(ZooError):
@@ -93,7 +94,7 @@ def unknown_setting(key: str, value: object, known: Collection[str], absent: Col
         fix = f"if it names columns, write {roles}; otherwise remove {key}"
     if isinstance(value, dict) and close != ["class_weights"]:
         fix = "write its keys at the top level of the file"
-    return setting_problem(key, value, "no such setting exists", fix, "FZ-S009")
+    return setting_problem(key, value, f"no such setting exists{note_lookalikes([key], known)}", fix, "FZ-S009")
 
 
 def missing_setting(key: str, allowed: str) -> Problem:
@@ -104,6 +105,16 @@ def missing_setting(key: str, allowed: str) -> Problem:
 def invalid_setting(key: str, value: object, allowed: str) -> Problem:
     """The value has a wrong type or is out of range."""
     return setting_problem(key, value, "the value is not allowed", f"give {allowed}", "FZ-S011")
+
+
+def escaped_character(key: str, value: str, character: str) -> Problem:
+    """The value describes a character with several others, such as a backslash and a t for a tab."""
+    in_json = json.dumps(character)
+    name = "a tab" if character == "\t" else in_json
+    message = f"the value has {len(value)} characters instead of one; it seems to mean {name}"
+    in_shell = "" if character.isprintable() else f", and in a shell $'{in_json[1:-1]}'"
+    fix = f"write the character itself: in JSON {in_json}{in_shell}"
+    return setting_problem(key, value, message, fix, "FZ-S185")
 
 
 def invalid_setting_item(key: str, value: Sequence[object], index: int, allowed: str) -> Problem:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from fusionzoo.errors.base import Problem, ProblemsError, ZooError
-from fusionzoo.errors.wording import list_names, nearest_names, quote_name, quoted, short
+from fusionzoo.errors.wording import list_names, nearest_names, note_lookalikes, quote_name, quoted, short
 
 
 class StepConfigurationError(ProblemsError):
@@ -98,7 +98,7 @@ def unknown_step_input(step: str, name: str, known: Collection[str]) -> Problem:
     """The contract of the script has no such input."""
     nearest = nearest_names(name, known)
     fix = f"write {quote_name(nearest[0])}" if nearest else f"use one of {list_names(sorted(known), 200)}"
-    return Problem(step, f"the step has no input {quote_name(name)}", fix, "FZ-W012")
+    return Problem(step, f"the step has no input {quote_name(name)}{note_lookalikes([name], known)}", fix, "FZ-W012")
 
 
 def invalid_step_input(step: str, name: str, value: object) -> Problem:
@@ -111,7 +111,8 @@ def unknown_argument(name: str, known: Collection[str]) -> Problem:
     """The contract of the processing script has no such option."""
     nearest = nearest_names(name, known)
     fix = f"write {quote_name(nearest[0])}" if nearest else f"use one of {list_names(sorted(known), 200)}"
-    return Problem("arguments", f"the script has no option {quote_name(name)}", fix, "FZ-W014")
+    message = f"the script has no option {quote_name(name)}{note_lookalikes([name], known)}"
+    return Problem("arguments", message, fix, "FZ-W014")
 
 
 def script_does_not_comply(step: str, summary: str, errors: Sequence[str]) -> Problem:

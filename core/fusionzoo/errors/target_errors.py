@@ -39,6 +39,15 @@ def target_beyond_float32(column: str, mean: float, std: float) -> Problem:
     return Problem(f"train, column '{column}'", message, fix, "FZ-D177")
 
 
+def target_too_far_from_train(
+    name: str, column: str, count: int, examples: Sequence[tuple[str, object]], limit: float
+) -> Problem:
+    """Values to predict are so far from those of train that their loss is infinite in float32."""
+    what = ("value", f"more than {limit:.0e} standard deviations of train away from its mean, so their loss overflows")
+    fix = "correct the values, or remove these rows"
+    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D380")
+
+
 def numbers_as_classes(column: str, distinct: int, first_row: Mapping[str, str], num_classes: int) -> Problem:
     """The labels of a classification are many different numbers."""
     shown = join_first([f"'{label}' (first {row})" for label, row in first_row.items()], 3)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Mapping, Sequence
 
 from fusionzoo.errors.base import ZooError
 from fusionzoo.errors.column_errors import more_classes_in
+from fusionzoo.errors.machine_fixes import THREAD_FIX, is_thread_limit
 from fusionzoo.errors.wording import cut, list_names, pluralize, short
 
 MAX_LISTED_IDS = 5
+VAL_LOSS = "val_loss"
 MEMORY_SIGNS = (
     "can't allocate memory",
     "Cannot allocate memory",
@@ -19,8 +22,6 @@ MEMORY_SIGNS = (
     "bad allocation",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "failed to map segment",
-    "can't start new thread",
-    "pthread_create failed",
 )
 OUT_OF_MEMORY = "Fix: lower batch_size, max_sen_len or max_total_chunks, or use an instance with more memory. [FZ-T007]"
 """Added to an out-of-memory error that is raised outside training, where the batch is not known."""
@@ -127,20 +128,41 @@ def divergence_fix(lr: float | None, clip: float, precision: str) -> str:
 
 
 class MetricUndefinedError(ZooError):
-    """The metric that selects the best checkpoint has no value, for example because val lacks a class.
+    """The metric that selects the best checkpoint is undefined, for example because val lacks a class, or infinite.
 
-    Fix: add rows of other classes to val (with val_fraction: raise it, or add them to train), or set early_stop_metric
-    to another metric, for example val_loss.
+    Args:
+        metric: the metric.
+        value: its value; None if it was not computed.
+        task: the name of the task.
+        val_fraction: the share of train that val has if the job made it; None for a channel of its own.
+
+    Fix: add rows of other classes to val (with val_fraction: raise it, or add them to train), or set early_stop_metric:
+    val_loss; if the value is infinite, correct extreme values of val, or lower lr.
     """
 
-    def __init__(self, metric: str, value: float | None, val_fraction: float | None = None) -> None:
+    def __init__(
+        self, metric: str, value: float | None, task: str = "classification", val_fraction: float | None = None
+    ) -> None:
         state = "was not computed" if value is None else f"is {value}"
+        changes = _advise_on_metric(metric, value, task, val_fraction)
+        if metric != VAL_LOSS:
+            changes.append(f"set early_stop_metric: {VAL_LOSS}")
         super().__init__(
             f"early_stop_metric {metric} {state} after a validation, so no checkpoint can be selected as the best.",
-            f"{more_classes_in('val', val_fraction)}, or set early_stop_metric to another metric, for example "
-            "val_loss.",
+            f"{', or '.join(changes)}.",
             "FZ-T005",
         )
+
+
+def _advise_on_metric(metric: str, value: float | None, task: str, val_fraction: float | None) -> list[str]:
+    """Return how to change val or the training, so that the metric has a finite value."""
+    is_undefined = value is None or (math.isnan(value) and metric != VAL_LOSS)
+    if is_undefined and task == "regression":
+        return ["add rows with other values of label_name to val, or to train if val_fraction splits val off it"]
+    if is_undefined:
+        return [more_classes_in("val", val_fraction, "labels" if task == "multilabel" else "classes")]
+    values = "the numeric columns and label_name" if task == "regression" else "the numeric columns"
+    return [f"correct extreme values in {values} of val", "lower lr"]
 
 
 class CompileError(ZooError):
@@ -190,6 +212,23 @@ class MemoryExhaustedError(ZooError):
             + "use an instance with more memory.",
             "FZ-T021",
         )
+
+
+class ThreadLimitError(ZooError):
+    """The system starts no further thread or process, for example because of `ulimit -u` or a limit of the container.
+
+    Fix: raise the limit on processes and threads (ulimit -u, and the pids limit of the container), or set
+    OMP_NUM_THREADS to a lower number.
+    """
+
+    def __init__(self, place: str, cause: BaseException) -> None:
+        message = f"No further thread can be started {place} ({type(cause).__name__}: {short(cause)})."
+        super().__init__(message, f"{THREAD_FIX}.", "FZ-T030")
+
+
+def is_machine_limit(error: BaseException) -> bool:
+    """Return whether an exception says that the machine has no more memory or threads: no fault of a model or file."""
+    return is_out_of_memory(error) or is_thread_limit(error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 15
+ProbabilityKind = Literal["positive_class", "predicted_class", "labels"]
 
 
 @dataclass(frozen=True)
@@ -29,35 +30,37 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The reliability of `of`: the probability of the positive class (two classes) or of the predicted class (more).
+    """The reliability of one kind of probability.
 
-    One set of bins has equal width, the other has equal mass (rows). Both are None if the split has no rows.
+    `of` says which: of the positive class (two classes), of the predicted class (more), or of all labels together. One
+    set of bins has equal width, the other has equal mass (rows). Both are None if the split has no rows.
     """
 
-    of: Literal["positive_class", "predicted_class"]
+    of: ProbabilityKind
     equal_width: Reliability | None
     equal_mass: Reliability | None
 
+    @classmethod
+    def measure(cls, of: ProbabilityKind, score: NDArray[np.floating], outcome: NDArray[np.bool_]) -> Calibration:
+        """Return the calibration of probabilities [rows] and outcomes [rows]."""
+        if not len(score):
+            return cls(of, None, None)
+        probability: NDArray[np.float64] = score.astype(np.float64)
+        edges = np.linspace(0, 1, BINS + 1), equal_mass_edges(probability, BINS)
+        equal_width, equal_mass = (compute_reliability(probability, outcome, ends) for ends in edges)
+        return cls(of, equal_width, equal_mass)
 
-def compute_calibration(
-    y_true: NDArray[np.integer], probabilities: NDArray[np.floating], bins: int = BINS
-) -> Calibration:
+
+def compute_calibration(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Calibration:
     """Compute the calibration of class indices [rows] and probabilities [rows, classes].
 
     Two classes: P(class 1) against being class 1 (Naeini et al. 2015). More: the highest probability against being
     correct (Guo et al. 2017).
     """
-    of: Literal["positive_class", "predicted_class"]
     if probabilities.shape[1] == 2:
-        of, score, outcome = "positive_class", probabilities[:, 1], y_true == 1
-    else:
-        of, score = "predicted_class", probabilities.max(axis=1)
-        outcome = np.argmax(probabilities, axis=1) == y_true
-    if not len(score):
-        return Calibration(of, None, None)
-    probability: NDArray[np.float64] = score.astype(np.float64)
-    equal_width = compute_reliability(probability, outcome, np.linspace(0, 1, bins + 1))
-    return Calibration(of, equal_width, compute_reliability(probability, outcome, equal_mass_edges(probability, bins)))
+        return Calibration.measure("positive_class", probabilities[:, 1], y_true == 1)
+    is_correct = np.argmax(probabilities, axis=1) == y_true
+    return Calibration.measure("predicted_class", probabilities.max(axis=1), is_correct)
 
 
 def equal_mass_edges(probability: NDArray[np.float64], bins: int) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,43 +11,32 @@ from numpy.typing import NDArray
 
 from fusionzoo.data.targets.class_labels import Label
 from fusionzoo.data.targets.score_rules import DecisionRule
-from fusionzoo.evaluation.calibration import Calibration, compute_calibration
-from fusionzoo.evaluation.curves import MAX_CURVE_CLASSES, Counts, Curves, compute_curves
+from fusionzoo.evaluation.calibration import compute_calibration
+from fusionzoo.evaluation.curves import MAX_CURVE_CLASSES, compute_curves, order_by_frequency
 from fusionzoo.evaluation.metrics import (
     class_names,
     classification_metrics,
     confusion_matrix,
     per_class_metrics,
 )
-from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit, SplitEvaluation
+from fusionzoo.evaluation.probability_evaluation import ProbabilityEvaluation
+from fusionzoo.evaluation.split_evaluation import ScoredSplit
 
 MAX_CONFUSION_CLASSES = 1000
 """With more classes there is no confusion matrix: it would be too large to read."""
 
 
-@dataclass(frozen=True)
-class ClassEvaluation(SplitEvaluation):
+@dataclass(frozen=True, kw_only=True)
+class ClassEvaluation(ProbabilityEvaluation):
     """All metrics of one split of a classification.
 
-    `classes` are the texts of the labels in the order of the class indices.
-    `heading` is the first line of its plots: the model and what it predicts.
-    `rule` is how classes are predicted.
+    `classes` are the texts of the labels in the order of the class indices. `rule` is how classes are predicted.
     """
 
-    name: str
-    scored: ScoredSplit
     classes: list[str]
-    metrics: Metrics
-    calibration: Calibration
     per_class: dict[str, dict[str, int | float | None]]
     confusion: NDArray[np.int64] | None  # [true class, predicted class]
-    curves: dict[str, Curves]
-    heading: str = ""
     rule: DecisionRule | None = None
-
-    @property
-    def rows(self) -> int:
-        return len(self.scored.labels)
 
     @property
     def y_true(self) -> NDArray[np.integer]:
@@ -60,28 +49,12 @@ class ClassEvaluation(SplitEvaluation):
         return self.scored.scores
 
     def by_frequency(self) -> list[int]:
-        """Return the classes that have rows, most frequent first; equally frequent ones in ascending order."""
-        support = np.bincount(self.y_true, minlength=len(self.classes))
-        return [int(k) for k in np.argsort(-support, kind="stable") if support[k]]
+        """Return the classes that have rows, most frequent first."""
+        return order_by_frequency(np.bincount(self.y_true, minlength=len(self.classes)))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the split's entry of metrics.json, with plain types only."""
-        return {
-            "rows": self.rows,
-            "metrics": self.metrics,
-            "calibration": asdict(self.calibration),
-            "per_class": self.per_class,
-            "confusion_matrix": None if self.confusion is None else self.confusion.tolist(),
-            "curves": {name: asdict(class_curves) for name, class_curves in self.curves.items()},
-        }
-
-    def scalars(self) -> Metrics:
-        bins = {"equal_width": self.calibration.equal_width, "equal_mass": self.calibration.equal_mass}
-        errors = {f"ece_{name}": None if b is None else b.expected_calibration_error for name, b in bins.items()}
-        return {**self.metrics, **errors}
-
-    def curve_counts(self) -> dict[str, Counts]:
-        return {name: class_curves.counts for name, class_curves in self.curves.items()}
+        confusion = None if self.confusion is None else self.confusion.tolist()
+        return {**super().as_json(), "per_class": self.per_class, "confusion_matrix": confusion}
 
 
 def evaluate_class_split(

@@ -76,6 +76,14 @@ def compute_curves(
     return Curves(roc, pr, count_at_thresholds(positive, score64))
 
 
+def order_by_frequency(support: NDArray[np.integer]) -> list[int]:
+    """Return the classes that have rows, most frequent first; equally frequent ones in ascending order.
+
+    `support` is the number of rows of each class, [classes].
+    """
+    return [int(k) for k in np.argsort(-support, kind="stable") if support[k]]
+
+
 def count_at_thresholds(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> Counts:
     """Count true and false positives and negatives at 101 thresholds; `positive` and `score` are [rows]."""
     threshold = np.linspace(0, 1, 101)

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from fusionzoo.evaluation.metric_directions import LOSS_METRIC
 from fusionzoo.evaluation.metric_text import format_metric
+from fusionzoo.evaluation.plot_parts import COLORS, DOTS_PER_INCH
 from fusionzoo.evaluation.plot_text import add_heading
-from fusionzoo.evaluation.plots import COLORS, DOTS_PER_INCH
 
-LOSS = "val_loss"
 MAX_MARKED_VALIDATIONS = 30
 MAX_EPOCH_TICKS = 10
 
@@ -28,13 +28,13 @@ def draw_learning_curve(validations: Validations, metric: str, best_step: int, h
         best_step: the step of the validation that the best weights come from.
         heading: the first line of the title.
     """
-    has_metric = metric != LOSS
+    has_metric = metric != LOSS_METRIC
     figure = Figure(figsize=(6.4, 6.2 if has_metric else 4.6), dpi=DOTS_PER_INCH, layout="constrained")
     panels: list[Axes] = list(figure.subplots(1 + has_metric, 1, sharex=True, squeeze=False).flat)
     best = next(v for v in validations if v["step"] == best_step)
     result = f"best {metric} {format_metric(best[metric])} in epoch {best['epoch']:.0f}, step {best_step:,}"
     panels[0].set_title(add_heading(heading, result))
-    for name, label, color in (("train_loss", "train", COLORS[0]), (LOSS, "val", COLORS[1])):
+    for name, label, color in (("train_loss", "train", COLORS[0]), (LOSS_METRIC, "val", COLORS[1])):
         _draw_line(panels[0], validations, name, label, color)
     panels[0].set_ylabel("loss")
     if has_metric:

@@ -1,10 +1,15 @@
-"""The metrics of each task by name, and whether greater is better. Importing this module imports no library."""
+"""The metrics of each task by name, whether greater is better, and how settings and logs name those of val.
+
+Importing this module imports no library.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
+LOSS_METRIC = "val_loss"
+VAL_PREFIX = "val/"
 CLASSIFICATION_METRICS: Mapping[str, bool] = MappingProxyType(
     {
         "auroc": True,
@@ -63,3 +68,18 @@ METRIC_ALIASES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Other names of metrics, such as those of functions of scikit-learn and SciPy, and the names here."""
+
+
+def val_metric(name: str) -> str:
+    """Return how settings and logs name a metric of the rows of val."""
+    return f"{VAL_PREFIX}{name}"
+
+
+def metric_name(key: str) -> str | None:
+    """Return the name of the metric that `val_metric` has named so; None for another key, such as `LOSS_METRIC`."""
+    return key.removeprefix(VAL_PREFIX) if key.startswith(VAL_PREFIX) else None
+
+
+def remove_val_prefix(text: str) -> str:
+    """Return what a user calls a metric in lower case, without `val/` or `val_` at the beginning."""
+    return text.lower().removeprefix(VAL_PREFIX).removeprefix("val_")

@@ -18,6 +18,7 @@ from fusionzoo.data.targets.score_rules import DecisionRule
 from fusionzoo.evaluation.label_decision import predict_classes
 from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS
 from fusionzoo.evaluation.split_evaluation import Metrics
+from fusionzoo.evaluation.undefined_metrics import divide, mean_of_all
 
 SUM_TOLERANCE = 1e-3
 
@@ -59,8 +60,8 @@ def classification_metrics(
     support, predicted, hits = _counts(y_true, predictions, probabilities.shape[1])
     auroc, average_precision = _average_ranking(y_true, probabilities, support)
     is_binary = probabilities.shape[1] == 2
-    f1_of_classes = [_ratio(2 * hits[k], support[k] + predicted[k]) for k in np.flatnonzero(support)]
-    f1_score = _ratio(2 * hits[1], support[1] + predicted[1]) if is_binary else _mean(f1_of_classes)
+    f1_of_classes = [divide(2 * hits[k], support[k] + predicted[k]) for k in np.flatnonzero(support)]
+    f1_score = divide(2 * hits[1], support[1] + predicted[1]) if is_binary else mean_of_all(f1_of_classes)
     return {
         "auroc": auroc,
         "average_precision": average_precision,
@@ -99,12 +100,12 @@ def per_class_metrics(
     support, predicted, hits = _counts(y_true, predict_classes(probabilities, rule), len(names))
     metrics: dict[str, dict[str, int | float | None]] = {}
     for k, name in enumerate(names):
-        auroc, average_precision = _ranking(y_true == k, probabilities[:, k]) if support[k] else (None, None)
+        auroc, average_precision = rank_scores(y_true == k, probabilities[:, k]) if support[k] else (None, None)
         metrics[name] = {
             "support": int(support[k]),
-            "precision": _ratio(hits[k], predicted[k]),
-            "recall": _ratio(hits[k], support[k]),
-            "f1": _ratio(2 * hits[k], support[k] + predicted[k]),
+            "precision": divide(hits[k], predicted[k]),
+            "recall": divide(hits[k], support[k]),
+            "f1": divide(2 * hits[k], support[k] + predicted[k]),
             "auroc": auroc,
             "average_precision": average_precision,
         }
@@ -171,14 +172,14 @@ def _average_ranking(
 ) -> tuple[float | None, float | None]:
     """Return AUROC and average precision of class 1 of two, or the mean over the classes with rows."""
     if len(support) == 2:
-        return _ranking(y_true == 1, probabilities[:, 1])
-    rankings = [_ranking(y_true == k, probabilities[:, k]) for k in np.flatnonzero(support)]
-    auroc, average_precision = (_mean(metrics) for metrics in zip(*rankings, strict=True))
+        return rank_scores(y_true == 1, probabilities[:, 1])
+    rankings = [rank_scores(y_true == k, probabilities[:, k]) for k in np.flatnonzero(support)]
+    auroc, average_precision = (mean_of_all(metrics) for metrics in zip(*rankings, strict=True))
     return auroc, average_precision
 
 
-def _ranking(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> tuple[float | None, float | None]:
-    """Return AUROC and average precision; None if all rows are positive, or none."""
+def rank_scores(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> tuple[float | None, float | None]:
+    """Return AUROC and average precision of scores [rows]; None if all rows are positive, or none."""
     if not positive.any() or positive.all():
         return None, None
     score = score.astype(np.float64)
@@ -212,7 +213,10 @@ def _proper_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floati
 def _matthews_corrcoef(
     support: NDArray[np.int64], predicted: NDArray[np.int64], hits: NDArray[np.int64]
 ) -> float | None:
-    """Return the correlation from counts per class [classes]; the counts of pairs of rows are exact integers."""
+    """Return the correlation from counts per class [classes]; the counts of pairs of rows are exact integers.
+
+    scikit-learn's function needs a table of all pairs of classes: see docs/decisions/agreement-from-counts.md.
+    """
     rows = int(support.sum())
     true_pairs, predicted_pairs = (rows**2 - sum(int(n) ** 2 for n in counts) for counts in (support, predicted))
     if not true_pairs or not predicted_pairs:
@@ -228,12 +232,3 @@ def _quadratic_kappa(y_true: NDArray[np.integer], predictions: NDArray[np.int64]
     true, predicted = y_true.astype(np.float64), predictions.astype(np.float64)
     mean_by_chance = true.var() + predicted.var() + (true.mean() - predicted.mean()) ** 2
     return float(1 - ((true - predicted) ** 2).mean() / mean_by_chance)
-
-
-def _ratio(numerator: int, denominator: int) -> float | None:
-    return float(numerator / denominator) if denominator else None
-
-
-def _mean(metrics: Sequence[float | None]) -> float | None:
-    defined = [metric for metric in metrics if metric is not None]
-    return float(np.mean(defined)) if len(defined) == len(metrics) else None

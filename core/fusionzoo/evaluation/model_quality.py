@@ -8,12 +8,10 @@ and, of those that are compared, the difference of the model and the bounds of i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO
 
-from fusionzoo.atomic_files import write_atomically
+from fusionzoo.atomic_files import write_text_atomically
 from fusionzoo.evaluation.baseline_comparison import BaselineComparison
 from fusionzoo.evaluation.metric_directions import REGRESSION_METRICS
 from fusionzoo.evaluation.report import strict_json
@@ -35,8 +33,7 @@ def write_model_quality(
     content = make_model_quality(metrics, evaluator)
     if comparison is not None:
         content["baseline"] = make_baseline_group(comparison)
-    text = strict_json(content) + "\n"
-    write_atomically(folder / MODEL_QUALITY_FILE, partial(_write, text))
+    write_text_atomically(folder / MODEL_QUALITY_FILE, strict_json(content) + "\n")
 
 
 def make_model_quality(metrics: Metrics, evaluator: Evaluator) -> dict[str, dict[str, dict[str, float]]]:
@@ -58,7 +55,3 @@ def make_baseline_group(comparison: BaselineComparison) -> dict[str, dict[str, f
             lower, upper = one.confidence_interval
             group[name] |= {"difference": one.difference, "lower": lower, "upper": upper}
     return {SAGEMAKER_NAMES.get(name, name): values for name, values in group.items()}
-
-
-def _write(text: str, file: BinaryIO) -> None:
-    file.write(text.encode())

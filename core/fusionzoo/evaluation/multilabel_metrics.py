@@ -10,15 +10,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fusionzoo import errors
 from fusionzoo.data.targets.class_labels import Label
 from fusionzoo.data.targets.score_rules import DecisionRule
 from fusionzoo.evaluation.label_decision import predict_labels
 from fusionzoo.evaluation.metric_directions import MULTILABEL_METRICS
-from fusionzoo.evaluation.metrics import class_names
+from fusionzoo.evaluation.metrics import class_names, rank_scores
 from fusionzoo.evaluation.split_evaluation import Metrics
+from fusionzoo.evaluation.undefined_metrics import divide, mean_of_defined
 
 
 def multilabel_metrics(
@@ -48,16 +48,16 @@ def multilabel_metrics(
         return dict.fromkeys(MULTILABEL_METRICS)
     is_true, is_predicted = y_true == 1, predict_labels(probabilities, rule)
     support, predicted, hits = is_true.sum(axis=0), is_predicted.sum(axis=0), (is_true & is_predicted).sum(axis=0)
-    rankings = [ranking for k in range(labels) if (ranking := rank_label(is_true[:, k], probabilities[:, k]))]
-    micro = rank_label(is_true.reshape(-1), probabilities.reshape(-1))
+    rankings = [rank_scores(is_true[:, k], probabilities[:, k]) for k in range(labels)]
+    auroc_micro, average_precision_micro = rank_scores(is_true.reshape(-1), probabilities.reshape(-1))
     f1_of_labels = [2 * hits[k] / (support[k] + predicted[k]) for k in np.flatnonzero(support)]
     return {
-        "auroc": _mean([auroc for auroc, _ in rankings]),
-        "auroc_micro": None if micro is None else micro[0],
-        "average_precision": _mean([precision for _, precision in rankings]),
-        "average_precision_micro": None if micro is None else micro[1],
-        "f1_score": _mean(f1_of_labels),
-        "f1_micro": _ratio(2 * hits.sum(), support.sum() + predicted.sum()),
+        "auroc": mean_of_defined(auroc for auroc, _ in rankings),
+        "auroc_micro": auroc_micro,
+        "average_precision": mean_of_defined(precision for _, precision in rankings),
+        "average_precision_micro": average_precision_micro,
+        "f1_score": mean_of_defined(f1_of_labels),
+        "f1_micro": divide(2 * hits.sum(), support.sum() + predicted.sum()),
         "accuracy": float((is_true == is_predicted).all(axis=1).mean()),
         "hamming_loss": float((is_true != is_predicted).mean()),
         "log_loss": float(pair_log_losses(is_true, probabilities).mean()),
@@ -91,13 +91,13 @@ def per_label_metrics(
     for k, name in enumerate(class_names(labels, probabilities.shape[1])):
         support, predicted = int(is_true[:, k].sum()), int(is_predicted[:, k].sum())
         hits = int((is_true[:, k] & is_predicted[:, k]).sum())
-        auroc, average_precision = rank_label(is_true[:, k], probabilities[:, k]) or (None, None)
+        auroc, average_precision = rank_scores(is_true[:, k], probabilities[:, k])
         metrics[name] = {
             "support": support,
             "predicted": predicted,
-            "precision": _ratio(hits, predicted),
-            "recall": _ratio(hits, support),
-            "f1": _ratio(2 * hits, support + predicted),
+            "precision": divide(hits, predicted),
+            "recall": divide(hits, support),
+            "f1": divide(2 * hits, support + predicted),
             "auroc": auroc,
             "average_precision": average_precision,
         }
@@ -109,14 +109,6 @@ def pair_log_losses(is_true: NDArray[np.bool_], probabilities: NDArray[np.floati
     true_probability = np.where(is_true, probabilities, 1 - probabilities.astype(np.float64))
     losses: NDArray[np.float64] = -np.log(np.clip(true_probability, np.finfo(np.float64).eps, 1))
     return losses
-
-
-def rank_label(is_true: NDArray[np.bool_], score: NDArray[np.floating]) -> tuple[float, float] | None:
-    """Return AUROC and average precision of scores [rows]; None if the label applies to all rows, or to none."""
-    if not is_true.any() or is_true.all():
-        return None
-    score = score.astype(np.float64)
-    return float(roc_auc_score(is_true, score)), float(average_precision_score(is_true, score))
 
 
 def check_label_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.floating]) -> None:
@@ -135,11 +127,3 @@ def check_label_scores(y_true: NDArray[np.integer], probabilities: NDArray[np.fl
     if len(outside):
         values = probabilities[outside[0]].tolist()
         raise errors.ScoresError.outside_unit_interval(int(outside[0]), values, len(outside))
-
-
-def _ratio(numerator: int, denominator: int) -> float | None:
-    return float(numerator / denominator) if denominator else None
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None

@@ -8,6 +8,8 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 
 MAX_LABEL_LENGTH = 24
 MAX_HEADING_LENGTH = 60
+POINTS_PER_INCH = 72
+SUBPIXELS = 64  # of FreeType in a pixel
 
 
 def format_class(name: str, index: int) -> str:
@@ -30,6 +32,24 @@ def format_text(text: str, length: int) -> str:
         half = (length - 1) // 2
         text = f"{text[:half]}…{text[-half:]}"
     return escape_dollars(text)
+
+
+def shorten_escaped(text: str) -> str:
+    """Return text with escaped dollar signs without two characters in the middle; a very short text is returned."""
+    plain = text.replace(r"\$", "$")
+    head, mark, tail = plain.partition("…")  # of a text that has been shortened already
+    if mark and len(head) > 1 and len(tail) > 1:
+        return escape_dollars(f"{head[:-1]}…{tail[1:]}")
+    half = (len(plain) - 3) // 2
+    return escape_dollars(f"{plain[:half]}…{plain[-half:]}") if half > 0 else text
+
+
+def measure_inches(text: str, points: float) -> float:
+    """Return the width of one line of text in a font of this size."""
+    font = get_font(findfont(FontProperties()))
+    font.set_size(points, POINTS_PER_INCH)
+    font.set_text(text, 0.0)
+    return float(font.get_width_height()[0]) / SUBPIXELS / POINTS_PER_INCH
 
 
 def escape_dollars(text: str) -> str:

@@ -1,36 +1,37 @@
-"""Plots of one split of a classification as PNG bytes, drawn without pyplot and its global state."""
+"""Plots of one split of a classification as PNG bytes."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from PIL import Image
 
-from fusionzoo.evaluation.calibration import Reliability
 from fusionzoo.evaluation.class_evaluation import ClassEvaluation
 from fusionzoo.evaluation.label_decision import THRESHOLD
-from fusionzoo.evaluation.plot_text import add_heading, escape_dollars, format_class
+from fusionzoo.evaluation.plot_parts import (
+    BASELINE,
+    COLORS,
+    DOTS_PER_INCH,
+    LIGHT_GRAY,
+    MAX_PANELS,
+    draw_reliability_diagram,
+    encode_png,
+    format_named_metric,
+    format_title,
+    mark_empty,
+)
+from fusionzoo.evaluation.plot_text import format_class, measure_inches
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
-"""The palette of Okabe and Ito with a darker yellow: color-blind readers can distinguish the colors."""
-LIGHT_GRAY = "#B8B8B8"
-BASELINE: Mapping[str, Any] = MappingProxyType({"color": LIGHT_GRAY, "linewidth": 1, "linestyle": ":"})
 ROWS_OF_A_CLASS = ("other rows", "rows of the class")
 MAX_NUMBERED_CLASSES = 12
 MAX_NAMED_CLASSES = 60
-MAX_PANELS = 9
-DOTS_PER_INCH = 110
-INCHES_PER_LETTER = 0.09
+TICK_INCHES = 0.15  # from the end of a name to the axes
 
 
 def draw_plots(split: ClassEvaluation) -> dict[str, bytes]:
@@ -52,19 +53,9 @@ def draw_plots(split: ClassEvaluation) -> dict[str, bytes]:
     return {name: encode_png(figure) for name, figure in figures.items()}
 
 
-def encode_png(figure: Figure) -> bytes:
-    """Return the figure as PNG bytes."""
-    canvas = FigureCanvasAgg(figure)  # replaces the figure's canvas: needs no display and no global backend
-    canvas.draw()  # type: ignore[no-untyped-call]  # once; `savefig` draws a figure with a layout twice
-    file = io.BytesIO()
-    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
-    Image.fromarray(pixels).convert("RGB").save(file, "PNG")
-    return file.getvalue()
-
-
 def draw_roc(split: ClassEvaluation) -> Figure:
     """Draw the true against the false positive rate, one line per class."""
-    figure, axes = _create_square_figure(split, _format_metric("AUROC", split.metrics["auroc"], split))
+    figure, axes = _create_square_figure(split, _format_average(split, "auroc", "AUROC"))
     axes.plot([0, 1], [0, 1], label="random", **BASELINE)
 
     def points(name: str) -> tuple[list[float], list[float]]:
@@ -77,9 +68,7 @@ def draw_roc(split: ClassEvaluation) -> Figure:
 
 def draw_precision_recall(split: ClassEvaluation) -> Figure:
     """Draw precision against recall, one line per class. With two classes, a dotted line is the rate of positives."""
-    figure, axes = _create_square_figure(
-        split, _format_metric("average precision", split.metrics["average_precision"], split)
-    )
+    figure, axes = _create_square_figure(split, _format_average(split, "average_precision", "average precision"))
     if len(split.classes) == 2 and split.curves:
         rate = float((split.y_true == 1).mean())
         axes.axhline(rate, label=f"{rate:.3f}  random: the rate of the class", **BASELINE)
@@ -93,32 +82,13 @@ def draw_precision_recall(split: ClassEvaluation) -> Figure:
 
 
 def draw_reliability(split: ClassEvaluation) -> Figure:
-    """Draw the observed rate against the mean probability per bin, and below it the rows per bin of equal width."""
-    width, mass = split.calibration.equal_width, split.calibration.equal_mass
-    error = None if width is None else width.expected_calibration_error
-    figure = Figure(figsize=(5.6, 6.2), dpi=DOTS_PER_INCH, layout="constrained")
-    upper, lower = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
-    upper.set_title(_format_title(split, _format_metric("calibration error", error, split)))
-    upper.plot([0, 1], [0, 1], label="perfect", **BASELINE)
-    upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    if split.calibration.of == "positive_class":
-        name = format_class(split.classes[1], 1)
-        upper.set_ylabel(f"fraction of rows of class {name}")
-        lower.set_xlabel(f"probability of class {name}")
+    """Draw the reliability diagram of class 1 of two, or of the predicted class of more."""
+    if split.calibration.of == "predicted_class":
+        rate, probability = "fraction of correct predictions", "probability of the predicted class"
     else:
-        upper.set_ylabel("fraction of correct predictions")
-        lower.set_xlabel("probability of the predicted class")
-    lower.set_ylabel("rows")
-    lower.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
-    if width is None or mass is None:
-        _mark_empty(upper, split)
-        return figure
-    _draw_bins(upper, width, "equal width", COLORS[0], "o")
-    _draw_bins(upper, mass, "equal mass", COLORS[1], "s")
-    upper.legend(loc="upper left", fontsize=8)
-    sizes = np.array(width.upper) - np.array(width.lower)
-    lower.bar(width.lower, width.rows, sizes, align="edge", color=COLORS[0], edgecolor="white", linewidth=0.5)
-    return figure
+        name = format_class(split.classes[1], 1)
+        rate, probability = f"fraction of rows of class {name}", f"probability of class {name}"
+    return draw_reliability_diagram(split, rate, probability, "rows")
 
 
 def draw_confusion_matrix(split: ClassEvaluation, counts: NDArray[np.int64]) -> Figure:
@@ -131,7 +101,8 @@ def draw_confusion_matrix(split: ClassEvaluation, counts: NDArray[np.int64]) -> 
     step = -(-classes // MAX_NAMED_CLASSES)
     ticks = range(0, classes, step)
     names = [format_class(split.classes[k], k) for k in ticks]
-    letters = max(len(name) for name in names) * INCHES_PER_LETTER
+    height = 9 if classes <= MAX_NUMBERED_CLASSES else 7
+    letters = max(measure_inches(name, height) for name in names) + TICK_INCHES
     is_rotated = letters > side / classes
     size = (side + 1.8 + letters, side + 1.0 + (letters if is_rotated else 0))
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
@@ -140,9 +111,8 @@ def draw_confusion_matrix(split: ClassEvaluation, counts: NDArray[np.int64]) -> 
     share = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     figure.colorbar(image, ax=axes, label="fraction of the true class", shrink=0.8)
-    axes.set_title(_format_title(split, _format_metric("accuracy", split.metrics["accuracy"], None)))
+    axes.set_title(format_title(split, format_named_metric("accuracy", split.metrics["accuracy"])))
     axes.set(xlabel="predicted class", ylabel="true class")
-    height = 9 if classes <= MAX_NUMBERED_CLASSES else 7
     axes.set_xticks(ticks, names, rotation=90 if is_rotated else 0, fontsize=height)
     axes.set_yticks(ticks, names, fontsize=height)
     if classes <= MAX_NUMBERED_CLASSES:
@@ -167,8 +137,8 @@ def draw_probabilities(split: ClassEvaluation) -> Figure:
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
     panels: list[Axes] = list(figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flat)
     of_all = "" if len(shown) in (1, len(split.classes)) else f", {len(shown)} of {len(split.classes)} classes"
-    log_loss = _format_metric("log-loss", split.metrics["log_loss"], None)
-    figure.suptitle(_format_title(split, log_loss + of_all), fontsize="large")
+    log_loss = format_named_metric("log-loss", split.metrics["log_loss"])
+    figure.suptitle(format_title(split, log_loss + of_all), fontsize="large")
     for panel in panels[max(len(shown), 1) :]:
         panel.set_visible(False)
     handles: list[Artist] = []
@@ -181,7 +151,7 @@ def draw_probabilities(split: ClassEvaluation) -> Figure:
     figure.supxlabel(f"probability of class {names[1]}" if is_binary else "probability of the class", fontsize="medium")
     figure.supylabel("fraction of the rows", fontsize="medium")
     if not split.rows or not shown:
-        _mark_empty(panels[0], split)
+        mark_empty(panels[0], split, "one class only")
     elif handles:
         panels[0].legend(handles, names, loc="upper center", fontsize=8 if is_binary else 6)
     return figure
@@ -195,13 +165,12 @@ def draw_thresholds(split: ClassEvaluation) -> Figure:
     figure = Figure(figsize=(6.4, 4.6), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
     name, chosen = format_class(split.classes[1], 1), THRESHOLD if split.rule is None else split.rule.thresholds[0]
-    axes.set_title(
-        _format_title(split, f"{_format_metric('F1', split.metrics['f1_score'], None)} at threshold {chosen:.3g}")
-    )
+    f1_score = format_named_metric("F1", split.metrics["f1_score"])
+    axes.set_title(format_title(split, f"{f1_score} at threshold {chosen:.3g}"))
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.set(xlabel=f"threshold: predict class {name} from this probability", ylabel=f"metric of class {name}")
     if not split.curves:
-        _mark_empty(axes, split)
+        mark_empty(axes, split, "one class only")
         return figure
     counts = next(iter(split.curves.values())).counts
     threshold, hits = np.array(counts.threshold), np.array(counts.true_positives)
@@ -222,7 +191,7 @@ def draw_thresholds(split: ClassEvaluation) -> Figure:
 def _create_square_figure(split: ClassEvaluation, metric: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.4, 5.4), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
-    axes.set_title(_format_title(split, metric))
+    axes.set_title(format_title(split, metric))
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     return figure, axes
 
@@ -241,7 +210,7 @@ def _draw_lines(
     The legend also names the lines with a label that are drawn already.
     """
     if not split.curves:
-        _mark_empty(axes, split)
+        mark_empty(axes, split, "one class only")
         return
     names = list(split.curves)
     if len(names) <= len(COLORS):
@@ -263,11 +232,6 @@ def _draw_lines(
     axes.legend(handles[::-1], texts[::-1], title=heading, loc=legend, fontsize=8, title_fontsize=8)
 
 
-def _draw_bins(axes: Axes, bins: Reliability, name: str, color: str, marker: str) -> None:
-    text = f"{bins.expected_calibration_error:.4f}  bins of {name}"
-    axes.plot(bins.mean_probability, bins.observed_rate, color=color, marker=marker, markersize=4, label=text)
-
-
 def _draw_histogram(axes: Axes, score: NDArray[np.floating], is_true_class: NDArray[np.bool_]) -> list[Artist]:
     """Draw the fractions of all other rows and of a class's rows; return the two patches."""
     edges = np.linspace(0, 1, 26)
@@ -283,20 +247,6 @@ def _draw_histogram(axes: Axes, score: NDArray[np.floating], is_true_class: NDAr
     return handles
 
 
-def _mark_empty(axes: Axes, split: ClassEvaluation) -> None:
-    text = "one class only" if split.rows else "no rows"
-    axes.text(
-        0.5, 0.5, text, ha="center", va="center", color="#606060", backgroundcolor="white", transform=axes.transAxes
-    )
-
-
-def _format_title(split: ClassEvaluation, metric: str) -> str:
-    rows = "1 row" if split.rows == 1 else f"{split.rows:,} rows"
-    return add_heading(split.heading, f"{escape_dollars(split.name)}: {rows}, {metric}")
-
-
-def _format_metric(name: str, value: float | None, split: ClassEvaluation | None) -> str:
-    """Return the name and value of a metric; for a split with more than two classes, it is a macro average."""
-    if split is not None and len(split.classes) > 2 and name != "calibration error":
-        name = f"macro {name}"
-    return f"{name} undefined" if value is None else f"{name} {value:.3f}"
+def _format_average(split: ClassEvaluation, metric: str, name: str) -> str:
+    """Return the name and value of a metric that is a macro average if there are more than two classes."""
+    return format_named_metric(f"macro {name}" if len(split.classes) > 2 else name, split.metrics[metric])

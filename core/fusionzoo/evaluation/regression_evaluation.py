@@ -30,8 +30,12 @@ class RegressionEvaluation(SplitEvaluation):
     quantiles: dict[str, dict[str, float]] = field(default_factory=dict)
     heading: str = ""
 
+    @property
+    def rows(self) -> int:
+        return len(self.y_true)
+
     def as_json(self) -> dict[str, Any]:
-        content = {"rows": len(self.y_true), "metrics": self.metrics, "per_target": self.per_target}
+        content = {"rows": self.rows, "metrics": self.metrics, "per_target": self.per_target}
         return {**content, "quantiles": self.quantiles} if self.quantiles else content
 
 

@@ -16,6 +16,7 @@ from sklearn.metrics import (
 from fusionzoo import errors
 from fusionzoo.evaluation.metric_directions import REGRESSION_METRICS
 from fusionzoo.evaluation.split_evaluation import Metrics
+from fusionzoo.evaluation.undefined_metrics import mean_of_all
 
 
 def regression_metrics(y_true: NDArray[np.floating], predicted: NDArray[np.floating]) -> Metrics:
@@ -35,7 +36,7 @@ def regression_metrics(y_true: NDArray[np.floating], predicted: NDArray[np.float
     """
     check_numbers(y_true, predicted)
     columns = [column_metrics(y_true[:, k], predicted[:, k]) for k in range(y_true.shape[1])]
-    return {name: _mean([column[name] for column in columns]) for name in REGRESSION_METRICS}
+    return {name: mean_of_all(column[name] for column in columns) for name in REGRESSION_METRICS}
 
 
 def column_metrics(y_true: NDArray[np.floating], predicted: NDArray[np.floating]) -> Metrics:
@@ -61,8 +62,3 @@ def check_numbers(y_true: NDArray[np.floating], predicted: NDArray[np.floating])
     nonfinite = np.flatnonzero(~(np.isfinite(y_true) & np.isfinite(predicted)).all(axis=1))
     if len(nonfinite):
         raise errors.ScoresError.not_finite(int(nonfinite[0]), len(nonfinite))
-
-
-def _mean(values: list[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
-    return float(np.mean(defined)) if values and len(defined) == len(values) else None

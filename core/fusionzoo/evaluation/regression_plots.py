@@ -9,8 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from fusionzoo.evaluation.plot_text import add_heading, escape_dollars, format_class
-from fusionzoo.evaluation.plots import BASELINE, COLORS, DOTS_PER_INCH, MAX_PANELS, encode_png
+from fusionzoo.evaluation.plot_parts import (
+    BASELINE,
+    COLORS,
+    DOTS_PER_INCH,
+    MAX_PANELS,
+    encode_png,
+    format_named_metric,
+    format_title,
+)
+from fusionzoo.evaluation.plot_text import format_class
 from fusionzoo.evaluation.regression_evaluation import RegressionEvaluation
 
 MAX_POINTS = 5000  # evenly spaced rows; more only make a plot larger
@@ -58,9 +66,7 @@ def _draw_residuals(axes: Axes, true: NDArray[np.floating], predicted: NDArray[n
 
 
 def _format_title(split: RegressionEvaluation) -> str:
-    rows = "1 row" if len(split.y_true) == 1 else f"{len(split.y_true):,} rows"
     metrics = [
-        f"{label} undefined" if (value := split.metrics[name]) is None else f"{label} {value:.4g}"
-        for name, label in (("rmse", "RMSE"), ("r2", "R2"))
+        format_named_metric(label, split.metrics[name], ".4g") for name, label in (("rmse", "RMSE"), ("r2", "R2"))
     ]
-    return add_heading(split.heading, f"{escape_dollars(split.name)}: {rows}, {', '.join(metrics)}")
+    return format_title(split, ", ".join(metrics))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fusionzoo.evaluation.undefined_metrics import mean_of_defined
 
 ResampledMetric = Callable[[NDArray[np.integer]], float | None]
 """Takes how often a resample has each row, [rows]; returns the metric, None if the resample does not define it."""
@@ -34,7 +36,7 @@ def resampled_auroc(is_true: NDArray[np.bool_], scores: NDArray[np.floating]) ->
     rankings = [_Ranking.sort(is_true[:, k], scores[:, k]) for k in range(scores.shape[1])]
 
     def compute(counts: NDArray[np.integer]) -> float | None:
-        return _mean([auroc for ranking in rankings if (auroc := ranking.auroc(counts)) is not None])
+        return mean_of_defined(ranking.auroc(counts) for ranking in rankings)
 
     return compute
 
@@ -77,7 +79,3 @@ class _Ranking:
             return None
         ranks = (rows_before[self.first] + rows_before[self.after]) / 2
         return float(((weights * ranks).sum() - true * true / 2) / (true * other))
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None

@@ -34,10 +34,16 @@ class ScoredSplit:
 
 
 class SplitEvaluation(ABC):
-    """All metrics of one split."""
+    """All metrics of one split. `heading` is the first line of its plots: the model and what it predicts."""
 
     name: str
     metrics: Metrics
+    heading: str
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """The rows with a label."""
 
     @abstractmethod
     def as_json(self) -> dict[str, Any]:

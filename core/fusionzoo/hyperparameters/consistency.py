@@ -9,13 +9,12 @@ from pydantic import BaseModel
 
 from fusionzoo import errors
 from fusionzoo.errors import target_errors
-from fusionzoo.evaluation.metric_directions import METRIC_ALIASES
+from fusionzoo.evaluation.metric_directions import LOSS_METRIC, METRIC_ALIASES, remove_val_prefix, val_metric
 from fusionzoo.hookspecs import PluginMetric
 from fusionzoo.hyperparameters.settings_draft import SettingsDraft
 from fusionzoo.settings import JobSettings, ModelSettings
 from fusionzoo.tasks.task_choice import TASKS
 
-LOSS_METRIC = "val_loss"
 MAX_HELD_OUT_FRACTION = 0.95  # val_fraction and test_fraction together must be below this
 COLUMN_SETTINGS = {"text": ("text_name",), "table": ("cat_field_list", "tab_field_list")}
 
@@ -62,11 +61,11 @@ def canonical_metric(name: str | None, metrics: Collection[str]) -> str | None:
     """Return `val_loss` or `val/<metric>` for any spelling of one of the metrics; None if it is none of them."""
     if name is None:
         return None
-    bare = name.strip().lower().removeprefix("val/").removeprefix("val_")
+    bare = remove_val_prefix(name.strip())
     if bare == "loss":
         return LOSS_METRIC
     bare = METRIC_ALIASES.get(bare, bare)
-    return f"val/{bare}" if bare in metrics else None
+    return val_metric(bare) if bare in metrics else None
 
 
 def list_metrics(task: str, plugin_metrics: Sequence[PluginMetric]) -> list[str]:
@@ -166,7 +165,7 @@ def _check_early_stop_metric(
     key, metrics = "early_stop_metric", list_metrics(task, plugin_metrics)
     if canonical_metric(metric, metrics) is not None:
         return
-    known = [LOSS_METRIC, *(f"val/{name}" for name in metrics)]
+    known = [LOSS_METRIC, *map(val_metric, metrics)]
     owners = [name for name in TASKS if canonical_metric(metric, list_metrics(name, plugin_metrics)) is not None]
     if owners:
         yield target_errors.metric_of_other_task(key, metric, task, owners[0], known)

@@ -18,6 +18,8 @@ from pydantic_core import from_json
 
 MAX_INTEGER = 10**1000  # Python refuses to convert much larger integers to text
 NONFINITE_WORD = re.compile(r"(?i)(?<![\w'\"])(nan|inf(inity)?)(?![\w'\"])")
+ESCAPED_CHARACTER = re.compile(r"""\\(?:[abfnrtv0'"\\]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})""")
+CHARACTER_NAMES = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 Schema = Mapping[str, Any]
 
 
@@ -60,6 +62,15 @@ def unquote(value: Any) -> Any:
         except ValueError:
             break
     return value
+
+
+def find_escaped_character(value: Any) -> str | None:
+    """Return the character that a longer text describes, such as a backslash and a t a tab; None if there is none."""
+    if not isinstance(value, str):
+        return None
+    if value.lower() in CHARACTER_NAMES:
+        return CHARACTER_NAMES[value.lower()]
+    return str(ast.literal_eval(f"'{value}'")) if ESCAPED_CHARACTER.fullmatch(value) else None
 
 
 def parse_literal(value: Any) -> Any:

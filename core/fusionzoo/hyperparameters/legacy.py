@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusionzoo import errors
-from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS
+from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS, remove_val_prefix
 from fusionzoo.hyperparameters.decoding import parse_literal
 from fusionzoo.hyperparameters.legacy_names import (
     ALL_METRICS_ARE_COMPUTED,
@@ -166,7 +166,7 @@ def _translate_metric_choices(translator: _Translator, old: str) -> None:
         translator.reject(old, METRIC_LIST, "early_stop_metric")
         return
     for metric in metrics:
-        if str(metric).lower().removeprefix("val/").removeprefix("val_") not in CLASSIFICATION_METRICS:
+        if remove_val_prefix(str(metric)) not in CLASSIFICATION_METRICS:
             translator.problems.append(errors.unknown_metric(old, str(metric), tuple(CLASSIFICATION_METRICS)))
     translator.drop(old, ALL_METRICS_ARE_COMPUTED)
 

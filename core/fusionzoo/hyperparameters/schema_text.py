@@ -24,12 +24,15 @@ BOUND_NAMES = {
     "exclusiveMaximum": "below",
 }
 ITEM_NAMES = {
-    "integer": ("integers", [1, 2]),
-    "number": ("numbers", [1.0, 2.0]),
-    "boolean": ("true and false", [True, False]),
-    "string": ("strings", ["feature1", "feature2"]),
-    "array": ("lists of numbers", [[0.0, 1.0], [5.0, 0.0]]),
+    "integer": "integers",
+    "number": "numbers",
+    "boolean": "true and false",
+    "string": "strings",
+    "array": "lists of numbers",
 }
+COSTS_EXAMPLE = [[0.0, 1.0], [5.0, 0.0]]  # of a list of lists, such as cost_matrix
+EXAMPLE_LENGTH = 2
+MAX_WORD_LENGTH = 9
 
 
 def describe_allowed_values(schema: Schema) -> str:
@@ -53,6 +56,12 @@ def is_list_of_strings(schema: Schema) -> bool:
     """Return whether a schema allows a list of strings."""
     lists = (part for part in schema.get("anyOf", [schema]) if part.get("type") == "array")
     return any(part.get("items", {}).get("type") == "string" for part in lists)
+
+
+def takes_character(schema: Schema) -> bool:
+    """Return whether a schema allows a string of one character at most."""
+    strings = [part for part in schema.get("anyOf", [schema]) if part.get("type") == "string"]
+    return bool(strings) and all(part.get("maxLength") == 1 for part in strings)
 
 
 def _describe_alternative(part: Schema) -> str:
@@ -80,8 +89,8 @@ def _describe_list(part: Schema) -> str:
     kind = "a non-empty list" if part.get("minItems") else "a list"
     if choices := allowed_constants(items):
         return f"{kind} of any of {', '.join(map(format_json, choices))}"
-    plural, example = ITEM_NAMES.get(items.get("type", ""), ("values", ["a", "b"]))
-    return f"{kind} of {plural}{_describe_bounds(items)}, like {format_json(example)}"
+    plural = ITEM_NAMES.get(items.get("type", ""), "values")
+    return f"{kind} of {plural}{_describe_bounds(items)}, like {format_json(make_example(part))}"
 
 
 def _describe_bounds(part: Schema) -> str:
@@ -89,3 +98,47 @@ def _describe_bounds(part: Schema) -> str:
         return f" from {part['minimum']} to {part['maximum']}"
     bounds = [f"{word} {part[name]}" for name, word in BOUND_NAMES.items() if name in part]
     return f" {' and '.join(bounds)}" if bounds else ""
+
+
+def make_example(part: Schema) -> list[Any]:
+    """Return a list that the schema of a list allows, with a length and values within its bounds."""
+    items = part.get("items", {})
+    count = max(EXAMPLE_LENGTH, part.get("minItems", 0))
+    count = min(count, part.get("maxItems", count))
+    kind = items.get("type")
+    if kind in ("integer", "number"):
+        return _make_numbers(items, count, is_integer=kind == "integer")
+    if kind == "boolean":
+        return [number % 2 == 0 for number in range(count)]
+    if kind == "array" and all(_is_within(items.get("items", {}), number) for row in COSTS_EXAMPLE for number in row):
+        return COSTS_EXAMPLE
+    if kind == "array":
+        return [make_example(items)] * count
+    if kind == "string" and items.get("maxLength", MAX_WORD_LENGTH) >= MAX_WORD_LENGTH:
+        return [f"feature{number + 1}" for number in range(count)]
+    return [chr(ord("a") + number % 26) for number in range(count)]
+
+
+def _make_numbers(items: Schema, count: int, *, is_integer: bool) -> list[Any]:
+    """Return numbers within the bounds: 1, 2, ... if they allow these."""
+    step = 1 if is_integer else 1.0
+    numbers = [step * number for number in range(1, count + 1)]
+    if all(_is_within(items, number) for number in numbers):
+        return numbers
+    low, high = items.get("minimum"), items.get("maximum")
+    margin = 1 if is_integer else 0
+    if low is None and "exclusiveMinimum" in items:
+        low = items["exclusiveMinimum"] + margin
+    if high is None and "exclusiveMaximum" in items:
+        high = items["exclusiveMaximum"] - margin
+    if low is not None and high is not None:
+        parts = [low + (high - low) * (2 * number + 1) / (2 * count) for number in range(count)]
+        return [round(part) if is_integer else round(part, 6) for part in parts]
+    start = low or 0 if high is None else high - step * (count + 1)
+    return [start + number for number in numbers]
+
+
+def _is_within(items: Schema, number: float) -> bool:
+    is_above = number >= items.get("minimum", number) and number > items.get("exclusiveMinimum", number - 1)
+    is_below = number <= items.get("maximum", number) and number < items.get("exclusiveMaximum", number + 1)
+    return bool(is_above and is_below)

@@ -13,12 +13,18 @@ from pydantic_core.core_schema import ErrorType
 from fusionzoo import errors
 from fusionzoo.hyperparameters.decoding import (
     decode_value,
+    find_escaped_character,
     is_finite,
     is_valid_json,
     json_types,
     takes_list_or_choice,
 )
-from fusionzoo.hyperparameters.schema_text import allowed_strings, describe_allowed_values, is_list_of_strings
+from fusionzoo.hyperparameters.schema_text import (
+    allowed_strings,
+    describe_allowed_values,
+    is_list_of_strings,
+    takes_character,
+)
 
 LIGHTNING_PRECISIONS = {"bf16-mixed": "bf16", "16-mixed": "fp16", "16": "fp16", "32-true": "32"}
 
@@ -140,6 +146,8 @@ class SettingsDraft(Generic[SettingsT]):
             return errors.missing_setting(name, describe_allowed_values(schema))
         if indices and isinstance(value, list):
             return errors.invalid_setting_item(name, value, indices[0], describe_allowed_values(schema))
+        if takes_character(schema) and (character := find_escaped_character(value)):
+            return errors.escaped_character(name, str(value), character)
         return errors.invalid_setting(name, value, describe_allowed_values(schema))
 
 

@@ -160,7 +160,7 @@ def load_weights(backbone: PreTrainedModel, name: str, skip_prefixes: tuple[str,
     Raises:
         errors.SettingError: weights are missing or damaged; names `encoder_name`, or `pooling` for a pooler's.
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():  # None: the process was started without it
         disable_progress_bar()  # type: ignore[no-untyped-call]  # in a log file it becomes one very long line
     location = find_pretrained(PretrainedSource("encoder_name", name))
     try:

@@ -17,7 +17,7 @@ from fusionzoo.data.data_settings import ROW_ID
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.channel import Channel, open_path
 from fusionzoo.data.reading.options import ReadOptions
-from fusionzoo.data.reading.rows import Rows
+from fusionzoo.data.reading.rows import MAX_EXAMPLES, Rows
 from fusionzoo.data.table.categories import canonicalize_column
 from fusionzoo.data.table.numbers import column_as_numbers
 from fusionzoo.data.targets.target import find_labeled_rows
@@ -27,7 +27,6 @@ from fusionzoo.prediction.input_files import ColumnsRead, InputFiles, open_part
 from fusionzoo.tasks.task import Task
 
 CLASS_PREFIX = "prob_"
-MAX_EXAMPLES = 3
 _MakeError = Callable[[str, str, int, Sequence[str | None]], BaselineError]
 
 
@@ -161,8 +160,8 @@ def read_baseline(path: Path, task: Task, id_name: str) -> BaselinePredictions:
 
 def find_predictions(path: Path) -> Path:
     """Return the predictions for the test channel if the path is a folder that has them; otherwise the path."""
-    found = [file for file in path.glob("test_predictions.*") if file.is_file()] if path.is_dir() else []
-    return found[0] if len(found) == 1 else path
+    files = [file for file in path.glob("test_predictions.*") if file.is_file()] if path.is_dir() else []
+    return files[0] if len(files) == 1 else path
 
 
 def _check_columns(channel: Channel, task: Task, id_name: str) -> bool:
@@ -174,8 +173,8 @@ def _check_columns(channel: Channel, task: Task, id_name: str) -> bool:
     present = channel.list_all_columns()
     if missing := [name for name in (id_name, *task.score_columns) if name not in present]:
         raise BaselineError.missing_columns(channel.name, missing, present)
-    known = {*task.score_columns, *task.label_columns}
-    if task.classes and (other := [name for name in present if name.startswith(CLASS_PREFIX) and name not in known]):
+    names = {*task.score_columns, *task.label_columns}
+    if task.classes and (other := [name for name in present if name.startswith(CLASS_PREFIX) and name not in names]):
         raise BaselineError.other_classes(channel.name, other, task.score_columns)
     return set(task.label_columns) <= set(present)
 

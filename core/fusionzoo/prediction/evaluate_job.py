@@ -15,6 +15,8 @@ from fusionzoo.artifacts.predictions import Predictions
 from fusionzoo.atomic_files import check_writable, staged_folder
 from fusionzoo.data.model_files import parse_json_object
 from fusionzoo.data.problem_log import ProblemLog
+from fusionzoo.data.reading.channel import Channel, find_similar_columns
+from fusionzoo.data.reading.rows import MAX_EXAMPLES
 from fusionzoo.data.targets.target import find_labeled_rows
 from fusionzoo.errors.prediction_errors import PredictionJobError
 from fusionzoo.evaluation.baseline_comparison import BaselineComparison, compare_with_baseline
@@ -24,7 +26,7 @@ from fusionzoo.evaluation.split_evaluation import Metrics
 from fusionzoo.prediction.baseline_predictions import score_with_baseline
 from fusionzoo.prediction.input_files import ColumnsRead, InputFiles, choose_columns, open_input, open_part
 from fusionzoo.prediction.local_engine import LocalEngine
-from fusionzoo.prediction.output_files import PredictionFile, check_apart
+from fusionzoo.prediction.output_files import PredictionFile, check_apart, convert_list_errors, is_existing_folder
 from fusionzoo.prediction.prediction_blocks import BlockMaker
 from fusionzoo.prediction.progress_display import Display, show_progress
 from fusionzoo.serving.predictor import Predictor
@@ -32,7 +34,6 @@ from fusionzoo.tasks.task import Task
 
 SPLIT = "test"
 """The name of the split in the files, as in a job that evaluates the same rows as its test channel."""
-MAX_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,14 @@ def write_evaluation(options: EvaluateOptions) -> FileEvaluation:
     settings, task = predictor.preprocessor.settings, predictor.task
     with open_input(options.input, options.input_format, settings) as inputs:
         columns = choose_columns(inputs, settings, ())
-        rows = check_labels(predictor, inputs, columns, options)
+        check_labels(predictor, inputs, columns, options)
         baseline = None if options.baseline is None else score_with_baseline(options.baseline, inputs, columns, task)
         for output in (options.output, options.predictions_folder):
             check_writable(output)
         with (
             staged_folder(options.output, METRICS_FILE) as folder,
             staged_folder(options.predictions_folder) as predictions_folder,  # moved first
-            show_progress(rows, 1) as display,
+            show_progress(1) as display,
         ):
             name = f"{SPLIT}_predictions.{inputs.format}"
             part = PredictionFile(inputs.files, name, predictions_folder / name, inputs.format, False)
@@ -150,22 +151,24 @@ def check_output(options: EvaluateOptions) -> None:
     check_apart("--output", options.output, "--model", str(options.model))
     if options.baseline is not None:
         check_apart("--output", options.output, "--baseline", str(options.baseline))
-    if options.output.exists() and not options.output.is_dir():
-        raise PredictionJobError.output_exists(options.output)
-    names = sorted(path.name for path in options.output.iterdir()) if options.output.is_dir() else []
-    if others := [name for name in names if not name.startswith(".")]:
-        raise PredictionJobError.foreign_folder(options.output, others)
+    if is_existing_folder("--output", options.output):
+        with convert_list_errors(options.output):
+            names = sorted(path.name for path in options.output.iterdir())
+        if others := [name for name in names if not name.startswith(".")]:
+            raise PredictionJobError.foreign_folder(options.output, others)
 
 
-def check_labels(predictor: Predictor, inputs: InputFiles, columns: ColumnsRead, options: EvaluateOptions) -> int:
-    """Read the labels of all rows, and return the number of rows.
+def check_labels(predictor: Predictor, inputs: InputFiles, columns: ColumnsRead, options: EvaluateOptions) -> None:
+    """Read the labels of all rows, and check them.
 
     Raises:
         errors.DataError: labels that the model does not know.
         PredictionJobError: there are no rows, or rows without a label.
     """
     if not columns.labels:
-        raise PredictionJobError.no_label_column(predictor.preprocessor.settings.label_columns)
+        names = predictor.preprocessor.settings.label_columns
+        similar = find_similar_columns(Channel("input", inputs.files, (), tuple(names)))
+        raise PredictionJobError.no_label_column(names, similar)
     problems, rows, unlabeled = ProblemLog(), 0, 0
     examples: list[str] = []
     for block in open_part(inputs.files, columns.labels):
@@ -173,7 +176,7 @@ def check_labels(predictor: Predictor, inputs: InputFiles, columns: ColumnsRead,
         with problems.collect():
             missing = np.flatnonzero(~find_labeled_rows(predictor.task.target.encode(block, optional=True)))
             unlabeled += len(missing)
-            examples += [block.locate(int(index)) for index in missing[: MAX_EXAMPLES - len(examples)]]
+            examples = [*examples, *block.locate_first(missing)][:MAX_EXAMPLES]
     problems.raise_if_any()
     if not rows:
         raise PredictionJobError.empty_input(options.input)
@@ -181,7 +184,6 @@ def check_labels(predictor: Predictor, inputs: InputFiles, columns: ColumnsRead,
         raise PredictionJobError.no_labels()
     if unlabeled and not options.skip_unlabeled:
         raise PredictionJobError.unlabeled_rows(unlabeled, examples)
-    return rows
 
 
 def write_predictions(part: PredictionFile, maker: BlockMaker, display: Display) -> ScoredSplit:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fusionzoo.atomic_files import delete_leftovers, translate_write_errors, write_atomically
+from fusionzoo.atomic_files import delete_leftovers, translate_write_errors, write_text_atomically
 from fusionzoo.errors.prediction_errors import PredictionJobError
-from fusionzoo.prediction.output_files import OutputPlan, PredictionFile
+from fusionzoo.prediction.output_files import OutputPlan, PredictionFile, convert_list_errors
 
 STATE_FOLDER = "_predict"  # readers of a folder skip names that begin with "_"
 RUN_FILE, LOCK_FILE = "run.json", "in_use.lock"
@@ -54,7 +54,7 @@ class FinishedParts:
             raise PredictionJobError.other_run(folder, differences)
         parts._check_stale(plan)
         if earlier is None:
-            write_atomically(parts.run_file, lambda file: _write_json(file, run))
+            _write_json(parts.run_file, run)
         return parts
 
     @contextmanager
@@ -104,7 +104,7 @@ class FinishedParts:
             "rows": record.rows,
             "rejected": record.rejected,
         }
-        write_atomically(self._locate(part, RECORD_SUFFIX), lambda file: _write_json(file, content))
+        _write_json(self._locate(part, RECORD_SUFFIX), content)
 
     def _locate(self, part: PredictionFile, suffix: str) -> Path:
         return self.folder / STATE_FOLDER / "parts" / f"{part.name}{suffix}"
@@ -112,8 +112,8 @@ class FinishedParts:
     def _check_stale(self, plan: OutputPlan) -> None:
         root = self.folder / STATE_FOLDER / "parts"
         recorded = {path.relative_to(root).as_posix() for path in root.rglob(f"*{RECORD_SUFFIX}")}
-        known = {f"{part.name}{RECORD_SUFFIX}" for part in plan.files}
-        if stale := sorted(name.removesuffix(RECORD_SUFFIX) for name in recorded - known):
+        current = {f"{part.name}{RECORD_SUFFIX}" for part in plan.files}
+        if stale := sorted(name.removesuffix(RECORD_SUFFIX) for name in recorded - current):
             raise PredictionJobError.stale_parts(self.folder, stale)
 
 
@@ -127,7 +127,8 @@ def _try_lock(file: BinaryIO, operation: int) -> bool:
 
 
 def _check_empty(folder: Path) -> None:
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    with convert_list_errors(folder):
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if others := [name for name in names if name != STATE_FOLDER and not name.startswith(".")]:
         raise PredictionJobError.foreign_folder(folder, others)
 
@@ -143,13 +144,19 @@ def _describe_input(part: PredictionFile) -> Sequence[Sequence[Any]]:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object in a file of this package; None if there is no such file, or it is damaged."""
+    """Return the JSON object in a file of this package; None if there is no such file, or it is damaged.
+
+    Raises:
+        PredictionJobError: it cannot be read, and may be intact.
+    """
     try:
         content = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, ValueError):
         return None
+    except OSError as cause:
+        raise PredictionJobError.unusable_output("--output", path, cause) from cause
     return content if isinstance(content, dict) else None
 
 
-def _write_json(file: BinaryIO, content: Mapping[str, Any]) -> None:
-    file.write((json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_text_atomically(path, json.dumps(content, indent=1, sort_keys=True) + "\n")

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from fusionzoo import errors
 from fusionzoo.data.data_settings import DataSettings
-from fusionzoo.data.reading.channel import Channel, open_files
+from fusionzoo.data.reading.channel import Channel, open_files, warn_of_similar_columns
 from fusionzoo.data.reading.formats import FORMATS
 from fusionzoo.data.reading.listing import describe_file, find_part_files
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.part_file import PartFile, ignore_row
+from fusionzoo.data.targets.target_choice import choose_target
 from fusionzoo.errors.prediction_errors import PredictionJobError
+from fusionzoo.local_paths import to_local_path
 from fusionzoo.prediction.standard_streams import STREAM, open_standard_input
 
 FORMAT_NAMES = {**{name: name for name in FORMATS}, "json": "jsonl"}
@@ -61,27 +63,31 @@ def open_input(
 
     Raises:
         PredictionJobError: there is no such file, it is empty, or its suffix contradicts `format`.
+        errors.PathError: the path is a URL.
         errors.DataError: a file is of no known type, or cannot be read.
     """
-    known = None if format is None else FORMAT_NAMES[format]
-    features = list_features(settings)
-    options = replace(ReadOptions.for_scoring(settings), content_type=known, max_file_bytes=inf, max_expansion=inf)
+    content_type = None if format is None else FORMAT_NAMES[format]
+    features = settings.feature_columns
+    options = ReadOptions.for_scoring(settings)
+    options = replace(options, content_type=content_type, max_file_bytes=inf, max_expansion=inf)
     if reject_rows:
-        labels = [] if settings.task == "multilabel" else settings.label_columns  # labels of a row may be a list
+        labels = [] if choose_target(settings).labels_may_be_lists else settings.label_columns
         plain_columns = frozenset([*features, settings.id_column, *labels])
         options = replace(options, reject_row=ignore_row, plain_columns=plain_columns)
     if path == STREAM:
-        if known is None:
+        if content_type is None:
             raise PredictionJobError.format_needed()
         options = replace(options, max_scanned_rows=SCANNED_ROWS)  # the others may not have arrived yet
-        with open_standard_input(sys.stdin.buffer, known, options) as stream:
+        if sys.stdin is None:
+            raise PredictionJobError.closed_standard_input()
+        with open_standard_input(sys.stdin.buffer, content_type, options) as stream:
             yield InputFiles(path, (stream,))
         return
-    found = _find_files(Path(path), options, features)
-    for file in found.files:
-        if known is not None and file.format != known:
-            raise PredictionJobError.other_format(file.name, file.format, format or known)
-    yield found
+    inputs = _find_files(to_local_path("--input", path), options, features)
+    for file in inputs.files:
+        if content_type is not None and file.format != content_type:
+            raise PredictionJobError.other_format(file.name, file.format, format or content_type)
+    yield inputs
 
 
 def _find_files(path: Path, options: ReadOptions, features: Sequence[str]) -> InputFiles:
@@ -104,11 +110,6 @@ def _find_files(path: Path, options: ReadOptions, features: Sequence[str]) -> In
     return InputFiles(str(path), (file,))
 
 
-def list_features(settings: DataSettings) -> list[str]:
-    """Return the columns that a model reads."""
-    return list(dict.fromkeys([*settings.text_columns, *settings.cat_field_list, *settings.tab_field_list]))
-
-
 @dataclass(frozen=True)
 class ColumnsRead:
     """The columns that are read.
@@ -118,18 +119,20 @@ class ColumnsRead:
         id_name: the id column; None if rows have FILE:ROW as their ids.
         labels: the label columns; empty if the input has none, or they are not needed.
         carried: further columns that are carried through.
+        late: columns of ids and labels that the first rows of a stream lack; it is an error if a later row has one.
     """
 
     features: tuple[str, ...]
     id_name: str | None
     labels: tuple[str, ...]
     carried: tuple[str, ...]
+    late: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
         """All columns, without duplicates."""
         ids = [] if self.id_name is None else [self.id_name]
-        return list(dict.fromkeys([*ids, *self.features, *self.labels, *self.carried]))
+        return list(dict.fromkeys([*ids, *self.features, *self.labels, *self.carried, *self.late]))
 
 
 def choose_columns(
@@ -147,21 +150,25 @@ def choose_columns(
         errors.DataError: a file lacks a column of the model or of `carried`, or cannot be read.
         PredictionJobError: some files have labels, and others have none.
     """
-    features = list_features(settings)
+    features = settings.feature_columns
     ids = [] if settings.id_name is None else [settings.id_name]
     optional = [*ids, *(settings.label_columns if labels else [])]
     optional = [name for name in dict.fromkeys(optional) if name not in carried and name not in features]
     names = list(dict.fromkeys([*features, *carried, *optional]))
     try:
-        absent = open_files("input", files.files, names, optional).absent_columns
+        channel = open_files("input", files.files, names, optional)
     except errors.DataError:
         if labels and len(files.files) > 1:
             choose_columns(files, settings, carried, labels=False)  # raises the same error if labels are not the cause
             raise PredictionJobError.labels_in_some_files(settings.label_columns) from None
         raise
+    warn_of_similar_columns(channel, same_letters=True)  # most inputs have no labels, and some other similar column
+    absent = channel.absent_columns
     present_labels = tuple(settings.label_columns) if labels and not set(absent) & set(settings.label_columns) else ()
     id_name = None if settings.id_name in absent else settings.id_name
-    return ColumnsRead(tuple(features), id_name, present_labels, tuple(dict.fromkeys(carried)))
+    is_scanned = any(file.options.max_scanned_rows is not None and file.format == "jsonl" for file in files.files)
+    late = absent if is_scanned else ()
+    return ColumnsRead(tuple(features), id_name, present_labels, tuple(dict.fromkeys(carried)), late)
 
 
 def open_part(files: Sequence[PartFile], columns: Sequence[str]) -> Channel:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +19,13 @@ from fusionzoo.errors.prediction_errors import PredictionJobError
 from fusionzoo.prediction.finished_parts import FinishedParts, PartRecord
 from fusionzoo.prediction.input_files import ColumnsRead, choose_columns, open_input
 from fusionzoo.prediction.local_engine import Engine
-from fusionzoo.prediction.output_files import OutputPlan, PredictionFile, check_apart, plan_output
+from fusionzoo.prediction.output_files import (
+    OutputPlan,
+    PredictionFile,
+    check_apart,
+    plan_output,
+    read_output_mode,
+)
 from fusionzoo.prediction.prediction_blocks import BlockMaker
 from fusionzoo.prediction.progress_display import Display, show_progress
 from fusionzoo.prediction.row_problems import ProblemFile, RowFilter
@@ -111,7 +118,8 @@ def check_options(options: PredictOptions, plan: OutputPlan) -> None:
     if options.problem_file is not None:
         check_apart("--errors", options.problem_file, "--input", options.input)
         check_apart("--errors", options.problem_file, "--output", options.output)
-        if options.problem_file.is_dir():
+        mode = read_output_mode("--errors", options.problem_file)
+        if mode is not None and stat.S_ISDIR(mode):
             raise PredictionJobError.folder_as_file("--errors", options.problem_file)
     if options.shard is not None and plan.folder is None:
         raise PredictionJobError.folder_needed(options.output)
@@ -129,7 +137,7 @@ def check_carried(predictor: Predictor, columns: ColumnsRead) -> ColumnsRead:
     names = prediction_columns(id_name, predictor.task, has_labels=bool(columns.labels))
     if clashing := [name for name in carried if name in names]:
         raise PredictionJobError.carried_clash(clashing)
-    return ColumnsRead(columns.features, columns.id_name, columns.labels, carried)
+    return replace(columns, carried=carried)
 
 
 def open_finished_parts(options: PredictOptions, plan: OutputPlan) -> FinishedParts | None:
@@ -163,18 +171,18 @@ class _Run:
     def write_parts(self, parts: Sequence[PredictionFile]) -> PredictSummary:
         """Write the prediction files that are not finished, and then the list of row problems."""
         records: list[PartRecord] = []
-        kept = 0
+        earlier_parts = 0
         sizes = {part.name: part.input_bytes for part in parts}
-        with show_progress(sum(sizes.values()), len(parts)) as display:
+        with show_progress(len(parts), sum(sizes.values())) as display:
             for part in parts:
                 record = None if self.finished is None else self.finished.find(part)
-                kept += record is not None
+                earlier_parts += record is not None
                 records.append(record or self._write_part(part, display))
                 display.finish_part(sizes[part.name])
         if self.finished is not None and self.problem_file is not None:
             write_atomically(self.problem_file, lambda file: self._join_problems(file, parts))
         rows, rejected = (sum(getattr(record, name) for record in records) for name in ("rows", "rejected"))
-        return PredictSummary(len(parts) - kept, kept, rows, rejected)
+        return PredictSummary(len(parts) - earlier_parts, earlier_parts, rows, rejected)
 
     def _write_part(self, part: PredictionFile, display: Display) -> PartRecord:
         records: list[PartRecord] = []

@@ -12,13 +12,13 @@ from fusionzoo import errors
 from fusionzoo.artifacts.prediction_formats import PREDICTION_FORMATS
 from fusionzoo.artifacts.predictions import Predictions
 from fusionzoo.data.data_settings import ROW_ID
-from fusionzoo.data.ids import cast_ids, find_common_type, has_common_type
+from fusionzoo.data.ids import can_be_written, cast_ids, find_common_type, has_common_type
 from fusionzoo.data.preprocessor import get_ids
 from fusionzoo.data.reading.formats import DELIMITED
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.reading.value_kinds import describe_type
 from fusionzoo.errors.prediction_errors import PredictionJobError
-from fusionzoo.prediction.input_files import ColumnsRead, open_part
+from fusionzoo.prediction.input_files import SCANNED_ROWS, ColumnsRead, open_part
 from fusionzoo.prediction.local_engine import Engine
 from fusionzoo.prediction.output_files import PredictionFile
 from fusionzoo.prediction.row_problems import RowFilter
@@ -61,7 +61,7 @@ class BlockMaker:
         """
         types = self._find_types(part)
         files = part.files if row_filter is None else row_filter.prepare(part.files)
-        rows = divide(open_part(files, self.columns.names))
+        rows = split_blocks(open_part(files, self.columns.names))
         has_blocks = False
         for scored in self.engine.score(rows if row_filter is None else row_filter.filter(rows)):
             has_blocks = True
@@ -71,14 +71,21 @@ class BlockMaker:
 
     def _make_block(self, scored: ScoredRows, types: Mapping[str, pa.DataType]) -> Predictions:
         rows = scored.rows
+        self._check_late_columns(rows)
         ids = get_ids(rows, self.columns.id_name)
         carried = {name: rows.columns[name] for name in self.columns.carried}
         for name, values in carried.items():
-            if pa.types.is_nested(values.type):
+            if not can_be_written(values.type):
                 raise PredictionJobError.carried_nested(rows.source, name, describe_type(values.type))
         ids = cast_ids(ids, types.get(self.id_name, ids.type))
         carried = {name: cast_ids(values, types.get(name, values.type)) for name, values in carried.items()}
         return Predictions(self.id_name, self.task, ids, self._encode_labels(rows), scored.scores, carried)
+
+    def _check_late_columns(self, rows: Rows) -> None:
+        for name in self.columns.late:
+            given = np.flatnonzero(rows.columns[name].is_valid().to_numpy(zero_copy_only=False))
+            if len(given):
+                raise PredictionJobError.late_column(rows.locate(int(given[0])), name, SCANNED_ROWS)
 
     def _encode_labels(self, rows: Rows) -> np.ndarray | None:
         if not self.columns.labels:
@@ -105,17 +112,17 @@ class BlockMaker:
         if is_uniform or not PREDICTION_FORMATS[part.format].has_types:
             return {}
         ids = [] if self.columns.id_name is None else [self.columns.id_name]
-        seen: dict[str, set[pa.DataType]] = {name: set() for name in [*ids, *self.columns.carried]}
-        for rows in open_part(part.files, list(seen)) if seen else ():
-            for name, types in seen.items():
+        columns: dict[str, set[pa.DataType]] = {name: set() for name in [*ids, *self.columns.carried]}
+        for rows in open_part(part.files, list(columns)) if columns else ():
+            for name, types in columns.items():
                 types.add(rows.columns[name].type)
-        for name, types in seen.items():
+        for name, types in columns.items():
             if not has_common_type(types):
                 raise PredictionJobError.mixed_types(name, sorted(map(str, types)))
-        return {name: find_common_type(types) for name, types in seen.items()}
+        return {name: find_common_type(types) for name, types in columns.items()}
 
 
-def divide(blocks: Iterable[Rows]) -> Iterator[Rows]:
+def split_blocks(blocks: Iterable[Rows]) -> Iterator[Rows]:
     """Yield all rows in blocks of at most `SCORED_ROWS`."""
     for rows in blocks:
         for start in range(0, len(rows), SCORED_ROWS):

@@ -31,7 +31,7 @@ class NoDisplay:
 class BarDisplay:
     """Shows the finished share of the bytes, and the rows so far."""
 
-    def __init__(self, total_bytes: int, parts: int) -> None:
+    def __init__(self, parts: int, total_bytes: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -67,11 +67,18 @@ class BarDisplay:
 
 
 @contextmanager
-def show_progress(total_bytes: int, parts: int) -> Iterator[Display]:
-    """Yield a bar if standard error is a terminal that can draw one, otherwise a display that shows nothing."""
-    if not sys.stderr.isatty() or not parts:
+def show_progress(parts: int, total_bytes: int = 0) -> Iterator[Display]:
+    """Yield a bar if standard error is a terminal that can draw one, otherwise a display that shows nothing.
+
+    A process may have been started without standard error, which is None then.
+
+    Args:
+        parts: the number of prediction files.
+        total_bytes: the bytes of their inputs; not used for a single file.
+    """
+    if sys.stderr is None or not sys.stderr.isatty() or not parts:
         yield NoDisplay()
         return
-    display = BarDisplay(total_bytes, parts)
+    display = BarDisplay(parts, total_bytes)
     with display.show():
         yield display

@@ -31,16 +31,15 @@ class RowProblem:
 
 
 class ProblemFile:
-    """A CSV file of row problems; `count` is the number of rows in it."""
+    """A CSV file of row problems."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self.count = file, 0
+        self._file = file
         self._write(HEADING)
 
     def add(self, problem: RowProblem) -> None:
         """Write a problem."""
         self._write((problem.file, str(problem.row), problem.column, problem.reason))
-        self.count += 1
 
     def _write(self, values: tuple[str, ...]) -> None:
         line = io.StringIO(newline="")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -17,6 +15,7 @@ from fusionzoo.data.reading.file_type import GZIP_MAGIC
 from fusionzoo.data.reading.limits import MeteredStream, SizeMeter
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.part_file import READ_BUFFER, PartFile
+from fusionzoo.data.reading.temporary_copy import append_to_copy, copy_stream, temporary_copy
 from fusionzoo.errors.prediction_errors import PredictionJobError
 
 STREAM = "-"
@@ -28,7 +27,8 @@ class RepeatableStream:
     """The content of a stream, which is copied to a temporary file while it is read, so that it can be read again."""
 
     def __init__(self, source: BinaryIO) -> None:
-        self._source, self._copy, self._size = source, tempfile.TemporaryFile(), 0  # noqa: SIM115 - closed by `close`
+        self._source, self._size, self._stack = source, 0, ExitStack()
+        self._copy = self._stack.enter_context(temporary_copy(STREAM_NAME))
 
     def open(self) -> BinaryIO:
         """Return a stream from the beginning."""
@@ -40,14 +40,13 @@ class RepeatableStream:
             self._copy.seek(position)
             return self._copy.read(min(length, self._size - position))
         data: bytes = self._source.read1(length)  # type: ignore[attr-defined]  # of a buffered reader
-        self._copy.seek(self._size)
-        self._copy.write(data)
+        append_to_copy(self._copy, data, STREAM_NAME)
         self._size += len(data)
         return data
 
     def close(self) -> None:
         """Delete the copy."""
-        self._copy.close()
+        self._stack.close()
 
 
 class _Reader(io.RawIOBase):
@@ -93,6 +92,7 @@ def open_standard_input(source: BinaryIO, format: str, options: ReadOptions) -> 
 
     Raises:
         PredictionJobError: there is nothing to read.
+        errors.OutputError: now or while it is read: the folder of temporary files is full.
     """
     stream = RepeatableStream(source)
     try:
@@ -103,9 +103,8 @@ def open_standard_input(source: BinaryIO, format: str, options: ReadOptions) -> 
         if format != "parquet":
             yield StreamedFile(Path(STREAM_NAME), STREAM_NAME, format, gzipped, options, stream=stream)
             return
-        with tempfile.NamedTemporaryFile() as copy:
-            shutil.copyfileobj(stream.open(), copy)
-            copy.flush()
+        with temporary_copy(STREAM_NAME) as copy:
+            copy_stream(stream.open(), copy, STREAM_NAME)
             yield PartFile(Path(copy.name), STREAM_NAME, format, gzipped, options)
     finally:
         stream.close()

@@ -13,10 +13,9 @@ import pyarrow.compute as pc
 
 from fusionzoo import errors
 from fusionzoo.data.bottom_k import BottomK
-from fusionzoo.data.reading.column_text import values_as_text
+from fusionzoo.data.reading.column_text import has_text_form, values_as_text
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.table.numbers import column_as_numbers
-from fusionzoo.preprocessing.column_types import has_text_form
 
 SAMPLE_SIZE = 16_384  # numbers, or lengths of texts, from which quantiles are computed
 MAX_DISTINCT = 100_000  # distinct values that are counted in a column

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from fusionzoo import errors
 from fusionzoo.data.ids import find_common_type
-from fusionzoo.data.reading.column_text import values_as_text
+from fusionzoo.data.reading.column_text import has_text_form, values_as_text
 from fusionzoo.data.reading.plain_values import json_list_type, json_texts
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.reading.value_kinds import is_nested
@@ -63,18 +63,18 @@ class ColumnTypes:
 
 def find_shared_type(types: set[pa.DataType], has_large_integers: bool) -> pa.DataType:
     """Return the type that holds the values of all these types; string if there is no other."""
-    known = types - {pa.null()}
-    if len(known) <= 1:
-        return next(iter(known), pa.null())
-    if all(pa.types.is_integer(arrow_type) and arrow_type != pa.uint64() for arrow_type in known):
+    value_types = types - {pa.null()}
+    if len(value_types) <= 1:
+        return next(iter(value_types), pa.null())
+    if all(pa.types.is_integer(arrow_type) and arrow_type != pa.uint64() for arrow_type in value_types):
         return pa.int64()
-    if all(pa.types.is_integer(arrow_type) or _is_float(arrow_type) for arrow_type in known):
-        has_floats = any(map(_is_float, known))
+    if all(pa.types.is_integer(arrow_type) or _is_float(arrow_type) for arrow_type in value_types):
+        has_floats = any(map(_is_float, value_types))
         return pa.float64() if has_floats and not has_large_integers else pa.string()
-    if all(map(_is_text, known)):
+    if all(map(_is_text, value_types)):
         return pa.large_string()
-    if all(map(_is_list, known)):
-        elements = {arrow_type.value_type for arrow_type in known}
+    if all(map(_is_list, value_types)):
+        elements = {arrow_type.value_type for arrow_type in value_types}
         element = find_shared_type(elements, has_large_integers=True)
         is_mixed = _is_text(element) and not all(_is_text(part) or pa.types.is_null(part) for part in elements)
         return pa.string() if is_mixed else pa.list_(element)
@@ -115,15 +115,6 @@ def convert_rows(rows: Rows, schema: pa.Schema) -> Rows:
     """Return a block of rows with each column in the type of the schema."""
     columns: Mapping[str, pa.Array] = {field.name: convert(rows.columns[field.name], field.type) for field in schema}
     return Rows(columns, rows.source, rows.first_row, rows.typed, rows.offsets)
-
-
-def has_text_form(arrow_type: pa.DataType) -> bool:
-    """Return whether the values of a type can be written as text: they are neither nested, bytes nor durations."""
-    try:
-        values_as_text(pa.array([], arrow_type))
-    except pa.ArrowException:
-        return False
-    return True
 
 
 def _can_convert(arrow_type: pa.DataType, shared: pa.DataType) -> bool:

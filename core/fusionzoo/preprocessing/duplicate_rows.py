@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.ids import DuplicateIds
+from fusionzoo.data.reading.column_text import has_text_form
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.row_digests import compute_row_digests
 from fusionzoo.data.splitting import TRAIN
 from fusionzoo.errors.wording import pluralize
-from fusionzoo.preprocessing.column_types import has_text_form
 from fusionzoo.settings import JobSettings
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fusionzoo.data.reading.rows import Rows
-from fusionzoo.data.targets.class_labels import MIN_DISTINCT_NUMBERS, LabelCounts, LabelMap
+from fusionzoo.data.targets.class_labels import MIN_DISTINCT_NUMBERS, ClassLabelScan, LabelMap
 from fusionzoo.data.targets.target import Target, TargetScan
 from fusionzoo.preprocessing.column_statistics import NumberSummary
 from fusionzoo.settings import JobSettings
@@ -59,7 +59,7 @@ def fit_target(scan: TargetScan, settings: JobSettings) -> Target:
     Raises:
         errors.DataError: training would refuse the labels, because there is only one class, for example.
     """
-    if isinstance(scan, LabelCounts):
+    if isinstance(scan, ClassLabelScan):
         settings = settings.model_copy(update={"num_classes": len(scan.counts)})
     target = scan.fit(settings)
     if isinstance(target, LabelMap) and target.is_ordered and len(target.classes) >= MIN_DISTINCT_NUMBERS:

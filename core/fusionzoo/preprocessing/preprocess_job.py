@@ -17,6 +17,7 @@ from fusionzoo.atomic_files import staged_folder
 from fusionzoo.contracts import TABULAR_PREPROCESS_CONTRACT
 from fusionzoo.data.null_words import NullWords
 from fusionzoo.data.problem_log import ProblemLog
+from fusionzoo.data.reading.column_text import has_text_form
 from fusionzoo.data.reading.folder_walk import list_files
 from fusionzoo.data.reading.parquet import UNTYPED_KEY
 from fusionzoo.data.splitting import TRAIN
@@ -26,12 +27,12 @@ from fusionzoo.errors.preprocess_errors import PreprocessError
 from fusionzoo.errors.wording import pluralize
 from fusionzoo.preprocessing.channel_writer import ChannelWriter
 from fusionzoo.preprocessing.column_statistics import ColumnStatistics
-from fusionzoo.preprocessing.column_types import ColumnTypes, convert_rows, has_text_form
+from fusionzoo.preprocessing.column_types import ColumnTypes, convert_rows
 from fusionzoo.preprocessing.duplicate_rows import DuplicateRows
 from fusionzoo.preprocessing.label_statistics import SplitLabels, fit_target
 from fusionzoo.preprocessing.raw_rows import SplitRows, open_raw_data, split_rows
 from fusionzoo.preprocessing.suggested_roles import suggest_hyperparameters, suggest_role
-from fusionzoo.sagemaker.hosts import read_hosts_file
+from fusionzoo.sagemaker.hosts import check_single_host
 from fusionzoo.settings import JobSettings
 
 log = logging.getLogger(__name__)
@@ -57,14 +58,15 @@ def preprocess(root: Path, settings: JobSettings) -> None:
     Memory: about 100 bytes per row, and statistics of bounded size.
 
     Raises:
-        PreprocessError: the job has several hosts, or an output folder has other files.
+        errors.ProcessesError: the job has several hosts.
+        PreprocessError: an output folder has other files.
         errors.DataError: the data cannot be used; all problems together.
         errors.OutputError: an output cannot be written.
     """
     contract = TABULAR_PREPROCESS_CONTRACT
     folders = {name: root / contract.relative_path(output) for name, output in CHANNELS.items()}
     report = root / contract.relative_path("report")
-    _check_single_host(root / contract.relative_path("resource_config"))
+    check_single_host(root, contract)
     _check_empty(folders)
     channel = open_raw_data(root / contract.relative_path("raw_data"), settings)
     checked = _check_rows(split_rows(channel, settings), settings)
@@ -77,17 +79,6 @@ def preprocess(root: Path, settings: JobSettings) -> None:
     for name, rows in checked.rows.count_rows().items():
         log.info("%s: %s in %s", name, pluralize(rows, "row"), folders[name])
     log.info("The report is in %s.", report)
-
-
-def _check_single_host(path: Path) -> None:
-    """Check that one host has all rows: with several, classes and groups would be divided over hosts.
-
-    Raises:
-        PreprocessError: the job has several hosts.
-    """
-    hosts = read_hosts_file(path)
-    if hosts is not None and len(hosts.names) > 1:
-        raise PreprocessError.several_hosts(len(hosts.names))
 
 
 def _check_empty(folders: Mapping[str, Path]) -> None:

@@ -64,8 +64,8 @@ def split_rows(channel: Channel, settings: JobSettings) -> SplitRows:
     Raises:
         errors.DataError: a label is null or invalid, or there are too few rows or groups for the fractions.
     """
-    given: Mapping[str, float | None] = {"val": settings.val_fraction, "test": settings.test_fraction}
-    fractions = {name: fraction for name, fraction in given.items() if fraction is not None}
+    shares: Mapping[str, float | None] = {"val": settings.val_fraction, "test": settings.test_fraction}
+    fractions = {name: fraction for name, fraction in shares.items() if fraction is not None}
     strata = choose_target(settings).strata()
     parts = split_channel(channel, fractions, strata, settings.seed, settings.group_field)
     return SplitRows(channel, tuple(parts), next(iter(parts.values())).assignment)

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fusionzoo import errors
 from fusionzoo.registry.discovery import Registry
+from fusionzoo.registry.fresh_python import kill_if_running, start_function
 from fusionzoo.registry.providers import Provider, normalize_name
 
 RESULTS_FILE, LOG_FILE = "results.jsonl", "log.txt"
 POLL_SECONDS = 0.02
-CHILD_CODE = (
-    "import json, sys; job = json.load(sys.stdin); sys.path[:] = job['path']; "
-    "from fusionzoo.registry.isolated_import import write_results; write_results(job)"
-)
 
 
 @dataclass(frozen=True)
@@ -79,44 +72,24 @@ def _run_child(
     Return how it ended, empty if it ended normally, and whether it took too long.
     """
     job = {
-        "path": [entry or str(Path.cwd()) for entry in sys.path],
         "search": search,
         "providers": [[provider.entry_point.group, *_provider_key(provider)] for provider in providers],
         "results": str(folder / RESULTS_FILE),
     }
-    child = _start_child(job, folder / LOG_FILE)
+    child = start_function(__name__, write_results.__name__, job, folder / LOG_FILE)
     try:
         deadline = time.monotonic() + seconds
         while child.poll() is None and time.monotonic() < deadline and not stop.wait(POLL_SECONDS):
             pass
     finally:
-        is_running = child.poll() is None
-        if is_running:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-    if is_running:
+        is_late = kill_if_running(child)
+    if is_late:
         return f"did not end within {seconds:g} seconds", True
     status = child.returncode
     if status < 0:
         return f"was killed by signal {-status} ({signal.strsignal(-status)})", False
     is_complete = len(_read_lines(folder / RESULTS_FILE)) == len(providers)
     return "" if is_complete and status == 0 else f"ended with status {status}", False
-
-
-def _start_child(job: dict[str, Any], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as output:
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-c", CHILD_CODE],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            start_new_session=True,  # so that killpg also ends the processes that it started
-        )
-    if child.stdin is not None:
-        with suppress(BrokenPipeError), child.stdin as stream:  # it ended early; its status shows how
-            stream.write(json.dumps(job).encode())
-    return child
 
 
 def write_results(job: dict[str, Any]) -> None:

@@ -46,8 +46,8 @@ def find_version_conflicts(
         return requirement.specifier.contains(Version(installed.base_version))
 
     pairs = [(Requirement(one), Requirement(other)) for one, other in NEEDED_VERSIONS]
-    if is_installed(Requirement("transformers>=5")):  # earlier versions work with older ones than they state
-        pairs += [(Requirement("transformers>=5"), torch) for torch in _list_torch(read_requirements("transformers"))]
+    if is_installed(recent := Requirement("transformers>=4.56")):  # earlier ones work with older torch than they state
+        pairs += [(recent, torch) for torch in _list_torch(read_requirements("transformers"))]
     for one, other in pairs:
         if is_installed(one) and is_installed(other) is False:
             yield errors.LibraryVersionsError(

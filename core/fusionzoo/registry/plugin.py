@@ -11,6 +11,7 @@ import pluggy
 
 from fusionzoo import errors, hookspecs
 from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, MODELS_GROUP, TEXT_ENCODERS_GROUP
+from fusionzoo.registry.wrong_calls import find_wrong_call
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -136,6 +137,9 @@ class Plugin:
         except errors.ZooError:
             raise
         except Exception as error:
+            if isinstance(error, TypeError) and (call := find_wrong_call(self.claim, error)) is not None:
+                places = (call.callee, call.caller, call.definition)
+                raise errors.PluginContractError.wrong_call(self.claim, hook, error, places) from error
             errors.add_note(error, errors.hook_note(self.claim, hook))
             raise
 

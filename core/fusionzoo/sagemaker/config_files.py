@@ -8,12 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionzoo import errors
-
-KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-}
+from fusionzoo.errors.wording import describe_file_kind
 
 
 def read_json_object(path: Path) -> dict[str, Any] | None:
@@ -46,10 +41,5 @@ def read_text_file(path: Path) -> str:
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
-        raise OSError(f"it is {name_kind(mode)}, not a file")
+        raise OSError(f"it is {describe_file_kind(mode)}, not a file")
     return path.read_text("utf-8-sig")
-
-
-def name_kind(mode: int) -> str:
-    """Return what a path with this mode is, with an article, if it is not a regular file."""
-    return KINDS.get(stat.S_IFMT(mode), "a device")

@@ -77,7 +77,7 @@ def _delete_matching(folder: Path, patterns: list[str]) -> list[str]:
     """
     with translate_write_errors(folder):
         paths = sorted(folder.iterdir()) if folder.is_dir() else []
-        found = [path for path in paths if any(fnmatchcase(path.name, pattern) for pattern in patterns)]
-        for path in found:
+        matches = [path for path in paths if any(fnmatchcase(path.name, pattern) for pattern in patterns)]
+        for path in matches:
             delete(path)
-    return [path.name for path in found]
+    return [path.name for path in matches]

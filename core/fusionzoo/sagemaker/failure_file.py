@@ -32,7 +32,7 @@ def write_failure(path: Path, cause: str, trace: str = "") -> None:
             log.info("%s already contains the cause that another process wrote", path)
         else:
             log.error("Cannot write the failure file %s: %s", path, error)
-            _print_to_stderr(cause)
+            print_to_stderr(cause)
 
 
 @contextmanager
@@ -45,7 +45,8 @@ def _remove_on_error(path: Path) -> Iterator[None]:
         raise
 
 
-def _print_to_stderr(cause: str) -> None:
+def print_to_stderr(cause: str) -> None:
+    """Print the cause for a job that has no failure file."""
     if sys.stderr is None:  # the process was started without it
         return
     try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionzoo import errors
+from fusionzoo.contracts.script_contract import ScriptContract
 from fusionzoo.errors.wording import quoted
 from fusionzoo.sagemaker.config_files import read_json_object
 from fusionzoo.sagemaker.paths import Paths
@@ -26,6 +27,22 @@ class Hosts:
 def read_hosts(paths: Paths) -> Hosts | None:
     """Return the hosts of a training job, see `read_hosts_file`."""
     return read_hosts_file(paths.resource_config)
+
+
+def check_single_host(root: Path, contract: ScriptContract) -> None:
+    """Check that a job has one host, because its script needs all rows in one place.
+
+    Args:
+        root: the folder that is SageMaker's root folder.
+        contract: the contract of the script.
+
+    Raises:
+        errors.ProcessesError: the job has several hosts.
+        errors.ContainerError: see `read_hosts_file`.
+    """
+    hosts = read_hosts_file(root / contract.relative_path("resource_config"))
+    if hosts is not None and len(hosts.names) > 1:
+        raise errors.ProcessesError.several_hosts(contract.entry_point, len(hosts.names))
 
 
 def read_hosts_file(path: Path) -> Hosts | None:

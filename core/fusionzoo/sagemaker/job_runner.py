@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from pathlib import Path
 
 from fusionzoo import errors
+from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
 from fusionzoo.library_environment import configure_libraries
 from fusionzoo.sagemaker.earlier_results import delete_earlier_results
 from fusionzoo.sagemaker.failure_file import remove_stale_failure
 from fusionzoo.sagemaker.folder_lock import lock_folder
 from fusionzoo.sagemaker.hosts import read_hosts
-from fusionzoo.sagemaker.paths import Paths
-from fusionzoo.sagemaker.reported_run import ignore_signals, log_to_stdout, run_and_report
+from fusionzoo.sagemaker.paths import Paths, read_root
+from fusionzoo.sagemaker.reported_run import ignore_signals, log_to_stdout, report_early_error, run_and_report
 from fusionzoo.sagemaker.torchrun_variables import (
     check_torchrun_variables,
     hide_invalid_variables,
@@ -29,7 +31,10 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
     The process that writes the results owns the output folder until it ends, and first deletes the results of an
     earlier run. A job that finds another one there changes nothing and writes no failure file.
     """
-    paths = Paths.from_environment(environ)
+    try:
+        paths = Paths.from_environment(environ)
+    except errors.PathError as error:
+        return report_early_error(error, _find_failure_file(environ))
 
     def run() -> None:
         with (
@@ -50,6 +55,14 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
     with log_to_stdout(int(rank) if rank.isdecimal() else 0):
         writes_results = rank == "0" if torchrun else _is_first_host(paths)
         return run_and_report(run, paths.failure, is_worker=bool(torchrun), locked_folder=paths.output_data)
+
+
+def _find_failure_file(environ: Mapping[str, str]) -> Path | None:
+    """Return the failure file of a job with a wrong variable; None if that is the variable of its root folder."""
+    try:
+        return read_root(environ) / PYTORCH_TRAIN_CONTRACT.relative_path("failure")
+    except errors.PathError:
+        return None
 
 
 def _is_first_host(paths: Paths) -> bool:

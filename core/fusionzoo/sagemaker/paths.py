@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Mapping
@@ -12,10 +11,10 @@ from typing import Any
 
 from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
 from fusionzoo.contracts.job_kinds import SAGEMAKER_ROOT
+from fusionzoo.local_paths import NO_FOLDER, read_path_variable, to_local_path
 from fusionzoo.sagemaker.config_files import read_json_object
 
 JOB_ID_VARIABLE, START_VARIABLE = "FUSIONZOO_JOB_ID", "FUSIONZOO_JOB_START"  # set for the processes that a job starts
-NO_FOLDER = Path(os.devnull)  # nothing can be created below it
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,16 @@ class Paths:
 
         The default cache folder is `fusionzoo` in XDG_CACHE_HOME, or in `.cache` of HOME. A user without a home folder
         has a cache folder that cannot be created, so that a job holds encoded data in memory.
+
+        Raises:
+            errors.PathError: a variable is a URL.
         """
-        base = Path(environ.get("SAGEMAKER_BASE_DIR") or SAGEMAKER_ROOT)
+        base, cache = read_root(environ), environ.get("FUSIONZOO_CACHE")
+        checkpoints = base / PYTORCH_TRAIN_CONTRACT.relative_path("checkpoints")
         return cls(
             base,
-            Path(environ.get("SM_CHECKPOINT_DIR") or base / PYTORCH_TRAIN_CONTRACT.relative_path("checkpoints")),
-            Path(environ.get("FUSIONZOO_CACHE") or _find_user_cache(environ) / "fusionzoo"),
+            read_path_variable(environ, "SM_CHECKPOINT_DIR", checkpoints),
+            to_local_path("FUSIONZOO_CACHE", cache) if cache else _find_user_cache(environ) / "fusionzoo",
             environ.get(JOB_ID_VARIABLE) or secrets.token_hex(8),
             float(environ.get(START_VARIABLE) or time.monotonic()),
         )
@@ -78,11 +81,6 @@ class Paths:
         return self._locate("model_output")
 
     @property
-    def output(self) -> Path:
-        """The folder of the failure file and of `output_data`."""
-        return self.failure.parent
-
-    @property
     def output_data(self) -> Path:
         """The folder of metrics, predictions and logs."""
         return self._locate("data_output")
@@ -108,9 +106,18 @@ class Paths:
         return read_json_object(self.input_data_config)
 
 
+def read_root(environ: Mapping[str, str]) -> Path:
+    """Return SageMaker's root folder, which SAGEMAKER_BASE_DIR replaces.
+
+    Raises:
+        errors.PathError: the variable is a URL.
+    """
+    return read_path_variable(environ, "SAGEMAKER_BASE_DIR", SAGEMAKER_ROOT)
+
+
 def _find_user_cache(environ: Mapping[str, str]) -> Path:
     if folder := environ.get("XDG_CACHE_HOME"):
-        return Path(folder)
+        return to_local_path("XDG_CACHE_HOME", folder)
     try:
         return Path(environ.get("HOME") or Path.home()) / ".cache"
     except RuntimeError:  # HOME is not set, and the user is not in the password database

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
-from fusionzoo.contracts.job_kinds import SAGEMAKER_ROOT
+from fusionzoo.contracts import MODEL_EVALUATION_CONTRACT
 from fusionzoo.sagemaker.config_files import read_json_object
 from fusionzoo.sagemaker.hosts import Hosts, read_hosts_file
+from fusionzoo.sagemaker.paths import read_root
 
-CONFIG_FOLDER = "config"
-HOSTS_FILE, JOB_FILE = "resourceconfig.json", "processingjobconfig.json"
+JOB_FILE = "processingjobconfig.json"
+"""In the folder of the file that lists the hosts. No contract has it, because only `fusionzoo predict` reads it."""
 
 
 def read_processing_hosts(environ: Mapping[str, str], path: str) -> Hosts | None:
@@ -22,10 +23,12 @@ def read_processing_hosts(environ: Mapping[str, str], path: str) -> Hosts | None
 
     Raises:
         errors.ContainerError: a configuration file is damaged, or does not name the current host.
+        errors.PathError: SAGEMAKER_BASE_DIR is a URL.
     """
-    folder = Path(environ.get("SAGEMAKER_BASE_DIR") or SAGEMAKER_ROOT) / CONFIG_FOLDER
-    hosts = read_hosts_file(folder / HOSTS_FILE)
-    if hosts is None or _is_divided(read_json_object(folder / JOB_FILE) or {}, path):
+    root = read_root(environ)
+    hosts_file = root / MODEL_EVALUATION_CONTRACT.relative_path("resource_config")
+    hosts = read_hosts_file(hosts_file)
+    if hosts is None or _is_divided(read_json_object(hosts_file.with_name(JOB_FILE)) or {}, path):
         return None
     return hosts
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from fusionzoo import errors
-from fusionzoo.sagemaker.failure_file import MAX_CAUSE_CHARACTERS, write_failure
+from fusionzoo.sagemaker.failure_file import MAX_CAUSE_CHARACTERS, print_to_stderr, write_failure
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,20 @@ def run_and_report(
     """
     with _restore_handlers():
         return _run_and_report(run, failure, is_worker, locked_folder)
+
+
+def report_early_error(error: errors.ZooError, failure: Path | None) -> int:
+    """Report an error from before the job, for example of a variable that names its folders, and return exit status 1.
+
+    The cause goes to standard error if there is no folder for a failure file.
+    """
+    with log_to_stdout():
+        log.error("%s", error)
+        if failure is None:
+            print_to_stderr(str(error))
+        else:
+            write_failure(failure, str(error))
+    return 1
 
 
 def _run_and_report(run: Callable[[], None], failure: Path, is_worker: bool, locked_folder: Path | None) -> int:

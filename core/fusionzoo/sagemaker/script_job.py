@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fusionzoo import errors
-from fusionzoo.contracts.job_kinds import SAGEMAKER_ROOT
 from fusionzoo.contracts.script_contract import ScriptContract
 from fusionzoo.library_environment import configure_libraries
 from fusionzoo.sagemaker.earlier_results import delete_artifacts
 from fusionzoo.sagemaker.failure_file import remove_stale_failure
-from fusionzoo.sagemaker.reported_run import log_to_stdout, run_and_report
+from fusionzoo.sagemaker.paths import read_root
+from fusionzoo.sagemaker.reported_run import log_to_stdout, report_early_error, run_and_report
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,10 @@ def run_script_job(
         failure_name: the logical name of the file for the cause in the contract: "failure" or "message".
         environ: the environment variables.
     """
-    root = Path(environ.get("SAGEMAKER_BASE_DIR") or SAGEMAKER_ROOT)
+    try:
+        root = read_root(environ)
+    except errors.PathError as error:
+        return report_early_error(error, None)
     failure = root / contract.relative_path(failure_name)
 
     def run() -> None:

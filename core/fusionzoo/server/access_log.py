@@ -11,6 +11,7 @@ import uuid
 from datetime import datetime, timezone
 from typing import Any
 
+log = logging.getLogger(__name__)
 access_log = logging.getLogger("fusionzoo.access")
 REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
@@ -28,7 +29,7 @@ def log_request(level: int, **entries: Any) -> None:
 
 def configure_logs() -> None:
     """Write the access log to standard output, and what `fusionzoo` logs to standard error."""
-    lines = logging.StreamHandler(sys.stdout)
+    lines = _LineHandler(sys.stdout)
     lines.setFormatter(logging.Formatter("%(message)s"))
     access_log.handlers, access_log.propagate = [lines], False
     access_log.setLevel(logging.INFO)
@@ -37,3 +38,15 @@ def configure_logs() -> None:
     logger = logging.getLogger("fusionzoo")
     logger.handlers = [messages]
     logger.setLevel(logging.INFO)
+
+
+class _LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # no generic class at run time
+    """Writes the lines. Requests are answered as before if this is not possible; only the first failure is reported."""
+
+    _has_failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Report the exception that is being handled, if it is the first one of this process."""
+        if not self._has_failed:
+            self._has_failed = True
+            log.warning("The access log cannot be written to standard output (%s).", sys.exc_info()[1])

@@ -10,28 +10,26 @@ from http import HTTPStatus
 
 from flask import Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from fusionzoo.errors.request_errors import RequestError
 from fusionzoo.server.access_log import choose_request_id, log_request
-from fusionzoo.server.client_deadline import SlowClientError
 from fusionzoo.server.error_response import convert_error, describe_error, find_code, find_status
 from fusionzoo.server.media_types import choose_output_type, parse_input_type
+from fusionzoo.server.memory_budget import MemoryBudget
 from fusionzoo.server.openapi_document import describe_api
 from fusionzoo.server.page import render_page
 from fusionzoo.server.request_answers import PredictionRequest, RequestAnswers
+from fusionzoo.server.request_body import discard_body, receive_body
 from fusionzoo.server.routes import ROUTES
-from fusionzoo.server.scoring_service import RETRY_SECONDS, ScoringService
+from fusionzoo.server.scoring_service import ScoringService
+from fusionzoo.server.server_limits import MAX_WAITING_FOR_MEMORY, RETRY_SECONDS
 from fusionzoo.server.server_metrics import ServerMetrics
 
 REQUEST_ID_HEADER, VERSION_HEADER = "X-Request-Id", "X-Model-Version"
 QUIET_PATHS = ("/ping", "/metrics")  # not in the log if they succeed: others call them every few seconds
 MAX_TRANSFORM_MB = 100  # the product of both parameters of a batch transform job, by SageMaker's documentation
 TRANSFORM_PAYLOAD_MB = 6  # SageMaker's default
-STATUSES_BEFORE_READING = (404, 405, 406, 413, 415)  # the body may not have been read
-MAX_DISCARDED_BYTES = 100_000_000  # of a body that is refused; SageMaker sends no larger one
-DISCARDED_BLOCK = 65_536  # bytes
-log = logging.getLogger(__name__)
+STATUSES_BEFORE_READING = (404, 405, 406, 413, 415, 503)  # the body may not have been read
 
 
 def create_application(service: ScoringService, metrics: ServerMetrics, processes: int = 1) -> Flask:
@@ -42,11 +40,12 @@ def create_application(service: ScoringService, metrics: ServerMetrics, processe
         metrics: counts requests and rows.
         processes: the number of processes of the server.
     """
-    app, answers = Flask("fusionzoo", static_folder=None), RequestAnswers(service)
-    app.config["MAX_CONTENT_LENGTH"] = service.limits.max_body_bytes + 1  # Werkzeug cuts a chunked body at the limit
+    app, answers, limits = Flask("fusionzoo", static_folder=None), RequestAnswers(service), service.limits
+    memory = MemoryBudget(limits.memory_bytes, limits.queue_seconds, MAX_WAITING_FOR_MEMORY)
+    app.config["MAX_CONTENT_LENGTH"] = limits.max_body_bytes + 1  # Werkzeug cuts a chunked body at the limit
     views: Mapping[str, Callable[[], Response]] = {
         "ping": lambda: _ping(service),
-        "invoke": lambda: _invoke(service, answers, metrics),
+        "invoke": lambda: _invoke(service, answers, memory, metrics),
         "metrics": lambda: Response(metrics.render(), content_type=CONTENT_TYPE_LATEST),
         "execution": lambda: _json_response(_describe_execution(service, processes)),
         "openapi": lambda: _json_response(describe_api(service)),
@@ -66,46 +65,18 @@ def _ping(service: ScoringService) -> Response:
     return Response(status=HTTPStatus.OK)
 
 
-def _invoke(service: ScoringService, answers: RequestAnswers, metrics: ServerMetrics) -> Response:
+def _invoke(service: ScoringService, answers: RequestAnswers, memory: MemoryBudget, metrics: ServerMetrics) -> Response:
     service.check_ready()
     kind = parse_input_type(request.headers.get("Content-Type"), request.headers.get("Content-Encoding"))
     output = choose_output_type(request.headers.get("Accept"), kind.format)
-    body = _read_body(service)
-    g.bytes_in = len(body)
-    answer = answers.answer(PredictionRequest(body, kind, output))
+    with receive_body(memory, service.limits) as body:
+        g.bytes_in = len(body)
+        answer = answers.answer(PredictionRequest(body, kind, output))
     g.rows = answer.rows
     metrics.count_rows(g.rows)
-    return Response(answer.content, content_type=f"{output.media_type}; charset=utf-8")
-
-
-def _read_body(service: ScoringService) -> bytes:
-    """Return the complete body: neither gunicorn nor Werkzeug reports one that ends early or is cut at the limit."""
-    try:
-        body = request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        raise
-    except Exception as cause:  # gunicorn's errors about chunks have no common base class
-        if isinstance(cause, SlowClientError) or isinstance(cause.__context__, SlowClientError):
-            raise RequestError.slow_client(service.limits.request_seconds) from cause
-        raise RequestError.incomplete_body(cause) from cause
-    if len(body) > service.limits.max_body_bytes:
-        raise RequestError.body_too_large(service.limits.max_body_bytes)
-    if request.content_length is not None and len(body) != request.content_length:
-        received = f"{len(body):,} of {request.content_length:,} bytes arrived"
-        raise RequestError.incomplete_body(EOFError(received))
-    return body
-
-
-def _discard_body() -> None:
-    """Read the rest of the body: a client that is interrupted while it sends may not see the response."""
-    body, remaining = request.environ["wsgi.input"], MAX_DISCARDED_BYTES
-    if "Expect" in request.headers or (request.content_length or 0) > MAX_DISCARDED_BYTES:
-        return
-    try:
-        while remaining > 0 and (part := body.read(min(DISCARDED_BLOCK, remaining))):
-            remaining -= len(part)
-    except Exception as cause:  # gunicorn's errors about chunks have no common base class
-        log.debug("The rest of a body could not be read.", exc_info=cause)
+    response = Response(answer.content, content_type=f"{output.media_type}; charset=utf-8")
+    response.call_on_close(memory.hold(len(answer.content)).release)
+    return response
 
 
 def _describe_execution(service: ScoringService, processes: int) -> dict[str, object]:
@@ -123,7 +94,7 @@ def _answer_error(error: Exception, paths: list[str], service: ScoringService) -
     reported = convert_error(error, paths, service.limits.max_body_bytes)
     status = find_status(reported)
     if status in STATUSES_BEFORE_READING:
-        _discard_body()
+        discard_body()
     response = _json_response(describe_error(reported, g.request_id), status)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         seconds = reported.retry_after if isinstance(reported, RequestError) else None

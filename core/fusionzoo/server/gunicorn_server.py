@@ -64,9 +64,12 @@ def find_temporary_folder() -> str:
     writes to a page of such a file for which there is no space.
 
     Raises:
-        errors.OutputError: there is no space.
+        errors.OutputError: there is no space, or no folder for temporary files.
     """
-    folder = MEMORY_FOLDER if _has_space(MEMORY_FOLDER) else tempfile.gettempdir()
+    try:
+        folder = MEMORY_FOLDER if _has_space(MEMORY_FOLDER) else tempfile.gettempdir()
+    except FileNotFoundError as error:  # all of them are read-only or full
+        raise errors.OutputError.no_temporary_folder(error) from error
     if not _has_space(folder):
         cause = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         raise errors.OutputError.failed(Path(folder), cause, free_space(Path(folder)))
@@ -126,7 +129,7 @@ def _run_gunicorn(
     from fusionzoo.server.serving_worker import ServingWorker, choose_connections
 
     def prepare(worker: Any) -> None:
-        worker.request_seconds, worker.metrics = options.limits.request_seconds, metrics
+        worker.limits, worker.metrics = options.limits, metrics
         service.warm_up()  # before the process accepts connections, so that none meets a process that is not ready
 
     settings = {

@@ -14,13 +14,14 @@ from multiprocessing.connection import wait
 from fusionzoo.errors.request_errors import RequestError, ServerAddressError
 from fusionzoo.server.access_log import log_request
 from fusionzoo.server.error_response import render_response
+from fusionzoo.server.server_limits import RETRY_SECONDS
 
+log = logging.getLogger(__name__)
 BACKLOG = 2048  # connections that wait to be accepted
 THREADS = 16  # connections that are answered at the same time
 HEAD_SECONDS = 5.0  # that a client may take to send its headers
 CLOSE_SECONDS = 1.0  # that a client may take to read the response and to end its request
 MAX_HEAD_BYTES = 65_536
-RETRY_SECONDS = 1
 
 
 def open_listener(host: str, port: int) -> socket.socket:
@@ -48,16 +49,26 @@ def answer_while_loading(listener: socket.socket) -> Iterator[None]:
     """
     waiting, stopping = socket.socketpair()
     listener.setblocking(False)
-    threads = [threading.Thread(target=_serve, args=(listener, waiting), name=f"loading-{i}") for i in range(THREADS)]
-    for thread in threads:
-        thread.start()
+    threads: list[threading.Thread] = []
     try:
+        _start_threads(threads, listener, waiting)
         yield
     finally:
         stopping.close()  # which makes `waiting` readable for all threads
         for thread in threads:
             thread.join()
         waiting.close()
+
+
+def _start_threads(threads: list[threading.Thread], listener: socket.socket, waiting: socket.socket) -> None:
+    """Start the threads, or as many as the system allows. Without any, requests wait until the model is loaded."""
+    try:
+        for number in range(THREADS):
+            thread = threading.Thread(target=_serve, args=(listener, waiting), name=f"loading-{number}")
+            thread.start()
+            threads.append(thread)
+    except RuntimeError as cause:
+        log.warning("Requests have %d threads instead of %d while the model is loaded (%s).", number, THREADS, cause)
 
 
 def _serve(listener: socket.socket, stopped: socket.socket) -> None:

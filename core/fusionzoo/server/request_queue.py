@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from fusionzoo.errors.request_errors import RequestError
 from fusionzoo.server.outcome import capture
+from fusionzoo.server.server_limits import RETRY_SECONDS
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -20,7 +21,6 @@ AnswerAll = Callable[[Sequence[Request]], Sequence[Answer | Exception]]
 GROUP_SECONDS = 0.02  # of work for requests that are answered together: none waits for longer because of the others
 MAX_GROUP = 32  # requests
 NEW_WEIGHT = 0.2  # of a measurement in the moving average
-RETRY_SECONDS = 1
 MIN_SECONDS = 1e-6
 
 

@@ -16,13 +16,14 @@ import pyarrow.compute as pc
 from fusionzoo import errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.reading.channel import Channel
-from fusionzoo.data.reading.delimited import list_columns
+from fusionzoo.data.reading.delimited import get_delimiter, list_columns
 from fusionzoo.data.reading.formats import DELIMITED
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.errors.request_errors import RequestError, RequestProblem
 from fusionzoo.errors.wording import keep_letters
+from fusionzoo.server.body_parts import check_columns, check_gzip_members, check_lines
 from fusionzoo.server.json_rows import parse_rows
 from fusionzoo.server.media_types import InputType
 from fusionzoo.server.server_limits import ServerLimits
@@ -70,11 +71,14 @@ class RequestReader:
             errors.DataError: a column of the model does not exist, or the format of the body is another one.
         """
         if kind.gzipped:
+            check_gzip_members(body)
             body = self._decompress(body)
-        if not body.strip():
+        if not body or (not body.strip() and not self._is_single_column(kind)):
             raise RequestError.no_rows()
         if kind.format != "parquet" and body.startswith(UTF16_MARKS):
             raise RequestError.charset("utf-16")
+        if kind.format == "jsonl" or kind.format in DELIMITED:
+            check_lines(body, self._limits)
         rejected = _RejectedRows()
         is_parquet = kind.format == "parquet"
         options = replace(
@@ -108,14 +112,20 @@ class RequestReader:
         the model knows, or differs from it in case or punctuation only. Columns without names, `csv_header: false`,
         have numbers as names, which a row may hold, too: then the client has to state that there is a header.
         """
+        check_columns(file.content or b"", get_delimiter(file))
         has_names = not file.options.is_numbered
         with_header = replace(file, options=replace(file.options, header=True))
         with file.convert_read_errors():
             first = list_columns(with_header.without_rejected_rows(), ())
-        if first is None or header is True or (header is None and has_names and self._has_known_name(first)):
+        known = first is not None and header is None and has_names and self._has_known_name(first)
+        if header is True or known:
             return with_header
-        names = self._name_columns(len(first))
+        names = self._name_columns(1 if first is None else len(first))  # blank lines are rows of a single column
         return replace(file, options=replace(file.options, header=names, checks_first_row=False))
+
+    def _is_single_column(self, kind: InputType) -> bool:
+        """Return whether rows of this format may be blank lines, each a missing value of the only column."""
+        return kind.format in DELIMITED and kind.header is not True and len(self._columns.features) == 1
 
     def _name_columns(self, width: int) -> tuple[str, ...]:
         """Return the names for rows of this width: those of the training files if it is theirs, or those of the model.

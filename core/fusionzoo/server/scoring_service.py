@@ -20,7 +20,7 @@ from fusionzoo.server.joined_rows import join_rows
 from fusionzoo.server.media_types import InputType
 from fusionzoo.server.outcome import capture
 from fusionzoo.server.request_rows import RequestReader, RequestRows
-from fusionzoo.server.server_limits import ServerLimits
+from fusionzoo.server.server_limits import RETRY_SECONDS, ServerLimits
 from fusionzoo.serving.predictor import Predictor, ScoredRows
 from fusionzoo.serving.value_counts import ClippingLog, ValueCounts
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MODEL_VERSION = "model_version"
 VERSION_LENGTH = 12  # hexadecimal digits of the checksum of the manifest
-RETRY_SECONDS = 1
 TEXT_EXAMPLE = "A text."
 MAX_EXAMPLES, MAX_EXAMPLE_LENGTH = 20, 100
 
@@ -104,9 +103,14 @@ class ScoringService:
         return schema.remove(0)
 
     def warm_up(self) -> None:
-        """Score one row of missing values. The service is ready if that works; otherwise the reason is logged."""
+        """Score a row of missing values and one with a text. The service is ready if that works, or logs why not.
+
+        The text lets the tokenizer start its threads now, when no request has taken the last one that is allowed.
+        """
+        missing = dict.fromkeys(self._predictor.columns)
+        texts = dict.fromkeys(self._predictor.preprocessor.settings.text_columns, TEXT_EXAMPLE)
         try:
-            self._predictor.predict([dict.fromkeys(self._predictor.columns)])
+            self._predictor.predict([missing, {**missing, **texts}])
         except Exception as error:  # every request reports it
             self._failure = error
             log.critical("The model cannot score a row of missing values.", exc_info=error)

@@ -17,10 +17,12 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from fusionzoo.errors.request_errors import RequestError
 from fusionzoo.server.access_log import log_request
+from fusionzoo.server.chunk_limit import limit_chunks
 from fusionzoo.server.client_deadline import DeadlineSocket
 from fusionzoo.server.error_response import render_response
-from fusionzoo.server.server_limits import MAX_CONNECTIONS, THREADS
+from fusionzoo.server.server_limits import MAX_CONNECTIONS, THREADS, ServerLimits
 from fusionzoo.server.server_metrics import ServerMetrics
+from fusionzoo.server.thread_pool import RequestThreads
 
 log = logging.getLogger(__name__)
 FIRST_BYTE_SECONDS = 0.02  # that a thread waits before gunicorn's main loop, which needs no thread, waits instead of it
@@ -38,9 +40,13 @@ STATUS_BY_ERROR: Mapping[str, int] = {  # by name, because earlier versions of g
 class ServingWorker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threaded worker, on sockets with a deadline for each request, with errors as JSON."""
 
-    request_seconds = 30.0
+    limits = ServerLimits()
     metrics: ServerMetrics | None = None
     sockets: list[Any]
+
+    def get_thread_pool(self) -> RequestThreads:
+        """Return the threads that answer requests."""
+        return RequestThreads(max_workers=self.cfg.threads)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Begin or stop to accept connections. A process that SIGTERM ends accepts none again."""
@@ -65,11 +71,16 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]
     def handle(self, connection: Any) -> Any:
         """Answer one request of a connection."""
         if not isinstance(connection.sock, DeadlineSocket):
-            connection.sock = DeadlineSocket.adopt(connection.sock, self.request_seconds)
+            connection.sock = DeadlineSocket.adopt(connection.sock, self.limits.request_seconds)
             if wait := getattr(connection, "wait_for_data", None):  # gunicorn would let a thread wait for 5 s
                 connection.wait_for_data = lambda _: wait(FIRST_BYTE_SECONDS)
         connection.sock.restart()
         return super().handle(connection)
+
+    def handle_request(self, request: Any, connection: Any) -> Any:
+        """Let the application answer a request."""
+        limit_chunks(request.body, self.limits.max_chunks)
+        return super().handle_request(request, connection)
 
     def handle_error(self, request: Any, client: Any, address: Any, error: BaseException) -> None:
         """Answer a request that is not valid HTTP. The response and the log have nothing of what the client sent."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from fusionzoo.data.reading import blocks
+from fusionzoo.data.reading.extension_types import FieldMetadata
 from fusionzoo.data.reading.rows import Rows, to_plain_layout
 from fusionzoo.serving.row_source import ModelColumns, Predictions, RowSource
 
@@ -26,8 +27,12 @@ class TableRows(RowSource):
             return
         columns.check(SOURCE, names, strict)
         values = {name: table.column(names.index(name)) for name in columns.features}
+        metadata = {name: table.schema.field(names.index(name)).metadata for name in columns.features}
         for start in range(0, max(table.num_rows, 1), blocks.BLOCK_ROWS):
-            arrays = {name: _to_array(column.slice(start, blocks.BLOCK_ROWS)) for name, column in values.items()}
+            arrays = {
+                name: _to_array(column.slice(start, blocks.BLOCK_ROWS), metadata[name])
+                for name, column in values.items()
+            }
             yield Rows(arrays, SOURCE, start + 1, typed=True)
 
     def convert(self, predictions: Predictions) -> pa.Table | pa.RecordBatch:
@@ -36,9 +41,9 @@ class TableRows(RowSource):
         return type(self._table).from_arrays(list(predictions.values), names=names)
 
 
-def _to_array(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+def _to_array(values: pa.Array | pa.ChunkedArray, metadata: FieldMetadata | None) -> pa.Array:
     if not isinstance(values, pa.ChunkedArray):
-        return to_plain_layout(values)
+        return to_plain_layout(values, metadata)
     if values.num_chunks == 0:
         return pa.nulls(0)
-    return pa.concat_arrays([to_plain_layout(chunk) for chunk in values.chunks])
+    return pa.concat_arrays([to_plain_layout(chunk, metadata) for chunk in values.chunks])

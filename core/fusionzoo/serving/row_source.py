@@ -28,8 +28,7 @@ class ModelColumns:
     @classmethod
     def of(cls, settings: DataSettings) -> ModelColumns:
         """Return the columns of a model with these settings."""
-        features = [*settings.text_columns, *settings.cat_field_list, *settings.tab_field_list]
-        return cls(tuple(dict.fromkeys(features)), tuple(settings.label_columns), settings.id_name)
+        return cls(tuple(settings.feature_columns), tuple(settings.label_columns), settings.id_name)
 
     @property
     def known(self) -> list[str]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusionzoo import errors
-from fusionzoo.artifacts.memory_limit import find_memory_error
+from fusionzoo.artifacts.memory_limit import find_limit_error
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.problem_log import ProblemLog
@@ -75,8 +75,8 @@ class Scorer:
             (scores,) = self._session.run(None, {name: batch[name] for name in self._input_names})
         except Exception as cause:  # the errors of onnxruntime have no common base class
             rows = len(batch["row"])
-            if memory_error := find_memory_error(cause, f"while a batch of {pluralize(rows, 'row')} is scored"):
-                raise memory_error from cause
+            if limit_error := find_limit_error(cause, f"while a batch of {pluralize(rows, 'row')} is scored"):
+                raise limit_error from cause
             raise errors.ModelFolderError.not_computed(rows, cause) from cause
         result: np.ndarray = scores
         return result

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from fusionzoo import errors
-from fusionzoo.data.targets.class_labels import Label, LabelMap
+from fusionzoo.data.targets.class_labels import Label, LabelMap, label_array
 from fusionzoo.data.targets.score_rules import DecisionRule
 from fusionzoo.data.targets.target import NO_LABEL
 from fusionzoo.errors import target_errors
 from fusionzoo.evaluation.label_decision import predict_classes
-from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS
+from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS, metric_name, val_metric
 from fusionzoo.tasks.absent_classes import warn_of_absent_classes
 from fusionzoo.tasks.class_settings import find_class_problems, find_loss_problems
 from fusionzoo.tasks.decision_settings import DECISION_SETTINGS, find_class_decision_problems, read_goal
@@ -82,8 +82,8 @@ class Classification(Task):
 
     def _label_array(self) -> pa.Array:
         try:
-            return pa.array(self.classes)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            return label_array(self.classes)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise errors.PredictionColumnsError.mixed_labels(self.classes) from error
 
     def decode_labels(self, labels: np.ndarray) -> list[pa.Array]:
@@ -157,10 +157,11 @@ class Classification(Task):
 
     def choose_ranking_metric(self, labels: np.ndarray) -> str | None:
         rows = np.bincount(labels[labels != NO_LABEL], minlength=len(self.classes))
-        return "val/auroc" if len(self.classes) == 2 and rows.min() >= MIN_RANKED_ROWS else None
+        return val_metric("auroc") if len(self.classes) == 2 and rows.min() >= MIN_RANKED_ROWS else None
 
     def check_val_labels(self, labels: np.ndarray, metric: str, fraction: float | None) -> None:
-        if len(np.unique(labels)) < 2 and metric.startswith("val/"):
+        name = metric_name(metric)
+        if len(np.unique(labels)) < 2 and name is not None:
             raise errors.DataError([errors.val_with_single_class(metric, fraction)])
-        if metric == "val/quadratic_kappa" and len(self.classes) > 2 and not self.target.is_ordered:
+        if name == "quadratic_kappa" and len(self.classes) > 2 and not self.target.is_ordered:
             raise errors.DataError([target_errors.metric_of_ordered_classes(metric, self.target.name, self.classes)])

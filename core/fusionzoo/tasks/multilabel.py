@@ -14,7 +14,7 @@ from fusionzoo.errors import target_errors
 from fusionzoo.errors.column_errors import more_classes_in
 from fusionzoo.errors.wording import list_names
 from fusionzoo.evaluation.label_decision import predict_labels
-from fusionzoo.evaluation.metric_directions import MULTILABEL_METRICS
+from fusionzoo.evaluation.metric_directions import MULTILABEL_METRICS, metric_name
 from fusionzoo.tasks.absent_classes import warn_of_absent_labels
 from fusionzoo.tasks.class_settings import find_label_set_problems, find_loss_problems
 from fusionzoo.tasks.decision_settings import (
@@ -146,8 +146,8 @@ class Multilabel(Task):
         warn_of_absent_labels(split, labels[find_labeled_rows(labels)], self.classes, fraction)
 
     def check_val_labels(self, labels: np.ndarray, metric: str, fraction: float | None) -> None:
-        name = metric.removeprefix("val/")
-        if metric == name:
+        name = metric_name(metric)
+        if name is None:
             return
         from fusionzoo.evaluation.multilabel_metrics import multilabel_metrics
 

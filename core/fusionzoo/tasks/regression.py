@@ -11,7 +11,7 @@ from fusionzoo import errors
 from fusionzoo.data.targets.numeric_target import MEDIAN, NumericTarget
 from fusionzoo.errors import target_errors
 from fusionzoo.errors.wording import list_names
-from fusionzoo.evaluation.metric_directions import REGRESSION_METRICS
+from fusionzoo.evaluation.metric_directions import REGRESSION_METRICS, metric_name
 from fusionzoo.tasks.task import SettingsView, Task
 
 if TYPE_CHECKING:
@@ -113,8 +113,8 @@ class Regression(Task):
         """Do nothing: any numbers can be evaluated, and undefined metrics are null."""
 
     def check_val_labels(self, labels: np.ndarray, metric: str, fraction: float | None) -> None:
-        name = metric.removeprefix("val/")
-        if metric == name:
+        name = metric_name(metric)
+        if name is None:
             return
         ranks = np.arange(len(labels))[:, None] + np.zeros_like(labels)  # not constant, as predictions hardly are
         from fusionzoo.evaluation.regression_metrics import regression_metrics

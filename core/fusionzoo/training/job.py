@@ -16,6 +16,7 @@ from fusionzoo.artifacts import model_folder, onnx_export
 from fusionzoo.artifacts.file_names import ONNX_FILE
 from fusionzoo.atomic_files import temporary_folder
 from fusionzoo.errors.wording import pluralize
+from fusionzoo.evaluation.metric_directions import val_metric
 from fusionzoo.evaluation.report import Report
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.paths import Paths
@@ -52,8 +53,9 @@ from fusionzoo.training.monitoring.phases import BUILD, EVALUATE, PREPARE, Phase
 from fusionzoo.training.monitoring.throughput import Throughput
 from fusionzoo.training.precision import choose_job_precision
 from fusionzoo.training.prepare_data import TrainingData, prepare_data
+from fusionzoo.training.resolved_settings import ResolvedJobSettings
+from fusionzoo.training.row_defaults import resolve_job_settings
 from fusionzoo.training.termination import Termination
-from fusionzoo.training.training_length import choose_length
 from fusionzoo.training.training_run import TrainingRun
 from fusionzoo.training.warm_start.initialization import check_comparable_features, start_from_model
 from fusionzoo.training.warm_start.source_model import SourceModel, open_source_model
@@ -84,7 +86,7 @@ def train(
     phases.begin(BUILD)
     model_memory.check_model_memory(architecture, data.spec, world)
     built, init_report = build_model(architecture, data, source, resume_point)
-    max_epochs, resume_point = choose_length(architecture, built, data.splits["train"], resume_point)
+    job, resume_point = resolve_settings(architecture, built, data, resume_point)
     stored_precision = None if resume_point is None else resume_point.precision
     precision = choose_job_precision(architecture.job, built.model, stored_precision)
     job_fingerprint = (
@@ -98,10 +100,10 @@ def train(
         )
         | fingerprint_code(built.model)
     )
-    check_same_in_all_processes(job_fingerprint | {"max_epochs": str(max_epochs)}, world)
+    check_same_in_all_processes(job_fingerprint | {"max_epochs": str(job.max_epochs)}, world)
     check_same_fingerprint(resume_point, job_fingerprint)
     run = TrainingRun(
-        *(paths, architecture, built, data, precision, world, resume_point, job_fingerprint, termination),
+        *(paths, architecture, job, built, data, precision, world, resume_point, job_fingerprint, termination),
         throughput=Throughput(phases),
         init_report=init_report,
     )
@@ -158,6 +160,21 @@ def build_model(
     if warning := convergence.check_learning_rate(job, tuned=tunes_weights):
         log.warning(warning)
     return built, report
+
+
+def resolve_settings(
+    architecture: Architecture, built: BuiltModel, data: TrainingData, resume_point: ResumePoint | None
+) -> tuple[ResolvedJobSettings, ResumePoint | None]:
+    """Return the settings with the defaults that depend on the rows, and the resume point for their number of epochs.
+
+    Raises:
+        errors.FewerEpochsError: the job that wrote the checkpoint had more epochs.
+    """
+    choices = {} if resume_point is None else resume_point.choices
+    job = resolve_job_settings(architecture, data.task, data.splits, architecture.tunes_encoder(built), choices)
+    if resume_point is not None and architecture.job.max_epochs is None:
+        resume_point = continue_with_more_epochs(resume_point, architecture.job, job.max_epochs)
+    return job, resume_point
 
 
 def restore_weights(run: TrainingRun) -> None:
@@ -242,10 +259,10 @@ def check_plugin_metrics(run: TrainingRun) -> None:
     generator = torch.Generator().manual_seed(run.job.seed)  # the random state of the training does not change
     outputs = torch.randn(len(val), run.data.spec.num_outputs, generator=generator)
     scores = run.objective.link(outputs).numpy()
-    for one in run.evaluator.plugin_metrics:
-        value = one.compute(val.labels, scores)
-        if value is None and run.job.early_stop_metric == f"val/{one.name}":
-            raise errors.PluginMetricError.undefined_on_val(one.claim, one.name)
+    for metric in run.evaluator.plugin_metrics:
+        value = metric.compute(val.labels, scores)
+        if value is None and run.job.early_stop_metric == val_metric(metric.name):
+            raise errors.PluginMetricError.undefined_on_val(metric.claim, metric.name)
 
 
 def fit_unless_finished(run: TrainingRun, budget: TimeBudget | None) -> dict[str, Any]:

@@ -12,13 +12,13 @@ from fusionzoo.atomic_files import check_writable, delete_leftovers
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import torch_compile
+from fusionzoo.training.channel_folders import ALIASES
 from fusionzoo.training.distributed import fsdp_support
 from fusionzoo.training.distributed.world import World
 from fusionzoo.training.guards import model_memory
 
 log = logging.getLogger(__name__)
 
-CHANNELS = ("train", "val", "test")
 MIN_ROWS_PER_GPU = 8  # per step and GPU
 
 
@@ -57,7 +57,8 @@ def check_processes(paths: Paths, job: JobSettings, world: World) -> None:
                 "GPUs well. Increase batch_size, and lr with it.",
                 *(world.size, job.batch_size, job.batch_size / world.size),
             )
+    split_channels = {name for names in ALIASES.values() for name in names}
     for name, channel in (paths.read_channel_configs() or {}).items():
         is_sharded = isinstance(channel, dict) and channel.get("S3DistributionType") == "ShardedByS3Key"
-        if is_sharded and world.hosts > 1 and name in CHANNELS:
+        if is_sharded and world.hosts > 1 and name in split_channels:
             raise errors.ProcessesError.sharded(name, world.hosts)

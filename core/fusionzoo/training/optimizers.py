@@ -129,10 +129,10 @@ def parameter_groups(
     plugin_groups: Sequence[dict[str, Any]],
     adapters: Sequence[Parameter] = (),
 ) -> list[dict[str, Any]]:
-    """Return groups with `params`, `lr`, `weight_decay` and `name`; each trainable parameter is in exactly one.
+    """Return groups with `params`, `lr`, `weight_decay` and `part`; each trainable parameter is in exactly one.
 
-    Groups with the same name have the same learning rate. The names are `encoder` and `adapters` (with `layer_decay`,
-    one name per rate) and `head`, or `model` if no pretrained part is trained, and those of the plugin's groups.
+    Groups of the same part have the same learning rate. The parts are `encoder` and `adapters` (with `layer_decay`,
+    one part per rate) and `head`, or `model` if no pretrained part is trained, and the names of the plugin's groups.
     Adapters are new weights, so they have the rate of the head.
 
     Args:
@@ -166,8 +166,8 @@ def parameter_groups(
             by_key.setdefault(key, []).append(p)
     for key, params in sorted(by_key.items(), key=lambda item: item[0], reverse=True):
         decay = settings.weight_decay if key.decays else 0.0
-        name = _name_group(key, settings) if trained else "model"
-        groups.append({"params": params, "lr": lr * key.lr_scale, "weight_decay": decay, "name": name})
+        part = _name_part(key, settings) if trained else "model"
+        groups.append({"params": params, "lr": lr * key.lr_scale, "weight_decay": decay, "part": part})
     return groups
 
 
@@ -179,13 +179,13 @@ def _scale_plugin_groups(
             "params": list(group["params"]),
             "lr": lr * group.get("lr_scale", 1.0),
             "weight_decay": group.get("weight_decay", settings.weight_decay),
-            "name": group.get("name", f"plugin_{number}"),
+            "part": group.get("name", f"plugin_{number}"),
         }
         for number, group in enumerate(plugin_groups)
     ]
 
 
-def _name_group(key: _GroupKey, settings: JobSettings) -> str:
+def _name_part(key: _GroupKey, settings: JobSettings) -> str:
     if not key.is_encoder:
         return "head"
     part = "adapters" if key.is_adapter else "encoder"

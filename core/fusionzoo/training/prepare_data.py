@@ -18,14 +18,14 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.hashing import hash_files
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.problem_log import ProblemLog
-from fusionzoo.data.reading.channel import Channel, open_channel, with_numbered_columns
+from fusionzoo.data.reading.channel import Channel, open_channel, warn_of_similar_columns, with_numbered_columns
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.row_digests import count_rows_seen_in_train
 from fusionzoo.data.split_report import SplitReport, report_split, warn_of_shares
 from fusionzoo.data.splitting import SplitPart
 from fusionzoo.data.targets.target import SPLITS_WITH_OPTIONAL_LABELS, find_labeled_rows
 from fusionzoo.data.targets.target_choice import choose_target
-from fusionzoo.errors.wording import nearest_names, pluralize
+from fusionzoo.errors.wording import pluralize
 from fusionzoo.hyperparameters import consistency
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.paths import Paths
@@ -37,6 +37,7 @@ from fusionzoo.training import optimizers
 from fusionzoo.training.channel_folders import find_channel_folders, list_unused_channels
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
+from fusionzoo.training.target_range import check_target_range
 from fusionzoo.training.training_length import choose_epochs
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ def prepare_data(
         if name != "train" and split.labels is not None:
             task.warn_of_labels(name, split.labels, make_fraction(name, job))
     check_splits(encoded.splits, architecture, task)
+    check_target_range(encoded.splits, channels, task.target, job.loss)
     return TrainingData(encoded.preprocessor, encoded.splits, channels, encoded.content_hashes, reports)
 
 
@@ -159,8 +161,8 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
             opened[name] = with_numbered_columns(channel) if name == "train" else channel
             options = replace(options, header=opened[name].files[0].options.header)
     problems.raise_if_any()
-    for name, channel in opened.items():
-        warn_of_similar_column(name, channel)
+    for channel in opened.values():
+        warn_of_similar_columns(channel)
     train = replace(opened["train"], columns=tuple(columns))
     channels: dict[str, Channel | SplitPart] = {**opened, "train": train}
     if split_off:
@@ -171,13 +173,6 @@ def open_channels(paths: Paths, job: JobSettings, columns: Sequence[str]) -> dic
             paths.channel("test"),
         )
     return {name: channels[name] for name in ("train", *fractions) if name in channels}
-
-
-def warn_of_similar_column(name: str, channel: Channel) -> None:
-    """Warn if an optional column is absent and the channel has one with a similar name: it may be a misspelling."""
-    for column in channel.absent_columns:
-        if close := nearest_names(column, channel.list_columns()):
-            log.warning("%s has no column '%s', but it has '%s'. Rename it if it is the same.", name, column, close[0])
 
 
 def make_fraction(name: str, job: JobSettings) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from fusionzoo.evaluation.metric_directions import LOSS_METRIC
 from fusionzoo.training.resolved_settings import ResolvedJobSettings
 from fusionzoo.training.training_length import choose_epochs
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from fusionzoo.settings import JobSettings
     from fusionzoo.tasks.task import Task
 
-LOSS_METRIC = "val_loss"
 AVERAGED_CHECKPOINTS = 3  # by default, if a pretrained encoder is fine-tuned
 MAX_VALIDATION_SHARE = 0.2  # of the time of an epoch, for the second validation
 FORWARD_SHARE = 1 / 3  # of the time of a training step: its forward pass, which is all that a validation computes
@@ -24,8 +24,7 @@ FORWARD_SHARE = 1 / 3  # of the time of a training step: its forward pass, which
 def resolve_job_settings(
     architecture: Architecture,
     task: Task,
-    train: EncodedSplit,
-    val: EncodedSplit,
+    splits: Mapping[str, EncodedSplit],
     is_tuned: bool,
     kept: Mapping[str, Any] = MappingProxyType({}),
 ) -> ResolvedJobSettings:
@@ -34,13 +33,12 @@ def resolve_job_settings(
     Args:
         architecture: the chosen plugins and settings.
         task: the fitted task.
-        train: the training rows.
-        val: the validation rows.
+        splits: the rows of train and val.
         is_tuned: `Architecture.tunes_encoder` of the built model.
         kept: `ResolvedJobSettings.choices` of the run that this one resumes. They stay, except for `max_epochs`, also
             if a setting that may change after the training, such as `calibration`, would choose others now.
     """
-    job = architecture.job
+    job, train, val = architecture.job, splits["train"], splits["val"]
     chosen = {
         "max_epochs": choose_epochs(architecture, is_tuned, len(train), len(train.tokens)),
         "early_stop_metric": job.early_stop_metric or choose_metric(task, val, job),

@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
+from fusionzoo.evaluation.metric_directions import LOSS_METRIC
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import lightning_compat
 from fusionzoo.training.checkpointing import best_checkpoints, checkpoint_io, greedy_soup
@@ -57,7 +58,7 @@ def make_trainer(
     )
     logger.trainer = trainer
     logger.log_settings(
-        run.architecture.hyperparameters.as_flat_dict(), {job.early_stop_metric: None, "val_loss": None}
+        run.architecture.hyperparameters.as_flat_dict(), {job.early_stop_metric: None, LOSS_METRIC: None}
     )
     return trainer
 

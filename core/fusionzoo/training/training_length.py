@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 
-from fusionzoo.architecture import Architecture, BuiltModel
-from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.architecture import Architecture
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import optimizers
-from fusionzoo.training.checkpointing.resume_point import ResumePoint, continue_with_more_epochs
 
 DEFAULT_EPOCHS = 3
 MAX_DEFAULT_EPOCHS = 30  # on a few rows, more epochs mean more validations and checkpoints, and no better model
@@ -40,17 +38,3 @@ def _estimate_steps_per_epoch(job: JobSettings, rows: int, tokens: int) -> int:
     """Return the optimizer steps of an epoch; with `max_batch_tokens` those of batches without padding."""
     batches = -(-rows // job.batch_size) if job.max_batch_tokens is None else -(-tokens // job.max_batch_tokens)
     return max(1, optimizers.steps_per_epoch(batches, job))
-
-
-def choose_length(
-    architecture: Architecture, built: BuiltModel, train: EncodedSplit, resume_point: ResumePoint | None
-) -> tuple[int, ResumePoint | None]:
-    """Return the number of epochs, and the resume point for it if `max_epochs` is not set.
-
-    Raises:
-        errors.FewerEpochsError: the job that wrote the checkpoint had more epochs.
-    """
-    max_epochs = choose_epochs(architecture, architecture.tunes_encoder(built), len(train), len(train.tokens))
-    if resume_point is not None and architecture.job.max_epochs is None:
-        resume_point = continue_with_more_epochs(resume_point, architecture.job, max_epochs)
-    return max_epochs, resume_point

@@ -22,7 +22,6 @@ from fusionzoo.training.monitoring.throughput import Throughput
 from fusionzoo.training.precision import PrecisionChoice
 from fusionzoo.training.prepare_data import TrainingData
 from fusionzoo.training.resolved_settings import ResolvedJobSettings
-from fusionzoo.training.row_defaults import resolve_job_settings
 from fusionzoo.training.termination import Termination
 
 
@@ -30,12 +29,14 @@ from fusionzoo.training.termination import Termination
 class TrainingRun:
     """One process's part of a training: the model and the data, where its files go, and where it starts.
 
-    By default, the training starts from the beginning, in a single process that handles no signals.
-    `init_report` says what `init_from` gave to the model; None without that setting.
+    By default, the training starts from the beginning, in a single process that handles no signals. `job` has core's
+    settings with the defaults that depend on the rows. `init_report` says what `init_from` gave to the model; None
+    without that setting.
     """
 
     paths: Paths
     architecture: Architecture
+    job: ResolvedJobSettings
     built: BuiltModel
     data: TrainingData
     precision: PrecisionChoice
@@ -64,13 +65,6 @@ class TrainingRun:
             errors.DataError: the settings of the loss do not fit the labels of train.
         """
         return make_objective(self.task, self.job, self.data.splits["train"])
-
-    @cached_property
-    def job(self) -> ResolvedJobSettings:
-        """The job's core settings, with the defaults that depend on the rows."""
-        is_tuned, splits = self.architecture.tunes_encoder(self.built), self.data.splits
-        kept = {} if self.resume_point is None else self.resume_point.choices
-        return resolve_job_settings(self.architecture, self.task, splits["train"], splits["val"], is_tuned, kept)
 
     def describe(self) -> dict[str, Any]:
         """Return what metrics.json holds about a training besides its course, as plain values."""

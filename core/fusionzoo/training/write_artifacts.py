@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from fusionzoo.artifacts.predictions import Predictions
 from fusionzoo.atomic_files import staged_folder
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
-from fusionzoo.evaluation.plots import encode_png
+from fusionzoo.evaluation.plot_parts import encode_png
 from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
 from fusionzoo.sagemaker.earlier_results import delete_evaluation
 from fusionzoo.sagemaker.paths import Paths
@@ -70,11 +70,17 @@ def write_artifacts(
         metrics = {evaluation.name: evaluation.metrics for evaluation in report.splits}
         trained = TrainedModel(run.architecture, final.preprocessor, model, data.describe_splits(), metrics)
         write_model_after_output(paths, trained, data.splits["val"], scores["val"], output)
-    for path in sorted([*paths.model.iterdir(), *paths.output_data.iterdir()]):
-        log.info("Wrote %s%s", path, os.sep if path.is_dir() else "")
+    log_written_files([paths.model, paths.output_data])
     for evaluation in report.splits:
         log_lines.log_metrics({f"{evaluation.name}_{key}": v for key, v in evaluation.metrics.items() if v is not None})
     return report
+
+
+def log_written_files(folders: Sequence[Path]) -> None:
+    """Log the files and folders in these folders, except hidden ones, which only the running job uses."""
+    for path in sorted(path for folder in folders for path in folder.iterdir()):
+        if not path.name.startswith("."):
+            log.info("Wrote %s%s", path, os.sep if path.is_dir() else "")
 
 
 def write_model_after_output(

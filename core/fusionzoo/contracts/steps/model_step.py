@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from fusionzoo.contracts.steps.sagemaker_sdk import import_sdk_module
@@ -15,10 +14,8 @@ class PyTorchModelStepBuilder(StepBuilderBase):
     """Builds the step that makes the trained model deployable: a model, or a version in the model registry."""
 
     specification = PYTORCH_MODEL_SPEC
+    settings_class = ModelStepSettings
     settings: ModelStepSettings
-
-    def __init__(self, settings: ModelStepSettings | None = None, source_dir: str | Path = ".") -> None:
-        super().__init__(settings or ModelStepSettings(), source_dir)
 
     def _build(self, inputs: Inputs, session: Any) -> Any:
         settings = self.settings

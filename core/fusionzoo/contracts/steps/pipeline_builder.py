@@ -110,8 +110,9 @@ class PipelineBuilder:
             raise step_errors.StepConfigurationError(problems)
         steps: dict[str, Any] = {}
         for builder, inputs in self._steps:
-            found = {name: _read_property(steps[step], path) for name, (step, path) in self._connect(builder).items()}
-            steps[builder.name] = builder.assemble_step({**found, **inputs}, session)
+            connections = self._connect(builder).items()
+            properties = {name: _read_property(steps[step], path) for name, (step, path) in connections}
+            steps[builder.name] = builder.assemble_step({**properties, **inputs}, session)
         pipeline = import_sdk_module("sagemaker.workflow.pipeline").Pipeline(
             name=self.name, parameters=list(self.parameters), steps=list(steps.values()), sagemaker_session=session
         )
@@ -142,12 +143,12 @@ class PipelineBuilder:
             if other is builder:
                 break
             earlier.append(other)
-        found: dict[str, list[tuple[str, str]]] = {}
+        candidates: dict[str, list[tuple[str, str]]] = {}
         for name, dependency in builder.specification.dependencies.items():
             for other in earlier:
                 if path := dependency.sources.get(other.specification.step_name):
-                    found.setdefault(name, []).append((other.name, path))
-        return found
+                    candidates.setdefault(name, []).append((other.name, path))
+        return candidates
 
     def _connect(self, builder: StepBuilderBase) -> dict[str, tuple[str, str]]:
         """Return the step and property that each input comes from."""

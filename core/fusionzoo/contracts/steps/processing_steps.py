@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from fusionzoo.contracts.job_kinds import is_inside
@@ -24,18 +23,16 @@ CODE_INPUT = "code"
 class ProcessingStepBuilder(StepBuilderBase):
     """Builds the step that runs a script in a processing job. The script is uploaded; the image has its packages."""
 
+    settings_class = ProcessingStepSettings
     settings: ProcessingStepSettings
-
-    def __init__(self, settings: ProcessingStepSettings | None = None, source_dir: str | Path = ".") -> None:
-        super().__init__(settings or ProcessingStepSettings(), source_dir)
 
     def _find_setting_problems(self) -> Iterator[Problem]:
         yield from super()._find_setting_problems()
-        known = self.contract.arguments if isinstance(self.contract, ProcessingScriptContract) else {}
+        options = self.contract.arguments if isinstance(self.contract, ProcessingScriptContract) else {}
         for name in self.settings.arguments:
-            if name not in known:
-                yield step_errors.unknown_argument(name, known)
-        for name, default in known.items():
+            if name not in options:
+                yield step_errors.unknown_argument(name, options)
+        for name, default in options.items():
             if default is None and name not in self.settings.arguments:
                 yield step_errors.missing_step_setting(f"arguments[{name}]", "give the value of the option")
 

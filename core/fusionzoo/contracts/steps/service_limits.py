@@ -86,10 +86,10 @@ class ServiceLimits:
         yield from _check_size(shape, len(value), "characters", place)
         if (pattern := shape.metadata.get("pattern")) and not self._matches(pattern, value):
             yield _limit(place, f"{_show(value)} does not match the pattern {pattern}")
-        if (known := shape.enum) and value not in known:
-            similar = [name for name in known if name[:6] == value[:6]] or known
-            shown = ", ".join(similar[:MAX_LISTED_VALUES])
-            yield _limit(place, f"{_show(value)} is none of the values that this version of boto3 knows: {shown}, ...")
+        if (values := shape.enum) and value not in values:
+            similar = [name for name in values if name[:6] == value[:6]] or values
+            first = ", ".join(similar[:MAX_LISTED_VALUES])
+            yield _limit(place, f"{_show(value)} is none of the values that this version of boto3 knows: {first}, ...")
 
     def _matches(self, pattern: str, value: str) -> bool:
         """Return whether a text matches; also true for Java patterns of surrogates, which only Athena's names have."""

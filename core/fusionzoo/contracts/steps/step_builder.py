@@ -23,8 +23,8 @@ INPUT_SCHEMES = ("s3://", "https://")
 class StepBuilderBase:
     """Builds one step of a pipeline from a specification and settings.
 
-    A subclass gives `specification` and `_build`. `create_step` requires the extra `fusionzoo[sagemaker]`; everything
-    else works without it.
+    A subclass gives `specification`, `_build`, and `settings_class` if it has settings of its own. `create_step`
+    requires the extra `fusionzoo[sagemaker]`; everything else works without it.
 
     Args:
         settings: the settings of the step.
@@ -32,9 +32,10 @@ class StepBuilderBase:
     """
 
     specification: ClassVar[StepSpecification]
+    settings_class: ClassVar[type[StepSettings]] = StepSettings
 
     def __init__(self, settings: StepSettings | None = None, source_dir: str | Path = ".") -> None:
-        self.settings = settings or StepSettings()
+        self.settings = settings or self.settings_class()
         self.source_dir = Path(source_dir)
         self.logger = logging.getLogger(f"{__name__}.{type(self).__name__}")
 

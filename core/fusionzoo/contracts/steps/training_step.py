@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from fusionzoo.contracts.job_kinds import channel_of
@@ -29,10 +28,8 @@ class PyTorchTrainingStepBuilder(StepBuilderBase):
     """Builds the step that trains with train.py: a `TrainingStep` of the SageMaker Python SDK."""
 
     specification = PYTORCH_TRAINING_SPEC
+    settings_class = TrainingStepSettings
     settings: TrainingStepSettings
-
-    def __init__(self, settings: TrainingStepSettings | None = None, source_dir: str | Path = ".") -> None:
-        super().__init__(settings or TrainingStepSettings(), source_dir)
 
     def find_problems(self) -> Iterator[Problem]:
         """Yield the problems of the specification, the settings and the source folder."""

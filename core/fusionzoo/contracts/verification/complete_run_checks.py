@@ -52,7 +52,7 @@ def _check_ending(run: ScriptRun) -> EvidenceCheck:
 
 def _check_input_read(job: VerifiedJob, run: ScriptRun, name: str) -> EvidenceCheck:
     claim, path = IS_READ, job.contract.expected_input_paths[name]
-    files = {found for found, entry in run.inputs.get(name, {}).items() if entry.kind == "file"}
+    files = {file for file, entry in run.inputs.get(name, {}).items() if entry.kind == "a file"}
     opened, read = files & run.activity.opened, files & run.activity.read
     if not files:
         return EvidenceCheck(name, claim, CheckStatus.NOT_VERIFIED, "the job does not have it")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from fusionzoo.errors.wording import describe_file_kind
 
 CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file, folder, link or special file: its kind, its size in bytes, when it changed, and its content.
+    """What a path is: its kind in words, its size in bytes, when it changed, and its content.
 
     `content` is the SHA-256 of a hashed file, the target of a link, and "" otherwise. The other times of a file are
     not compared: reading a file sets its access time.
@@ -33,8 +34,8 @@ Snapshot = Mapping[Path, Entry]
 
 def take_snapshot(folder: Path, hash_files: bool = False) -> Snapshot:
     """Return the entries below a folder; empty if there is no such folder. What disappears meanwhile is left out."""
-    found = ((path, describe_path(path, hash_files)) for path in walk(folder))
-    return {path: entry for path, entry in found if entry is not None}
+    entries = ((path, describe_path(path, hash_files)) for path in walk(folder))
+    return {path: entry for path, entry in entries if entry is not None}
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -54,7 +55,7 @@ def find_changes(before: Snapshot, after: Snapshot) -> dict[Path, str]:
         old, new = before.get(path), after.get(path)
         if old is None or new is None:
             changes[path] = "deleted" if new is None else "created"
-        elif old != new and not (old.kind == new.kind == "folder"):
+        elif old != new and not (old.kind == new.kind == "a folder"):
             changes[path] = "changed"
     return changes
 
@@ -63,11 +64,11 @@ def describe_path(path: Path, hash_file: bool) -> Entry | None:
     """Return the entry of a path; None if it does not exist."""
     try:
         status = path.lstat()
-        kind = _name_kind(status.st_mode)
+        kind = describe_file_kind(status.st_mode)
         content = ""
-        if kind == "link":
+        if kind == "a link":
             content = str(path.readlink())
-        elif kind == "file" and hash_file:
+        elif kind == "a file" and hash_file:
             content = _hash_file(path)
     except FileNotFoundError:
         return None
@@ -82,11 +83,3 @@ def _hash_file(path: Path) -> str:
         while chunk := stream.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _name_kind(mode: int) -> str:
-    if stat.S_ISDIR(mode):
-        return "folder"
-    if stat.S_ISLNK(mode):
-        return "link"
-    return "file" if stat.S_ISREG(mode) else "special file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +11,13 @@ from fusionzoo import errors
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading import partitions
 from fusionzoo.data.reading.formats import DELIMITED, FORMATS
-from fusionzoo.data.reading.listing import find_part_file, list_part_files
+from fusionzoo.data.reading.listing import find_outer_folder, find_part_file, list_part_files
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
+from fusionzoo.errors.wording import keep_letters, nearest_names, note_lookalikes
+
+log = logging.getLogger(__name__)
 
 NO_COLUMN = "\0"  # a column that no file has, so that a search for it reads every row
 MissingColumn = Callable[[str, str, Sequence[str]], errors.Problem]
@@ -168,6 +172,33 @@ def _has_column(file: PartFile, column: str, if_empty: bool = False) -> bool:
     return if_empty if present is None else column in present
 
 
+def find_similar_columns(channel: Channel) -> dict[str, str]:
+    """Return the absent columns of a channel with the column of its first file that has the most similar name.
+
+    Raises:
+        errors.DataError: the file cannot be read.
+    """
+    present = channel.list_columns() if channel.absent_columns else []
+    nearest = {column: nearest_names(column, present) for column in channel.absent_columns}
+    return {column: names[0] for column, names in nearest.items() if names}
+
+
+def warn_of_similar_columns(channel: Channel, *, same_letters: bool = False) -> None:
+    """Warn if an optional column is absent, and a similar name may be a misspelling of it or a folder above has it.
+
+    With `same_letters`, names are similar if they differ only in case, spaces and punctuation.
+    """
+    for column, name in find_similar_columns(channel).items():
+        if not same_letters or keep_letters(name) == keep_letters(column):
+            note = note_lookalikes([column], [name])
+            text = "%s has no column '%s', but it has '%s'%s. Rename it if it is the same."
+            log.warning(text, channel.name, column, name, note)
+    for column in channel.absent_columns:
+        if (folder := find_outer_folder(channel.files[0], column)) is not None:
+            text = "%s has no column '%s', but its folder %s has it in its name. Give the folder above to read it."
+            log.warning(text, channel.name, column, folder)
+
+
 def _find_column_problems(
     file: PartFile, columns: Sequence[str], missing_column: MissingColumn
 ) -> list[errors.Problem]:
@@ -177,8 +208,18 @@ def _find_column_problems(
         if present is not None:
             missing = [column for column in columns if column not in present]
             own = [column for column in columns if column not in dict(file.partition)]
-            if missing and (advice := FORMATS[file.format].advise(file, own)):
+            is_in_file = [column for column in missing if find_outer_folder(file, column) is None]
+            if is_in_file and (advice := FORMATS[file.format].advise(file, own)):
                 return [errors.header_does_not_fit(file.name, missing, present, advice)]
             repeated = [errors.duplicate_column(file.name, column) for column in columns if present.count(column) > 1]
-            return [missing_column(file.name, column, present) for column in missing] + repeated
+            return [_describe_missing_column(file, column, present, missing_column) for column in missing] + repeated
     return problems.problems
+
+
+def _describe_missing_column(
+    file: PartFile, column: str, present: Sequence[str], missing_column: MissingColumn
+) -> errors.Problem:
+    folder = find_outer_folder(file, column)
+    if folder is None:
+        return missing_column(file.name, column, present)
+    return errors.column_of_outer_folder(file.name, column, folder)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusionzoo import errors
+from fusionzoo.data.reading.extension_types import empty_array, is_uuid, uuids_as_text
 from fusionzoo.data.reading.number_text import format_number
 from fusionzoo.data.reading.value_kinds import wrong_type
 
@@ -44,7 +45,7 @@ def values_as_text(values: pa.Array) -> pa.Array:
     """Return values as strings, written as Python writes them. A whole number has no decimal point in any type.
 
     Raises:
-        pa.ArrowException: the values are bytes, durations, lists or other nested values.
+        pa.ArrowException: the values are bytes, durations, nested values, or of an unknown extension type.
     """
     arrow_type = values.type
     if pa.types.is_boolean(arrow_type):
@@ -53,11 +54,20 @@ def values_as_text(values: pa.Array) -> pa.Array:
         return pa.array([format_number(number) for number in values.to_numpy(zero_copy_only=False)], pa.string())
     if pa.types.is_timestamp(arrow_type) or pa.types.is_time(arrow_type):
         return _times_as_text(values)
-    if isinstance(arrow_type, pa.BaseExtensionType):  # a UUID is stored as bytes
-        return values_as_text(values.storage)
-    if str(arrow_type).startswith(_TYPES_WITHOUT_TEXT):
+    if is_uuid(arrow_type):
+        return uuids_as_text(values.storage)
+    if isinstance(arrow_type, pa.BaseExtensionType) or str(arrow_type).startswith(_TYPES_WITHOUT_TEXT):
         raise pa.ArrowTypeError(f"{arrow_type} is not text")
     return values.cast(pa.string())
+
+
+def has_text_form(arrow_type: pa.DataType) -> bool:
+    """Return whether `values_as_text` accepts values of a type."""
+    try:
+        values_as_text(empty_array(arrow_type))
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def _times_as_text(values: pa.Array) -> pa.Array:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TextIO
 
 import pyarrow as pa
@@ -43,8 +44,7 @@ class Row:
 
 def list_columns(file: PartFile, _: Sequence[str]) -> list[str] | None:
     """Return the header; None if the file has zero bytes, which some writers produce when they have no rows."""
-    first = next(_parse_rows(file, _header_quote(file)), None)
-    return None if first is None else _name_columns(file, first.values)
+    return _parse_table(file, _header_quote(file))[0]
 
 
 def advise(file: PartFile, columns: Sequence[str]) -> str | None:
@@ -61,15 +61,13 @@ def read_rows(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
             quoted value merges several rows.
     """
     quote, delimiter = _choose_quote(file), get_delimiter(file)
-    rows = _parse_rows(file, quote)
-    first = next(rows, None)
-    if first is None:
+    header, rows = _parse_table(file, quote)
+    if header is None:
         return
-    header = _name_columns(file, first.values)
     positions = {column: header.index(column) for column in columns}
     restore = quoting.make_value_restorer(quote, file.options.escape, delimiter)
     checker = _RowChecker(file, header)
-    for block in group_into_blocks(checker.check(rows if file.options.header is True else _chain(first, rows))):
+    for block in group_into_blocks(checker.check(rows)):
         values = [restore(row) for _, row in block]
         arrays = {column: pa.array([row[i] for row in values], pa.string()) for column, i in positions.items()}
         yield rows_with_numbers(arrays, file.name, [number for number, _ in block], typed=False)
@@ -143,9 +141,46 @@ def get_delimiter(file: PartFile) -> str:
     return "\t" if file.format == "tsv" else file.options.delimiter
 
 
-def _chain(first: Row, others: Iterator[Row]) -> Iterator[Row]:
-    yield first
-    yield from others
+def _parse_table(file: PartFile, quote: str) -> tuple[list[str] | None, Iterator[Row]]:
+    """Return the names of the columns and the rows; None and no rows if the file has neither.
+
+    A blank line is a row only in a file of one column, where a missing value looks like that.
+    """
+    lines = _parse_lines(file, quote)
+    blank_lines = []  # before the first line with values
+    first = None
+    for line in lines:
+        if line.values or line.problem:
+            first = line
+            break
+        blank_lines.append(line.first_line)
+    if first is not None:
+        header: list[str] | None = _name_columns(file, first.values)
+    else:
+        header = _name_blank_column(file) if blank_lines else None
+    if file.options.header is True:
+        return header, _select_rows(lines, header)
+    leading = (Row([], number, number) for number in blank_lines)
+    return header, _select_rows(chain(leading, () if first is None else (first,), lines), header)
+
+
+def _name_blank_column(file: PartFile) -> list[str] | None:
+    """Return the name of the only column of a file whose lines are all blank; None if it has several, or a header."""
+    options = file.options
+    if isinstance(options.header, bool) or (options.is_numbered and len(options.header) > 1):
+        return None
+    names = list(options.choose_names(1))
+    return names if len(names) == 1 else None
+
+
+def _select_rows(lines: Iterable[Row], header: Sequence[str] | None) -> Iterator[Row]:
+    """Yield the lines that are rows of a file with these columns."""
+    is_single = header is not None and len(header) == 1
+    for line in lines:
+        if line.values or line.problem:
+            yield line
+        elif is_single:
+            yield replace(line, values=[""])
 
 
 def _name_columns(file: PartFile, first_row: list[str]) -> list[str]:
@@ -216,8 +251,8 @@ class _Lines:
             yield line
 
 
-def _parse_rows(file: PartFile, quote: str) -> Iterator[Row]:
-    """Yield each row, the header first. Blank lines are skipped."""
+def _parse_lines(file: PartFile, quote: str) -> Iterator[Row]:
+    """Yield each row, the header first. A blank line has no values."""
     csv.field_size_limit(2**31 - 1)  # applies to the whole process; `_Lines` has the limit of this file
     delimiter = get_delimiter(file)
     rewrite = quoting.make_line_rewriter(quote, file.options.escape, delimiter)
@@ -242,6 +277,5 @@ def _parse_rows(file: PartFile, quote: str) -> Iterator[Row]:
                     raise errors.DataError([errors.unterminated_quote(file.name, line, cause, advice)]) from cause
                 yield Row([], line, line, f"a quoted text does not end correctly ({cause})")
             else:
-                if values:
-                    yield Row(values, line, reader.line_num)
+                yield Row(values, line, reader.line_num)
             line = lines.begin_row()

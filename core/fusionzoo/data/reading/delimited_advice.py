@@ -7,9 +7,11 @@ import re
 from collections.abc import Sequence
 
 from fusionzoo.data.reading.part_file import PartFile
-from fusionzoo.errors.wording import pluralize
+from fusionzoo.errors.wording import cut, pluralize
 
 DELIMITERS = (",", ";", "\t", "|")
+HEADER_SAMPLE_LENGTH = 2**16  # bytes that are searched for a header below the first line
+MAX_LINES_ABOVE = 20
 SAMPLE_LENGTH = 2**20  # bytes that are searched for escaped quotes
 NUMBER = re.compile(r"\s*[+-]?[0-9]+([.,][0-9]+)?\s*")
 ESCAPED_QUOTE = re.compile(rb'(?<!\\)\\"')
@@ -17,24 +19,41 @@ ESCAPED_QUOTE = re.compile(rb'(?<!\\)\\"')
 
 def advise_on_columns(file: PartFile, present: Sequence[str], columns: Sequence[str], delimiter: str) -> str | None:
     """Return how to fix a header that lacks some of `columns`; None if the header itself gives no reason."""
-    found = set(present) & set(columns)
+    if advice := _advise_on_lines_above(file, columns, delimiter):
+        return advice
+    matching = set(present) & set(columns)
     line = delimiter.join(present)
     for other in DELIMITERS:
         cells = {name.strip('"') for name in line.split(other)}
-        if other != delimiter and len(cells & set(columns)) > max(1, len(found)):
+        if other != delimiter and len(cells & set(columns)) > max(1, len(matching)):
             return _advise_delimiter(file, other)
-    if len(found) < len({name.strip(" \"'") for name in present} & set(columns)):
+    if len(matching) < len({name.strip(" \"'") for name in present} & set(columns)):
         return "remove the quotes and spaces around the column names, or check csv_quote"
     if any("\0" in name for name in present):
         return "the file looks like UTF-16: save it as UTF-8"
     similar = {name.lower().strip() for name in present} & {column.lower() for column in columns}
-    if not found and (_looks_like_data(present) or (len(columns) > 2 and not similar)):
+    is_wide_enough = len(present) >= len(columns)  # a narrower line is no row of data, either
+    if is_wide_enough and not matching and (_looks_like_data(present) or (len(columns) > 2 and not similar)):
         example = json.dumps(list(columns)[:3], ensure_ascii=False)[:-1]
         names = pluralize(len(present), "column name")
         return (
             f"if the first line is a row of data, set csv_header to the list of the {names}, such as {example}, ...]; "
             "otherwise use the names of the first line in the settings"
         )
+    return None
+
+
+def _advise_on_lines_above(file: PartFile, columns: Sequence[str], delimiter: str) -> str | None:
+    """Return that lines above the header, such as a comment or Excel's `sep=;`, have to go; None without such lines."""
+    with file.open() as stream:
+        lines = stream.read(HEADER_SAMPLE_LENGTH).decode("utf-8-sig", "replace").splitlines()
+    for number, line in enumerate(lines[1 : MAX_LINES_ABOVE + 1], start=1):
+        for other in dict.fromkeys((delimiter, *DELIMITERS)):
+            if set(columns) <= {name.strip(" \"'") for name in line.split(other)}:
+                which = "line 1" if number == 1 else f"lines 1 to {number}"
+                change = f"remove {which}, which {'is' if number == 1 else 'are'} above the column names: "
+                also = "" if other == delimiter else f"; {_advise_delimiter(file, other)}"
+                return f"{change}{cut(lines[0], 60)!r}{also}"
     return None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fusionzoo import errors
 from fusionzoo.data.reading.formats import FORMATS, format_from_suffix, known_suffixes
+from fusionzoo.data.reading.invalid_bytes import find_utf_mark
 from fusionzoo.data.reading.options import ReadOptions
 
 SAMPLE_LENGTH = 2**16  # bytes at the beginning of a file that are examined
@@ -68,12 +69,15 @@ def detect_file_type(path: Path, name: str, columns: Sequence[str], options: Rea
         return FileType(named_format, gzipped)
     if not sample:
         return None
+    if encoding := find_utf_mark(sample):
+        place = f"it begins with the byte order mark {sample[: 4 if encoding == 'UTF-32' else 2]!r}"
+        raise errors.DataError([errors.file_not_utf8(name, place, encoding)])
     detected = content if content in FORMATS else None
     if content is None:
         detected = _format_of_content_type(options.content_type) or _format_of_text(sample, columns, options)
     if detected is None:
-        found = _describe(content) if content else f"it begins with {sample[:40]!r}"
-        raise errors.DataError([errors.unknown_file_type(name, known_suffixes(), found)])
+        description = _describe(content) if content else f"it begins with {sample[:40]!r}"
+        raise errors.DataError([errors.unknown_file_type(name, known_suffixes(), description)])
     return FileType(detected, gzipped)
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fusionzoo import errors
+from fusionzoo.errors.wording import describe_file_kind
 
 HIDDEN_PREFIXES = (".", "_")
 FOLDER_MARKER = "_$folder$"  # suffix of the empty files that Hadoop writes to S3 for folders
-KINDS = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISBLK, "a device"))
 
 
 @dataclass
@@ -60,7 +60,7 @@ def _walk(folder: Path, name: str, parents: tuple[tuple[int, int], ...], content
         if stat.S_ISDIR(status.st_mode):
             yield from _walk(path, entry_name, (*parents, identity), content)
         elif not stat.S_ISREG(status.st_mode):
-            content.problems.append(errors.not_a_regular_file(entry_name, _kind_of(status.st_mode)))
+            content.problems.append(errors.not_a_regular_file(entry_name, describe_file_kind(status.st_mode)))
         elif entry.endswith(FOLDER_MARKER) and not status.st_size:
             content.skipped.append(str(path))
         else:
@@ -73,11 +73,7 @@ def find_file_problem(path: Path, name: str) -> errors.Problem | None:
         status = path.stat()
     except OSError as cause:
         return _find_stat_problem(path, name, cause)
-    return None if stat.S_ISREG(status.st_mode) else errors.not_a_regular_file(name, _kind_of(status.st_mode))
-
-
-def _kind_of(mode: int) -> str:
-    return next((kind for test, kind in KINDS if test(mode)), "a device")
+    return None if stat.S_ISREG(status.st_mode) else errors.not_a_regular_file(name, describe_file_kind(status.st_mode))
 
 
 def _find_stat_problem(path: Path, name: str, cause: OSError) -> errors.Problem:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 CHUNK = 2**20
-UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+MARKS = {  # the mark of UTF-32 begins with that of UTF-16
+    "UTF-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+    "UTF-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
 CONTEXT = 200  # bytes around the invalid byte that are examined
 
 
@@ -35,13 +38,18 @@ def find_invalid_byte(stream: BinaryIO) -> InvalidByte | None:
         except UnicodeDecodeError as cause:
             line += data[: cause.start].count(b"\n")
             around = data[max(0, cause.start - CONTEXT) : cause.start + CONTEXT]
-            encoding = "UTF-16" if beginning.startswith(UTF16_MARKS) else _guess_encoding(around)
+            encoding = find_utf_mark(beginning) or _guess_encoding(around)
             return InvalidByte(data[cause.start], offset + cause.start, line, encoding)
         if not chunk:
             return None
-        done = len(data) - len(decoder.getstate()[0])
-        offset += done
-        line += data[:done].count(b"\n")
+        decoded_bytes = len(data) - len(decoder.getstate()[0])
+        offset += decoded_bytes
+        line += data[:decoded_bytes].count(b"\n")
+
+
+def find_utf_mark(beginning: bytes) -> str | None:
+    """Return UTF-16 or UTF-32 if a file begins with the byte order mark of it, otherwise None."""
+    return next((name for name, marks in MARKS.items() if beginning.startswith(marks)), None)
 
 
 def _guess_encoding(sample: bytes) -> str | None:

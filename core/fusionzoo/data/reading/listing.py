@@ -105,9 +105,23 @@ def find_part_file(path: Path, columns: Sequence[str], options: ReadOptions) -> 
     return file
 
 
+def find_outer_folder(file: PartFile, column: str) -> Path | None:
+    """Return the folder above a file of the disk whose name gives a column, such as `country=de`; None without one."""
+    if file.content is not None or not file.path.exists():
+        return None
+    return next(
+        (folder for folder in file.path.absolute().parents if column in dict(_parse_names([folder.name]))), None
+    )
+
+
 def _parse_partition(path: Path) -> tuple[tuple[str, str | None], ...]:
-    """Return the columns that folders such as `country=de` give, as Spark and Hive write them."""
-    pairs = [part.partition("=") for part in path.parts[:-1] if not part.startswith("=") and "=" in part]
+    """Return the columns that the folders of a path such as `country=de` give."""
+    return _parse_names(path.parts[:-1])
+
+
+def _parse_names(folders: Sequence[str]) -> tuple[tuple[str, str | None], ...]:
+    """Return the columns that names of folders give, as Spark and Hive write them."""
+    pairs = [part.partition("=") for part in folders if not part.startswith("=") and "=" in part]
     return tuple((unquote(key), None if value == HIVE_NULL else unquote(value)) for key, _, value in pairs)
 
 

@@ -6,11 +6,9 @@ shows how long the texts are, because a text that occurs in many rows is stored 
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +17,7 @@ from fusionzoo import errors
 from fusionzoo.data.reading import blocks, parquet_sizes
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows, to_plain_layout
+from fusionzoo.data.reading.temporary_copy import copy_stream, temporary_copy
 
 SLICE_ROWS, SLICE_LENGTH = 256, 2 * 2**20  # maximum rows and bytes that are decoded at once
 MIN_SUSPECT_BYTES = 2**30  # correct files, too, store a repeated text once
@@ -70,9 +69,9 @@ def _make_seekable(file: PartFile, stream: BinaryIO) -> Iterator[BinaryIO]:
     if not file.gzipped:
         yield stream
         return
-    with tempfile.TemporaryFile() as copy:
-        shutil.copyfileobj(stream, copy)
-        yield cast("BinaryIO", copy)
+    with temporary_copy(file.name) as copy:
+        copy_stream(stream, copy, file.name)
+        yield copy
 
 
 def _check_utf8(file: PartFile, columns: Mapping[str, pa.Array]) -> None:
@@ -104,7 +103,8 @@ def _read_slices(
         parquet_sizes.check_length(file, longest, first_row)
         batch_rows = max(1, min(batch_rows, blocks.BLOCK_LENGTH // max(1, longest)))
         for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=list(columns)):
-            decoded = pa.RecordBatch.from_arrays([to_plain_layout(batch.column(c)) for c in columns], list(columns))
+            arrays = [to_plain_layout(batch.column(c), batch.schema.field(c).metadata) for c in columns]
+            decoded = pa.RecordBatch.from_arrays(arrays, list(columns))
             longest = max(map(parquet_sizes.longest_text, decoded.columns), default=0)
             parquet_sizes.check_length(file, longest, first_row)
             first_row += len(decoded)

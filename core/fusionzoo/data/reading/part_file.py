@@ -79,13 +79,15 @@ class PartFile:
         except UnicodeDecodeError as cause:
             raise errors.DataError([self._describe_invalid_byte(cause)]) from cause
         except (pa.ArrowException, OSError, EOFError, zlib.error) as cause:
+            if isinstance(cause, OSError) and cause.errno in errors.READ_FIXES:  # nothing is wrong with the content
+                raise errors.DataError([errors.unreadable_folder(self.name, cause)]) from cause
             raise errors.DataError([errors.unreadable_file(self.name, self.format, cause)]) from cause
 
     def _describe_invalid_byte(self, cause: UnicodeDecodeError) -> errors.Problem:
         with self.open() as stream:
-            found = find_invalid_byte(stream)
-        if found is None:  # the text of a single value
+            byte = find_invalid_byte(stream)
+        if byte is None:  # the text of a single value
             return errors.text_not_utf8(self.name, cause)
         content = "the decompressed content" if self.gzipped else "the file"
-        place = f"byte 0x{found.value:02X} at offset {found.offset:,} of {content}, in line {found.line:,}"
-        return errors.file_not_utf8(self.name, place, found.encoding)
+        place = f"byte 0x{byte.value:02X} at offset {byte.offset:,} of {content}, in line {byte.line:,}"
+        return errors.file_not_utf8(self.name, place, byte.encoding)

@@ -21,15 +21,15 @@ def list_columns(file: PartFile, columns: Sequence[str]) -> list[str] | None:
 def read_rows(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
     """Read `columns` in blocks. A column that the file has itself is read from the file."""
     read = FORMATS[file.format].read_rows
-    given = {name: value for name, value in file.partition if name in columns}
-    own = FORMATS[file.format].list_columns(file, list(given)) if given else []
+    partition = {name: value for name, value in file.partition if name in columns}
+    own = FORMATS[file.format].list_columns(file, list(partition)) if partition else []
     if own is None:
         return
-    given = {name: value for name, value in given.items() if name not in own}
-    if not given:
+    partition = {name: value for name, value in partition.items() if name not in own}
+    if not partition:
         yield from read(file, columns)
         return
     # At least one column of the file is read, because the file knows the number of rows.
-    for rows in read(file, [column for column in columns if column not in given] or own[:1]):
-        constants = {name: pa.array([value] * len(rows), pa.string()) for name, value in given.items()}
+    for rows in read(file, [column for column in columns if column not in partition] or own[:1]):
+        constants = {name: pa.array([value] * len(rows), pa.string()) for name, value in partition.items()}
         yield replace(rows, columns={column: {**rows.columns, **constants}[column] for column in columns})

@@ -10,7 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fusionzoo.data.reading.extension_types import FieldMetadata, resolve_extension
 from fusionzoo.data.reading.plain_values import array_from_values
+
+MAX_EXAMPLES = 3
+"""The rows that a message names; `errors.ValuesProblem` shows as many."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,14 @@ class Rows:
     def locate(self, index: int) -> str:
         """Return the file and row number of row `index` of this block, for messages."""
         return f"{self.source} row {self.row_number(index)}"
+
+    def locate_first(self, indices: np.ndarray) -> list[str]:
+        """Return the places of the first `MAX_EXAMPLES` of these rows, for messages."""
+        return [self.locate(int(index)) for index in indices[:MAX_EXAMPLES]]
+
+    def examples(self, indices: np.ndarray, values: pa.Array) -> list[tuple[str, object]]:
+        """Return the places of the first `MAX_EXAMPLES` of these rows with their values in an array, [rows]."""
+        return [(self.locate(int(index)), values[int(index)].as_py()) for index in indices[:MAX_EXAMPLES]]
 
     def row_number(self, index: int) -> int:
         """Return the row number of row `index` of this block in its file; rows start at 1."""
@@ -74,11 +86,16 @@ def rows_with_numbers(columns: Mapping[str, pa.Array], source: str, numbers: Seq
     return Rows(columns, source, first, typed, None if is_complete else np.array(numbers, np.int64) - first)
 
 
-def to_plain_layout(values: pa.Array) -> pa.Array:
-    """Return the values in the plain layout of their type: others, such as dictionaries, only store them compactly."""
+def to_plain_layout(values: pa.Array, metadata: FieldMetadata | None = None) -> pa.Array:
+    """Return the values in the plain layout of their type: others, such as dictionaries, only store them compactly.
+
+    Extension types are resolved, see `resolve_extension`; `metadata` is that of the field.
+    """
     if str(values.type).startswith("run_end_encoded"):  # by name, because old versions of Arrow lack the function
         values = pc.run_end_decode(values)
     if pa.types.is_dictionary(values.type):
         values = pa.DictionaryArray.from_arrays(values.indices, to_plain_layout(values.dictionary)).dictionary_decode()
     plain_types = {"string_view": pa.string(), "binary_view": pa.binary()}
-    return values.cast(plain_types[str(values.type)]) if str(values.type) in plain_types else values
+    if str(values.type) in plain_types:
+        values = values.cast(plain_types[str(values.type)])
+    return resolve_extension(values, metadata)

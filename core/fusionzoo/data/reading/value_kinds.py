@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from fusionzoo import errors
+from fusionzoo.data.reading.extension_types import describe_extension, is_uuid
 from fusionzoo.data.reading.plain_values import json_list_type, json_texts
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ def is_nested(arrow_type: pa.DataType) -> bool:
 
 def describe_type(arrow_type: pa.DataType) -> str:
     """Return what values of an Arrow type are called, in the plural."""
-    if "uuid" in str(arrow_type):
+    if is_uuid(arrow_type):
         return "UUIDs"
     if isinstance(arrow_type, pa.BaseExtensionType):
-        return describe_type(arrow_type.storage_type)
+        return describe_extension(arrow_type)
     if types.is_struct(arrow_type) or types.is_map(arrow_type):
         return "objects"
     if is_nested(arrow_type):

@@ -93,7 +93,7 @@ def column_as_numbers(rows: Rows, column: str) -> np.ndarray:
         _raise_not_numbers(rows, column, np.flatnonzero(np.isinf(result)), values)
     too_large = np.flatnonzero(np.abs(result) > MAX_FLOAT32)
     if len(too_large):
-        examples = [(rows.locate(int(i)), values[int(i)].as_py()) for i in too_large[:3]]
+        examples = rows.examples(too_large, values)
         raise errors.DataError([errors.values_too_large(rows.source, column, len(too_large), examples)])
     return result
 
@@ -112,7 +112,7 @@ def _parse_texts(rows: Rows, column: str, values: pa.Array) -> pa.Array:
 def _raise_not_numbers(rows: Rows, column: str, invalid: np.ndarray, values: pa.Array) -> None:
     """Raise errors.DataError if there are `invalid` row indices."""
     if len(invalid):
-        examples = [(rows.locate(int(i)), values[int(i)].as_py()) for i in invalid[:3]]
+        examples = rows.examples(invalid, values)
         raise errors.DataError([errors.values_not_numeric(rows.source, column, len(invalid), examples)])
 
 

@@ -18,6 +18,7 @@ from fusionzoo.data.reading.column_text import values_as_text
 from fusionzoo.data.reading.number_text import format_number
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.reading.value_kinds import describe_type, wrong_type
+from fusionzoo.data.similar_values import warn_of_similar_values
 from fusionzoo.data.table.categories import canonicalize_column
 from fusionzoo.data.targets.target import NO_LABEL, Strata, Target, TargetReader, TargetScan
 from fusionzoo.data.value_codes import ValueCodes, values_to_codes
@@ -61,12 +62,12 @@ class LabelMap(Target):
         index = pc.index_in(text, value_set=pa.array([canonical_label(label) for label in self.classes], pa.string()))
         unseen = np.flatnonzero(pc.and_(index.is_null(), text.is_valid()).to_numpy(zero_copy_only=False))
         if len(unseen):
-            examples = [(rows.locate(int(i)), text[int(i)].as_py()) for i in unseen[:3]]
+            examples = rows.examples(unseen, text)
             raise errors.DataError([errors.unseen_labels(rows.source, self.name, len(unseen), examples, self.classes)])
         encoded: np.ndarray = pc.fill_null(index, NO_LABEL).to_numpy(zero_copy_only=False).astype(np.int64)
         return encoded
 
-    def check(self, scan: LabelCounts, split: str) -> None:
+    def check(self, scan: ClassLabelScan, split: str) -> None:
         """Raise errors.DataError if labels counted in a split were never seen in train; names rows."""
         unseen = scan.counts.keys() - {canonical_label(label) for label in self.classes}
         if unseen:
@@ -75,7 +76,7 @@ class LabelMap(Target):
             raise errors.DataError([errors.unseen_labels(split, self.name, unseen_count, examples, self.classes)])
 
 
-class LabelCounts(TargetScan):
+class ClassLabelScan(TargetScan):
     """The running fit of the label column: each label's count, first row, and original value.
 
     `optional` says whether rows may have no label.
@@ -122,8 +123,8 @@ class LabelCounts(TargetScan):
             if isinstance(plain, bool | int | float | str):
                 return plain
         self.typed = False
-        written: str = values_as_text(array)[0].as_py()
-        return written
+        label_text: str = values_as_text(array)[0].as_py()
+        return label_text
 
     def fit(self, settings: DataSettings) -> LabelMap:
         """Return the label map.
@@ -142,10 +143,11 @@ class LabelCounts(TargetScan):
         floats = _parse_floats(self.counts)
         if self.typed:
             floats = {label: value for label, value in self.values.items() if isinstance(value, float)}
-        infinite = [label for label, value in floats.items() if np.isinf(value)]
+        infinite = [label for label, value in floats.items() if np.isinf(value) and not label.lstrip("-").isdecimal()]
         if infinite:
-            count, examples = sum(self.counts[label] for label in infinite), [self.first_row[one] for one in infinite]
-            raise errors.DataError([errors.infinite_labels(self.name, count, examples)])
+            count = sum(self.counts[label] for label in infinite)
+            places = [self.first_row[label] for label in infinite]
+            raise errors.DataError([errors.infinite_labels(self.name, count, places)])
 
     def choose_classes(self, listed: Sequence[Label] | None, num_classes: int) -> tuple[Label, ...]:
         """Return the classes in the order of their indices, as they were read: those of `listed`, or the sorted labels.
@@ -165,11 +167,12 @@ class LabelCounts(TargetScan):
 
     def warnings(self, target: LabelMap) -> list[str]:
         """Return warnings about the fitted classes."""
+        warnings = warn_of_similar_values(self.name, "class", self.counts)
         absent = [label for label in target.classes if canonical_label(label) not in self.counts]
-        if not absent:
-            return []
-        names = ", ".join(f"'{label}'" for label in absent)
-        return [f"Train has no row with {self.name} = {names}: the model cannot learn this class."]
+        if absent:
+            names = ", ".join(f"'{label}'" for label in absent)
+            warnings.append(f"Train has no row with {self.name} = {names}: the model cannot learn this class.")
+        return warnings
 
     def _sort_classes(self, values: Mapping[str, Label], num_classes: int) -> list[Label]:
         indices = {str(index): index for index in range(num_classes)}
@@ -199,7 +202,7 @@ def _count_classes(settings: DataSettings) -> int:
     return settings.num_classes
 
 
-class ClassLabels(TargetReader):
+class ClassLabelReader(TargetReader):
     """The target of a classification: one column whose values are classes."""
 
     leak_class = "class"
@@ -212,8 +215,8 @@ class ClassLabels(TargetReader):
     def _name(self) -> str:
         return self.settings.label_columns[0]
 
-    def scan(self, optional: bool) -> LabelCounts:
-        return LabelCounts(self._name, optional)
+    def scan(self, optional: bool) -> ClassLabelScan:
+        return ClassLabelScan(self._name, optional)
 
     def restore(self, saved: Mapping[str, Any]) -> LabelMap:
         return _make_label_map(saved["name"], saved["classes"], self.settings)
@@ -264,8 +267,7 @@ def check_labels_not_null(rows: Rows, name: str, text: pa.Array) -> None:
     """Raise errors.DataError if a label is null."""
     null = np.flatnonzero(text.is_null().to_numpy(zero_copy_only=False))
     if len(null):
-        examples = [rows.locate(int(i)) for i in null[:3]]
-        raise errors.DataError([errors.null_labels(rows.source, name, len(null), examples)])
+        raise errors.DataError([errors.null_labels(rows.source, name, len(null), rows.locate_first(null))])
 
 
 def _parse_floats(labels: Iterable[str]) -> Mapping[str, float]:
@@ -291,14 +293,33 @@ def _parse_numbers(values: Mapping[str, Label]) -> Mapping[str, int | float] | N
             numbers = {label: number_type(str(value)) for label, value in values.items()}
         except ValueError:
             continue
-        if all(canonical_label(number) == label and np.isfinite(number) for label, number in numbers.items()):
+        is_finite = all(isinstance(number, int) or np.isfinite(number) for number in numbers.values())
+        if is_finite and all(canonical_label(number) == label for label, number in numbers.items()):
             return numbers
     return None
 
 
 def _unify_types(classes: Sequence[Label]) -> Sequence[Label]:
-    """Return labels of several types, such as numbers in one part file and text in another, as floats or text."""
+    """Return labels that one Arrow type holds without loss: one type, or numbers as floats, or otherwise text."""
     types = {type(label) for label in classes}
+    texts = [canonical_label(label) for label in classes]
+    if types == {int}:
+        return texts if pa.types.is_string(label_array(classes).type) else classes
     if types == {int, float}:
-        return [float(label) for label in classes]
-    return classes if len(types) == 1 else [canonical_label(label) for label in classes]
+        floats = [float(text) for text in texts]
+        return floats if [canonical_label(number) for number in floats] == texts else texts
+    return classes if len(types) == 1 else texts
+
+
+def label_array(labels: Sequence[Label]) -> pa.Array:
+    """Return labels as an Arrow array. Integers beyond int64 are uint64 if all of them fit, otherwise text.
+
+    Raises:
+        pa.ArrowException: the labels have several types.
+    """
+    integers = [label for label in labels if type(label) is int]
+    if len(integers) < len(labels) or all(-(2**63) <= label < 2**63 for label in integers):
+        return pa.array(labels)
+    if all(0 <= label < 2**64 for label in integers):
+        return pa.array(labels, pa.uint64())
+    return pa.array([canonical_label(label) for label in labels], pa.string())

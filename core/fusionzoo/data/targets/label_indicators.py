@@ -16,9 +16,9 @@ from fusionzoo import errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.canonical_text import canonical_text, canonicalize_texts
-from fusionzoo.data.reading.column_text import column_as_text, values_as_text
+from fusionzoo.data.reading.column_text import column_as_text, has_text_form, values_as_text
 from fusionzoo.data.reading.rows import Rows
-from fusionzoo.data.reading.value_kinds import describe_type, wrong_type
+from fusionzoo.data.reading.value_kinds import wrong_type
 from fusionzoo.data.targets.class_labels import Label
 from fusionzoo.data.targets.label_sets import (
     MAX_LEAK_LABELS,
@@ -144,9 +144,10 @@ def read_indicators(rows: Rows, names: Sequence[str], optional: bool) -> np.ndar
 def _read_indicator(rows: Rows, name: str, optional: bool) -> np.ndarray:
     """Return one column, [rows] int8. Only its distinct values are converted to text, because there are few."""
     values = rows.columns[name]
-    if describe_type(values.type) in errors.WRITE_INSTEAD:
+    if not has_text_form(values.type):
         raise errors.DataError([wrong_type(rows, name, "text or plain values")])
-    encoded = values.dictionary_encode()
+    is_extension = isinstance(values.type, pa.BaseExtensionType)  # Arrow does not compare their values
+    encoded = (values_as_text(values) if is_extension else values).dictionary_encode()
     distinct = column_as_text(Rows({name: encoded.dictionary}, rows.source, rows.first_row, rows.typed), name)
     canonical = canonicalize_texts(pc.utf8_trim_whitespace(distinct)).to_pylist()
     codes = [NO_LABEL if text is None else INDICATORS.get(text, OTHER_VALUE) for text in canonical]
@@ -154,10 +155,10 @@ def _read_indicator(rows: Rows, name: str, optional: bool) -> np.ndarray:
         pc.fill_null(encoded.indices, len(codes)).to_numpy(zero_copy_only=False)
     ]
     if len(wrong := np.flatnonzero(column == OTHER_VALUE)):
-        examples = [(rows.locate(int(i)), values_as_text(values.slice(int(i), 1))[0].as_py()) for i in wrong[:3]]
+        examples = rows.examples(wrong, distinct.take(encoded.indices))
         raise errors.DataError([target_errors.label_not_boolean(rows.source, name, len(wrong), examples)])
     if len(null := np.flatnonzero(column == NO_LABEL)) and not optional:
-        places = [rows.locate(int(i)) for i in null[:3]]
+        places = rows.locate_first(null)
         raise errors.DataError([target_errors.null_label_value(rows.source, name, len(null), places)])
     return column
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusionzoo import errors
-from fusionzoo.data.reading.column_text import column_as_text
+from fusionzoo.data.reading.column_text import column_as_text, has_text_form
 from fusionzoo.data.reading.plain_values import array_from_values, json_list_type, json_texts
 from fusionzoo.data.reading.rows import Rows, to_plain_layout
 from fusionzoo.data.reading.value_kinds import describe_type
@@ -72,8 +71,8 @@ def read_label_lists(rows: Rows, column: str, separator: str | None, optional: b
         parsed = _parse_texts(rows, column, text, separator, is_json=False)
     if is_missing.any() and not optional:
         missing = np.flatnonzero(is_missing)
-        examples = [rows.locate(int(i)) for i in missing[:3]]
-        raise errors.DataError([target_errors.null_label_list(rows.source, column, len(missing), examples)])
+        places = rows.locate_first(missing)
+        raise errors.DataError([target_errors.null_label_list(rows.source, column, len(missing), places)])
     return _drop_repeated(rows, column, parsed, is_missing)
 
 
@@ -84,7 +83,7 @@ def _read_arrow_lists(rows: Rows, column: str) -> _ParsedLists:
     lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     row_of_value = np.repeat(np.arange(len(values)), lengths)
     flat = to_plain_layout(values.flatten())
-    if describe_type(flat.type) in ("arrays", "objects", *errors.WRITE_INSTEAD):
+    if not has_text_form(flat.type):
         wrong = np.unique(row_of_value)
         _raise_invalid_elements(rows, column, wrong, values)
     is_empty = column_as_text(_locate(rows, column, flat, row_of_value), column).is_null()
@@ -103,7 +102,7 @@ def _parse_texts(rows: Rows, column: str, texts: pa.Array, separator: str | None
     invalid = np.array([not all(map(_is_label, labels or ())) for labels, _ in distinct], bool)
     if unreadable.any():
         wrong = np.flatnonzero((code_of_row >= 0) & unreadable[code_of_row])
-        examples = [(rows.locate(int(i)), texts[int(i)].as_py()) for i in wrong[:3]]
+        examples = rows.examples(wrong, texts)
         raise errors.DataError([target_errors.not_a_label_list(rows.source, column, len(wrong), examples)])
     if invalid.any():
         _raise_invalid_elements(rows, column, np.flatnonzero((code_of_row >= 0) & invalid[code_of_row]), texts)
@@ -145,8 +144,8 @@ def _is_label(value: Any) -> bool:
     return isinstance(value, bool | int) or (isinstance(value, str) and bool(value))
 
 
-def _raise_invalid_elements(rows: Rows, column: str, wrong: Sequence[int] | np.ndarray, values: pa.Array) -> None:
-    examples = [(rows.locate(int(i)), values[int(i)].as_py()) for i in wrong[:3]]
+def _raise_invalid_elements(rows: Rows, column: str, wrong: np.ndarray, values: pa.Array) -> None:
+    examples = rows.examples(wrong, values)
     raise errors.DataError([target_errors.empty_label_in_list(rows.source, column, len(wrong), examples)])
 
 

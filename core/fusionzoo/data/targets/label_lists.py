@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from fusionzoo import errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.reading.rows import Rows
+from fusionzoo.data.similar_values import warn_of_similar_values
 from fusionzoo.data.table.categories import canonicalize_column
-from fusionzoo.data.targets.class_labels import Label, LabelCounts, LabelMap, canonical_label
+from fusionzoo.data.targets.class_labels import ClassLabelScan, Label, LabelMap, canonical_label, label_array
 from fusionzoo.data.targets.label_list_reading import ListedLabels, read_label_lists
 from fusionzoo.data.targets.label_sets import (
     MAX_LABELS,
@@ -50,7 +51,7 @@ class LabelLists(LabelSets):
 
     @property
     def column_type(self) -> pa.DataType:
-        return pa.list_(pa.array(self.labels).type) if self.form == "lists" else pa.string()
+        return pa.list_(label_array(self.labels).type) if self.form == "lists" else pa.string()
 
     def encode(self, rows: Rows, optional: bool = False) -> np.ndarray:
         lists = read_label_lists(rows, self.label_map.name, self.separator, optional)
@@ -61,7 +62,7 @@ class LabelLists(LabelSets):
 
     def decode(self, encoded: np.ndarray) -> list[pa.Array]:
         is_set, is_missing = encoded == 1, (encoded == NO_LABEL).any(axis=1)
-        labels = pa.array(self.labels).take(pa.array(np.nonzero(is_set)[1]))
+        labels = label_array(self.labels).take(pa.array(np.nonzero(is_set)[1]))
         ends = np.cumsum(is_set.sum(axis=1)).astype(np.int32)
         if self.form == "lists":
             offsets = pa.array(np.concatenate([[0], ends]), pa.int32(), mask=np.append(is_missing, False))
@@ -91,7 +92,7 @@ class LabelListScan(TargetScan):
 
     def __init__(self, settings: DataSettings, optional: bool) -> None:
         (self._name,), self._separator, self.optional = settings.label_columns, settings.label_separator, optional
-        self.counts = LabelCounts(self._name)
+        self.counts = ClassLabelScan(self._name)
         self._rows = 0
         self._has_lists = self._is_separated = self._has_several = False
 
@@ -111,12 +112,12 @@ class LabelListScan(TargetScan):
         return [_group_labels(canonical, lists)]
 
     def fit(self, settings: DataSettings) -> LabelLists:
-        found = self.counts.counts
-        if len(found) > MAX_LABELS:
-            raise errors.DataError([target_errors.too_many_labels(self._name, len(found), MAX_LABELS)])
-        listed = settings.classes
-        expected = settings.num_classes or (len(found) if listed is None else len(listed))
-        labels = self.counts.choose_classes(listed, expected) if found else ()
+        counts = self.counts.counts
+        if len(counts) > MAX_LABELS:
+            raise errors.DataError([target_errors.too_many_labels(self._name, len(counts), MAX_LABELS)])
+        classes = settings.classes
+        expected = settings.num_classes or (len(counts) if classes is None else len(classes))
+        labels = self.counts.choose_classes(classes, expected) if counts else ()
         if len(labels) < MIN_LABELS:
             raise errors.DataError([target_errors.too_few_labels([self._name], labels, self._rows)])
         label_map = LabelMap(self._name, labels)
@@ -125,6 +126,7 @@ class LabelListScan(TargetScan):
 
     def warnings(self, target: LabelLists) -> list[str]:
         warnings = warn_of_constant_labels(self._rows_of_label(target.label_map), self._rows)
+        warnings += warn_of_similar_values(self._name, "label", self.counts.counts)
         if not self._has_several:
             fix = "check label_separator" if self._is_separated else "check label_name"
             warnings.append(
@@ -146,6 +148,8 @@ class LabelListScan(TargetScan):
 
 class LabelListReader(LabelSetReader):
     """The target of a multilabel classification with one column of lists."""
+
+    labels_may_be_lists = True
 
     def scan(self, optional: bool) -> LabelListScan:
         return LabelListScan(self.settings, optional)

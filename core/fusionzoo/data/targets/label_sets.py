@@ -109,8 +109,8 @@ class LabelSetStrata(Strata):
         rarest_first = sorted(rows_of_label, key=lambda label: (rows_of_label[label], label))
         stratum_of_set = np.array(_choose_strata(sets, rows_of_set, rarest_first), np.int64)
         codes = stratum_of_set[set_of_row]
-        kept = _find_rows_with_all_labels(rarest_first, sets, set_of_row)
-        codes[kept] = stratum_of_set.max(initial=0) + 1 + np.arange(len(kept))
+        rows_in_train = _find_rows_with_all_labels(rarest_first, sets, set_of_row)
+        codes[rows_in_train] = stratum_of_set.max(initial=0) + 1 + np.arange(len(rows_in_train))
         renumbered: NDArray[np.int32] = np.unique(codes, return_inverse=True)[1].astype(np.int32)
         return renumbered
 
@@ -141,13 +141,13 @@ def _find_rows_with_all_labels(
             set_of_label.setdefault(label, code)
     first_row_of_set = np.unique(set_of_row, return_index=True)[1]
     covered: set[str] = set()
-    kept = []
+    selection = []
     for label in labels:
         if label not in covered:
             code = set_of_label[label]
             covered.update(sets[code])
-            kept.append(int(first_row_of_set[code]))
-    return np.array(kept, np.int64)
+            selection.append(int(first_row_of_set[code]))
+    return np.array(selection, np.int64)
 
 
 def check_labels_vary(columns: Sequence[str], rows_of_label: Mapping[Label, int], rows: int) -> None:

@@ -216,6 +216,6 @@ def _read_column(rows: Rows, name: str, transform: Transform | None, optional: b
         check_labels_not_null(rows, name, pa.array(numbers, from_pandas=True))
     invalid = np.flatnonzero(numbers <= -1) if transform == "log1p" else np.zeros(0, np.int64)
     if len(invalid):
-        examples = [(rows.locate(int(i)), float(numbers[i])) for i in invalid[:3]]
+        examples = rows.examples(invalid, pa.array(numbers))
         raise errors.DataError([target_errors.target_without_logarithm(rows.source, name, len(invalid), examples)])
     return numbers

@@ -115,9 +115,11 @@ class TargetReader(ABC):
 
     Class variables:
         leak_class: what one code of `leak_classes` is, for messages.
+        labels_may_be_lists: whether a value of the label columns may be a list.
     """
 
     leak_class: ClassVar[str]
+    labels_may_be_lists: ClassVar[bool] = False
 
     def __init__(self, settings: DataSettings) -> None:
         self.settings = settings

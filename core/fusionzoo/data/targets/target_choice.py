@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from fusionzoo.data.data_settings import DataSettings
-from fusionzoo.data.targets.class_labels import ClassLabels
+from fusionzoo.data.targets.class_labels import ClassLabelReader
 from fusionzoo.data.targets.label_indicators import LabelIndicatorReader
 from fusionzoo.data.targets.label_lists import LabelListReader
 from fusionzoo.data.targets.numeric_target import NumericTargetReader
@@ -18,7 +18,7 @@ def _choose_label_sets(settings: DataSettings) -> TargetReader:
 
 
 TARGETS: Mapping[str, Callable[[DataSettings], TargetReader]] = MappingProxyType(
-    {"classification": ClassLabels, "multilabel": _choose_label_sets, "regression": NumericTargetReader}
+    {"classification": ClassLabelReader, "multilabel": _choose_label_sets, "regression": NumericTargetReader}
 )
 
 

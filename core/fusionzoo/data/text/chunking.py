@@ -70,11 +70,11 @@ class Chunker:
             message_lengths = messages.lengths
             for row in long_rows:
                 ranges = self.divide(message_lengths[first_message[row] : first_message[row + 1]].tolist())
-                kept = self._keep_max_chunks(ranges)
-                dropped += int(lengths[row]) - sum(end - start for start, end in kept)
-                chunk_counts[row] = len(kept)
-                long_starts += [int(starts[row]) + start for start, _ in kept]
-                long_lengths += [end - start for start, end in kept]
+                selection = self._keep_max_chunks(ranges)
+                dropped += int(lengths[row]) - sum(end - start for start, end in selection)
+                chunk_counts[row] = len(selection)
+                long_starts += [int(starts[row]) + start for start, _ in selection]
+                long_lengths += [end - start for start, end in selection]
             is_long = np.repeat(lengths > self.max_text_tokens, chunk_counts)
             starts, lengths = np.repeat(starts, chunk_counts), np.repeat(lengths, chunk_counts)
             starts[is_long], lengths[is_long] = long_starts, long_lengths

@@ -18,10 +18,12 @@ from fusionzoo.data.ragged import compute_starts
 
 _MESSAGE_MARK = re.compile(r"\[(?:bom|eom)\]", re.IGNORECASE)
 # Tags and the beginnings of comments. A tag never extends over a "<", so each character is scanned only a few times:
-# parsers that search for the end of a broken tag need time that grows with the square of the text's length.
+# parsers that search for the end of a broken tag need time that grows with the square of the text's length. The
+# lookahead with a reference to it gives back nothing that it matched, like `(...)*+` of Python 3.11 and newer.
 _MARKUP = re.compile(
     r"""<!--|<[!?](?!\[CDATA)\[?[a-z][^<>]*>"""
-    r"""|</?(?P<name>[a-z][a-z0-9:_-]*)(?=[\s/>])(?:(?:[^<>"']|"[^"<]*"|'[^'<]*')*+|[^<>]*)>""",
+    r"""|</?(?P<name>[a-z][a-z0-9:_-]*)(?=[\s/>])"""
+    r"""(?:(?=(?P<attributes>(?:[^<>"']|"[^"<]*"|'[^'<]*')*))(?P=attributes)|[^<>]*)>""",
     re.IGNORECASE,
 )
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)

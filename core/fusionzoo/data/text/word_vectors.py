@@ -81,12 +81,12 @@ def build_word_vectors(settings: DataSettings, tokenizer: TextTokenizer, train: 
         is_known = np.array([word in source.key_to_index for word in words])
         if not is_known.any():
             raise errors.EmbeddingsError.no_known_word(settings.embeddings)
-        found = source[[word for word, known in zip(words, is_known, strict=True) if known]]
-        is_finite = np.isfinite(found).all(axis=1)
+        known_vectors = source[[words[i] for i in np.flatnonzero(is_known)]]
+        is_finite = np.isfinite(known_vectors).all(axis=1)
         if not is_finite.all():
             affected = [words[i] for i in np.flatnonzero(is_known)[~is_finite]]
             raise errors.EmbeddingsError.not_finite(settings.embeddings, affected)
-        vectors[is_known] = _scale(found) if settings.embeddings in TRAINED_METHODS else found
+        vectors[is_known] = _scale(known_vectors) if settings.embeddings in TRAINED_METHODS else known_vectors
         log.info("Word vectors (%s): %.1f %% of %d words", settings.embeddings, 100 * is_known.mean(), len(words))
     vectors[tokenizer.pad_id] = 0.0
     return vectors

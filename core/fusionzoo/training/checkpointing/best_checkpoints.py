@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import nn
 
+from fusionzoo.evaluation.metric_directions import metric_name
 from fusionzoo.training.checkpointing.checkpoint_io import BEST_FILE, read_checkpoint_lazily
 from fusionzoo.training.checkpointing.early_end import EndReason
 from fusionzoo.training.checkpointing.restore_check import load_fitting_weights
@@ -68,8 +69,8 @@ def make_checkpoint_callbacks(
 
 def metric_mode(metric: str, directions: Mapping[str, bool]) -> Literal["max", "min"]:
     """Return whether an `early_stop_metric` improves upward (`max`) or downward (`min`)."""
-    name = metric.removeprefix("val/")
-    return "max" if name != metric and directions[name] else "min"
+    name = metric_name(metric)
+    return "max" if name is not None and directions[name] else "min"
 
 
 def describe_best(trainer: Trainer) -> dict[str, Any]:

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from fusionzoo import errors
 from fusionzoo.atomic_files import translate_write_errors, write_atomically
-from fusionzoo.errors.wording import short
-from fusionzoo.sagemaker.config_files import name_kind
+from fusionzoo.errors.wording import describe_file_kind, short
 from fusionzoo.training.checkpointing.fingerprint import compare_fingerprints
 from fusionzoo.training.distributed import collectives
 
@@ -130,7 +129,7 @@ def check_regular(file: Path) -> None:
     with _separate_damage(file):
         mode = file.stat().st_mode
     if not stat.S_ISREG(mode):
-        raise errors.CheckpointFileError.not_a_file(file, name_kind(mode))
+        raise errors.CheckpointFileError.not_a_file(file, describe_file_kind(mode))
 
 
 @contextmanager
@@ -151,7 +150,7 @@ def _separate_damage(file: Path) -> Iterator[None]:
         if number not in (None, errno.EINVAL) or TORCH_READ_ERROR.search(str(cause)):
             raise errors.CheckpointFileError.unreadable(file, cause) from cause
         # EINVAL: damaged content names a negative position
-        if errors.is_out_of_memory(cause):
+        if errors.is_machine_limit(cause):
             raise
         raise ValueError(f"{file.name} cannot be loaded: {short(cause)}") from cause
 

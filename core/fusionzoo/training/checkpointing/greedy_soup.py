@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.evaluation.metric_directions import metric_name
 from fusionzoo.tasks.objective import Objective
 from fusionzoo.training.checkpointing.best_checkpoints import BestCheckpoints, metric_mode
 from fusionzoo.training.monitoring.validation_metrics import MetricsFunction
@@ -42,9 +43,10 @@ class Judge:
         if val.labels is None:
             raise ValueError("a metric needs labels")
         outputs, objective = torch.from_numpy(logits), self.objective.cpu()
-        if not metric.startswith("val/"):
+        name = metric_name(metric)
+        if name is None:
             return float(objective.validation_loss(outputs, torch.tensor(val.labels)))
-        value = self.compute_metrics(val.labels, objective.link(outputs).numpy())[metric.removeprefix("val/")]
+        value = self.compute_metrics(val.labels, objective.link(outputs).numpy())[name]
         if value is None:
             raise ValueError(f"{metric} is undefined for these rows")
         return value

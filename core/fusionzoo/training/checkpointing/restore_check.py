@@ -63,6 +63,6 @@ class RestoreCheck(Callback):
         except errors.ZooError:
             raise
         except Exception as cause:
-            if self._file is None or self._is_restored or errors.is_out_of_memory(cause):
+            if self._file is None or self._is_restored or errors.is_machine_limit(cause):
                 raise
             raise errors.UnusableCheckpointError(self._file, cause) from cause

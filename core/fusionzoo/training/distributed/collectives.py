@@ -37,11 +37,6 @@ def all_gather_flat(values: Iterable[T]) -> list[T]:
     return [value for process_values in all_gather(list(values)) for value in process_values]
 
 
-def any_process(condition: bool) -> bool:
-    """Return whether the condition holds in any process."""
-    return any(all_gather(condition))
-
-
 def broadcast_from_first(compute: Callable[[], T]) -> T:
     """Call `compute` in the first process only, and return its result in every process."""
     if not is_distributed():

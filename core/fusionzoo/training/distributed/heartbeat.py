@@ -126,7 +126,8 @@ class Heartbeat:
             # Wait, because the main thread may be about to raise the same cause.
             if cause is not None and not self._stopped.wait(2 * SECONDS_TO_REPORT):
                 self._write_cause(cause)
-                sys.stdout.flush()
+                if sys.stdout is not None:  # None: the process was started without it
+                    sys.stdout.flush()
                 os._exit(1)
 
     def _find_silent_processes(self, seconds: float) -> list[str]:

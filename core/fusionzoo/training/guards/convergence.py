@@ -15,6 +15,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from fusionzoo.evaluation.metric_directions import LOSS_METRIC
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.optimizers import PRETRAINED_LR, current_learning_rates
@@ -33,7 +34,8 @@ MAX_COMPARED_STEPS = 100  # at either end of the first epoch
 MIN_BATCHES_AT_EPOCH_END = 30  # batches before a warning, unless the training ends
 MIN_BATCHES = 4  # batches before any warning
 MIN_GAIN = 0.02  # of val_loss over the constant prediction, relative to the latter's loss (McFadden's R2)
-MIN_STANDARD_ERRORS = 2.0  # by which the training loss must decrease
+MIN_STANDARD_ERRORS = 2.0  # by which the training loss must decrease, or increase to count as grown
+MAX_LOSS_RATIO = 2.0  # of training loss and val_loss to both the first batch's loss and the constant prediction's
 
 
 def check_learning_rate(settings: JobSettings, tuned: bool) -> str | None:
@@ -101,29 +103,34 @@ class FirstEpochCheck(Callback):
         if not trainer.is_global_zero or self._val_labels is None or self._batches < MIN_BATCHES:
             return
         constant = pl_module.objective.constant_loss(self._val_labels)
-        val_loss = float(trainer.callback_metrics["val_loss"])
+        val_loss = float(trainer.callback_metrics[LOSS_METRIC])
         first, first_variance = _mean_and_variance(self._first)
         last, last_variance = _mean_and_variance(self._last)
-        decreased = first - last > MIN_STANDARD_ERRORS * math.sqrt(first_variance + last_variance)
-        if not decreased and val_loss > (1 - MIN_GAIN) * constant > 0:  # 0: only one class has a weight
-            compared = "batch" if len(self._first) == 1 else f"{len(self._first)} batches"
-            log.warning(
-                "No measurable improvement after %d batches: val_loss is %.4f, and a constant prediction of %s "
-                "scores %.4f. The training loss was %.4f per row in the first %s and %.4f in "
-                "the last %s. Fix: raise lr (largest learning rates %s), check that label_name belongs to the text "
-                "and the table, or use more rows or epochs.",
-                *(
-                    self._batches,
-                    val_loss,
-                    pl_module.objective.constant_prediction,
-                    constant,
-                    first,
-                    compared,
-                    last,
-                    compared,
-                ),
-                ", ".join(f"{rate:.1e}" for rate in sorted(set(self._max_rates))),
-            )
+        min_change = MIN_STANDARD_ERRORS * math.sqrt(first_variance + last_variance)
+        if first - last > min_change or not val_loss > (1 - MIN_GAIN) * constant > 0:  # 0: only one class has a weight
+            return
+        untrained, _ = _mean_and_variance(self._first[:1])
+        is_far_above = min(last, val_loss) > MAX_LOSS_RATIO * max(untrained, constant)
+        has_grown = is_far_above or last - first > max(min_change, MIN_GAIN * abs(first))
+        compared = "batch" if len(self._first) == 1 else f"{len(self._first)} batches"
+        rates = ", ".join(f"{rate:.1e}" for rate in sorted(set(self._max_rates)))
+        log.warning(
+            "No measurable improvement after %d batches: val_loss is %.4f, and a constant prediction of %s scores "
+            "%.4f. The training loss %s %.4f per row in the first %s and %.4f in the last %s. Fix: %s.",
+            *(self._batches, val_loss, pl_module.objective.constant_prediction, constant),
+            *("grew: it was" if has_grown else "was", first, compared, last, compared),
+            _advise(has_grown, rates),
+        )
+
+
+def _advise(has_grown: bool, rates: str) -> str:
+    """Return how to fix a training without improvement; `rates` are the largest learning rates."""
+    if has_grown:
+        return f"lower lr (largest learning rates {rates}), or set gradient_clip_val"
+    return (
+        f"raise lr (largest learning rates {rates}), check that label_name belongs to the text and the table, or use "
+        "more rows or epochs"
+    )
 
 
 def _mean_and_variance(sums: Iterable[Tensor]) -> tuple[float, float]:

@@ -71,4 +71,4 @@ class ValidationGuard(Callback):
         logged = trainer.callback_metrics.get(metric)
         value = None if logged is None else float(logged)
         if value is None or not math.isfinite(value):
-            raise errors.MetricUndefinedError(metric, value, self._settings.val_fraction)
+            raise errors.MetricUndefinedError(metric, value, self._settings.task, self._settings.val_fraction)

@@ -9,6 +9,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from fusionzoo.evaluation.metric_directions import LOSS_METRIC
+
 
 class LearningCurve(Callback):
     """Records `epoch` (from 1), `step`, `train_loss`, `val_loss` and the early-stopping metric of each validation.
@@ -32,7 +34,7 @@ class LearningCurve(Callback):
         self._batches += 1
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics = {name: float(trainer.callback_metrics[name]) for name in ("val_loss", self._metric)}
+        metrics = {name: float(trainer.callback_metrics[name]) for name in (LOSS_METRIC, self._metric)}
         position = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         self.validations.append({**position, "train_loss": self._loss.item() / max(1, self._batches), **metrics})
         self._loss, self._batches = torch.zeros_like(self._loss), 0

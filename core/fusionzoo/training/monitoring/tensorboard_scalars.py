@@ -30,7 +30,7 @@ class TensorBoardScalars(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         step = trainer.global_step + 1
         if step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self._learning_rates = {f"lr/{group['name']}": float(group["lr"]) for group in optimizer.param_groups}
+            self._learning_rates = {f"lr/{group['part']}": float(group["lr"]) for group in optimizer.param_groups}
             gradients = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
             self._gradient_norm = torch.linalg.vector_norm(compute_norms(gradients))
 

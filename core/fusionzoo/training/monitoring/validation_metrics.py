@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from fusionzoo.evaluation.metric_directions import LOSS_METRIC, val_metric
 from fusionzoo.tasks.objective import Objective
 
 MetricsFunction = Callable[[np.ndarray, np.ndarray], Mapping[str, float | None]]
@@ -44,8 +45,8 @@ class ValidationMetrics(Metric):
         (objective,) = self._objective
         loss = objective.validation_loss(logits, labels)
         metrics = self._compute_metrics(labels.cpu().numpy(), objective.link(logits).cpu().numpy())
-        defined = {f"val/{name}": value for name, value in metrics.items() if value is not None}
-        return {"val_loss": float(loss), **defined}
+        defined = {val_metric(name): value for name, value in metrics.items() if value is not None}
+        return {LOSS_METRIC: float(loss), **defined}
 
 
 class WeightedMeans:
@@ -60,7 +61,9 @@ class WeightedMeans:
         self._rows: dict[str, int] = {}
 
     def add(self, means: Mapping[str, Tensor], rows: int) -> None:
-        """Add the means [] of a batch over its rows."""
+        """Add the means [] of a batch over its rows. Without rows, means are not numbers, and add nothing."""
+        if not rows:
+            return
         for name, mean in means.items():
             total = mean.detach().float() * rows
             self._sums[name] = self._sums[name] + total if name in self._sums else total
