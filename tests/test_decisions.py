@@ -190,7 +190,6 @@ NUMBER = {"task": "regression", "num_classes": ...}
         ({"cost_matrix": [[1, 1], [2, 2]]}, "all predictions cost the same"),
         ({**LABELS, "cost_matrix": [[0, 1, 1], [1, 0, 1], [1, 1, 0]]}, "it needs 2 lists of 2 numbers"),
         ({**NUMBER, "min_recall": 0.9}, "the setting has a meaning for tasks classification and multilabel only"),
-        ({**NUMBER, "calibration": "vector"}, "the setting has a meaning for tasks classification and multilabel only"),
     ],
     ids=str,
 )

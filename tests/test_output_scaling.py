@@ -13,6 +13,7 @@ from fusionzoo.data.targets.score_rules import OutputScaling, ScoreRules, restor
 from fusionzoo.evaluation.output_scaling import (
     MIN_ROWS,
     MIN_TEMPERATURE,
+    ScalingLoss,
     fit_scaling,
     fit_temperature,
     fit_vector,
@@ -24,6 +25,7 @@ from fusionzoo.tasks.classification import Classification
 from fusionzoo.tasks.objectives import make_link
 
 LOSSES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
+NAMED = {kind: ScalingLoss("log_loss", loss, "too few wrong rows") for kind, loss in LOSSES.items()}
 
 
 def softmax(outputs: np.ndarray) -> np.ndarray:
@@ -90,11 +92,11 @@ def test_vector_scaling_has_the_minimum_penalized_log_loss(kind: str) -> None:
 @pytest.mark.parametrize("method", ["temperature", "vector"])
 @pytest.mark.parametrize("kind", LOSSES)
 def test_a_scaling_is_kept_only_if_the_log_loss_of_held_out_rows_falls(kind: str, method: str) -> None:
-    kept = fit_scaling(*draw(kind, 500, 3, 0.3), LOSSES[kind], method)  # type: ignore[arg-type]
+    kept = fit_scaling(*draw(kind, 500, 3, 0.3), NAMED[kind], method)  # type: ignore[arg-type]
     assert kept.scaling is not None
     assert kept.held_out is not None
     assert kept.held_out[1] < kept.held_out[0]
-    refused = fit_scaling(*draw(kind, 60, 3, 1.0, seed=2), LOSSES[kind], method)  # type: ignore[arg-type]
+    refused = fit_scaling(*draw(kind, 60, 3, 1.0, seed=2), NAMED[kind], method)  # type: ignore[arg-type]
     assert refused.scaling is None
     assert refused.held_out is not None
     assert refused.held_out[1] >= refused.held_out[0]
@@ -103,7 +105,7 @@ def test_a_scaling_is_kept_only_if_the_log_loss_of_held_out_rows_falls(kind: str
 
 def test_the_fit_is_the_same_in_each_call_and_in_float32() -> None:
     values, labels = draw("softmax", 300, 4, 0.4)
-    first, again = (fit_scaling(values.astype(np.float32), labels, softmax_loss, "vector") for _ in range(2))
+    first, again = (fit_scaling(values.astype(np.float32), labels, NAMED["softmax"], "vector") for _ in range(2))
     assert first == again
 
 
@@ -120,7 +122,7 @@ def test_values_that_define_no_calibration_are_explained(method: str) -> None:
         (invalid, labels, "not finite"),
         (values[:0], labels[:0], "val has 0 rows"),
     ]:
-        fit = fit_scaling(outputs, truth, softmax_loss, method)  # type: ignore[arg-type]
+        fit = fit_scaling(outputs, truth, NAMED["softmax"], method)  # type: ignore[arg-type]
         assert fit.scaling is None
         assert fit.reason is not None
         assert reason in fit.reason
@@ -130,7 +132,7 @@ def test_values_that_define_no_calibration_are_explained(method: str) -> None:
 
 def test_outputs_that_say_nothing_give_the_maximum_temperature() -> None:
     values, labels = draw("softmax", 400, 2, -1.0)  # a higher output means a lower probability
-    fit = fit_scaling(values, labels, softmax_loss, "temperature")
+    fit = fit_scaling(values, labels, NAMED["softmax"], "temperature")
     assert fit.scaling is not None
     assert fit.scaling.scales[0] == pytest.approx(MIN_TEMPERATURE)
 
@@ -138,7 +140,7 @@ def test_outputs_that_say_nothing_give_the_maximum_temperature() -> None:
 def test_a_class_without_rows_keeps_a_finite_bias() -> None:
     values, labels = draw("softmax", 400, 4, 0.3)
     values, labels = values[labels != 3], labels[labels != 3]
-    fit = fit_scaling(values, labels, softmax_loss, "vector")
+    fit = fit_scaling(values, labels, NAMED["softmax"], "vector")
     assert fit.scaling is not None
     assert -20 < min(fit.scaling.biases) < 0
 

@@ -182,9 +182,9 @@ class JobSettings(DataSettings):
 
     calibration: Literal["none", "temperature", "vector"] = Field(
         "temperature",
-        description="Calibration of the probabilities on val after training: temperature divides all outputs by one "
-        "number, which changes no order; vector gives each output its own scale and bias. It is kept only if it lowers "
-        "the log-loss of held-out rows of val.",
+        description="Calibration on val after training: temperature divides all outputs by one number, which changes "
+        "no order (of a regression, their distances from train's mean); vector gives each output its own scale and "
+        "bias. It is kept only if it lowers the loss of held-out rows of val: the log-loss, or that of a regression.",
     )
     decision_threshold: Threshold | list[Threshold] | Literal["best_f1"] | None = Field(
         None,

@@ -19,6 +19,7 @@ class ProbabilityEvaluation(SplitEvaluation):
         heading: the first line of its plots: the model and what it predicts.
     """
 
+    calibrated_metrics = ("log_loss", "ece_equal_width", "ece_equal_mass")
     name: str
     scored: ScoredSplit
     metrics: Metrics

@@ -21,6 +21,7 @@ class RegressionEvaluation(SplitEvaluation):
     of its plots: the model and what it predicts.
     """
 
+    calibrated_metrics = ("rmse", "mae", "r2")
     name: str
     y_true: NDArray[np.floating]  # [rows, columns]
     predicted: NDArray[np.floating]  # [rows, columns]

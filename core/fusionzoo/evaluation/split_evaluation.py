@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -34,8 +34,12 @@ class ScoredSplit:
 
 
 class SplitEvaluation(ABC):
-    """All metrics of one split. `heading` is the first line of its plots: the model and what it predicts."""
+    """All metrics of one split. `heading` is the first line of its plots: the model and what it predicts.
 
+    `calibrated_metrics` are the scalars that metrics.json states before and after the calibration.
+    """
+
+    calibrated_metrics: ClassVar[tuple[str, ...]]
     name: str
     metrics: Metrics
     heading: str

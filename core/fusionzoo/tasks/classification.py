@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fusionzoo.evaluation.class_evaluation import ClassEvaluation
     from fusionzoo.evaluation.decision_choice import DecisionFit
-    from fusionzoo.evaluation.output_scaling import Method, ScalingFit
+    from fusionzoo.evaluation.output_scaling import ScalingLoss
     from fusionzoo.evaluation.resampled_metrics import ResampledMetric
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
     from fusionzoo.settings import JobSettings
@@ -39,7 +39,7 @@ class Classification(Task):
     metrics = CLASSIFICATION_METRICS
     losses = ("cross_entropy", "focal")
     settings = frozenset(
-        {"num_classes", "is_binary", "classes", "class_weights", "focal_gamma", "label_smoothing", "calibration"}
+        {"num_classes", "is_binary", "classes", "class_weights", "focal_gamma", "label_smoothing"}
         | set(DECISION_SETTINGS)
     )
     decision_rule = "argmax"
@@ -94,10 +94,10 @@ class Classification(Task):
         """Return the predicted class, see `fusionzoo.evaluation.label_decision.predict_classes`."""
         return [self._label_array().take(pa.array(predict_classes(scores, self.rules.decision)))]
 
-    def fit_scaling(self, labels: np.ndarray, outputs: np.ndarray, method: Method) -> ScalingFit:
-        from fusionzoo.evaluation.output_scaling import fit_scaling, softmax_loss
+    def make_scaling_loss(self, job: JobSettings) -> ScalingLoss:
+        from fusionzoo.evaluation.output_scaling import ScalingLoss, softmax_loss
 
-        return fit_scaling(outputs, labels, softmax_loss, method)
+        return ScalingLoss("log_loss", softmax_loss, "it has too few wrong rows")
 
     def fit_decision(self, labels: np.ndarray, scores: np.ndarray, job: JobSettings) -> DecisionFit | None:
         from fusionzoo.evaluation.decision_choice import DecisionFit, fit_thresholds

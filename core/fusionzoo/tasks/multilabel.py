@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fusionzoo.data.targets.class_labels import Label
     from fusionzoo.evaluation.decision_choice import DecisionFit
     from fusionzoo.evaluation.multilabel_evaluation import MultilabelEvaluation
-    from fusionzoo.evaluation.output_scaling import Method, ScalingFit
+    from fusionzoo.evaluation.output_scaling import ScalingLoss
     from fusionzoo.evaluation.resampled_metrics import ResampledMetric
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
     from fusionzoo.settings import JobSettings
@@ -44,8 +44,7 @@ class Multilabel(Task):
     metrics = MULTILABEL_METRICS
     losses = ("binary_cross_entropy", "focal")
     settings = frozenset(
-        {"num_classes", "classes", "class_weights", "focal_gamma", "label_separator", "calibration"}
-        | set(DECISION_SETTINGS)
+        {"num_classes", "classes", "class_weights", "focal_gamma", "label_separator"} | set(DECISION_SETTINGS)
     )
     decision_rule = "above_half"
     target: LabelSets
@@ -90,10 +89,10 @@ class Multilabel(Task):
         """Return the labels with a probability above 0.5, or their threshold, in the form of the label columns."""
         return self.target.decode(predict_labels(scores, self.rules.decision).astype(np.int8))
 
-    def fit_scaling(self, labels: np.ndarray, outputs: np.ndarray, method: Method) -> ScalingFit:
-        from fusionzoo.evaluation.output_scaling import fit_scaling, sigmoid_loss
+    def make_scaling_loss(self, job: JobSettings) -> ScalingLoss:
+        from fusionzoo.evaluation.output_scaling import ScalingLoss, sigmoid_loss
 
-        return fit_scaling(outputs, labels, sigmoid_loss, method)
+        return ScalingLoss("log_loss", sigmoid_loss, "it has too few wrong rows")
 
     def fit_decision(self, labels: np.ndarray, scores: np.ndarray, job: JobSettings) -> DecisionFit | None:
         from fusionzoo.evaluation.decision_choice import fit_thresholds

@@ -17,9 +17,11 @@ from fusionzoo.tasks.task import SettingsView, Task
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from fusionzoo.evaluation.output_scaling import ScalingLoss
     from fusionzoo.evaluation.regression_evaluation import RegressionEvaluation
     from fusionzoo.evaluation.resampled_metrics import ResampledMetric
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
+    from fusionzoo.settings import JobSettings
 
 
 class Regression(Task):
@@ -71,6 +73,12 @@ class Regression(Task):
 
     def decide(self, scores: np.ndarray) -> list[pa.Array]:
         return []
+
+    def make_scaling_loss(self, job: JobSettings) -> ScalingLoss:
+        from fusionzoo.evaluation.output_scaling import ScalingLoss, make_number_loss
+
+        compute = make_number_loss(job.loss or self.losses[0], job.huber_delta, self.target)
+        return ScalingLoss("loss", compute, "the outputs of the network hardly vary")
 
     def compute_metrics(self, labels: np.ndarray, scores: np.ndarray) -> Metrics:
         from fusionzoo.evaluation.regression_metrics import regression_metrics

@@ -16,7 +16,7 @@ from fusionzoo.data.targets.target import Target
 
 if TYPE_CHECKING:
     from fusionzoo.evaluation.decision_choice import DecisionFit
-    from fusionzoo.evaluation.output_scaling import Method, ScalingFit
+    from fusionzoo.evaluation.output_scaling import ScalingLoss
     from fusionzoo.evaluation.resampled_metrics import ResampledMetric
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit, SplitEvaluation
     from fusionzoo.settings import JobSettings
@@ -103,9 +103,9 @@ class Task(ABC):
     def decide(self, scores: np.ndarray) -> list[pa.Array]:
         """Return the decisions for scores [rows, outputs], one array for each of `decision_columns`."""
 
-    def fit_scaling(self, labels: np.ndarray, outputs: np.ndarray, method: Method) -> ScalingFit | None:
-        """Return the calibration of the outputs [rows, outputs] of labeled rows; None without probabilities."""
-        return None
+    @abstractmethod
+    def make_scaling_loss(self, job: JobSettings) -> ScalingLoss:
+        """Return what the calibration of the outputs minimizes."""
 
     def fit_decision(self, labels: np.ndarray, scores: np.ndarray, job: JobSettings) -> DecisionFit | None:
         """Return the decision rule that the settings ask for, from labeled rows; None for the default rule."""

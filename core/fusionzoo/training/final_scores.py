@@ -16,7 +16,7 @@ from torch import nn
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.targets.score_rules import ScoreRules
 from fusionzoo.evaluation.decision_choice import DecisionFit
-from fusionzoo.evaluation.output_scaling import ScalingFit
+from fusionzoo.evaluation.output_scaling import ScalingFit, fit_scaling
 from fusionzoo.evaluation.report import Report
 from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit
 from fusionzoo.nn.inference import apply_link
@@ -28,8 +28,6 @@ from fusionzoo.training.training_run import TrainingRun
 
 log = logging.getLogger(__name__)
 
-COMPARED_METRICS = ("log_loss", "ece_equal_width", "ece_equal_mass")
-
 
 @dataclass(frozen=True)
 class FinalScores:
@@ -38,7 +36,7 @@ class FinalScores:
     Attributes:
         preprocessor: the preprocessor of the job, with the rules that were fitted on val.
         scores: [rows, outputs] by split.
-        fit: the calibration; None if the job or the task has none.
+        fit: the calibration; None if the job has none.
         decision: the decision rule that the settings ask for; None for the default rule.
         uncalibrated: the metrics of labeled rows without the calibration, by split; empty if it was not kept.
     """
@@ -59,7 +57,7 @@ class FinalScores:
             after = evaluation.scalars()
             before = self.uncalibrated.get(evaluation.name, after)
             splits[evaluation.name] = {
-                name: {"before": before[name], "after": after[name]} for name in COMPARED_METRICS
+                name: {"before": before[name], "after": after[name]} for name in evaluation.calibrated_metrics
             }
         return {**sections, "calibration": {**self.fit.as_json(), "splits": splits}}
 
@@ -110,9 +108,8 @@ def _fit_scaling(run: TrainingRun, outputs: np.ndarray) -> ScalingFit | None:
     if run.job.calibration == "none" or labels is None:
         return None
     val = ScoredSplit(labels, outputs).labeled_rows()
-    fit = run.task.fit_scaling(val.labels, val.scores, run.job.calibration)
-    if fit is not None:
-        log.info("%s", fit.describe())
+    fit = fit_scaling(val.scores, val.labels, run.task.make_scaling_loss(run.job), run.job.calibration)
+    log.info("%s", fit.describe())
     return fit
 
 
