@@ -1,6 +1,7 @@
 """Find out whether an ONNX file keeps weights in other files, without the package onnx, which serving lacks.
 
-Only the parts of onnx.proto that lead to tensors are followed: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+Only the parts of onnx.proto that lead to tensors are followed: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
+Why: docs/decisions/external-data-without-onnx.md.
 """
 
 from __future__ import annotations
