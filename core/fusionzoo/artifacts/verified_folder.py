@@ -18,15 +18,9 @@ from fusionzoo.artifacts.manifest import MAX_MANIFEST_BYTES, ListedFile, Manifes
 from fusionzoo.data.hashing import hash_stream
 from fusionzoo.data.model_files import model_file_errors
 from fusionzoo.data.preprocessor import PREPROCESSOR_FILE
+from fusionzoo.errors.wording import describe_file_kind
 
 MAX_THREADS = 4
-KINDS = {
-    stat.S_IFDIR: "folder",
-    stat.S_IFIFO: "named pipe",
-    stat.S_IFSOCK: "socket",
-    stat.S_IFCHR: "device",
-    stat.S_IFBLK: "device",
-}
 
 
 @dataclass(frozen=True)
@@ -175,7 +169,7 @@ def _find_target(folder: Path, path: Path) -> Path:
 
 def _check_regular(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
-        raise errors.ModelFolderError.not_a_regular_file(path, KINDS.get(stat.S_IFMT(mode), "special file"))
+        raise errors.ModelFolderError.not_a_regular_file(path, describe_file_kind(mode))
 
 
 def _identify(file: BinaryIO) -> tuple[int, ...]:

@@ -75,7 +75,7 @@ class ModelFolderError(ZooError):
     @classmethod
     def not_a_regular_file(cls, path: Path, kind: str) -> ModelFolderError:
         """A folder, pipe, socket or device has the name of a file of the model."""
-        return cls(f"{path} is a {kind}, not a file.", COPY_AGAIN, "FZ-O232")
+        return cls(f"{path} is {kind}, not a file.", COPY_AGAIN, "FZ-O232")
 
     @classmethod
     def link_out_of_folder(cls, path: Path, target: Path) -> ModelFolderError:
