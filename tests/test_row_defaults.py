@@ -14,7 +14,7 @@ from encoder_folders import save_encoder
 from fusionzoo.architecture import choose_architecture
 from fusionzoo.tasks.task import Task
 from fusionzoo.training.module import TrainingModule
-from fusionzoo.training.row_defaults import choose_interval, resolve_job_settings
+from fusionzoo.training.row_defaults import choose_interval, choose_patience, resolve_job_settings
 from process_helpers import read_metrics
 from resume_helpers import resume, run_until_killed
 from shop import JobFolder, shop_rows
@@ -22,8 +22,13 @@ from task_helpers import make_classification
 from training_helpers import make_job_settings, make_random_split
 
 REQUIRED = {"id_name": "id", "label_name": "y", "num_classes": 2, "text_name": "text", "tokenizer": "word"}
-TUNED = {"early_stop_metric": "val/auroc", "val_check_interval": 0.5, "average_checkpoints": 3}
-FRESH = {"early_stop_metric": "val/auroc", "val_check_interval": 1.0, "average_checkpoints": 0}
+TUNED: dict[str, Any] = {
+    "early_stop_metric": "val/auroc",
+    "early_stop_patience": 10,
+    "val_check_interval": 0.5,
+    "average_checkpoints": 3,
+}
+FRESH = {**TUNED, "early_stop_patience": 5, "val_check_interval": 1.0, "average_checkpoints": 0}
 
 
 def resolve(is_tuned: bool, labels: np.ndarray, task: Task | None = None, **settings: Any) -> dict[str, Any]:
@@ -78,6 +83,11 @@ def test_the_second_validation_of_an_epoch_costs_at_most_a_fifth_of_it(train_row
     assert choose_interval(train_rows, largest, is_tuned=True) == 0.5
     assert choose_interval(train_rows, largest + 1, is_tuned=True) == 1.0
     assert choose_interval(train_rows, 1, is_tuned=False) == 1.0
+
+
+@pytest.mark.parametrize(("steps", "patience"), [(0.5, 150), (1, 150), (10, 15), (16, 10), (49, 4), (50, 3), (1e6, 3)])
+def test_the_patience_has_at_least_150_steps(steps: float, patience: int) -> None:
+    assert choose_patience(steps) == patience
 
 
 @pytest.mark.parametrize("batches", [1, 2, 3, 63, 64, 1001])
@@ -138,7 +148,7 @@ def test_a_job_with_a_pretrained_encoder_trains_so_and_says_it(
     job.fill(rows=400, onnx="off", **settings)
     assert job.run() == 0, job.failure
     training = json.loads((job.output / "metrics.json").read_text())["training"]
-    assert training["settings"] == {"max_epochs": 2, **TUNED}
+    assert training["settings"] == {"max_epochs": 2, **TUNED, "early_stop_patience": 12}  # 13 steps per epoch
     assert len(training["validations"]) == 4
     assert 1 <= len(training["averaging"]["averaged"]) <= 3
     assert training["averaging"]["value"] >= training["averaging"]["best_alone"]

@@ -26,7 +26,8 @@ from shop import made_split
 def make_job_settings(**changes: Any) -> ResolvedJobSettings:
     """Return the settings of a two-class training, with `changes`."""
     job = {"model_class": "x", "id_name": "id", "label_name": "y", "num_classes": 2}
-    defaults = {"max_epochs": 3, "early_stop_metric": "val_loss", "val_check_interval": 1.0, "average_checkpoints": 0}
+    chosen = {"max_epochs": 3, "early_stop_metric": "val_loss", "early_stop_patience": 3}
+    defaults = {**chosen, "val_check_interval": 1.0, "average_checkpoints": 0}
     return ResolvedJobSettings(**{**job, **defaults, **changes})
 
 

@@ -213,8 +213,8 @@ class JobSettings(DataSettings):
         description="Metric for early stopping and for choosing the best checkpoint: val_loss, or val/ and the name of "
         "a metric. null: val/auroc for two classes with enough rows in val and calibration; else val_loss.",
     )
-    early_stop_patience: int = Field(
-        3, ge=1, le=10**6, description="Validations without improvement after which training stops."
+    early_stop_patience: int | None = Field(
+        None, ge=1, le=10**6, description="Validations without improvement that end training. null: 3 with 150 steps."
     )
     val_check_interval: float | None = Field(
         None, gt=0, le=1, description="Fraction of an epoch between validations. null: 1, or 0.5 if val is small."
@@ -235,8 +235,7 @@ class JobSettings(DataSettings):
         10.0,
         gt=0,
         le=1e6,
-        description="Minutes between checkpoints, in addition to one after each validation. null: no checkpoints by "
-        "time.",
+        description="Minutes between checkpoints, besides one after each validation. null: no checkpoints by time.",
     )
     ship_on_stop: bool = Field(
         True,
@@ -246,8 +245,7 @@ class JobSettings(DataSettings):
         90.0,
         ge=1,
         le=86_400,
-        description="Seconds after SIGTERM in which the job may write its model; SageMaker kills a container after "
-        "120 s.",
+        description="Seconds after SIGTERM in which the job may write its model; SageMaker kills it after 120 s.",
     )
     strategy: Literal["ddp", "fsdp"] = Field(
         "ddp",

@@ -13,6 +13,7 @@ class ResolvedJobSettings(JobSettings):
 
     max_epochs: int
     early_stop_metric: str
+    early_stop_patience: int
     val_check_interval: float
     average_checkpoints: int
 

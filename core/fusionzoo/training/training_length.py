@@ -30,11 +30,11 @@ def choose_epochs(architecture: Architecture, is_tuned: bool, rows: int, tokens:
         return job.max_epochs
     if is_tuned:
         return DEFAULT_EPOCHS
-    epochs = math.ceil(architecture.min_steps / _estimate_steps_per_epoch(job, rows, tokens))
+    epochs = math.ceil(architecture.min_steps / estimate_steps_per_epoch(job, rows, tokens))
     return min(max(epochs, DEFAULT_EPOCHS), MAX_DEFAULT_EPOCHS)
 
 
-def _estimate_steps_per_epoch(job: JobSettings, rows: int, tokens: int) -> int:
+def estimate_steps_per_epoch(job: JobSettings, rows: int, tokens: int) -> int:
     """Return the optimizer steps of an epoch; with `max_batch_tokens` those of batches without padding."""
     batches = -(-rows // job.batch_size) if job.max_batch_tokens is None else -(-tokens // job.max_batch_tokens)
     return max(1, optimizers.steps_per_epoch(batches, job))
