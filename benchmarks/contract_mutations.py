@@ -36,14 +36,14 @@ MUTATIONS = {
         "",
     ),
     "the model goes into the output folder": (
-        f"{PACKAGE}/training/job.py",
-        "            paths.model, run.architecture",
-        "            paths.output_data, run.architecture",
+        f"{PACKAGE}/sagemaker/paths.py",
+        'return self._locate("model_output")',
+        'return self._locate("data_output") / "model"',
     ),
     "the evaluation goes into the train channel": (
-        f"{PACKAGE}/training/job.py",
-        "with staged_folder(paths.output_data) as folder",
-        'with staged_folder(paths.channel("train")) as folder',
+        f"{PACKAGE}/training/write_artifacts.py",
+        "staged_folder(paths.output_data)",
+        'staged_folder(paths.channel("train"))',
     ),
     "the failure file is below output/data": (
         f"{PACKAGE}/sagemaker/paths.py",
@@ -66,7 +66,7 @@ MUTATIONS = {
         "staging / 'weights.bin')\n        with translate_write_errors(folder / ARTIFACTS_FILE)",
     ),
     "predict_results.pth is not written": (
-        f"{PACKAGE}/training/job.py",
+        f"{PACKAGE}/training/write_artifacts.py",
         "        prediction_files.write_predict_results(",
         "        dict(",
     ),
@@ -110,9 +110,6 @@ def main() -> None:
             folder.mkdir()
             script = copy_project(folder)
             text = (folder / file).read_text("utf-8")
-            if before not in text:
-                print(f"{name:50} cannot be applied")
-                continue
             (folder / file).write_text(text.replace(before, after, 1), "utf-8")
             found, message = describe(validate(script), original, (folder, unchanged))
             print(f"{name:50} {found:10} {message[:150]}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT, ValidationReport
+from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT, TrainingScriptContract, ValidationReport, Verdict
 from fusionzoo.contracts.static.atoms import ModuleSource
 from fusionzoo.contracts.static.budget import Budget
 from fusionzoo.contracts.static.interpreter import make_machine, run_script
@@ -66,3 +66,36 @@ def judge_source(source: str, folder: Path = Path("project")) -> Judgment:
     recorder = UseRecorder()
     run_script(make_machine(ModuleFinder(module.path), recorder, Budget()), module, {})
     return judge(PYTORCH_TRAIN_CONTRACT, recorder.uses)
+
+
+SMALL_CONTRACT = TrainingScriptContract(
+    entry_point="train.py",
+    expected_input_paths={"train": "/opt/ml/input/data/train", "val": "/opt/ml/input/data/validation"},
+    expected_output_paths={"model": "/opt/ml/model", "out": "/opt/ml/output/data"},
+    container_type="SageMaker Training Job",
+    framework="none",
+)
+WORK = """\
+import json, os, pandas as pd, torch
+T, V, M, O = "/opt/ml/input/data/train", "/opt/ml/input/data/validation", "/opt/ml/model", "/opt/ml/output/data"
+def work(train=T, val=V, model=M, out=O):
+    pd.read_csv(os.path.join(train, "a.csv")), pd.read_csv(os.path.join(val, "b.csv"))
+    torch.save({}, os.path.join(model, "model.pt"))
+    with open(os.path.join(out, "metrics.json"), "w") as file:
+        json.dump({}, file)
+"""
+"""A function that uses all paths of `SMALL_CONTRACT`; what follows calls it in various ways."""
+
+
+def validate_small(folder: Path, source: str, **modules: str) -> ValidationReport:
+    """Return the report on a script for `SMALL_CONTRACT`, next to these modules."""
+    for name, text in modules.items():
+        (folder / f"{name}.py").write_text(text, "utf-8")
+    script = folder / "train.py"
+    script.write_text(source, "utf-8")
+    return SMALL_CONTRACT.validate_implementation(script)
+
+
+def find_unproven(report: ValidationReport) -> dict[str, str]:
+    """Return the paths that are not proven, with their verdicts."""
+    return {path: verdict.value for path, verdict in report.verdicts.items() if verdict is not Verdict.PROVEN}

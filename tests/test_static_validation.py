@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from contract_scripts import COMPLIANT, validate
 from fusionzoo.cli.commands import app
 from fusionzoo.contracts import PYTORCH_INFERENCE_CONTRACT, PYTORCH_TRAIN_CONTRACT, ScriptContractValidator, Verdict
+from quality_helpers import load_benchmark
 
 ROOT = Path(__file__).parents[1]
 VIOLATIONS = {
@@ -102,6 +103,13 @@ def test_the_snippet_in_three_modules_is_compliant(tmp_path: Path) -> None:
         job_io=f"from job_paths import os, pd\n{body}",
     )
     assert (report.errors, report.evidence["/opt/ml/input/data/train"][0].file) == ([], str(tmp_path / "job_io.py"))
+
+
+def test_every_mutation_of_the_benchmark_changes_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = load_benchmark(monkeypatch, "contract_mutations")
+    for name, (file, before, _) in benchmark.MUTATIONS.items():
+        folder = benchmark.ROOT / "core" if file.startswith(benchmark.PACKAGE) else benchmark.ROOT
+        assert (folder / file).read_text("utf-8").count(before) == 1, name
 
 
 def test_our_own_train_py_is_compliant_and_every_required_path_is_proven() -> None:

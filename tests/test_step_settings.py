@@ -9,9 +9,17 @@ from typing import Any
 
 import pytest
 
-from fusionzoo.contracts.steps import LOGGED_METRICS, ModelStepSettings, TrainingStepSettings, define_metrics
+from fusionzoo.contracts.steps import (
+    LOGGED_METRICS,
+    ModelStepSettings,
+    ProcessingStepSettings,
+    PyTorchTrainingStepBuilder,
+    TrainingStepSettings,
+    define_metrics,
+)
 from fusionzoo.contracts.steps.hyperparameter_encoding import encode_hyperparameters
 from fusionzoo.contracts.steps.metric_definitions import DEFAULT_TASK, METRICS_BY_TASK
+from fusionzoo.errors.step_errors import StepConfigurationError
 from fusionzoo.settings import JobSettings
 from fusionzoo.tasks.task_choice import TASKS
 from fusionzoo.training.monitoring.log_lines import log_metrics
@@ -122,3 +130,11 @@ def test_a_metric_definition_finds_no_value_that_is_not_a_number(
         log_metrics({"val_loss": value})
     assert caplog.messages
     assert not any(re.search(entry["Regex"], caplog.messages[0]) for entry in define_metrics({}))
+
+
+def test_a_builder_refuses_the_settings_of_another_kind_of_step() -> None:
+    with pytest.raises(StepConfigurationError) as caught:
+        PyTorchTrainingStepBuilder(ProcessingStepSettings())  # type: ignore[arg-type]
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.where) == ("FZ-W022", "pytorch_training")
+    assert problem.message == "its settings are ProcessingStepSettings, not TrainingStepSettings"

@@ -154,3 +154,8 @@ def invalid_role(role: str) -> Problem:
     """The SDK would look up the ARN of a role by its name, which requires more permissions."""
     fix = "give the whole ARN, such as arn:aws:iam::123456789012:role/NAME"
     return Problem("role", f"{quote_name(role)} is not the ARN of an IAM role", fix, "FZ-W021")
+
+
+def wrong_settings_class(step: str, given: str, expected: str) -> Problem:
+    """A builder needs the settings of its own kind of step: those of another kind lack some of them."""
+    return Problem(step, f"its settings are {given}, not {expected}", f"give {expected}(...)", "FZ-W022")

@@ -32,12 +32,27 @@ DATACLASS_PARSERS = (
     "trl.TrlParser",
     "simple_parsing.ArgumentParser",
 )
-SAME_PARSER = ("add_argument_group", "add_mutually_exclusive_group", "add_subparsers", "add_parser")
+SAME_PARSER = ("add_argument_group", "add_mutually_exclusive_group")
+PARSE_METHODS = ("parse_args", "parse_known_args", "parse_intermixed_args", "parse_known_intermixed_args")
+HIDDEN = "."
+"""Begins the attributes of a parser that are not arguments: no argument of a program can have such a name."""
+CHILDREN, OPTION = f"{HIDDEN}children", f"{HIDDEN}option "
 
 
 def make_parser(machine: Machine, call: Call) -> Value:
-    """Return a parser without arguments."""
-    return (machine.heap.instance(None, "parser"),)
+    """Return a parser with the arguments of its `parents`."""
+    parser = machine.heap.instance(None, "parser")
+    add_parents(machine, parser, call)
+    return (parser,)
+
+
+def add_parents(machine: Machine, parser: Instance, call: Call) -> None:
+    """Give a parser the arguments of the parsers that the call names as its `parents`."""
+    parents = call.arguments.keywords.get("parents")
+    for item in machine.iterate(parents, call.node)[0] if parents is not None else ():
+        for atom in item:
+            if isinstance(atom, Instance):
+                parser.attributes |= {name: value for name, value in atom.attributes.items() if name != CHILDREN}
 
 
 def make_dataclass_parser(machine: Machine, call: Call) -> Value:
@@ -56,20 +71,72 @@ def parser_method(machine: Machine, call: Call, parser: Instance) -> Value | Non
         return NONE
     if call.name in SAME_PARSER:
         return (parser,)
+    if call.name == "add_subparsers":
+        destination = get_constant_text(call.arguments.keywords.get("dest"))
+        if destination is not None:
+            parser.attributes[destination] = text(texts.ARGUMENT_PART)
+        return (parser,)
+    if call.name == "add_parser":
+        child = machine.heap.instance(None, "parser")
+        add_parents(machine, child, call)
+        parser.attributes[CHILDREN] = (*parser.attributes.get(CHILDREN, ()), child)
+        return (child,)
     if call.name == "set_defaults":
         for name, value in call.arguments.keywords.items():
             parser.attributes[name] = value
         return NONE
-    if call.name in ("parse_args", "parse_known_args", "parse_intermixed_args", "parse_known_intermixed_args"):
-        found = machine.heap.instance(None, "namespace")
-        found.attributes |= parser.attributes
+    if call.name in PARSE_METHODS:
+        found = _parse(machine, call, parser)
         rest = machine.heap.sequence([text(texts.ARGUMENT_PART)], is_exact=False)
-        return (Tuple(((found,), (rest,))),) if "known" in call.name else (found,)
+        return (Tuple((found, (rest,))),) if "known" in call.name else found
     if call.name == "get_default":
         return parser.attributes.get(get_constant_text(call.get(0)) or "", NONE)
     if call.name in ("error", "exit"):
         return ()
     return None
+
+
+def _parse(machine: Machine, call: Call, parser: Instance) -> Value:
+    """Return the namespace that a parser fills: a new one, or the object that the call gives as `namespace`."""
+    values = _list_values(parser)
+    values |= _read_given(machine, call, parser)
+    namespaces = call.get(1, "namespace") or NONE
+    if not all(isinstance(atom, Instance) for atom in namespaces):
+        found = machine.heap.instance(None, "namespace")
+        found.attributes |= values
+        return (found,)
+    for atom in namespaces:
+        for name, value in values.items():
+            if isinstance(atom, Instance):
+                has_default = name in atom.attributes or (atom.owner is not None and atom.owner.find(name))
+                default = machine.get_attribute((atom,), name, call.node) if has_default else value
+                machine.heap.set_attribute(atom, name, default)
+    return namespaces
+
+
+def _list_values(parser: Instance) -> dict[str, Value]:
+    """Return the arguments of a parser and of its commands; only one of the commands is given, so any may count."""
+    found = {name: value for name, value in parser.attributes.items() if not name.startswith(HIDDEN)}
+    for child in parser.attributes.get(CHILDREN, ()):
+        for name, value in _list_values(child).items() if isinstance(child, Instance) else ():
+            found[name] = join(found.get(name, ()), value)
+    return found
+
+
+def _read_given(machine: Machine, call: Call, parser: Instance) -> dict[str, Value]:
+    """Return the arguments in a list that the program itself gives, such as `parse_args(["--epochs", "3"])`."""
+    given = call.get(0, "args")
+    items, is_exact = machine.iterate(given, call.node) if given not in (None, NONE) else ([], True)
+    words = [get_constant_text(item) for item in items]
+    found: dict[str, Value] = {}
+    for position, word in enumerate(words if is_exact else ()):
+        option, is_joined, value = (word or "").partition("=")
+        destination = get_constant_text(parser.attributes.get(f"{OPTION}{option}"))
+        if destination is not None and is_joined:
+            found[destination] = text(value)
+        elif destination is not None and position + 1 < len(items):
+            found[destination] = items[position + 1]
+    return found
 
 
 def _add_argument(machine: Machine, call: Call, parser: Instance) -> None:
@@ -95,6 +162,8 @@ def _add_argument(machine: Machine, call: Call, parser: Instance) -> None:
     if convert is not None:
         default = join(*(_convert(machine, (atom,), convert, call) for atom in default))
     parser.attributes[destination] = default
+    if action in (None, "store"):
+        parser.attributes |= {f"{OPTION}{name}": text(destination) for name in names}
 
 
 def _convert(machine: Machine, default: Value, convert: Value, call: Call) -> Value:

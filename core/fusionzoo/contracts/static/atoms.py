@@ -26,10 +26,11 @@ class Unknown(Atom):
 
 @dataclass(frozen=True, slots=True)
 class Text(Atom):
-    """A string or path; `value` may have unknown parts (see `text`)."""
+    """A string or path; `value` may have unknown parts (see `text`). `owner` is the enumeration that it belongs to."""
 
     value: str
     is_path: bool = False
+    owner: Class | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 
 from fusionzoo.contracts.static.class_definitions import plain_default
+from fusionzoo.contracts.static.command_lines import ABSL_FLAGS
 from fusionzoo.contracts.static.imports import import_module
 from fusionzoo.contracts.static.machine import Arguments, Machine
 from fusionzoo.contracts.static.path_operations import path_attribute
 from fusionzoo.contracts.static.values import (
+    NONE,
     UNKNOWN,
     UNKNOWN_ATOM,
     Atom,
@@ -35,9 +37,10 @@ from fusionzoo.contracts.static.values import (
 def get_attribute(machine: Machine, atom: Atom, name: str, node: ast.AST) -> Value:
     """Return an attribute of one alternative."""
     if isinstance(atom, Text):
-        return path_attribute(atom, name)
+        return _text_attribute(machine, atom, name, node)
     if isinstance(atom, External):
-        return _external_attribute(atom, name)
+        is_flag = atom.name == ABSL_FLAGS and name in machine.flags
+        return machine.flags[name] if is_flag else _external_attribute(atom, name)
     if isinstance(atom, Instance):
         return _instance_attribute(machine, atom, name, node)
     if isinstance(atom, Class):
@@ -59,6 +62,14 @@ def get_attribute(machine: Machine, atom: Atom, name: str, node: ast.AST) -> Val
     return UNKNOWN
 
 
+def _text_attribute(machine: Machine, atom: Text, name: str, node: ast.AST) -> Value:
+    """Return an attribute of a string, which may be a member of an enumeration with methods of its own."""
+    found = () if atom.owner is None else atom.owner.find(name) or ()
+    if atom.owner is not None and any(isinstance(one, Function) for one in found):
+        return _bind_all(machine, found, atom, atom.owner, node)
+    return path_attribute(atom, name)
+
+
 def _external_attribute(atom: External, name: str) -> Value:
     if atom.name == "os" and name in ("sep", "pathsep", "curdir", "pardir"):
         return constant({"sep": "/", "pathsep": ":", "curdir": ".", "pardir": ".."}[name])
@@ -72,6 +83,10 @@ def _external_attribute(atom: External, name: str) -> Value:
 def _instance_attribute(machine: Machine, atom: Instance, name: str, node: ast.AST) -> Value:
     if name in atom.attributes:
         return atom.attributes[name]
+    if name == "__dict__":
+        found_names = machine.heap.mapping({Text(key): value for key, value in atom.attributes.items()})
+        found_names.owner = atom
+        return (found_names,)
     if atom.owner is None:
         return (Method(atom, name),)
     found = atom.owner.find(name)
@@ -79,10 +94,6 @@ def _instance_attribute(machine: Machine, atom: Instance, name: str, node: ast.A
         return _bind_all(machine, found, atom, atom.owner, node)
     if name == "__class__":
         return (atom.owner,)
-    if name == "__dict__":
-        found_names = machine.heap.mapping({Text(key): value for key, value in atom.attributes.items()})
-        found_names.owner = atom
-        return (found_names,)
     getter = atom.owner.find("__getattr__")
     if getter is not None:
         return machine.call(_bind_all(machine, getter, atom, atom.owner, node), Arguments([constant(name)]), node)
@@ -93,9 +104,13 @@ def _bind_all(machine: Machine, value: Value, receiver: Atom, owner: Class, node
     """Return a class attribute as an object or class sees it."""
     found: list[Atom] = []
     for atom in value:
-        if not isinstance(atom, Function):
+        if isinstance(atom, Instance) and atom.owner is not None and atom.owner.find("__get__"):
+            getter = _bind_all(machine, atom.owner.find("__get__") or (), atom, atom.owner, node)
+            seen = NONE if isinstance(receiver, Class) else (receiver,)
+            found += machine.call(getter, Arguments([seen, (owner,)]), node) or UNKNOWN
+        elif not isinstance(atom, Function):
             found += plain_default((atom,)) or (atom,)
-        elif "property" in atom.roles and isinstance(receiver, Instance):
+        elif "property" in atom.roles and isinstance(receiver, Instance | Text):
             found += machine.call((atom,), Arguments([(receiver,)]), node) or UNKNOWN
         elif "classmethod" in atom.roles:
             found.append(Bound(owner, atom))
@@ -122,7 +137,10 @@ def _module_attribute(machine: Machine, atom: ModuleValue, name: str, node: ast.
     if frame is not None and name in frame.names:
         return frame.names[name]
     full_name = f"{atom.module.name}.{name}"
-    return import_module(machine, full_name, node) if machine.finder.find(full_name) is not None else UNKNOWN
+    if machine.finder.find(full_name) is not None:
+        return import_module(machine, full_name, node)
+    getter = () if frame is None else frame.names.get("__getattr__", ())
+    return machine.call(getter, Arguments([constant(name)]), node) or UNKNOWN if getter else UNKNOWN
 
 
 def _super_attribute(machine: Machine, atom: Super, name: str) -> Value:
@@ -136,6 +154,9 @@ def _super_attribute(machine: Machine, atom: Super, name: str) -> Value:
             return _bind_all(machine, base.attributes[name], receiver, base, ast.Pass())
     if isinstance(receiver, Instance) and receiver.kind == "parser" and name != "__init__":
         return (Method(receiver, name),)
+    if name in ("__new__", "__setattr__"):
+        function: Value = (External(f"builtins.object.{name}"),)
+        return function if name == "__new__" else (Partial(function, ((receiver,),), ()),)
     external = [base for owner in [atom.owner, *after] for base in owner.external_bases]
     if name == "__init__" and isinstance(receiver, Instance):
         fields = next((base for base in after if base.fields), None)

@@ -12,6 +12,7 @@ MAX_CONTEXTS = 250  # of one function: calls with other arguments
 MAX_SIMILAR = 1  # of them with the same texts and classes, if they change nothing
 MAX_SIMILAR_OBJECTS = 4  # the same for calls that create an object
 MAX_ITERATIONS = 128  # of a loop over known items
+MAX_UNROLLED = 256  # the same of all loops around a statement together
 MAX_ITEMS = 4096  # of one container
 MAX_NOTES = 50
 

@@ -15,6 +15,7 @@ from fusionzoo.contracts.static.values import (
     NONE,
     UNKNOWN,
     Const,
+    External,
     Instance,
     Sequence,
     Text,
@@ -25,6 +26,8 @@ from fusionzoo.contracts.static.values import (
     number,
     text,
 )
+
+ENVIRONMENT = External("os.environ")
 
 
 def _text(machine: Machine, call: Call) -> Value:
@@ -75,6 +78,8 @@ def _reversed(machine: Machine, call: Call) -> Value:
 
 
 def _dict(machine: Machine, call: Call) -> Value:
+    if call.arguments.positional == [(ENVIRONMENT,)] and not call.arguments.keywords:
+        return (ENVIRONMENT,)  # a copy of the environment
     found = machine.heap.mapping()
     for value in call.arguments.positional:
         for atom in value:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from fusionzoo.contracts.static.argument_parsers import PARSERS
 from fusionzoo.contracts.static.atoms import Frame
-from fusionzoo.contracts.static.machine import Machine
+from fusionzoo.contracts.static.machine import Arguments, Machine
 from fusionzoo.contracts.static.values import (
     UNKNOWN,
     Class,
@@ -37,6 +38,8 @@ BASE_ROLES = {
     "pydantic.BaseSettings": "settings",
     "pydantic_settings.BaseSettings": "settings",
     "typing.NamedTuple": "namedtuple",
+    "typing.TypedDict": "typed dict",
+    "typing_extensions.TypedDict": "typed dict",
     "enum.Enum": "enum",
     "enum.IntEnum": "enum",
     "enum.StrEnum": "text enum",
@@ -69,7 +72,16 @@ def define_class(machine: Machine, node: ast.ClassDef) -> bool:
     if "enum" in owner.all_roles():
         _make_members(machine, owner)
     machine.frame.names[node.name] = (owner,)
+    _announce(machine, node, owner)
     return True
+
+
+def _announce(machine: Machine, node: ast.ClassDef, owner: Class) -> None:
+    """Call the `__init_subclass__` of the bases of a class."""
+    found = next((hook for base in owner.lineage()[1:] if (hook := base.attributes.get("__init_subclass__"))), None)
+    if found is not None:
+        keywords = {one.arg: machine.evaluate(one.value) for one in node.keywords if one.arg not in (None, "metaclass")}
+        machine.call(found, Arguments([(owner,)], {str(name): value for name, value in keywords.items()}), node)
 
 
 def _find_roles(machine: Machine, node: ast.ClassDef, external: list[str]) -> set[str]:
@@ -100,7 +112,7 @@ def _make_members(machine: Machine, owner: Class) -> None:
         if any(isinstance(atom, Result) and atom.name == "enum.auto" for atom in value) or value == UNKNOWN:
             value = constant(name.lower())
         if is_text and all(isinstance(atom, Text) for atom in value):
-            owner.attributes[name] = value
+            owner.attributes[name] = tuple(replace(atom, owner=owner) for atom in value if isinstance(atom, Text))
             continue
         member = machine.heap.instance(owner, "enum")
         member.attributes |= {"value": value, "name": constant(name), "_value_": value, "_name_": constant(name)}

@@ -9,9 +9,10 @@ from typing import Any
 from fusionzoo.contracts.static import operators
 from fusionzoo.contracts.static.assignment import assign
 from fusionzoo.contracts.static.atoms import Frame
+from fusionzoo.contracts.static.budget import MAX_ITEMS
 from fusionzoo.contracts.static.machine import Machine
 from fusionzoo.contracts.static.narrowing import narrow, restore
-from fusionzoo.contracts.static.values import NONE, UNKNOWN, Value
+from fusionzoo.contracts.static.values import NONE, UNKNOWN, Value, join_all
 
 
 def comprehension_value(machine: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp) -> Value:
@@ -49,8 +50,19 @@ def _run_generators(machine: Machine, generators: list[ast.comprehension], add: 
     if not generators:
         add()
         return True
-    first, rest = generators[0], generators[1:]
+    first = generators[0]
     items, is_exact = machine.iterate(machine.evaluate(first.iter), first.iter)
+    limit = max(1, MAX_ITEMS // machine.unrolled)
+    if len(items) > limit:
+        items, is_exact = [*items[: limit - 1], join_all(items[limit - 1 :])], False
+    with machine.unrolling(len(items)):
+        return _run_items(machine, generators, items, is_exact, add)
+
+
+def _run_items(
+    machine: Machine, generators: list[ast.comprehension], items: list[Value], is_exact: bool, add: Callable[[], None]
+) -> bool:
+    first, rest = generators[0], generators[1:]
     for item in items:
         assign(machine, first.target, item)
         truths = [operators.truth(machine.evaluate(test)) for test in first.ifs]

@@ -14,8 +14,10 @@ from fusionzoo.contracts.static.values import (
     Text,
     Tuple,
     Value,
+    constant,
     join,
     join_all,
+    number,
 )
 
 SET_OPERATIONS = ("union", "intersection", "difference", "symmetric_difference", "copy")
@@ -25,9 +27,7 @@ def sequence_method(machine: Machine, call: Call, atom: Sequence | Tuple) -> Val
     """Return the result of a method of a list, set, iterator or tuple."""
     items = items_of(atom) or []
     if call.name in ("pop", "popleft"):
-        if isinstance(atom, Sequence):
-            machine.heap.forget_order(atom)
-        return join_all(items)
+        return _take(machine, call, atom, items)
     if call.name in SET_OPERATIONS:
         others = [item for value in call.arguments.positional for item in machine.iterate(value, call.node)[0]]
         is_exact = call.name == "copy" and getattr(atom, "is_exact", True)
@@ -51,6 +51,20 @@ def sequence_method(machine: Machine, call: Call, atom: Sequence | Tuple) -> Val
     else:
         return UNKNOWN
     return NONE
+
+
+def _take(machine: Machine, call: Call, atom: Sequence | Tuple, items: list[Value]) -> Value:
+    """Remove an item and return it; any item if it is not known which one."""
+    default = constant(0 if call.name == "popleft" else -1)
+    position = number(call.get(0, "index") or default)
+    is_inside = position is not None and -len(items) <= position < len(items)
+    if isinstance(atom, Sequence) and atom.is_exact and machine.heap.is_sure(atom.token) and is_inside:
+        assert position is not None
+        machine.heap.remove(atom, position)
+        return items[position]
+    if isinstance(atom, Sequence):
+        machine.heap.forget_order(atom)
+    return join_all(items)
 
 
 def mapping_method(machine: Machine, call: Call, atom: Mapping) -> Value:

@@ -5,7 +5,19 @@ from __future__ import annotations
 import ast
 
 from fusionzoo.contracts.static.machine import Arguments, Machine
-from fusionzoo.contracts.static.values import NONE, UNKNOWN, Instance, Result, Sequence, Value, join_all
+from fusionzoo.contracts.static.path_operations import FOLDER_CONTEXT
+from fusionzoo.contracts.static.values import (
+    NONE,
+    UNKNOWN,
+    External,
+    Instance,
+    Result,
+    Sequence,
+    Text,
+    Value,
+    join_all,
+    text,
+)
 
 SWALLOWING = ("contextlib.suppress", "pytest.raises", "contextlib.ExitStack")
 
@@ -16,6 +28,10 @@ def enter(machine: Machine, context: Value, node: ast.AST) -> Value:
     for atom in context:
         if isinstance(atom, Sequence) and atom.kind == "context":
             found.append(join_all(atom.items))
+        elif isinstance(atom, Instance) and atom.kind == FOLDER_CONTEXT:
+            atom.attributes["before"] = text(machine.folder)
+            machine.call((External("os.chdir"),), Arguments([atom.attributes["path"]]), node)
+            found.append(NONE)
         elif isinstance(atom, Instance) and atom.owner is not None and atom.owner.find("__enter__"):
             method = machine.get_attribute((atom,), "__enter__", node)
             found.append(machine.call(method, Arguments(), node) or UNKNOWN)
@@ -27,6 +43,8 @@ def enter(machine: Machine, context: Value, node: ast.AST) -> Value:
 def leave(machine: Machine, context: Value, node: ast.AST) -> None:
     """Call what runs at the end of a `with` statement."""
     for atom in context:
+        if isinstance(atom, Instance) and atom.kind == FOLDER_CONTEXT:
+            machine.folder = next((one.value for one in atom.attributes["before"] if isinstance(one, Text)), "")
         if isinstance(atom, Instance) and atom.owner is not None and atom.owner.find("__exit__"):
             method = machine.get_attribute((atom,), "__exit__", node)
             machine.call(method, Arguments([NONE, NONE, NONE]), node)

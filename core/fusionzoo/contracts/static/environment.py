@@ -8,6 +8,9 @@ from fusionzoo.contracts.static import text as texts
 from fusionzoo.contracts.static.machine import Machine
 from fusionzoo.contracts.static.values import NONE, Text, Value, join, join_all, literal, text
 
+VARIABLE_KEYS = ("validation_alias", "alias", "env")
+"""Arguments of `pydantic.Field` that name the environment variable of a field of settings."""
+
 
 def read_variable(machine: Machine, name: Value, node: ast.AST, default: Value | None = None) -> Value:
     """Return the value of an environment variable. Without SageMaker's own value, the default comes first."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from fusionzoo.contracts.static import operators
 from fusionzoo.contracts.static.atoms import Frame
+from fusionzoo.contracts.static.budget import MAX_ITEMS
 from fusionzoo.contracts.static.comprehensions import COMPREHENSIONS
 from fusionzoo.contracts.static.machine import Arguments, Machine
 from fusionzoo.contracts.static.narrowing import Narrowed, narrow, restore
@@ -118,23 +119,38 @@ def evaluate_items(machine: Machine, nodes: list[ast.expr]) -> tuple[list[Value]
     found: list[Value] = []
     is_exact = True
     for node in nodes:
-        if isinstance(node, ast.Starred):
+        if len(found) >= MAX_ITEMS and _is_plain(node):
+            is_exact = False
+        elif isinstance(node, ast.Starred):
             items, known = machine.iterate(machine.evaluate(node.value), node)
             found += items
             is_exact &= known
         else:
-            found.append(machine.evaluate(node))
+            found.append(_evaluate_item(machine, node))
     return found, is_exact
+
+
+def _is_plain(node: ast.expr) -> bool:
+    """Return whether an item of a display is data without a path; generated files have millions of such items."""
+    return isinstance(node, ast.Constant) and not (isinstance(node.value, str) and "/" in node.value)
+
+
+def _evaluate_item(machine: Machine, node: ast.expr) -> Value:
+    """Return the value of an item of a display; constants cost no step."""
+    return constant(node.value) if isinstance(node, ast.Constant) else machine.evaluate(node)
 
 
 def dict_value(machine: Machine, node: ast.Dict) -> Value:
     found = machine.heap.mapping()
     for key_node, value_node in zip(node.keys, node.values, strict=True):
-        value = machine.evaluate(value_node)
+        if len(found.entries) >= MAX_ITEMS and key_node is not None and _is_plain(key_node) and _is_plain(value_node):
+            found.rest = UNKNOWN
+            continue
+        value = _evaluate_item(machine, value_node)
         if key_node is None:
             operators.update_mapping(machine, found, value)
             continue
-        key = machine.evaluate(key_node)
+        key = _evaluate_item(machine, key_node)
         machine.heap.set_item(found, operators.single_key(key), value)
     return (found,)
 

@@ -12,7 +12,9 @@ from fusionzoo.contracts.static.values import (
     BOOL,
     NONE,
     UNKNOWN,
+    Atom,
     File,
+    Mapping,
     Result,
     Text,
     Tuple,
@@ -50,17 +52,32 @@ PATH_METHODS = {
     "lstat": (),
     "chmod": (),
 }
+PATH_NAMES = ("file", "filename", "name", "path")
+"""The names of the first argument of functions such as `open`."""
+MODE_POSITIONS = {"numpy.memmap": 2}
+DEFAULT_MODES = {"numpy.memmap": "r+", "pandas.HDFStore": "a"}
+OPENERS = (
+    "builtins.open io.open io.FileIO codecs.open gzip.open gzip.GzipFile bz2.open bz2.BZ2File lzma.open lzma.LZMAFile"
+    " tarfile.open tarfile.TarFile tarfile.TarFile.open zipfile.ZipFile wave.open aiofiles.open anyio.open_file"
+    " smart_open.open smart_open.smart_open fsspec.open h5py.File pyarrow.OSFile numpy.memmap pandas.HDFStore"
+    " tensorflow.io.gfile.GFile"
+)
 BOOLEAN_METHODS = ("exists", "is_file", "is_dir", "is_symlink", "is_fifo")
 
 
 def open_directions(mode: Value | None) -> tuple[str, ...]:
     """Return what a file is opened for."""
-    known = "r" if mode is None else literal(mode)
-    known = known if known is None else re.split("[:|]", known)[0]  # tarfile: r:gz
-    if known is None:
+    found = {_mode_directions(literal((atom,))) for atom in mode or constant("r")}
+    return found.pop() if len(found) == 1 else (TOUCH,)
+
+
+def _mode_directions(mode: str | None) -> tuple[str, ...]:
+    if mode is None:
         return (TOUCH,)
-    directions = [WRITE] if set("wax") & set(known) else [READ]
-    return (READ, WRITE) if "+" in known else tuple(directions)
+    known = re.split("[:|]", mode)[0]  # tarfile: r:gz
+    if "+" in known:
+        return (READ, WRITE)
+    return (WRITE,) if set("wax") & set(known) else (READ,)
 
 
 def path_file_method(machine: Machine, call: Call, atom: Text) -> Value | None:
@@ -137,17 +154,29 @@ def _glob(machine: Machine, call: Call) -> Value:
 
 
 def _open(machine: Machine, call: Call) -> Value:
-    path = call.get(0, "file") or UNKNOWN
-    for direction in open_directions(call.get(1, "mode")):
-        machine.recorder.record_use(machine, path, direction, call.node)
+    path = next((found for name in PATH_NAMES if (found := call.get(0, name)) is not None), UNKNOWN)
+    mode = call.get(MODE_POSITIONS.get(call.name, 1), "mode") or constant(DEFAULT_MODES.get(call.name, "r"))
+    if not {"fileobj", "fp"} & call.arguments.keywords.keys():
+        for direction in open_directions(mode):
+            machine.recorder.record_use(machine, path, direction, call.node)
     return (File(path, call.name),)
 
 
 def _open_descriptor(machine: Machine, call: Call) -> Value:
-    flags = call.get(1, "flags") or ()
-    is_read = any("O_RDONLY" in getattr(atom, "name", "") for atom in flags)
-    machine.recorder.record_use(machine, call.first(), READ if is_read else TOUCH, call.node)
+    found = {_flag_directions(getattr(atom, "name", "")) for atom in call.get(1, "flags") or ()}
+    for direction in found.pop() if len(found) == 1 else (TOUCH,):
+        machine.recorder.record_use(machine, call.first(), direction, call.node)
     return (Result("os.open"),)
+
+
+def _flag_directions(flags: str) -> tuple[str, ...]:
+    """Return what the flags of `os.open` open a file for."""
+    names = flags.split("|")
+    if not all(name.startswith("os.O_") for name in names):
+        return (TOUCH,)
+    if "os.O_RDWR" in names:
+        return (READ, WRITE)
+    return (WRITE,) if "os.O_WRONLY" in names else (READ,)
 
 
 def _temporary(machine: Machine, call: Call) -> Value:
@@ -160,22 +189,27 @@ def _temporary(machine: Machine, call: Call) -> Value:
     return path if is_folder else (File(path),)
 
 
+def _configure_logging(machine: Machine, call: Call) -> Value:
+    """Model `logging.config.dictConfig`: its handlers write files."""
+    for configuration in call.get(0, "config") or ():
+        for handlers in _get_all(configuration, "handlers"):
+            for value in handlers.entries.values() if isinstance(handlers, Mapping) else ():
+                for filename in (name for handler in value if (name := _get_all(handler, "filename"))):
+                    machine.recorder.record_use(machine, filename, WRITE, call.node)
+    return NONE
+
+
+def _get_all(atom: Atom, key: str) -> Value:
+    return atom.entries.get(Text(key), ()) if isinstance(atom, Mapping) else ()
+
+
 def _move(machine: Machine, call: Call) -> Value:
     return join_all([call.get(1, "dst") or NONE])
 
 
 FILE_FUNCTIONS: dict[str, Callable[[Machine, Call], Value | None]] = {
-    "builtins.open": _open,
-    "io.open": _open,
-    "codecs.open": _open,
-    "gzip.open": _open,
-    "bz2.open": _open,
-    "lzma.open": _open,
-    "smart_open.open": _open,
-    "fsspec.open": _open,
-    "tarfile.open": _open,
-    "zipfile.ZipFile": _open,
-    "h5py.File": _open,
+    **dict.fromkeys(OPENERS.split(), _open),
+    "logging.config.dictConfig": _configure_logging,
     "os.open": _open_descriptor,
     "os.listdir": _list_names,
     "os.walk": _walk,

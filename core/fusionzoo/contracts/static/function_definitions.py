@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import replace
 
+from fusionzoo.contracts.static.command_lines import TYPER_COMMANDS, add_click_option, add_typer_options
 from fusionzoo.contracts.static.expressions import evaluate_arguments, evaluate_defaults
 from fusionzoo.contracts.static.machine import Arguments, Machine
 from fusionzoo.contracts.static.values import (
@@ -17,7 +18,6 @@ from fusionzoo.contracts.static.values import (
     Result,
     Unknown,
     Value,
-    literal,
 )
 
 ROLES = {
@@ -82,10 +82,12 @@ def _decorate(machine: Machine, value: Value, node: ast.expr) -> Value:
         if name in ROLES:
             return _with_role(value, ROLES[name])
         if name in OPTION_DECORATORS and isinstance(node, ast.Call):
-            _add_option(machine, value, node)
+            add_click_option(machine, value, evaluate_arguments(machine, node), node)
             return value
     if any(isinstance(atom, Function | Class | Partial) for atom in decorator) or isinstance(node, ast.Call):
         decorator = machine.evaluate(node)
+    if any(isinstance(atom, Result) and atom.name in TYPER_COMMANDS for atom in decorator):
+        add_typer_options(machine, value)
     if any(isinstance(atom, External | Method | Result | Unknown) for atom in decorator):
         machine.pending += [(atom, machine.frame) for atom in value]  # a library may call it
         return value
@@ -97,14 +99,3 @@ def _with_role(value: Value, role: str) -> Value:
     if not role:
         return value
     return tuple(replace(atom, roles=atom.roles | {role}) if isinstance(atom, Function) else atom for atom in value)
-
-
-def _add_option(machine: Machine, value: Value, node: ast.Call) -> None:
-    """Let a function receive the default of a command-line option of click."""
-    arguments = evaluate_arguments(machine, node)
-    names = [name for item in arguments.positional if (name := literal(item))]
-    default = arguments.keywords.get("default", ())
-    plain = [name for name in names if not name.startswith("-")] or [max(names, key=len)] if names else []
-    for atom in value:
-        if isinstance(atom, Function) and plain and default:
-            atom.extra_keywords[plain[0].lstrip("-").replace("-", "_")] = default

@@ -89,6 +89,11 @@ class Heap:
             sequence.is_exact = False
             sequence.items[-1] = join(sequence.items[-1], item)
 
+    def remove(self, sequence: Sequence, position: int) -> None:
+        """Remove an item of a sequence that is exact."""
+        del sequence.items[position]
+        self.record_change(sequence.serial)
+
     def set_attribute(self, target: Instance | Class, name: str, value: Value) -> None:
         """Set an attribute."""
         before = target.attributes.get(name)

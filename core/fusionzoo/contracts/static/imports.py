@@ -79,7 +79,9 @@ def import_name(machine: Machine, module: Value, base: str, name: str, node: ast
     full_name = f"{base}.{name}" if base else name
     if machine.finder.find(full_name) is not None:
         return import_module(machine, full_name, node)
-    return UNKNOWN if any(isinstance(atom, ModuleValue) for atom in module) else (External(full_name),)
+    if any(isinstance(atom, ModuleValue) for atom in module):
+        return machine.get_attribute(module, name, node)  # its own `__getattr__`, or unknown
+    return (External(full_name),)
 
 
 def _import_all(machine: Machine, module: Value) -> None:

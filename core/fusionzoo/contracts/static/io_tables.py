@@ -86,7 +86,24 @@ FUNCTIONS: dict[str, tuple[PathArgument, ...]] = {
     **_table(READ, 0, "fp filename", "PIL.Image.open cv2.imread imageio.imread torchvision.io.read_image"),
     **_table(READ, 0, "uri file path", "torchaudio.load librosa.load soundfile.read skimage.io.imread"),
     **_table(WRITE, 0, "filename uri file", "cv2.imwrite imageio.imwrite torchaudio.save soundfile.write"),
-    **_table(WRITE, 0, "fname", "matplotlib.pyplot.savefig"),
+    **_table(WRITE, 0, "filename uri im", "imageio.v2.imwrite imageio.v3.imwrite imageio.imsave cv2.VideoWriter"),
+    **_table(WRITE, 0, "fname", "matplotlib.pyplot.savefig matplotlib.pyplot.imsave matplotlib.image.imsave"),
+    **_table(WRITE, 1, "fp", "torchvision.utils.save_image"),
+    **_table(WRITE, 0, "path", "pandas.ExcelWriter"),
+    **_table(WRITE, 1, "filepath_or_buffer", "pandas.to_pickle"),
+    **_table(WRITE, 0, "filename", "dill.dump_session dill.dump_module"),
+    **_table(READ, 0, "source", "xml.etree.ElementTree.parse xml.etree.ElementTree.iterparse lxml.etree.parse"),
+    **_table(READ, -1, "file", "xml.etree.ElementTree.ElementTree lxml.etree.ElementTree"),
+    **_table(
+        WRITE,
+        0,
+        "file_or_filename file",
+        "xml.etree.ElementTree.ElementTree.write xml.etree.ElementTree.parse.write lxml.etree.ElementTree.write"
+        " lxml.etree.parse.write",
+    ),
+    **_table(WRITE, 0, "file filename", "cProfile.Profile.dump_stats pstats.Stats.dump_stats"),
+    **_table(WRITE, 1, "filename", "cProfile.run profile.run"),
+    **_table(READ, 0, "fname", "logging.config.fileConfig"),
     **_table(READ, 0, "dataset_path", "datasets.load_from_disk datasets.Dataset.load_from_disk"),
     "datasets.load_dataset": (
         PathArgument(0, ("path",), READ),
@@ -98,6 +115,7 @@ FUNCTIONS: dict[str, tuple[PathArgument, ...]] = {
     **_table(READ, 0, "path_name path", "runpy.run_path tomlkit.load toml.load"),
     **_pair(READ, READ, "filecmp.cmp filecmp.dircmp", "f1 f2"),
     **_pair(READ, WRITE, "shutil.copy shutil.copy2 shutil.copyfile shutil.copytree os.link"),
+    **_pair(READ, WRITE, "distutils.dir_util.copy_tree distutils.file_util.copy_file"),
     **_pair(DELETE, WRITE, "shutil.move os.rename os.replace os.renames"),
     **_pair(TOUCH, WRITE, "os.symlink"),
     **_pair(READ, WRITE, "shutil.unpack_archive", "filename extract_dir"),
@@ -108,7 +126,7 @@ FUNCTIONS: dict[str, tuple[PathArgument, ...]] = {
     **_table(WRITE, 0, "filename", "logging.FileHandler logging.handlers.RotatingFileHandler"),
     **_table(WRITE, 0, "filename", "logging.handlers.TimedRotatingFileHandler logging.handlers.WatchedFileHandler"),
     **_table(WRITE, -1, "filename", "logging.basicConfig"),
-    **_table(TOUCH, 0, "database filename file", "sqlite3.connect shelve.open dbm.open numpy.memmap"),
+    **_table(TOUCH, 0, "database filename file", "sqlite3.connect shelve.open dbm.open"),
     **_table(TOUCH, 0, "filename", "numpy.lib.format.open_memmap numpy.lib.format.read_magic"),
     **_table(WRITE, 1, "filename", "urllib.request.urlretrieve"),
     **_table(WRITE, -1, "local_dir", "huggingface_hub.snapshot_download huggingface_hub.hf_hub_download"),
@@ -136,13 +154,19 @@ CLASSES: dict[str, tuple[PathArgument, ...]] = {
     **_table(READ, 0, "checkpoint_path", "load_from_checkpoint"),
     **_table(READ, 0, "path", "from_file from_disk from_csv from_json from_parquet from_text load_from_disk"),
     **_table(READ, 0, "fname", "load_word2vec_format"),
+    **_table(WRITE, 1, "path filepath", "save_model"),
 }
 """By the last part of the name, because libraries offer the same class under several modules."""
 
 SAVERS = "to_csv to_parquet to_json to_pickle to_excel to_feather to_hdf to_orc to_stata to_xml to_html to_markdown"
 METHODS: dict[str, tuple[PathArgument, ...]] = {
     **_table(WRITE, 0, "path_or_buf path excel_writer buf", SAVERS),
-    **_table(WRITE, 0, "file", "write_csv write_parquet write_json write_ndjson write_ipc write_avro write_excel"),
+    **_table(
+        WRITE,
+        0,
+        "file",
+        "write_html write_image write_csv write_parquet write_json write_ndjson write_ipc write_avro write_excel",
+    ),
     **_table(WRITE, 0, "path", "sink_csv sink_parquet sink_ipc to_disk tofile save_as_text"),
     **_table(WRITE, 0, "filepath output_dir fp f path fname filename", "save save_model save_checkpoint save_weights"),
     **_table(WRITE, 0, "save_directory output_dir", "save_pretrained save_state save_vocabulary"),

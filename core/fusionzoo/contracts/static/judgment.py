@@ -12,8 +12,10 @@ from fusionzoo.contracts.contract_fields import ContractFields
 from fusionzoo.contracts.job_kinds import SAGEMAKER_ROOT
 from fusionzoo.contracts.static import text as texts
 from fusionzoo.contracts.static.file_operations import CREATE, DELETE, LIST, READ, TOUCH, WRITE
+from fusionzoo.contracts.static.source_files import show_place
 from fusionzoo.contracts.static.uses import Use
 from fusionzoo.contracts.validation_report import Access, Evidence, Verdict
+from fusionzoo.errors.wording import pluralize
 
 CODE_FOLDER, CONFIG_FOLDER, FAILURE_FILE = "/opt/ml/code", "/opt/ml/input/config", "/opt/ml/output/failure"
 OWN_PLACES = (CODE_FOLDER, CONFIG_FOLDER, FAILURE_FILE)
@@ -23,6 +25,9 @@ HOMES = ("/root", "~")
 CACHE_MARK = "/.cache"
 MAX_EVIDENCE = 50  # places of one path
 MAX_SIBLINGS = 4  # places named in the error about a path that is not used
+MAX_GAPS = 3  # reasons named in the error about a path that is not certainly used
+UNKNOWN_STARTS = (texts.UNKNOWN_PART, texts.ENVIRONMENT_PART, texts.ARGUMENT_PART)
+READ_DIRECTIONS, WRITE_DIRECTIONS = (READ, LIST, TOUCH), (WRITE, CREATE, TOUCH)
 CHANGES = (WRITE, CREATE, DELETE)
 WORDS = {READ: "reads", WRITE: "writes", LIST: "lists", CREATE: "creates", DELETE: "deletes", TOUCH: "uses"}
 
@@ -70,23 +75,38 @@ def list_alternatives(use: Use) -> list[str]:
     return fixed or paths
 
 
-def judge(contract: ContractFields, uses: Iterable[Use]) -> Judgment:
-    """Return the verdict on each path of the contract, with the evidence, and the uses that the contract forbids."""
+def judge(
+    contract: ContractFields, uses: Iterable[Use], unknown: Iterable[Use] = (), gaps: Iterable[str] = ()
+) -> Judgment:
+    """Return the verdict on each path of the contract, with the evidence, and the uses that the contract forbids.
+
+    Args:
+        contract: what the script promises.
+        uses: the uses of paths that are known, at least in part.
+        unknown: the uses of paths of which nothing is known: they may be uses of any path.
+        gaps: what the analysis could not follow.
+    """
     inputs = list(contract.expected_input_paths.values())
     outputs = list(contract.expected_output_paths.values())
     optional = [path for name, path in contract.expected_input_paths.items() if name in contract.optional_paths]
+    uses = list(uses)
     found = Judgment({}, {}, {path: [] for path in (*inputs, *outputs)}, {})
     found.verdicts = dict.fromkeys(found.evidence, Verdict.MISSING)
     for use in uses:
         alternatives = list_alternatives(use)
         for name, path in contract.expected_input_paths.items():
             others = [] if name in contract.optional_paths else optional
-            _judge_path(found, use, alternatives, Expected(path, (READ, LIST, TOUCH), others))
+            _judge_path(found, use, alternatives, Expected(path, READ_DIRECTIONS, others))
         for path in outputs:
-            _judge_path(found, use, alternatives, Expected(path, (WRITE, CREATE, TOUCH), []))
+            _judge_path(found, use, alternatives, Expected(path, WRITE_DIRECTIONS, []))
         _find_violations(found, contract, use, alternatives)
-    _judge_absent(found, contract)
+    _judge_absent(found, contract, [*filter(is_unknown, uses), *unknown], list(gaps))
     return found
+
+
+def is_unknown(use: Use) -> bool:
+    """Return whether a use may be one of any path, because even the beginning of its path is not known."""
+    return all(path[0] in UNKNOWN_STARTS for path in list_alternatives(use))
 
 
 def _judge_path(found: Judgment, use: Use, alternatives: list[str], expected: Expected) -> None:
@@ -135,15 +155,6 @@ def _find_violations(found: Judgment, contract: ContractFields, use: Use, altern
     for problem in problems:
         if problem:
             target[f"{show_place(use.file, use.line)}: the script {'' if is_certain else 'possibly '}{problem}"] = None
-
-
-def show_place(file: Path, line: int | None = None) -> str:
-    """Return a file and line as a message names them, relative to the current folder if the file is in it."""
-    try:
-        shown = file.absolute().relative_to(Path.cwd())
-    except (ValueError, OSError):
-        shown = file
-    return str(shown) if line is None else f"{shown}:{line}"
 
 
 def _find_problem(contract: ContractFields, use: Use, path: str) -> str:
@@ -199,7 +210,7 @@ def _is_allowed(use: Use, path: str, declared: list[str], is_training: bool) -> 
     return name.startswith(".") and any(one.startswith(f"{texts.parent(path)}/") for one in declared)
 
 
-def _judge_absent(found: Judgment, contract: ContractFields) -> None:
+def _judge_absent(found: Judgment, contract: ContractFields, unknown: list[Use], gaps: list[str]) -> None:
     """Report the paths that are required and not certainly used."""
     named = [("reads", *item) for item in contract.expected_input_paths.items()]
     named += [("writes", *item) for item in contract.expected_output_paths.items()]
@@ -208,26 +219,47 @@ def _judge_absent(found: Judgment, contract: ContractFields) -> None:
         if name in contract.optional_paths:
             continue
         if verdict is Verdict.MISSING:
-            fix = f"{verb[:-1]} it, or make {name} one of the optional_paths of the contract"
             places = _show_siblings(found, path)
-            found.errors[f"The script never {verb} {path} ({name}){places}. Fix: {fix}."] = None
+            fix = f"make {name} one of the optional_paths of the contract"
+            directions = READ_DIRECTIONS if verb == "reads" else WRITE_DIRECTIONS
+            if reasons := _show_gaps([use for use in unknown if use.direction in directions], gaps):
+                start = f"It cannot be proven that the script {verb} {path} ({name}): {reasons}"
+                start += f"; {places}" if places else ""
+                fix = f"build the path from constants, defaults and SageMaker's variables, or {fix}"
+                found.errors[f"{start}. Fix: {fix}."] = None
+            else:
+                fix = f"{verb[:-1]} it, or {fix}"
+                start = f"The script never {verb} {path} ({name})"
+                start += f", but {places}" if places else ""
+                found.errors[f"{start}. Fix: {fix}."] = None
         elif verdict is Verdict.POSSIBLE:
             first = found.evidence[path][0]
             place = show_place(Path(first.file), first.line)
             found.warnings[f"{place}: the script possibly {verb} {path} ({name}): {first.expression}"] = None
 
 
+def _show_gaps(unknown: list[Use], gaps: list[str]) -> str:
+    """Return why a path may be used although no use was found; empty if it is not used."""
+    places = dict.fromkeys(
+        f"{show_place(use.file, use.line)} {WORDS[use.direction]} a path that is not known before the run"
+        for use in unknown
+    )
+    shown = [*places, *gaps]
+    more = f", and {pluralize(len(shown) - MAX_GAPS, 'other place')}" if len(shown) > MAX_GAPS else ""
+    return f"{'; '.join(shown[:MAX_GAPS])}{more}"
+
+
 def _show_siblings(found: Judgment, path: str) -> str:
-    """Return a clause with the places that use paths next to this one: one of them may be used in its place."""
+    """Return the places that use paths next to this one: one of them may be used in its place."""
     folder = texts.parent(path)
     siblings = [uses for other, uses in found.evidence.items() if uses and texts.parent(other) == folder]
     places = [f"{show_place(Path(use.file), use.line)} uses {use.path}" for uses in siblings for use in uses[:2]]
-    return f", but {', '.join(places[:MAX_SIBLINGS])}" if places else ""
+    return ", ".join(places[:MAX_SIBLINGS])
 
 
 def find_unwritten_artifacts(contract: ContractFields, uses: Iterable[Use]) -> dict[str, list[str]]:
     """Return the artifacts of each output, by its logical name, that no known write below its path has the name of."""
-    written = [path for use in uses if use.direction in (WRITE, CREATE, TOUCH) for path in list_alternatives(use)]
+    written = [path for use in uses if use.direction in WRITE_DIRECTIONS for path in list_alternatives(use)]
     missing: dict[str, list[str]] = {}
     for name, artifacts in contract.artifacts.items():
         folder = contract.expected_output_paths[name]
@@ -263,6 +295,25 @@ def _find_misplaced(use: Use, artifact: str, folders: list[str]) -> str:
     if not paths or not any(fit(paths[0], folder) is Fit.YES for folder in folders):
         return ""
     return f"{show_place(use.file, use.line)}: the script writes {texts.show(paths[0])}"
+
+
+def find_lost_writes(uses: Iterable[Use]) -> Iterator[str]:
+    """Yield a warning for each place that certainly writes into the working directory or next to the script."""
+    for use in uses:
+        paths = list_alternatives(use)
+        if use.direction == WRITE and use.is_certain and not use.is_open and all(map(_is_lost, paths)):
+            shown = texts.show(paths[0]).replace("<code>/", "", 1)
+            yield (
+                f"{show_place(use.file, use.line)}: the script writes {shown} in the folder of the code or the working "
+                "directory, which SageMaker does not keep. Fix: write into a folder of the outputs."
+            )
+
+
+def _is_lost(path: str) -> bool:
+    """Return whether a path is relative, or in the folder of the code; a URL and a hidden file are not meant."""
+    is_relative = path[:1] not in ("/", "~", *texts.PARTS) and path.isprintable() and ":/" not in path
+    is_here = path.startswith(f"{texts.CODE_PART}/") or (is_relative and "." in PurePosixPath(path).name)
+    return is_here and not PurePosixPath(path).name.startswith(".")
 
 
 def find_undecided(uses: Iterable[Use]) -> Iterator[str]:

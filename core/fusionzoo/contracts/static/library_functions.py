@@ -8,7 +8,7 @@ from itertools import islice, product
 
 from fusionzoo.contracts.static import text as texts
 from fusionzoo.contracts.static.builtin_functions import DICT, LIST, MAP, SAME
-from fusionzoo.contracts.static.environment import find_default, read_variable
+from fusionzoo.contracts.static.environment import VARIABLE_KEYS, find_default, read_variable
 from fusionzoo.contracts.static.machine import Arguments, Call, Machine
 from fusionzoo.contracts.static.operators import binary_texts, get_constant_text, update_mapping
 from fusionzoo.contracts.static.path_operations import as_texts
@@ -116,13 +116,8 @@ def _field(machine: Machine, call: Call) -> Value:
         found.attributes["default"] = default
     elif factory is not None:
         found.attributes["factory"] = factory
+    found.attributes |= {key: value for key in VARIABLE_KEYS if (value := call.get(-1, key)) is not None}
     return (found,)
-
-
-def _option(machine: Machine, call: Call) -> Value:
-    """Model `typer.Option`: as the default of a parameter, it stands for its own default."""
-    default = call.get(0, "default")
-    return text(texts.ARGUMENT_PART) if default in (None, constant(...)) else default or UNKNOWN
 
 
 def _namespace(machine: Machine, call: Call) -> Value:
@@ -265,11 +260,6 @@ def _call_later(machine: Machine, call: Call) -> Value:
     return machine.call(call.first(), arguments, call.node) or UNKNOWN
 
 
-def _run_main(machine: Machine, call: Call) -> Value:
-    """Model `typer.run` and `fire.Fire`: a function is called with its defaults or with unknown arguments."""
-    return machine.call(call.get(0, "main") or UNKNOWN, Arguments(rest=text(texts.ARGUMENT_PART)), call.node) or NONE
-
-
 LIBRARY_FUNCTIONS: dict[str, Callable[[Machine, Call], Value | None]] = {
     "functools.partial": _partial,
     "functools.reduce": _reduce,
@@ -287,9 +277,6 @@ LIBRARY_FUNCTIONS: dict[str, Callable[[Machine, Call], Value | None]] = {
     "attr.field": _field,
     "attrs.field": _field,
     "pydantic.Field": _field,
-    "typer.Option": _option,
-    "typer.Argument": _option,
-    "fastapi.Query": _option,
     "types.SimpleNamespace": _namespace,
     "argparse.Namespace": _namespace,
     "types.MappingProxyType": SAME,
@@ -319,9 +306,6 @@ LIBRARY_FUNCTIONS: dict[str, Callable[[Machine, Call], Value | None]] = {
     "asyncio.create_task": SAME,
     "asyncio.to_thread": _call_later,
     "atexit.register": _call_later,
-    "absl.app.run": _run_main,
-    "typer.run": _run_main,
-    "fire.Fire": _run_main,
     "threading.Thread": _run_target,
     "threading.Timer": _run_target,
     "multiprocessing.Process": _run_target,
@@ -343,3 +327,4 @@ LIBRARY_FUNCTIONS: dict[str, Callable[[Machine, Call], Value | None]] = {
     "sys.path.append": _add_root,
     "sys.path.insert": _add_root,
 }
+STARMAP = _starmap

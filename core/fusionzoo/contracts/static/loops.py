@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from fusionzoo.contracts.static.assignment import assign
 from fusionzoo.contracts.static.atoms import Frame
-from fusionzoo.contracts.static.budget import MAX_ITERATIONS
+from fusionzoo.contracts.static.budget import MAX_ITERATIONS, MAX_UNROLLED
 from fusionzoo.contracts.static.machine import Machine
 from fusionzoo.contracts.static.narrowing import narrow
 from fusionzoo.contracts.static.operators import truth
@@ -16,6 +16,7 @@ from fusionzoo.contracts.static.values import UNKNOWN, Value, join, join_all
 
 Names = dict[str, Value]
 MAX_PASSES = 3
+MAX_SHORT = 8  # items of a loop that is always unrolled
 
 
 def merge_names(states: list[Names]) -> Names:
@@ -43,6 +44,12 @@ def _loop(frame: Frame) -> Iterator[None]:
         frame.breaks, frame.continues = breaks, continues
 
 
+def _find_limit(machine: Machine, count: int = MAX_ITERATIONS) -> int:
+    """Return how often a loop over some items is unrolled: inside of loops that are, less often unless it is short."""
+    limit = MAX_ITERATIONS if machine.unrolled == 1 else min(MAX_ITERATIONS, MAX_UNROLLED // machine.unrolled)
+    return max(limit, count if count <= MAX_SHORT else 0)
+
+
 def _run_body(machine: Machine, body: list[ast.stmt]) -> bool:
     """Run the body once; return whether the loop can continue."""
     frame = machine.frame
@@ -60,12 +67,14 @@ def run_for(machine: Machine, node: ast.For | ast.AsyncFor) -> bool:
     with _loop(frame):
         is_alive = True
         if is_exact:
-            for item in items[:MAX_ITERATIONS]:
-                assign(machine, node.target, item)
-                is_alive = _run_body(machine, node.body)
-                if not is_alive:
-                    break
-            items = items[MAX_ITERATIONS:]
+            limit = _find_limit(machine, len(items))
+            with machine.unrolling(min(limit, len(items))):
+                for item in items[:limit]:
+                    assign(machine, node.target, item)
+                    is_alive = _run_body(machine, node.body)
+                    if not is_alive:
+                        break
+            items = items[limit:]
         if items and is_alive:
             values = items if len(items) <= MAX_ITERATIONS and not is_exact else [join_all(items)]
 
@@ -88,9 +97,12 @@ def run_while(machine: Machine, node: ast.While) -> bool:
         condition = truth(machine.evaluate(node.test))
         is_constant = isinstance(node.test, ast.Constant)
         count = 0
-        while condition is True and not is_constant and count < MAX_ITERATIONS:
+        limit = _find_limit(machine)
+        while condition is True and not is_constant and count < limit:
             count += 1
-            if not _run_body(machine, node.body):
+            with machine.unrolling(count):
+                is_alive = _run_body(machine, node.body)
+            if not is_alive:
                 return _finish(machine, [], False)
             condition = truth(machine.evaluate(node.test))
         if condition is not False:
@@ -113,14 +125,15 @@ def run_while(machine: Machine, node: ast.While) -> bool:
 def _run_until_stable(machine: Machine, run_once: Callable[[], None]) -> None:
     """Run a body that may run any number of times. A name that still changes afterwards becomes unknown."""
     frame = machine.frame
-    with machine.heap.branch():
-        for number in range(MAX_PASSES):
+    passes = MAX_PASSES if machine.unrolled < MAX_UNROLLED else 1
+    with machine.heap.branch(), machine.unrolling(passes):
+        for number in range(passes):
             before = dict(frame.names)
             run_once()
             changed = [name for name, value in frame.names.items() if before.get(name) != value]
             if not changed:
                 return
-            if number == MAX_PASSES - 2:
+            if number == max(0, passes - 2):
                 for name in changed:
                     frame.names[name] = join(frame.names[name], UNKNOWN)
 

@@ -12,6 +12,7 @@ from fusionzoo.contracts.static.atoms import Frame, ModuleSource
 from fusionzoo.contracts.static.budget import Budget
 from fusionzoo.contracts.static.heap import Heap
 from fusionzoo.contracts.static.project_modules import ModuleFinder
+from fusionzoo.contracts.static.source_files import show_place
 from fusionzoo.contracts.static.values import UNKNOWN, Atom, Instance, Method, Value, join
 
 
@@ -45,6 +46,7 @@ class Call:
     arguments: Arguments
     node: ast.AST
     receiver: Atom | None = None
+    is_modeled: bool = False  # whether it is known what the function does
 
     def get(self, position: int, name: str = "") -> Value | None:
         """Return the argument at a position or with a name; None if it is not given."""
@@ -68,6 +70,9 @@ class Recorder(Protocol):
 
     def record_variable(self, machine: Machine, name: str, node: ast.AST) -> Value:
         """Record that the program reads an environment variable; return its value in a job."""
+
+    def describe_environment(self) -> dict[str, object]:
+        """Return what the container's toolkit says about the paths of the job; empty if it has no toolkit."""
 
     def declared_default(self, name: str) -> Value | None:
         """Return the default that the contract declares for an environment variable."""
@@ -95,7 +100,7 @@ class Tables:
     attributes: Callable[[Machine, Atom, str, ast.AST], Value]
     callers: Callable[[Machine, Atom, Arguments, ast.AST], Value]
     iterate: Callable[[Machine, Value, ast.AST], tuple[list[Value], bool]]
-    run_module: Callable[[Machine, ModuleSource], Frame]
+    run_module: Callable[..., Frame]
 
 
 @dataclass
@@ -117,6 +122,9 @@ class Machine:
     pending: list[tuple[Atom, Frame]] = field(default_factory=list)  # what a library may call later
     receivers: Value = ()  # the alternatives of the object that the method which is called belongs to
     is_certain: bool = True  # whether a library certainly calls the method that runs
+    folder: str = ""  # the working directory that the program has chosen
+    unrolled: int = 1  # how often the loops around the statement that runs are unrolled
+    flags: dict[str, Value] = field(default_factory=dict)  # of absl
     imported: dict[str, tuple[ModuleSource, int]] = field(default_factory=dict)  # external modules, where imported
 
     def __post_init__(self) -> None:
@@ -135,6 +143,16 @@ class Machine:
             yield frame
         finally:
             self.frames.pop()
+
+    @contextmanager
+    def unrolling(self, count: int) -> Iterator[None]:
+        """In the block, a loop is unrolled a number of times."""
+        before = self.unrolled
+        self.unrolled *= max(1, count)
+        try:
+            yield
+        finally:
+            self.unrolled = before
 
     def evaluate(self, node: ast.AST | None) -> Value:
         """Return the value of an expression."""
@@ -190,7 +208,7 @@ class Machine:
     def note(self, message: str, node: ast.AST) -> None:
         """Record something that the analysis could not follow, with its place."""
         line = getattr(node, "lineno", self.frame.line if self.frames else 0)
-        place = f"{self.frame.module.path.name}:{line}" if self.frames else "?"
+        place = show_place(self.frame.module.path, line) if self.frames else "?"
         self.budget.note(f"{place}: {message}")
 
 

@@ -13,16 +13,20 @@ from fusionzoo.contracts.static.argument_parsers import (
     parser_method,
 )
 from fusionzoo.contracts.static.builtin_functions import BUILTIN_FUNCTIONS, MAP
+from fusionzoo.contracts.static.class_functions import CLASS_FUNCTIONS
+from fusionzoo.contracts.static.command_lines import COMMAND_LINE_FUNCTIONS
 from fusionzoo.contracts.static.container_methods import mapping_method, sequence_method
 from fusionzoo.contracts.static.contexts import enter
 from fusionzoo.contracts.static.escapes import escape
 from fusionzoo.contracts.static.file_operations import FILE_FUNCTIONS, path_file_method
 from fusionzoo.contracts.static.instances import set_fields
-from fusionzoo.contracts.static.library_functions import LIBRARY_FUNCTIONS, substitute
+from fusionzoo.contracts.static.library_functions import LIBRARY_FUNCTIONS, STARMAP, substitute
 from fusionzoo.contracts.static.machine import Arguments, Call, Machine
+from fusionzoo.contracts.static.other_scripts import SCRIPT_FUNCTIONS
 from fusionzoo.contracts.static.path_operations import PATH_FUNCTIONS, path_method
 from fusionzoo.contracts.static.reflection_functions import REFLECTION_FUNCTIONS
 from fusionzoo.contracts.static.string_methods import string_method
+from fusionzoo.contracts.static.toolkit_functions import TOOLKIT_FUNCTIONS
 from fusionzoo.contracts.static.values import (
     NONE,
     UNKNOWN,
@@ -33,12 +37,17 @@ from fusionzoo.contracts.static.values import (
     Text,
     Tuple,
     Value,
+    join,
     text,
 )
 
 FUNCTIONS: dict[str, Callable[[Machine, Call], Value | None]] = {
     **{f"builtins.{name}": function for name, function in (BUILTIN_FUNCTIONS | REFLECTION_FUNCTIONS).items()},
     **LIBRARY_FUNCTIONS,
+    **CLASS_FUNCTIONS,
+    **COMMAND_LINE_FUNCTIONS,
+    **SCRIPT_FUNCTIONS,
+    **TOOLKIT_FUNCTIONS,
     **PATH_FUNCTIONS,
     **FILE_FUNCTIONS,
     **dict.fromkeys(PARSERS, make_parser),
@@ -50,7 +59,9 @@ RENAMED = (("posixpath.", "os.path."), ("ntpath.", "os.path."), ("os.path.os.", 
 PATH_CONVERTERS = ("os.", "pathlib.", "builtins.open", "shutil.", "builtins.str", "io.open")
 MAX_NAME = 120
 EXECUTOR_METHODS = ("submit", "apply", "apply_async", "call_soon", "run_in_executor", "callback", "call_later")
-MAP_METHODS = ("map", "imap", "imap_unordered", "starmap", "map_async")
+MAP_METHODS = ("map", "imap", "imap_unordered", "map_async")
+DEFAULT_METHODS = ("get", "pop", "setdefault", "getint", "getfloat", "getboolean")
+"""Methods of mappings and of `configparser` that return a default if there is no value."""
 KEEPS_CALLBACKS = ("logging.", "warnings.", "typing.", "abc.", "builtins.")
 
 
@@ -66,6 +77,7 @@ def call_external(machine: Machine, call: Call) -> Value:
         return machine.call(method, Arguments(rest, call.arguments.keywords, call.arguments.rest), call.node)
     if call.name.startswith(PATH_CONVERTERS):
         _convert_paths(machine, call)
+    call.is_modeled = model is not None
     machine.recorder.record_call(machine, call)
     if call.name in NEVER_RETURN:
         return ()
@@ -144,12 +156,20 @@ def _call_modeled_object(machine: Machine, call: Call, receiver: Instance) -> Va
     return None
 
 
+def _find_default(call: Call) -> Value:
+    """Return the default that a method such as `get` is given; () without one."""
+    found = call.get(-1, "fallback") or call.get(-1, "default")
+    return found or (call.arguments.positional[1] if len(call.arguments.positional) == 2 else ())
+
+
 def _call_unknown_method(machine: Machine, call: Call) -> Value:
     machine.recorder.record_call(machine, call)
     if call.name in EXECUTOR_METHODS and call.arguments.positional:
         skipped = 1 if call.name in ("run_in_executor", "call_later") else 0
         function, *rest = call.arguments.positional[skipped:] or [UNKNOWN]
         return machine.call(function, Arguments(rest, call.arguments.keywords), call.node) or UNKNOWN
+    if call.name == "starmap" and len(call.arguments.positional) > 1:
+        return STARMAP(machine, call)
     if call.name in MAP_METHODS and len(call.arguments.positional) > 1:
         return MAP(machine, call)
     if call.name == "enter_context":
@@ -157,6 +177,8 @@ def _call_unknown_method(machine: Machine, call: Call) -> Value:
     if call.name == "result" and not call.arguments.positional:
         return UNKNOWN
     escape_arguments(machine, call)
+    if call.name in DEFAULT_METHODS and (default := _find_default(call)):
+        return join(default, UNKNOWN)
     if call.name in ("open", "resolve", "joinpath"):
         return text(texts.UNKNOWN_PART, True)
     receiver = call.receiver

@@ -36,6 +36,8 @@ from fusionzoo.contracts.static.values import (
 )
 
 MAX_REPEATS = 64
+FLAG = "os.O_"
+"""Begins the names of the flags of `os.open`, which are joined: os.O_CREAT | os.O_WRONLY."""
 NUMBER_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -128,7 +130,8 @@ def _is_equal(left: Atom, right: Atom) -> bool | None:
 def _contains(machine: Machine, container: Atom, item: Atom, node: ast.AST) -> bool | None:
     if isinstance(container, External) and container.name == "os.environ":
         if isinstance(item, Text) and texts.is_known(item.value):
-            machine.recorder.record_variable(machine, item.value, node)
+            given = machine.recorder.record_variable(machine, item.value, node)
+            return True if given != text(texts.ENVIRONMENT_PART) else None  # SageMaker sets the variable
         return None
     if isinstance(container, Text) and isinstance(item, Text):
         if texts.is_known(container.value):
@@ -157,7 +160,7 @@ def _binary_atoms(machine: Machine, node: ast.BinOp, left: Atom, right: Atom) ->
     kind = type(node.op)
     if isinstance(left, Instance | Class) or isinstance(right, Instance):
         return _call_special_method(machine, node, left, right)
-    if kind is ast.Div and isinstance(left, Text) and (left.is_path or (isinstance(right, Text) and right.is_path)):
+    if kind is ast.Div and isinstance(left, Text):  # strings have no division, so one of the two is a path
         second = right.value if isinstance(right, Text) else texts.UNKNOWN_PART
         return text(texts.join_path(left.value, second), True)
     if kind is ast.Add and (isinstance(left, Text) or isinstance(right, Text)):
@@ -170,6 +173,8 @@ def _binary_atoms(machine: Machine, node: ast.BinOp, left: Atom, right: Atom) ->
         merged.optional = set(left.optional)
         update_mapping(machine, merged, (right,))
         return (merged,)
+    if kind is ast.BitOr and all(isinstance(atom, External) and atom.name.startswith(FLAG) for atom in (left, right)):
+        return (External("|".join(dict.fromkeys([*_list_flags(left), *_list_flags(right)]))),)
     items, others = items_of(left), items_of(right)
     if kind in (ast.Add, ast.BitOr) and items is not None and others is not None:
         is_exact = all(not isinstance(atom, Sequence) or atom.is_exact for atom in (left, right))
@@ -179,6 +184,10 @@ def _binary_atoms(machine: Machine, node: ast.BinOp, left: Atom, right: Atom) ->
     if kind is ast.Mult:
         return _repeat(machine, left, right)
     return _calculate(kind, left, right)
+
+
+def _list_flags(atom: Atom) -> list[str]:
+    return getattr(atom, "name", "").split("|")
 
 
 def _call_special_method(machine: Machine, node: ast.BinOp, left: Atom, right: Atom) -> Value:

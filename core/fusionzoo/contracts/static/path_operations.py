@@ -11,6 +11,7 @@ from fusionzoo.contracts.static import text as texts
 from fusionzoo.contracts.static.machine import Call, Machine
 from fusionzoo.contracts.static.values import (
     BOOL,
+    NONE,
     UNKNOWN,
     UNKNOWN_TEXT,
     Method,
@@ -25,6 +26,7 @@ from fusionzoo.contracts.static.values import (
 
 MAX_COMBINATIONS = 32
 MAX_PARENTS = 16
+FOLDER_CONTEXT = "folder context"
 PATH_ATTRIBUTES = ("parent", "parents", "name", "stem", "suffix", "suffixes", "parts", "anchor", "root", "drive")
 
 
@@ -80,10 +82,36 @@ def expand_home(path: str) -> str:
     return path
 
 
-def absolute(path: str) -> str:
-    """Return the absolute path; a relative one starts in the folder of the code."""
+def absolute(path: str, folder: str = "") -> str:
+    """Return the absolute path; a relative one starts in a folder, which is that of the code by default."""
     starts_known = path.startswith("/") or (path and path[0] in texts.PARTS)
-    return texts.normalize(path if starts_known else texts.join_path(texts.CODE_PART, path))
+    return texts.normalize(path if starts_known else texts.join_path(folder or texts.CODE_PART, path))
+
+
+def _make_absolute(machine: Machine, call: Call) -> Value:
+    return join(*(text(absolute(path, machine.folder)) for path in as_texts(call.first())))
+
+
+def _get_folder(machine: Machine, call: Call) -> Value:
+    return text(machine.folder or texts.CODE_PART, call.name.startswith("pathlib"))
+
+
+def _change_folder(machine: Machine, call: Call) -> Value:
+    """Model `os.chdir`: relative paths start in the new folder from now on."""
+    paths = as_texts(call.get(0, "path") or UNKNOWN)
+    is_split = any(frame.function is not None and "contextmanager" in frame.function.roles for frame in machine.frames)
+    if is_split:  # the body of `with` runs between two parts of the function that runs here as a whole
+        machine.folder = texts.UNKNOWN_PART
+    elif machine.folder != texts.UNKNOWN_PART or paths[0].startswith("/"):
+        machine.folder = absolute(paths[0], machine.folder) if len(paths) == 1 else texts.UNKNOWN_PART
+    return NONE
+
+
+def _make_folder_context(machine: Machine, call: Call) -> Value:
+    """Model `contextlib.chdir`."""
+    found = machine.heap.instance(None, FOLDER_CONTEXT)
+    found.attributes["path"] = call.get(0, "path") or UNKNOWN
+    return (found,)
 
 
 def _common_path(machine: Machine, call: Call) -> Value:
@@ -122,7 +150,18 @@ def path_attribute(atom: Text, name: str) -> Value:
         return (Tuple(tuple(text(part) for part in PurePosixPath(path).parts)),)
     if name == "suffixes":
         return UNKNOWN
+    if name in ("suffix", "stem") and _has_unknown_suffix(path):
+        return UNKNOWN_TEXT if name == "suffix" else text(PurePosixPath(path).name)
     return text(str(getattr(PurePosixPath(path), name)))
+
+
+def _has_unknown_suffix(path: str) -> bool:
+    """Return whether the name of a path ends in a part that is not known, which may hold its suffix."""
+    return bool(path) and path[-1] in texts.PARTS
+
+
+def _split_suffix(path: str) -> tuple[str, str]:
+    return (path, texts.UNKNOWN_PART) if _has_unknown_suffix(path) else posixpath.splitext(path)
 
 
 def _list_parents(path: str) -> list[str]:
@@ -147,7 +186,7 @@ def path_method(machine: Machine, call: Call, path: str) -> Value | None:
         rest = [call.arguments.rest] if call.arguments.rest else []
         return join_paths([text(path, True), *call.arguments.positional, *rest], True)
     if name in ("resolve", "absolute", "readlink"):
-        return text(absolute(path), True)
+        return text(absolute(path, machine.folder), True)
     if name == "expanduser":
         return text(expand_home(path), True)
     if name in ("as_posix", "__fspath__", "__str__"):
@@ -174,15 +213,17 @@ def _is_absolute(machine: Machine, call: Call) -> Value:
 PATH_FUNCTIONS: dict[str, Callable[[Machine, Call], Value | None]] = {
     "os.path.join": lambda machine, call: join_arguments(call, False),
     "os.path.normpath": map_path(texts.normalize),
-    "os.path.abspath": map_path(absolute),
-    "os.path.realpath": map_path(absolute),
+    "os.path.abspath": _make_absolute,
+    "os.path.realpath": _make_absolute,
+    "os.chdir": _change_folder,
+    "contextlib.chdir": _make_folder_context,
     "os.path.expanduser": map_path(expand_home),
     "os.path.expandvars": map_path(lambda path: path if "$" not in path else texts.UNKNOWN_PART),
-    "os.path.dirname": map_path(posixpath.dirname),
+    "os.path.dirname": map_path(texts.dirname),
     "os.path.basename": map_path(posixpath.basename),
     "os.path.normcase": map_path(str),
-    "os.path.split": map_pair(posixpath.split),
-    "os.path.splitext": map_pair(posixpath.splitext),
+    "os.path.split": map_pair(lambda path: (texts.dirname(path), posixpath.basename(path))),
+    "os.path.splitext": map_pair(_split_suffix),
     "os.path.splitdrive": map_pair(posixpath.splitdrive),
     "os.path.commonpath": _common_path,
     "os.path.commonprefix": _common_path,
@@ -197,6 +238,6 @@ PATH_FUNCTIONS: dict[str, Callable[[Machine, Call], Value | None]] = {
     "pathlib.PosixPath": lambda machine, call: join_arguments(call, True),
     "pathlib.PurePosixPath": lambda machine, call: join_arguments(call, True),
     "pathlib.Path.home": lambda machine, call: text(texts.HOME_PART, True),
-    "pathlib.Path.cwd": lambda machine, call: text(texts.CODE_PART, True),
-    "os.getcwd": lambda machine, call: text(texts.CODE_PART),
+    "pathlib.Path.cwd": _get_folder,
+    "os.getcwd": _get_folder,
 }

@@ -42,6 +42,23 @@ class ModuleFinder:
             self._found[name] = self._load(name) if len(self._found) < MAX_MODULES else None
         return self._found[name]
 
+    def find_file(self, path: Path, name: str) -> ModuleSource | None:
+        """Return the module in a file of the project; None if the file is not below one of its folders."""
+        key = f"{name} {path}"
+        if key not in self._found:
+            is_own = any(path.absolute().is_relative_to(root.absolute()) for root in self._roots)
+            module = parse_file(path, name) if is_own and _is_file(path) else None
+            if isinstance(module, Unreadable):
+                self.unreadable.append(module)
+                module = None
+            self._found[key] = module
+        return self._found[key]
+
+    def find_script(self, name: str) -> ModuleSource | None:
+        """Return the module that `python -m name` runs, as a script; None if it is not one of the project."""
+        module = self.find(f"{name}.__main__") or self.find(name)
+        return None if module is None else self.find_file(module.path, "__main__")
+
     def modules(self) -> list[ModuleSource]:
         """Return the modules that were found."""
         return [module for module in self._found.values() if module is not None]

@@ -90,10 +90,13 @@ def _vars(machine: Machine, call: Call) -> Value:
 
 
 def _import(machine: Machine, call: Call) -> Value:
-    name = get_constant_text(call.get(0, "name"))
-    if name is None:
+    names = [get_constant_text((atom,)) for atom in call.get(0, "name") or UNKNOWN]
+    if None in names and not any(names):
         machine.note("a module is imported whose name is not known", call.node)
-        return UNKNOWN
+    return join_all(_import_by_name(machine, call, name) for name in names if name is not None)
+
+
+def _import_by_name(machine: Machine, call: Call, name: str) -> Value:
     if name.startswith("."):
         package = get_constant_text(call.get(1, "package")) or machine.frame.module.package
         name = f"{package}{name}"

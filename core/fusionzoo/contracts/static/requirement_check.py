@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,10 +16,9 @@ import tomli
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from fusionzoo.contracts.static.atoms import ModuleSource
-from fusionzoo.contracts.static.judgment import show_place
+from fusionzoo.contracts.static.source_files import show_place
 
 DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
@@ -35,6 +35,9 @@ DISTRIBUTIONS = {
     "sagemaker_training": "sagemaker-training",
 }
 """The distributions of packages that have another name, where they are not installed here."""
+CONTAINER = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "extra": ""}
+"""What the markers of requirements see in a container; its Python is assumed to be the one that runs this."""
+COMMENT, OPTIONS = re.compile(r"(^|\s)#.*$"), re.compile(r"\s+--.*$")
 MAX_FILE_BYTES = 1_000_000
 STANDARD_LIBRARY = frozenset(sys.stdlib_module_names) | {"__future__"}
 
@@ -122,16 +125,17 @@ def compare_requirements(contract_requirements: Mapping[str, str], declared: Ite
 
 def excludes(specifier: SpecifierSet, version: str) -> bool:
     """Return whether a specifier excludes the version that "==" in another one names."""
-    exact = [one.version for one in SpecifierSet(version) if one.operator == "=="]
-    return any("*" not in one and not specifier.contains(Version(one), prereleases=True) for one in exact)
+    exact = [one.version for one in SpecifierSet(version) if one.operator == "==" and "*" not in one.version]
+    pinned = [one.version.partition("+") for one in specifier if one.operator == "=="]
+    labels = {"", *(f"{plus}{label}" for _, plus, label in pinned)}  # such as +cu121
+    return any(not any(specifier.contains(f"{one}{label}", prereleases=True) for label in labels) for one in exact)
 
 
 def read_requirements(folder: Path) -> Iterator[Declared]:
     """Yield the requirements in the requirement files and in pyproject.toml of a folder."""
     for file in sorted(folder.glob("requirements*.txt")):
-        text = _read(file)
-        for number, line in enumerate(text.splitlines(), 1):
-            if requirement := _parse(re.sub(r"(^|\s)#.*$", "", line)):
+        for number, line in _join_lines(_read(file)):
+            if requirement := _parse(OPTIONS.sub("", COMMENT.sub("", line))):
                 yield Declared(requirement, file, number)
     project = folder / "pyproject.toml"
     text = _read(project)
@@ -147,19 +151,37 @@ def read_requirements(folder: Path) -> Iterator[Declared]:
             yield Declared(requirement, project, number)
 
 
+def _join_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a requirement file with their numbers; a backslash at the end continues a line, as for pip."""
+    joined, start = "", 0
+    for number, line in enumerate(text.splitlines(), 1):
+        start = start if joined else number
+        is_continued = line.endswith("\\") and not line.lstrip().startswith("#")
+        joined += f"{line[:-1]} " if is_continued else line
+        if not is_continued:
+            yield start, joined
+            joined = ""
+    if joined:
+        yield start, joined
+
+
 def _read(file: Path) -> str:
     """Return the text of a file; empty if it cannot be read."""
     try:
         if not file.is_file() or file.stat().st_size > MAX_FILE_BYTES:
             return ""
-        return file.read_text("utf-8", errors="replace")
+        content = file.read_bytes()
+        is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # which pip reads, too
+        return content.decode("utf-16" if is_utf_16 else "utf-8-sig", errors="replace")
     except OSError:
         return ""
 
 
 def _parse(line: str) -> Requirement | None:
-    """Return the requirement on a line; None for an option, a path or anything else."""
+    """Return the requirement on a line; None for an option, a path, another platform, or anything else."""
     try:
-        return Requirement(line.strip())
+        requirement = Requirement(line.strip())
     except InvalidRequirement:
         return None
+    is_meant = requirement.marker is None or requirement.marker.evaluate(CONTAINER)
+    return requirement if is_meant else None

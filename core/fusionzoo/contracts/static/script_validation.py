@@ -7,23 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from fusionzoo.contracts.contract_fields import ContractFields
+from fusionzoo.contracts.job_kinds import channel_of
 from fusionzoo.contracts.static import requirement_check
 from fusionzoo.contracts.static.atoms import ModuleSource
 from fusionzoo.contracts.static.budget import MAX_STEPS, Budget
 from fusionzoo.contracts.static.interpreter import make_machine, run_script
 from fusionzoo.contracts.static.judgment import (
     Judgment,
+    find_lost_writes,
     find_misplaced_artifacts,
     find_undecided,
     find_unwritten_artifacts,
     judge,
-    show_place,
 )
 from fusionzoo.contracts.static.machine import Machine
 from fusionzoo.contracts.static.project_modules import ModuleFinder
-from fusionzoo.contracts.static.source_files import Unreadable, parse_file
+from fusionzoo.contracts.static.source_files import Unreadable, parse_file, show_place
 from fusionzoo.contracts.static.uses import UseRecorder
-from fusionzoo.contracts.static.values import Function, Value, constant
+from fusionzoo.contracts.static.values import Bound, Const, Function, Text, Value, constant
 from fusionzoo.contracts.validation_report import ValidationReport, Verdict
 from fusionzoo.errors.wording import pluralize
 
@@ -51,19 +52,20 @@ def validate_file(
     recorder = _make_recorder(contract)
     machine = make_machine(finder, recorder, Budget(max_steps))
     run_script(machine, source, _find_entry_points(contract))
-    found = judge(contract, recorder.uses)
+    found = judge(contract, recorder.uses, recorder.unknown, _list_gaps(machine, finder))
     unwritten = find_unwritten_artifacts(contract, recorder.uses)
     errors = [
         *found.errors,
         *find_misplaced_artifacts(contract, recorder.uses, unwritten),
         *_find_unread_variables(contract, recorder),
-        *_find_missing_functions(contract, source),
+        *_find_function_problems(contract, source),
         *requirement_check.compare_requirements(
             contract.framework_requirements, requirement_check.read_requirements(source.path.parent)
         ),
     ]
     warnings = [
         *found.warnings,
+        *dict.fromkeys(find_lost_writes(recorder.uses)),
         *_find_undeclared_variables(contract, recorder),
         *_find_unknown_options(contract, recorder),
         *_describe_unwritten(contract, found, unwritten),
@@ -78,8 +80,10 @@ def validate_file(
 def _make_recorder(contract: ContractFields) -> UseRecorder:
     """Return a recorder that knows what the container of a contract sets and passes."""
     arguments: dict[str, str | None] = getattr(contract, "arguments", {})
+    channels = [channel_of(path) for path in contract.expected_input_paths.values()]
     return UseRecorder(
         sets_sagemaker_variables=contract.container_type == "SageMaker Training Job",
+        channels=tuple(dict.fromkeys(channel for channel in channels if channel)),
         arguments={name: value for name, value in arguments.items() if value},
         defaults=dict(contract.optional_env_vars),
     )
@@ -129,14 +133,33 @@ def _find_unknown_options(contract: ContractFields, recorder: UseRecorder) -> li
     ]
 
 
-def _find_missing_functions(contract: ContractFields, source: ModuleSource) -> list[str]:
+def _find_function_problems(contract: ContractFields, source: ModuleSource) -> list[str]:
+    """Return an error for each function of an endpoint that the script does not define, or that takes other values."""
     names = {} if source.frame is None else source.frame.names
-    return [
-        f"{show_place(source.path)}: the script does not define {name}({', '.join(parameters)}), which an endpoint "
-        "calls. Fix: define it."
-        for name, parameters in _called_functions(contract).items()
-        if not any(isinstance(atom, Function) for atom in names.get(name, ()))
-    ]
+    found = []
+    for name, parameters in _called_functions(contract).items():
+        value = names.get(name, ())
+        call = f"{name}({', '.join(parameters)})"
+        if all(isinstance(atom, Const | Text) for atom in value):
+            start = f"{show_place(source.path)}: the script does not define {call}"
+            found.append(f"{start}, which an endpoint calls. Fix: define it.")
+        for atom in value:
+            function = atom.function if isinstance(atom, Bound) else atom
+            if isinstance(function, Function) and not _accepts(function, len(parameters) + isinstance(atom, Bound)):
+                place = show_place(function.frame.module.path, function.node.lineno)
+                found.append(
+                    f"{place}: {name} does not accept the arguments of {call}, as an endpoint calls it. Fix: take them."
+                )
+    return found
+
+
+def _accepts(function: Function, count: int) -> bool:
+    """Return whether a function can be called with so many values; the toolkit may pass a context, too."""
+    parameters = function.node.args
+    most = len(parameters.posonlyargs) + len(parameters.args)
+    least = most - len(parameters.defaults)
+    needs_keyword = any(default is None for default in parameters.kw_defaults)
+    return least <= count + 1 and (count <= most or parameters.vararg is not None) and not needs_keyword
 
 
 def _describe_unwritten(contract: ContractFields, found: Judgment, unwritten: dict[str, list[str]]) -> list[str]:
@@ -153,15 +176,23 @@ def _find_imports(source: ModuleSource, finder: ModuleFinder) -> dict[str, requi
     return requirement_check.find_imports(modules, {module.name.partition(".")[0] for module in modules})
 
 
+def _list_gaps(machine: Machine, finder: ModuleFinder) -> list[str]:
+    """Return what the analysis could not follow, although a path may be used there."""
+    return [
+        *machine.budget.notes,
+        *(
+            f"{show_place(one.path, one.line)}: {one.message}, so this module is not followed"
+            for one in finder.unreadable
+        ),
+    ]
+
+
 def _list_notes(machine: Machine, finder: ModuleFinder, recorder: UseRecorder, found: Judgment) -> list[str]:
     """Return what the analysis could not follow."""
-    notes = list(machine.budget.notes)
-    notes += [
-        f"{show_place(one.path, one.line)}: {one.message}, so this module is not followed" for one in finder.unreadable
-    ]
+    notes = _list_gaps(machine, finder)
     notes += list(find_undecided(recorder.uses))[:MAX_UNDECIDED]
-    if recorder.unknown_paths:
-        notes.append(f"{pluralize(recorder.unknown_paths, 'use')} of a path that is not known before the run")
+    if recorder.unknown:
+        notes.append(f"{pluralize(len(recorder.unknown), 'use')} of a path that is not known before the run")
     if notes and Verdict.MISSING in found.verdicts.values():
         notes.append("A path that is missing may be used where the analysis could not follow")
     return notes

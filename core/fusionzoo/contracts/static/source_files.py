@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import tokenize
 import warnings
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ def parse_file(path: Path, name: str, is_package: bool = False) -> ModuleSource 
 
 def parse_source(content: bytes, path: Path, name: str, is_package: bool = False) -> ModuleSource | Unreadable:
     """Return the module with this source code, or why it cannot be analyzed."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return Unreadable(path, 1, "it is UTF-16, which Python does not read", "Save the file as UTF-8.")
     if b"\0" in content:
         return Unreadable(path, None, "it has null bytes, so it is not a Python file", "Name a Python script.")
     try:
@@ -55,6 +58,9 @@ def parse_source(content: bytes, path: Path, name: str, is_package: bool = False
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         return Unreadable(path, line, f"it is not {encoding}: {error.reason}", "Save the file as UTF-8.")
+    if _is_notebook(text):
+        fix = "Export it with `jupyter nbconvert --to script`, and name the exported script."
+        return Unreadable(path, None, "it is a Jupyter notebook, not a Python script", fix)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the code that is read, such as invalid escapes
@@ -67,3 +73,17 @@ def parse_source(content: bytes, path: Path, name: str, is_package: bool = False
     except ValueError as error:
         return Unreadable(path, None, f"it cannot be parsed: {error}", "Name a Python script.")
     return ModuleSource(name, path, tree, text.splitlines(), is_package)
+
+
+def _is_notebook(text: str) -> bool:
+    """Return whether a text is a notebook: its JSON is an expression of Python, too, which does nothing."""
+    return text.lstrip().startswith("{") and '"cells"' in text and '"nbformat"' in text
+
+
+def show_place(file: Path, line: int | None = None) -> str:
+    """Return a file and line as a message names them, relative to the current folder if the file is in it."""
+    try:
+        shown = file.absolute().relative_to(Path.cwd())
+    except (ValueError, OSError):
+        shown = file
+    return str(shown) if line is None else f"{shown}:{line}"

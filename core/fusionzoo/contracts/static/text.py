@@ -76,4 +76,10 @@ def normalize(path: str) -> str:
 
 def parent(path: str) -> str:
     """Return the folder of a path, like `pathlib`."""
-    return posixpath.dirname(path.rstrip("/")) or ("/" if path.startswith("/") else ".")
+    return dirname(path.rstrip("/")) or ("/" if path.startswith("/") else ".")
+
+
+def dirname(path: str) -> str:
+    """Return the folder of a path, like `os.path.dirname`; that of a path which is not known is not known either."""
+    is_unknown = "/" not in path and path[:1] in PARTS and path[:1] != NAME_PART
+    return UNKNOWN_PART if is_unknown and path else posixpath.dirname(path)

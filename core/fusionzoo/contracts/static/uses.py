@@ -12,13 +12,13 @@ from fusionzoo.contracts.job_kinds import SAGEMAKER_ROOT
 from fusionzoo.contracts.static import io_tables
 from fusionzoo.contracts.static import text as texts
 from fusionzoo.contracts.static.atoms import ModuleSource
-from fusionzoo.contracts.static.file_operations import FILE_FUNCTIONS, TOUCH
+from fusionzoo.contracts.static.file_operations import FILE_FUNCTIONS, TOUCH, open_directions
 from fusionzoo.contracts.static.heap import items_of
 from fusionzoo.contracts.static.io_tables import PathArgument
 from fusionzoo.contracts.static.machine import Call, Machine
 from fusionzoo.contracts.static.operators import get_constant_text
-from fusionzoo.contracts.static.path_operations import PATH_FUNCTIONS, join_paths
-from fusionzoo.contracts.static.sagemaker_variables import known_value
+from fusionzoo.contracts.static.path_operations import PATH_FUNCTIONS, absolute, join_paths
+from fusionzoo.contracts.static.sagemaker_variables import describe_environment, known_value
 from fusionzoo.contracts.static.values import (
     NONE_ATOM,
     Atom,
@@ -33,6 +33,8 @@ from fusionzoo.contracts.static.values import (
 MAX_USES = 10_000
 MAX_EXPRESSION = 120  # characters
 MAX_NESTING = 3
+OPEN_NAMES = ("open", "open_file", "GFile")
+"""The last part of the names of functions of libraries that take a mode like that of `open`."""
 COMMAND_PATH = re.compile(re.escape(SAGEMAKER_ROOT) + r"(?:/[\w.=@%+-]+)*")
 STANDARD_LIBRARY = frozenset(sys.stdlib_module_names)
 
@@ -71,17 +73,19 @@ class UseRecorder:
 
     Attributes:
         sets_sagemaker_variables: whether the container of the script sets SageMaker's own variables.
+        channels: the names of the channels of the job.
         arguments: the values that the container passes for command-line options.
         defaults: the defaults that the contract declares for environment variables.
     """
 
     sets_sagemaker_variables: bool = True
+    channels: tuple[str, ...] = ()
     arguments: dict[str, str] = field(default_factory=dict)
     defaults: dict[str, str] = field(default_factory=dict)
     uses: dict[Use, None] = field(default_factory=dict)
     variables: dict[VariableRead, None] = field(default_factory=dict)
     options: set[str] = field(default_factory=set)
-    unknown_paths: int = 0
+    unknown: dict[Use, None] = field(default_factory=dict)  # uses of a path of which nothing is known
     count: int = 0
 
     def record_use(self, machine: Machine, path: Value, direction: str, node: ast.AST, is_certain: bool = True) -> None:
@@ -93,16 +97,19 @@ class UseRecorder:
             self._record(machine, path, direction, node, is_certain)
 
     def _record(self, machine: Machine, path: Value, direction: str, node: ast.AST, is_certain: bool) -> None:
-        paths = list(dict.fromkeys(found for atom in path for found in find_paths(atom)))
+        found = dict.fromkeys(one for atom in path for one in find_paths(atom))
+        paths = [absolute(one, machine.folder) if machine.folder else one for one in found]
         is_open = any(not isinstance(atom, Text | Const | File) and items_of(atom) is None for atom in path)
+        module, line = machine.frame.module, getattr(node, "lineno", machine.frame.line)
         if not paths:
-            self.unknown_paths += any(not isinstance(atom, Const) for atom in path)
+            if any(_may_be_path(atom) for atom in path) and len(self.unknown) < MAX_USES:
+                shown = show_line(module, line)
+                self.unknown[Use((texts.UNKNOWN_PART,), True, direction, module.path, line, shown, False)] = None
             return
         if len(self.uses) >= MAX_USES:
             machine.budget.note(f"only the first {MAX_USES:,} uses of paths are examined")
             return
         self.count += 1
-        module, line = machine.frame.module, getattr(node, "lineno", machine.frame.line)
         certain = is_certain and machine.is_certain
         use = Use(tuple(paths), is_open, direction, module.path, line, show_line(module, line), certain)
         self.uses[use] = None
@@ -111,8 +118,14 @@ class UseRecorder:
         """Record that the program reads an environment variable; return its value in a job."""
         line = getattr(node, "lineno", machine.frame.line)
         self.variables[VariableRead(name, machine.frame.module.path, line)] = None
-        known = known_value(name) if self.sets_sagemaker_variables else None
+        known = known_value(name, self.channels) if self.sets_sagemaker_variables else None
+        if name == "HOME":
+            known = texts.HOME_PART
         return text(texts.ENVIRONMENT_PART if known is None else known)
+
+    def describe_environment(self) -> dict[str, object]:
+        """Return what the container's toolkit says about the paths of the job; empty if it has no toolkit."""
+        return describe_environment(self.channels) if self.sets_sagemaker_variables else {}
 
     def declared_default(self, name: str) -> Value | None:
         """Return the default that the contract declares for an environment variable."""
@@ -121,7 +134,7 @@ class UseRecorder:
 
     def record_option(self, name: str) -> Value | None:
         """Record a command-line option; return its value if the container passes one."""
-        self.options.add(name)
+        self.options.add(name.replace("-", "_"))
         value = self.arguments.get(name, self.arguments.get(name.replace("_", "-")))
         return None if value is None else text(value)
 
@@ -142,14 +155,17 @@ class UseRecorder:
             self._record_arguments(machine, call, arguments)
         elif name in io_tables.COMMANDS:
             self._record_command(machine, call)
-        elif not _is_harmless(name):
+        elif not call.is_modeled and not _is_harmless(name):
             self._record_guess(machine, call, name)
 
     def _record_method(self, machine: Machine, call: Call) -> None:
         table = io_tables.METHODS
         if isinstance(call.receiver, File):
             table = io_tables.ZIP_METHODS if "zip" in call.receiver.opener else io_tables.ARCHIVE_METHODS
-        if call.name in table:
+        full_name = f"{getattr(call.receiver, 'name', '')}.{call.name}"
+        if full_name in io_tables.FUNCTIONS:
+            self._record_arguments(machine, call, io_tables.FUNCTIONS[full_name])
+        elif call.name in table:
             self._record_arguments(machine, call, table[call.name])
         elif call.name in io_tables.CLASSES:
             self._record_arguments(machine, call, io_tables.CLASSES[call.name])
@@ -170,10 +186,13 @@ class UseRecorder:
                 self.record_use(machine, value, argument.direction, call.node)
 
     def _record_guess(self, machine: Machine, call: Call, name: str) -> None:
-        direction = io_tables.guess_direction(name)
+        directions: tuple[str, ...] = (io_tables.guess_direction(name),)
+        if name.rpartition(".")[2] in OPEN_NAMES:
+            directions = open_directions(call.get(1, "mode"))
         for value in call.arguments.all_values():
             if any(SAGEMAKER_ROOT in path for atom in value for path in find_paths(atom)):
-                self.record_use(machine, value, direction, call.node, is_certain=False)
+                for direction in directions:
+                    self.record_use(machine, value, direction, call.node, is_certain=False)
 
     def _record_command(self, machine: Machine, call: Call) -> None:
         found = [path for value in call.arguments.all_values() for atom in value for path in find_paths(atom)]
@@ -181,6 +200,11 @@ class UseRecorder:
             self.record_use(machine, text(path), TOUCH, call.node, is_certain=False)
         if any(SAGEMAKER_ROOT in path for path in found):
             machine.note("another program receives paths; what it does with them is not known", call.node)
+
+
+def _may_be_path(atom: Atom) -> bool:
+    """Return whether a value that is not known may be a path: an open file or a buffer in memory is not."""
+    return not isinstance(atom, Const | File) and not getattr(atom, "name", "").startswith("io.")
 
 
 def _list_items(atom: Atom, nesting: int = 0) -> list[Value]:

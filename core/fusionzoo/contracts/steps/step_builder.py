@@ -29,6 +29,9 @@ class StepBuilderBase:
     Args:
         settings: the settings of the step.
         source_dir: the folder of the script; it is uploaded if the image does not contain the script.
+
+    Raises:
+        step_errors.StepConfigurationError: the settings are those of another kind of step.
     """
 
     specification: ClassVar[StepSpecification]
@@ -36,6 +39,10 @@ class StepBuilderBase:
 
     def __init__(self, settings: StepSettings | None = None, source_dir: str | Path = ".") -> None:
         self.settings = settings or self.settings_class()
+        if not isinstance(self.settings, self.settings_class):
+            given, expected = type(self.settings).__name__, self.settings_class.__name__
+            problem = step_errors.wrong_settings_class(self.specification.step_name, given, expected)
+            raise step_errors.StepConfigurationError([problem])
         self.source_dir = Path(source_dir)
         self.logger = logging.getLogger(f"{__name__}.{type(self).__name__}")
 

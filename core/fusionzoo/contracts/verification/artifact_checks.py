@@ -11,7 +11,7 @@ from pathlib import Path
 from fusionzoo.contracts.verification import artifact_loading
 from fusionzoo.contracts.verification.artifact_loading import FAILED, SKIPPED
 from fusionzoo.contracts.verification.evidence_report import CheckStatus, EvidenceCheck
-from fusionzoo.contracts.verification.folder_snapshot import walk
+from fusionzoo.contracts.verification.folder_snapshot import examine, walk
 from fusionzoo.contracts.verification.script_run import ScriptRun
 from fusionzoo.contracts.verification.verified_job import VerifiedJob
 from fusionzoo.errors.wording import join_first, pluralize
@@ -38,7 +38,7 @@ def _find_files(job: VerifiedJob, run: ScriptRun, output: str, artifact: str) ->
     """Return the files that match an artifact: a file, a pattern, or a folder with a slash. All are of this run."""
     folder = run.workspace.locate(job.contract.expected_output_paths[output])
     found = walk(folder / artifact) if artifact.endswith("/") else folder.glob(artifact)
-    return sorted(path for path in found if path.is_file())
+    return sorted(path for path in found if examine(path, Path.is_file))
 
 
 def _check_artifact(run: ScriptRun, artifact: str, files: list[Path], results: Results) -> EvidenceCheck:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fusionzoo.contracts.verification.evidence_report import CheckStatus, EvidenceCheck
+from fusionzoo.contracts.verification.folder_snapshot import examine
 from fusionzoo.contracts.verification.script_run import ScriptRun
 from fusionzoo.contracts.verification.verified_job import VerifiedJob
 from fusionzoo.contracts.verification.workspace import CACHE_FOLDER, ROOT_VARIABLE, RootKind
@@ -107,7 +108,7 @@ def _judge_absence(job: VerifiedJob, run: ScriptRun, name: str) -> CheckStatus:
 
 
 def _has_content(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
+    return examine(path, Path.is_file) and path.stat().st_size > 0
 
 
 def _check_other_writes(job: VerifiedJob, run: ScriptRun) -> EvidenceCheck:

@@ -116,8 +116,16 @@ class FileWatch:
             for path in _list_folder(folder):
                 if is_new:
                     self._record_write(path, "created")
-                if path.is_dir() and not path.is_symlink():
+                if self._is_folder(path):
                     waiting.append(path)
+
+    def _is_folder(self, path: Path) -> bool:
+        """Return whether a path is a folder and no link; a path that the system refuses as too long is a gap."""
+        try:
+            return path.is_dir() and not path.is_symlink()
+        except OSError as error:
+            self.activity.add_gap(f"{path.name} and what is below it could not be watched: {error.strerror}")
+            return False
 
     def _add_watch(self, folder: Path, mask: int) -> bool:
         """Watch one folder; return False if it has disappeared, or cannot be watched."""

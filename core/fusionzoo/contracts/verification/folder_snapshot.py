@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +64,12 @@ def describe_path(path: Path, hash_file: bool) -> Entry | None:
     """Return the entry of a path; None if it does not exist."""
     try:
         status = path.lstat()
-        kind = describe_file_kind(status.st_mode)
-        content = ""
+    except FileNotFoundError:
+        return None
+    except OSError as error:  # it is in a folder that may be listed only, or it is too long
+        return Entry("a path that cannot be examined", 0, 0, 0, f"unreadable: {error.strerror}")
+    kind, content = describe_file_kind(status.st_mode), ""
+    try:
         if kind == "a link":
             content = str(path.readlink())
         elif kind == "a file" and hash_file:
@@ -75,6 +79,14 @@ def describe_path(path: Path, hash_file: bool) -> Entry | None:
     except PermissionError as error:
         content = f"unreadable: {error.strerror}"
     return Entry(kind, status.st_size, status.st_mtime_ns, status.st_ino, content)
+
+
+def examine(path: Path, test: Callable[[Path], bool]) -> bool:
+    """Return what a test such as `Path.is_file` says; False if the system refuses to examine the path."""
+    try:
+        return test(path)
+    except OSError:  # no permission, or the path is too long
+        return False
 
 
 def _hash_file(path: Path) -> str:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionzoo.contracts.verification.file_watch import Activity, FileWatch
-from fusionzoo.contracts.verification.folder_snapshot import Snapshot, describe_path, find_changes, take_snapshot, walk
+from fusionzoo.contracts.verification.folder_snapshot import (
+    Snapshot,
+    describe_path,
+    examine,
+    find_changes,
+    take_snapshot,
+    walk,
+)
 from fusionzoo.contracts.verification.recorded_variables import VariableRead, read_records
 from fusionzoo.contracts.verification.verified_job import VerifiedJob
 from fusionzoo.contracts.verification.watched_run import Outcome, run_watched
@@ -64,7 +71,7 @@ def run_script(job: VerifiedJob, workspace: Workspace) -> ScriptRun:
         writes=_combine(watch.activity, changes),
         variables=read_records(workspace.recorder),
         failure=_read_failure(job, workspace),
-        temporary_files=sorted(path for path in walk(workspace.temporary) if not path.is_dir()),
+        temporary_files=sorted(path for path in walk(workspace.temporary) if not examine(path, Path.is_dir)),
     )
 
 

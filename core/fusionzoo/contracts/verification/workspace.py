@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 
 from fusionzoo.contracts.job_kinds import SAGEMAKER_ROOT
+from fusionzoo.contracts.verification.folder_snapshot import examine
 from fusionzoo.contracts.verification.recorded_variables import install_recorder
 from fusionzoo.contracts.verification.watched_run import Command
 
@@ -158,9 +159,13 @@ def delete_tree(folder: Path) -> None:
     for parent, folders, _ in os.walk(folder):
         for name in folders:
             path = Path(parent, name)
-            if not path.is_symlink():
+            if examine(path, _is_real_folder):
                 path.chmod(0o700)
     shutil.rmtree(folder)
+
+
+def _is_real_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _mount_command(workspace: Workspace) -> list[str]:
