@@ -16,6 +16,7 @@ from fusionzoo.sagemaker import run_job
 from fusionzoo.sagemaker.hosts import Hosts, read_hosts
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training import launch
+from fusionzoo.training.distributed import collectives
 from fusionzoo.training.distributed.world import World
 from fusionzoo.training.job_checks import check_processes
 from fusionzoo.training.launch import ProcessPlan, plan_processes
@@ -163,3 +164,25 @@ def test_a_sharded_channel_is_rejected_if_there_are_several_hosts(tmp_path: Path
         errors.ProcessesError, match=f"'{name}' is ShardedByS3Key, so each of 2 hosts sees different rows"
     ):
         check_processes(paths, make_job_settings(), World(1, 2, 0, 1))
+
+
+def test_hosts_with_different_numbers_of_processes_are_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(JobFolder(tmp_path / "ml").fill().root)})
+    monkeypatch.setattr(collectives, "all_gather", lambda _: [(0, 1), (0, 2), (1, 2)])
+    with pytest.raises(errors.ProcessesError, match=r"different numbers of processes: 1, 2\.\nFix: set devices: 1"):
+        check_processes(paths, make_job_settings(), World(0, 3, 0, 1))
+
+
+def test_hosts_whose_launchers_cannot_connect_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Any) -> None:
+        raise RuntimeError("The TCPStore server socket has failed to listen. port: 7777, name: EADDRINUSE")
+
+    monkeypatch.setattr(launch, "torchrun", fail)
+    monkeypatch.setattr(launch, "wait_for_hosts", lambda _: None)
+    paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
+    with pytest.raises(errors.ProcessesError, match=r"cannot meet at algo-1, port 7777 .*EADDRINUSE"):
+        launch.start_processes(ProcessPlan(1, HOSTS), paths)
+    with pytest.raises(RuntimeError, match="EADDRINUSE"):
+        launch.start_processes(ProcessPlan(2, None), paths)

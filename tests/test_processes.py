@@ -135,6 +135,17 @@ def test_a_stop_that_another_process_reported_first_is_no_failure_of_that_proces
         assert is_own or other.splitlines()[0] in str(found)
 
 
+def test_a_process_that_is_killed_before_it_joins_the_others_stops_the_job(tmp_path: Path) -> None:
+    """The other process waited in torch for up to two hours, and did not react to SIGTERM."""
+    killed = "import os, signal\nif os.environ.get('RANK') == '0':\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    (tmp_path / "sitecustomize.py").write_text(killed)
+    job = JobFolder(tmp_path / "two").fill(devices=2)
+    began = time.monotonic()
+    assert run(job, 2, [str(TRAIN_PY)], PYTHONPATH=str(tmp_path)) == 1
+    assert time.monotonic() < began + 100
+    assert "1 process of 2 did not start within" in job.failure or "Process 0 of 2 was killed" in job.failure
+
+
 def test_a_killed_job_of_two_processes_resumes_bit_identically(job: JobFolder, install: Installer) -> None:
     uninterrupted = copy_job(make_dying_job(job, install, KILLED), job.root / "uninterrupted")
     assert run_forked(uninterrupted, 2, DYING_RANK="none") == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,3 +87,18 @@ def test_without_ray_the_command_says_what_to_install(
     done = predict(trained_job, trained_job.root / "input/data/test", tmp_path / "x.csv", "--engine", "ray")
     assert done.exit_code == 1
     assert "pip install 'fusionzoo[ray]'" in done.stderr
+
+
+@pytest.mark.parametrize("cause", [ConnectionError("no running Ray instance"), ValueError("Invalid address format")])
+def test_a_cluster_that_cannot_be_used_is_an_error_that_names_its_address(
+    cause: Exception, trained_job: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: Any) -> None:
+        raise cause
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=fail))
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.9:6379")
+    done = predict(trained_job, trained_job.root / "input/data/test", tmp_path / "x.csv", "--engine", "ray")
+    assert done.exit_code == 1
+    assert f"The Ray cluster of RAY_ADDRESS '10.0.0.9:6379' cannot be used ({type(cause).__name__}" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -232,6 +232,14 @@ class PredictionJobError(ZooError):
         return cls(message, "run: pip install 'fusionzoo[ray]'.", "FZ-J021")
 
     @classmethod
+    def no_cluster(cls, address: str | None, cause: BaseException) -> PredictionJobError:
+        """There is no Ray cluster at RAY_ADDRESS, it has another version, or an embedded one cannot start."""
+        where = "The Ray cluster of this command" if address is None else f"The Ray cluster of RAY_ADDRESS '{address}'"
+        message = f"{where} cannot be used ({type(cause).__name__}: {short(cause)})."
+        fix = "set RAY_ADDRESS to HOST:PORT of a running cluster, unset it, or use --engine local."
+        return cls(message, fix, "FZ-J060")
+
+    @classmethod
     def worker_failed(cls, cause: BaseException) -> PredictionJobError:
         """A process of the Ray cluster ended, or cannot load the model."""
         message = f"A Ray worker failed ({type(cause).__name__}: {short(cause)})."

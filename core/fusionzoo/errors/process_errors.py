@@ -12,6 +12,10 @@ from fusionzoo.errors.wording import pluralize, short
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+CHECK_NETWORK = (
+    "Check that the hosts may connect to each other on all ports, and that network_interface_name in "
+    "resourceconfig.json, or GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME, name the interface between them."
+)
 SEE_LOG_AND_RESTART = "see the log of that process; start the job again to resume from its last checkpoint."
 
 
@@ -67,6 +71,46 @@ class ProcessesError(ZooError):
         """Each instance would do the work with its own rows or disk, and overwrite the results of the others."""
         message = f"The job has {hosts} instances, but {script} runs on one, because it needs all rows in one place."
         return cls(message, "set InstanceCount (instance_count) to 1.", "FZ-R009")
+
+    @classmethod
+    def unequal_hosts(cls, counts: Sequence[int]) -> Self:
+        """The hosts run different numbers of processes, for example because they have different numbers of GPUs."""
+        shown = ", ".join(map(str, counts))
+        return cls(
+            f"The hosts run different numbers of processes: {shown}.",
+            f"set devices: {min(counts)}, so that each host runs as many, or use hosts with equally many GPUs.",
+            "FZ-T040",
+        )
+
+    @classmethod
+    def not_connected(cls, cause: BaseException) -> Self:
+        """The processes have started, but the network between them does not work."""
+        return cls(
+            f"The processes of the job cannot connect to each other ({type(cause).__name__}: {short(cause)}).",
+            f"{CHECK_NETWORK} If only one process has failed, see its log.",
+            "FZ-T041",
+        )
+
+    @classmethod
+    def not_started(cls, ranks: Sequence[int], processes: int, seconds: float) -> Self:
+        """Other processes of the job were not there when the time was over or a signal stopped this one."""
+        numbers = ", ".join(map(str, ranks))
+        return cls(
+            f"{pluralize(len(ranks), 'process', 'processes')} of {processes} did not start within {seconds:.0f} s: "
+            f"number {numbers} (from 0).",
+            "see the logs of all processes and hosts: it may have been killed (perhaps out of memory). Start the job "
+            "again.",
+            "FZ-T042",
+        )
+
+    @classmethod
+    def no_launch(cls, address: str, port: int, cause: BaseException) -> Self:
+        """The launchers of the hosts cannot connect: a port is in use, or a host has not started."""
+        return cls(
+            f"The hosts cannot meet at {address}, port {port} ({type(cause).__name__}: {short(cause)}).",
+            f"see the logs of the other hosts; check that no other program uses the port. {CHECK_NETWORK}",
+            "FZ-T043",
+        )
 
 
 class ProcessLostError(ZooError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -86,7 +87,7 @@ def start_ray_engine(model: Path, predictor: Predictor, batch_size: int) -> Iter
     """Yield an engine on the cluster that RAY_ADDRESS names, or on an embedded one with one worker for each core.
 
     Raises:
-        PredictionJobError: Ray is not installed, or a worker cannot load the model.
+        PredictionJobError: Ray is not installed, there is no cluster, or a worker cannot load the model.
     """
     disable_ray_telemetry()
     try:
@@ -96,7 +97,7 @@ def start_ray_engine(model: Path, predictor: Predictor, batch_size: int) -> Iter
     ray: Any = untyped_ray
     was_running = ray.is_initialized()
     if not was_running:
-        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+        _connect(ray)
     workers: list[Any] = []
     try:
         count = max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -108,3 +109,15 @@ def start_ray_engine(model: Path, predictor: Predictor, batch_size: int) -> Iter
             ray.kill(worker)  # otherwise it keeps its core until the last reference is gone
         if not was_running:
             ray.shutdown()
+
+
+def _connect(ray: Any) -> None:
+    """Connect to the cluster, or start an embedded one.
+
+    Raises:
+        PredictionJobError: there is no such cluster, or it cannot start.
+    """
+    try:
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    except Exception as cause:  # Ray raises many types of errors for a wrong address, a full disk or another version
+        raise PredictionJobError.no_cluster(os.environ.get("RAY_ADDRESS"), cause) from cause

@@ -13,7 +13,7 @@ from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import torch_compile
 from fusionzoo.training.channel_folders import ALIASES
-from fusionzoo.training.distributed import fsdp_support
+from fusionzoo.training.distributed import collectives, fsdp_support
 from fusionzoo.training.distributed.world import World
 from fusionzoo.training.guards import model_memory
 
@@ -46,8 +46,13 @@ def check_processes(paths: Paths, job: JobSettings, world: World) -> None:
     """Check that every process of the job has rows in each step, and that all hosts see the same data.
 
     Raises:
-        errors.ProcessesError: a step has fewer rows than processes, or a channel is sharded over the hosts.
+        errors.ProcessesError: the hosts run different numbers of processes, a step has fewer rows than processes, or a
+            channel is sharded over the hosts.
     """
+    positions = collectives.all_gather((world.local_rank, world.local_size))
+    per_host = [size for local_rank, size in positions if local_rank == 0]
+    if len(set(per_host)) > 1:
+        raise errors.ProcessesError.unequal_hosts(per_host)
     if world.size > 1 and job.max_batch_tokens is None:
         if job.batch_size < world.size:
             raise errors.ProcessesError.too_few_rows(job.batch_size, world.size)

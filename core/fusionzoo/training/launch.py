@@ -27,6 +27,7 @@ from fusionzoo.sagemaker.folder_lock import lock_folder
 from fusionzoo.sagemaker.hosts import Hosts, read_hosts
 from fusionzoo.sagemaker.paths import JOB_ID_VARIABLE, START_VARIABLE, Paths
 from fusionzoo.settings import JobSettings
+from fusionzoo.training.distributed.heartbeat import is_lost_connection
 from fusionzoo.training.distributed.parent_watch import stop_when_parent_ends
 from fusionzoo.training.distributed.process_group import join_process_group
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
@@ -110,6 +111,7 @@ def start_processes(plan: ProcessPlan, paths: Paths) -> None:
 
     Raises:
         errors.ProcessLostError: a process failed; it has written its cause itself if it was able to.
+        errors.ProcessesError: the hosts cannot connect to each other, or one of them has not started.
         errors.TerminatedError: a signal, which torchrun has also sent to the processes.
     """
     arguments = ["--nproc-per-node", str(plan.per_host), *choose_signals()]
@@ -131,6 +133,10 @@ def start_processes(plan: ProcessPlan, paths: Paths) -> None:
         raise errors.ProcessLostError.ended(rank, plan.processes, failure.exitcode, signal_name) from None
     except SignalException:
         raise errors.TerminatedError(None) from None
+    except RuntimeError as error:
+        if plan.hosts is None or not is_lost_connection(error):
+            raise
+        raise errors.ProcessesError.no_launch(plan.hosts.names[0], MASTER_PORT, error) from error
 
 
 def choose_signals() -> list[str]:

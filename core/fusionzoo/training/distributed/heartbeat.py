@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from torch import distributed as dist
 from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
 from fusionzoo import errors
@@ -22,6 +21,8 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 1.0
 MAX_SILENCE_SECONDS = 30.0  # after which a process counts as dead
 SECONDS_TO_REPORT = 5.0  # a failed process has this long to report its cause before another process guesses
+MAX_START_SECONDS = 300.0  # until the other processes have imported their libraries
+SECONDS_BETWEEN_CHECKS = 0.1
 MAX_CAUSE_CHARACTERS = 2000
 CAUSE_KEY = "cause"  # in the store: why the job stops; empty while it runs
 
@@ -34,28 +35,49 @@ class Heartbeat:
     """
 
     def __init__(self, world: World, write_cause: Callable[[str], None]) -> None:
-        """Connect to the store; every process of the job must call this at the same time.
+        """Connect to the store, and wait until every process of the job has done so.
 
         Args:
             write_cause: stores a cause for the user; called before this process exits without unwinding the stack.
+
+        Raises:
+            errors.ProcessesError: another process did not start in time, or the store cannot be reached.
         """
         self._world, self._write_cause = world, write_cause
         self._name = f"process {world.rank} of {world.size} (host {socket.gethostname()}, pid {os.getpid()})"
-        store, _, _ = next(rendezvous("env://", timeout=timedelta(minutes=1)))
-        self._store = PrefixStore("fusionzoo", store)
-        self._store.set(f"name/{world.rank}", self._name)
-        self._store.add(f"beat/{world.rank}", 1)
-        self._store.compare_set(CAUSE_KEY, "", "")
-        dist.barrier()  # afterwards, every process has a name and a beat in the store
         self._peers = [rank for rank in range(world.size) if rank != world.rank]
-        names = self._store.multi_get([f"name/{rank}" for rank in self._peers])
-        self._peer_names = dict(zip(self._peers, (name.decode() for name in names), strict=True))
+        try:
+            self._peer_names = self._meet_peers()
+        except RuntimeError as cause:
+            raise errors.ProcessesError.not_connected(cause) from cause
         self._stopped = threading.Event()
         self._reported_cause: str | None = None  # by the process that failed
         self._beats: dict[int, bytes] = {}
         self._last_beat = dict.fromkeys(self._peers, time.monotonic())  # when each peer last sent a new beat
         self._last_answer = time.monotonic()  # when the store last answered
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._exchange_beats, self._watch_peers)]
+
+    def _meet_peers(self) -> dict[int, str]:
+        """Return the name of each other process, after it has a name and a beat in the store."""
+        store, _, _ = next(rendezvous("env://", timeout=timedelta(minutes=1)))
+        self._store = PrefixStore("fusionzoo", store)
+        self._store.compare_set(CAUSE_KEY, "", "")
+        self._store.add(f"beat/{self._world.rank}", 1)
+        self._store.set(f"name/{self._world.rank}", self._name)
+        self._wait_for_peers()
+        names = self._store.multi_get([f"name/{rank}" for rank in self._peers])
+        return dict(zip(self._peers, (name.decode() for name in names), strict=True))
+
+    def _wait_for_peers(self) -> None:
+        began = time.monotonic()
+        while absent := [rank for rank in self._peers if not self._store.check([f"name/{rank}"])]:
+            waited = time.monotonic() - began
+            if waited > MAX_START_SECONDS:
+                raise errors.ProcessesError.not_started(absent, self._world.size, waited)
+            try:
+                time.sleep(SECONDS_BETWEEN_CHECKS)
+            except BaseException as stop:  # a signal: torchrun sends one when another process was killed
+                raise errors.ProcessesError.not_started(absent, self._world.size, waited) from stop
 
     def start(self) -> None:
         """Start both threads."""
@@ -73,19 +95,19 @@ class Heartbeat:
         if the error only says that the connection to another process broke, return a ProcessLostError. So it is if
         another process has disappeared and torchrun therefore sent SIGTERM to this one.
         """
-        is_lost_connection = _is_lost_connection(error)
-        if not is_lost_connection and not _is_stop(error):
+        is_lost = is_lost_connection(error)
+        if not is_lost and not _is_stop(error):
             return self._report(error)
         began = time.monotonic()
         while self._reported_cause is None and time.monotonic() < began + SECONDS_TO_REPORT:
             # The first new beat of a dead process may be one that it sent before.
-            if not is_lost_connection and min(self._last_beat.values()) > began + 1.5 * HEARTBEAT_SECONDS:
+            if not is_lost and min(self._last_beat.values()) > began + 1.5 * HEARTBEAT_SECONDS:
                 return self._report(error)  # all processes live, so SIGTERM has another reason
             time.sleep(HEARTBEAT_SECONDS / 4)
         silent = self._find_silent_processes(SECONDS_TO_REPORT - HEARTBEAT_SECONDS)
         if self._reported_cause is not None:
             return self._choose(error, self._reported_cause)
-        if is_lost_connection:
+        if is_lost:
             return errors.ProcessLostError.disappeared(silent, _format_error(error))
         is_store_alive = time.monotonic() - self._last_answer < SECONDS_TO_REPORT - HEARTBEAT_SECONDS
         return errors.ProcessLostError.disappeared(silent, "") if silent and is_store_alive else self._report(error)
@@ -146,7 +168,7 @@ def _is_stop(error: BaseException) -> bool:
     return isinstance(error, errors.TerminatedError) and error.saved is None
 
 
-def _is_lost_connection(error: BaseException) -> bool:
+def is_lost_connection(error: BaseException) -> bool:
     """Return whether an error may only mean that another process disappeared."""
     if not isinstance(error, RuntimeError):
         return False

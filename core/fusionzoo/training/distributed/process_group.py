@@ -12,6 +12,7 @@ from datetime import timedelta
 import torch
 from torch import distributed as dist
 
+from fusionzoo import errors
 from fusionzoo.training.distributed.heartbeat import Heartbeat
 from fusionzoo.training.distributed.world import World
 from fusionzoo.training.termination import Termination
@@ -34,6 +35,7 @@ def join_process_group(
         write_cause: stores a cause for the user; called before this process exits without unwinding the stack.
 
     Raises:
+        errors.ProcessesError: the processes cannot connect to each other, or one of them did not start.
         errors.ProcessLostError: another process failed or disappeared; names the process and, if known, the cause.
     """
     if world.size == 1:
@@ -43,10 +45,10 @@ def join_process_group(
     if has_gpu:
         torch.cuda.set_device(world.local_rank)
     _set_interface(interface)
-    dist.init_process_group("nccl" if has_gpu else "gloo", timeout=COLLECTIVE_TIMEOUT)
-    heartbeat = Heartbeat(world, write_cause)
+    heartbeat = Heartbeat(world, write_cause)  # before the group, which a process that fails would leave waiting
     try:
         heartbeat.start()
+        _connect("nccl" if has_gpu else "gloo")
         yield
         dist.barrier()
     except BaseException as error:
@@ -58,6 +60,18 @@ def join_process_group(
     # while it holds the GIL. Without this pause, one job in fifteen never ended.
     time.sleep(SECONDS_BEFORE_DESTROY)
     dist.destroy_process_group()
+
+
+def _connect(backend: str) -> None:
+    """Initialize the default process group.
+
+    Raises:
+        errors.ProcessesError: the network between the hosts does not work.
+    """
+    try:
+        dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
+    except RuntimeError as cause:
+        raise errors.ProcessesError.not_connected(cause) from cause
 
 
 def _set_interface(interface: str | None) -> None:
