@@ -38,6 +38,49 @@ SCALE_MUTANTS: tuple[Mutant, ...] = (
                 "fields = [embedding(batch.categories[:, i]) + self.fields.weight[i]",
             ),
         ],
+        embeds_eight_chunks=[
+            add_to_init("self.chunks = nn.Embedding(8, text_encoder.dim)"),
+            (
+                FEATURES_READ,
+                "position = (chunk_row[:, None] == chunk_row).long().tril(-1).sum(dim=1)\n"
+                f"        tokens = tokens * (1 + self.chunks(position)[:, None])\n        {FEATURES_READ}",
+            ),
+        ],
+        embeds_fifty_outputs=[
+            add_to_init("self.prior = nn.Embedding(50, 1)"),
+            add_before_return(
+                "logits = logits + self.prior(torch.arange(logits.shape[1], device=logits.device)).squeeze(1)"
+            ),
+        ],
+    ),
+    *make_mutants(
+        "check_smallest_fields",
+        divides_by_the_number_of_values=add_to_init("self.prior = [1 / (c.cardinality - 2) for c in spec.categories]"),
+        reads_the_lowest_edge=add_to_init("self.lowest = [number.edges[0] for number in spec.numbers]"),
+        divides_by_the_range=add_to_init("self.range = [1 / (n.edges[-1:] or (1,))[0] for n in spec.numbers]"),
+        reads_the_edges_of_any_number=add_to_init(
+            "self.last = max(edge for number in spec.numbers for edge in number.edges) if spec.numbers else 0"
+        ),
+        multiplies_the_maximum_of_chunks=add_to_init("self.limit = 2 * spec.text.max_chunks"),
+    ),
+    *make_mutants(
+        "check_column_names",
+        names_layers_by_columns=[
+            (
+                "nn.ModuleList([nn.Embedding(c.cardinality, width)",
+                "nn.ModuleDict({c.name: nn.Embedding(c.cardinality, width)",
+            ),
+            ("for c in spec.categories])", "for c in spec.categories})"),
+            ("enumerate(self.categories)]", "enumerate(self.categories.values())]"),
+        ],
+        names_a_buffer_by_a_number=[
+            (
+                "        self.dropout = ",
+                "        for number in spec.numbers:\n"
+                '            self.register_buffer(f"mean_{number.name}", torch.tensor(number.mean))\n'
+                "        self.dropout = ",
+            ),
+        ],
     ),
     *make_mutants(
         "check_large_inputs_affect_logits",

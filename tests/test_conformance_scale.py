@@ -20,6 +20,8 @@ SIZES = "check_layers_are_sized_from_the_spec"
         ("embeds_ten_values", "a category of 300 ids", "its cardinality in spec.categories"),
         ("embeds_sixteen_positions", "chunks of 96 tokens", "spec.text.max_tokens"),
         ("embeds_at_most_ten_fields", "40 more categories and numbers", "len(spec.categories)"),
+        ("embeds_eight_chunks", "rows of 40 chunks", "spec.text.max_chunks"),
+        ("embeds_fifty_outputs", "100 outputs", "spec.num_outputs"),
     ],
 )
 def test_a_layer_of_fixed_size_is_reported_with_the_size_and_the_fix(
@@ -45,6 +47,84 @@ def test_a_layer_of_fixed_size_is_reported_with_the_size_and_the_fix(
 def test_an_input_that_large_sizes_cut_off_is_reported(install: Installer, name: str, title: str) -> None:
     install_mutant(install, next(mutant for mutant in SCALE_MUTANTS if mutant.name == name))
     assert run_one_check("mutant", "check_large_inputs_affect_logits").detail.startswith(title)
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "fix"),
+    [
+        (
+            "divides_by_the_number_of_values",
+            "a category without values in train",
+            "the cardinality, which is at least 2",
+        ),
+        ("reads_the_lowest_edge", "a number without values in train", "len(field.edges), which may be 0 or 1"),
+        ("divides_by_the_range", "a constant number (one edge)", "len(field.edges), which may be 0 or 1"),
+        ("reads_the_edges_of_any_number", "numbers that are all without values", "len(field.edges)"),
+        ("multiplies_the_maximum_of_chunks", "a text without a maximum number of chunks", "max_total_chunks: null"),
+    ],
+)
+def test_a_field_without_values_is_reported_with_the_line_and_the_fix(
+    install: Installer, name: str, title: str, fix: str
+) -> None:
+    mutant = next(mutant for mutant in SCALE_MUTANTS if mutant.name == name)
+    install_mutant(install, mutant)
+    detail = run_one_check("mutant", "check_smallest_fields").detail
+    assert f"fails with {title}" in detail
+    assert fix in detail.partition("Fix: ")[2]
+    assert mutant.changes[0][1].split("\n")[-2].strip() in detail
+
+
+def test_layers_with_names_of_columns_are_reported_with_the_line(install: Installer) -> None:
+    install_mutant(install, next(mutant for mutant in SCALE_MUTANTS if mutant.name == "names_layers_by_columns"))
+    detail = run_one_check("mutant", "check_column_names").detail
+    assert "not with columns called type, order.total" in detail
+    assert "nn.ModuleList" in detail
+    assert "KeyError" in detail
+    assert "nn.ModuleDict({c.name" in detail
+
+
+SMALLEST_REJECTED = (
+    (
+        "        width, self.pad_id",
+        """\
+        if any(len(number.edges) < 2 for number in spec.numbers) or spec.text.max_chunks is None:
+            raise SettingError("tab_field_list", "a", "a column is constant", "remove it")
+        if any(category.name == "type" or category.cardinality == 2 for category in spec.categories):
+            raise SettingError("cat_field_list", "a", "the name is not supported", "rename the column")
+        width, self.pad_id""",
+    ),
+    (IMPORTED, f"{IMPORTED}from fusionzoo.errors import SettingError\n"),
+)
+
+
+@pytest.mark.parametrize("check", ["check_smallest_fields", "check_column_names"])
+def test_a_model_may_reject_fields_by_a_setting_error(install: Installer, check: str) -> None:
+    install_model(install, MODEL, *SMALLEST_REJECTED)
+    assert run_one_check("mutant", check).status == "passed"
+
+
+READ_UNTIL_TRAINED = (  # as a sparse choice of fields, which training sharpens
+    ("        self.dropout = ", "        self.choice = nn.Parameter(torch.ones(1))\n        self.dropout = "),
+    (
+        "joined = joined + torch.stack(fields).sum(dim=0)",
+        "joined = self.choice * joined + (self.choice == 1) * torch.stack(fields).sum(dim=0)",
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "check_every_input_affects_logits",
+        "check_missing_numbers",
+        "check_missing_and_unknown_categories",
+        "check_large_inputs_affect_logits",
+    ],
+)
+def test_an_input_that_only_the_initial_weights_choose_is_no_fault(install: Installer, check: str) -> None:
+    install_model(install, MODEL, *READ_UNTIL_TRAINED)
+    result = run_one_check("mutant", check)
+    assert result.status == "passed", result.detail
 
 
 OWN_VOCABULARY = (

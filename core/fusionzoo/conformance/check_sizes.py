@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fusionzoo.conformance.forward import compute_logits, compute_loss, run_backward, trainable_parameters
 from fusionzoo.conformance.results import ConformanceError, describe_cause
 from fusionzoo.conformance.subject import Subject
-from fusionzoo.conformance.synthetic_rows import SMALL_SIZES, Sizes, make_batch, make_rows, make_spec, with_highest_ids
+from fusionzoo.conformance.synthetic_rows import (
+    SMALL_SIZES,
+    Sizes,
+    make_batch,
+    make_rows,
+    make_spec,
+    with_all_chunks,
+    with_highest_ids,
+)
 from fusionzoo.errors import SettingError
 from fusionzoo.nn.schema import InputSpec
+from fusionzoo.settings import Modality
 
 ROWS = 8
 
@@ -21,10 +30,11 @@ class LargeSize:
     title: str
     sizes: Sizes
     fix: str
-    modality: str
+    modality: Modality | None  # that the model must read; None: any
 
 
-LARGE = Sizes(vocab_size=5_000, max_tokens=96, cardinality=300, added_fields=40)
+LARGE = Sizes(vocab_size=5_000, max_tokens=96, max_chunks=40, cardinality=300, added_fields=40)
+NUM_OUTPUTS = 100
 LARGE_SIZES = (
     LargeSize(
         f"a vocabulary of {LARGE.vocab_size:,} tokens",
@@ -50,25 +60,36 @@ LARGE_SIZES = (
         "size layers over fields by len(spec.categories) and len(spec.numbers)",
         "table",
     ),
+    LargeSize(
+        f"rows of {LARGE.max_chunks} chunks",
+        Sizes(max_chunks=LARGE.max_chunks),
+        "size positions of chunks by spec.text.max_chunks",
+        "text",
+    ),
+    LargeSize(
+        f"{NUM_OUTPUTS} outputs",
+        Sizes(num_outputs=NUM_OUTPUTS),
+        "size layers over outputs by spec.num_outputs",
+        None,
+    ),
 )
 
 
 def check_layers_are_sized_from_the_spec(subject: Subject) -> None:
-    """Layers are sized from the spec: a larger vocabulary, longer chunks, more values and more fields work.
+    """Layers are sized from the spec: larger vocabularies, more tokens, chunks, values, fields and outputs work.
 
     Unless the model rejects a size by a SettingError.
     """
-    error = find_size_error(subject, LARGE)
+    error = find_size_error(subject, replace(LARGE, num_outputs=NUM_OUTPUTS))
     if error is None or find_size_error(subject, SMALL_SIZES) is not None:  # which the other checks report
         return
-    for size in LARGE_SIZES:
-        if size.modality not in subject.settings.reads:
-            continue
+    sizes = [size for size in LARGE_SIZES if size.modality is None or size.modality in subject.settings.reads]
+    for size in sizes:
         cause = find_size_error(subject, size.sizes)
         if cause is not None and not isinstance(cause, SettingError):
             raise ConformanceError(_describe(subject, size.title, size.fix, cause)) from cause
     if not isinstance(error, SettingError):
-        titles = " and ".join(size.title for size in LARGE_SIZES if size.modality in subject.settings.reads)
+        titles = " and ".join(size.title for size in sizes)
         raise ConformanceError(_describe(subject, titles, "size every layer by the spec", error)) from error
 
 
@@ -82,8 +103,13 @@ def _describe(subject: Subject, title: str, fix: str, error: Exception) -> str:
 
 def find_size_error(subject: Subject, sizes: Sizes) -> Exception | None:
     """Return the exception with which a model of these sizes fails on a batch of the highest ids, or None."""
+    return find_spec_error(subject, make_sized_spec(subject, sizes))
+
+
+def find_spec_error(subject: Subject, spec: InputSpec) -> Exception | None:
+    """Return the exception with which a model of these inputs fails on a batch of the highest ids, or None."""
     try:
-        _run(subject, make_sized_spec(subject, sizes))
+        _run(subject, spec)
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything
         return error
     return None
@@ -98,7 +124,8 @@ def make_sized_spec(subject: Subject, sizes: Sizes) -> InputSpec:
 def _run(subject: Subject, spec: InputSpec) -> None:
     """Build the model, and run forward and backward."""
     model, rows = subject.build(spec), make_rows(spec, ROWS, seed=12)
-    batch = make_batch(spec, [with_highest_ids(spec, row) if i % 2 else row for i, row in enumerate(rows)])
+    rows = [with_highest_ids(spec, row) if i % 2 else row for i, row in enumerate(rows)]
+    batch = make_batch(spec, [with_all_chunks(spec, rows[0]), *rows[1:]])
     logits = compute_logits(model, batch)
     if logits.shape != (ROWS, spec.num_outputs) or not bool(logits.isfinite().all()):
         raise ConformanceError(f"the logits have shape {list(logits.shape)}, or are not finite")

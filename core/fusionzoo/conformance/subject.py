@@ -178,7 +178,7 @@ class Subject:
             "tab_field_list": [n.name for n in spec.numbers],
             "tokenizer": self._tokenizer if spec.text is None else spec.text.tokenizer,
             "max_sen_len": MAX_TOKENS if spec.text is None else spec.text.max_tokens,
-            "max_total_chunks": MAX_CHUNKS,
+            "max_total_chunks": MAX_CHUNKS if spec.text is None else spec.text.max_chunks,
             **self._make_target_settings(spec),
         }
         job = JobSettings.model_validate(values)
@@ -240,7 +240,7 @@ class Subject:
     def make_train(self, spec: InputSpec) -> EncodedSplit:
         """Return the training split for fitted modules: not the rows with which the model is checked."""
         if self.example is None:
-            return encode_rows(spec, make_rows(spec, FIT_ROWS, seed=10))
+            return encode_rows(spec, make_rows(spec, max(FIT_ROWS, 3 * spec.num_outputs), seed=10))
         labels = self.example.task.target.standardize(self.example.labels)
         return replace(encode_rows(spec, make_rows(spec, EXAMPLE_ROWS, seed=10)), labels=labels)
 

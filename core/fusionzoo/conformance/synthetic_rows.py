@@ -15,6 +15,7 @@ from fusionzoo.nn.schema import Batch, CategoryField, InputSpec, NumberField, Te
 from fusionzoo.settings import Modality
 
 VOCAB_SIZE, PAD_ID, MAX_TOKENS, MAX_CHUNKS, EMBEDDING_DIM = 50, 1, 12, 4, 16
+NUM_OUTPUTS = 3
 ADDED_PADDING = 3
 MISSING, UNKNOWN, FIRST_VALUE = 0, 1, 2  # category ids
 CARDINALITY = 9  # of the category with the most values
@@ -23,26 +24,31 @@ WORD_TOKENIZER, SUBWORD_TOKENIZER = "word", "bert-base-uncased"  # with word vec
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of a spec: words, tokens of a chunk, ids of the category 'country', and fields of each kind to add."""
+    """The sizes of a spec.
+
+    They are words, tokens of a chunk, chunks of a row, ids of the category 'country', fields of each kind to add, and
+    outputs.
+    """
 
     vocab_size: int = VOCAB_SIZE
     max_tokens: int = MAX_TOKENS
+    max_chunks: int = MAX_CHUNKS
     cardinality: int = CARDINALITY
     added_fields: int = 0
+    num_outputs: int = NUM_OUTPUTS
 
 
 SMALL_SIZES = Sizes()
 
 
 def make_spec(reads: Collection[Modality], tokenizer: str = WORD_TOKENIZER, sizes: Sizes = SMALL_SIZES) -> InputSpec:
-    """Return a spec with three classes and, if the model reads them, text, two categories and three numbers."""
+    """Return a spec with, if the model reads them, text, two categories and three numbers, and by default 3 outputs."""
     has_vectors, vocab_size = tokenizer == WORD_TOKENIZER, sizes.vocab_size
     embeddings = (
         torch.randn(vocab_size, EMBEDDING_DIM, generator=torch.Generator().manual_seed(0)) if has_vectors else None
     )
-    text = TextSpec(
-        vocab_size, PAD_ID, sizes.max_tokens, MAX_CHUNKS, tokenizer, EMBEDDING_DIM if has_vectors else None, embeddings
-    )
+    dim = EMBEDDING_DIM if has_vectors else None
+    text = TextSpec(vocab_size, PAD_ID, sizes.max_tokens, sizes.max_chunks, tokenizer, dim, embeddings)
     table, added = "table" in reads, range(sizes.added_fields)
     return InputSpec(
         text=text if "text" in reads else None,
@@ -61,7 +67,7 @@ def make_spec(reads: Collection[Modality], tokenizer: str = WORD_TOKENIZER, size
         )
         if table
         else (),
-        num_outputs=3,
+        num_outputs=sizes.num_outputs,
     )
 
 
@@ -101,11 +107,16 @@ def make_plain_rows(spec: InputSpec, count: int, seed: int) -> list[Row]:
 def _row(spec: InputSpec, rng: Generator, chunks: int, label: int) -> Row:
     return Row(
         chunks=() if spec.text is None else _make_chunks(spec.text, rng, chunks),
-        categories=np.array([rng.integers(FIRST_VALUE, c.cardinality) for c in spec.categories], np.int64),
+        categories=np.array([_draw_category(c, rng) for c in spec.categories], np.int64),
         numbers=rng.normal(size=len(spec.numbers)).astype(np.float32),
         missing=np.zeros(len(spec.numbers), bool),
         label=label,
     )
+
+
+def _draw_category(category: CategoryField, rng: Generator) -> int:
+    """Return a random value of a category; UNKNOWN if it has no values."""
+    return int(rng.integers(FIRST_VALUE, category.cardinality)) if category.cardinality > FIRST_VALUE else UNKNOWN
 
 
 def _make_chunks(text: TextSpec, rng: Generator, count: int) -> tuple[np.ndarray, ...]:
@@ -131,6 +142,14 @@ def with_highest_ids(spec: InputSpec, row: Row) -> Row:
         below_highest = np.arange(spec.text.max_tokens, dtype=np.int32) % (spec.text.vocab_size - PAD_ID - 1)
         chunks = (spec.text.vocab_size - 1 - below_highest, *row.chunks[1:])
     return replace(row, chunks=chunks, categories=np.array([c.cardinality - 1 for c in spec.categories], np.int64))
+
+
+def with_all_chunks(spec: InputSpec, row: Row) -> Row:
+    """Return the row with `max_chunks` chunks; those that are added have one token."""
+    if spec.text is None or spec.text.max_chunks is None:
+        return row
+    added = (row.chunks[0][:1],) * (spec.text.max_chunks - len(row.chunks))
+    return replace(row, chunks=(*row.chunks, *added))
 
 
 def make_tokens(rng: Generator, length: int, vocab_size: int) -> np.ndarray:

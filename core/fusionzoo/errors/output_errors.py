@@ -167,6 +167,18 @@ class ExportError(ZooError):
         )
 
     @classmethod
+    def rounded(cls, difference: float, tolerance: float, largest: float) -> ExportError:
+        """The exported model computes other probabilities than PyTorch, because the logits are large."""
+        return cls(
+            f"The exported model's probabilities differ from PyTorch's by {difference:.1e} (tolerance "
+            f"{tolerance:.0e}), because the model's logits are as large as {largest:,.0f}: float32 rounds them, and "
+            "each runtime differently.",
+            "keep the logits small. Divide distances and products by the square root of their width, or normalize the "
+            "vectors before them.",
+            "FZ-P070",
+        )
+
+    @classmethod
     def not_finite(cls, model: str, wrong: int, rows: int, chunks: int, length: int) -> ExportError:
         """The model itself computes NaN or infinity for real rows, before any export."""
         return cls(
