@@ -54,6 +54,13 @@ SCALE_MUTANTS: tuple[Mutant, ...] = (
         ],
     ),
     *make_mutants(
+        "check_missing_and_unknown_categories",
+        unknown_is_a_value=(  # if the category has values
+            "batch.categories[:, i])",
+            "(batch.categories[:, i] + (batch.categories[:, i] == 1)) % len(embedding.weight))",
+        ),
+    ),
+    *make_mutants(
         "check_smallest_fields",
         divides_by_the_number_of_values=add_to_init("self.prior = [1 / (c.cardinality - 2) for c in spec.categories]"),
         reads_the_lowest_edge=add_to_init("self.lowest = [number.edges[0] for number in spec.numbers]"),

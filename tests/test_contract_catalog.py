@@ -122,5 +122,5 @@ def test_every_variable_that_the_code_reads_is_in_the_contract() -> None:
     code = "\n".join(file.read_text("utf-8") for file in PACKAGE.rglob("*.py") if file.parent.name != "contracts")
     read = set(re.findall(r'environ(?:\.get\(|\.setdefault\(|\[|,)\s*"(\w+)"', code))
     assert "SM_CHECKPOINT_DIR" in read
-    of_libraries = {"NO_COLOR", "RAYON_NUM_THREADS", "RAY_USAGE_STATS_ENABLED"}
+    of_libraries = {"NO_COLOR", "RAYON_NUM_THREADS", "RAY_ADDRESS", "RAY_USAGE_STATS_ENABLED"}
     assert read - of_libraries <= PYTORCH_TRAIN_CONTRACT.optional_env_vars.keys()

@@ -8,6 +8,7 @@ from conformance_runs import install_model, run_one_check
 from conftest import Installer
 from correct_plugins import MODEL
 from fusionzoo.artifacts.export_lines import find_own_line
+from fusionzoo.conformance import CheckResult
 from fusionzoo.errors import ExportError
 from fusionzoo.errors.base import MAX_MESSAGE_LENGTH
 from mutant_changes import IMPORTED, POOLED, TEXT, add_before_return, add_to_init
@@ -56,6 +57,29 @@ def test_compiled_code_in_a_plugin_is_named_with_the_setting_that_replaces_it(in
     detail = run_export(install, compiled, (TEXT, f"{TEXT}        joined = self.act(joined)\n"))
     assert "line 35: joined = self.act(joined)" in detail or "line 36: joined = self.act(joined)" in detail
     assert "remove torch.compile from the plugin; the setting torch_compile" in detail
+
+
+CENTERS = "self.wide = nn.Linear(width, 512); self.centers = nn.Parameter(torch.randn(spec.num_outputs, 512))"
+
+
+def run_distances(install: Installer, scale: int) -> CheckResult:
+    """Return the result of the export of a model with squared distances to centers, divided by a scale, as logits."""
+    distances = add_before_return(f"logits = -torch.cdist(self.wide(joined), self.centers).square() / {scale}")
+    install_model(install, MODEL, add_to_init(CENTERS), distances)
+    return run_one_check("mutant", "check_onnx_export")
+
+
+def test_a_difference_of_large_logits_is_explained_by_their_rounding(install: Installer) -> None:
+    result = run_distances(install, 1)
+    assert result.status == "failed"
+    assert "because the model's logits are as large as" in result.detail
+    assert "Divide distances and products by the square root of their width" in result.detail
+    assert result.detail.endswith("[FZ-P070]")
+    assert "Tracing fixed" not in result.detail
+
+
+def test_distances_that_are_scaled_export(install: Installer) -> None:
+    assert run_distances(install, 512).status == "passed"
 
 
 IN_INIT = "        width, self.pad_id"

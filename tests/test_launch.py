@@ -175,7 +175,7 @@ def test_hosts_with_different_numbers_of_processes_are_rejected(
         check_processes(paths, make_job_settings(), World(0, 3, 0, 1))
 
 
-def test_hosts_whose_launchers_cannot_connect_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launchers_that_cannot_connect_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Any) -> None:
         raise RuntimeError("The TCPStore server socket has failed to listen. port: 7777, name: EADDRINUSE")
 

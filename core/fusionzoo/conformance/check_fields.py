@@ -12,7 +12,8 @@ from fusionzoo.conformance.synthetic_rows import FIRST_VALUE
 from fusionzoo.errors import SettingError
 from fusionzoo.nn.schema import InputSpec
 
-COLUMN_NAMES = ("type", "order.total", "2", "unit price, $")  # `nn.ModuleDict` rejects the first two as keys
+CATEGORY_NAMES = ("type", "order.kind")  # `nn.ModuleDict` rejects both as keys
+NUMBER_NAMES = ("order.total", "keys", "unit price, $")
 EDGES_FIX = "size layers by len(field.edges), which may be 0 or 1; replace too few edges, for example by (-1.0, 1.0)"
 
 
@@ -57,19 +58,18 @@ def _make_smallest_specs(spec: InputSpec) -> Iterator[tuple[str, str, InputSpec]
 def check_column_names(subject: Subject) -> None:
     """Columns may have any names, such as `type` and `order.total`, which torch rejects as names of layers."""
     spec = subject.spec
-    names = iter(COLUMN_NAMES * 2)
-    categories, numbers = spec.categories, spec.numbers
     renamed = replace(
         spec,
-        categories=tuple(replace(field, name=name) for field, name in zip(categories, names, strict=False)),
-        numbers=tuple(replace(field, name=name) for field, name in zip(numbers, names, strict=False)),
+        categories=tuple(replace(field, name=CATEGORY_NAMES[i]) for i, field in enumerate(spec.categories)),
+        numbers=tuple(replace(field, name=NUMBER_NAMES[i]) for i, field in enumerate(spec.numbers)),
     )
     if renamed == spec or find_spec_error(subject, spec) is not None:  # which the other checks report
         return
     cause = find_spec_error(subject, renamed)
     if cause is not None and not isinstance(cause, SettingError):
+        names = ", ".join((*CATEGORY_NAMES, *NUMBER_NAMES))
         raise ConformanceError(
-            f"the model works, but not with columns called {', '.join(COLUMN_NAMES)}. Fix: keep layers of fields in an "
-            "nn.ModuleList or nn.ParameterList, in the order of the spec, and use no column names as names of layers"
+            f"the model works, but not with columns called {names}. Fix: keep layers of fields in an nn.ModuleList or "
+            "nn.ParameterList, in the order of the spec, and use no column names as names of layers"
             f"\n  {describe_cause(cause, subject.module)}"
         ) from cause
