@@ -41,13 +41,13 @@ def import_module(machine: Machine, name: str, node: ast.AST) -> Value:
     for length in range(1, len(parts)):  # a package runs before its modules
         package = machine.finder.find(".".join(parts[:length]))
         if package is not None:
-            machine.tables.run_module(machine, package)
+            machine.tables.run_module(machine, package, None)
     module = machine.finder.find(name)
     if module is None:
         line = getattr(node, "lineno", 0)
         machine.imported.setdefault(parts[0], (machine.frame.module, line))
         return (External(name),)
-    machine.tables.run_module(machine, module)
+    machine.tables.run_module(machine, module, None)
     return (ModuleValue(module),)
 
 

@@ -100,7 +100,7 @@ class Tables:
     attributes: Callable[[Machine, Atom, str, ast.AST], Value]
     callers: Callable[[Machine, Atom, Arguments, ast.AST], Value]
     iterate: Callable[[Machine, Value, ast.AST], tuple[list[Value], bool]]
-    run_module: Callable[..., Frame]
+    run_module: Callable[[Machine, ModuleSource, str | None], Frame]
 
 
 @dataclass
