@@ -31,6 +31,14 @@ FEATURES_READ = "pooled = token_mean("
 POOLED = "pooled = token_mean(tokens, mask, chunk_row, rows)"
 WIDTH = 'width: int = Field(16, ge=1, description="Width of both sides.")'
 IMPORTED = "import torch\n"
+NESTED_SETTINGS = [
+    ("import Field", "import BaseModel, Field"),
+    (
+        "class Settings(FusionSettings):",
+        'class Table(BaseModel):\n    rate: float = Field(0.5, ge=0, description="A rate.")\n\n\n'
+        'class Settings(FusionSettings):\n    table: Table = Field(Table(), description="The table.")',
+    ),
+]
 
 
 def add_before_return(code: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from device_mutants import DEVICE_MUTANTS
 from fitted_mutants import FITTED_MUTANTS
 from mutant_changes import (
     IMPORTED,
+    NESTED_SETTINGS,
     POOLED,
     TEXT,
     WIDTH,
@@ -46,6 +47,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "check_unknown_settings_are_rejected",
         settings_allow_anything=(WIDTH, f'model_config = {{"extra": "allow"}}\n    {WIDTH}'),
         settings_ignore_unknown=(WIDTH, f'model_config = {{"extra": "ignore"}}\n    {WIDTH}'),
+        nested_settings_ignore_unknown=NESTED_SETTINGS,
     ),
     *make_mutants(
         "check_settings_have_descriptions",

@@ -20,6 +20,7 @@ from fusionzoo.conformance.checks import ENCODER_CHECKS, MODEL_CHECKS, PLUGIN_CH
 from fusionzoo.conformance.run import plan_cases
 from fusionzoo.tasks.task_choice import TASKS
 from fusionzoo.tasks.task_examples import make_examples
+from mutant_changes import NESTED_SETTINGS
 
 FEATURES = "features = self.text_encoder(batch)\n"
 
@@ -263,3 +264,21 @@ def test_settings_are_resolved_once_per_inputs_and_never_where_a_model_is_loaded
     lines = calls.read_text().splitlines()
     assert len(lines) == len(set(lines)), "once for each kind of job"
     assert {line.split()[0] for line in lines} == {str(os.getpid())}
+
+
+# --- settings and tasks of few models
+
+
+def test_nested_settings_that_reject_unknown_keys_pass(install: Installer) -> None:
+    forbidding = ("class Table(BaseModel):", 'class Table(BaseModel, extra="forbid"):')
+    install_model(install, MODEL, *NESTED_SETTINGS, forbidding)
+    assert run_one_check("mutant", "check_unknown_settings_are_rejected").status == "passed"
+
+
+@pytest.mark.parametrize(("tasks", "status"), [({"classification"}, "passed"), ({"regression"}, "failed")])
+def test_a_model_that_supports_no_regression_needs_no_single_output(
+    install: Installer, tasks: set[str], status: str
+) -> None:
+    ordered = ("nn.Linear(width, spec.num_outputs)", "nn.Linear(width, max(2, spec.num_outputs))")
+    install_model(install, MODEL, ordered, ("    width: int", f"    tasks = frozenset({tasks})\n\n    width: int"))
+    assert run_one_check("mutant", "check_logits").status == status

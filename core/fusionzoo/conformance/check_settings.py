@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
+from fusionzoo.settings import ModelSettings
 
 UNKNOWN_SETTING = "no_setting_has_this_name"
 
@@ -24,18 +25,29 @@ def check_default_settings(subject: Subject) -> None:
 
 
 def check_unknown_settings_are_rejected(subject: Subject) -> None:
-    """A setting that the class does not have is an error, so that misspelled settings are found."""
+    """A setting, or a key of a nested one, that no class has is an error, so that misspelled settings are found."""
     settings_class, small = subject.plugin.settings_class, subject.plugin.settings_class.small()
     values = {name: getattr(small, name) for name in settings_class.model_fields}
     try:
         settings_class.model_validate({**values, UNKNOWN_SETTING: 1})
     except ValidationError as error:
         if any(e["loc"][:1] == (UNKNOWN_SETTING,) for e in error.errors()):
+            _check_nested_settings(settings_class)
             return
     raise ConformanceError(
         f"{settings_class.__name__} accepts unknown settings, so a misspelled setting has no effect and no error. "
         'Fix: keep extra="forbid" of ModelSettings'
     )
+
+
+def _check_nested_settings(settings_class: type[ModelSettings]) -> None:
+    """Check that no class of a nested setting accepts unknown keys, which it does by default."""
+    for name, schema in settings_class.model_json_schema().get("$defs", {}).items():
+        if "properties" in schema and schema.get("additionalProperties", True) is not False:
+            raise ConformanceError(
+                f"the class {name} of a setting accepts unknown keys, so a misspelled key has no effect and no error. "
+                f'Fix: give {name} model_config = ConfigDict(extra="forbid")'
+            )
 
 
 def check_settings_have_descriptions(subject: Subject) -> None:
