@@ -213,7 +213,7 @@ def test_parametrize_with_checks_returns_a_pytest_function_of_all_checks(install
     )
     assert "PASSED test_plugin.py::test_conformance[check_metadata-models]" in output
     assert "FAILED test_plugin.py::test_conformance[check_logits-models]" in output
-    assert "logits have shape [12, 3], but [rows, classes] is [12, 1]" in output
+    assert "logits have shape [12, 3], but [rows, classes] is [12, 2]" in output
     assert "XFAIL test_plugin.py::test_expected[check_logits-models] - three by design" in output
     assert "FAILED test_plugin.py::test_stale[check_padding_invariance-models]" in output
     assert "the check passes, but should fail (old news)" in output
