@@ -123,7 +123,7 @@ def _read_function(module: str, function: Function, docstring: str | None, const
             code = str(node.args[-1].value)
             if CODE.fullmatch(code):
                 texts = [_render(argument, local) for argument in node.args[:-1]]
-                yield Entry(code, module, _render_message(node, texts), cause, *(fixes or texts[-1:]))
+                yield Entry(code, module, _render_message(node, texts, local), cause, *(fixes or texts[-1:]))
 
 
 def _collect_assignments(nodes: Sequence[ast.AST]) -> Texts:
@@ -140,16 +140,20 @@ def _collect_assignments(nodes: Sequence[ast.AST]) -> Texts:
     return found
 
 
-def _render_message(call: ast.Call, texts: list[str]) -> str:
+def _render_message(call: ast.Call, texts: list[str], local: Texts) -> str:
     """Return the message as a template: where the problem is, and what is wrong."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     if name == "Problem":
         return f"{texts[0]}: {texts[1]}"
     if name in ("setting_problem", "SettingError"):
         return f"{texts[0]} = {texts[1]}: {texts[2]}"
-    if name == "of":
+    if name == "of_column":
+        source, column, message = texts[:3]
+        return f"{source}, column '{column}': {message}" if source else f"column '{column}': {message}"
+    if name == "of" and isinstance(call.args[0], ast.Tuple):
+        source, column = (_render(part, local) for part in call.args[0].elts)
         noun, _, description = texts[1].partition(" ")
-        return f"{texts[0]}: {{count}} {noun}s {description}: {{examples}}"
+        return f"{source}, column '{column}': {{count}} {noun}s {description}: {{examples}}"
     return PREFIXES.get(name, "") + texts[-2]
 
 

@@ -28,6 +28,7 @@ WITHOUT_OWN_CODE = {
     "RequestError",  # its constructors have codes
     "ProcessLostError.reported",  # its text ends with the code that it has in the other process
     "setting_problem",
+    "Problem.of_column",
     "ValuesProblem.of",
     "ValuesProblem.merge",
 }

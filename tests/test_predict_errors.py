@@ -15,7 +15,8 @@ import pytest
 
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.reading.rows import Rows
-from fusionzoo.errors import DataError, Problem, ValuesProblem
+from fusionzoo.errors import DataError, Problem
+from fusionzoo.errors.value_problems import ValuesProblem
 from fusionzoo.prediction.input_files import open_input, open_part
 from fusionzoo.prediction.row_problems import find_invalid_rows
 from prediction_helpers import assert_same_predictions, predict, read_expected, read_frame, read_test_rows, write_frame
@@ -192,7 +193,7 @@ def test_every_invalid_row_is_found_with_its_own_reason() -> None:
     def check(rows: Rows) -> None:
         bad = [(rows.locate(i), value) for i, value in enumerate(rows.columns["a"].to_pylist()) if value % 7 == 3]
         if bad:
-            raise DataError([ValuesProblem.of("x", ("value", "odd"), len(bad), bad, "fix", "FZ-D106")])
+            raise DataError([ValuesProblem.of(("x", "y"), ("value", "odd"), len(bad), bad, "fix", "FZ-D106")])
 
     rows = Rows({"a": pa.array(range(200))}, "file", 1, typed=True)
     assert find_invalid_rows(rows, check) == {i: f"value odd: '{i}'" for i in range(200) if i % 7 == 3}

@@ -46,6 +46,7 @@ def test_ids_that_csv_cannot_hold_are_an_error_and_json_writes_them(server: Serv
         (f'[{GOOD}, {{"message": {{"a": 1}}, "country": "de", "price": 1, "visits": 2}}]', JSON, 2, "message"),
         ('{"instances": [{"message": "a", "country": "de", "price": Infinity, "visits": 2}]}', JSON, 1, "price"),
         ("message,country,prize,visits\na,de,1,2\n", CSV, None, "price"),
+        ("message,country,price,visits,price\na,de,1,2,3\n", CSV, None, "price"),
         ('{"message": "a"}', JSON, None, "country"),
         (encode(ROWS.drop(columns="price"), PARQUET), PARQUET, None, "price"),
         (encode(ROWS.assign(price=b"1"), PARQUET), PARQUET, 1, "price"),

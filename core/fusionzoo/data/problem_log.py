@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fusionzoo import errors
-from fusionzoo.errors.channel_errors import ValuesProblem
+from fusionzoo.errors.value_problems import ValuesProblem
 
 
 class ProblemLog:

@@ -14,7 +14,6 @@ from fusionzoo.errors.base import (
 )
 from fusionzoo.errors.channel_errors import (
     DataError as DataError,
-    ValuesProblem as ValuesProblem,
     changed_channel as changed_channel,
     changed_file as changed_file,
     channel_without_rows as channel_without_rows,

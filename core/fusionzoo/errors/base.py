@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fusionzoo.errors.wording import pluralize, printable
 
@@ -57,12 +57,24 @@ class Problem:
         message: what is wrong there; a clause without a full stop.
         fix: what the user can do about it; a clause without a full stop.
         code: a stable identifier such as "FZ-D001", listed in docs/errors.md.
+        column: the column that it is about, if it is one.
+        rows: the numbers of the rows that the message names; they start at 1 and do not count a header.
     """
 
     where: str
     message: str
     fix: str
     code: str
+    column: str | None = field(default=None, kw_only=True)
+    rows: tuple[int, ...] = field(default=(), kw_only=True)
+
+    @classmethod
+    def of_column(
+        cls, source: str, column: str, message: str, fix: str, code: str, *, rows: tuple[int, ...] = ()
+    ) -> Problem:
+        """Return the problem of one column of a split, a file or a request; `source` is empty if it is about all."""
+        where = f"{source}, column '{column}'" if source else f"column '{column}'"
+        return Problem(where, message, fix, code, column=column, rows=rows)
 
     def __str__(self) -> str:
         where, message, fix = self.where, self.message, self.fix

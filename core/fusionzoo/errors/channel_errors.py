@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fusionzoo.errors.base import Problem, ProblemsError
-from fusionzoo.errors.wording import format_examples, list_names, pluralize, quoted, short
+from fusionzoo.errors.wording import list_names, pluralize, quoted, short
 
 
 class DataError(ProblemsError):
     """The data cannot be used as the settings say; holds all problems of all splits."""
 
     heading = "The data cannot be used: {count}."
-
-
-@dataclass(frozen=True)
-class ValuesProblem(Problem):
-    """Values of one column that cannot be used; the same ones in several blocks of a file are one problem."""
-
-    noun: str
-    description: str
-    count: int
-    examples: tuple[tuple[str, object], ...]
-    """The first rows and their values."""
-
-    @classmethod
-    def of(
-        cls, where: str, what: tuple[str, str], count: int, examples: Sequence[tuple[str, object]], fix: str, code: str
-    ) -> ValuesProblem:
-        """Return the problem of `count` values; `what` is a noun and what is wrong, such as ("label", "null")."""
-        noun, description = what
-        shown = tuple(examples[:3])
-        message = f"{pluralize(count, noun)} {description}: {format_examples(shown)}"
-        return cls(where, message, fix, code, noun, description, count, shown)
-
-    def merge(self, other: ValuesProblem) -> ValuesProblem:
-        """Return this problem and the same one of a later block as one."""
-        what, count = (self.noun, self.description), self.count + other.count
-        return self.of(self.where, what, count, self.examples + other.examples, self.fix, self.code)
 
 
 def missing_channel(name: str, folder: Path, others: Sequence[str] = ()) -> Problem:
@@ -96,7 +69,7 @@ def no_group_for_split(
         "row in train"
     )
     fix = f"raise {split}_fraction, choose a group_field with smaller groups, or mount a channel '{split}'"
-    return Problem(f"channel '{channel}', column '{group_field}'", message, fix, "FZ-D007")
+    return Problem.of_column(f"channel '{channel}'", group_field, message, fix, "FZ-D007")
 
 
 def unknown_file_type(name: str, suffixes: Sequence[str], found: str) -> Problem:
@@ -163,7 +136,7 @@ def json_element_not_an_object(name: str, element: int) -> Problem:
 def json_key_repeated(name: str, row: int, column: str) -> Problem:
     """A column occurs more than once in a row, so that its value is not known."""
     message = f"the key '{column}' occurs more than once"
-    return Problem(f"{name} row {row}", message, "write each key of an object once", "FZ-D321")
+    return Problem(f"{name} row {row}", message, "write each key of an object once", "FZ-D321", rows=(row,))
 
 
 def json_line_not_an_object(name: str, line: int) -> Problem:

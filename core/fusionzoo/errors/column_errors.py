@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fusionzoo.errors.base import Problem
-from fusionzoo.errors.channel_errors import ValuesProblem
+from fusionzoo.errors.value_problems import Example, RowPlace, ValuesProblem
 from fusionzoo.errors.wording import (
     cut,
     find_lookalikes,
@@ -39,31 +39,31 @@ def missing_column(name: str, column: str, columns: Sequence[str]) -> Problem:
     if pair := find_lookalikes([column], columns):
         fix = f"rename column {pair[1]!a} of the file to {column!a}"
     message = f"column '{column}' does not exist{note_lookalikes([column], columns)}"
-    return Problem(name, message, fix, "FZ-D101")
+    return Problem(name, message, fix, "FZ-D101", column=column)
 
 
 def column_of_outer_folder(name: str, column: str, folder: Path) -> Problem:
     """The name of a folder such as `country=de` gives the column, but the input begins inside of that folder."""
     message = f"column '{column}' does not exist; the folder {folder} has it in its name, but is above the input"
     fix = f"give the folder above, {folder.parent}; to read this folder only, write the column into its files"
-    return Problem(name, message, fix, "FZ-D381")
+    return Problem(name, message, fix, "FZ-D381", column=column)
 
 
 def duplicate_column(name: str, column: str) -> Problem:
     """A file has two columns of one name."""
     fix = "give each column a unique name"
-    return Problem(name, f"column '{column}' occurs more than once", fix, "FZ-D102")
+    return Problem(name, f"column '{column}' occurs more than once", fix, "FZ-D102", column=column)
 
 
 def wrong_column_type(
-    name: str, column: str, kind: str, expected: str, example: tuple[str, str] | None = None
+    name: str, column: str, kind: str, expected: str, example: tuple[RowPlace, str] | None = None
 ) -> Problem:
     """A column holds arrays, objects, bytes, durations or values of an unknown Arrow extension type.
 
     Args:
         kind: what the column holds, in the plural.
         expected: what it must hold.
-        example: the first value, and the row that has it.
+        example: the first row that has a value, and the value.
 
     Fix: write one text, number, true, false or null per row, as the message explains for the kind of values
     """
@@ -71,34 +71,34 @@ def wrong_column_type(
     if example is not None:
         message = f"{message}: {example[0]} has {cut(example[1], 60)}"
     fix = f"{WRITE_INSTEAD.get(kind, 'convert the values to text')}, or remove the column from the settings"
-    return Problem(f"{name}, column '{column}'", message, fix, "FZ-D103")
+    rows = () if example is None else (example[0].number,)
+    return Problem.of_column(name, column, message, fix, "FZ-D103", rows=rows)
 
 
 def column_not_utf8(name: str, column: str, cause: Exception) -> Problem:
     """A Parquet file marks bytes as text that are not UTF-8."""
     message = f"the column holds text that is not UTF-8 ({short(cause)})"
-    return Problem(f"{name}, column '{column}'", message, "write the text as UTF-8", "FZ-D104")
+    return Problem.of_column(name, column, message, "write the text as UTF-8", "FZ-D104")
 
 
 def ids_without_common_type(column: str, kinds: Mapping[str, str]) -> Problem:
     """Files of one split hold ids of different types, so that the prediction file cannot have one type."""
     shown = ", ".join(f"{kind} in {name}" for kind, name in kinds.items())
     message = f"part files hold ids of incompatible types: {shown}"
-    return Problem(f"column '{column}'", message, "write all ids with one type", "FZ-D105")
+    return Problem.of_column("", column, message, "write all ids with one type", "FZ-D105")
 
 
-def values_not_numeric(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Problem:
+def values_not_numeric(name: str, column: str, count: int, examples: Sequence[Example]) -> Problem:
     """A number column holds text, NaN or infinity; empty values are allowed."""
-    where = f"{name}, column '{column}'"
     fix = "correct the values, list words for missing values in null_values, or use cat_field_list"
-    return ValuesProblem.of(where, ("value", "not a finite number"), count, examples, fix, "FZ-D106")
+    return ValuesProblem.of((name, column), ("value", "not a finite number"), count, examples, fix, "FZ-D106")
 
 
-def values_too_large(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Problem:
+def values_too_large(name: str, column: str, count: int, examples: Sequence[Example]) -> Problem:
     """Numbers are larger than the type of the model can hold."""
     what = ("value", "beyond the range of float32")
     fix = "correct the values, or rescale the column, for example with a logarithm: it must be below 3.4e38"
-    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D130")
+    return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D130")
 
 
 def column_not_numeric(name: str, column: str, kind: str, is_category: bool) -> Problem:
@@ -106,14 +106,14 @@ def column_not_numeric(name: str, column: str, kind: str, is_category: bool) -> 
     fix = "convert it to numbers, or remove it from tab_field_list"
     if is_category:
         fix = "convert it to numbers, such as days since a fixed day, or move it to cat_field_list"
-    return Problem(f"{name}, column '{column}'", f"the column holds {kind}, not numbers", fix, "FZ-D107")
+    return Problem.of_column(name, column, f"the column holds {kind}, not numbers", fix, "FZ-D107")
 
 
 def too_many_categories(column: str, limit: int) -> Problem:
     """A category column has so many different values that it is an id or free text."""
     message = f"the column has more than {limit:,} different values, so it is an id or free text"
     fix = "move it to text_name, or remove it from cat_field_list"
-    return Problem(f"train, column '{column}'", message, fix, "FZ-D108")
+    return Problem.of_column("train", column, message, fix, "FZ-D108")
 
 
 def no_text(columns: Sequence[str]) -> Problem:
@@ -132,14 +132,14 @@ def single_class(column: str, counts: Mapping[str, int]) -> Problem:
     """All rows of train have the same label."""
     shown = ", ".join(f"'{label}' in {pluralize(count, 'row')}" for label, count in counts.items())
     fix = "check label_name: a classifier needs at least two classes"
-    return Problem(f"train, column '{column}'", f"the labels have one class only: {shown}", fix, "FZ-D111")
+    return Problem.of_column("train", column, f"the labels have one class only: {shown}", fix, "FZ-D111")
 
 
 def no_rows_to_balance(column: str, absent: Sequence[object]) -> Problem:
     """Balanced class weights divide by the number of rows of each class, and a class has none."""
     message = f"class_weights: balanced needs rows of each class, and train has no row of {quote_first(absent)}"
     fix = "add such rows, or give class_weights as an object"
-    return Problem(f"train, column '{column}'", message, fix, "FZ-D112")
+    return Problem.of_column("train", column, message, fix, "FZ-D112")
 
 
 def class_weights_of_unknown_classes(names: Sequence[str], classes: Sequence[object]) -> Problem:
@@ -162,31 +162,30 @@ def class_weights_all_zero() -> Problem:
     return Problem("class_weights", "all weights are 0", "give at least one class a weight above 0", "FZ-D152")
 
 
-def null_labels(name: str, column: str, count: int, rows: Sequence[str]) -> Problem:
+def null_labels(name: str, column: str, count: int, rows: Sequence[RowPlace]) -> Problem:
     """Rows have no label."""
-    where, examples = f"{name}, column '{column}'", [(row, None) for row in rows]
-    return ValuesProblem.of(where, ("label", "null"), count, examples, "remove these rows", "FZ-D113")
+    examples = [(row, None) for row in rows]
+    return ValuesProblem.of((name, column), ("label", "null"), count, examples, "remove these rows", "FZ-D113")
 
 
-def infinite_labels(column: str, count: int, rows: Sequence[str]) -> Problem:
+def infinite_labels(column: str, count: int, rows: Sequence[RowPlace]) -> Problem:
     """Labels are infinite numbers."""
-    where, examples = f"train, column '{column}'", [(row, None) for row in rows]
-    return ValuesProblem.of(where, ("label", "infinite"), count, examples, "remove these rows", "FZ-D114")
+    examples = [(row, None) for row in rows]
+    return ValuesProblem.of(("train", column), ("label", "infinite"), count, examples, "remove these rows", "FZ-D114")
 
 
 def unseen_labels(
-    name: str, column: str, count: int, examples: Sequence[tuple[str, object]], classes: Sequence[object]
+    name: str, column: str, count: int, examples: Sequence[Example], classes: Sequence[object]
 ) -> Problem:
     """Rows of val or test have a label that no row of train has."""
     known = quote_first(classes, MAX_LISTED_LABELS)
     fix = f"correct the labels (in test, they may be empty), or add such rows to train; train has {known}"
     fix += note_lookalikes([label for _, label in examples], classes)
-    where = f"{name}, column '{column}'"
-    return ValuesProblem.of(where, ("label", "not seen in train"), count, examples, fix, "FZ-D115")
+    return ValuesProblem.of((name, column), ("label", "not seen in train"), count, examples, fix, "FZ-D115")
 
 
 def labels_contradict_num_classes(
-    column: str, counts: Mapping[str, int], first_row: Mapping[str, str], num_classes: int
+    column: str, counts: Mapping[str, int], first_row: Mapping[str, RowPlace], num_classes: int
 ) -> Problem:
     """`num_classes` is not the number of different labels in train."""
     rarest = sorted(counts.items(), key=lambda item: item[1])
@@ -195,17 +194,17 @@ def labels_contradict_num_classes(
     message = f"num_classes is {num_classes}, but train has {pluralize(len(counts), 'label')}: {shown}"
     message += note_lookalikes(counts)
     fix = "correct the labels or num_classes, or list all labels in classes where train lacks one"
-    return Problem(f"train, column '{column}'", message, fix, "FZ-D116")
+    return Problem.of_column("train", column, message, fix, "FZ-D116")
 
 
 def labels_outside_classes(
-    column: str, extra: Sequence[str], first_row: Mapping[str, str], classes: Sequence[object]
+    column: str, extra: Sequence[str], first_row: Mapping[str, RowPlace], classes: Sequence[object]
 ) -> Problem:
     """Train has labels that the setting `classes` does not list."""
     shown = join_first([f"'{label}' (first {first_row[label]})" for label in extra], MAX_LISTED_LABELS)
     message = f"labels that are not in classes ({quote_first(classes, MAX_LISTED_LABELS)}): {shown}"
     message += note_lookalikes(extra, classes)
-    return Problem(f"train, column '{column}'", message, "correct the labels, or add them to classes", "FZ-D117")
+    return Problem.of_column("train", column, message, "correct the labels, or add them to classes", "FZ-D117")
 
 
 def val_without_weight(weights: Sequence[float], val_fraction: float | None = None) -> Problem:

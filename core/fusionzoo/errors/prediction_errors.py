@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fusionzoo.errors.base import ZooError
 from fusionzoo.errors.machine_fixes import READ_FIXES
+from fusionzoo.errors.value_problems import RowPlace
 from fusionzoo.errors.wording import join_first, list_names, note_lookalikes, pluralize, quoted, short
 
 
@@ -177,17 +178,17 @@ class PredictionJobError(ZooError):
         return cls(message, fix, "FZ-J018")
 
     @classmethod
-    def late_column(cls, where: str, column: str, rows: int) -> PredictionJobError:
+    def late_column(cls, where: RowPlace, column: str, rows: int) -> PredictionJobError:
         """The first rows of JSON on standard input lack the ids or labels, and a later row has them."""
         message = f"{where} has the column '{column}', but none of the first {rows:,} rows has it, so it is not read."
         fix = f"write '{column}' into the first row, with null if it has no value, or give --input a file."
         return cls(message, fix, "FZ-J050")
 
     @classmethod
-    def unlabeled_rows(cls, count: int, examples: Sequence[str]) -> PredictionJobError:
+    def unlabeled_rows(cls, count: int, examples: Sequence[RowPlace]) -> PredictionJobError:
         """Rows have no label, so that the metrics would not be those of all rows."""
         verb = "has" if count == 1 else "have"
-        message = f"{pluralize(count, 'row')} {verb} no label: {join_first(examples, 3)}."
+        message = f"{pluralize(count, 'row')} {verb} no label: {join_first([str(row) for row in examples], 3)}."
         return cls(message, "add the labels; or add --skip-unlabeled to evaluate the other rows.", "FZ-J019")
 
     @classmethod

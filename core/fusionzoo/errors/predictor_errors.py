@@ -132,7 +132,7 @@ def absent_column(source: str, column: str, present: Sequence[str]) -> Problem:
         names = list_names([quoted([name]) for name in present])
         fix = f"add the column, with nulls if all are missing; the columns are {names}"
     message = f"column '{column}' of the model does not exist{note_lookalikes([column], present)}"
-    return Problem(source, message, fix, "FZ-O221")
+    return Problem(source, message, fix, "FZ-O221", column=column)
 
 
 def _type_name(value: object) -> str:

@@ -22,4 +22,4 @@ class PreprocessError(ZooError):
 def mixed_column_types(column: str, types: Sequence[str]) -> Problem:
     """Part files have the values of a column in types that no type can hold, such as bytes and numbers."""
     fix = "write all part files with one type for the column"
-    return Problem(f"column '{column}'", f"its values are of the types {list_names(list(types))}", fix, "FZ-J104")
+    return Problem.of_column("", column, f"its values are of the types {list_names(list(types))}", fix, "FZ-J104")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fusionzoo.errors.base import Problem
-from fusionzoo.errors.channel_errors import ValuesProblem
 from fusionzoo.errors.setting_errors import setting_problem
+from fusionzoo.errors.value_problems import Example, RowPlace, ValuesProblem
 from fusionzoo.errors.wording import cut, join_first, list_names, pluralize, quote_first, quote_name
 
 
@@ -16,44 +16,43 @@ def target_not_numeric(problem: Problem) -> Problem:
         "correct the values; to predict classes, set task: classification and num_classes, and for several labels per "
         "row task: multilabel"
     )
-    return Problem(problem.where, f"{problem.message}, and task is regression", fix, "FZ-D160")
+    message = f"{problem.message}, and task is regression"
+    return Problem(problem.where, message, fix, "FZ-D160", column=problem.column, rows=problem.rows)
 
 
-def target_without_logarithm(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Problem:
+def target_without_logarithm(name: str, column: str, count: int, examples: Sequence[Example]) -> Problem:
     """A value to predict is -1 or less, and `target_transform` is log1p."""
     fix = "correct the values, or remove target_transform"
     what = ("value", "not above -1, as target_transform: log1p needs it")
-    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D161")
+    return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D161")
 
 
 def constant_target(column: str, value: float) -> Problem:
     """All rows of train have the same number to predict."""
     message = f"every row has the value {value:g}, so there is nothing to learn"
-    return Problem(f"train, column '{column}'", message, "check label_name, or add rows with other values", "FZ-D162")
+    return Problem.of_column("train", column, message, "check label_name, or add rows with other values", "FZ-D162")
 
 
 def target_beyond_float32(column: str, mean: float, std: float) -> Problem:
     """The numbers to predict differ by less than float32 resolves around their mean."""
     message = f"the values vary by {std:g} around {mean:g}, and float32, the type of predictions, cannot show that"
     fix = "subtract a constant from the values if they are large, multiply them if they are tiny"
-    return Problem(f"train, column '{column}'", message, fix, "FZ-D177")
+    return Problem.of_column("train", column, message, fix, "FZ-D177")
 
 
-def target_too_far_from_train(
-    name: str, column: str, count: int, examples: Sequence[tuple[str, object]], limit: float
-) -> Problem:
+def target_too_far_from_train(name: str, column: str, count: int, examples: Sequence[Example], limit: float) -> Problem:
     """Values to predict are so far from those of train that their loss is infinite in float32."""
     what = ("value", f"more than {limit:.0e} standard deviations of train away from its mean, so their loss overflows")
     fix = "correct the values, or remove these rows"
-    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D380")
+    return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D380")
 
 
-def numbers_as_classes(column: str, distinct: int, first_row: Mapping[str, str], num_classes: int) -> Problem:
+def numbers_as_classes(column: str, distinct: int, first_row: Mapping[str, RowPlace], num_classes: int) -> Problem:
     """The labels of a classification are many different numbers."""
     shown = join_first([f"'{label}' (first {row})" for label, row in first_row.items()], 3)
     message = f"num_classes is {num_classes}, but train has {pluralize(distinct, 'number')} as labels: {shown}"
     fix = "to predict a number, set task: regression and remove num_classes; otherwise correct one of the two"
-    return Problem(f"train, column '{column}'", message, fix, "FZ-D163")
+    return Problem.of_column("train", column, message, fix, "FZ-D163")
 
 
 def metric_undefined_on_val(metric: str) -> Problem:
@@ -67,62 +66,63 @@ def metric_of_ordered_classes(metric: str, column: str, classes: Sequence[object
     """`early_stop_metric` needs classes with an order; the labels are not numbers, and `classes` does not list them."""
     message = f"{metric} needs classes with an order, and these labels are not numbers: {quote_first(classes, 5)}"
     fix = "set classes to the labels from the lowest to the highest, or set early_stop_metric: val_loss"
-    return Problem(f"column '{column}'", message, fix, "FZ-D170")
+    return Problem.of_column("", column, message, fix, "FZ-D170")
 
 
 def column_of_lists(problem: Problem) -> Problem:
     """The label column of a classification holds arrays."""
     fix = "for any number of labels per row, set task: multilabel; otherwise write one class per row"
-    return Problem(problem.where, f"{problem.message}, and task is classification", fix, "FZ-D165")
+    message = f"{problem.message}, and task is classification"
+    return Problem(problem.where, message, fix, "FZ-D165", column=problem.column, rows=problem.rows)
 
 
-def text_lists_as_classes(column: str, first_row: Mapping[str, str]) -> Problem:
+def text_lists_as_classes(column: str, first_row: Mapping[str, RowPlace]) -> Problem:
     """The labels of a classification are arrays that are written as text."""
     shown = join_first([f"'{cut(label, 60)}' (first {row})" for label, row in first_row.items()], 3)
     message = f"every label is an array, and task is classification, which has one class per row: {shown}"
     fix = "for any number of labels per row, set task: multilabel and remove num_classes"
-    return Problem(f"train, column '{column}'", message, fix, "FZ-D166")
+    return Problem.of_column("train", column, message, fix, "FZ-D166")
 
 
-def label_not_boolean(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Problem:
+def label_not_boolean(name: str, column: str, count: int, examples: Sequence[Example]) -> Problem:
     """One of several label columns of task multilabel holds something else than 0, 1, true and false."""
     fix = (
         "write 0 or 1; for a column of classes, set task: classification, for numbers task: regression, and give one "
         "column of lists if the values are lists"
     )
     what = ("value", "neither 0, 1, true nor false")
-    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D167")
+    return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D167")
 
 
-def null_label_value(name: str, column: str, count: int, rows: Sequence[str]) -> Problem:
+def null_label_value(name: str, column: str, count: int, rows: Sequence[RowPlace]) -> Problem:
     """Rows have no value in one of several label columns of task multilabel."""
     fix = "write 0 where the label does not apply, and remove rows where that is unknown"
     what, examples = ("value", "null"), [(row, None) for row in rows]
-    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D175")
+    return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D175")
 
 
-def not_a_label_list(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Problem:
+def not_a_label_list(name: str, column: str, count: int, examples: Sequence[Example]) -> Problem:
     """The label column of task multilabel holds single values, not lists."""
     fix = (
         'write arrays such as ["a", "b"], or set label_separator to the text between two labels; for one class per '
         "row, set task: classification and num_classes"
     )
     what = ("value", "not a list of labels")
-    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D168")
+    return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D168")
 
 
-def null_label_list(name: str, column: str, count: int, rows: Sequence[str]) -> Problem:
+def null_label_list(name: str, column: str, count: int, rows: Sequence[RowPlace]) -> Problem:
     """Rows have no list of labels: not even an empty one."""
     fix = "write [] where no label applies, and remove rows whose labels are unknown"
     what, examples = ("value", "null"), [(row, None) for row in rows]
-    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D169")
+    return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D169")
 
 
-def empty_label_in_list(name: str, column: str, count: int, examples: Sequence[tuple[str, object]]) -> Problem:
+def empty_label_in_list(name: str, column: str, count: int, examples: Sequence[Example]) -> Problem:
     """A list of labels has an element that is null, an empty text, or no plain value."""
     what = ("list", "with an element that is empty, null or nested")
     fix = "write only texts and numbers into the lists"
-    return ValuesProblem.of(f"{name}, column '{column}'", what, count, examples, fix, "FZ-D176")
+    return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D176")
 
 
 def too_few_labels(columns: Sequence[str], labels: Sequence[object], rows: int) -> Problem:
@@ -144,7 +144,7 @@ def constant_labels(columns: Sequence[str]) -> Problem:
 def too_many_labels(column: str, count: int, limit: int) -> Problem:
     """The lists hold so many different labels that they are ids or free text."""
     message = f"the lists have {count:,} different labels, and a model has at most {limit:,}"
-    return Problem(f"train, column '{column}'", message, "leave rare labels out, or check label_name", "FZ-D173")
+    return Problem.of_column("train", column, message, "leave rare labels out, or check label_name", "FZ-D173")
 
 
 def val_without_labels(metric: str, fix: str) -> Problem:

@@ -96,11 +96,6 @@ def quote_first(names: Sequence[object], limit: int = 10) -> str:
     return join_first([f"'{cut(str(name), 60)}'" for name in names], limit)
 
 
-def format_examples(examples: Sequence[tuple[str, object]]) -> str:
-    """Return rows with their values, such as "row 3 'cheap', row 7"."""
-    return ", ".join(where if value is None else f"{where} {str(value)[:40]!r}" for where, value in examples)
-
-
 def format_json(value: object) -> str:
     """Return the value as JSON on one line, at most `MAX_JSON_LENGTH` characters."""
     try:

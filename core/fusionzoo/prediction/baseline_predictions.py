@@ -17,11 +17,12 @@ from fusionzoo.data.data_settings import ROW_ID
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.channel import Channel, open_path
 from fusionzoo.data.reading.options import ReadOptions
-from fusionzoo.data.reading.rows import MAX_EXAMPLES, Rows
+from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.table.categories import canonicalize_column
 from fusionzoo.data.table.numbers import column_as_numbers
 from fusionzoo.data.targets.target import find_labeled_rows
 from fusionzoo.errors.baseline_errors import BaselineError
+from fusionzoo.errors.value_problems import MAX_EXAMPLES
 from fusionzoo.evaluation.split_evaluation import ScoredSplit
 from fusionzoo.prediction.input_files import ColumnsRead, InputFiles, open_part
 from fusionzoo.tasks.task import Task
@@ -193,7 +194,7 @@ def _read_scores(channel: Channel, names: Sequence[str]) -> NDArray[np.float32]:
             blocks.append(values.astype(np.float32))
             absent = np.flatnonzero(np.isnan(values).any(axis=1))
             missing += len(absent)
-            first = first or (rows.locate(int(absent[0])) if len(absent) else "")
+            first = first or (str(rows.locate(int(absent[0]))) if len(absent) else "")
     problems.raise_if_any()
     if missing:
         raise BaselineError.missing_scores(channel.name, missing, first)

@@ -16,9 +16,9 @@ from fusionzoo.atomic_files import check_writable, staged_folder
 from fusionzoo.data.model_files import parse_json_object
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.channel import Channel, find_similar_columns
-from fusionzoo.data.reading.rows import MAX_EXAMPLES
 from fusionzoo.data.targets.target import find_labeled_rows
 from fusionzoo.errors.prediction_errors import PredictionJobError
+from fusionzoo.errors.value_problems import MAX_EXAMPLES, RowPlace
 from fusionzoo.evaluation.baseline_comparison import BaselineComparison, compare_with_baseline
 from fusionzoo.evaluation.model_quality import write_model_quality
 from fusionzoo.evaluation.report import METRICS_FILE, Report, ScoredSplit, evaluate
@@ -170,7 +170,7 @@ def check_labels(predictor: Predictor, inputs: InputFiles, columns: ColumnsRead,
         similar = find_similar_columns(Channel("input", inputs.files, (), tuple(names)))
         raise PredictionJobError.no_label_column(names, similar)
     problems, rows, unlabeled = ProblemLog(), 0, 0
-    examples: list[str] = []
+    examples: list[RowPlace] = []
     for block in open_part(inputs.files, columns.labels):
         rows += len(block)
         with problems.collect():

@@ -15,6 +15,7 @@ from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
+from fusionzoo.errors.value_problems import ValuesProblem
 
 Check = Callable[[Rows], object]
 HEADING = ("file", "row", "column", "reason")
@@ -129,7 +130,7 @@ def find_invalid_rows(rows: Rows, check: Check) -> dict[int, str]:
 
 
 def _describe(problem: errors.Problem) -> str:
-    if not isinstance(problem, errors.ValuesProblem) or not problem.examples:
+    if not isinstance(problem, ValuesProblem) or not problem.examples:
         return problem.message
     _, value = problem.examples[0]
     return f"{problem.noun} {problem.description}" + ("" if value is None else f": {str(value)[:80]!r}")

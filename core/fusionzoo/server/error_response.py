@@ -17,8 +17,6 @@ from fusionzoo.errors.request_errors import RequestError, RequestProblem
 log = logging.getLogger(__name__)
 # Codes of channels, files and lines, without that of a header that lacks columns; others are about columns and values.
 SYNTAX_CODES = re.compile(r"FZ-D(0|3(?!04))\d\d")
-ROW, COLUMN = re.compile(r"request row (\d+)"), re.compile(r"column '(.*)'$", re.DOTALL)
-ABSENT_COLUMN = re.compile(r"column '(.*)' of the model", re.DOTALL)
 
 
 def find_status(error: errors.ZooError) -> int:
@@ -94,9 +92,5 @@ def _list_problems(error: errors.ZooError) -> Iterator[RequestProblem]:
 
 def _find_places(problem: errors.Problem) -> Iterator[RequestProblem]:
     """Yield a problem once for each row that it names."""
-    found = COLUMN.search(problem.where) or ABSENT_COLUMN.search(problem.message)
-    column = found[1] if found else None
-    places = [place for place, _ in getattr(problem, "examples", ())] or [problem.message]
-    rows: list[int | None] = [int(match[1]) for place in places if (match := ROW.search(place))]
-    for row in rows or [None]:
-        yield RequestProblem(row, column, problem.message, problem.fix, problem.code)
+    for row in problem.rows or (None,):
+        yield RequestProblem(row, problem.column, problem.message, problem.fix, problem.code)

@@ -9,10 +9,11 @@ import numpy as np
 
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.problem_log import ProblemLog
-from fusionzoo.data.reading.rows import MAX_EXAMPLES, Rows
+from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.targets.numeric_target import NumericTarget
 from fusionzoo.data.targets.target import Target
 from fusionzoo.errors import target_errors
+from fusionzoo.errors.value_problems import MAX_EXAMPLES, Example
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +55,9 @@ def check_target_range(
     problems.raise_if_any()
 
 
-def _locate(channel: Iterable[Rows], indices: np.ndarray, values: np.ndarray) -> list[tuple[str, object]]:
+def _locate(channel: Iterable[Rows], indices: np.ndarray, values: np.ndarray) -> list[Example]:
     """Return the file and row of the rows with these indices in a split, each with its value."""
-    examples: list[tuple[str, object]] = []
+    examples: list[Example] = []
     start = 0
     for rows in channel:
         end = start + len(rows)

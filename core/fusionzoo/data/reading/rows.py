@@ -12,9 +12,7 @@ import pyarrow.compute as pc
 
 from fusionzoo.data.reading.extension_types import FieldMetadata, resolve_extension
 from fusionzoo.data.reading.plain_values import array_from_values
-
-MAX_EXAMPLES = 3
-"""The rows that a message names; `errors.ValuesProblem` shows as many."""
+from fusionzoo.errors.value_problems import MAX_EXAMPLES, Example, RowPlace
 
 
 @dataclass(frozen=True)
@@ -34,15 +32,15 @@ class Rows:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
-    def locate(self, index: int) -> str:
+    def locate(self, index: int) -> RowPlace:
         """Return the file and row number of row `index` of this block, for messages."""
-        return f"{self.source} row {self.row_number(index)}"
+        return RowPlace(self.source, self.row_number(index))
 
-    def locate_first(self, indices: np.ndarray) -> list[str]:
+    def locate_first(self, indices: np.ndarray) -> list[RowPlace]:
         """Return the places of the first `MAX_EXAMPLES` of these rows, for messages."""
         return [self.locate(int(index)) for index in indices[:MAX_EXAMPLES]]
 
-    def examples(self, indices: np.ndarray, values: pa.Array) -> list[tuple[str, object]]:
+    def examples(self, indices: np.ndarray, values: pa.Array) -> list[Example]:
         """Return the places of the first `MAX_EXAMPLES` of these rows with their values in an array, [rows]."""
         return [(self.locate(int(index)), values[int(index)].as_py()) for index in indices[:MAX_EXAMPLES]]
 

@@ -23,6 +23,7 @@ from fusionzoo.data.table.categories import canonicalize_column
 from fusionzoo.data.targets.target import NO_LABEL, Strata, Target, TargetReader, TargetScan
 from fusionzoo.data.value_codes import ValueCodes, values_to_codes
 from fusionzoo.errors import target_errors
+from fusionzoo.errors.value_problems import RowPlace
 
 Label = bool | int | float | str
 MIN_DISTINCT_NUMBERS = 50  # that are probably not classes, but numbers to predict
@@ -85,7 +86,7 @@ class ClassLabelScan(TargetScan):
     def __init__(self, name: str, optional: bool = False) -> None:
         self.name, self.optional = name, optional
         self.counts: dict[str, int] = {}
-        self.first_row: dict[str, str] = {}
+        self.first_row: dict[str, RowPlace] = {}
         self.values: dict[str, Label] = {}
         self.typed = True
 
