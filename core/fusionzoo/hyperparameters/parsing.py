@@ -6,7 +6,7 @@ with both settings classes. `fusionzoo.architecture.choose_architecture` does so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,13 +110,7 @@ def parse_hyperparameters(
     settings = {**translation.settings, "model_class": model.name}
     problems = list(translation.problems)
     if encoder is not None or not _requires_text_encoder(model):  # otherwise an unknown name may be the encoder's
-        known = declared | JobSettings.model_fields.keys()
-        absent = known - settings.keys()
-        problems += [
-            errors.unknown_setting(key, parse_literal(settings[key]), known, absent)
-            for key in settings
-            if key not in known
-        ]
+        problems += _find_unknown_settings(settings, declared | JobSettings.model_fields.keys())
     for draft in plugins:
         draft.fill(settings)
     if encoder_draft is not None and not encoder_draft.problems and core.decode(settings, "tokenizer") is None:
@@ -132,11 +126,8 @@ def parse_hyperparameters(
         warnings.insert(0, format_renamed("model_class", written_name, "model_class", model.name))
     if unused := find_unused_columns(core, model_draft):
         warnings.append(f"{model.name} does not read these columns of the settings: {', '.join(unused)}.")
-    metric = canonical_metric(core.settings.early_stop_metric, list_metrics(core.settings.task, metrics))
-    loss = core.settings.loss or TASKS[core.settings.task].losses[0]
-    job = core.settings.model_copy(update={"early_stop_metric": metric, "loss": loss})
     encoder_settings = None if encoder_draft is None else encoder_draft.settings
-    return Hyperparameters(job, model_draft.settings, encoder_settings, tuple(warnings))
+    return Hyperparameters(_complete(core.settings, metrics), model_draft.settings, encoder_settings, tuple(warnings))
 
 
 def find_core_problems(raw: Mapping[str, Any]) -> list[errors.Problem]:
@@ -145,6 +136,21 @@ def find_core_problems(raw: Mapping[str, Any]) -> list[errors.Problem]:
     translation = translate_legacy(raw, declared=())
     core.fill(translation.settings)
     return list(dict.fromkeys([*translation.problems, *core.problems, *check_job_settings(core)]))
+
+
+def _find_unknown_settings(settings: Mapping[str, Any], known: Set[str]) -> list[errors.Problem]:
+    absent = known - settings.keys()
+    return [
+        errors.unknown_setting(key, parse_literal(value), known, absent)
+        for key, value in settings.items()
+        if key not in known
+    ]
+
+
+def _complete(job: JobSettings, metrics: Sequence[PluginMetric]) -> JobSettings:
+    """Return the settings with the canonical name of `early_stop_metric`, and the loss of the task if none is given."""
+    metric = canonical_metric(job.early_stop_metric, list_metrics(job.task, metrics))
+    return job.model_copy(update={"early_stop_metric": metric, "loss": job.loss or TASKS[job.task].losses[0]})
 
 
 def _requires_text_encoder(model: PluginSettings) -> bool:
