@@ -52,11 +52,6 @@ def make_predictor(
     return Predictor(fitted, session), session  # type: ignore[arg-type]
 
 
-def score_records(predictor: Predictor, records: list[Any]) -> np.ndarray:
-    """Return the probabilities of records, [rows, classes]."""
-    return np.array([list(row.values()) for row in predictor.predict_proba(records)])
-
-
 def rows_from_data_frame(frame: pd.DataFrame, columns: list[str]) -> Rows:
     """Return the columns of a small data frame as a predictor reads them."""
     return next(DataFrameRows(frame).read(ModelColumns(tuple(columns), (), None), strict=False))

@@ -15,7 +15,7 @@ from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.rows import rows_from_records
 from fusionzoo.errors import DataError
 from fusionzoo.serving.predictor import Predictor
-from predictor_helpers import FEATURES, make_predictor, rows_from_data_frame, score_records
+from predictor_helpers import FEATURES, make_predictor, rows_from_data_frame
 from shop import shop_rows
 
 
@@ -28,7 +28,7 @@ def test_a_data_frame_gets_the_same_probabilities_and_decisions_as_its_records(p
     frame = shop_rows(50, seed=9)
     assert frame[FEATURES].isna().any().sum() >= 3
     scores = predictor.predict_proba(frame)
-    from_records = score_records(predictor, frame.to_dict("records"))
+    from_records = predictor.predict_records(frame.to_dict("records"))
     np.testing.assert_array_equal(scores[["no", "yes"]].to_numpy(), from_records)
     assert scores["no"].dtype == np.float32
     decisions = predictor.predict(frame)
@@ -99,12 +99,12 @@ def test_every_kind_of_missing_value_gets_the_same_probabilities(
     frame[column] = frame[column].astype(object)
     frame.loc[2, column] = None
     records = [{**record, column: None} if i == 2 else record for i, record in enumerate(frame.to_dict("records"))]
-    expected = score_records(predictor, records)
+    expected = predictor.predict_records(records)
     values = pd.Series(frame[column].tolist(), dtype=object)
     values.iloc[2] = missing
     frame[column] = values
     np.testing.assert_array_equal(predictor.predict_proba(frame).to_numpy(), expected)
-    np.testing.assert_array_equal(score_records(predictor, frame.to_dict("records")), expected)
+    np.testing.assert_array_equal(predictor.predict_records(frame.to_dict("records")), expected)
 
 
 @pytest.mark.parametrize(

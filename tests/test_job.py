@@ -26,7 +26,6 @@ from fusionzoo.serving.predictor import Predictor
 from fusionzoo.tasks.objectives import make_link
 from fusionzoo.tasks.task_choice import choose_task
 from plot_rendering import plots_rendered
-from predictor_helpers import score_records
 from process_helpers import get_probabilities
 from shop import JobFolder, shop_rows
 
@@ -197,19 +196,19 @@ def test_a_row_scores_the_same_alone_and_in_a_batch(trained: JobFolder) -> None:
     predictor = Predictor.load(trained.model)
     records = shop_rows(20, 1, ("calm", "tense", "über")).astype(object).where(lambda f: f.notna(), None)
     rows = records.to_dict("records")
-    together = score_records(predictor, rows)
-    alone = np.concatenate([score_records(predictor, [row]) for row in rows])
+    together = predictor.predict_records(rows)
+    alone = np.concatenate([predictor.predict_records([row]) for row in rows])
     assert np.abs(together - alone).max() <= 1e-5
 
 
 def test_every_input_affects_the_score(trained: JobFolder) -> None:
     predictor = Predictor.load(trained.model)
     row = {"message": "order 7 was late broken awful and the box red", "price": 1.0, "visits": 2.0, "country": "fr"}
-    before = score_records(predictor, [row])
+    before = predictor.predict_records([row])
     others = {"message": "fine quick friendly", "price": 0.1, "visits": 8.0, "country": "us"}
     for name, value in others.items():
         for change in (value, None):
-            after = score_records(predictor, [{**row, name: change}])
+            after = predictor.predict_records([{**row, name: change}])
             assert not np.allclose(before, after, atol=1e-6), f"{name} = {change} has no effect"
 
 
@@ -254,7 +253,7 @@ def test_a_text_without_message_marks_is_one_message(trained: JobFolder) -> None
     plain, marked = "late broken awful", "[bom]late broken awful[eom]"
     predictor = Predictor.load(trained.model)
     other = {"price": 0.5, "visits": None, "country": None}
-    scores = score_records(predictor, [{"message": text, **other} for text in (plain, marked, ".")])
+    scores = predictor.predict_records([{"message": text, **other} for text in (plain, marked, ".")])
     assert np.allclose(scores[0], scores[1], atol=1e-6)
     assert not np.allclose(scores[0], scores[2], atol=1e-3)
 

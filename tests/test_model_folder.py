@@ -23,7 +23,6 @@ from fusionzoo.artifacts.model_folder import load_model
 from fusionzoo.errors import ModelFolderError
 from fusionzoo.serving import predictor as predictor_module
 from fusionzoo.serving.predictor import Predictor
-from predictor_helpers import score_records
 from shop import JobFolder, shop_rows
 
 LOADERS: dict[str, Callable[[Any], object]] = {"Predictor.load": Predictor.load, "load_model": load_model}
@@ -46,7 +45,7 @@ def folder(trained_job: JobFolder, tmp_path: Path) -> Path:
 
 
 def score(folder: Path) -> np.ndarray:
-    return score_records(Predictor.load(folder), shop_rows(8, 1).drop(columns=["id", "target"]).to_dict("records"))
+    return Predictor.load(folder).predict_records(shop_rows(8, 1).drop(columns=["id", "target"]).to_dict("records"))
 
 
 # --- damaged files

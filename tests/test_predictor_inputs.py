@@ -13,7 +13,6 @@ import pytest
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.errors import DataError, ModelFolderError, PredictorInputError
 from fusionzoo.serving.predictor import Predictor
-from predictor_helpers import score_records
 from shop import JobFolder, shop_rows
 
 RECORD = {"message": "late broken awful", "price": 1.0, "visits": 2.0, "country": "fr"}
@@ -43,8 +42,8 @@ def predictor(job: JobFolder) -> Predictor:
 )
 def test_any_iterable_of_records_is_scored_as_their_list(predictor: Predictor, convert: Callable[[Any], Any]) -> None:
     records = [RECORD, {**RECORD, "price": 3.0}, {**RECORD, "message": "fine"}]
-    expected = score_records(predictor, records)
-    np.testing.assert_allclose(score_records(predictor, convert(records)), expected, atol=1e-6)
+    expected = predictor.predict_records(records)
+    np.testing.assert_allclose(predictor.predict_records(convert(records)), expected, atol=1e-6)
 
 
 def test_no_records_have_no_predictions(predictor: Predictor) -> None:
@@ -95,9 +94,9 @@ def test_a_record_with_other_keys_than_the_columns_is_an_error(
 
 
 def test_a_key_that_some_records_lack_is_a_missing_value(predictor: Predictor) -> None:
-    missing = score_records(predictor, [RECORD, {**RECORD, "price": None}])
+    missing = predictor.predict_records([RECORD, {**RECORD, "price": None}])
     without = {key: value for key, value in RECORD.items() if key != "price"}
-    np.testing.assert_array_equal(score_records(predictor, [RECORD, {**without, "id": 7, "prices": 3}]), missing)
+    np.testing.assert_array_equal(predictor.predict_records([RECORD, {**without, "id": 7, "prices": 3}]), missing)
 
 
 def test_a_key_that_every_record_lacks_is_an_error_with_the_nearest_key(predictor: Predictor) -> None:

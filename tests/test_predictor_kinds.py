@@ -18,7 +18,7 @@ import pytest
 from data_helpers import write_part
 from fusionzoo.errors import DataError, PredictorInputError
 from fusionzoo.serving.predictor import Predictor
-from predictor_helpers import FEATURES, make_predictor, score_records
+from predictor_helpers import FEATURES, make_predictor
 from shop import JobFolder, shop_rows
 
 
@@ -55,9 +55,14 @@ def test_a_row_has_one_score_alone_in_any_batch_order_and_kind(trained: Predicto
         np.testing.assert_allclose(scores.sort_index(), expected, atol=1e-6)
     table = to_table(frame)
     (batch,) = table.to_batches()
+    write_part(frame.drop(columns="target"), tmp_path / "rows.parquet")
     for rows in (table, batch):
         np.testing.assert_allclose(trained.predict_proba(rows)["yes"].to_numpy(), expected, atol=1e-6)
-    alone = [score_records(trained, [record])[0, 1] for record in table.to_pylist()]
+    for rows in (frame, table, tmp_path / "rows.parquet", table.to_pylist()):
+        scores = trained.predict_records(rows)
+        assert (scores.shape, scores.dtype) == ((60, 2), np.float32)
+        np.testing.assert_allclose(scores[:, 1], expected, atol=1e-6)
+    alone = [trained.predict_records([record])[0, 1] for record in table.to_pylist()]
     np.testing.assert_allclose(alone, expected, atol=1e-6)
     alone = [float(trained.predict_proba(frame.iloc[[i]])["yes"].iloc[0]) for i in range(60)]
     np.testing.assert_allclose(alone, expected, atol=1e-6)
@@ -241,6 +246,7 @@ def test_a_regression_predicts_numbers_and_has_no_probabilities() -> None:
     assert predictor.predict(frame[:3])["predicted_price"].tolist() == [0.0, 1.0, 2.0]
     assert predictor.predict(to_table(frame[:2])).to_pylist() == [{"predicted_price": 0.0}, {"predicted_price": 1.0}]
     assert predictor.predict(frame[:1].to_dict("records")) == [{"predicted_price": 0.0}]
+    np.testing.assert_array_equal(predictor.predict_records(frame[:3]), [[0], [1], [2]])
     for rows in (frame, []):
         with pytest.raises(PredictorInputError, match=r"(?s)predicts numbers \(target price\).*use predict"):
             predictor.predict_proba(rows)

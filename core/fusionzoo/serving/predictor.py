@@ -176,6 +176,23 @@ class Predictor:
         source, scores = self._score(rows, batch_size, strict)
         return source.convert(Predictions(self.classes, _columns_of(scores)))
 
+    def predict_records(self, rows: Any, batch_size: int = BATCH_SIZE, *, strict: bool = False) -> np.ndarray:
+        """Return the scores of the rows as one array, [rows, outputs] float32, in the order of the rows.
+
+        The scores are the probabilities of `classes`, or the predicted numbers in the order of the score columns of a
+        prediction file.
+
+        Args:
+            rows: see `predict`; dictionaries, or any other kind.
+            batch_size: see `predict`.
+            strict: see `predict`.
+
+        Raises:
+            fusionzoo.errors.PredictorInputError: see `predict`.
+            fusionzoo.errors.DataError: see `predict`.
+        """
+        return self._score(rows, batch_size, strict)[1]
+
     def predict_blocks(
         self, blocks: Iterable[Rows], batch_size: int = BATCH_SIZE, counts: ValueCounts | None = None
     ) -> Iterator[ScoredRows]:
