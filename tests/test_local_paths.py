@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,42 @@ def test_a_url_is_not_a_path(text: str) -> None:
 @pytest.mark.parametrize("text", ["a", "/a/b", "s3:/a", "a//b", "./s3://b", "://a", "1a://b", "C:\\a", "x/s3://b", ""])
 def test_every_other_text_is_a_path(text: str) -> None:
     assert to_local_path("--output", text) == Path(text)
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert to_local_path("--root", "~/job") == Path("/home/anna/job")
+    assert to_local_path("--root", "~") == Path("/home/anna")
+    for text in ("./~/job", "~job", "a/~"):
+        assert to_local_path("--root", text) == Path(text)
+    paths = Paths.from_environment(
+        {"SAGEMAKER_BASE_DIR": "~/ml", "SM_CHECKPOINT_DIR": "~/ck", "FUSIONZOO_CACHE": "~/c"}
+    )
+    assert (paths.base, paths.checkpoints, paths.cache) == tuple(
+        Path(f"/home/anna/{name}") for name in ("ml", "ck", "c")
+    )
+
+
+@pytest.mark.parametrize("text", ["x" * 300, "y/" * 3000, "a/" + "z" * 256 + "/b", "loop", "loop/job", "null\0"])
+def test_a_path_that_no_file_can_have_is_an_error(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "a").mkdir()
+    with pytest.raises(PathError, match=r"(?s)^--root is '.*cannot be a path here.*FZ-J045"):
+        to_local_path("--root", text)
+
+
+def test_a_home_folder_that_nobody_knows_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: (_ for _ in ()).throw(KeyError(uid)))
+    with pytest.raises(PathError, match="FZ-J045"):
+        to_local_path("--root", "~/job")
+
+
+@pytest.mark.parametrize("name", ["SAGEMAKER_BASE_DIR", "SM_CHECKPOINT_DIR", "FUSIONZOO_CACHE", "XDG_CACHE_HOME"])
+def test_a_folder_to_write_to_with_a_name_that_is_not_utf8_is_an_error(name: str) -> None:
+    with pytest.raises(PathError, match=f"^{name} is .*not text in UTF-8.*"):
+        Paths.from_environment({name: os.fsdecode(b"/tmp/a\xffb")})
 
 
 def list_commands(group: typer.Typer) -> list[Callable[..., Any]]:

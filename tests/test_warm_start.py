@@ -207,6 +207,39 @@ def test_a_model_that_does_not_fit_is_an_error_before_data_is_read(
     assert "Fix:" in job.failure
 
 
+@pytest.mark.parametrize("place", ["ml/model", "ml/model/.", "link", "ml/model/model.tar.gz", "{tmp_path}/ml/model"])
+def test_the_model_folder_of_the_job_itself_is_refused_and_nothing_is_deleted(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = JobFolder(tmp_path / "ml").settings(init_from=place.format(tmp_path=tmp_path))
+    job.model.mkdir()
+    (tmp_path / "link").symlink_to(job.model)
+    for name in ("model.pth", "manifest.json", "model.tar.gz"):
+        (job.model / name).write_text("trained for days")
+    assert job.run() == 1
+    assert "in the folder to which this job writes its own model" in job.failure
+    assert {file.read_text() for file in job.model.iterdir()} == {"trained for days"}
+
+
+def test_a_url_is_refused_before_the_earlier_model_is_deleted(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path / "ml").settings(init_from="s3://bucket/model.tar.gz")
+    job.model.mkdir()
+    (job.model / "model.pth").write_text("earlier")
+    assert job.run() == 1
+    assert "init_from is the URL s3://bucket/model.tar.gz" in job.failure
+    assert (job.model / "model.pth").exists()
+
+
+def test_the_channel_model_is_not_the_model_folder(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path / "ml").settings(init_from="model")
+    job.model.mkdir()
+    (job.model / "model.pth").write_text("earlier")
+    assert job.run() == 1
+    assert "input/data/model does not exist" in job.failure
+    assert not (job.model / "model.pth").exists()
+
+
 def test_a_damaged_model_is_an_error_that_names_the_file(trained: JobFolder, tmp_path: Path) -> None:
     model = Path(shutil.copytree(trained.model, tmp_path / "trained"))
     content = bytearray((model / "model.pth").read_bytes())

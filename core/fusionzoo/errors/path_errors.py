@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusionzoo.errors.base import ZooError
-from fusionzoo.errors.wording import cut
+from fusionzoo.errors.wording import cut, quote_name
 
 
 class PathError(ZooError):
@@ -18,6 +18,19 @@ class PathError(ZooError):
             "written afterwards.",
             "FZ-J040",
         )
+
+    @classmethod
+    def impossible(cls, name: str, text: str, cause: str) -> PathError:
+        """No file or folder can have this path: it is too long, a loop of links, or begins with an unknown home."""
+        message = f"{name} is {quote_name(text)}, which cannot be a path here ({cause})."
+        return cls(message, "give another path.", "FZ-J045")
+
+    @classmethod
+    def not_text(cls, name: str, text: str) -> PathError:
+        """The value has bytes that are not UTF-8, or the locale of the process cannot hold its characters."""
+        message = f"{name} is {quote_name(text)}, which is not text in UTF-8."
+        fix = "rename the folder; if its name is correct, set LC_ALL=C.UTF-8, so that Python can read it."
+        return cls(message, fix, "FZ-J046")
 
     @classmethod
     def stream(cls, name: str) -> PathError:

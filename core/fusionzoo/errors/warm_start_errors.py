@@ -26,6 +26,15 @@ class InitFromError(ZooError):
         return cls(f"init_from: {place} does not exist.", GIVE_MODEL, "FZ-C101")
 
     @classmethod
+    def own_folder(cls, place: Path) -> Self:
+        """The job would delete the model before it starts from it, as it deletes every earlier model."""
+        return cls(
+            f"init_from: {place} is in the folder to which this job writes its own model.",
+            "copy that model to another folder, and set init_from to the copy.",
+            "FZ-C109",
+        )
+
+    @classmethod
     def other_plugin(cls, place: Path, setting: str, trained: str, current: str) -> Self:
         """The trained model has another architecture, so its weights mean something else."""
         return cls(

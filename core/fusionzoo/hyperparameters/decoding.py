@@ -16,6 +16,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from fusionzoo.sagemaker.config_files import unquote
+
 MAX_INTEGER = 10**1000  # Python refuses to convert much larger integers to text
 NONFINITE_WORD = re.compile(r"(?i)(?<![\w'\"])(nan|inf(inity)?)(?![\w'\"])")
 ESCAPED_CHARACTER = re.compile(r"""\\(?:[abfnrtv0'"\\]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})""")
@@ -52,16 +54,6 @@ def schema_alternatives(schema: Schema) -> list[Schema]:
     if "anyOf" not in schema:
         return [schema]
     return [alternative for part in schema["anyOf"] for alternative in schema_alternatives(part)]
-
-
-def unquote(value: Any) -> Any:
-    """Return the content of a JSON text, however often it is encoded; any other value unchanged."""
-    while isinstance(value, str) and value.lstrip().startswith('"'):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            break
-    return value
 
 
 def find_escaped_character(value: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""Read the JSON files that SageMaker writes into a job's `input/config` folder."""
+"""Read the JSON files that SageMaker writes into a job's `input/config` folder, and its encoding of texts."""
 
 from __future__ import annotations
 
@@ -43,3 +43,13 @@ def read_text_file(path: Path) -> str:
     if not stat.S_ISREG(mode):
         raise OSError(f"it is {describe_file_kind(mode)}, not a file")
     return path.read_text("utf-8-sig")
+
+
+def unquote(value: Any) -> Any:
+    """Return the content of a JSON text, however often it is encoded; any other value unchanged."""
+    while isinstance(value, str) and value.lstrip().startswith('"'):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            break
+    return value

@@ -13,6 +13,7 @@ from fusionzoo.sagemaker.earlier_results import delete_earlier_results
 from fusionzoo.sagemaker.failure_file import remove_stale_failure
 from fusionzoo.sagemaker.folder_lock import lock_folder
 from fusionzoo.sagemaker.hosts import read_hosts
+from fusionzoo.sagemaker.model_source import check_source_is_not_output
 from fusionzoo.sagemaker.paths import Paths, read_root
 from fusionzoo.sagemaker.reported_run import ignore_signals, log_to_stdout, report_early_error, run_and_report
 from fusionzoo.sagemaker.torchrun_variables import (
@@ -29,7 +30,8 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
     the variables that torchrun sets for each process: rank 0 logs everything, the other processes log errors only.
 
     The process that writes the results owns the output folder until it ends, and first deletes the results of an
-    earlier run. A job that finds another one there changes nothing and writes no failure file.
+    earlier run, unless the job is to start from its model. A job that finds another one there changes nothing and
+    writes no failure file.
     """
     try:
         paths = Paths.from_environment(environ)
@@ -45,6 +47,7 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
             if torchrun.get("LOCAL_RANK", "0") == "0":
                 remove_stale_failure(paths.failure)
             if writes_results:
+                check_source_is_not_output(paths)
                 delete_earlier_results(paths)
             configure_libraries()
             job(paths)

@@ -11,7 +11,7 @@ from typing import Any
 
 from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
 from fusionzoo.contracts.job_kinds import SAGEMAKER_ROOT
-from fusionzoo.local_paths import NO_FOLDER, read_path_variable, to_local_path
+from fusionzoo.local_paths import NO_FOLDER, read_path_variable
 from fusionzoo.sagemaker.config_files import read_json_object
 
 JOB_ID_VARIABLE, START_VARIABLE = "FUSIONZOO_JOB_ID", "FUSIONZOO_JOB_START"  # set for the processes that a job starts
@@ -38,14 +38,14 @@ class Paths:
         has a cache folder that cannot be created, so that a job holds encoded data in memory.
 
         Raises:
-            errors.PathError: a variable is a URL.
+            errors.PathError: a variable is a URL, or cannot be a path.
         """
-        base, cache = read_root(environ), environ.get("FUSIONZOO_CACHE")
+        base = read_root(environ)
         checkpoints = base / PYTORCH_TRAIN_CONTRACT.relative_path("checkpoints")
         return cls(
             base,
             read_path_variable(environ, "SM_CHECKPOINT_DIR", checkpoints),
-            to_local_path("FUSIONZOO_CACHE", cache) if cache else _find_user_cache(environ) / "fusionzoo",
+            _find_cache(environ),
             environ.get(JOB_ID_VARIABLE) or secrets.token_hex(8),
             float(environ.get(START_VARIABLE) or time.monotonic()),
         )
@@ -110,15 +110,16 @@ def read_root(environ: Mapping[str, str]) -> Path:
     """Return SageMaker's root folder, which SAGEMAKER_BASE_DIR replaces.
 
     Raises:
-        errors.PathError: the variable is a URL.
+        errors.PathError: the variable is a URL, or cannot be a path.
     """
     return read_path_variable(environ, "SAGEMAKER_BASE_DIR", SAGEMAKER_ROOT)
 
 
-def _find_user_cache(environ: Mapping[str, str]) -> Path:
-    if folder := environ.get("XDG_CACHE_HOME"):
-        return to_local_path("XDG_CACHE_HOME", folder)
+def _find_cache(environ: Mapping[str, str]) -> Path:
+    for name, folder in (("FUSIONZOO_CACHE", ""), ("XDG_CACHE_HOME", "fusionzoo")):
+        if environ.get(name):
+            return read_path_variable(environ, name, NO_FOLDER) / folder
     try:
-        return Path(environ.get("HOME") or Path.home()) / ".cache"
+        return Path(environ.get("HOME") or Path.home()) / ".cache/fusionzoo"
     except RuntimeError:  # HOME is not set, and the user is not in the password database
-        return NO_FOLDER
+        return NO_FOLDER / "fusionzoo"

@@ -21,11 +21,11 @@ from fusionzoo.artifacts.plugin_versions import explain_other_plugins
 from fusionzoo.artifacts.verified_folder import verify_folder
 from fusionzoo.data.model_files import parse_json_object
 from fusionzoo.data.preprocessor import PREPROCESSOR_FILE, TOKENIZER_FILE, Preprocessor
+from fusionzoo.sagemaker.model_source import locate_source
 from fusionzoo.sagemaker.paths import Paths
 
 log = logging.getLogger(__name__)
 
-MODEL_CHANNEL = "model"
 HASHED_FILES = (WEIGHTS_FILE, PREPROCESSOR_FILE, TOKENIZER_FILE)
 
 
@@ -67,10 +67,8 @@ def open_source_model(paths: Paths, architecture: Architecture, is_needed: bool)
 
 
 def locate_model(value: str, paths: Paths) -> Path:
-    """Return the folder or archive that a value of `init_from` names; `model` is the channel of this name."""
-    place, (channel, _, subfolder) = Path(value), value.partition("/")
-    if channel == MODEL_CHANNEL and not place.exists():
-        place = paths.channel(MODEL_CHANNEL) / subfolder
+    """Return the folder or archive that a value of `init_from` names."""
+    place = locate_source(value, paths)
     is_folder_with_archive = (place / ARCHIVE_FILE).is_file() and not (place / MANIFEST_FILE).exists()
     return place / ARCHIVE_FILE if is_folder_with_archive else place
 

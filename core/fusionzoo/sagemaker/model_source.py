@@ -1,0 +1,51 @@
+"""The place of the trained model from which a training starts, as the setting `init_from` names it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from fusionzoo import errors
+from fusionzoo.local_paths import to_local_path
+from fusionzoo.sagemaker.config_files import read_json_object, unquote
+from fusionzoo.sagemaker.paths import Paths
+
+MODEL_CHANNEL = "model"
+
+
+def locate_source(value: str, paths: Paths) -> Path:
+    """Return the folder or file that a value of `init_from` names; `model` is the channel of this name.
+
+    Raises:
+        errors.PathError: the value is a URL.
+    """
+    place, (channel, _, subfolder) = to_local_path("init_from", value), value.partition("/")
+    if channel == MODEL_CHANNEL and not place.exists():
+        return paths.channel(MODEL_CHANNEL) / subfolder
+    return place
+
+
+def check_source_is_not_output(paths: Paths) -> None:
+    """Check that the job does not start from the model that it would delete first: that of an earlier run.
+
+    Raises:
+        errors.InitFromError: `init_from` is the model folder of this job, or in it.
+        errors.PathError: `init_from` is a URL.
+    """
+    value = _read_init_from(paths)
+    if value is None or not paths.model.exists():
+        return
+    place = locate_source(value, paths)
+    for folder in (place, *place.absolute().parents):
+        if folder.exists() and folder.samefile(paths.model):
+            raise errors.InitFromError.own_folder(place)
+
+
+def _read_init_from(paths: Paths) -> str | None:
+    """Return the setting, from the places of the settings in their order; the job reports those that are invalid."""
+    for file in (paths.hyperparameters, paths.channel_hyperparameters, paths.code_hyperparameters):
+        with suppress(errors.ContainerError):
+            value = unquote((read_json_object(file) or {}).get("init_from"))
+            if isinstance(value, str):
+                return value
+    return None
