@@ -179,11 +179,14 @@ KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
 SLEEPS = "time.sleep(3600)"
 
 
-def make_dying_job(job: JobFolder, install: Installer, how: str, while_building: str = "pass") -> JobFolder:
-    """Return a job whose model runs `how` in its sixth step, in the process DYING_RANK.
+def make_dying_job(
+    job: JobFolder, install: Installer, how: str, while_building: str = "pass", **changes: Any
+) -> JobFolder:
+    """Return a job with a model that runs `how` in its sixth step, in the process DYING_RANK.
 
-    All processes run `while_building` when they build the model.
+    All processes run `while_building` when they build the model; `changes` are settings.
     """
     source = DYING.replace("{how}", how).replace("{while_building}", while_building)
     install("fusionzoo-dying", source=source, models=["dying"])
-    return job.fill(**DETERMINISTIC, model_class="dying", checkpoint_every_n_steps=2, onnx="required")
+    settings = {**DETERMINISTIC, "checkpoint_every_n_steps": 2, "onnx": "required", **changes}
+    return job.fill(**settings, model_class="dying")

@@ -127,10 +127,12 @@ def test_a_dead_host_stops_the_job_on_the_other_host(
     assert "process 1 of 2" in hosts[0].failure
 
 
-def test_hosts_with_different_rows_are_reported(two_hosts: tuple[str, str], tmp_path: Path) -> None:
+def test_hosts_with_different_rows_or_settings_are_reported(two_hosts: tuple[str, str], tmp_path: Path) -> None:
     hosts = copy_to_hosts(JobFolder(tmp_path / "job").fill(), two_hosts, tmp_path)
     (hosts[1].root / "input/data/val/part-00000.parquet").unlink()
     hosts[1].channel("val", shop_rows(50, 9))
+    hosts[1].settings(checkpoint_every_n_steps=1)  # it changes no result, but the processes save together
     assert wait_for_all([start_on(*each) for each in zip(two_hosts, hosts, strict=True)]) == [1, 1]
     assert "Process 1 differs from process 0: data of val: 48 rows" in hosts[1].failure
+    assert "checkpoint_every_n_steps: None and here 1" in hosts[1].failure
     assert "Process 1 differs from process 0" in hosts[0].failure

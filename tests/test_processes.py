@@ -176,6 +176,17 @@ def test_a_job_of_two_processes_resumes_with_one(job: JobFolder, install: Instal
     assert_same_results(uninterrupted, job)
 
 
+def test_batches_by_tokens_continue_with_the_same_number_of_processes_only(job: JobFolder, install: Installer) -> None:
+    make_dying_job(job, install, KILLED, max_batch_tokens=200)
+    assert run_forked(job, 2, DYING_RANK="1") == 1
+    before = (job.root / "checkpoints/last.ckpt").read_bytes()
+    assert run_forked(job, 1, DYING_RANK="none") == 1
+    assert "- processes, on which the batches of max_batch_tokens depend: was 2, is 1" in job.failure
+    assert (job.root / "checkpoints/last.ckpt").read_bytes() == before
+    assert run_forked(job, 2, DYING_RANK="none") == 0
+    assert run_forked(job, 1, DYING_RANK="none") == 0  # the training has finished
+
+
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
 def test_a_signal_saves_the_state_and_the_best_model_of_a_job_of_two_processes(
     number: str, job: JobFolder, install: Installer

@@ -28,11 +28,13 @@ from fusionzoo.training.checkpointing.fingerprint import (
     fingerprint_precision,
     fingerprint_settings,
     fingerprint_source,
+    list_settings,
 )
 from fusionzoo.training.checkpointing.random_state import seed_everything
 from fusionzoo.training.checkpointing.restore_check import load_fitting_weights
 from fusionzoo.training.checkpointing.resume_point import (
     ResumePoint,
+    check_same_batches,
     check_same_fingerprint,
     continue_with_more_epochs,
     find_resume_point,
@@ -79,7 +81,7 @@ def train(
     phases.begin(PREPARE)
     check_before_reading_data(paths, architecture, world)
     settings_fingerprint = fingerprint_settings(architecture)
-    resume_point = collectives.broadcast_from_first(lambda: find_own_resume_point(paths, architecture))
+    resume_point = collectives.broadcast_from_first(lambda: find_own_resume_point(paths, architecture, world))
     source = open_source_model(paths, architecture, is_needed=resume_point is None)
     data = prepare_data(paths, architecture, world)
 
@@ -100,7 +102,7 @@ def train(
         )
         | fingerprint_code(built.model)
     )
-    check_same_in_all_processes(job_fingerprint | {"max_epochs": str(job.max_epochs)}, world)
+    check_same_in_all_processes(job_fingerprint, architecture, job, world)
     check_same_fingerprint(resume_point, job_fingerprint)
     run = TrainingRun(
         *(paths, architecture, job, built, data, precision, world, resume_point, job_fingerprint, termination),
@@ -116,11 +118,12 @@ def train(
         return evaluate_and_write(run, summary, phases)
 
 
-def find_own_resume_point(paths: Paths, architecture: Architecture) -> ResumePoint | None:
+def find_own_resume_point(paths: Paths, architecture: Architecture, world: World) -> ResumePoint | None:
     """Return the checkpoint to resume from, or None; log where the job resumes.
 
     Raises:
-        errors.AnotherJobError: the checkpoint was written with other settings or versions.
+        errors.AnotherJobError: the checkpoint was written with other settings or versions, or by another number of
+            processes on which the batches depend.
         errors.FewerEpochsError: `max_epochs` is smaller than in the job that wrote the checkpoint.
     """
     resume_point = find_resume_point(paths.checkpoints)
@@ -129,6 +132,7 @@ def find_own_resume_point(paths: Paths, architecture: Architecture) -> ResumePoi
     check_same_fingerprint(resume_point, fingerprint_settings(architecture))
     if (max_epochs := architecture.job.max_epochs) is not None:
         resume_point = continue_with_more_epochs(resume_point, architecture.job, max_epochs)
+    check_same_batches(resume_point, architecture.job, world.size)
     if resume_point.training_summary is None:
         log.warning(
             "Resuming from %s: epoch %d, after step %d.",
@@ -185,14 +189,18 @@ def restore_weights(run: TrainingRun) -> None:
         model.load_state_dict(collectives.broadcast_from_first(load))
 
 
-def check_same_in_all_processes(job_fingerprint: Mapping[str, str], world: World) -> None:
+def check_same_in_all_processes(
+    job_fingerprint: Mapping[str, str], architecture: Architecture, job: ResolvedJobSettings, world: World
+) -> None:
     """Check that this process has the same settings, code and data as the first process.
+
+    All settings are compared: those that change no result decide when the processes do something together.
 
     Raises:
         errors.ProcessesError: names the differences.
     """
-    first_fingerprint = collectives.broadcast_from_first(lambda: job_fingerprint)
-    if differences := compare_fingerprints(first_fingerprint, job_fingerprint):
+    own = {**list_settings(architecture), **job_fingerprint, "max_epochs": str(job.max_epochs)}
+    if differences := compare_fingerprints(collectives.broadcast_from_first(lambda: own), own):
         raise errors.ProcessesError.other_data(differences, world.rank)
 
 

@@ -47,13 +47,15 @@ SOURCE_ENTRY = "model of init_from"
 EXTERNAL_PACKAGES = ("torch.", "transformers.", "builtins")  # their versions identify their code
 
 
+def list_settings(architecture: Architecture) -> dict[str, str]:
+    """Return every setting of the job as text, by its name."""
+    return {name: repr(value) for name, value in architecture.hyperparameters.as_flat_dict().items()}
+
+
 def fingerprint_settings(architecture: Architecture) -> dict[str, str]:
     """Return the part of the fingerprint that is known before the data is read: settings and versions."""
-    settings = {
-        name: repr(value)
-        for name, value in architecture.hyperparameters.as_flat_dict().items()
-        if name not in SETTINGS_THAT_DO_NOT_AFFECT_RESULTS | SETTINGS_APPLIED_AFTER_TRAINING | SETTINGS_THAT_MAY_GROW
-    }
+    left_out = SETTINGS_THAT_DO_NOT_AFFECT_RESULTS | SETTINGS_APPLIED_AFTER_TRAINING | SETTINGS_THAT_MAY_GROW
+    settings = {name: value for name, value in list_settings(architecture).items() if name not in left_out}
     versions = {
         "fusionzoo": __version__,
         **architecture.versions(),

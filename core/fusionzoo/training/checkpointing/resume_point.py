@@ -149,6 +149,20 @@ def check_same_fingerprint(resume_point: ResumePoint | None, job_fingerprint: Ma
         raise errors.AnotherJobError(resume_point.file, differences)
 
 
+def check_same_batches(resume_point: ResumePoint, job: JobSettings, processes: int) -> None:
+    """Check that the training continues with the batches that it would have had without the interruption.
+
+    With `max_batch_tokens`, they depend on the number of processes; without it, the rows of a step do not.
+
+    Raises:
+        errors.AnotherJobError: names both numbers of processes.
+    """
+    is_finished = resume_point.training_summary is not None
+    if not is_finished and job.max_batch_tokens is not None and resume_point.processes != processes:
+        entry = "processes, on which the batches of max_batch_tokens depend"
+        raise errors.AnotherJobError(resume_point.file, {entry: (str(resume_point.processes), str(processes))})
+
+
 def continue_with_more_epochs(resume_point: ResumePoint, job: JobSettings, max_epochs: int) -> ResumePoint:
     """Return the resume point for a training with `max_epochs`: a finished training with fewer epochs has not finished.
 
