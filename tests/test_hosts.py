@@ -133,6 +133,6 @@ def test_hosts_with_different_rows_or_settings_are_reported(two_hosts: tuple[str
     hosts[1].channel("val", shop_rows(50, 9))
     hosts[1].settings(checkpoint_every_n_steps=1)  # it changes no result, but the processes save together
     assert wait_for_all([start_on(*each) for each in zip(two_hosts, hosts, strict=True)]) == [1, 1]
-    assert "Process 1 differs from process 0: data of val: 48 rows" in hosts[1].failure
-    assert "checkpoint_every_n_steps: None and here 1" in hosts[1].failure
+    assert "Process 1 differs from process 0: checkpoint_every_n_steps: None and here 1; " in hosts[1].failure
+    assert "; data of val: 48 rows" in hosts[1].failure
     assert "Process 1 differs from process 0" in hosts[0].failure
