@@ -229,6 +229,15 @@ def test_an_exception_in_a_hook_is_raised_unchanged_with_a_note_about_the_plugin
     assert caught.value.__notes__ == [note]
 
 
+@pytest.mark.parametrize("status", ["2", "", "'bye'"])
+def test_a_hook_that_ends_the_process_is_an_error_of_the_plugin(status: str, install: Installer) -> None:
+    leave = f"raise SystemExit({status})"
+    install("acme-bad", models=["bad"], source=VALID.replace('return make_module("model"', f'{leave}; ("model"'))
+    plugin: Any = Registry.discover(MODELS_GROUP).load("bad")
+    with pytest.raises(BrokenPluginError, match=r"(?s)acme-bad 1\.0 .*build_model\(\) raised SystemExit.*FZ-P017"):
+        plugin.build_model(None, plugin.settings_class(), None)
+
+
 def test_a_setting_error_of_a_plugin_is_raised_unchanged(install: Installer) -> None:
     refuse = "raise fusionzoo.errors.SettingError('width', 8, 'odd', 'give 7')"
     install("acme-good", models=["good"], source=VALID.replace('return make_module("model"', f'{refuse}; ("model"'))

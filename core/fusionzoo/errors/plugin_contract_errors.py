@@ -32,6 +32,13 @@ class PluginContractError(BrokenPluginError):
         return cls._in_plugin(claim, message, fix, "FZ-P052")
 
     @classmethod
+    def wrong_output(cls, claim: Claim, found: str) -> PluginContractError:
+        """The module of a model returns something else than one number for each row and output."""
+        message = f"{found}, not floating-point logits [rows, outputs] or a ModelOutput with them"
+        fix = "return one of these two; size the last layer by spec.num_outputs, and pool chunks to rows"
+        return cls._in_plugin(claim, message, fix, "FZ-P071")
+
+    @classmethod
     def unused_method(cls, claim: Claim, module: str, method: str) -> PluginContractError:
         """The module of a model has a method with the name of a text encoder's hook, which would never be called."""
         message = f"build_model() returned {module} with a method {method}(), which is called for text encoders only"

@@ -136,6 +136,8 @@ class Plugin:
             return getattr(self._hooks, hook)(**arguments)
         except errors.ZooError:
             raise
+        except SystemExit as cause:  # it would end the process of the caller without a word
+            raise errors.BrokenPluginError.hook_failed(self.claim, hook, cause) from cause
         except Exception as error:
             if isinstance(error, TypeError) and (call := find_wrong_call(self.claim, error)) is not None:
                 places = (call.callee, call.caller, call.definition)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -12,13 +11,8 @@ import torch
 
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture, BuiltModel
-from fusionzoo.artifacts import model_folder, onnx_export
-from fusionzoo.artifacts.file_names import ONNX_FILE
-from fusionzoo.atomic_files import temporary_folder
 from fusionzoo.errors.wording import pluralize
-from fusionzoo.evaluation.metric_directions import val_metric
 from fusionzoo.evaluation.report import Report
-from fusionzoo.nn.schema import InputSpec
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training import shipping
 from fusionzoo.training.checkpointing.fingerprint import (
@@ -44,12 +38,12 @@ from fusionzoo.training.distributed import collectives
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
 from fusionzoo.training.final_model import load_final_model
 from fusionzoo.training.final_scores import compute_final_scores, compute_outputs
-from fusionzoo.training.finish_time import make_time_budget
 from fusionzoo.training.fit import fit
 from fusionzoo.training.fitting import fit_modules
 from fusionzoo.training.frozen import features
 from fusionzoo.training.guards import convergence, model_memory
 from fusionzoo.training.job_checks import check_before_reading_data
+from fusionzoo.training.model_checks import check_before_training
 from fusionzoo.training.monitoring import log_lines, resource_usage
 from fusionzoo.training.monitoring.phases import BUILD, EVALUATE, PREPARE, Phases
 from fusionzoo.training.monitoring.throughput import Throughput
@@ -202,75 +196,6 @@ def check_same_in_all_processes(
     own = {**list_settings(architecture), **job_fingerprint, "max_epochs": str(job.max_epochs)}
     if differences := compare_fingerprints(collectives.broadcast_from_first(lambda: own), own):
         raise errors.ProcessesError.other_data(differences, world.rank)
-
-
-def check_before_training(run: TrainingRun) -> TimeBudget | None:
-    """Check the metrics of plugins and, in the first process, the export; return the time budget of `max_minutes`.
-
-    A resumed job has been checked. With `max_minutes` it exports again, to measure the time.
-    """
-    check_plugin_metrics(run)
-    minutes, point = run.job.max_minutes, run.resume_point
-    is_checked = point is not None and (point.training_summary is not None or minutes is None)
-    if not run.world.is_first:
-        return None
-    check_rebuild(run)
-    if is_checked:
-        return None
-    started = time.monotonic()
-    check_export(run)
-    return None if minutes is None else make_time_budget(run, minutes, time.monotonic() - started)
-
-
-def check_rebuild(run: TrainingRun) -> None:
-    """Build the model as it is built when its folder is loaded, without word vectors, before it is trained.
-
-    Raises:
-        errors.PluginContractError: it cannot be built, or has other tensors.
-    """
-    architecture, spec = run.architecture, run.data.spec
-    if spec.text is None or spec.text.embeddings is None:
-        return
-
-    def rebuild(spec: InputSpec) -> None:
-        architecture.build(spec).model.load_state_dict(run.built.model.state_dict())
-
-    try:
-        rebuild(spec.without_vectors())
-    except Exception as cause:
-        rebuild(spec)  # raises its own error if word vectors are not the reason
-        plugin = architecture.encoder or architecture.model
-        raise errors.PluginContractError.needs_word_vectors(plugin.claim, cause) from cause
-
-
-def check_export(run: TrainingRun) -> None:
-    """Export the untrained model to ONNX once, so that a model that cannot be exported fails before it is trained."""
-    folder = run.paths.model
-    if run.job.onnx == "off":
-        return
-    has_adapters = bool(run.built.adapters)  # which the model at the end of the job does not have
-    model = run.architecture.build(run.data.spec).model if has_adapters else run.built.model
-    with model_folder.allow_failed_export(run.job), temporary_folder(folder) as temporary:
-        path, max_tokens = temporary / ONNX_FILE, run.data.preprocessor.max_tokens
-        onnx_export.export_onnx(model, run.objective.link, run.data.splits["val"], path, max_tokens)
-
-
-def check_plugin_metrics(run: TrainingRun) -> None:
-    """Compute the metrics of plugins once, for the labels of val and random outputs, before the training.
-
-    Raises:
-        errors.PluginMetricError: the function of a metric fails, or val does not define the `early_stop_metric`.
-    """
-    val = run.data.splits["val"]
-    if not run.evaluator.plugin_metrics or val.labels is None:
-        return
-    generator = torch.Generator().manual_seed(run.job.seed)  # the random state of the training does not change
-    outputs = torch.randn(len(val), run.data.spec.num_outputs, generator=generator)
-    scores = run.objective.link(outputs).numpy()
-    for metric in run.evaluator.plugin_metrics:
-        value = metric.compute(val.labels, scores)
-        if value is None and run.job.early_stop_metric == val_metric(metric.name):
-            raise errors.PluginMetricError.undefined_on_val(metric.claim, metric.name)
 
 
 def fit_unless_finished(run: TrainingRun, budget: TimeBudget | None) -> dict[str, Any]:

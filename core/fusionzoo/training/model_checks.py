@@ -1,0 +1,118 @@
+"""Check a built model before it is trained: what it returns, its metrics, loading it again, and its export."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusionzoo import errors
+from fusionzoo.artifacts import model_folder, onnx_export
+from fusionzoo.artifacts.file_names import ONNX_FILE
+from fusionzoo.atomic_files import temporary_folder
+from fusionzoo.evaluation.metric_directions import val_metric
+from fusionzoo.nn.inference import get_logits
+from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput
+from fusionzoo.training.checkpointing.time_limit import TimeBudget
+from fusionzoo.training.finish_time import make_time_budget
+from fusionzoo.training.training_run import TrainingRun
+
+CHECKED_ROWS = 2
+
+
+def check_before_training(run: TrainingRun) -> TimeBudget | None:
+    """Check the model, its export and the metrics of plugins; return the time budget of `max_minutes`.
+
+    A resumed job has been checked. With `max_minutes` it exports again, to measure the time.
+    """
+    check_plugin_metrics(run)
+    minutes, point = run.job.max_minutes, run.resume_point
+    is_checked = point is not None and (point.training_summary is not None or minutes is None)
+    if not run.world.is_first:
+        return None
+    check_output(run)
+    check_rebuild(run)
+    if is_checked:
+        return None
+    started = time.monotonic()
+    check_export(run)
+    return None if minutes is None else make_time_budget(run, minutes, time.monotonic() - started)
+
+
+def check_output(run: TrainingRun) -> None:
+    """Check that the model returns logits for each row without labels, as it does in predictions.
+
+    Raises:
+        errors.PluginContractError: `forward` returns something else.
+    """
+    model, split, claim = run.built.model, run.data.splits["train"], run.architecture.model.claim
+    arrays = split.batch(np.arange(min(CHECKED_ROWS, len(split))))
+    batch = Batch.from_arrays({name: values for name, values in arrays.items() if name != "labels"})
+    was_training = model.training
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            output: object = model.eval()(batch)
+    except Exception as error:
+        errors.add_note(error, errors.hook_note(claim, "forward"))
+        raise
+    finally:
+        model.train(was_training)
+    if not isinstance(output, Tensor | ModelOutput):
+        raise errors.PluginContractError.wrong_output(claim, f"forward() returned {type(output).__name__}")
+    logits, shape = get_logits(output), (batch.rows, run.data.spec.num_outputs)
+    if logits.shape != shape or not logits.is_floating_point():
+        found = f"forward() returned {str(logits.dtype).removeprefix('torch.')} logits of shape {list(logits.shape)}"
+        raise errors.PluginContractError.wrong_output(claim, f"{found} for {list(shape)}")
+
+
+def check_rebuild(run: TrainingRun) -> None:
+    """Build the model as it is built when its folder is loaded, without word vectors, before it is trained.
+
+    Raises:
+        errors.PluginContractError: it cannot be built, or has other tensors.
+    """
+    architecture, spec = run.architecture, run.data.spec
+    if spec.text is None or spec.text.embeddings is None:
+        return
+
+    def rebuild(spec: InputSpec) -> None:
+        architecture.build(spec).model.load_state_dict(run.built.model.state_dict())
+
+    try:
+        rebuild(spec.without_vectors())
+    except Exception as cause:
+        rebuild(spec)  # raises its own error if word vectors are not the reason
+        plugin = architecture.encoder or architecture.model
+        raise errors.PluginContractError.needs_word_vectors(plugin.claim, cause) from cause
+
+
+def check_export(run: TrainingRun) -> None:
+    """Export the untrained model to ONNX once, so that a model that cannot be exported fails before it is trained."""
+    folder = run.paths.model
+    if run.job.onnx == "off":
+        return
+    has_adapters = bool(run.built.adapters)  # which the model at the end of the job does not have
+    model = run.architecture.build(run.data.spec).model if has_adapters else run.built.model
+    with model_folder.allow_failed_export(run.job), temporary_folder(folder) as temporary:
+        path, max_tokens = temporary / ONNX_FILE, run.data.preprocessor.max_tokens
+        onnx_export.export_onnx(model, run.objective.link, run.data.splits["val"], path, max_tokens)
+
+
+def check_plugin_metrics(run: TrainingRun) -> None:
+    """Compute the metrics of plugins once, for the labels of val and random outputs, before the training.
+
+    Raises:
+        errors.PluginMetricError: the function of a metric fails, or val does not define the `early_stop_metric`.
+    """
+    val = run.data.splits["val"]
+    if not run.evaluator.plugin_metrics or val.labels is None:
+        return
+    generator = torch.Generator().manual_seed(run.job.seed)  # the random state of the training does not change
+    outputs = torch.randn(len(val), run.data.spec.num_outputs, generator=generator)
+    scores = run.objective.link(outputs).numpy()
+    for metric in run.evaluator.plugin_metrics:
+        value = metric.compute(val.labels, scores)
+        if value is None and run.job.early_stop_metric == val_metric(metric.name):
+            raise errors.PluginMetricError.undefined_on_val(metric.claim, metric.name)

@@ -1,0 +1,89 @@
+"""What is checked of a built model before it is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import Installer
+from fusionzoo.training import model_checks
+from fusionzoo.training.module import TrainingModule
+from fusionzoo.training.training_run import TrainingRun
+from shop import JobFolder
+
+MODEL = """
+import torch
+from fusionzoo import hookimpl
+from fusionzoo.nn.recipes import LateFusionClassifier
+from fusionzoo.settings import FusionSettings
+
+class Odd(LateFusionClassifier):
+    def forward(self, batch):
+        logits = super().forward(batch)
+        return {returned}
+
+class Settings(FusionSettings):
+    text_encoder: str = "cnn"
+
+@hookimpl
+def settings_class():
+    return Settings
+
+@hookimpl
+def build_model(spec, settings, text_encoder):
+    return Odd(spec, settings, text_encoder)
+"""
+
+
+def fill_job(install: Installer, tmp_path: Path, returned: str) -> JobFolder:
+    install("acme-odd", source=MODEL.replace("{returned}", returned), models=["odd"])
+    return JobFolder(tmp_path / "ml").fill(model_class="odd", onnx="off", max_epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("(logits, 1)", "forward() returned tuple, not"),
+        ("{'logits': logits}", "forward() returned dict, not"),
+        ("logits.detach().numpy()", "forward() returned ndarray, not"),
+        ("None", "forward() returned NoneType, not"),
+        ("logits[:, :1]", "forward() returned float32 logits of shape [2, 1] for [2, 2], not"),
+        ("logits[0]", "forward() returned float32 logits of shape [2] for [2, 2], not"),
+        ("logits.argmax(dim=1)", "forward() returned int64 logits of shape [2] for [2, 2], not"),
+        ("(logits > 0)", "forward() returned bool logits of shape [2, 2] for [2, 2], not"),
+    ],
+)
+def test_a_forward_that_returns_no_logits_is_an_error_of_the_plugin_before_the_training(
+    returned: str, message: str, install: Installer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = fill_job(install, tmp_path, returned)
+    monkeypatch.setattr(TrainingModule, "training_step", lambda *_: pytest.fail("the training began"))
+    assert job.run() == 1
+    assert "acme-odd 1.0" in job.failure
+    assert message in job.failure
+    assert "[FZ-P071]" in job.failure
+
+
+def test_a_model_that_reads_labels_in_predictions_fails_before_the_training(install: Installer, tmp_path: Path) -> None:
+    job = fill_job(install, tmp_path, "logits + batch.labels.float()[:, None]")
+    assert job.run() == 1
+    assert "'NoneType' object has no attribute 'float'" in job.failure
+    assert "This happened in forward() of acme-odd 1.0, which provides model_class 'odd'." in job.failure
+
+
+def test_the_check_draws_no_random_number_of_the_training(
+    install: Installer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, states, check = fill_job(install, tmp_path, "logits + 0 * torch.rand(1)"), [], model_checks.check_output
+
+    def record_states(run: TrainingRun) -> None:
+        states.append(torch.get_rng_state())
+        check(run)
+        states.append(torch.get_rng_state())
+        assert run.built.model.training
+
+    monkeypatch.setattr(model_checks, "check_output", record_states)
+    assert job.run() == 0
+    assert torch.equal(*states)
