@@ -23,7 +23,7 @@ from fusionzoo import errors
 from fusionzoo.architecture import BuiltModel, choose_architecture
 from fusionzoo.artifacts.model_folder import load_model
 from fusionzoo.nn.schema import InputSpec, TextSpec
-from fusionzoo.training import job as job_module
+from fusionzoo.training import model_checks
 from fusionzoo.training.training_run import TrainingRun
 from process_helpers import read_log, run_in_child
 from shop import JobFolder
@@ -81,14 +81,59 @@ def test_a_model_that_the_installed_plugins_cannot_build_names_those_that_wrote_
     change_settings(folder, change)
     with pytest.raises(errors.ZooError) as same_version:
         load_model(folder)
-    plugin = change_plugins(folder, **{"acme-gone": "1.2"})
+    plugin = change_plugins(folder)
     with pytest.raises(errors.ModelFolderError) as other_version:
         load_model(folder)
     message = str(other_version.value)
     assert "FZ-O242" in message
     assert "FZ-O242" not in str(same_version.value)
-    assert "acme-gone 1.2 (not installed)" in message
+    assert f"{folder}" in str(same_version.value)
     assert f"'{plugin}==9.9.9'" in message
+
+
+def test_a_model_of_a_package_that_is_not_installed_is_an_error_although_another_one_has_the_name(folder: Path) -> None:
+    change_plugins(folder, **{"acme-gone": "1.2"})
+    with pytest.raises(
+        errors.ModelFolderError, match=r"(?s)acme-gone 1\.2 \(not installed\).*'acme-gone==1\.2'.*FZ-O242"
+    ):
+        load_model(folder)
+
+
+def test_code_that_changed_without_its_version_is_named(folder: Path, tmp_path: Path) -> None:
+    change_settings(folder, lambda settings: settings.update(hidden_common_dim=24))
+    with pytest.raises(errors.ModelFolderError, match=r"(?s)fusionzoo-cnn .*the code of a plugin has changed.*FZ-O243"):
+        load_model(folder)
+    job = JobFolder(tmp_path / "ml").fill(max_epochs=1, init_from=str(folder))
+    change_settings(folder, lambda settings: settings.update(a_setting_that_was_removed=1))
+    assert job.run() == 1
+    assert str(folder) in job.failure
+    assert "[FZ-O243]" in job.failure
+
+
+def test_a_folder_is_loaded_by_the_packages_that_wrote_it_although_others_have_their_names(
+    folder: Path, install: Installer, tmp_path: Path
+) -> None:
+    settings = json.loads((folder / "hyperparameters.json").read_text())
+    install("acme-other", models=[settings["model_class"]], text_encoders=[settings["text_encoder"]])
+    with pytest.raises(errors.AmbiguousModelError):
+        choose_architecture(settings)
+    load_model(folder)
+    name = f"fusionzoo-cnn:{settings['model_class']}"
+    job = JobFolder(tmp_path / "ml").fill(max_epochs=1, init_from=str(folder), model_class=name)
+    assert run_in_child(job.run, job.root / "log.txt") == 0, read_log(job)
+
+
+def test_a_job_resumes_with_a_name_that_has_become_ambiguous(
+    trained_job: JobFolder, install: Installer, tmp_path: Path
+) -> None:
+    job = JobFolder(Path(shutil.copytree(trained_job.root, tmp_path / "ml")))
+    path = job.root / "input/config/hyperparameters.json"
+    settings = json.loads(path.read_text())
+    name = settings["model_class"].strip('"')
+    install("acme-other", models=[name])
+    path.write_text(json.dumps({**settings, "model_class": f"fusionzoo-cnn:{name}"}))
+    assert run_in_child(job.run, job.root / "log.txt") == 0, read_log(job)
+    assert "training has already finished" in read_log(job)
 
 
 def test_a_job_that_starts_from_a_model_of_another_version_warns(folder: Path, tmp_path: Path) -> None:
@@ -146,18 +191,18 @@ def test_a_model_that_cannot_be_built_without_word_vectors_stops_the_job_before_
     build: Callable[[TextSpec], nn.Module],
 ) -> None:
     with pytest.raises(errors.PluginContractError, match="acme-vectors") as raised:
-        job_module.check_rebuild(make_run(build))
+        model_checks.check_rebuild(make_run(build))
     assert "embedding_dim" in str(raised.value)
 
 
 def test_another_reason_is_not_blamed_on_word_vectors() -> None:
     widths = itertools.count(2)
     with pytest.raises(RuntimeError, match="size mismatch"):
-        job_module.check_rebuild(make_run(lambda text: nn.Embedding(text.vocab_size, next(widths))))
+        model_checks.check_rebuild(make_run(lambda text: nn.Embedding(text.vocab_size, next(widths))))
 
 
 def test_a_model_that_is_sized_by_the_spec_can_be_built_without_word_vectors() -> None:
-    job_module.check_rebuild(make_run(from_sizes))
+    model_checks.check_rebuild(make_run(from_sizes))
 
 
 VECTORS = """

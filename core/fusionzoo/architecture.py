@@ -6,7 +6,7 @@ Training and loading a model folder share it. `choose_architecture` reads top to
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -171,7 +171,12 @@ class Architecture:
 
     def versions(self) -> dict[str, str]:
         """Return the version of each plugin's distribution."""
-        return {plugin.distribution: plugin.version for plugin in (self.model, self.encoder) if plugin is not None}
+        return {plugin.distribution: plugin.version for plugin in self.plugins}
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """The model and, if it has one, its text encoder."""
+        return (self.model,) if self.encoder is None else (self.model, self.encoder)
 
     @property
     def _encoder_settings(self) -> ModelSettings:
@@ -194,10 +199,14 @@ def choose_architecture(raw: Mapping[str, Any]) -> Architecture:
     return replace(architecture, hyperparameters=resolved)
 
 
-def restore_architecture(raw: Mapping[str, Any]) -> Architecture:
+def restore_architecture(raw: Mapping[str, Any], preferred: Sequence[str] = ()) -> Architecture:
     """Return the architecture that flat hyperparameters name, with its settings as they are.
 
     A model folder contains settings that are resolved already.
+
+    Args:
+        raw: the hyperparameters.
+        preferred: the distributions that are meant if several provide a name: those that wrote the model.
 
     Raises:
         fusionzoo.errors.ZooError: a plugin cannot be used, or settings are wrong; all wrong settings together.
@@ -205,13 +214,13 @@ def restore_architecture(raw: Mapping[str, Any]) -> Architecture:
     model_class = parse_model_class(raw)
     if model_class is None:
         raise errors.HyperparametersError(find_core_problems(raw))
-    model = Registry.discover(MODELS_GROUP).load(model_class)
+    model = Registry.discover(MODELS_GROUP).load(model_class, preferred)
     _check_task(raw, MODELS_GROUP, model)
     model_settings = _describe_settings(model_class, model)
     text_encoder = parse_text_encoder(raw, model_settings)
     if text_encoder is None:
         return Architecture(model, None, parse_hyperparameters(raw, model_settings))
-    encoder = Registry.discover(TEXT_ENCODERS_GROUP).load(text_encoder, preferred=model.distribution)
+    encoder = Registry.discover(TEXT_ENCODERS_GROUP).load(text_encoder, [model.distribution, *preferred])
     _check_task(raw, TEXT_ENCODERS_GROUP, encoder)
     encoder_settings = _describe_settings(text_encoder, encoder)
     return Architecture(model, encoder, parse_hyperparameters(raw, model_settings, encoder_settings))

@@ -200,7 +200,8 @@ def load_model(folder: str | Path) -> tuple[nn.Module, Preprocessor]:
     with verified.open(WEIGHTS_FILE) as file:
         weights = torch.load(file, map_location="cpu", weights_only=True)
     with explain_other_plugins(folder, verified.manifest.plugins):
-        model = restore_architecture(settings).build(InputSpec.from_preprocessor(preprocessor)).model
+        architecture = restore_architecture(settings, list(verified.manifest.plugins))
+        model = architecture.build(InputSpec.from_preprocessor(preprocessor)).model
         with model_file_errors(folder / WEIGHTS_FILE):
             model.load_state_dict(weights)
     return model.eval(), preprocessor

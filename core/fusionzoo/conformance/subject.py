@@ -73,7 +73,7 @@ class Subject:
             self.encoder, suffix = reference_encoder.make_text_encoder_plugin(), " with the reference text encoder"
         else:
             encoders = Registry.discover(TEXT_ENCODERS_GROUP)
-            self.encoder = encoders.load(name, preferred=self.provider.distribution)
+            self.encoder = encoders.load(name, preferred=[self.provider.distribution])
             suffix = f" with text encoder '{name}'"
         self.title = self.plugin_title + suffix
 

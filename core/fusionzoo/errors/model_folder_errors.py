@@ -136,7 +136,7 @@ class ModelFolderError(ZooError):
 
     @classmethod
     def other_plugins(
-        cls, folder: Path, written: Mapping[str, str], installed: Mapping[str, str], cause: Exception
+        cls, folder: Path, written: Mapping[str, str], installed: Mapping[str, str], cause: Exception | None = None
     ) -> ModelFolderError:
         """A plugin that wrote the model is not installed, or its installed version does not fit the model.
 
@@ -151,8 +151,19 @@ class ModelFolderError(ZooError):
             ]
         )
         pins = " ".join(f"'{name}=={version}'" for name, version in sorted(written.items()))
-        message = f"The model in {folder} cannot be built: it was written with {found}. ({short(cause)})"
+        reason = "" if cause is None else f" ({short(cause)})"
+        message = f"The model in {folder} cannot be built: it was written with {found}.{reason}"
         return cls(message, f"pip install {pins}", "FZ-O242")
+
+    @classmethod
+    def changed_plugins(cls, folder: Path, written: Mapping[str, str], cause: Exception) -> ModelFolderError:
+        """The plugins have the versions that wrote the model, but their code has changed since, and does not fit."""
+        found = list_names([f"{name} {version}" for name, version in sorted(written.items())])
+        message = (
+            f"The model in {folder} cannot be built with the installed {found}, although these versions wrote it: the "
+            f"code of a plugin has changed since then. ({short(cause)})"
+        )
+        return cls(message, "restore the code that wrote the model, or train a new model.", "FZ-O243")
 
     @classmethod
     def external_data(cls, path: Path) -> ModelFolderError:

@@ -77,12 +77,12 @@ class Registry(Mapping[str, tuple[Provider, ...]]):
     def __len__(self) -> int:
         return len(self._providers)
 
-    def provider(self, name: str, preferred: str = "") -> Provider:
+    def provider(self, name: str, preferred: Sequence[str] = ()) -> Provider:
         """Return the only distribution that provides `name`; `dist-name:name` chooses one of several.
 
         Args:
             name: the name, or the name with its distribution.
-            preferred: the distribution that is meant if several provide a name without one.
+            preferred: the distributions of which the first is meant if several provide a name without one.
 
         Raises:
             errors.UnknownModelError: no distribution provides it.
@@ -97,16 +97,19 @@ class Registry(Mapping[str, tuple[Provider, ...]]):
         candidates = [provider for provider in candidates if provider.version] or candidates
         if not candidates:
             raise self._unknown_name(name, bare_name)
-        own = [p for p in candidates if normalize_name(p.distribution) == normalize_name(preferred)]
-        candidates = own if len(own) == 1 else candidates
+        for wanted in map(normalize_name, preferred):
+            own = [provider for provider in candidates if normalize_name(provider.distribution) == wanted]
+            if len(own) == 1:
+                return own[0]
         if len(candidates) > 1:
             raise errors.AmbiguousModelError.among(self.kind, name, [provider.claim for provider in candidates])
         return candidates[0]
 
-    def load(self, name: str, preferred: str = "") -> Plugin:
+    def load(self, name: str, preferred: Sequence[str] = ()) -> Plugin:
         """Import the plugin that provides `name`, after its requirements and before its hooks are checked.
 
-        `preferred` is the distribution that is meant if several provide the name: that of the model for its encoder.
+        `preferred` are the distributions of which the first is meant if several provide the name: for a text encoder,
+        that of the model; for a model folder, those that wrote it.
 
         Raises:
             errors.UnknownModelError: no distribution provides it.

@@ -17,13 +17,13 @@ from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training import shipping
 from fusionzoo.training.checkpointing.fingerprint import (
     compare_fingerprints,
-    fingerprint_code,
     fingerprint_data,
     fingerprint_precision,
     fingerprint_settings,
     fingerprint_source,
     list_settings,
 )
+from fusionzoo.training.checkpointing.plugin_code import fingerprint_code
 from fusionzoo.training.checkpointing.random_state import seed_everything
 from fusionzoo.training.checkpointing.restore_check import load_fitting_weights
 from fusionzoo.training.checkpointing.resume_point import (
@@ -94,7 +94,7 @@ def train(
             None if source is None else source.digest,
             None if resume_point is None else resume_point.job_fingerprint,
         )
-        | fingerprint_code(built.model)
+        | fingerprint_code(built.model, architecture.plugins)
     )
     check_same_in_all_processes(job_fingerprint, architecture, job, world)
     check_same_fingerprint(resume_point, job_fingerprint)

@@ -5,18 +5,14 @@ A job fingerprint maps the name of each setting, version, data file and source f
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
-from torch import nn
 
 from fusionzoo import __version__
 from fusionzoo.architecture import Architecture
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.hashing import hash_file
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.precision import PrecisionChoice
 
@@ -44,12 +40,15 @@ SETTINGS_APPLIED_AFTER_TRAINING = frozenset(
 # A finished or interrupted training may continue with a larger value: each checkpoint holds it next to the fingerprint.
 SETTINGS_THAT_MAY_GROW = frozenset({"max_epochs"})
 SOURCE_ENTRY = "model of init_from"
-EXTERNAL_PACKAGES = ("torch.", "transformers.", "builtins")  # their versions identify their code
 
 
 def list_settings(architecture: Architecture) -> dict[str, str]:
-    """Return every setting of the job as text, by its name."""
-    return {name: repr(value) for name, value in architecture.hyperparameters.as_flat_dict().items()}
+    """Return every setting of the job as text, by its name. Names of plugins are without their distributions."""
+    values = architecture.hyperparameters.as_flat_dict()
+    values["model_class"] = architecture.model.name
+    if architecture.encoder is not None:
+        values["text_encoder"] = architecture.encoder.name
+    return {name: repr(value) for name, value in values.items()}
 
 
 def fingerprint_settings(architecture: Architecture) -> dict[str, str]:
@@ -87,20 +86,6 @@ def fingerprint_source(job: JobSettings, digest: str | None, stored: Mapping[str
     """
     known = digest or (stored or {}).get(SOURCE_ENTRY, "none")
     return {SOURCE_ENTRY: "none" if job.init_from is None else known}
-
-
-def fingerprint_code(model: nn.Module) -> dict[str, str]:
-    """Return a hash of each source file that defines a module of the model.
-
-    A plugin's version is not enough: authors edit their code without changing it.
-    """
-    names = {type(part).__module__ for part in model.modules()}
-    files = {
-        name: getattr(sys.modules.get(name), "__file__", None)
-        for name in names
-        if not name.startswith(EXTERNAL_PACKAGES)
-    }
-    return {f"code of {name}": hash_file(Path(file))[:8] for name, file in sorted(files.items()) if file}
 
 
 def compare_fingerprints(reference: Mapping[str, str], current: Mapping[str, str]) -> dict[str, tuple[str | None, str]]:

@@ -94,7 +94,7 @@ def _read_model(place: Path, folder: Path, architecture: Architecture) -> Source
     with verified.open(WEIGHTS_FILE) as file:
         weights = torch.load(file, map_location="cpu", weights_only=True)
     with explain_other_plugins(place, verified.manifest.plugins):
-        source_architecture = restore_architecture(settings)
+        source_architecture = restore_architecture(settings, list(verified.manifest.plugins))
     return SourceModel(
         place,
         source_architecture,
