@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -19,6 +20,7 @@ from fusionzoo.errors import DataError, Problem
 from fusionzoo.errors.value_problems import ValuesProblem
 from fusionzoo.prediction.input_files import open_input, open_part
 from fusionzoo.prediction.row_problems import find_invalid_rows
+from fusionzoo.serving.scoring import Scorer
 from prediction_helpers import assert_same_predictions, predict, read_expected, read_frame, read_test_rows, write_frame
 from shop import JobFolder
 
@@ -80,6 +82,33 @@ def test_with_a_file_of_errors_the_other_rows_are_scored(trained_job: JobFolder,
     assert_same_predictions(
         read_frame(tmp_path / "out.csv"), read_expected(trained_job).drop(index=bad).reset_index(drop=True)
     )
+
+
+def test_rows_with_predictions_that_are_not_finite_are_named_or_listed(
+    trained_job: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score, rows = Scorer.score, read_test_rows(trained_job)
+
+    def score_without_price(scorer: Scorer, block: Rows) -> np.ndarray | None:
+        scores = score(scorer, block)
+        assert scores is not None
+        scores[[value == 77 for value in block.columns["visits"].to_pylist()]] = np.nan
+        return scores
+
+    monkeypatch.setattr(Scorer, "score", score_without_price)
+    monkeypatch.setattr("fusionzoo.prediction.prediction_blocks.SCORED_ROWS", 5)
+    rows.loc[[3, 18], "visits"] = 77
+    source = write_frame(tmp_path / "in/rows.parquet", rows)
+    done = predict(trained_job, source, tmp_path / "out.csv")
+    assert done.exit_code == 1
+    assert "in/rows.parquet row 4" in done.stderr
+    assert "[FZ-O112]" in done.stderr
+    assert not (tmp_path / "out.csv").exists()
+    done = predict(trained_job, source, tmp_path / "out.csv", "--errors", str(tmp_path / "errors.csv"))
+    assert done.exit_code == 0, done.stderr
+    reason = "the prediction is NaN or infinite"
+    assert read_errors(tmp_path) == [["in/rows.parquet", number, "", reason] for number in ("4", "19")]
+    assert len(read_ids(tmp_path)) == len(rows) - 2
 
 
 def test_rows_that_their_format_does_not_allow_are_listed(trained_job: JobFolder, tmp_path: Path) -> None:

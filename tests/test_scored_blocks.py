@@ -12,7 +12,7 @@ import pytest
 
 from data_helpers import make_rows
 from fusionzoo.data.reading.rows import Rows
-from fusionzoo.errors import DataError, MemoryExhaustedError, ModelFolderError, PredictorInputError
+from fusionzoo.errors import DataError, MemoryExhaustedError, ModelFolderError, PredictorInputError, ScoresError
 from fusionzoo.serving import scoring
 from predictor_helpers import FEATURES, make_predictor
 from shop import shop_rows
@@ -95,7 +95,7 @@ def test_a_window_of_long_texts_has_fewer_rows(monkeypatch: pytest.MonkeyPatch) 
     assert windows[3].columns["message"].to_pylist() == [texts[3]]
     assert len(windows) < 12
     assert [text for window in windows for text in window.columns["message"].to_pylist()] == texts
-    assert [window.locate(0) for window in windows[:2]] == ["train/part-0 row 1", "train/part-0 row 2"]
+    assert [str(window.locate(0)) for window in windows[:2]] == ["train/part-0 row 1", "train/part-0 row 2"]
 
 
 def test_the_problems_of_all_blocks_are_reported_and_no_scores_follow_the_first(
@@ -112,6 +112,33 @@ def test_the_problems_of_all_blocks_are_reported_and_no_scores_follow_the_first(
     with pytest.raises(DataError, match=r"(?s)price.*2 values.*row 14 'cheap'.*row 23 'costly'"):
         next(scored)
     assert sum(count for count, _ in session.batches) <= 12
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_not_finite_is_an_error_that_names_its_rows_on_every_path(value: float) -> None:
+    predictor, session = make_predictor()
+    frame = shop_rows(6, 3)
+    compute = session.run
+
+    def run(names: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        (scores,) = compute(names, inputs)
+        scores[inputs["numbers_missing"][:, 1] > 0, 1] = value
+        return [scores]
+
+    session.run = run  # type: ignore[method-assign]
+    frame["visits"] = [1.0, np.nan, 2.0, 3.0, np.nan, 4.0]
+    records = frame.drop(columns="target").to_dict("records")
+    for predict in (predictor.predict, predictor.predict_proba, predictor.predict_records):
+        for rows in (frame, records):
+            with pytest.raises(ScoresError, match=r"(?s)in 2 rows: .* row 2, .* row 5\..*FZ-O112") as caught:
+                predict(rows)
+            assert caught.value.rows == (2, 5)
+    blocks = [make_rows(frame[:1]), make_rows(frame[1:])]
+    scored = predictor.predict_blocks(blocks)
+    assert len(next(scored).scores) == 1
+    with pytest.raises(ScoresError, match=r"(?s)in 2 rows: train/part-0 row 1, train/part-0 row 4\."):
+        next(scored)
+    assert sum(len(each.scores) for each in predictor.predict_blocks(blocks, allow_nonfinite=True)) == 6
 
 
 def test_clipped_values_of_all_blocks_are_one_warning(caplog: pytest.LogCaptureFixture) -> None:

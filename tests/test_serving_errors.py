@@ -230,14 +230,16 @@ class TestAvailability:
         assert server.post(encode(ROWS, CSV)).status_code == 200
 
 
-def test_a_score_that_is_not_finite_is_a_failure_without_details(caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_with_scores_that_are_not_finite_are_a_logged_failure_that_names_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     server = Server()
     server.session.scores = lambda rows: np.full((rows, 2), np.nan, np.float32)
-    response = server.post(encode(ROWS, JSON), JSON)
-    error = read_error(response, 500)
-    assert error["code"] == "FZ-H021"
-    assert "NaN or infinite" in caplog.text
-    assert "NaN" not in response.text
+    error = read_error(server.post(encode(ROWS, JSON), JSON), 500)
+    assert error["code"] == "FZ-H027"
+    assert [problem["row"] for problem in error["problems"]] == [1, 2, 3]
+    assert {problem["message"] for problem in error["problems"]} == {"the prediction is NaN or infinite"}
+    assert "FZ-O112" in caplog.text
 
 
 def test_an_unexpected_exception_is_logged_and_not_shown(caplog: pytest.LogCaptureFixture) -> None:

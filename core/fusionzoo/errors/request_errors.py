@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fusionzoo.errors.base import ZooError
+from fusionzoo.errors.score_errors import ScoresError
 from fusionzoo.errors.wording import list_names, pluralize, printable, quote_name, quoted, short
 
 
@@ -222,8 +223,15 @@ class RequestError(ZooError):
         return cls(message, fix, "FZ-H022", status=status)
 
     @classmethod
+    def not_finite(cls, cause: ScoresError) -> RequestError:
+        """The model computes NaN or infinity for some of the rows."""
+        problems = [RequestProblem(row, None, "the prediction is NaN or infinite") for row in cause.rows]
+        message, fix = "The model cannot compute a prediction for some rows.", "leave these rows out."
+        return cls(message, fix, "FZ-H027", status=500, problems=problems)
+
+    @classmethod
     def internal(cls) -> RequestError:
-        """The server has a bug, or the model returned scores that are not finite."""
+        """The server has a bug."""
         message = "The server could not compute the predictions."
         fix = "find the request id of this response in the log of the server, which has the cause."
         return cls(message, fix, "FZ-H021", status=500)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fusionzoo.errors.base import ZooError
+from fusionzoo.errors.value_problems import MAX_EXAMPLES, RowPlace
 from fusionzoo.errors.wording import join_first, pluralize, quoted
 
 
 class ScoresError(ZooError, ValueError):
-    """Class indices and probabilities cannot be evaluated."""
+    """Class indices and probabilities cannot be evaluated. `rows` are the numbers of the rows that it names."""
+
+    rows: tuple[int, ...] = ()
 
     @classmethod
     def shapes(
@@ -55,6 +58,19 @@ class ScoresError(ZooError, ValueError):
             "lower lr, set gradient_clip_val, or set precision: 32.",
             "FZ-O104",
         )
+
+    @classmethod
+    def rows_not_finite(cls, count: int, rows: Sequence[RowPlace]) -> ScoresError:
+        """A trained model computes NaN or infinity for some rows, although their values can be encoded."""
+        shown = join_first([str(row) for row in rows], MAX_EXAMPLES)
+        message = f"The model's predictions are NaN or infinite in {pluralize(count, 'row')}: {shown}."
+        fix = (
+            "leave these rows out, or correct their values if they are unusual; if they are not, train the model again "
+            "with a lower lr."
+        )
+        error = cls(message, fix, "FZ-O112")
+        error.rows = tuple(row.number for row in rows)
+        return error
 
     @classmethod
     def not_probabilities(cls, row: int, values: Sequence[float], count: int) -> ScoresError:

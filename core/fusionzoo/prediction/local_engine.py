@@ -14,7 +14,7 @@ class Engine(Protocol):
     """Scores the blocks of rows of one prediction file after the other."""
 
     def score(self, blocks: Iterable[Rows]) -> Iterator[ScoredRows]:
-        """Yield the scores of each block, in their order, like `Predictor.predict_blocks`.
+        """Yield the scores of each block, in their order, like `Predictor.predict_blocks`; they may be NaN or infinite.
 
         Raises:
             errors.DataError: values cannot be encoded.
@@ -29,4 +29,4 @@ class LocalEngine:
     batch_size: int
 
     def score(self, blocks: Iterable[Rows]) -> Iterator[ScoredRows]:
-        return self.predictor.predict_blocks(blocks, self.batch_size)
+        return self.predictor.predict_blocks(blocks, self.batch_size, allow_nonfinite=True)

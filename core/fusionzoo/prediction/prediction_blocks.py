@@ -23,6 +23,7 @@ from fusionzoo.prediction.local_engine import Engine
 from fusionzoo.prediction.output_files import PredictionFile
 from fusionzoo.prediction.row_problems import RowFilter
 from fusionzoo.serving.predictor import ScoredRows
+from fusionzoo.serving.scoring import check_finite
 from fusionzoo.tasks.task import Task
 
 SCORED_ROWS = 2048
@@ -57,6 +58,7 @@ class BlockMaker:
 
         Raises:
             errors.DataError: a file cannot be read, or values cannot be encoded.
+            errors.ScoresError: the model computes NaN or infinity for rows, and there is no `row_filter`.
             PredictionJobError: labels, ids or other columns cannot be written.
         """
         types = self._find_types(part)
@@ -64,6 +66,10 @@ class BlockMaker:
         rows = split_blocks(open_part(files, self.columns.names))
         has_blocks = False
         for scored in self.engine.score(rows if row_filter is None else row_filter.filter(rows)):
+            if row_filter is None:
+                check_finite(scored.rows, scored.scores)
+            else:
+                scored = row_filter.filter_scored(scored)
             has_blocks = True
             yield self._make_block(scored, types)
         if not has_blocks:

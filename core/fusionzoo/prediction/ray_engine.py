@@ -32,7 +32,7 @@ class Worker:
     def score(self, rows: Rows) -> np.ndarray | tuple[errors.Problem, ...]:
         """Return the scores of a block, [rows, outputs] float32, or the problems of its values."""
         try:
-            (scored,) = self._predictor.predict_blocks([rows], self._batch_size)
+            (scored,) = self._predictor.predict_blocks([rows], self._batch_size, allow_nonfinite=True)
         except errors.DataError as error:  # an exception of its own class cannot be sent to the driver
             return error.problems
         return scored.scores

@@ -16,6 +16,8 @@ from fusionzoo.data.reading.column_text import column_as_text
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.errors.value_problems import ValuesProblem
+from fusionzoo.serving.predictor import ScoredRows
+from fusionzoo.serving.scoring import find_nonfinite_rows
 
 Check = Callable[[Rows], object]
 HEADING = ("file", "row", "column", "reason")
@@ -83,6 +85,19 @@ class RowFilter:
                 rows = rows.filter(mask)
             if len(rows):
                 yield rows
+
+    def filter_scored(self, scored: ScoredRows) -> ScoredRows:
+        """Return the rows with finite scores, and add the others to the problems."""
+        wrong = find_nonfinite_rows(scored.scores)
+        if not len(wrong):
+            return scored
+        for index in wrong:
+            number = scored.rows.row_number(int(index))
+            self.problems.add(RowProblem(scored.rows.source, number, "", "the prediction is NaN or infinite"))
+        self.rejected += len(wrong)
+        mask = np.ones(len(scored.rows), bool)
+        mask[wrong] = False
+        return ScoredRows(scored.rows.filter(mask), scored.scores[mask])
 
     def _find_reasons(self, rows: Rows) -> dict[int, list[tuple[str, str]]]:
         """Return the columns and reasons by the index of the row."""

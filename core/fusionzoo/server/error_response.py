@@ -43,6 +43,8 @@ def convert_error(error: Exception, paths: list[str], max_body_bytes: int) -> er
         reason = "The path does not exist" if status == 404 else error.name
         return RequestError.http(status, reason, paths)
     log.error("A request failed.", exc_info=error)
+    if isinstance(error, errors.ScoresError) and error.rows:
+        return RequestError.not_finite(error)
     return RequestError.internal()
 
 

@@ -20,7 +20,7 @@ from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.serving.arguments import check_batch_size, check_blocks, check_threads, choose_source
 from fusionzoo.serving.row_source import ModelColumns, Predictions, RowSource
-from fusionzoo.serving.scoring import Scorer
+from fusionzoo.serving.scoring import Scorer, check_finite
 from fusionzoo.serving.value_counts import ValueCounts
 from fusionzoo.tasks.task_choice import choose_task
 
@@ -135,6 +135,7 @@ class Predictor:
                 is nearly that of an absent column, or `strict` and there are unknown columns.
             fusionzoo.errors.DataError: a column is absent or occurs twice, values that cannot be encoded, with their
                 rows, or a file that cannot be read; all problems together.
+            fusionzoo.errors.ScoresError: the model computes NaN or infinity for some rows; names them.
         """
         source, scores = self._score(rows, batch_size, strict)
         if self.task.decision_columns:
@@ -194,7 +195,12 @@ class Predictor:
         return self._score(rows, batch_size, strict)[1]
 
     def predict_blocks(
-        self, blocks: Iterable[Rows], batch_size: int = BATCH_SIZE, counts: ValueCounts | None = None
+        self,
+        blocks: Iterable[Rows],
+        batch_size: int = BATCH_SIZE,
+        counts: ValueCounts | None = None,
+        *,
+        allow_nonfinite: bool = False,
     ) -> Iterator[ScoredRows]:
         """Yield the scores of each block of rows, in their order, as soon as they are computed.
 
@@ -207,15 +213,18 @@ class Predictor:
             batch_size: the maximum number of rows of one batch.
             counts: receives the numbers of missing, unknown and clipped values after the last block. Without it, a
                 warning about clipped values is logged, as `predict` does.
+            allow_nonfinite: whether scores may be NaN or infinite, so that the caller can leave such rows out.
 
         Raises:
             fusionzoo.errors.PredictorInputError: `blocks` or one of them is something else, or `batch_size` is not at
                 least 1.
             fusionzoo.errors.DataError: a block lacks a column, or has values that cannot be encoded, with their rows.
                 The problems of all blocks are reported together, after the last block; no scores follow the first one.
+            fusionzoo.errors.ScoresError: the model computes NaN or infinity for rows of a block; names them.
         """
         check_batch_size(batch_size)
-        return self._predict_blocks(check_blocks(blocks, self._columns.features), batch_size, counts)
+        scored = self._predict_blocks(check_blocks(blocks, self._columns.features), batch_size, counts)
+        return scored if allow_nonfinite else _check_scores(scored)
 
     def _predict_blocks(
         self, blocks: Iterable[Rows], batch_size: int, counts: ValueCounts | None = None
@@ -237,11 +246,17 @@ class Predictor:
         """Return the source of the rows, which is read completely, and the scores [rows, outputs] float32."""
         check_batch_size(batch_size)
         source = choose_source(rows, ReadOptions.for_scoring(self.preprocessor.settings))
-        blocks = self._predict_blocks(source.read(self._columns, strict), batch_size)
+        blocks = _check_scores(self._predict_blocks(source.read(self._columns, strict), batch_size))
         scores = [scored.scores for scored in blocks]
         if len(scores) == 1:
             return source, scores[0]
         return source, np.concatenate([np.zeros((0, self.preprocessor.target.num_outputs), np.float32), *scores])
+
+
+def _check_scores(blocks: Iterator[ScoredRows]) -> Iterator[ScoredRows]:
+    for scored in blocks:
+        check_finite(scored.rows, scored.scores)
+        yield scored
 
 
 def _columns_of(scores: np.ndarray) -> list[pa.Array]:

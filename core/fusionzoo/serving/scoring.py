@@ -82,6 +82,22 @@ class Scorer:
         return result
 
 
+def find_nonfinite_rows(scores: np.ndarray) -> np.ndarray:
+    """Return the indices of the rows of scores, [rows, outputs], that have NaN or infinity."""
+    return np.flatnonzero(~np.isfinite(scores).all(axis=1))
+
+
+def check_finite(rows: Rows, scores: np.ndarray) -> None:
+    """Check the scores of rows, [rows, outputs].
+
+    Raises:
+        errors.ScoresError: the scores of some rows are NaN or infinite; names the first ones.
+    """
+    wrong = find_nonfinite_rows(scores)
+    if len(wrong):
+        raise errors.ScoresError.rows_not_finite(len(wrong), rows.locate_first(wrong))
+
+
 def divide_into_windows(rows: Rows) -> Iterator[Rows]:
     """Yield the rows in windows of at most `BLOCK_ROWS` rows and `BLOCK_LENGTH` bytes of text, as `blocks` has them.
 
