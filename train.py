@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from fusionzoo.process_exit import limit_exit_time
 from fusionzoo.sagemaker import Paths, run_job
 
 
@@ -21,4 +22,5 @@ def train(paths: Paths) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job(train, os.environ))
+    with limit_exit_time():
+        sys.exit(run_job(train, os.environ))

@@ -56,7 +56,7 @@ def load(install: Installer) -> Plugin:
 
 @pytest.fixture
 def plugin(install: Installer) -> Plugin:
-    """A plugin of two files, of which one defines no module of torch; without a list of its files."""
+    """A plugin of two files; one defines no module of torch. There is no list of its files."""
     install("acme-squash", source=PLUGIN, models=["squash"])
     (install.folder / "acme_math.py").write_text(SQUASH)
     return load(install)

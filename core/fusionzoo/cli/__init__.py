@@ -17,6 +17,7 @@ def main() -> None:
     end_on_sigterm()
     from fusionzoo.cli.commands import app
     from fusionzoo.cli.standard_output import exit_if_unwritable
+    from fusionzoo.process_exit import limit_exit_time
 
-    with exit_if_unwritable():
+    with limit_exit_time(), exit_if_unwritable():
         app(prog_name="fusionzoo")

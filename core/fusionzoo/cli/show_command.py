@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,18 +52,7 @@ def _print_description(description: Description) -> None:
     )
     for label, value in _collect_facts(description).items():
         typer.echo(f"  {label:<13} {one_line(value)}")
-    from fusionzoo.hyperparameters.schema_text import describe_allowed_values  # imports pydantic
-
-    required = description.settings.get("required", [])
-    rows = [
-        (
-            name,
-            _format_default(schema, name in required),
-            describe_allowed_values(schema),
-            str(schema.get("description", "")),
-        )
-        for name, schema in description.properties.items()
-    ]
+    rows = list(_list_settings(description))
     if rows:
         print_table(("setting", "default", "allowed values", "meaning"), rows)
     else:
@@ -82,6 +71,17 @@ def _print_description(description: Description) -> None:
                 for metric in description.metrics
             ],
         )
+
+
+def _list_settings(description: Description) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the cells of each setting, and of each key of a nested one after it."""
+    from fusionzoo.hyperparameters.schema_text import describe_allowed_values, list_nested_keys  # imports pydantic
+
+    required = description.settings.get("required", [])
+    for name, schema in description.properties.items():
+        for path, part, is_required in [(name, schema, name in required), *list_nested_keys(name, schema)]:
+            meaning = str(part.get("description", ""))
+            yield path, _format_default(part, is_required), describe_allowed_values(part), meaning
 
 
 def _collect_facts(description: Description) -> dict[str, str]:
