@@ -20,7 +20,8 @@ ROOT_MODULES = {
     "hookspecs": "the hooks that plugins implement",
     "architecture": "joins plugins and settings",
     "atomic_files": "data, artifacts and training write files with it",
-    "local_paths", "process_exit": "the command line, scripts and predictions read paths with it",
+    "local_paths": "the command line, scripts and predictions read paths with it",
+    "process_exit": "the command line, train.py and the processes that it starts end with it",
     "library_environment": "jobs, exports and serving import onnxruntime with it",
 }
 MANY_PARAMETERS = {
