@@ -73,6 +73,29 @@ def test_a_model_that_reads_labels_in_predictions_fails_before_the_training(inst
     assert "This happened in forward() of acme-odd 1.0, which provides model_class 'odd'." in job.failure
 
 
+def test_a_folder_without_space_for_a_checkpoint_is_an_error_before_the_training(
+    job: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.fill(max_epochs=1)
+    monkeypatch.setattr(TrainingModule, "training_step", lambda *_: pytest.fail("the training began"))
+    monkeypatch.setattr(model_checks, "free_space", lambda path: 20_000)
+    assert job.run() == 1
+    assert f"{job.root / 'checkpoints'} has 0 MB of free space, and one checkpoint needs" in job.failure
+    assert "[FZ-O051]" in job.failure
+
+
+def test_the_space_that_is_asked_for_is_that_of_a_checkpoint(job: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = {"embedding_dim": 256, "hidden_common_dim": 512}
+    job.fill(max_epochs=1, **size)
+    assert job.run() == 0
+    written = (job.root / "checkpoints/last.ckpt").stat().st_size
+    job.settings(max_epochs=2, **size)
+    monkeypatch.setattr(model_checks, "free_space", lambda path: int(0.9 * written))
+    assert job.run() == 1
+    monkeypatch.setattr(model_checks, "free_space", lambda path: written)
+    assert job.run() == 0
+
+
 def test_the_check_draws_no_random_number_of_the_training(
     install: Installer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

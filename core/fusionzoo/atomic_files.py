@@ -195,9 +195,10 @@ def translate_write_errors(path: Path) -> Iterator[None]:
 def free_space(path: Path) -> int | None:
     """Return the free bytes on the disk of `path`, which may not exist; None if the system does not report them."""
     try:
-        return shutil.disk_usage(_find_existing(path)).free
+        usage = shutil.disk_usage(_find_existing(path))
     except OSError:
         return None
+    return usage.free if usage.total else None
 
 
 def can_create_files(path: Path) -> bool:

@@ -252,6 +252,13 @@ class OutputError(ZooError):
         )
 
     @classmethod
+    def no_space_for_checkpoint(cls, folder: Path, needed: int, free: int) -> OutputError:
+        """The first checkpoint of the training would not fit, so that an epoch would be lost."""
+        message = f"{folder} has {free / 1e6:,.0f} MB of free space, and one checkpoint needs {needed / 1e6:,.0f} MB."
+        fix = "free disk space there, or set SM_CHECKPOINT_DIR to a folder with space for five checkpoints."
+        return cls(message, fix, "FZ-O051")
+
+    @classmethod
     def no_temporary_folder(cls, cause: OSError) -> OutputError:
         """The machine has no folder for temporary files that this user can write to."""
         return cls(

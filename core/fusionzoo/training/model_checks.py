@@ -11,7 +11,7 @@ from torch import Tensor
 from fusionzoo import errors
 from fusionzoo.artifacts import model_folder, onnx_export
 from fusionzoo.artifacts.file_names import ONNX_FILE
-from fusionzoo.atomic_files import temporary_folder
+from fusionzoo.atomic_files import free_space, temporary_folder
 from fusionzoo.evaluation.metric_directions import val_metric
 from fusionzoo.nn.inference import get_logits
 from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput
@@ -20,6 +20,8 @@ from fusionzoo.training.finish_time import make_time_budget
 from fusionzoo.training.training_run import TrainingRun
 
 CHECKED_ROWS = 2
+MOMENTS = {"adamw": 2, "adam": 2, "sgd": 0}
+"""The tensors that an optimizer keeps for each weight, at least."""
 
 
 def check_before_training(run: TrainingRun) -> TimeBudget | None:
@@ -34,6 +36,7 @@ def check_before_training(run: TrainingRun) -> TimeBudget | None:
         return None
     check_output(run)
     check_rebuild(run)
+    check_checkpoint_space(run)
     if is_checked:
         return None
     started = time.monotonic()
@@ -86,6 +89,22 @@ def check_rebuild(run: TrainingRun) -> None:
         rebuild(spec)  # raises its own error if word vectors are not the reason
         plugin = architecture.encoder or architecture.model
         raise errors.PluginContractError.needs_word_vectors(plugin.claim, cause) from cause
+
+
+def check_checkpoint_space(run: TrainingRun) -> None:
+    """Check that a checkpoint fits into its folder; more of them replace each other or are found to be too many later.
+
+    Raises:
+        errors.OutputError: there is not enough space.
+    """
+    if run.resume_point is not None and run.resume_point.training_summary is not None:
+        return  # a finished training writes none
+    model, copies = run.built.model, MOMENTS[run.job.optimizer]
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    needed = weights + copies * sum(weight.nbytes for weight in model.parameters() if weight.requires_grad)
+    free = free_space(run.paths.checkpoints)
+    if free is not None and free < needed:
+        raise errors.OutputError.no_space_for_checkpoint(run.paths.checkpoints, needed, free)
 
 
 def check_export(run: TrainingRun) -> None:
