@@ -195,6 +195,8 @@ def test_the_fix_of_a_failed_import_names_the_package_that_raised_the_error(
         ("acme_flim", "its entry point: it has no module 'acme_flim'"),
         ("acme_film.sub", "its entry point: it has no module 'acme_film.sub'"),
         ("acme_film:plugin", "its entry point: module 'acme_film' has no 'plugin'"),
+        ("", "its entry point: '' is not MODULE or MODULE:OBJECT"),
+        ("acme film!", "its entry point: 'acme film!' is not MODULE or MODULE:OBJECT"),
     ],
 )
 def test_the_fix_for_an_entry_point_without_a_target_is_a_change_of_the_plugin(

@@ -15,6 +15,9 @@ from fusionzoo.errors.wording import cut, list_names, nearest_names, quote_name
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+OBJECT_REFERENCE = re.compile(r"[\w.]+\s*(:\s*[\w.]+\s*)?(\[.*\]\s*)?")
+"""The value of an entry point, as the packaging specification has it."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -295,6 +298,8 @@ def find_own_line(claim: Claim, cause: BaseException) -> str:
     """
     module, _, attribute = claim.value.partition(":")
     package = module.partition(".")[0]
+    if not OBJECT_REFERENCE.fullmatch(claim.value):
+        return f"its entry point: {quote_name(claim.value)} is not MODULE or MODULE:OBJECT"
     if isinstance(cause, SyntaxError):
         # Only the code that has the error knows its file: no frame of it has run.
         folders = Path(cause.filename or "").with_suffix("").parts
