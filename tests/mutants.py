@@ -5,6 +5,7 @@ from __future__ import annotations
 from correct_plugins import BERT, CORE, Mutant
 from device_mutants import DEVICE_MUTANTS
 from fitted_mutants import FITTED_MUTANTS
+from import_mutants import IMPORT_MUTANTS
 from mutant_changes import (
     IMPORTED,
     NESTED_SETTINGS,
@@ -13,7 +14,6 @@ from mutant_changes import (
     WIDTH,
     add_before_return,
     add_hook,
-    add_on_import,
     add_to_init,
     make_common_mistake,
     make_encoder_mutants,
@@ -27,6 +27,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *SCALE_MUTANTS,
     *DEVICE_MUTANTS,
     *SIDE_EFFECT_MUTANTS,
+    *IMPORT_MUTANTS,
     # the package
     Mutant("name_in_camel_case", frozenset({"check_metadata"}), entry_point="LateSum"),
     Mutant("distribution_in_camel_case", frozenset({"check_metadata"}), distribution="AcmeMutant"),
@@ -61,30 +62,7 @@ MUTANTS: tuple[Mutant, ...] = (
             (IMPORTED, "import torch\nfrom typing import Any\n"),
         ],
         setting_in_a_private_attribute=(WIDTH, f"{WIDTH}\n    _half: int = 8"),
-    ),
-    *make_mutants(
-        "check_import_has_no_side_effects",
-        seeds_on_import=add_on_import("torch.manual_seed(0)"),
-        seeds_python_on_import=add_on_import("import random\nrandom.seed(0)"),
-        draws_on_import=add_on_import("START = torch.randn(2)"),
-        builds_a_layer_on_import=add_on_import("from torch import nn\nSHARED = nn.Linear(2, 2)"),
-        filters_warnings_on_import=add_on_import(
-            "import warnings\nwarnings.filterwarnings('ignore', message='mutant')"
-        ),
-        ignores_warnings_on_import=add_on_import("import warnings\nwarnings.simplefilter('ignore', UserWarning)"),
-        configures_logging_on_import=add_on_import("import logging\nlogging.basicConfig(level='INFO')"),
-        adds_a_handler_on_import=add_on_import(
-            "import logging\nlogging.getLogger().addHandler(logging.StreamHandler())"
-        ),
-        sets_cores_log_level_on_import=add_on_import(
-            "import logging\nlogging.getLogger('fusionzoo').setLevel('ERROR')"
-        ),
-        prints_on_import=add_on_import("print('hello from a mutant')"),
-        starts_a_program_on_import=add_on_import("import subprocess\nsubprocess.run(['true'])"),
-        connects_on_import=add_on_import(
-            "import contextlib, socket\nwith contextlib.suppress(OSError):\n"
-            "    socket.create_connection(('127.0.0.1', 9), timeout=1).close()"
-        ),
+        setting_is_a_set=(WIDTH, f'{WIDTH}\n    tags: frozenset[str] = Field(frozenset("ab"), description="Tags.")'),
     ),
     # outputs
     *make_mutants(

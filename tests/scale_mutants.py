@@ -139,6 +139,16 @@ SCALE_MUTANTS: tuple[Mutant, ...] = (
             add_to_init("self.gated = settings.gated"),
             add_before_return("logits = logits * self.gate(logits) if self.gated else logits"),
         ],
+        fails_with_a_nested_switch=[
+            (
+                "class Settings(FusionSettings):",
+                'from pydantic import BaseModel\n\n\nclass Table(BaseModel, extra="forbid"):\n'
+                '    gated: bool = Field(False, description="Whether a gate is used.")\n\n\n'
+                'class Settings(FusionSettings):\n    table: Table = Field(Table(), description="The table.")',
+            ),
+            add_to_init("self.gated = settings.table.gated"),
+            add_before_return("logits = logits * self.gate(logits) if self.gated else logits"),
+        ],
         divides_by_a_setting=[
             (WIDTH, f'{WIDTH}\n    parts: int = Field(2, ge=0, description="Parts of the width.")'),
             add_to_init("assert width % settings.parts == 0"),

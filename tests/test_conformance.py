@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 import torch
@@ -26,7 +28,7 @@ def _restore_state() -> Iterator[None]:
     """Undo the side effects of importing mutants."""
     loggers = [logging.getLogger(), logging.getLogger("fusionzoo")]
     before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), mock.patch.dict(os.environ):
         yield
     for logger, level, handlers in before:
         logger.setLevel(level)

@@ -84,7 +84,7 @@ def test_a_folder_without_space_for_a_checkpoint_is_an_error_before_the_training
     assert "[FZ-O051]" in job.failure
 
 
-def test_the_space_that_is_asked_for_is_that_of_a_checkpoint(job: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_required_space_is_that_of_a_checkpoint(job: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     size = {"embedding_dim": 256, "hidden_common_dim": 512}
     job.fill(max_epochs=1, **size)
     assert job.run() == 0

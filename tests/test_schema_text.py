@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from fusionzoo import errors
 from fusionzoo.hyperparameters.decoding import find_escaped_character
 from fusionzoo.hyperparameters.schema_text import describe_allowed_values, make_example, takes_character
 from fusionzoo.registry import Registry
+from fusionzoo.registry.description import Description
 from fusionzoo.settings import FusionSettings, JobSettings, ModelSettings, TextSettings
 from parsing_helpers import parse_error
 
@@ -79,6 +80,36 @@ def test_nested_and_short_examples_respect_their_bounds() -> None:
     shares = {"items": {"type": "array", "items": {"type": "number", "maximum": 1, "minimum": 0}}}
     assert all(0 <= number <= 1 for row in make_example(shares) for number in row)
     assert all(len(word) == 1 for word in make_example({"items": {"type": "string", "maxLength": 1}}))
+
+
+# --- objects
+
+
+class Gate(BaseModel, extra="forbid"):
+    kind: Literal["sum", "max"]
+    rate: float = Field(0.5, gt=0, lt=1)
+
+
+class Table(BaseModel, extra="forbid"):
+    gate: Gate
+    name: str = "a"
+    widths: list[int]
+    on: bool
+
+
+@pytest.mark.parametrize(
+    "annotation", [Gate, Table, list[Gate], dict[str, Gate], dict[str, list[int]], dict[str, bool]]
+)
+def test_the_example_of_an_object_is_allowed(annotation: Any) -> None:
+    schema = TypeAdapter(annotation).json_schema()
+    settings = {"properties": {"setting": schema}, "$defs": schema.get("$defs", {})}
+    inlined = Description("", "", "", "", None, (), (), settings).properties["setting"]
+    description = describe_allowed_values(inlined)
+    TypeAdapter(annotation).validate_json(description.partition(", like ")[2], strict=True)
+
+
+def test_an_object_of_any_keys_has_an_example() -> None:
+    assert describe_allowed_values({"type": "object"}) == 'an object, like {"name": 1}'
 
 
 # --- one character

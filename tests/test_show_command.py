@@ -50,6 +50,59 @@ def test_show_describes_each_setting_in_plain_words(install: Installer) -> None:
     }
 
 
+NESTED = """
+class Gate(BaseModel, extra="forbid"):
+    kind: Literal["sum", "max"] = Field("sum", description="How.")
+    rate: float = Field(0.5, ge=0, le=1)
+
+class Table(BaseModel, extra="forbid"):
+    depth: int = Field(ge=1, description="Layers.")
+    gate: Gate = Field(Gate(), description="Gate.")
+"""
+
+
+def test_show_lists_the_keys_of_nested_settings(install: Installer) -> None:
+    fields = {
+        "table": 'Table = Field(Table(depth=2), description="A table.")',
+        "gates": 'list[Gate] = Field([], description="Gates.")',
+        "named": 'dict[str, Gate] = Field({}, description="By name.")',
+        "maybe": 'Gate | None = Field(None, description="One or none.")',
+        "sizes": 'dict[str, int] = Field({}, description="Sizes.")',
+    }
+    install("acme-film", models=["film"], source=make_plugin_source(prologue=NESTED, **fields))
+    done = invoke("show", "film")
+    table = parse_table(done.stdout)
+    shown = {name: cells for name, cells in table.items() if name.partition(".")[0] in fields}
+    gate = {"kind": ['"sum"', 'one of "sum", "max"', "How."], "rate": ["0.5", "a number from 0 to 1"]}
+    like, keys = '{"kind": "sum"}', "with the keys kind, rate"
+    assert shown == {
+        "table": [
+            '{"depth": 2, "gate": {"kind": "sum", "rate": 0.5}}',
+            'an object with the keys depth, gate, like {"depth": 1}',
+            "A table.",
+        ],
+        "table.depth": ["required", "an integer of at least 1", "Layers."],
+        "table.gate": ['{"kind": "sum", "rate": 0.5}', f"an object {keys}, like {like}", "Gate."],
+        **{f"table.gate.{key}": cells for key, cells in gate.items()},
+        "gates": ["[]", f"a list of objects {keys}, like [{like}]", "Gates."],
+        **{f"gates.0.{key}": cells for key, cells in gate.items()},
+        "named": ["{}", f'an object of objects {keys}, like {{"name": {like}}}', "By name."],
+        **{f"named.name.{key}": cells for key, cells in gate.items()},
+        "maybe": ["null", f"an object {keys}, like {like} or null", "One or none."],
+        **{f"maybe.{key}": cells for key, cells in gate.items()},
+        "sizes": ["{}", 'an object of integers, like {"name": 1}', "Sizes."],
+    }
+
+
+def test_show_of_settings_that_contain_themselves_ends(install: Installer) -> None:
+    tree = 'class Tree(BaseModel, extra="forbid"):\n    size: int = 1\n    parts: list["Tree"] = []'
+    field = 'Tree = Field(Tree(), description="A tree.")'
+    install("acme-film", models=["film"], source=make_plugin_source(prologue=tree, tree=field))
+    table = parse_table(invoke("show", "film").stdout)
+    assert table["tree.size"] == ["1", "an integer"]
+    assert "tree.parts" in table
+
+
 def test_show_as_json_prints_the_schema_and_the_attributes_of_the_class(install: Installer) -> None:
     printing = make_plugin_source(
         "TextSettings", prologue="print('noise')", depth='int = Field(2, ge=1, description="Layers.")'

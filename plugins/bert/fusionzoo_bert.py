@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from fusionzoo.errors import SettingError
 from fusionzoo.nn.adapters import add_adapters, merge_adapters
-from fusionzoo.nn.encoder_choice import choose_encoder
+from fusionzoo.nn.encoder_choice import EncoderChoice, choose_encoder
 from fusionzoo.nn.hugging_face import (
     check_gradient_checkpointing,
     check_layers,
+    check_saved_weights,
     create_encoder,
+    create_encoder_without_storage,
     last_layer_prefixes,
     load_weights,
     make_config,
@@ -86,12 +88,27 @@ class BertEncoderSettings(PeftSettings):
         check_layers(config, self.reinit_layers)
         if self.use_gradient_checkpointing:
             check_gradient_checkpointing(config)
+        self._check_saved_weights(config, choice)
         if self.reinit_pooler and choice.pooling != "pooler":
             log.warning("reinit_pooler has no effect: with pooling '%s', the pooler is not used.", choice.pooling)
         is_loaded = choice.name is not None or job.init_from is not None
         self.check_peft(config, choice.pooling == "pooler", is_loaded)
         chosen = {"encoder_name": choice.name, "encoder_config": choice.config, "pooling": choice.pooling}
         return self.model_copy(update=chosen)
+
+    def _check_saved_weights(self, config: PretrainedConfig, choice: EncoderChoice) -> None:
+        """Check that the pretrained weights have the types and shapes of the encoder, before any data is read."""
+        backbone = None if choice.name is None else create_encoder_without_storage(config, choice.pooling == "pooler")
+        if choice.name is None or backbone is None:
+            return
+        setting = "tokenizer" if self.encoder_name is None else "encoder_name"
+        stated_by = "config.json" if self.encoder_config is None else "encoder_config"
+        check_saved_weights(backbone, setting, choice.name, stated_by, self.list_new_weights(backbone))
+
+    def list_new_weights(self, backbone: PreTrainedModel) -> tuple[str, ...]:
+        """Return the name prefixes of the parameters that start from random weights."""
+        layers = last_layer_prefixes(backbone, self.reinit_layers)
+        return (*layers, "pooler.") if self.reinit_pooler else layers
 
 
 class BertSettings(TextSettings):
@@ -161,8 +178,7 @@ class BertEncoder(nn.Module):
         """Load the pretrained weights, except those of reinitialized layers and of a reinitialized pooler."""
         if settings.encoder_name is None:
             return False
-        skip = last_layer_prefixes(self.backbone, settings.reinit_layers)
-        load_weights(self.backbone, settings.encoder_name, (*skip, "pooler.") if settings.reinit_pooler else skip)
+        load_weights(self.backbone, settings.encoder_name, settings.list_new_weights(self.backbone))
         return True
 
     def add_adapters(self, settings: BertEncoderSettings) -> None:

@@ -57,8 +57,9 @@ def _check_default_encoder(subject: Subject) -> None:
 def check_import_has_no_side_effects(subject: Subject) -> None:
     """Importing the plugin opens no network connection, and its own code only defines names.
 
-    It starts no program, prints nothing, draws no random numbers, and does not change seeds, torch's defaults, log
-    handlers, log levels or warning filters.
+    It starts no program or thread, prints nothing, draws no random numbers, and changes no setting of the process:
+    seeds, environment variables, signal handlers, the working directory, `sys.path`, hooks and limits of Python,
+    logging, warning filters, or defaults of torch, numpy and sockets.
     """
     with tempfile.TemporaryDirectory(prefix="fusionzoo-check-") as folder:
         first, second = Path(folder) / "first", Path(folder) / "second"

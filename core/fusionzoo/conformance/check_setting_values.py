@@ -2,60 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from enum import Enum
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
 
 from fusionzoo.conformance.forward import TOLERANCE, build_trained_briefly, compare_alone_and_in_batch
 from fusionzoo.conformance.results import ConformanceError, describe_cause
+from fusionzoo.conformance.setting_variants import Variant, list_variants
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import make_rows
 from fusionzoo.errors import HyperparametersError, SettingError
+from fusionzoo.hyperparameters.settings_draft import SettingsDraft
+from fusionzoo.settings import ModelSettings
 
 ROWS = 12
-NUMBERS = {int: (0, -1), float: (0.0, -1.0, 0.5, 1.5)}
+MAX_NESTED_VARIANTS = 50  # each is a model that is built and trained for a few steps
 
 
 def check_setting_values(subject: Subject) -> None:
     """With each choice of a setting, and each number that it accepts, the model trains, and scores each row alone.
 
-    Choices are Literal, bool and enum. The numbers are 0 and -1, and 0.5 and 1.5 as a float, also in a list. A setting
-    is changed alone; a value that the settings class or `resolve` rejects is not used.
+    Choices are Literal, bool and enum. The numbers are 0 and -1, and 0.5 and 1.5 as a float, also in a list. A setting,
+    or a key of a nested one, is changed alone; of nested ones, up to 50 values are used. A value that the settings
+    class or `resolve` rejects is not used.
     """
     if _find_error(subject) is not None:  # which the other checks report
         return
-    settings_class = subject.plugin.settings_class
-    current = subject.encoder_settings if subject.is_encoder else subject.settings
-    for name, field in settings_class.model_fields.items():
-        for value in [] if name == "text_encoder" else _list_values(field.annotation):
-            if value == getattr(current, name):
-                continue  # with which the other checks run
-            cause = _find_error(subject, {name: value})
-            if cause is not None:
-                raise ConformanceError(
-                    f"the model fails with {name}={value!r}, which {settings_class.__name__} accepts. Fix: correct the "
-                    "model for this value, or let the settings reject it, by bounds such as Field(16, ge=1, ...) and "
-                    "Field(0.1, ge=0, lt=1, ...) or by a SettingError in resolve\n  "
-                    f"{describe_cause(cause, subject.module)}"
-                ) from cause
+    for variant in _list_all_variants(subject):
+        name, _, inside = variant.path.partition(".")
+        cause = _find_error(subject, {name: variant.value})
+        if cause is not None:
+            fields = "the class of the nested setting" if inside else "the settings"
+            raise ConformanceError(
+                f"the model fails with {variant.path}={variant.part!r}, which {subject.plugin.settings_class.__name__} "
+                f"accepts. Fix: correct the model for this value, or let {fields} reject it, by bounds such as "
+                "Field(16, ge=1, ...) and Field(0.1, ge=0, lt=1, ...) or by a SettingError in resolve\n  "
+                f"{describe_cause(cause, subject.module)}"
+            ) from cause
 
 
-def _list_values(annotation: Any) -> list[Any]:
-    """Return values to try of a type; none if it has neither choices nor numbers."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _list_values(arguments[0])
-    if origin is Literal:
-        return list(arguments)
-    if origin in (Union, UnionType):
-        return [value for argument in arguments for value in _list_values(argument)]
-    if isinstance(origin, type) and issubclass(origin, Collection) and len(arguments) in (1, 2):
-        items = _list_values(arguments[0])
-        return [[], *([value] for value in items)] if items else []
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return [member.value for member in annotation]
-    return [False, True] if annotation is bool else list(NUMBERS.get(annotation, ()))
+def _list_all_variants(subject: Subject) -> Iterator[Variant]:
+    """Yield the variants of all settings, at most `MAX_NESTED_VARIANTS` of nested ones."""
+    settings = _get_settings(subject)
+    nested: list[Variant] = []
+    for name, field in subject.plugin.settings_class.model_fields.items():
+        current = getattr(settings, name)
+        for variant in () if name == "text_encoder" else list_variants(name, field.annotation, current):
+            if "." in variant.path or isinstance(variant.part, dict):
+                nested.append(variant)
+            elif variant.value != current:  # with which the other checks run
+                yield variant
+    yield from islice((variant for variant in nested if _can_be_set(subject, variant)), MAX_NESTED_VARIANTS)
+
+
+def _can_be_set(subject: Subject, variant: Variant) -> bool:
+    """Return whether a file of hyperparameters can have this value."""
+    try:
+        changed = subject.with_settings({variant.path.partition(".")[0]: variant.value})
+    except HyperparametersError:
+        return False
+    settings = _get_settings(changed)
+    draft = SettingsDraft(subject.plugin.name, type(settings))
+    draft.fill(settings.model_dump(mode="json"))
+    return not draft.problems
+
+
+def _get_settings(subject: Subject) -> ModelSettings:
+    """Return the settings of the plugin itself, also if it is a text encoder."""
+    settings = subject.encoder_settings
+    return subject.settings if settings is None or not subject.is_encoder else settings
 
 
 def _find_error(subject: Subject, changes: dict[str, Any] | None = None) -> Exception | None:

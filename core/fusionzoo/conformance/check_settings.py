@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
 
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
@@ -64,7 +67,7 @@ def check_settings_have_descriptions(subject: Subject) -> None:
 def check_settings_json_round_trip(subject: Subject) -> None:
     """Settings are the same after they are written as JSON and read again, as in the model folder.
 
-    They have no private attributes, which are not written.
+    They have no private attributes, which are not written, and no sets, which each process writes in another order.
     """
     small = subject.plugin.settings_class.small()
     settings_class, text = type(small), small.model_dump_json()
@@ -72,6 +75,12 @@ def check_settings_json_round_trip(subject: Subject) -> None:
         raise ConformanceError(
             f"{settings_class.__name__} has private attributes, which the model folder does not have: "
             f"{', '.join(private)}. Fix: make them fields or properties"
+        )
+    if sets := _list_sets(small):
+        raise ConformanceError(
+            f"{settings_class.__name__} has a set in {', '.join(sets)}. A set has no order, and each process writes it "
+            "in another one, so a job of several processes, or one that resumes, sees other settings. "
+            "Fix: declare a tuple, such as tuple[str, ...], or a list"
         )
     try:
         restored = settings_class.model_validate_json(text)
@@ -85,3 +94,45 @@ def check_settings_json_round_trip(subject: Subject) -> None:
             "differ from the trained one. Fix: use types that JSON has, or declare precise types (tuple[int, ...] "
             "instead of Any)"
         )
+
+
+def _list_sets(settings: ModelSettings) -> list[str]:
+    """Return the settings, also nested ones, that are written as sets, or would be with another value."""
+    written = dict.fromkeys(_find_sets(settings.model_dump()))
+    held = set(_find_sets(settings))  # a set that is held, but not written as one, has a serializer
+    schema = type(settings).model_json_schema(mode="serialization")
+    declared = [path for path in _find_declared_sets(schema, schema.get("$defs", {})) if path not in held]
+    return list({**written, **dict.fromkeys(declared)})
+
+
+def _find_sets(value: object, path: str = "") -> Iterator[str]:
+    """Yield the path of each set in a value of settings, such as table.names."""
+    if isinstance(value, set | frozenset):
+        yield path
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _find_sets(getattr(value, name), f"{path}.{name}".lstrip("."))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _find_sets(item, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _find_sets(item, path)
+
+
+def _find_declared_sets(
+    schema: Any, definitions: Mapping[str, Any], path: str = "", parents: tuple[str, ...] = ()
+) -> Iterator[str]:
+    """Yield the path of each part of a JSON schema that describes a set."""
+    if not isinstance(schema, dict):
+        return
+    if schema.get("uniqueItems"):
+        yield path
+    target = str(schema.get("$ref", "")).removeprefix("#/$defs/")
+    if target in definitions and target not in parents:
+        yield from _find_declared_sets(definitions[target], definitions, path, (*parents, target))
+    for name, part in schema.get("properties", {}).items():
+        yield from _find_declared_sets(part, definitions, f"{path}.{name}".lstrip("."), parents)
+    parts = [schema.get("items"), schema.get("additionalProperties"), *schema.get("prefixItems", ())]
+    for part in [*parts, *schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())]:
+        yield from _find_declared_sets(part, definitions, path, parents)

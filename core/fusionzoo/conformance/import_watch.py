@@ -10,23 +10,32 @@ from __future__ import annotations
 import importlib
 import io
 import json
-import logging
-import random
 import sys
+import threading
 import warnings
-from contextlib import redirect_stdout, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
+from unittest import mock
 
 from fusionzoo.conformance.network_block import forbid_network
+from fusionzoo.conformance.process_state import (
+    MAX_VALUE_LENGTH,
+    describe_changes,
+    read_state,
+    read_state_without_values,
+)
 from fusionzoo.conformance.results import ConformanceError
+from fusionzoo.errors.base import shorten
 from fusionzoo.registry import Registry
 
 PROGRAM_EVENTS = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.fork", "os.spawn")
-DEFAULT_LOGGER: tuple[int, list[logging.Handler], bool, bool] = (logging.NOTSET, [], True, False)
+ACTION_FIX = "remove this code from the module level, or move it to the model's __init__"
+THREAD_FIX = "start a thread in a callback when the training starts, and end it when the training ends"
+STATE_FIX = (
+    "do not change settings of the process. Where the model needs other ones, change them in forward and restore them "
+    "there, as `with torch.no_grad():` does; let users set environment variables"
+)
 
 
 def list_libraries(group: str, name: str, file: Path) -> None:
@@ -46,49 +55,58 @@ def watch_import(group: str, name: str, libraries: Path) -> None:
     Raises:
         ConformanceError: the import of the plugin has side effects.
     """
-    side_effects: list[str] = []
-    forbid_network(side_effects.append)
+    actions: list[str] = []
+    threads: list[str] = []
+    forbid_network(actions.append)
     for library in json.loads(libraries.read_text("utf-8")):
         with suppress(Exception):  # some entries of sys.modules cannot be imported by name
             importlib.import_module(library)
-    sys.addaudithook(lambda event, _: side_effects.append("starts a program") if event in PROGRAM_EVENTS else None)
-    state = _read_state()
-    try:
-        with redirect_stdout(io.StringIO()) as output:
-            Registry.discover(group).load(name)
-    finally:  # a side effect, such as a refused connection, can be the reason why the import fails
-        new_state = _read_state()
-        side_effects += [effect for effect, value in state.items() if new_state[effect] != value]
-        side_effects += ["prints to stdout"] if output.getvalue() else []
-        if side_effects:
-            raise ConformanceError(
-                f"importing the plugin {'; '.join(dict.fromkeys(side_effects))}. Every process that imports the plugin "
-                "inherits this. Fix: remove this code from the module level, or move it to the model's __init__"
+    sys.addaudithook(lambda event, _: actions.append("starts a program") if event in PROGRAM_EVENTS else None)
+    streams = {"stdout": io.StringIO(), "stderr": io.StringIO()}
+    with (
+        redirect_stdout(streams["stdout"]),
+        redirect_stderr(streams["stderr"]),
+        warnings.catch_warnings(record=True),  # a warning is no output: the filters of the user decide
+    ):
+        state, state_without_values = read_state(), read_state_without_values()
+        try:
+            with _record_threads(threads.append):
+                Registry.discover(group).load(name)
+        finally:  # a side effect, such as a refused connection, can be the reason why the import fails
+            new_state, new_state_without_values = read_state(), read_state_without_values()
+            actions += [
+                effect for effect, value in state_without_values.items() if new_state_without_values[effect] != value
+            ]
+            actions += [
+                f"prints {shorten(repr(text.strip()), MAX_VALUE_LENGTH)} to {stream}"
+                for stream, output in streams.items()
+                if (text := output.getvalue())
+            ]
+            _check_side_effects(
+                {ACTION_FIX: actions, THREAD_FIX: threads, STATE_FIX: describe_changes(state, new_state)}
             )
 
 
-def _read_state() -> dict[str, Any]:
-    """Return the state of the process, by the side effect that changes it."""
-    numpy_state = np.random.get_state(legacy=False)
-    loggers = {"root": logging.root, **logging.root.manager.loggerDict}
-    return {
-        "sets torch's seed or draws random numbers with torch": torch.get_rng_state().tolist(),
-        "sets Python's seed or draws random numbers with random": random.getstate(),
-        "sets numpy's seed or draws random numbers with numpy": str(numpy_state),
-        "changes torch's default dtype": torch.get_default_dtype(),
-        "changes torch's number of threads": torch.get_num_threads(),
-        "initializes CUDA": torch.cuda.is_initialized(),  # type: ignore[no-untyped-call]
-        "changes the warning filters": list(warnings.filters),
-        "redirects warnings": warnings.showwarning,
-        "turns logging off": logging.root.manager.disable,
-        "adds a log handler or sets a log level": {
-            name: settings
-            for name, logger in loggers.items()
-            if isinstance(logger, logging.Logger) and (settings := _read_logger(logger)) != DEFAULT_LOGGER
-        },
-    }
+@contextmanager
+def _record_threads(record: Callable[[str], None]) -> Iterator[None]:
+    """In the context, record the threads that this thread starts; the threads of libraries may start others."""
+    importing_thread, start = threading.get_ident(), threading.Thread.start
+
+    def spy(thread: threading.Thread) -> None:
+        if threading.get_ident() == importing_thread:
+            record(f"starts the thread {thread.name!r}")
+        start(thread)
+
+    with mock.patch.object(threading.Thread, "start", spy):
+        yield
 
 
-def _read_logger(logger: logging.Logger) -> tuple[int, list[logging.Handler], bool, bool]:
-    handlers = [handler for handler in logger.handlers if not isinstance(handler, logging.NullHandler)]
-    return logger.level, handlers, logger.propagate, logger.disabled
+def _check_side_effects(side_effects: dict[str, Sequence[str]]) -> None:
+    """Raise an error that lists all side effects, given by the fix of each kind, if there are any."""
+    found = list(dict.fromkeys(effect for effects in side_effects.values() for effect in effects))
+    if found:
+        fixes = "; ".join(fix for fix, effects in side_effects.items() if effects)
+        raise ConformanceError(
+            f"importing the plugin {'; '.join(found)}. Every process that imports the plugin inherits this. "
+            f"Fix: {fixes}"
+        )

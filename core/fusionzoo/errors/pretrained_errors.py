@@ -181,3 +181,62 @@ def unknown_peft_target(target: str, targets: Sequence[str], layers: Sequence[st
     message = f"{quote_name(target)} is not a linear layer of the encoder. Its linear layers are: {list_names(names)}"
     fix = 'list names or their last parts, such as "query" for all that end in .query, or remove peft_targets'
     return SettingError("peft_targets", list(targets), message, fix, "FZ-E024")
+
+
+def adapter_without_base(setting: str, name: str, file: str) -> SettingError:
+    """The folder or repository holds a PEFT adapter, which changes another model and is none on its own."""
+    message = f"it holds a PEFT adapter ({file}), which only changes the weights of another model"
+    fix = (
+        "merge the adapter into its base model first: PeftModel.from_pretrained(base_model, adapter)"
+        ".merge_and_unload().save_pretrained(folder), save the base model's tokenizer there, and give that folder; "
+        f"if the folder holds a merged model already, delete {file} from it"
+    )
+    return SettingError(setting, name, message, fix, "FZ-E025")
+
+
+def weights_do_not_fit(
+    setting: str, name: str, tensor: str, shapes: tuple[Sequence[int], Sequence[int]], config: str
+) -> SettingError:
+    """A tensor has another shape than the configuration states: the two belong to different models.
+
+    Fix: copy config.json and the weights of one model, or save the model again with save_pretrained; remove
+    encoder_config if it is set.
+    """
+    found, stated = shapes
+    message = (
+        f"{tensor} has the shape {list(found)} in the weights and {list(stated)} according to {config}, so the two "
+        "belong to different models"
+    )
+    fix = "copy config.json and the weights of one model, or save the model again with save_pretrained"
+    if config == "encoder_config":
+        fix = "remove encoder_config, so that the model's own config.json is used"
+    return SettingError(setting, name, message, fix, "FZ-E026")
+
+
+def nonfinite_weights(setting: str, name: str, location: str, tensors: Sequence[str]) -> SettingError:
+    """The pretrained weights hold NaN or infinity, for example because the run that saved them diverged."""
+    message = f"the weights in {location} hold NaN or infinity: {list_names(tensors)}"
+    fix = "download the model again, save it again from a run that did not diverge, or choose another model"
+    return SettingError(setting, name, message, fix, "FZ-E027")
+
+
+def quantized_weights(setting: str, name: str, file: str, tensor: str, dtype: str) -> SettingError:
+    """The weights are integers, or 8-bit numbers with separate scales: they are quantized, or damaged."""
+    message = f"{tensor} in {file} has the type {dtype}, so the weights are quantized or damaged"
+    fix = "give the model with weights in float32, float16 or bfloat16, such as the one that was quantized"
+    return SettingError(setting, name, message, fix, "FZ-E028")
+
+
+def model_url(setting: str, url: str, name_on_hub: str | None) -> SettingError:
+    """The value is a URL, and a model is read from a folder of this machine or from the Hugging Face Hub, by its name.
+
+    Fix: for a model on the Hugging Face Hub, give its name; otherwise mount its folder as a channel named pretrained,
+    and set the setting to pretrained.
+    """
+    message = "it is a URL, but a model is loaded from a folder of this machine, or from the Hugging Face Hub by name"
+    fix = (
+        f"mount the model's folder as a channel named pretrained, and set {setting}: pretrained"
+        if name_on_hub is None
+        else f"give its name: {format_json(name_on_hub)}"
+    )
+    return SettingError(setting, url, message, fix, "FZ-E029")

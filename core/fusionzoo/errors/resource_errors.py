@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fusionzoo.errors.base import ZooError
 from fusionzoo.errors.machine_fixes import READ_FIXES
-from fusionzoo.errors.wording import list_names, short
+from fusionzoo.errors.wording import cut, list_names, pluralize, short
 
 
 class TokenizerError(ZooError):
@@ -58,6 +58,50 @@ class EmbeddingsError(ZooError):
             f"embeddings = '{path}' has vectors with NaN or infinity: {list_names(words, 200)}.",
             "remove these words from the file; they then get random vectors.",
             "FZ-D221",
+        )
+
+    @classmethod
+    def url(cls, value: str) -> EmbeddingsError:
+        """`embeddings` is a URL, such as that of S3, and files are read from this machine only."""
+        return cls(
+            f"embeddings = '{cut(value, 300)}' is a URL, but word vectors are read from a file of this machine.",
+            "mount the file's folder as a channel of the job, and give the path of the file in it, such as "
+            "/opt/ml/input/data/vectors/glove.txt.",
+            "FZ-D222",
+        )
+
+    @classmethod
+    def home(cls, value: str, path: Path) -> EmbeddingsError:
+        """`embeddings` begins with ~, which only a shell replaces."""
+        return cls(f"embeddings = '{value}' begins with ~, which is not replaced here.", f"give {path}.", "FZ-D223")
+
+    @classmethod
+    def wrong_width(cls, path: str, line: int, found: int, expected: int, stated_by: str) -> EmbeddingsError:
+        """A line has more or fewer numbers than the others, or than the header states."""
+        return cls(
+            f"embeddings = '{path}', line {line:,}: there {'is' if found == 1 else 'are'} {pluralize(found, 'number')} "
+            f"after the word, but {stated_by} states {pluralize(expected, 'dimension')}.",
+            "copy or download the file again: it is cut short or damaged; or correct the line.",
+            "FZ-D224",
+        )
+
+    @classmethod
+    def wrong_count(cls, path: str, stated: int, found: str) -> EmbeddingsError:
+        """The file has more or fewer vectors than its header states."""
+        return cls(
+            f"embeddings = '{path}' has a header that states {pluralize(stated, 'word')}, but {found}.",
+            "copy or download the file again: it is cut short or damaged; or correct its first line.",
+            "FZ-D225",
+        )
+
+    @classmethod
+    def unreadable_line(cls, path: str, place: str, cause: str) -> EmbeddingsError:
+        """A line of the file is not a word with numbers, or the word is not UTF-8."""
+        return cls(
+            f"embeddings = '{path}', {place}: {short(cause)}.",
+            "give vectors in word2vec or GloVe text format in UTF-8, with one space between word and numbers, or "
+            "word2vec .bin.",
+            "FZ-D226",
         )
 
     @classmethod

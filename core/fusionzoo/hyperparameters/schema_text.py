@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fusionzoo.errors import format_json
@@ -29,7 +29,9 @@ ITEM_NAMES = {
     "boolean": "true and false",
     "string": "strings",
     "array": "lists of numbers",
+    "object": "objects",
 }
+EXAMPLE_KEY = "name"  # of an object that may have any keys
 COSTS_EXAMPLE = [[0.0, 1.0], [5.0, 0.0]]  # of a list of lists, such as cost_matrix
 EXAMPLE_LENGTH = 2
 MAX_WORD_LENGTH = 9
@@ -37,8 +39,30 @@ MAX_WORD_LENGTH = 9
 
 def describe_allowed_values(schema: Schema) -> str:
     """Return the allowed values in plain words, such as "a number above 0 or null"."""
-    parts = [_describe_alternative(part) for part in schema.get("anyOf", [schema])]
+    parts = [_describe_alternative(part) for part in _list_alternatives(schema)]
     return " or ".join(dict.fromkeys(parts))
+
+
+def list_nested_keys(path: str, schema: Schema) -> Iterator[tuple[str, Schema, bool]]:
+    """Yield the path, the schema and whether it is required of each key of the objects in a setting.
+
+    The path of a key of the first item of a list is like gates.0.rate.
+    """
+    for part in _list_alternatives(schema):
+        for key, value in part.get("properties", {}).items():
+            yield f"{path}.{key}", value, key in part.get("required", ())
+            yield from list_nested_keys(f"{path}.{key}", value)
+        if isinstance(part.get("items"), Mapping):
+            yield from list_nested_keys(f"{path}.0", part["items"])
+        for position, item in enumerate(part.get("prefixItems", ())):
+            yield from list_nested_keys(f"{path}.{position}", item)
+        if isinstance(part.get("additionalProperties"), Mapping):
+            yield from list_nested_keys(f"{path}.{EXAMPLE_KEY}", part["additionalProperties"])
+
+
+def _list_alternatives(schema: Schema) -> Sequence[Schema]:
+    alternatives: Sequence[Schema] = schema.get("anyOf") or schema.get("oneOf") or [schema]
+    return alternatives
 
 
 def allowed_constants(schema: Schema) -> Sequence[Any]:
@@ -73,6 +97,9 @@ def _describe_alternative(part: Schema) -> str:
         return f"a string that matches {part['pattern']}"
     if part.get("type") == "string":
         return _describe_string(part)
+    if part.get("type") == "object" and (part.get("properties") or _get_values(part)):
+        kind = f" of {_describe_items(_get_values(part))}" if _get_values(part) else _describe_keys(part)
+        return f"an object{kind}, like {format_json(_make_object(part))}"
     return TYPE_NAMES.get(part.get("type", ""), "another value") + _describe_bounds(part)
 
 
@@ -89,8 +116,23 @@ def _describe_list(part: Schema) -> str:
     kind = "a non-empty list" if part.get("minItems") else "a list"
     if choices := allowed_constants(items):
         return f"{kind} of any of {', '.join(map(format_json, choices))}"
+    return f"{kind} of {_describe_items(items)}, like {format_json(make_example(part))}"
+
+
+def _describe_items(items: Schema) -> str:
     plural = ITEM_NAMES.get(items.get("type", ""), "values")
-    return f"{kind} of {plural}{_describe_bounds(items)}, like {format_json(make_example(part))}"
+    return f"{plural}{_describe_bounds(items)}{_describe_keys(items)}"
+
+
+def _describe_keys(part: Schema) -> str:
+    keys = part.get("properties", {})
+    return f" with the {'key' if len(keys) == 1 else 'keys'} {', '.join(keys)}" if keys else ""
+
+
+def _get_values(part: Schema) -> Schema:
+    """Return the schema of the values of an object that may have any keys; empty for other objects."""
+    values = part.get("additionalProperties")
+    return values if isinstance(values, Mapping) and "properties" not in part else {}
 
 
 def _describe_bounds(part: Schema) -> str:
@@ -110,6 +152,8 @@ def make_example(part: Schema) -> list[Any]:
         return _make_numbers(items, count, is_integer=kind == "integer")
     if kind == "boolean":
         return [number % 2 == 0 for number in range(count)]
+    if kind == "object":
+        return [_make_object(items)] * max(1, part.get("minItems", 1))
     if kind == "array" and all(_is_within(items.get("items", {}), number) for row in COSTS_EXAMPLE for number in row):
         return COSTS_EXAMPLE
     if kind == "array":
@@ -117,6 +161,23 @@ def make_example(part: Schema) -> list[Any]:
     if kind == "string" and items.get("maxLength", MAX_WORD_LENGTH) >= MAX_WORD_LENGTH:
         return [f"feature{number + 1}" for number in range(count)]
     return [chr(ord("a") + number % 26) for number in range(count)]
+
+
+def _make_object(part: Schema) -> dict[str, Any]:
+    """Return an object that its schema allows, with the required keys, or the first key if none is required."""
+    if values := _get_values(part):
+        return {EXAMPLE_KEY: _make_value(values)}
+    keys = part.get("properties", {})
+    return {key: _make_value(keys[key]) for key in part.get("required") or list(keys)[:1]} or {EXAMPLE_KEY: 1}
+
+
+def _make_value(schema: Schema) -> Any:
+    if "default" in schema:
+        return schema["default"]
+    part = _list_alternatives(schema)[0]
+    if choices := allowed_constants(part):
+        return choices[0]
+    return make_example(part) if part.get("type") == "array" else make_example({"items": part})[0]
 
 
 def _make_numbers(items: Schema, count: int, *, is_integer: bool) -> list[Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +18,20 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 from transformers.utils.logging import disable_progress_bar, get_verbosity, set_verbosity, set_verbosity_error
 
 from fusionzoo import errors
-from fusionzoo.data.text.pretrained_files import PretrainedSource, check_weights, find_pretrained, is_own_code_error
+from fusionzoo.data.text.pretrained_files import (
+    PretrainedSource,
+    check_no_adapter,
+    check_no_adapter_on_hub,
+    check_weights,
+    find_local_copy,
+    find_pretrained,
+    is_folder,
+    is_own_code_error,
+    list_weight_files,
+)
 from fusionzoo.data.text.text_tokenizer import WORD_TOKENIZER, find_other_token, load_tokenizer
+from fusionzoo.data.text.weight_layouts import SafetensorsHeader, TensorLayout
+from fusionzoo.errors.pretrained_errors import nonfinite_weights, quantized_weights, weights_do_not_fit
 from fusionzoo.errors.wording import list_names
 from fusionzoo.nn.transformer_layers import find_layer_stacks
 
@@ -35,9 +48,10 @@ def read_config(source: PretrainedSource) -> dict[str, Any]:
 
     Raises:
         errors.SettingError: there is no configuration, its family is not in the installed version of transformers, or
-            the weights are absent or damaged.
+            the weights are absent or damaged, or those of an adapter.
     """
     location = find_pretrained(source)
+    check_no_adapter(source, location)
     try:
         saved = PretrainedConfig.get_config_dict(location)[0]
         is_known = saved.get("model_type") in {*CONFIG_MAPPING, None} or "auto_map" in saved
@@ -45,6 +59,7 @@ def read_config(source: PretrainedSource) -> dict[str, Any]:
     except Exception as cause:  # the library's validation of a configuration has errors of its own
         if is_own_code_error(cause):
             raise errors.own_python_code(source.setting, source.name) from cause
+        check_no_adapter_on_hub(source, location)
         raise errors.no_pretrained_model(source.setting, source.name, cause) from cause
     if not is_known:
         raise errors.unknown_family(source.setting, source.name, str(saved["model_type"]), transformers_version)
@@ -152,36 +167,146 @@ def check_layers(config: PretrainedConfig, count: int) -> None:
             last_layer_prefixes(create_encoder(config), count)
 
 
+def create_encoder_without_storage(config: PretrainedConfig, with_pooler: bool) -> PreTrainedModel | None:
+    """Return an encoder that has shapes but no values; None if its family cannot be built so."""
+    try:
+        with torch.device("meta"):
+            return create_encoder(config, with_pooler)
+    except Exception as cause:  # noqa: BLE001 - the probe of the encoder reports real errors
+        log.debug("The shapes of the encoder are not known: %s", cause)
+        return None
+
+
+def check_saved_weights(
+    backbone: PreTrainedModel, setting: str, name: str, config: str, skip_prefixes: tuple[str, ...] = ()
+) -> None:
+    """Check the types and shapes of the weights in a folder without loading them; a name on the hub is not checked.
+
+    Args:
+        backbone: the encoder, which may be on the meta device.
+        setting: the setting that names the weights, for the error.
+        name: its value.
+        config: what states the shapes, for the error: config.json or encoder_config.
+        skip_prefixes: parameters that are not loaded.
+
+    Raises:
+        errors.SettingError: a parameter is saved as integers or quantized, or with another shape, or the folder holds
+            an adapter.
+    """
+    if is_folder(name):
+        source = PretrainedSource(setting, name)
+        _check_layouts(backbone, source, find_pretrained(source), config, skip_prefixes)
+
+
+def _check_layouts(
+    backbone: PreTrainedModel, source: PretrainedSource, location: str, config: str, skip_prefixes: tuple[str, ...]
+) -> None:
+    """Check the tensors that have the name of a parameter, possibly after that of the base model, such as `bert.`."""
+    folder = find_local_copy(location)
+    if folder is None:
+        return
+    check_no_adapter(source, str(folder))
+    parameters = {name: x for name, x in backbone.named_parameters() if not name.startswith(skip_prefixes)}
+    is_quantized = getattr(backbone.config, "quantization_config", None) is not None  # then transformers has the scales
+    for file in list_weight_files(source, folder):
+        layouts = _read_layouts(source, file)
+        for key, layout in layouts.items():
+            name = _remove_base_name(backbone, key, parameters)
+            if name not in parameters:
+                continue
+            has_scales = layout.is_float8 and any(f"{key}{end}" in layouts for end in ("_scale", "_scale_inv"))
+            if not layout.is_floating or (has_scales and not is_quantized):
+                raise quantized_weights(source.setting, source.name, file.name, name, layout.dtype)
+            if layout.shape != parameters[name].shape:
+                raise weights_do_not_fit(
+                    source.setting, source.name, name, (layout.shape, parameters[name].shape), config
+                )
+
+
+def _remove_base_name(backbone: PreTrainedModel, key: str, names: Container[str]) -> str:
+    """Return the name in the encoder of a tensor that may be saved under the name in a model with a head."""
+    return key if key in names else key.removeprefix(f"{backbone.base_model_prefix}.")
+
+
+def _read_layouts(source: PretrainedSource, file: Path) -> dict[str, TensorLayout]:
+    """Return the layout of each tensor in a file of weights, by name; empty for a file that torch does not read."""
+    if file.suffix == ".safetensors":
+        try:
+            return SafetensorsHeader.read(file).list_layouts()
+        except (OSError, ValueError) as cause:
+            raise errors.damaged_weights(source.setting, source.name, file.name, cause) from cause
+    try:
+        saved = torch.load(file, map_location="meta", weights_only=True)
+    except Exception as cause:  # noqa: BLE001 - loading the weights reports it, if transformers cannot read them either
+        log.debug("The tensors in %s are not known: %s", file, cause)
+        return {}
+    tensors = saved.items() if isinstance(saved, Mapping) else ()
+    return {
+        str(name): TensorLayout(tuple(x.shape), str(x.dtype).removeprefix("torch."))
+        for name, x in tensors
+        if isinstance(x, Tensor)
+    }
+
+
 def load_weights(backbone: PreTrainedModel, name: str, skip_prefixes: tuple[str, ...] = ()) -> None:
     """Load the pretrained weights of a name or folder in float32, except for parameters with these prefixes.
 
     The weights may be those of a model with a head, such as one for masked language modeling, which is not used.
 
     Raises:
-        errors.SettingError: weights are missing or damaged; names `encoder_name`, or `pooling` for a pooler's.
+        errors.SettingError: weights are missing, damaged, quantized, not finite or of other shapes; names
+            `encoder_name`, or `pooling` for a pooler's.
     """
     if sys.stderr is None or not sys.stderr.isatty():  # None: the process was started without it
         disable_progress_bar()  # type: ignore[no-untyped-call]  # in a log file it becomes one very long line
-    location = find_pretrained(PretrainedSource("encoder_name", name))
-    try:
-        with _quiet_transformers():
-            loaded, report = _auto_class(backbone.config).from_pretrained(
-                location, trust_remote_code=False, output_loading_info=True
-            )
-    except Exception as cause:  # safetensors, torch and transformers have no common class of errors
-        raise errors.damaged_weights("encoder_name", name, location, cause) from cause
-    weights, names = loaded.float().state_dict(), backbone.state_dict()
+    source = PretrainedSource("encoder_name", name)
+    weights, report = _load_all_weights(backbone, source, skip_prefixes)
+    names = backbone.state_dict()
     missing = {*names} - ({*weights} - {*report["missing_keys"]})
     if missing := {key for key in missing if not key.startswith(skip_prefixes)}:
         if all(key.startswith("pooler.") for key in missing):
             raise errors.no_pooler_weights(name)
         raise errors.missing_weights("encoder_name", name, sorted(missing))
-    backbone.load_state_dict(
-        {key: value for key, value in weights.items() if key in names and not key.startswith(skip_prefixes)},
-        strict=False,
-    )
+    used = {key: value for key, value in weights.items() if key in names and not key.startswith(skip_prefixes)}
+    for key, value in used.items():
+        if value.shape != names[key].shape:
+            raise weights_do_not_fit(
+                source.setting, source.name, key, (value.shape, names[key].shape), "encoder_config"
+            )
+    parameters = {key for key, _ in backbone.named_parameters()}  # a buffer may hold infinity, as masks do
+    if nonfinite := sorted(key for key in used if key in parameters and not used[key].isfinite().all()):
+        raise nonfinite_weights(source.setting, source.name, find_pretrained(source), nonfinite)
+    backbone.load_state_dict(used, strict=False)
     if unused := sorted(report["unexpected_keys"]):
         log.info("'%s' has weights that the encoder does not use: %s", name, list_names(unused))
+
+
+def _load_all_weights(
+    backbone: PreTrainedModel, source: PretrainedSource, skip_prefixes: tuple[str, ...]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return all weights of a pretrained model in float32, and the report of transformers about them.
+
+    Raises:
+        errors.SettingError: weights that are used are damaged, quantized or of other shapes than config.json states.
+    """
+    location = find_pretrained(source)
+    check_no_adapter(source, location)
+    try:
+        with _quiet_transformers():
+            # Mismatched shapes are reported below: the library's error refers to its log.
+            loaded, report = _auto_class(backbone.config).from_pretrained(
+                location, trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True
+            )
+    except Exception as cause:  # safetensors, torch and transformers have no common class of errors
+        raise errors.damaged_weights(source.setting, source.name, location, cause) from cause
+    names, used = loaded.state_dict(), backbone.state_dict()
+    for key, found, expected in sorted(report["mismatched_keys"]):
+        name = _remove_base_name(backbone, key, names)
+        is_unused = name in names and name not in used
+        if not is_unused and not name.startswith(skip_prefixes):
+            raise weights_do_not_fit(source.setting, source.name, name, (found, expected), "config.json")
+    _check_layouts(backbone, source, location, "encoder_config", skip_prefixes)
+    return dict(loaded.float().state_dict()), report
 
 
 @contextmanager

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-import struct
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from fusionzoo import errors
 from fusionzoo.data.text.sentence_transformers_folder import find_encoder_folder
+from fusionzoo.data.text.weight_layouts import SafetensorsHeader
+from fusionzoo.errors.pretrained_errors import adapter_without_base, model_url
+from fusionzoo.local_paths import URL, to_local_path
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +27,8 @@ WEIGHT_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
+ADAPTER_FILE = "adapter_config.json"  # of a PEFT adapter
+HUB_URL = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+(?:/[\w.-]+)?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,14 @@ def find_repository(source: PretrainedSource) -> str:
     The cached copy is used if the hub cannot be reached, which one short request finds out.
 
     Raises:
-        errors.SettingError: there is no such model, or it is not cached and the hub cannot be reached.
+        errors.SettingError: there is no such model, it is a URL, or it is not cached and the hub cannot be reached.
     """
     name = source.name
+    if URL.match(name):
+        on_hub = HUB_URL.match(name)
+        raise model_url(source.setting, name, on_hub[1] if on_hub else None)
     if is_folder(name):
-        return name
+        return str(to_local_path(source.setting, name))
     from huggingface_hub import get_session, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
@@ -109,11 +116,41 @@ def download_file(source: PretrainedSource, file: str) -> Path | None:
 
 
 def is_folder(name: str) -> bool:
-    """Return whether a value is the path of a folder; one that is too long for a path is not."""
+    """Return whether a value is the path of a folder; a URL, or text that no path can have, is not."""
     try:
-        return Path(name).is_dir()
-    except OSError:
+        return to_local_path("the folder", name).is_dir()
+    except (OSError, errors.PathError):
         return False
+
+
+def find_local_copy(location: str) -> Path | None:
+    """Return the folder, or the folder of the downloaded copy of a model on the hub; None if it is not downloaded."""
+    if is_folder(location):
+        return Path(location)
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(location, "config.json")
+    return Path(cached).parent if isinstance(cached, str) else None
+
+
+def check_no_adapter(source: PretrainedSource, location: str) -> None:
+    """Check that a folder does not hold a PEFT adapter, which has no weights of its own; a name is not checked.
+
+    Raises:
+        errors.SettingError: it does.
+    """
+    if (Path(location) / ADAPTER_FILE).is_file():
+        raise adapter_without_base(source.setting, source.name, ADAPTER_FILE)
+
+
+def check_no_adapter_on_hub(source: PretrainedSource, location: str) -> None:
+    """Check that a model on the hub is not a PEFT adapter; called if its configuration cannot be loaded.
+
+    Raises:
+        errors.SettingError: it is, or the hub cannot be reached.
+    """
+    if not is_folder(location) and download_file(source, ADAPTER_FILE) is not None:
+        raise adapter_without_base(source.setting, source.name, ADAPTER_FILE)
 
 
 def check_weights(source: PretrainedSource, location: str) -> None:
@@ -125,15 +162,24 @@ def check_weights(source: PretrainedSource, location: str) -> None:
     folder = Path(location)
     if not folder.is_dir():
         return
-    first = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
-    if first is None:
-        names = sorted(path.name for path in folder.iterdir())
-        raise errors.no_weights(source.setting, source.name, names)
-    for path in _list_shards(source, first):
+    for path in list_weight_files(source, folder):
         try:
             _check_complete(path)
         except (OSError, ValueError) as cause:
             raise errors.damaged_weights(source.setting, source.name, path.name, cause) from cause
+
+
+def list_weight_files(source: PretrainedSource, folder: Path) -> list[Path]:
+    """Return the files of weights that transformers loads from a folder: one, or all that its index lists.
+
+    Raises:
+        errors.SettingError: the folder has no weights, or the index is damaged.
+    """
+    first = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if first is None:
+        names = sorted(path.name for path in folder.iterdir())
+        raise errors.no_weights(source.setting, source.name, names)
+    return _list_shards(source, first)
 
 
 def is_own_code_error(cause: BaseException) -> bool:
@@ -183,7 +229,7 @@ def _check_complete(path: Path) -> None:
     """Raise OSError or ValueError if a file of weights is absent or shorter than its own table of contents states."""
     size = path.stat().st_size
     if path.suffix == ".safetensors":
-        expected = _read_safetensors_size(path, size)
+        expected = SafetensorsHeader.read(path).file_size
         if size != expected:
             raise ValueError(f"it has {size:,} bytes, and {expected:,} according to its header")
         return
@@ -191,19 +237,3 @@ def _check_complete(path: Path) -> None:
         is_zip = file.read(4) == b"PK\x03\x04"  # torch.save since 1.6; older files have no table of contents
     if size == 0 or (is_zip and not zipfile.is_zipfile(path)):
         raise ValueError(f"it is cut short at {size:,} bytes")
-
-
-def _read_safetensors_size(path: Path, size: int) -> int:
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        if length > min(size - 8, MAX_HEADER_BYTES):
-            raise ValueError(f"it is cut short at {size:,} bytes, or not in the format safetensors")
-        header = json.loads(file.read(length))
-    if not isinstance(header, dict):
-        raise ValueError("its header is not a table of tensors")
-    try:
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        return int(8 + length + max(ends, default=0))
-    except (LookupError, TypeError) as cause:
-        raise ValueError(f"its header is damaged ({cause})") from cause

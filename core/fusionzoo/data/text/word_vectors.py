@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import math
 import os
-import zlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +16,8 @@ from fusionzoo import errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.text.text_tokenizer import TextTokenizer
+from fusionzoo.data.text.word_vector_files import check_word_vector_file, read_word_vectors
+from fusionzoo.local_paths import URL, to_local_path
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors
@@ -26,9 +26,6 @@ log = logging.getLogger(__name__)
 
 TRAINED_METHODS = ("word2vec", "fasttext")
 RANDOM = "random"
-MAX_LINE_BYTES = 2**24  # of the first line of a file of word vectors
-MAX_DIMENSIONS = 10_000
-MAX_GZIP_RATIO = 1032
 FASTTEXT_BUCKETS = 100_000  # gensim's default of 2,000,000 needs 800 MB at 100 dimensions
 VECTORS_VERSION = 2  # part of the key of the cache: raise it when other vectors are built from the same text
 VECTOR_RMS = 0.3  # root mean square of the elements of a vector that no file states
@@ -52,14 +49,27 @@ def check_embeddings_source(settings: DataSettings) -> None:
     """Check that `embeddings` is a known method or a file of word vectors. Reads only the first line of the file.
 
     Raises:
-        errors.EmbeddingsError: it is neither, or the file is empty or shorter than its header says.
+        errors.EmbeddingsError: it is neither, it is a URL, or the file is empty or shorter than its header says.
     """
     methods = (*TRAINED_METHODS, RANDOM)
     if settings.embeddings in methods:
         return
     if not os.path.isfile(settings.embeddings):  # noqa: PTH113 - Path.is_file raises an error for a long name
-        raise errors.EmbeddingsError.unknown(settings.embeddings, methods)
-    _check_header(Path(settings.embeddings))
+        raise _find_reason(settings.embeddings, methods)
+    check_word_vector_file(Path(settings.embeddings))
+
+
+def _find_reason(embeddings: str, methods: Sequence[str]) -> errors.EmbeddingsError:
+    """Return the error for a value that is not a file."""
+    if URL.match(embeddings):
+        return errors.EmbeddingsError.url(embeddings)
+    try:
+        path = to_local_path("embeddings", embeddings)
+    except errors.PathError:  # no file can have this path
+        return errors.EmbeddingsError.unknown(embeddings, methods)
+    if embeddings.startswith("~") and path.is_file():
+        return errors.EmbeddingsError.home(embeddings, path)
+    return errors.EmbeddingsError.unknown(embeddings, methods)
 
 
 def build_word_vectors(settings: DataSettings, tokenizer: TextTokenizer, train: EncodedSplit, seed: int) -> np.ndarray:
@@ -109,7 +119,7 @@ def _train_or_read(settings: DataSettings, train: EncodedSplit, words: Sequence[
     if settings.embeddings == RANDOM:
         return None
     if settings.embeddings not in TRAINED_METHODS:
-        return _read_vectors(Path(settings.embeddings))
+        return read_word_vectors(Path(settings.embeddings), set(words))
     from gensim.models import FastText, Word2Vec
 
     sentences = _Sentences(train, words)
@@ -119,54 +129,3 @@ def _train_or_read(settings: DataSettings, train: EncodedSplit, words: Sequence[
     if settings.embeddings == "word2vec":
         return Word2Vec(sentences, **arguments).wv
     return FastText(sentences, bucket=FASTTEXT_BUCKETS, **arguments).wv
-
-
-def _read_vectors(path: Path) -> KeyedVectors:
-    """Read word2vec text or binary (.bin), or GloVe text (no header), each plain or gzip-compressed."""
-    from gensim.models import KeyedVectors
-
-    header = _check_header(path)
-    try:
-        return KeyedVectors.load_word2vec_format(str(path), binary=_is_binary(path), no_header=header is None)
-    except MemoryError:
-        raise
-    except Exception as cause:  # the parser of gensim raises many types of errors
-        raise errors.EmbeddingsError.unreadable(str(path), cause) from cause
-
-
-def _check_header(path: Path) -> tuple[int, int] | None:
-    """Return the numbers of words and dimensions that the first line states; None if it is a vector (GloVe).
-
-    Raises:
-        errors.EmbeddingsError: the file is empty or damaged, or has fewer bytes than the header needs.
-    """
-    is_gzipped = path.suffix == ".gz"
-    try:
-        with gzip.open(path) if is_gzipped else path.open("rb") as stream:
-            line = stream.readline(MAX_LINE_BYTES)
-        size = path.stat().st_size * (MAX_GZIP_RATIO if is_gzipped else 1)
-    except (OSError, EOFError, zlib.error) as cause:
-        raise errors.EmbeddingsError.unreadable(str(path), cause) from cause
-    fields = line.split()
-    if not fields:
-        raise errors.EmbeddingsError.unreadable(str(path), ValueError("its first line is empty"))
-    if len(fields) != 2 and not _is_binary(path):
-        return None
-    if len(fields) != 2 or not all(field.isdigit() and len(field) < 19 for field in fields):
-        raise errors.EmbeddingsError.unreadable(
-            str(path), ValueError("its first line is not a number of words and dimensions")
-        )
-    words, dimensions = map(int, fields)
-    needed = words * (dimensions * (4 if _is_binary(path) else 2) + 2)  # the shortest text of a number is "0 "
-    if not 0 < dimensions <= MAX_DIMENSIONS or not words:
-        raise errors.EmbeddingsError.unreadable(
-            str(path), ValueError(f"its header states {words} words of {dimensions} dimensions")
-        )
-    if needed > size:
-        raise errors.EmbeddingsError.too_short(str(path), words, dimensions, size)
-    return words, dimensions
-
-
-def _is_binary(path: Path) -> bool:
-    """Return whether the file has the binary format of word2vec, according to its name."""
-    return Path(path.stem if path.suffix == ".gz" else path.name).suffix == ".bin"
