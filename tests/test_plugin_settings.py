@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import enum
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field
 
 from extreme_values import VALUES, check_message
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture, choose_architecture
+from fusionzoo.hyperparameters.settings_draft import SettingsDraft
 from fusionzoo.nn import encoder_probe
 from fusionzoo.registry import MODELS_GROUP, TEXT_ENCODERS_GROUP, Registry
-from fusionzoo.settings import ModelSettings
+from fusionzoo.settings import FusionSettings, ModelSettings
 from fusionzoo.training.distributed.world import SINGLE_PROCESS
 from fusionzoo.training.guards.model_memory import check_model_memory, smallest_spec
 
@@ -130,3 +135,48 @@ def test_an_encoder_of_absurd_size_is_refused_before_it_is_built(
         monkeypatch.setattr(encoder_probe, "_run_small", None)  # must not be called
     with pytest.raises(errors.ZooError, match=message):
         choose("bert", "bert", {"encoder_config": {**TINY, **changes}})
+
+
+class Gate(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    rate: float = 0.5
+
+
+class Kind(enum.Enum):
+    SUM = "sum"
+    MEAN = "mean"
+
+
+class NestedSettings(FusionSettings):
+    gate: Gate | None = None
+    gates: list[Gate] = Field(default_factory=list)
+    kind: Kind = Kind.SUM
+    other_kind: Kind | None = None
+
+
+@pytest.mark.parametrize("encode", [json.dumps, lambda value: value])
+def test_optional_nested_settings_and_enumerations_are_read_in_both_encodings(encode: Callable[[Any], Any]) -> None:
+    given = {"gate": {"rate": 0.1}, "gates": [{"rate": 0.2}], "kind": "Mean", "other_kind": "sum"}
+    draft = SettingsDraft("nested", NestedSettings)
+    draft.fill({name: encode(value) for name, value in given.items()})
+    assert draft.problems == []
+    settings = draft.settings
+    assert (settings.gate, settings.gates) == (Gate(rate=0.1), [Gate(rate=0.2)])
+    assert (settings.kind, settings.other_kind) == (Kind.MEAN, Kind.SUM)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("gate", {"rat": 0.1}, "gate"),
+        ("gate", 3, 'an object with the key rate, like {"rate": 0.5} or null'),
+        ("kind", "median", 'one of "sum", "mean"'),
+        ("other_kind", "median", '"sum", "mean" or null'),
+    ],
+)
+def test_wrong_nested_settings_and_enumerations_are_named(name: str, value: Any, message: str) -> None:
+    draft = SettingsDraft("nested", NestedSettings)
+    draft.fill({name: value})
+    (problem,) = draft.problems
+    assert problem.where.startswith(name)
+    assert message in str(problem)

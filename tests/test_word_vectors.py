@@ -212,10 +212,11 @@ def test_a_url_is_named_as_one_and_the_fix_is_a_channel(url: str) -> None:
     assert "channel" in message
 
 
-def test_a_path_that_begins_with_a_tilde_names_the_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     write(tmp_path, "good 0.1 0.2\n")
-    assert f"Fix: give {tmp_path}/v.txt" in check("~/v.txt")
+    assert word_vectors.find_vector_file("~/v.txt") == tmp_path / "v.txt"
+    word_vectors.check_embeddings_source(SETTINGS.model_copy(update={"embeddings": "~/v.txt"}))
     assert "neither a file" in check("~/absent.txt")
     assert "neither a file" in check("x" * 5000)
     assert "neither a file" in check("a\0b")

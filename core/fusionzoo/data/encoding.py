@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -105,10 +104,9 @@ class _EncodingJob:
         self._has_fitted = False
         part_files = [file.path for channel in channels.values() for file in channel.files]
         self._stats = {path: _stat_file(path) for path in part_files}
-        embeddings = Path(settings.embeddings)
-        has_embeddings = os.path.isfile(embeddings)  # noqa: PTH113 - Path.is_file raises an error for a long name
-        file_hashes = hash_files([*self._stats, *([embeddings] if has_embeddings else [])])
-        self._embeddings_hash = file_hashes.get(embeddings)
+        embeddings = word_vectors.find_vector_file(settings.embeddings)
+        file_hashes = hash_files([*self._stats, *([] if embeddings is None else [embeddings])])
+        self._embeddings_hash = None if embeddings is None else file_hashes[embeddings]
         self._sources = {name: _describe_source(channel, file_hashes) for name, channel in channels.items()}
         self._common_key = {
             "fusionzoo": [__version__, FORMAT_VERSION],

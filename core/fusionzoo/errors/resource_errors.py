@@ -71,11 +71,6 @@ class EmbeddingsError(ZooError):
         )
 
     @classmethod
-    def home(cls, value: str, path: Path) -> EmbeddingsError:
-        """`embeddings` begins with ~, which only a shell replaces."""
-        return cls(f"embeddings = '{value}' begins with ~, which is not replaced here.", f"give {path}.", "FZ-D223")
-
-    @classmethod
     def wrong_width(cls, path: str, line: int, found: int, expected: int, stated_by: str) -> EmbeddingsError:
         """A line has more or fewer numbers than the others, or than the header states."""
         return cls(

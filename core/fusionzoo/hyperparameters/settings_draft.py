@@ -19,6 +19,7 @@ from fusionzoo.hyperparameters.decoding import (
     json_types,
     takes_list_or_choice,
 )
+from fusionzoo.hyperparameters.schema_references import list_property_schemas
 from fusionzoo.hyperparameters.schema_text import (
     allowed_strings,
     describe_allowed_values,
@@ -43,7 +44,7 @@ class SettingsDraft(Generic[SettingsT]):
     def __init__(self, owner: str, settings_class: type[SettingsT]) -> None:
         self.owner, self.settings_class = owner, settings_class
         self._settings: SettingsT | None = None
-        self._schemas: Mapping[str, Any] = settings_class.model_json_schema().get("properties", {})
+        self._schemas: Mapping[str, Any] = list_property_schemas(settings_class.model_json_schema())
         self._values: dict[str, Any] = {}
         self._problems: dict[str, list[errors.Problem]] = {}
 

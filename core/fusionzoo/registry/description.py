@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json, to_jsonable_python
 from fusionzoo import __version__, errors
 from fusionzoo.hookspecs import PluginMetric
 from fusionzoo.hyperparameters.decoding import schema_alternatives
+from fusionzoo.hyperparameters.schema_references import list_property_schemas
 from fusionzoo.hyperparameters.schema_text import allowed_constants
 from fusionzoo.registry.discovery import Registry
 from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, GROUP_KINDS, MODELS_GROUP, TEXT_ENCODERS_GROUP
@@ -44,11 +45,7 @@ class Description:
     @property
     def properties(self) -> Mapping[str, Mapping[str, Any]]:
         """The schema of each setting, with references replaced by the definitions that they name."""
-        definitions = self.settings.get("$defs", {})
-        return {
-            name: _inline_references(schema, definitions)
-            for name, schema in self.settings.get("properties", {}).items()
-        }
+        return list_property_schemas(self.settings)
 
     @property
     def text_encoders(self) -> tuple[str, ...] | None:
@@ -147,16 +144,3 @@ def _build_schema(settings_class: type[BaseModel]) -> dict[str, Any]:
             entry["default"] = to_jsonable_python(field.get_default(call_default_factory=True, validated_data={}))
     plain: dict[str, Any] = from_json(to_json(schema, inf_nan_mode="strings"))
     return plain
-
-
-def _inline_references(schema: Any, definitions: Mapping[str, Any], parents: frozenset[str] = frozenset()) -> Any:
-    """Replace each reference by its definition, except a reference to a definition that contains it."""
-    if isinstance(schema, list):
-        return [_inline_references(item, definitions, parents) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    target = str(schema.get("$ref", "")).removeprefix("#/$defs/")
-    if target in definitions and target not in parents:
-        siblings = {key: value for key, value in schema.items() if key != "$ref"}
-        return {**_inline_references(definitions[target], definitions, parents | {target}), **siblings}
-    return {key: _inline_references(value, definitions, parents) for key, value in schema.items()}

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 TRAINED_METHODS = ("word2vec", "fasttext")
 RANDOM = "random"
+METHODS = (*TRAINED_METHODS, RANDOM)
 FASTTEXT_BUCKETS = 100_000  # gensim's default of 2,000,000 needs 800 MB at 100 dimensions
 VECTORS_VERSION = 2  # part of the key of the cache: raise it when other vectors are built from the same text
 VECTOR_RMS = 0.3  # root mean square of the elements of a vector that no file states
@@ -51,25 +52,25 @@ def check_embeddings_source(settings: DataSettings) -> None:
     Raises:
         errors.EmbeddingsError: it is neither, it is a URL, or the file is empty or shorter than its header says.
     """
-    methods = (*TRAINED_METHODS, RANDOM)
-    if settings.embeddings in methods:
+    if settings.embeddings in METHODS:
         return
-    if not os.path.isfile(settings.embeddings):  # noqa: PTH113 - Path.is_file raises an error for a long name
-        raise _find_reason(settings.embeddings, methods)
-    check_word_vector_file(Path(settings.embeddings))
+    if URL.match(settings.embeddings):
+        raise errors.EmbeddingsError.url(settings.embeddings)
+    path = find_vector_file(settings.embeddings)
+    if path is None:
+        raise errors.EmbeddingsError.unknown(settings.embeddings, METHODS)
+    check_word_vector_file(path)
 
 
-def _find_reason(embeddings: str, methods: Sequence[str]) -> errors.EmbeddingsError:
-    """Return the error for a value that is not a file."""
-    if URL.match(embeddings):
-        return errors.EmbeddingsError.url(embeddings)
+def find_vector_file(embeddings: str) -> Path | None:
+    """Return the file of word vectors that the setting names; None if it names a method, or no file."""
+    if embeddings in METHODS:
+        return None
     try:
         path = to_local_path("embeddings", embeddings)
-    except errors.PathError:  # no file can have this path
-        return errors.EmbeddingsError.unknown(embeddings, methods)
-    if embeddings.startswith("~") and path.is_file():
-        return errors.EmbeddingsError.home(embeddings, path)
-    return errors.EmbeddingsError.unknown(embeddings, methods)
+    except errors.PathError:  # a URL, or no file can have this path
+        return None
+    return path if os.path.isfile(path) else None  # noqa: PTH113 - Path.is_file may raise PermissionError
 
 
 def build_word_vectors(settings: DataSettings, tokenizer: TextTokenizer, train: EncodedSplit, seed: int) -> np.ndarray:
@@ -119,7 +120,7 @@ def _train_or_read(settings: DataSettings, train: EncodedSplit, words: Sequence[
     if settings.embeddings == RANDOM:
         return None
     if settings.embeddings not in TRAINED_METHODS:
-        return read_word_vectors(Path(settings.embeddings), set(words))
+        return read_word_vectors(to_local_path("embeddings", settings.embeddings), set(words))
     from gensim.models import FastText, Word2Vec
 
     sentences = _Sentences(train, words)
