@@ -298,6 +298,7 @@ def _load_all_weights(
                 location, trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True
             )
     except Exception as cause:  # safetensors, torch and transformers have no common class of errors
+        _check_layouts(backbone, source, location, "config.json", skip_prefixes)  # some versions refuse quantized ones
         raise errors.damaged_weights(source.setting, source.name, location, cause) from cause
     names, used = loaded.state_dict(), backbone.state_dict()
     for key, found, expected in sorted(report["mismatched_keys"]):
