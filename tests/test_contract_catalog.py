@@ -13,9 +13,9 @@ import pytest
 from fusionzoo.contracts import CONTRACTS, PYTORCH_TRAIN_CONTRACT, ScriptContract
 from fusionzoo.hyperparameters.pretrained_channel import PRETRAINED_CHANNEL
 from fusionzoo.registry.entry_points import MODELS_GROUP, first_party_distributions
+from fusionzoo.sagemaker.model_source import MODEL_CHANNEL
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training.channel_folders import ALIASES
-from fusionzoo.training.warm_start.source_model import MODEL_CHANNEL
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "core/fusionzoo"

@@ -21,6 +21,7 @@ from fusionzoo import errors
 from fusionzoo.data.text.text_tokenizer import load_tokenizer, tokenizer_fingerprint
 from fusionzoo.data.text.word_vectors import build_word_vectors, check_embeddings_source
 from fusionzoo.errors import EmbeddingsError, HyperparametersError, SettingError, TokenizerError, column_errors
+from fusionzoo.errors.value_problems import RowPlace
 from fusionzoo.sagemaker import run_job
 from fusionzoo.settings import FusionSettings, JobSettings
 from parsing_helpers import REQUIRED, Fusion, parse_with_classes
@@ -78,8 +79,8 @@ def test_an_error_about_any_name_is_short_and_printable(name: str, tmp_path: Pat
         errors.unknown_setting(name, name, NAMES),
         errors.missing_column("train/a.csv", name, ["a", name]),
         errors.missing_column(name, "a", [name] * 50),
-        errors.unseen_labels("val", name, 2, [("row 1", name)], [name, name]),
-        errors.labels_outside_classes(name, [name], {name: name}, [name]),
+        errors.unseen_labels("val", name, 2, [(RowPlace(name, 1), name)], [name, name]),
+        errors.labels_outside_classes(name, [name], {name: RowPlace(name, 1)}, [name]),
         column_errors.class_weights_of_unknown_classes([name], [name, "b"]),
         errors.single_class(name, {name: 7}),
         errors.invalid_setting(name, name, name),
@@ -183,11 +184,11 @@ def test_word_vectors_in_every_format_are_read(tmp_path: Path, file: str, conten
         ("v.bin", vector_binary(header="99999999999999999999 300"), "could not be read"),
         ("v.txt", vector_text(header="3 0"), "0 dimensions"),
         ("v.txt", vector_text(header="0 3"), "0 words"),
-        ("v.txt", b"\x80\x04\x95 \xff\xfe" * 50, "could not be read"),
+        ("v.txt", b"\x80\x04\x95 \xff\xfe" * 50, "line 1: it is not a word with numbers"),
         ("v.bin", b"\x80\x04\x95 \xff\xfe" * 50, "could not be read"),
         ("v.bin", bytes(500), "could not be read"),
-        ("v.txt", vector_text(value="x"), "could not be read"),
-        ("v.txt", vector_text(header="3 3").replace(b"late 0.5", b"late"), "could not be read"),
+        ("v.txt", vector_text(value="x"), "line 1: it is not a word with numbers"),
+        ("v.txt", vector_text(header="3 3").replace(b"late 0.5", b"late"), "line 2: there are 2 numbers"),
         ("v.txt", vector_text(value="nan"), "NaN or infinity: late, broken, fine"),
         ("v.bin", vector_binary(value=float("nan")), "NaN or infinity"),
         ("v.txt", vector_text(value="inf"), "NaN or infinity"),

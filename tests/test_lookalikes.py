@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fusionzoo.errors import column_errors, contract_errors, missing_column, predictor_errors, setting_errors
+from fusionzoo.errors.value_problems import RowPlace
 from fusionzoo.errors.wording import find_lookalikes, nearest_names, note_lookalikes
 
 PAIRS = [
@@ -23,9 +24,11 @@ def test_both_names_are_shown_in_ascii_and_the_message_says_why_they_differ(name
     problems = [
         missing_column("train/a.csv", name, ["x", other]),
         predictor_errors.absent_column("records", name, [other]),
-        column_errors.unseen_labels("val", "y", 1, [("val row 1", name)], ["x", other]),
-        column_errors.labels_contradict_num_classes("y", {name: 2, other: 1}, {name: "a", other: "b"}, 1),
-        column_errors.labels_outside_classes("y", [name], {name: "a"}, [other]),
+        column_errors.unseen_labels("val", "y", 1, [(RowPlace("val", 1), name)], ["x", other]),
+        column_errors.labels_contradict_num_classes(
+            "y", {name: 2, other: 1}, {name: RowPlace("a", 1), other: RowPlace("b", 1)}, 1
+        ),
+        column_errors.labels_outside_classes("y", [name], {name: RowPlace("a", 1)}, [other]),
         column_errors.class_weights_of_unknown_classes([name], [other]),
         setting_errors.unknown_setting(name, 1, [other]),
         contract_errors.undeclared_name("artifacts", name, [other]),

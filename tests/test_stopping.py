@@ -115,7 +115,7 @@ def stop_before(job: JobFolder, function: str, send: Callable[[], None]) -> str:
     return (job.root / "log.txt").read_text()
 
 
-@pytest.mark.parametrize("function", ["prepare_data", "check_export", "load_final_model", "write_artifacts"])
+@pytest.mark.parametrize("function", ["prepare_data", "check_before_training", "load_final_model", "write_artifacts"])
 @pytest.mark.parametrize("send", [send_sigterm, send_sigterm_where_errors_are_suppressed])
 def test_sigterm_outside_of_training_stops_the_job_immediately(
     function: str, send: Callable[[], None], tmp_path: Path

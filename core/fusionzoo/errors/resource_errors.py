@@ -65,8 +65,7 @@ class EmbeddingsError(ZooError):
         """`embeddings` is a URL, such as that of S3, and files are read from this machine only."""
         return cls(
             f"embeddings = '{cut(value, 300)}' is a URL, but word vectors are read from a file of this machine.",
-            "mount the file's folder as a channel of the job, and give the path of the file in it, such as "
-            "/opt/ml/input/data/vectors/glove.txt.",
+            "mount the file's folder as a channel of the job, and give the path of the file in that channel.",
             "FZ-D222",
         )
 
