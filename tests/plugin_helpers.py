@@ -22,6 +22,34 @@ ENCODER_SETTINGS: dict[str, dict[str, Any]] = {
     "cnn": {"kernel_size": [2, 3], "num_channels": [5, 4]},
     "lstm": {"lstm_hidden_dim": 5},
 }
+FUSION = """
+import torch
+{imports}
+from fusionzoo import hookimpl
+from fusionzoo.nn.recipes import LateFusionClassifier
+from fusionzoo.settings import FusionSettings
+
+class Fusion(LateFusionClassifier):
+    def forward(self, batch):
+        logits = super().forward(batch)
+        return {returned}
+
+class Settings(FusionSettings):
+    text_encoder: str = "cnn"
+
+@hookimpl
+def settings_class():
+    return Settings
+
+@hookimpl
+def build_model(spec, settings, text_encoder):
+    return Fusion(spec, settings, text_encoder)
+"""
+
+
+def write_fusion(returned: str, imports: str = "") -> str:
+    """Return the code of a plugin: late fusion with a forward that returns this expression of `logits` and `batch`."""
+    return FUSION.format(returned=returned, imports=imports)
 
 
 def make_text_job_settings(**changes: Any) -> JobSettings:

@@ -11,34 +11,12 @@ from conftest import Installer
 from fusionzoo.training import model_checks
 from fusionzoo.training.module import TrainingModule
 from fusionzoo.training.training_run import TrainingRun
+from plugin_helpers import write_fusion
 from shop import JobFolder
-
-MODEL = """
-import torch
-from fusionzoo import hookimpl
-from fusionzoo.nn.recipes import LateFusionClassifier
-from fusionzoo.settings import FusionSettings
-
-class Odd(LateFusionClassifier):
-    def forward(self, batch):
-        logits = super().forward(batch)
-        return {returned}
-
-class Settings(FusionSettings):
-    text_encoder: str = "cnn"
-
-@hookimpl
-def settings_class():
-    return Settings
-
-@hookimpl
-def build_model(spec, settings, text_encoder):
-    return Odd(spec, settings, text_encoder)
-"""
 
 
 def fill_job(install: Installer, tmp_path: Path, returned: str) -> JobFolder:
-    install("acme-odd", source=MODEL.replace("{returned}", returned), models=["odd"])
+    install("acme-odd", source=write_fusion(returned), models=["odd"])
     return JobFolder(tmp_path / "ml").fill(model_class="odd", onnx="off", max_epochs=1)
 
 

@@ -15,30 +15,11 @@ from conftest import Installer
 from fusionzoo.registry import MODELS_GROUP, Registry
 from fusionzoo.registry.plugin import Plugin
 from fusionzoo.training.checkpointing.plugin_code import fingerprint_code
+from plugin_helpers import write_fusion
 from process_helpers import read_log, run_in_child
 from shop import JobFolder
 
-PLUGIN = """
-from acme_math import squash
-from fusionzoo import hookimpl
-from fusionzoo.nn.recipes import LateFusionClassifier
-from fusionzoo.settings import FusionSettings
-
-class Squashed(LateFusionClassifier):
-    def forward(self, batch):
-        return squash(super().forward(batch))
-
-class Settings(FusionSettings):
-    text_encoder: str = "cnn"
-
-@hookimpl
-def settings_class():
-    return Settings
-
-@hookimpl
-def build_model(spec, settings, text_encoder):
-    return Squashed(spec, settings, text_encoder)
-"""
+PLUGIN = write_fusion("squash(logits)", imports="from acme_math import squash")
 SQUASH = "def squash(logits):\n    return logits.tanh()\n"
 
 
