@@ -164,7 +164,7 @@ class _EncodingJob:
             reason, fix = cause.parts
             log.warning(
                 "%s The encoded split '%s' is held in memory instead (%s MB in each process of this host), and the "
-                "next job encodes it again. %s",
+                "next job encodes it again. Fix: %s",
                 *(reason, name, f"{size / 2**20:,.0f}", fix),
             )
             return split
