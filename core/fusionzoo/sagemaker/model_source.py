@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from fusionzoo import errors
 from fusionzoo.local_paths import to_local_path
@@ -42,10 +42,15 @@ def check_source_is_not_output(paths: Paths) -> None:
 
 
 def _read_init_from(paths: Paths) -> str | None:
-    """Return the setting, from the places of the settings in their order; the job reports those that are invalid."""
-    for file in (paths.hyperparameters, paths.channel_hyperparameters, paths.code_hyperparameters):
-        with suppress(errors.ContainerError):
-            value = unquote((read_json_object(file) or {}).get("init_from"))
-            if isinstance(value, str):
-                return value
-    return None
+    """Return the setting as the job reads it; None if a file of settings is damaged, which the job reports."""
+    try:
+        given = {**_read(paths.channel_hyperparameters), **_read(paths.hyperparameters)}
+        given = given or _read(paths.code_hyperparameters)
+    except errors.ContainerError:
+        return None
+    value = unquote(given.get("init_from"))
+    return value if isinstance(value, str) else None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return read_json_object(file) or {}
