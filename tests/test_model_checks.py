@@ -23,14 +23,14 @@ def fill_job(install: Installer, tmp_path: Path, returned: str) -> JobFolder:
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        ("(logits, 1)", "forward() returned tuple, not"),
-        ("{'logits': logits}", "forward() returned dict, not"),
-        ("logits.detach().numpy()", "forward() returned ndarray, not"),
-        ("None", "forward() returned NoneType, not"),
-        ("logits[:, :1]", "forward() returned float32 logits of shape [2, 1] for [2, 2], not"),
-        ("logits[0]", "forward() returned float32 logits of shape [2] for [2, 2], not"),
-        ("logits.argmax(dim=1)", "forward() returned int64 logits of shape [2] for [2, 2], not"),
-        ("(logits > 0)", "forward() returned bool logits of shape [2, 2] for [2, 2], not"),
+        ("(logits, 1)", "forward() returned tuple, but"),
+        ("{'logits': logits}", "forward() returned dict, but"),
+        ("logits.detach().numpy()", "forward() returned ndarray, but"),
+        ("None", "forward() returned NoneType, but"),
+        ("logits[:, :1]", "forward() returned float32 logits of shape [2, 1] where [rows, outputs] is [2, 2], but"),
+        ("logits[0]", "forward() returned float32 logits of shape [2] where [rows, outputs] is [2, 2], but"),
+        ("logits.argmax(dim=1)", "forward() returned int64 logits of shape [2] where [rows, outputs] is [2, 2], but"),
+        ("(logits > 0)", "forward() returned bool logits of shape [2, 2] where [rows, outputs] is [2, 2], but"),
     ],
 )
 def test_a_forward_that_returns_no_logits_is_an_error_of_the_plugin_before_the_training(

@@ -34,7 +34,7 @@ class PluginContractError(BrokenPluginError):
     @classmethod
     def wrong_output(cls, claim: Claim, found: str) -> PluginContractError:
         """The module of a model returns something else than one number for each row and output."""
-        message = f"{found}, not floating-point logits [rows, outputs] or a ModelOutput with them"
+        message = f"{found}, but floating-point logits [rows, outputs], or a ModelOutput with them, are needed"
         fix = "return one of these two; size the last layer by spec.num_outputs, and pool chunks to rows"
         return cls._in_plugin(claim, message, fix, "FZ-P071")
 

@@ -67,7 +67,7 @@ def check_output(run: TrainingRun) -> None:
     logits, shape = get_logits(output), (batch.rows, run.data.spec.num_outputs)
     if logits.shape != shape or not logits.is_floating_point():
         found = f"forward() returned {str(logits.dtype).removeprefix('torch.')} logits of shape {list(logits.shape)}"
-        raise errors.PluginContractError.wrong_output(claim, f"{found} for {list(shape)}")
+        raise errors.PluginContractError.wrong_output(claim, f"{found} where [rows, outputs] is {list(shape)}")
 
 
 def check_rebuild(run: TrainingRun) -> None:

@@ -40,7 +40,7 @@ def _list_modules(plugin: Plugin) -> Iterator[str]:
     dist = find_distribution(plugin.distribution, sys.path)
     listed = () if dist is None else dist.files or ()
     files = {str(file.locate()) for file in listed if file.suffix == ".py"}
-    top = plugin.settings_class.__module__.partition(".")[0]
+    top = plugin.claim.value.partition(":")[0].strip().partition(".")[0]  # of the entry point's module
     folder = _find_source_folder(sys.modules.get(top), files)
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
