@@ -31,6 +31,7 @@ from fusionzoo.settings import FusionSettings
 
 class Fusion(LateFusionClassifier):
     def forward(self, batch):
+        {before}
         logits = super().forward(batch)
         return {returned}
 
@@ -43,13 +44,19 @@ def settings_class():
 
 @hookimpl
 def build_model(spec, settings, text_encoder):
+    {while_building}
     return Fusion(spec, settings, text_encoder)
 """
 
 
-def write_fusion(returned: str, imports: str = "") -> str:
-    """Return the code of a plugin: late fusion with a forward that returns this expression of `logits` and `batch`."""
-    return FUSION.format(returned=returned, imports=imports)
+def write_fusion(
+    returned: str = "logits", *, imports: str = "", before: str = "pass", while_building: str = "pass"
+) -> str:
+    """Return the code of a plugin: late fusion with a forward that returns an expression of `logits` and `batch`.
+
+    `before` is a statement before the forward of late fusion, and `while_building` one in build_model.
+    """
+    return FUSION.format(returned=returned, imports=imports, before=before, while_building=while_building)
 
 
 def make_text_job_settings(**changes: Any) -> JobSettings:

@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from conftest import Installer
+from plugin_helpers import write_fusion
 from shop import JobFolder
 
 TRAIN_PY = Path(__file__).parents[1] / "train.py"
@@ -148,32 +149,10 @@ def assert_same_results(actual: JobFolder, expected: JobFolder) -> None:
     assert all(torch.allclose(a.float(), b.float(), atol=1e-5) for a, b in pairs)
 
 
-DYING = """
-import os, signal, time
-from fusionzoo import hookimpl
-from fusionzoo.nn.recipes import LateFusionClassifier
-from fusionzoo.settings import FusionSettings
-
-class Dying(LateFusionClassifier):
-    def forward(self, batch):
-        if self.training:
+DYING = """if self.training:
             self.steps = getattr(self, "steps", 0) + 1
             if self.steps == 6 and os.environ.get("RANK") == os.environ["DYING_RANK"]:
-                {how}
-        return super().forward(batch)
-
-class Settings(FusionSettings):
-    text_encoder: str = "cnn"
-
-@hookimpl
-def settings_class():
-    return Settings
-
-@hookimpl
-def build_model(spec, settings, text_encoder):
-    {while_building}
-    return Dying(spec, settings, text_encoder)
-"""
+                {how}"""
 RAISES = 'raise ValueError("the wheel of rank one is broken")'
 KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
 SLEEPS = "time.sleep(3600)"
@@ -186,7 +165,8 @@ def make_dying_job(
 
     All processes run `while_building` when they build the model; `changes` are settings.
     """
-    source = DYING.replace("{how}", how).replace("{while_building}", while_building)
+    before = DYING.replace("{how}", how)
+    source = write_fusion(imports="import os, signal, time", before=before, while_building=while_building)
     install("fusionzoo-dying", source=source, models=["dying"])
     settings = {**DETERMINISTIC, "checkpoint_every_n_steps": 2, "onnx": "required", **changes}
     return job.fill(**settings, model_class="dying")
