@@ -17,6 +17,7 @@ import pytest
 from filelock import FileLock
 
 from conftest import Installer
+from fusionzoo.errors import TerminatedError
 from process_helpers import (
     DETERMINISTIC,
     FORKING_TRAIN_PY,
@@ -107,6 +108,19 @@ def test_two_hosts_that_run_train_py_form_one_job(two_hosts: tuple[str, str], tm
     assert_same_results(one, hosts[0])
     assert not hosts[1].output.exists()
     assert not (hosts[1].root / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_sigterm_stops_a_host_that_waits_for_the_other(number: int, two_hosts: tuple[str, str], tmp_path: Path) -> None:
+    host = copy_to_hosts(JobFolder(tmp_path / "one").fill(), two_hosts, tmp_path)[number]
+    waiting = start_on(two_hosts[number], host, TRAIN_PY)
+    until = time.monotonic() + 60
+    while "Starting 1 of 2 processes" not in read_log(host) and time.monotonic() < until:
+        time.sleep(0.2)
+    time.sleep(2)
+    waiting.send_signal(signal.SIGTERM)
+    assert wait_for_all([waiting]) == [1]
+    assert host.failure == str(TerminatedError(None))
 
 
 def test_a_dead_host_stops_the_job_on_the_other_host(

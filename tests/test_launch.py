@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.distributed import HashStore
 
 from fusionzoo import errors
 from fusionzoo.sagemaker import run_job
 from fusionzoo.sagemaker.hosts import Hosts, read_hosts
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.training import launch
-from fusionzoo.training.distributed import collectives
+from fusionzoo.training.distributed import collectives, heartbeat, host_rendezvous
+from fusionzoo.training.distributed.heartbeat import Heartbeat
+from fusionzoo.training.distributed.host_rendezvous import wait_for_hosts
 from fusionzoo.training.distributed.world import World
 from fusionzoo.training.job_checks import check_processes
 from fusionzoo.training.launch import ProcessPlan, plan_processes
@@ -148,10 +156,64 @@ def test_a_host_that_is_listed_twice_is_an_error_that_names_it(names: list[str],
         read_hosts(paths)
 
 
-def test_a_host_name_that_cannot_be_resolved_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "MAX_HOST_WAIT_SECONDS", 1.0)
-    with pytest.raises(errors.ProcessesError, match="'no-such-host'"):
-        launch.wait_for_hosts(Hosts(("localhost", "no-such-host"), "localhost", None))
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("", 0))
+        return int(free.getsockname()[1])
+
+
+def test_a_host_name_that_cannot_be_resolved_is_an_error(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_rendezvous, "MAX_HOST_WAIT_SECONDS", 1.0)
+    hosts = Hosts(("localhost", "no-such-host"), "localhost", None)
+    with pytest.raises(errors.ProcessesError, match="name of host 'no-such-host'"), wait_for_hosts(hosts, port):
+        pass
+
+
+@pytest.mark.parametrize(("current", "absent"), [("127.0.0.1", "localhost"), ("localhost", "127.0.0.1")])
+def test_a_host_that_does_not_start_is_logged_once_and_then_an_error(
+    current: str, absent: str, port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(host_rendezvous, "MAX_HOST_WAIT_SECONDS", 2.0)
+    monkeypatch.setattr(host_rendezvous, "SECONDS_TO_LOG_WAIT", 0.1)
+    hosts = Hosts(("127.0.0.1", "localhost"), current, None)
+    error = pytest.raises(errors.ProcessesError, match=f"Host '{absent}' did not start the job within 2 s")
+    with caplog.at_level("INFO"), error, wait_for_hosts(hosts, port):
+        pass
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].endswith(f" s at most for host '{absent}'")
+
+
+@pytest.mark.parametrize("first_to_start", [0, 1])
+def test_hosts_wait_until_all_have_started(first_to_start: int, port: int) -> None:
+    names = ("127.0.0.1", "localhost")
+    both, is_second_started = threading.Barrier(2), threading.Event()
+
+    def run(name: str) -> bool:
+        with wait_for_hosts(Hosts(names, name, None), port):
+            both.wait(timeout=30)
+            return is_second_started.is_set()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(run, names[first_to_start])
+        time.sleep(1)
+        is_second_started.set()
+        second = pool.submit(run, names[1 - first_to_start])
+        assert first.result(30)
+        assert second.result(30)
+
+
+def test_processes_that_have_not_started_are_logged_once_and_then_an_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = HashStore()
+    store.set("fusionzoo/name/1", "process 1 of 4")
+    monkeypatch.setattr(heartbeat, "rendezvous", lambda *_, **__: iter([(store, 0, 4)]))
+    monkeypatch.setattr(heartbeat, "SECONDS_TO_LOG_WAIT", 0.2)
+    monkeypatch.setattr(heartbeat, "MAX_START_SECONDS", 1.0)
+    with caplog.at_level("INFO"), pytest.raises(errors.ProcessesError, match="2 processes of 4 did not start"):
+        Heartbeat(World(0, 4, 0, 2), lambda _: None)
+    assert caplog.messages == ["Waiting 1 s at most for 2 processes of 4: number 2, 3 (from 0)"]
 
 
 @pytest.mark.parametrize("name", ["train", "training", "validation", "testing"])
@@ -180,7 +242,7 @@ def test_launchers_that_cannot_connect_are_an_error(tmp_path: Path, monkeypatch:
         raise RuntimeError("The TCPStore server socket has failed to listen. port: 7777, name: EADDRINUSE")
 
     monkeypatch.setattr(launch, "torchrun", fail)
-    monkeypatch.setattr(launch, "wait_for_hosts", lambda _: None)
+    monkeypatch.setattr(launch, "wait_for_hosts", lambda *_: nullcontext())
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
     with pytest.raises(errors.ProcessesError, match=r"cannot meet at algo-1, port 7777 .*EADDRINUSE"):
         launch.start_processes(ProcessPlan(1, HOSTS), paths)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from fusionzoo.errors import ContainerError, ZooError, add_note
+from fusionzoo.errors import ContainerError, TerminatedError, ZooError, add_note
 from fusionzoo.sagemaker import run_job
 from fusionzoo.sagemaker.paths import Paths
 from sagemaker_helpers import make_failing_job, run_in_folder
@@ -163,13 +163,19 @@ def test_a_job_receives_its_paths_and_ignores_command_line_arguments(
     assert received == [Paths(tmp_path, tmp_path / "checkpoints", Path.home() / ".cache/fusionzoo")]
 
 
-@pytest.mark.parametrize(
-    "error", [KeyboardInterrupt(), SystemExit(3), SystemExit(0), MemoryError("no"), OSError(28, "x")]
-)
+@pytest.mark.parametrize("error", [GeneratorExit(), SystemExit(3), SystemExit(0), MemoryError("no"), OSError(28, "x")])
 def test_any_exception_gives_status_1_and_a_failure_file(error: BaseException, tmp_path: Path) -> None:
     status, failure = run_in_folder(make_failing_job(error), tmp_path)
     assert status == 1
     assert failure.startswith(type(error).__name__)
+
+
+def test_ctrl_c_before_the_training_is_reported_without_a_stack_trace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, failure = run_in_folder(make_failing_job(KeyboardInterrupt()), tmp_path)
+    assert (status, failure) == (1, str(TerminatedError(None)))
+    assert "Traceback" not in capsys.readouterr().out
 
 
 IMPORTING = """

@@ -47,6 +47,15 @@ class ProcessesError(ZooError):
         )
 
     @classmethod
+    def no_host(cls, name: str, seconds: float) -> Self:
+        """Another host of the job has not started the job, or cannot be reached."""
+        return cls(
+            f"Host '{name}' did not start the job within {seconds:.0f} s, or cannot be reached.",
+            f"see the log of that host. {CHECK_NETWORK}",
+            "FZ-R010",
+        )
+
+    @classmethod
     def sharded(cls, channel: str, hosts: int) -> Self:
         """SageMaker gives each host a part of the channel, and training needs the whole channel on each host."""
         return cls(

@@ -138,8 +138,8 @@ def ignore_signals() -> None:
 
 @contextmanager
 def _stop_at_signals() -> Iterator[None]:
-    """In the block, `STOP_SIGNALS` stop the job at once, also while libraries are imported. A training replaces the
-    handler.
+    """In the block, `STOP_SIGNALS` and Ctrl-C stop the job at once, also while libraries are imported. A training
+    replaces the handlers.
 
     A process that torchrun started needs the default: torchrun sends SIGTERM because another process has failed, and
     that process reports the cause. A handler that the caller installed is kept, and so is an ignored signal: nohup
@@ -154,7 +154,7 @@ def _stop_at_signals() -> Iterator[None]:
         signal.signal(number, _stop)
     try:
         yield
-    except _StopSignal:
+    except (_StopSignal, KeyboardInterrupt):
         raise errors.TerminatedError(None) from None
     finally:
         for number in handled:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
@@ -28,6 +26,7 @@ from fusionzoo.sagemaker.hosts import Hosts, read_hosts
 from fusionzoo.sagemaker.paths import JOB_ID_VARIABLE, START_VARIABLE, Paths
 from fusionzoo.settings import JobSettings
 from fusionzoo.training.distributed.heartbeat import is_lost_connection
+from fusionzoo.training.distributed.host_rendezvous import wait_for_hosts
 from fusionzoo.training.distributed.parent_watch import stop_when_parent_ends
 from fusionzoo.training.distributed.process_group import join_process_group
 from fusionzoo.training.distributed.world import SINGLE_PROCESS, World
@@ -41,7 +40,6 @@ TORCHRUN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT
 WORKER_MODULE = "fusionzoo.training.worker"
 TORCHRUN_TIMEOUT = 110  # seconds until torchrun kills its processes; SageMaker kills the container after 120
 MASTER_PORT = 7777  # of the first host, as in SageMaker's own launcher
-MAX_HOST_WAIT_SECONDS = 600.0  # until the names of the other hosts can be resolved
 
 
 @dataclass(frozen=True)
@@ -118,14 +116,16 @@ def start_processes(plan: ProcessPlan, paths: Paths) -> None:
     if plan.hosts is None:
         arguments.append("--standalone")
     else:
-        wait_for_hosts(plan.hosts)
         node_rank = plan.hosts.names.index(plan.hosts.current)
         arguments += ["--nnodes", str(len(plan.hosts.names)), "--node-rank", str(node_rank)]
         arguments += ["--master-addr", plan.hosts.names[0], "--master-port", str(MASTER_PORT)]
     log.info("Starting %d of %d processes on this host", plan.per_host, plan.processes)
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
     try:
-        with worker_environment(plan, paths):
+        with (
+            nullcontext() if plan.hosts is None else wait_for_hosts(plan.hosts, MASTER_PORT),
+            worker_environment(plan, paths),
+        ):
             torchrun(parse_args([*arguments, "--module", WORKER_MODULE]))  # type: ignore[no-untyped-call]
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
@@ -167,25 +167,3 @@ def worker_environment(plan: ProcessPlan, paths: Paths) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ |= saved
-
-
-def wait_for_hosts(hosts: Hosts) -> None:
-    """Wait until the names of all hosts can be resolved: containers do not start at the same time.
-
-    Raises:
-        errors.ProcessesError: a name cannot be resolved after ten minutes.
-    """
-    deadline = time.monotonic() + MAX_HOST_WAIT_SECONDS
-    for name in hosts.names:
-        while not _can_resolve(name):
-            if time.monotonic() > deadline:
-                raise errors.ProcessesError.unknown_host(name, MAX_HOST_WAIT_SECONDS)
-            time.sleep(1)
-
-
-def _can_resolve(name: str) -> bool:
-    try:
-        socket.getaddrinfo(name, None)
-    except socket.gaierror:
-        return False
-    return True

@@ -14,6 +14,7 @@ from datetime import timedelta
 from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
 from fusionzoo import errors
+from fusionzoo.errors.wording import pluralize
 from fusionzoo.training.distributed.world import World
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ HEARTBEAT_SECONDS = 1.0
 MAX_SILENCE_SECONDS = 30.0  # after which a process counts as dead
 SECONDS_TO_REPORT = 5.0  # a failed process has this long to report its cause before another process guesses
 MAX_START_SECONDS = 300.0  # until the other processes have imported their libraries
+SECONDS_TO_LOG_WAIT = 20.0  # longer than the processes of one host differ in their start
 SECONDS_BETWEEN_CHECKS = 0.1
 MAX_CAUSE_CHARACTERS = 2000
 CAUSE_KEY = "cause"  # in the store: why the job stops; empty while it runs
@@ -69,11 +71,16 @@ class Heartbeat:
         return dict(zip(self._peers, (name.decode() for name in names), strict=True))
 
     def _wait_for_peers(self) -> None:
-        began = time.monotonic()
+        began, is_logged = time.monotonic(), False
         while absent := [rank for rank in self._peers if not self._store.check([f"name/{rank}"])]:
             waited = time.monotonic() - began
             if waited > MAX_START_SECONDS:
                 raise errors.ProcessesError.not_started(absent, self._world.size, waited)
+            if waited > SECONDS_TO_LOG_WAIT and not is_logged:
+                is_logged = True
+                who = f"{pluralize(len(absent), 'process', 'processes')} of {self._world.size}"
+                numbers = ", ".join(map(str, absent))
+                log.info("Waiting %.0f s at most for %s: number %s (from 0)", MAX_START_SECONDS, who, numbers)
             try:
                 time.sleep(SECONDS_BETWEEN_CHECKS)
             except BaseException as stop:  # a signal: torchrun sends one when another process was killed
