@@ -115,6 +115,13 @@ def test_train_runs_the_job_in_a_folder_and_reports_its_failure(tmp_path: Path) 
     assert "hyperparameters" in (tmp_path / "output/failure").read_text()
 
 
+def test_train_creates_no_folder_for_a_mistyped_root(tmp_path: Path) -> None:
+    done = invoke("train", "--root", str(tmp_path / "mistyped"))
+    assert done.exit_code == 2
+    assert "there is no folder" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_list_loads_no_module_that_it_does_not_need() -> None:
     slow_modules = [
         "torch",

@@ -1,4 +1,4 @@
-"""A run deletes the results of an earlier run in the same folders, and nothing else."""
+"""A run sets the results of an earlier run in the same folders aside, and touches nothing else."""
 
 from __future__ import annotations
 
@@ -36,18 +36,63 @@ def list_files(base: Path) -> set[str]:
     return {str(path.relative_to(base)) for path in base.rglob("*") if path.is_file()}
 
 
+ASIDE = {
+    *(f"output/data/earlier_run/{name}" for name in EARLIER_RESULTS if name.startswith("model/")),
+    *(name.replace("data/", "data/earlier_run/") for name in EARLIER_RESULTS if name.startswith("output/")),
+}
+INCOMPLETE = [name for name in EARLIER_RESULTS if name != "model/manifest.json"]
+LOCK = {"output/data/.job.lock", "output/data/.job.json"}
+
+
 @pytest.mark.parametrize("error", [ZooError("a typo in the settings"), RuntimeError("a bug"), KeyboardInterrupt()])
-def test_a_failed_run_leaves_no_results_of_an_earlier_one(error: BaseException, tmp_path: Path) -> None:
+def test_a_failed_run_leaves_an_earlier_model_in_another_folder_only(error: BaseException, tmp_path: Path) -> None:
     write_files(tmp_path, [*EARLIER_RESULTS, *KEPT, *LEFTOVERS])
     assert run_in_folder(make_failing_job(error), tmp_path)[0] == 1
-    assert list_files(tmp_path) == {*KEPT, "output/failure"}
+    assert list_files(tmp_path) == {*KEPT, *ASIDE, "output/failure"}
 
 
-def test_results_of_an_earlier_run_are_deleted_before_the_job_begins(tmp_path: Path) -> None:
+def test_results_of_an_earlier_run_are_set_aside_before_the_job_begins(tmp_path: Path) -> None:
     write_files(tmp_path, [*EARLIER_RESULTS, *KEPT])
     found: list[set[str]] = []
     assert run_in_folder(lambda paths: found.append(list_files(tmp_path)), tmp_path)[0] == 0
-    assert found[0] - set(KEPT) == {"output/data/.job.lock", "output/data/.job.json"}
+    assert found[0] - set(KEPT) == {*ASIDE, *LOCK}
+
+
+def test_an_incomplete_model_of_an_earlier_run_is_deleted_and_an_older_complete_one_stays(tmp_path: Path) -> None:
+    write_files(tmp_path, [*INCOMPLETE, *KEPT, *ASIDE])
+    assert run_in_folder(make_failing_job(ZooError("a typo")), tmp_path)[0] == 1
+    assert list_files(tmp_path) == {*KEPT, *ASIDE, "output/failure"}
+
+
+def test_only_the_last_complete_model_is_kept(tmp_path: Path) -> None:
+    write_files(tmp_path, [*EARLIER_RESULTS, *ASIDE, "output/data/earlier_run/plots/old.png"])
+    (tmp_path / "model/model.pth").write_text("the last one")
+    assert run_in_folder(make_failing_job(ZooError("a typo")), tmp_path)[0] == 1
+    assert list_files(tmp_path) == {*ASIDE, "output/failure"}
+    assert (tmp_path / "output/data/earlier_run/model/model.pth").read_text() == "the last one"
+
+
+@pytest.mark.parametrize("moves", range(len(EARLIER_RESULTS)))
+def test_a_run_that_is_killed_while_it_sets_a_model_aside_loses_no_file_of_it(
+    moves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    done: list[Path] = []
+
+    def move(source: Path, target: Path) -> None:
+        if len(done) == moves:
+            raise Killed
+        done.append(source.replace(target))
+
+    write_files(tmp_path, EARLIER_RESULTS)
+    with monkeypatch.context() as patches:
+        patches.setattr(earlier_results.shutil, "move", move)
+        assert run_in_folder(lambda paths: None, tmp_path)[0] == 1
+    (tmp_path / "output/failure").unlink()
+    assert run_in_folder(lambda paths: None, tmp_path) == (0, "")
+    assert list_files(tmp_path) == ASIDE
 
 
 def test_a_link_among_the_earlier_results_is_deleted_and_not_its_target(tmp_path: Path) -> None:

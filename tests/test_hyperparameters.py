@@ -118,7 +118,7 @@ def test_problems_are_reported_in_a_fixed_order() -> None:
 
 def test_core_settings_are_checked_even_if_model_class_is_invalid() -> None:
     message = parse_error(model_class=..., lr=-1, label_name="id", something_of_a_plugin=1)
-    for words in ("model_class: the setting is required", "lr = -1", "also in id_name"):
+    for words in ("model_class: the setting is required", "`fusionzoo list` prints them", "lr = -1", "also in id_name"):
         assert words in message
     assert "something_of_a_plugin" not in message  # it may be right
 

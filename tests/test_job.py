@@ -17,10 +17,11 @@ import pytest
 import torch
 
 from fusionzoo.artifacts import model_folder
+from fusionzoo.artifacts.verified_folder import verify_folder
 from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.nn.inference import predict_scores
-from fusionzoo.sagemaker.earlier_results import delete_earlier_results
+from fusionzoo.sagemaker.earlier_results import set_earlier_results_aside
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.tasks.objectives import make_link
@@ -82,12 +83,31 @@ def test_the_contract_lists_all_that_a_job_leaves(trained: JobFolder) -> None:
         assert names - set().union(*matched.values()) == set()
 
 
-def test_a_later_run_first_deletes_every_result(trained: JobFolder, tmp_path: Path) -> None:
+def test_a_later_run_first_sets_every_result_aside(trained: JobFolder, tmp_path: Path) -> None:
     shutil.copytree(trained.root, tmp_path / "ml")
     paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path / "ml"), "HOME": str(tmp_path)})
-    delete_earlier_results(paths)
+    set_earlier_results_aside(paths)
     assert list(paths.model.iterdir()) == []
-    assert [path.name for path in paths.output_data.iterdir()] == ["tensorboard"]
+    assert {path.name for path in paths.output_data.iterdir()} == {"tensorboard", "earlier_run"}
+    assert {path.name for path in paths.earlier_run.iterdir()} == {"model", *OUTPUT_FILES} - {"tensorboard"} | {
+        "val_predictions.parquet",
+        "test_predictions.parquet",
+    }
+    verify_folder(paths.earlier_run / "model")
+
+
+def test_a_wrong_setting_costs_no_model_and_a_run_that_succeeds_replaces_it(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path / "ml").fill(onnx="off", max_epochs=1)
+    assert job.run() == 0
+    weights = (job.model / "model.pth").read_bytes()
+    for _ in range(2):
+        assert job.settings(lr=-1).run() == 1
+        assert not list(job.model.iterdir())
+        assert (job.output / "earlier_run/model/model.pth").read_bytes() == weights
+    verify_folder(job.output / "earlier_run/model")
+    assert job.settings(onnx="off", max_epochs=1).run() == 0
+    assert (job.model / "model.pth").read_bytes() == weights
+    assert not (job.output / "earlier_run").exists()
 
 
 def test_the_artifacts_contain_only_tensors_and_plain_types(trained: JobFolder) -> None:
@@ -164,7 +184,7 @@ import numpy as np
 from pathlib import Path
 from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
 from fusionzoo.data.reading.channel import open_channel
-from fusionzoo.sagemaker.earlier_results import delete_earlier_results
+from fusionzoo.sagemaker.earlier_results import set_earlier_results_aside
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.serving.predictor import Predictor
 predictor = Predictor.load(Path(sys.argv[1]))

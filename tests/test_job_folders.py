@@ -16,6 +16,7 @@ import torch
 
 from fusionzoo import atomic_files, errors
 from fusionzoo.artifacts import model_folder
+from fusionzoo.artifacts.verified_folder import verify_folder
 from fusionzoo.sagemaker.folder_lock import lock_folder
 from fusionzoo.training import job as job_module
 from fusionzoo.training.checkpointing.checkpoint_io import STATE_KEY
@@ -203,7 +204,8 @@ def test_a_job_that_cannot_move_its_artifacts_leaves_no_model_and_no_evaluation(
     assert copy.run() == 1
     assert f"{copy.root / name} cannot be written: No space left on device" in copy.failure
     assert list(copy.model.iterdir()) == []
-    assert [path.name for path in copy.output.iterdir()] == ["tensorboard"]
+    assert {path.name for path in copy.output.iterdir()} == {"tensorboard", "earlier_run"}
+    verify_folder(copy.output / "earlier_run/model")
 
 
 # --- killed jobs

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from fusionzoo.contracts.steps.metric_definitions import NUMBER
 from fusionzoo.evaluation.metric_text import format_metric, format_metric_line
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -28,6 +31,15 @@ def test_a_metric_line_has_no_exponent_and_four_digits(value: float, text: str) 
     assert line == f"#metric val_rmse={text};"
     assert re.fullmatch(f"#metric val_rmse=({NUMBER});", line)
     assert float(text) == pytest.approx(value, rel=1e-3)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/deploy.md"])
+@pytest.mark.parametrize("value", [0.5, 12345.678, -1.46, -4e-7])
+def test_the_expressions_of_the_docs_match_any_finite_value(page: str, value: float) -> None:
+    (expression,) = set(re.findall(r"#metric val_auroc=\(\S+?\);", (ROOT / page).read_text("utf-8")))
+    found = re.fullmatch(expression, format_metric_line("val/auroc", value))
+    assert found is not None
+    assert float(found[1]) == pytest.approx(value, rel=1e-3)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

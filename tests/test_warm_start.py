@@ -208,7 +208,17 @@ def test_a_model_that_does_not_fit_is_an_error_before_data_is_read(
     assert "Fix:" in job.failure
 
 
-@pytest.mark.parametrize("place", ["ml/model", "ml/model/.", "link", "ml/model/model.tar.gz", "{tmp_path}/ml/model"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "ml/model",
+        "ml/model/.",
+        "link",
+        "ml/model/model.tar.gz",
+        "{tmp_path}/ml/model",
+        "ml/output/data/earlier_run/model",
+    ],
+)
 def test_the_model_folder_of_the_job_itself_is_refused_and_nothing_is_deleted(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,7 +229,7 @@ def test_the_model_folder_of_the_job_itself_is_refused_and_nothing_is_deleted(
     for name in ("model.pth", "manifest.json", "model.tar.gz"):
         (job.model / name).write_text("trained for days")
     assert job.run() == 1
-    assert "in the folder to which this job writes its own model" in job.failure
+    assert "is in a folder of this job, which replaces the model there" in job.failure
     assert {file.read_text() for file in job.model.iterdir()} == {"trained for days"}
 
 

@@ -26,6 +26,8 @@ def train(root: Annotated[Path | None, ROOT_OPTION] = None) -> None:
 
     The same as train.py with SAGEMAKER_BASE_DIR set to the folder. Without a folder, the same as train.py.
     """
+    if root is not None and not root.is_dir():  # a job would create it for the failure file
+        raise typer.BadParameter(f"there is no folder {root}", param_hint="--root")
     raise typer.Exit(_run(root))
 
 

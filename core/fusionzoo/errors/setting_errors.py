@@ -99,7 +99,9 @@ def unknown_setting(key: str, value: object, known: Collection[str], absent: Col
 
 def missing_setting(key: str, allowed: str) -> Problem:
     """A setting without a default is not in the file."""
-    return Problem(key, "the setting is required", f"give {allowed}", "FZ-S010")
+    is_plugin = key in ("model_class", "text_encoder")
+    value = "the name of an installed one (`fusionzoo list` prints them)" if is_plugin else allowed
+    return Problem(key, "the setting is required", f"give {value}", "FZ-S010")
 
 
 def invalid_setting(key: str, value: object, allowed: str) -> Problem:

@@ -27,9 +27,9 @@ class InitFromError(ZooError):
 
     @classmethod
     def own_folder(cls, place: Path) -> Self:
-        """The job would delete the model before it starts from it, as it deletes every earlier model."""
+        """The job moves the model of an earlier run before it starts, and deletes it when it has written its own."""
         return cls(
-            f"init_from: {place} is in the folder to which this job writes its own model.",
+            f"init_from: {place} is in a folder of this job, which replaces the model there.",
             "copy that model to another folder, and set init_from to the copy.",
             "FZ-C109",
         )

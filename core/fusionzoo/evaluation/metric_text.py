@@ -21,7 +21,7 @@ def format_metric(value: float | None, sign: str = "") -> str:
 def format_metric_line(name: str, value: float) -> str:
     """Return `#metric name=value;`, which tuning jobs parse; `/` of the name becomes `_`.
 
-    The value has no exponent, so that `[0-9.]+` matches it, and six decimals, or more for four significant digits.
+    The value has no exponent, so that `[-0-9.]+` matches it, and six decimals, or more for four significant digits.
     """
     decimals = DECIMALS
     if value and math.isfinite(value):

@@ -1,11 +1,14 @@
-"""Delete the results of an earlier run, so that a run that fails leaves nothing that could be mistaken for its own.
+"""Remove the results of an earlier run, so that a run that fails leaves nothing that could be mistaken for its own.
 
-Other files stay: a user may keep files in the model folder.
+A complete model is set aside with its evaluation until the run has written its own model: a wrong setting must not cost
+a trained model. Other files stay: a user may keep files in the model folder.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -16,19 +19,43 @@ from fusionzoo.sagemaker.paths import Paths
 log = logging.getLogger(__name__)
 
 TRAINING_LOGS = "tensorboard/"
+MANIFEST_FILE = "manifest.json"
 
 
-def delete_earlier_results(paths: Paths) -> None:
-    """Delete the model, the evaluation and the temporary files of an earlier run. Checkpoints and logs stay.
+def set_earlier_results_aside(paths: Paths) -> None:
+    """Move a complete model of an earlier run and its evaluation to `paths.earlier_run`.
+
+    Delete an incomplete model, an evaluation without a model, and temporary files. Checkpoints and logs stay.
 
     Raises:
-        errors.OutputError: something cannot be deleted.
+        errors.OutputError: something cannot be moved or deleted.
     """
+    aside, aside_model = paths.earlier_run, paths.earlier_run / paths.model.name
+    with translate_write_errors(aside):
+        if (paths.model / MANIFEST_FILE).is_file():
+            if (aside_model / MANIFEST_FILE).is_file():  # otherwise a run was killed while it moved the files
+                shutil.rmtree(aside)
+            _move(_find_matching(paths.output_data, _list_artifacts("data_output")), aside)
+            # The manifest shows that a model is complete, so it leaves last.
+            files = _find_matching(paths.model, _list_artifacts("model_output"))
+            _move(sorted(files, key=lambda path: path.name == MANIFEST_FILE), aside_model)
+            log.info("Moved the model of an earlier run to %s until this run has written its own", aside)
     delete_earlier_model(paths.model)
     if names := delete_evaluation(paths.output_data):
         log.info("Deleted the results of an earlier run in %s: %s", paths.output_data, ", ".join(names))
     for folder in (paths.model, paths.output_data):
         delete_leftovers(folder)
+
+
+def delete_results_set_aside(paths: Paths) -> None:
+    """Delete the model and the evaluation of an earlier run, because this run has written its own.
+
+    Raises:
+        errors.OutputError: something cannot be deleted.
+    """
+    with translate_write_errors(paths.earlier_run):
+        if paths.earlier_run.is_dir():
+            shutil.rmtree(paths.earlier_run)
 
 
 def delete_earlier_model(folder: Path) -> None:
@@ -76,8 +103,18 @@ def _delete_matching(folder: Path, patterns: list[str]) -> list[str]:
         errors.OutputError: something cannot be deleted.
     """
     with translate_write_errors(folder):
-        paths = sorted(folder.iterdir()) if folder.is_dir() else []
-        matches = [path for path in paths if any(fnmatchcase(path.name, pattern) for pattern in patterns)]
+        matches = _find_matching(folder, patterns)
         for path in matches:
             delete(path)
     return [path.name for path in matches]
+
+
+def _find_matching(folder: Path, patterns: list[str]) -> list[Path]:
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in paths if any(fnmatchcase(path.name, pattern) for pattern in patterns)]
+
+
+def _move(paths: Iterable[Path], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        shutil.move(path, folder / path.name)

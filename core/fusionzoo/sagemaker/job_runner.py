@@ -9,7 +9,7 @@ from pathlib import Path
 from fusionzoo import errors
 from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
 from fusionzoo.library_environment import configure_libraries
-from fusionzoo.sagemaker.earlier_results import delete_earlier_results
+from fusionzoo.sagemaker.earlier_results import set_earlier_results_aside
 from fusionzoo.sagemaker.failure_file import remove_stale_failure
 from fusionzoo.sagemaker.folder_lock import lock_folder
 from fusionzoo.sagemaker.hosts import read_hosts
@@ -29,9 +29,9 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
     Every exception is logged and written, including an interrupt; a ZooError without its stack trace. `environ` holds
     the variables that torchrun sets for each process: rank 0 logs everything, the other processes log errors only.
 
-    The process that writes the results owns the output folder until it ends, and first deletes the results of an
-    earlier run, unless the job is to start from its model. A job that finds another one there changes nothing and
-    writes no failure file.
+    The process that writes the results owns the output folder until it ends, and first sets the results of an earlier
+    run aside, unless the job is to start from its model. A job that finds another one there changes nothing and writes
+    no failure file.
     """
     try:
         paths = Paths.from_environment(environ)
@@ -48,7 +48,7 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
                 remove_stale_failure(paths.failure)
             if writes_results:
                 check_source_is_not_output(paths)
-                delete_earlier_results(paths)
+                set_earlier_results_aside(paths)
             configure_libraries()
             job(paths)
             ignore_signals()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,18 @@ def locate_source(value: str, paths: Paths) -> Path:
 
 
 def check_source_is_not_output(paths: Paths) -> None:
-    """Check that the job does not start from the model that it would delete first: that of an earlier run.
+    """Check that the job does not start from the model of its earlier run, which it moves and then deletes.
 
     Raises:
-        errors.InitFromError: `init_from` is the model folder of this job, or in it.
+        errors.InitFromError: `init_from` is the model folder of this job, in it, or in the folder of the earlier run.
         errors.PathError: `init_from` is a URL.
     """
     value = _read_init_from(paths)
-    if value is None or not paths.model.exists():
+    if value is None:
         return
     place = locate_source(value, paths)
-    for folder in (place, *place.absolute().parents):
-        if folder.exists() and folder.samefile(paths.model):
+    for folder in (paths.model, paths.earlier_run):
+        if Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder)):
             raise errors.InitFromError.own_folder(place)
 
 

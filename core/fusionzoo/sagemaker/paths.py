@@ -86,6 +86,11 @@ class Paths:
         return self._locate("data_output")
 
     @property
+    def earlier_run(self) -> Path:
+        """The folder of the model and the evaluation of an earlier run, until this run has written its own."""
+        return self.output_data / "earlier_run"
+
+    @property
     def failure(self) -> Path:
         """The file that explains why a job failed."""
         return self._locate("failure")

@@ -23,7 +23,7 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
 from fusionzoo.evaluation.plot_parts import encode_png
 from fusionzoo.evaluation.report import Report, ScoredSplit, evaluate
-from fusionzoo.sagemaker.earlier_results import delete_evaluation
+from fusionzoo.sagemaker.earlier_results import delete_evaluation, delete_results_set_aside
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.tasks.task_choice import choose_task
 from fusionzoo.training.final_scores import FinalScores
@@ -70,6 +70,7 @@ def write_artifacts(
         metrics = {evaluation.name: evaluation.metrics for evaluation in report.splits}
         trained = TrainedModel(run.architecture, final.preprocessor, model, data.describe_splits(), metrics)
         write_model_after_output(paths, trained, data.splits["val"], scores["val"], output)
+    delete_results_set_aside(paths)
     log_written_files([paths.model, paths.output_data])
     for evaluation in report.splits:
         log_lines.log_metrics({f"{evaluation.name}_{key}": v for key, v in evaluation.metrics.items() if v is not None})
