@@ -22,6 +22,7 @@ ROOT_MODULES = {
     "atomic_files": "data, artifacts and training write files with it",
     "local_paths": "the command line, scripts and predictions read paths with it",
     "process_exit": "the command line, train.py and the processes that it starts end with it",
+    "container_limits": "training, models and serving count cores and memory with it",
     "library_environment": "jobs, exports and serving import onnxruntime with it",
 }
 MANY_PARAMETERS = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fusionzoo import errors
 from fusionzoo.artifacts.memory_limit import find_limit_error
 from fusionzoo.artifacts.onnx_external_data import has_external_data
+from fusionzoo.container_limits import count_cores_of_quota
 from fusionzoo.data.model_files import model_file_errors
 from fusionzoo.library_environment import import_onnxruntime
 
@@ -32,7 +33,7 @@ def open_onnx_session(path: Path, content: bytes, threads: int | None = None) ->
             raise errors.ModelFolderError.external_data(path)
     library = import_onnxruntime()
     options = library.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or count_cores_of_quota() or 0  # 0: one per core
     try:
         session: onnxruntime.InferenceSession = library.InferenceSession(
             content, options, providers=["CPUExecutionProvider"]

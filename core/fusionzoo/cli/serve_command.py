@@ -85,8 +85,9 @@ def serve(
         from fusionzoo.registry.extras import check_extra
 
         check_extra("serve")
+        from fusionzoo.container_limits import count_cores
         from fusionzoo.sagemaker import Paths
-        from fusionzoo.server.gunicorn_server import ServeOptions, count_cores, run_server
+        from fusionzoo.server.gunicorn_server import ServeOptions, run_server
 
         model = model or Paths.from_environment(os.environ).model
         limits = ServerLimits(

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import torch
 
-CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+from fusionzoo.container_limits import read_memory_limit
 
 
 def read_total_memory() -> int:
     """Return the memory of the GPU, or without one, of this machine or container, in bytes."""
     if torch.cuda.is_available():
         return int(torch.cuda.get_device_properties(0).total_memory)
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    texts = [path.read_text().strip() for path in CGROUP_LIMITS if path.is_file()]
-    return min(limits + [int(text) for text in texts if text.isdigit()])
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(installed, read_memory_limit() or installed)

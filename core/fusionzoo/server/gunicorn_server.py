@@ -52,11 +52,6 @@ class ServeOptions:
     limits: ServerLimits = field(default_factory=ServerLimits)
 
 
-def count_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def find_temporary_folder() -> str:
     """Return the folder for the files of the metrics and of gunicorn: in memory, if this machine has such a folder.
 

@@ -18,6 +18,8 @@ from torch.distributed.run import run as torchrun
 
 from fusionzoo import errors
 from fusionzoo.architecture import choose_architecture
+from fusionzoo.container_limits import count_cores, count_cores_of_quota
+from fusionzoo.errors.wording import pluralize
 from fusionzoo.hyperparameters import locate_pretrained_models, read_hyperparameters
 from fusionzoo.registry import library_versions
 from fusionzoo.sagemaker.failure_file import write_failure
@@ -73,6 +75,7 @@ def run_training(paths: Paths) -> None:
             start_processes(plan, paths)
             return
         world = SINGLE_PROCESS
+        limit_threads()
     interface = None if hosts is None else hosts.interface
     termination = Termination(is_one_of_many=world.size > 1)
     with (
@@ -85,6 +88,14 @@ def run_training(paths: Paths) -> None:
         if architecture is None:  # started by torchrun: the other processes get an error in the settings, too
             architecture = choose_architecture(locate_pretrained_models(read_hyperparameters(paths), paths))
         train(paths, architecture, world, termination)
+
+
+def limit_threads() -> None:
+    """Let torch use as many threads as the quota of a container has cores, unless OMP_NUM_THREADS decides."""
+    cores = count_cores_of_quota()
+    if cores is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(cores)
+        log.info("A quota limits this process to %s, so torch uses as many threads", pluralize(cores, "core"))
 
 
 def plan_processes(job: JobSettings, hosts: Hosts | None, environ: Mapping[str, str]) -> ProcessPlan:
@@ -161,7 +172,7 @@ def worker_environment(plan: ProcessPlan, paths: Paths) -> Iterator[None]:
     if "shutdown_timeout" in {field.name for field in fields(LaunchConfig)}:
         os.environ.setdefault(TORCHRUN_TIMEOUT_VARIABLE, str(TORCHRUN_TIMEOUT))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # otherwise DDP warns about intended behavior in each process
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // plan.per_host)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() // plan.per_host)))
     try:
         yield
     finally:
