@@ -84,6 +84,17 @@ def staged_folder(folder: Path, last_file: str = "") -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
 
 
+def flush_folder(folder: Path) -> None:
+    """Flush all files and subfolders of a folder to disk.
+
+    Raises:
+        OSError: one of them cannot be flushed.
+    """
+    for path in sorted(folder.rglob("*")):
+        if not path.is_symlink():
+            _flush_to_disk(path)
+
+
 @contextmanager
 def hold_signals() -> Iterator[None]:
     """In the block, which replaces files, signals with a Python handler wait; their handlers run afterwards.
@@ -231,9 +242,7 @@ def _move_files(staging: Path, folder: Path, last_file: str) -> None:
     subfolders = [path for path in paths if path.is_dir() and not path.is_symlink()]
     files = [path for path in paths if path not in set(subfolders)]
     files.sort(key=lambda path: path == staging / last_file)
-    for path in paths:
-        if not path.is_symlink():
-            _flush_to_disk(path)
+    flush_folder(staging)
     backups = staging / f"{TEMPORARY_PREFIX}backups"
     backups.mkdir()
     with ExitStack() as undo:

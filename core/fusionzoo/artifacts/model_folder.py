@@ -37,7 +37,7 @@ from fusionzoo.artifacts.manifest import (
 )
 from fusionzoo.artifacts.plugin_versions import explain_other_plugins
 from fusionzoo.artifacts.verified_folder import verify_folder
-from fusionzoo.atomic_files import hold_signals, staged_folder, temporary_folder, translate_write_errors
+from fusionzoo.atomic_files import flush_folder, hold_signals, staged_folder, temporary_folder, translate_write_errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.model_files import model_file_errors, parse_json_object
@@ -112,6 +112,7 @@ def write_model_folder(
         with translate_write_errors(folder / MANIFEST_FILE):
             write_manifest(staging, _describe(trained))
         _verify(staging, val, val_scores)
+        flush_folder(staging)  # now, so that only renames remain after the earlier model has been deleted
         during_move.enter_context(hold_signals())
         before_move()
         delete_earlier_model(folder)  # a process killed during the move must not leave files of two models

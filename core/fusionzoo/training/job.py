@@ -126,6 +126,9 @@ def find_own_resume_point(paths: Paths, architecture: Architecture, world: World
     check_same_fingerprint(resume_point, fingerprint_settings(architecture))
     if (max_epochs := architecture.job.max_epochs) is not None:
         resume_point = continue_with_more_epochs(resume_point, architecture.job, max_epochs)
+    if resume_point.training_summary is not None and resume_point.has_newer_best:
+        log.warning("%s is older than best.ckpt. Training starts from the beginning.", resume_point.file)
+        return None
     check_same_batches(resume_point, architecture.job, world.size)
     if resume_point.training_summary is None:
         log.warning(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,29 +11,41 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import nn
 
 from fusionzoo.evaluation.metric_directions import metric_name
-from fusionzoo.training.checkpointing.checkpoint_io import BEST_FILE, read_checkpoint_lazily
+from fusionzoo.training.checkpointing.checkpoint_io import BEST_FILE, TOP_FILES, read_checkpoint_lazily
 from fusionzoo.training.checkpointing.early_end import EndReason
 from fusionzoo.training.checkpointing.restore_check import load_fitting_weights
 from fusionzoo.training.distributed import collectives
 from fusionzoo.training.resolved_settings import ResolvedJobSettings
 
+SAVED_STEP = "saved_step"  # the entry of the state of `BestCheckpoints`
+
 
 class BestCheckpoints(ModelCheckpoint):
     """Keep the weights of the best validations; after a resume in another folder, use the files in that folder.
 
-    A superseded file stays until the last checkpoint, which may still refer to it, has been replaced. Then
-    `delete_superseded` deletes it.
+    A superseded file stays as long as a checkpoint to resume from may refer to it: see `delete_unused_weights`.
+
+    Attributes:
+        saved_step: the step of the weights that were saved last.
     """
 
     def __init__(self, **options: Any) -> None:
         # Always when a validation ends: the last checkpoint, which is written then, refers to these weights.
         super().__init__(**options, save_on_train_epoch_end=False, save_weights_only=True, enable_version_counter=False)
-        self.superseded: list[str] = []
+        self.saved_step: int | None = None
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        super()._save_checkpoint(trainer, filepath)
+        self.saved_step = trainer.global_step
 
     def _remove_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        self.superseded.append(filepath)
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), SAVED_STEP: self.saved_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.saved_step = state_dict.get(SAVED_STEP)
         if self.dirpath is None:
             raise ValueError("BestCheckpoints needs a folder (dirpath)")
         folder = Path(self.dirpath)
@@ -105,13 +117,36 @@ def list_best_files(callback_states: Iterable[Mapping[str, Any]]) -> list[str]:
     return sorted({Path(path).name for state in callback_states for path in state.get("best_k_models", ())})
 
 
-def delete_superseded(trainer: Trainer) -> None:
-    """Delete the weights of validations that are no longer among the best."""
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, BestCheckpoints):
-            for path in callback.superseded:
-                trainer.strategy.remove_checkpoint(path)
-            callback.superseded.clear()
+def find_best_step(callback_states: Iterable[Mapping[str, Any]]) -> int | None:
+    """Return the step of the weights in `BEST_FILE` to which the callback states of a checkpoint refer.
+
+    The file keeps its name when its weights are replaced.
+
+    Returns:
+        The step; None if the checkpoint does not state it, as those of older versions.
+    """
+    states = [state for state in callback_states if Path(str(state.get("best_model_path", ""))).name == BEST_FILE]
+    return states[0].get(SAVED_STEP) if states else None
+
+
+def delete_unused_weights(trainer: Trainer, folder: Path, used_before: Container[str]) -> set[str]:
+    """Delete the weights in a folder to which neither of the checkpoints to resume from refers.
+
+    Args:
+        trainer: the training, after it has saved the last checkpoint.
+        folder: the folder of the checkpoints.
+        used_before: the names of the files to which the checkpoint before the last one refers.
+
+    Returns:
+        The names of the files to which the last checkpoint refers.
+    """
+    callbacks = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, BestCheckpoints)]
+    used = {Path(path).name for callback in callbacks for path in callback.best_k_models}
+    if trainer.is_global_zero:
+        for file in folder.glob(TOP_FILES):
+            if file.name not in used and file.name not in used_before:
+                file.unlink()
+    return used
 
 
 def load_best(folder: Path, model: nn.Module, job_fingerprint: Mapping[str, str] | None = None) -> None:

@@ -22,6 +22,7 @@ from fusionzoo.training.checkpointing.fingerprint import compare_fingerprints
 from fusionzoo.training.distributed import collectives
 
 BEST_FILE, LAST_FILE, PREVIOUS_FILE = "best.ckpt", "last.ckpt", "before-last.ckpt"
+TOP_FILES = "top-*.ckpt"  # the best validations, whose weights a job averages
 INCOMING_FILE = "incoming.ckpt"  # a new last checkpoint, until the old one has been renamed
 STATE_KEY = "fusionzoo"  # the entry of a checkpoint that holds the job's fingerprint, random states and summary
 MODEL_PREFIX = "model."  # `TrainingModule` holds the model under this name

@@ -18,12 +18,11 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.evaluation.metric_directions import metric_name
 from fusionzoo.tasks.objective import Objective
 from fusionzoo.training.checkpointing.best_checkpoints import BestCheckpoints, metric_mode
+from fusionzoo.training.checkpointing.checkpoint_io import TOP_FILES
 from fusionzoo.training.monitoring.validation_metrics import MetricsFunction
 from fusionzoo.training.resolved_settings import ResolvedJobSettings
 
 log = logging.getLogger(__name__)
-
-TOP_FILES = "top-*.ckpt"
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from fusionzoo import errors
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import lightning_compat
-from fusionzoo.training.checkpointing.best_checkpoints import delete_superseded, has_best
-from fusionzoo.training.checkpointing.checkpoint_io import LAST_FILE, PREVIOUS_FILE, STATE_KEY
+from fusionzoo.training.checkpointing.best_checkpoints import delete_unused_weights, has_best
+from fusionzoo.training.checkpointing.checkpoint_io import LAST_FILE, PREVIOUS_FILE, STATE_KEY, TOP_FILES
 from fusionzoo.training.checkpointing.early_end import EndedEarlyError, EndReason
 from fusionzoo.training.checkpointing.random_state import get_random_state
 from fusionzoo.training.checkpointing.time_limit import TimeLimit
@@ -72,9 +72,12 @@ class LastCheckpoint(Checkpoint):
         self.termination, self._stored = termination or Termination(), dict(stored or {})
         self._training_summary: dict[str, Any] | None = None
         self._saved_at, self._saved_step, self._has_validated = 0.0, 0, False
+        self._used_before: set[str] = set()  # the weights to which the checkpoint before the last one refers
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+        # After a resume, the checkpoint before the last one may refer to any of them.
+        self._used_before = {file.name for file in self._file.parent.glob(TOP_FILES)}
         self.termination.reinstall_handlers()
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, EarlyStopping) and callback.wait_count >= callback.patience:
@@ -162,11 +165,12 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer)
         if trainer.is_global_zero:
             self._file.with_name(PREVIOUS_FILE).unlink(missing_ok=True)
+        delete_unused_weights(trainer, self._file.parent, ())
 
     def _save(self, trainer: Trainer) -> None:
         started = time.monotonic()
         trainer.save_checkpoint(self._file)
-        delete_superseded(trainer)
+        self._used_before = delete_unused_weights(trainer, self._file.parent, self._used_before)
         self.time_limit.save_seconds = max(self.time_limit.save_seconds, time.monotonic() - started)
         self._saved_at, self._saved_step, self._has_validated = time.monotonic(), trainer.global_step, False
 

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from fusionzoo.errors.wording import pluralize
 from fusionzoo.training.checkpointing.checkpoint_io import STATE_KEY
 
 log = logging.getLogger(__name__)
@@ -29,9 +30,9 @@ class RestoreRandomState(Callback):
             self._saved_state = states[trainer.global_rank]
         else:
             log.warning(
-                "The checkpoint was written by %d processes and the job now has %d. The rows and their order stay the "
+                "The checkpoint was written by %s and the job now has %d. The rows and their order stay the "
                 "same, but dropout draws different random numbers.",
-                *(len(states), trainer.world_size),
+                *(pluralize(len(states), "process", "processes"), trainer.world_size),
             )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -13,20 +13,20 @@ from fusionzoo import errors
 from fusionzoo.errors.wording import short
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import lightning_compat
-from fusionzoo.training.checkpointing.best_checkpoints import list_best_files
+from fusionzoo.training.checkpointing.best_checkpoints import find_best_step, list_best_files
 from fusionzoo.training.checkpointing.checkpoint_io import (
     BEST_FILE,
     INCOMING_FILE,
     LAST_FILE,
     PREVIOUS_FILE,
     STATE_KEY,
+    TOP_FILES,
     check_intact,
     check_regular,
     get_job_fingerprint,
     read_checkpoint_lazily,
 )
 from fusionzoo.training.checkpointing.fingerprint import compare_fingerprints
-from fusionzoo.training.checkpointing.greedy_soup import TOP_FILES
 from fusionzoo.training.precision import PrecisionChoice
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class ResumePoint:
     init_report: Mapping[str, Any] | None = None  # what the training took from the model of `init_from`
     precision: PrecisionChoice | None = None  # None: the checkpoint does not say why its precision was chosen
     choices: Mapping[str, Any] = field(default_factory=dict)  # what the job chose for settings that are null
+    has_newer_best: bool = False  # whether best.ckpt was written after this checkpoint
 
 
 def find_resume_point(folder: Path) -> ResumePoint | None:
@@ -134,7 +135,16 @@ def _read_resume_point(file: Path) -> ResumePoint:
         check_intact(best)
         if get_job_fingerprint(read_checkpoint_lazily(best)) != resume_point.job_fingerprint:
             raise ValueError(f"another job wrote {name}, to which it refers")
-    return resume_point
+    if BEST_FILE not in best_files:
+        return resume_point
+    expected, step = find_best_step(content["callbacks"].values()), _read_step(file.with_name(BEST_FILE))
+    if expected is not None and step != expected and step <= resume_point.step:
+        raise ValueError(f"{BEST_FILE} holds the weights of step {step} instead of those of step {expected}")
+    return replace(resume_point, has_newer_best=step > resume_point.step)
+
+
+def _read_step(file: Path) -> int:
+    return int(read_checkpoint_lazily(file)["global_step"])
 
 
 def check_same_fingerprint(resume_point: ResumePoint | None, job_fingerprint: Mapping[str, str]) -> None:
