@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fusionzoo.errors.wording import pluralize_verb
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "core/fusionzoo/errors"
 PAGE = ROOT / "docs/errors.md"
@@ -152,8 +154,10 @@ def _render_message(call: ast.Call, texts: list[str], local: Texts) -> str:
         return f"{source}, column '{column}': {message}" if source else f"column '{column}': {message}"
     if name == "of" and isinstance(call.args[0], ast.Tuple):
         source, column = (_render(part, local) for part in call.args[0].elts)
-        noun, _, description = texts[1].partition(" ")
-        return f"{source}, column '{column}': {{count}} {noun}s {description}: {{examples}}"
+        what = local[call.args[1].id][0] if isinstance(call.args[1], ast.Name) else call.args[1]
+        noun, description, *plurals = (_render(part, local) for part in getattr(what, "elts", ()))
+        plural = plurals[0] if plurals else pluralize_verb(description)
+        return f"{source}, column '{column}': {{count}} {noun}s {plural}: {{examples}}"
     return PREFIXES.get(name, "") + texts[-2]
 
 

@@ -109,7 +109,7 @@ TORCHS_TRANSFORMER = (
     ),
 )
 
-CORE, BERT = "fusionzoo>=0.1,<0.2", "fusionzoo-bert<0.2"
+CORE, BERT = "fusionzoo[train]>=0.1,<0.2", "fusionzoo-bert<0.2"
 BOUNDED = (CORE, BERT)  # bert is the default text encoder of a fusion
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.evaluation.metrics import classification_metrics
 from fusionzoo.nn.schema import Batch, ModelOutput
 from fusionzoo.tasks.class_objective import ClassObjective
+from fusionzoo.tasks.label_limits import LabelLimit
 from fusionzoo.tasks.task_choice import choose_metrics
 from fusionzoo.training import optimizers
 from fusionzoo.training.checkpointing import best_checkpoints
@@ -46,7 +47,13 @@ def make_named_split() -> EncodedSplit:
 
 
 def fit_with_guards(
-    change: Change, folder: Path, precision: Any = 32, epochs: int = 2, weights: Any = (1.0, 1.0), **changes: Any
+    change: Change,
+    folder: Path,
+    precision: Any = 32,
+    epochs: int = 2,
+    weights: Any = (1.0, 1.0),
+    limits: Sequence[LabelLimit] = (),
+    **changes: Any,
 ) -> tuple[ScriptedModel, SplitsDataModule, Trainer]:
     """Train on 60 rows with the ids 'a0' to 'a59', in batches of 8, with all guards and checkpoints."""
     torch.manual_seed(0)
@@ -65,7 +72,7 @@ def fit_with_guards(
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[
-            *callbacks.guard_callbacks(settings, splits),
+            *callbacks.guard_callbacks(settings, splits, limits),
             *best_checkpoints.make_checkpoint_callbacks(folder, settings, choose_metrics(settings)),
         ],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from correct_plugins import BERT, CORE, Mutant
 from device_mutants import DEVICE_MUTANTS
+from effect_mutants import EFFECT_MUTANTS
 from fitted_mutants import FITTED_MUTANTS
 from import_mutants import IMPORT_MUTANTS
 from mutant_changes import (
@@ -23,6 +24,7 @@ from scale_mutants import SCALE_MUTANTS
 from side_effect_mutants import SIDE_EFFECT_MUTANTS
 
 MUTANTS: tuple[Mutant, ...] = (
+    *EFFECT_MUTANTS,
     *FITTED_MUTANTS,
     *SCALE_MUTANTS,
     *DEVICE_MUTANTS,

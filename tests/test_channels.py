@@ -14,7 +14,7 @@ import pytest
 
 from data_helpers import SETTINGS, write_part
 from fusionzoo.data.problem_log import ProblemLog
-from fusionzoo.data.reading.channel import open_channel
+from fusionzoo.data.reading.channel import find_similar_columns, open_channel
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.errors import DataError
 from fusionzoo.sagemaker.paths import Paths
@@ -263,3 +263,16 @@ def test_the_channels_that_no_split_uses_are_listed(tmp_path: Path) -> None:
     assert list_unused_channels(paths, find_channel_folders(paths, ProblemLog())) == ["holdout"]
     shutil.rmtree(tmp_path / "input")
     assert list_unused_channels(paths, {}) == []
+
+
+def test_a_column_with_another_role_is_not_taken_for_a_missing_one(tmp_path: Path) -> None:
+    write_part(pd.DataFrame({"country": ["US"], "msg": ["a"]}), tmp_path / "train/part.csv")
+    with pytest.raises(DataError, match="column 'county' does not exist") as error:
+        open_channel("train", tmp_path / "train", ["country", "msg", "county"])
+    assert "did you mean" not in str(error.value)
+    with pytest.raises(DataError, match="did you mean 'country'"):
+        open_channel("train", tmp_path / "train", ["msg", "county"])
+    assert find_similar_columns(open_channel("test", tmp_path / "train", ["country", "county"], None, ["county"])) == {}
+    assert find_similar_columns(open_channel("test", tmp_path / "train", ["county"], None, ["county"])) == {
+        "county": "country"
+    }

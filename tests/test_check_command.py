@@ -63,7 +63,7 @@ def test_check_can_stop_at_the_first_failure(install: Installer) -> None:
     install("acme-film", models=["film"], source=make_plugin_source("FusionSettings"))
     done = invoke("check", "film", "--fail-fast")
     assert done.exit_code == 1
-    assert done.stdout.splitlines()[-1].startswith("1 checks in ")
+    assert done.stdout.splitlines()[-1].startswith("1 check in ")
     assert len(json.loads(invoke("check", "film", "--fail-fast", "--json").stdout)) == 1
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from fusionzoo.server import client_deadline
 from fusionzoo.server.client_deadline import DeadlineSocket, SlowClientError
 
 SECONDS = 0.2
@@ -62,8 +63,34 @@ def test_each_request_has_its_own_time(pair: tuple[DeadlineSocket, socket.socket
     client.sendall(b"next")
     with pytest.raises(SlowClientError):
         server.recv(4)
-    server.restart()
+    server.restart(SECONDS)
     assert server.recv(4) == b"next"
+
+
+@pytest.mark.parametrize("sends", [b"", b"rest of a body"])
+def test_the_end_of_a_connection_waits_for_the_client_only_once(
+    pair: tuple[DeadlineSocket, socket.socket], sends: bytes
+) -> None:
+    server, client = pair
+    client.sendall(sends)
+    server.restart(60)
+    threading.Timer(SECONDS, client.shutdown, [socket.SHUT_WR]).start()
+    server.linger()
+    assert client.recv(1) == b"", "it sees the end of the response"
+    with pytest.raises(SlowClientError):
+        server.recv(1)
+
+
+def test_a_client_that_does_not_close_its_connection_is_not_waited_for(
+    pair: tuple[DeadlineSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_deadline, "LINGER_SECONDS", SECONDS)
+    server, client = pair
+    server.restart(1e6)
+    server.linger()
+    assert client.recv(1) == b""
+    with pytest.raises(SlowClientError):
+        server.recv(1)
 
 
 def test_a_client_that_does_not_read_the_response_is_too_slow(pair: tuple[DeadlineSocket, socket.socket]) -> None:

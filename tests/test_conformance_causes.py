@@ -9,7 +9,7 @@ import pytest
 from conformance_runs import install_model, install_mutant, run_checks, run_one_check
 from conftest import Installer
 from correct_plugins import BOUNDED, MODEL
-from mutant_changes import IMPORTED, TEXT, add_before_return, add_hook, add_to_init
+from mutant_changes import IMPORTED, TEXT, WIDTH, add_before_return, add_hook, add_to_init
 from side_effect_mutants import ANNEAL, CALLBACK_IMPORTED, SIDE_EFFECT_MUTANTS
 
 SIGNATURE = "    def forward(self, batch):"
@@ -202,3 +202,70 @@ def test_a_model_that_fails_with_fewer_inputs_is_shown_with_the_line(install: In
     detail = fail(install, "check_text_only_and_table_only", needs)
     assert detail.startswith("the model works with all of its inputs, but fails in a job with only text. Fix: add")
     assert "in forward: joined = joined + torch.stack(fields).sum(dim=0)" in detail
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("def small(self):\n        return self", "small of its settings Settings is not a class method"),
+        ("@classmethod\n    def small(cls):\n        return None", "Settings.small() returned NoneType, not Settings"),
+    ],
+)
+def test_a_wrong_small_is_named_with_the_fix(install: Installer, code: str, says: str) -> None:
+    install_model(install, MODEL, (WIDTH, f"{WIDTH}\n\n    {code}"))
+    checks = {"check_unknown_settings_are_rejected", "check_settings_json_round_trip", "check_logits"}
+    results = run_checks(checks=checks)
+    assert {result.check for result in results} == checks
+    assert all(says in result.detail and "Fix: " in result.detail for result in results), results
+
+
+def test_a_column_that_is_broadcast_over_the_classes_is_named(install: Installer) -> None:
+    fused = [add_to_init("self.fused = nn.Linear(width, 1)"), add_before_return("logits = logits + self.fused(joined)")]
+    detail = fail(install, "check_gradients_reach_all_parameters", *fused)
+    assert detail.startswith("a change of fused.bias, fused.weight only adds the same number to all logits of a row")
+    assert "give the last layer spec.num_outputs outputs" in detail
+
+
+def test_a_model_of_numbers_may_shift_all_its_outputs(install: Installer) -> None:
+    fused = [add_to_init("self.fused = nn.Linear(width, 1)"), add_before_return("logits = logits + self.fused(joined)")]
+    tasks = (WIDTH, f'tasks = frozenset({{"regression"}})\n    {WIDTH}')
+    install_model(install, MODEL, *fused, tasks)
+    assert run_one_check("mutant", "check_gradients_reach_all_parameters").status == "passed"
+
+
+EFFECTS_THAT_ARE_HARD_TO_SEE = {
+    "bias_that_softmax_cancels": [
+        add_to_init("self.score = nn.Linear(width, 1)"),
+        (
+            TEXT,
+            f"{TEXT}        pair = torch.stack([joined, joined.tanh()], dim=1)\n"
+            "        joined = (self.score(pair).softmax(dim=1) * pair).sum(dim=1)\n",
+        ),
+    ],
+    "zeros_at_first": [
+        add_to_init(
+            "self.hidden, self.last = nn.Linear(width, width), nn.Linear(width, spec.num_outputs)\n"
+            "        nn.init.zeros_(self.last.weight)"
+        ),
+        add_before_return("logits = logits + self.last(self.hidden(joined).relu())"),
+    ],
+    "penalty_only": [
+        add_to_init("self.other = nn.Linear(width, width)"),
+        ('{"size": 1e-4 * logits.square().mean()}', '{"size": 1e-4 * (self.other(joined) - joined).square().mean()}'),
+    ],
+    "noise_in_training": [
+        add_to_init("self.level = nn.Linear(width, width)"),
+        (
+            TEXT,
+            f"{TEXT}        noise = self.level(joined) * torch.randn_like(joined)\n"
+            "        joined = joined + noise * self.training\n",
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", EFFECTS_THAT_ARE_HARD_TO_SEE)
+def test_parameters_with_an_effect_that_is_hard_to_see_pass(install: Installer, name: str) -> None:
+    install_model(install, MODEL, *EFFECTS_THAT_ARE_HARD_TO_SEE[name])
+    result = run_one_check("mutant", "check_gradients_reach_all_parameters")
+    assert result.status == "passed", result.detail

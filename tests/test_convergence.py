@@ -1,8 +1,7 @@
-"""A training that does not learn causes a warning with numbers and a fix."""
+"""A first epoch without improvement causes a warning with numbers and a fix."""
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from torch import Tensor, nn
 
 from fusionzoo.nn.schema import Batch
+from fusionzoo.tasks.label_limits import LabelLimit
 from fusionzoo.training.guards import convergence
 from guard_helpers import ScriptedModel, fit_with_guards
 from shop import JobFolder
@@ -58,15 +58,7 @@ def test_the_learning_rate_is_reported_only_if_pretrained_weights_are_trainable(
         assert ("The learning rate of the pretrained text encoder is 5.0e-02" in capsys.readouterr().out) == warned
 
 
-def test_only_an_epoch_without_improvement_causes_a_warning(tmp_path: Path, capsys: Any) -> None:
-    for lr, warned in ((1e-12, True), (1e-2, False)):
-        folder = JobFolder(tmp_path / str(lr)).fill(
-            max_epochs=2, lr=lr, wide_ngrams=0
-        )  # the wide path is better than a constant at once
-        assert folder.run() == 0
-        out = capsys.readouterr().out
-        assert out.count("No measurable improvement") == warned
-    assert json.loads((folder.output / "metrics.json").read_text())["training"]["epochs"] == 2
+EPOCHS: dict[str, Any] = {"epochs": 4, "early_stop_patience": 9}  # of 8 batches: the check needs 30 batches
 
 
 def test_the_warning_has_the_loss_of_a_constant_prediction_and_the_losses_of_both_ends(
@@ -76,7 +68,7 @@ def test_the_warning_has_the_loss_of_a_constant_prediction_and_the_losses_of_bot
         return 0 * logits  # every row's loss is ln 2
 
     with caplog.at_level(logging.WARNING, "fusionzoo"):
-        _, splits, _ = fit_with_guards(change, tmp_path, epochs=1)
+        _, splits, _ = fit_with_guards(change, tmp_path, **EPOCHS)
     labels = splits.val.labels
     assert labels is not None
     share = labels.mean()
@@ -86,7 +78,7 @@ def test_the_warning_has_the_loss_of_a_constant_prediction_and_the_losses_of_bot
     )
     assert "0.6931 per row in the first 2 batches and 0.6931 in the last 2" in caplog.text
     assert "largest learning rates 1.0e-02" in caplog.text
-    assert caplog.text.count("No measurable improvement after 8 batches") == 1
+    assert caplog.text.count("No measurable improvement after 32 batches") == 1
 
 
 def test_an_epoch_of_few_batches_is_judged_together_with_later_epochs(tmp_path: Path, caplog: Any) -> None:
@@ -113,9 +105,19 @@ def test_a_loss_that_grew_asks_for_a_lower_learning_rate_and_a_flat_one_for_a_hi
     for change, fix in ((grows, "lower"), (jumps_in_the_second_batch, "lower"), (is_flat, "raise")):
         caplog.clear()
         with caplog.at_level(logging.WARNING, "fusionzoo"):
-            fit_with_guards(change, tmp_path / change.__name__, epochs=1)
+            fit_with_guards(change, tmp_path / change.__name__, **EPOCHS)
         assert f"Fix: {fix} lr (largest learning rates 1.0e-02)" in caplog.text
         assert ("The training loss grew: it was" in caplog.text) == (fix == "lower")
+
+
+def test_what_limits_the_labels_comes_before_the_learning_rate(tmp_path: Path, caplog: Any) -> None:
+    limit = LabelLimit("there are few rows of class '1'", "", "add rows of class '1'")
+    with caplog.at_level(logging.WARNING, "fusionzoo"):
+        fit_with_guards(lambda model, batch, logits: 0 * logits, tmp_path, limits=[limit], **EPOCHS)
+    assert (
+        "There are few rows of class '1'. Fix: add rows of class '1'; if this does not help, raise lr (largest "
+        "learning rates 1.0e-02)" in caplog.text
+    )
 
 
 def test_either_sign_of_improvement_prevents_the_warning(tmp_path: Path, caplog: Any) -> None:
@@ -124,14 +126,14 @@ def test_either_sign_of_improvement_prevents_the_warning(tmp_path: Path, caplog:
         return nn.functional.one_hot(batch.labels, 2).float()
 
     def training_loss_decreases(model: ScriptedModel, batch: Batch, logits: Tensor) -> Tensor:
-        return 0 * logits + one_hot_labels(batch) * (model.batches - 8 if model.training else 0)
+        return 0 * logits + one_hot_labels(batch) * (model.batches - 32 if model.training else 0)
 
     def val_loss_is_low(model: ScriptedModel, batch: Batch, logits: Tensor) -> Tensor:
         return 0 * logits + one_hot_labels(batch) * (0.0 if model.training else 0.1)
 
     for number, change in enumerate((training_loss_decreases, val_loss_is_low)):
         with caplog.at_level(logging.WARNING, "fusionzoo"):
-            fit_with_guards(change, tmp_path / str(number), epochs=1)
+            fit_with_guards(change, tmp_path / str(number), **EPOCHS)
     assert caplog.text == ""
 
 

@@ -122,7 +122,7 @@ def test_a_large_number_is_not_called_infinite(value: object, message: str) -> N
     rows = Rows(
         {"n": array_from_values([1, value] if not isinstance(value, str) else ["1", value])}, "f", 1, typed=True
     )
-    with pytest.raises(DataError, match=f"1 value {message}: f row 2"):
+    with pytest.raises(DataError, match=f"1 value is {message}: f row 2"):
         column_as_numbers(rows, "n")
 
 

@@ -170,8 +170,8 @@ def test_a_value_that_cannot_be_encoded_is_an_error_with_its_row_and_column(
 ) -> None:
     frame = shop_rows(3, seed=9)
     frame[column] = pd.Series([None, value, None], dtype=object)
-    for rows in (frame, frame.to_dict("records")):
-        with pytest.raises(DataError, match=f"(?s)'{column}'.*{message}"):
+    for rows, place in ((frame, "row 2"), (frame.to_dict("records"), r"records\[1\]")):
+        with pytest.raises(DataError, match=f"(?s)'{column}'.*{message.replace('row 2', place)}"):
             predictor.predict(rows)
 
 

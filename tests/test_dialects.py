@@ -15,6 +15,7 @@ from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.errors import DataError
 from parsing_helpers import REQUIRED, encode_v2, encode_v3, parse, parse_error
+from predictor_helpers import make_predictor
 
 COLUMNS = ["id", "text", "cat", "label"]
 ROWS = [[f"r{i}", f"a text {i}", "a", str(i % 2)] for i in range(20)]
@@ -229,3 +230,35 @@ def test_text_of_another_unicode_encoding_is_named_with_and_without_a_suffix(
     (tmp_path / name).write_bytes(f"{','.join(COLUMNS)}\n".encode(encoding))
     with pytest.raises(DataError, match=f"Fix: the file looks like {encoding.upper()}: save it as UTF-8"):
         open_channel("train", tmp_path, COLUMNS)
+
+
+SETTING_NAMES = ("csv_", "null_values", "_field_list", "label_name", "settings", "max_", "task:", "label_separator")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "settings", "code", "fix"),
+    [
+        ("r.csv", "id,message,country,price,visits\n1,a,de,1,2\n", {"csv_delimiter": ";"}, "FZ-D304", 'delimiter ";"'),
+        ("r.tsv", "id,message,country,price,visits\n1,a,de,1,2\n", {"csv_delimiter": ";"}, "FZ-D304", 'delimiter ";"'),
+        ("r.csv", "7,a,de,1,2\n", {}, "FZ-D304", "write the 5 column names above it"),
+        ("r.csv", "message,country,visits\na,de,2\n", {}, "FZ-O221", "add the column"),
+        ("r.csv", 'message,country,price,visits\na,de,"$1,200",2\n', {}, "FZ-D106", "number such as 1200.5"),
+        ("r.csv", "message,country,price,visits\na,de,2024-02-29,2\n", {}, "FZ-D106", "convert it to numbers"),
+        ("r.csv", "message,country,price,visits\na,de,1e39,2\n", {}, "FZ-D130", "below 3.4e38"),
+        ("r.csv", 'message,country,price,visits\n"a\\"b",de,1,2\n', {}, "FZ-D013", "double each quote"),
+        ("r.csv", "message,country,price,visits\na,b,de,1,2\n", {"csv_quote": ""}, "FZ-D012", "write them without"),
+        ("r.jsonl", '{"message": "a", "country": ["de"], "price": 1, "visits": 2}', {}, "FZ-D103", "write one text"),
+        ("r.csv", 'message,country,price,visits\n"a,de,1,2\nb",de,1,2\n', {}, "FZ-D301", "double the stray quote"),
+    ],
+)
+def test_the_fix_of_rows_to_score_names_no_setting_of_the_training(
+    tmp_path: Path, name: str, content: str, settings: dict[str, Any], code: str, fix: str
+) -> None:
+    predictor, _ = make_predictor(**settings)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError) as error:
+        predictor.predict(tmp_path / name)
+    (problem,) = error.value.problems
+    assert problem.code == code
+    assert fix in problem.fix
+    assert not [word for word in SETTING_NAMES if word in problem.fix]

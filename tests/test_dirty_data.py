@@ -123,7 +123,7 @@ def test_ids_without_a_common_type_are_named_before_any_text_is_tokenized(tmp_pa
 
 def test_an_infinite_label_is_named_with_its_row(tmp_path: Path) -> None:
     write_part(shop_rows(30).assign(target=[float("inf"), *[0.0, 1.0] * 14, 1.0]), tmp_path / "data/train/part.parquet")
-    with pytest.raises(DataError, match=r"1 label infinite: train/part\.parquet row 1"):
+    with pytest.raises(DataError, match=r"1 label is infinite: train/part\.parquet row 1"):
         encode_folder(tmp_path / "data")
 
 
@@ -271,3 +271,55 @@ def test_part_files_with_pandas_extension_types_are_read(tmp_path: Path) -> None
         encode_folder(tmp_path / "two/data").splits["train"],
     )
     assert all(np.array_equal(getattr(first, name), getattr(second, name)) for name in array_store.ARRAYS)
+
+
+DECIMAL_POINT = "write 1234.56, with a decimal point and without thousands separators"
+NO_SIGN = "remove the currency or percent sign"
+
+
+@pytest.mark.parametrize(
+    ("values", "fix"),
+    [
+        (["184,58"], DECIMAL_POINT),
+        (["2.102,55", "1,000", "-1_000"], DECIMAL_POINT),
+        (["1\u202f234,5", "1 234", "1'234.56"], DECIMAL_POINT),
+        (["12,34,567"], DECIMAL_POINT),
+        (["$441", "441 \u20ac", "-3%", "EUR 12.5"], NO_SIGN),
+        (["$1,200.50"], f"{NO_SIGN}, and {DECIMAL_POINT}"),
+        (["2024-10-28", "2024-10-28 12:30:00"], "convert it to numbers, such as days since a fixed day"),
+        (["28.10.2024", "10/28/24"], "convert it to numbers, such as days since a fixed day"),
+        (["unknown"], "list words for missing values in null_values, or use cat_field_list"),
+        (["1,000", "unknown"], "list words for missing values in null_values"),
+        (["192.168.0.1"], "list words for missing values in null_values"),
+        (["12 km"], "list words for missing values in null_values"),
+    ],
+)
+def test_the_fix_for_a_text_that_is_no_number_fits_its_shape(values: list[str], fix: str, tmp_path: Path) -> None:
+    rows = shop_rows(40)
+    write_part(rows.assign(price=[*values, *["1.5"] * (40 - len(values))]), tmp_path / "data/train/part.csv")
+    with pytest.raises(DataError) as error:
+        encode_folder(tmp_path / "data")
+    (problem,) = error.value.problems
+    assert (problem.code, len(problem.rows)) == ("FZ-D106", min(3, len(values)))
+    assert fix in problem.fix
+    assert problem.fix.startswith(fix) == ("null_values" not in fix)
+    assert ("null_values" in problem.fix) == ("null_values" in fix)
+
+
+@pytest.mark.parametrize(
+    ("values", "fix"),
+    [
+        (["1.234,56"] * 40, DECIMAL_POINT),
+        (["$5"] * 40, NO_SIGN),
+        (["2024-10-28"] * 40, "convert it to numbers"),
+        (["good"] * 40, "correct the values; to predict classes, set task: classification"),
+    ],
+)
+def test_the_fix_for_a_label_that_is_no_number_fits_its_shape(values: list[str], fix: str, tmp_path: Path) -> None:
+    write_part(shop_rows(40).assign(target=values), tmp_path / "data/train/part.csv")
+    with pytest.raises(DataError, match="all 40 values are not finite numbers, and task is regression") as error:
+        encode_folder(tmp_path / "data", SETTINGS.model_copy(update={"task": "regression", "num_classes": None}))
+    (problem,) = error.value.problems
+    assert problem.code == "FZ-D160"
+    assert problem.fix.startswith(fix)
+    assert "cat_field_list" not in problem.fix

@@ -175,7 +175,11 @@ OWN_LINE = "in acme-film 1.0, correct "
         ("def f():\nreturn 1\n", f"{OWN_LINE}{{folder}}/acme_film.py, line 2."),
         ("x = 1\n\n1 / 0\n", f"{OWN_LINE}{{folder}}/acme_film.py, line 3."),
         ("raise ValueError('no')\n", f"{OWN_LINE}{{folder}}/acme_film.py, line 1."),
-        ("import nowhere\n", "pip install --upgrade acme-film"),
+        (
+            "import nowhere\n",
+            "pip install the package that has the module 'nowhere', and list it in the dependencies of",
+        ),
+        ("import torch.nowhere\n", "pip install --upgrade acme-film"),
         ("from fusionzoo.settings import Nothing\n", "pip install --upgrade acme-film"),
         ("import acme_library\n", "pip install --upgrade acme-film"),
     ],
@@ -192,8 +196,8 @@ def test_the_fix_of_a_failed_import_names_the_package_that_raised_the_error(
 @pytest.mark.parametrize(
     ("value", "remedy"),
     [
-        ("acme_flim", "its entry point: it has no module 'acme_flim'"),
-        ("acme_film.sub", "its entry point: it has no module 'acme_film.sub'"),
+        ("acme_flim", "its entry point, or the list of files in its wheel: it has no module 'acme_flim'"),
+        ("acme_film.sub", "its entry point, or the list of files in its wheel: it has no module 'acme_film.sub'"),
         ("acme_film:plugin", "its entry point: module 'acme_film' has no 'plugin'"),
         ("", "its entry point: '' is not MODULE or MODULE:OBJECT"),
         ("acme film!", "its entry point: 'acme film!' is not MODULE or MODULE:OBJECT"),

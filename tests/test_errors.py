@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from fusionzoo import errors
+from fusionzoo.errors.prediction_errors import PredictionJobError
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "core/fusionzoo/errors"
@@ -62,6 +63,7 @@ def code_owners() -> dict[str, list[str]]:
         for node in ast.parse(path.read_text("utf-8")).body:
             if isinstance(node, ast.FunctionDef) and ast.unparse(node.returns or ast.Constant("")) in (
                 "Problem",
+                "ValuesProblem",
                 "SettingError",
             ):
                 owners[node.name] = literal_codes(node)
@@ -175,3 +177,12 @@ def test_messages_are_written_in_the_errors_package_only() -> None:
             name = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
             if name in ("Problem", "setting_problem", "ZooError"):
                 pytest.fail(f"{path}: {name} is called outside the errors package")
+
+
+def test_a_setting_that_another_job_did_not_set_is_called_not_set() -> None:
+    changes = {"lr": ("None", "0.1"), "seed": ("1", "None"), "data of test": (None, "7")}
+    message = str(errors.AnotherJobError(Path("/checkpoints"), changes))
+    for line in ("- lr: was not set, is 0.1", "- seed: was 1, is not set", "- data of test: was absent, is 7"):
+        assert line in message
+    run = str(PredictionJobError.other_run(Path("out"), {"output format": (None, "csv")}))
+    assert "output format was not set, now csv" in run

@@ -9,12 +9,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.errors import DataError
+from fusionzoo.errors.request_errors import RequestError
+from fusionzoo.server.media_types import parse_input_type
+from fusionzoo.server.request_rows import RequestReader
+from fusionzoo.server.server_limits import ServerLimits
 from fusionzoo.serving.predictor import Predictor
 from plot_rendering import plots_rendered
 from prediction_helpers import assert_same_predictions, predict, read_frame
+from predictor_helpers import make_predictor
+from serve_helpers import CSV, Server, read_error
 from shop import JobFolder, shop_rows
 
 HEADER = ["visits", "target", "id", "country", "message", "price", "source"]
@@ -112,7 +119,7 @@ def test_numbered_files_of_other_widths_need_the_columns_of_the_model(
     write(tmp_path / "rows.csv", columns)
     result = predict(numbered, tmp_path / "rows.csv", tmp_path / "out.csv")
     assert (result.exit_code == 0) == is_enough, result.output
-    assert is_enough or "column '5' does not exist" in result.output
+    assert is_enough or "column '5' of the model does not exist" in result.output
 
 
 def test_the_python_api_reads_them_too(job: HeaderlessJob, tmp_path: Path) -> None:
@@ -150,3 +157,29 @@ def test_a_header_in_an_unlabeled_file_is_an_error(named: HeaderlessJob, tmp_pat
     result = predict(named, tmp_path / "rows.csv", tmp_path / "out.csv")
     assert result.exit_code == 1
     assert "the first line is a header" in result.output
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "body", "used"),
+    [
+        (";", "message,country,price,visits\na,de,1,2\n", ","),
+        (";", "id,message,Country,price,visits\n7,a,de,1,2\n", ","),
+        (",", "message\tcountry\tprice\tvisits\na\tde\t1\t2\n", "\\t"),
+        ("|", '"message";"country";"price";"visits"\na;de;1;2\n', ";"),
+    ],
+)
+def test_a_header_with_another_delimiter_is_named_as_such(delimiter: str, body: str, used: str) -> None:
+    error = read_error(Server(make_predictor(csv_delimiter=delimiter)[0]).post(body), 400)
+    assert error["code"] == "FZ-H028"
+    assert (
+        f"split at '{used}', but rows are split at '{delimiter}', the csv_delimiter of the training" in error["message"]
+    )
+
+
+def test_a_header_with_another_delimiter_is_no_row_of_a_single_column() -> None:
+    settings = DataSettings(csv_delimiter=";", text_name="message", label_name="target", id_name="id")
+    reader, csv = RequestReader(settings, ServerLimits()), parse_input_type(CSV, None)
+    with pytest.raises(RequestError, match="column names 'id', 'message' if it is split at ','"):
+        reader.read(b"id,message\n7,late\n", csv)
+    assert len(reader.read(b"message, late\nid\n", csv)) == 2, "texts that have a name among other words"
+    assert read_error(Server().post("a;b\n"), 400)["code"] == "FZ-H016"

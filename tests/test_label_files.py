@@ -69,7 +69,7 @@ def test_labels_may_be_missing_in_test_only(form: str, tmp_path: Path) -> None:
         assert np.flatnonzero(~find_labeled_rows(labels)).tolist() == [1, 3]
     write_channel(tmp_path / "data/val", form, missing=(1, 3))
     with pytest.raises(
-        DataError, match=r"val/a\.\w+, column 'tags': 2 values null: .*write \[\] where no label applies"
+        DataError, match=r"val/a\.\w+, column 'tags': 2 values are null: .*write \[\] where no label applies"
     ):
         encode_folder(tmp_path / "data", settings, cache)
 

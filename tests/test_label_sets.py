@@ -105,16 +105,16 @@ def test_long_lists_of_records_are_not_cut() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([["a"], None, ["b"]], r"1 value null: train/a.csv row 2.*write \[\] where no label applies"),
-        (["a", "b", "a"], r"3 values not a list of labels: train/a.csv row 1 'a'.*label_separator.*classification"),
-        ([0, 1, 1], "3 values not a list of labels: .*set task: classification and num_classes"),
-        (["['a' 'b']", "[]"], r"1 value not a list of labels.*write arrays such as \[\"a\", \"b\"\]"),
-        ([["a", None], ["b"]], "1 list with an element that is empty, null or nested: train/a.csv row 1"),
-        ([["a", ""], ["b"]], "1 list with an element that is empty, null or nested: train/a.csv row 1"),
+        ([["a"], None, ["b"]], r"1 value is null: train/a.csv row 2.*write \[\] where no label applies"),
+        (["a", "b", "a"], r"3 values are not lists of labels: train/a.csv row 1 'a'.*label_separator.*classification"),
+        ([0, 1, 1], "3 values are not lists of labels: .*set task: classification and num_classes"),
+        (["['a' 'b']", "[]"], r"1 value is not a list of labels.*write arrays such as \[\"a\", \"b\"\]"),
+        ([["a", None], ["b"]], "1 list has an element that is empty, null or nested: train/a.csv row 1"),
+        ([["a", ""], ["b"]], "1 list has an element that is empty, null or nested: train/a.csv row 1"),
         ([["b"], [float("nan")]], "convert|element"),
-        ([[["a"]], [["b"]]], "2 lists with an element that is empty, null or nested"),
-        ([[b"a"], [b"b"]], "2 lists with an element that is empty, null or nested"),
-        (['["a", {"b": 1}]', "[]"], "1 list with an element that is empty, null or nested: train/a.csv row 1"),
+        ([[["a"]], [["b"]]], "2 lists have an element that is empty, null or nested"),
+        ([[b"a"], [b"b"]], "2 lists have an element that is empty, null or nested"),
+        (['["a", {"b": 1}]', "[]"], "1 list has an element that is empty, null or nested: train/a.csv row 1"),
         ([["a"], ["a"], []], "one label only: 'a', and task multilabel needs two.*num_classes: 2"),
         ([[], []], "no label in any row"),
         ([["a", "b"], ["b", "a"]], "every label applies to all rows or to none"),
@@ -133,7 +133,7 @@ def test_a_column_without_usable_lists_is_an_error_with_a_fix(values: list[Any],
 def test_a_value_that_is_no_list_among_lists_of_records_is_not_taken_for_a_missing_one() -> None:
     rows = rows_from_records([{"tags": ["a", "c"]}, {"tags": "b"}, {"tags": None}], ["tags"])
     target = fit(make_rows(tags=LISTS))
-    with pytest.raises(DataError, match="1 value not a list of labels: records row 2"):
+    with pytest.raises(DataError, match=r"1 value is not a list of labels: records\[1\]"):
         target.encode(rows, optional=True)
     separated = fit(rows_from_records([{"tags": ["a"]}, {"tags": "a; b"}], ["tags"]), label_separator=";")
     assert separated.labels == ("a", "b")
@@ -152,10 +152,10 @@ def test_a_label_that_train_lacks_is_an_error_with_its_row() -> None:
     settings = make_settings()
     target, scan = fit(make_rows(tags=LISTS)), choose_target(settings).scan(optional=True)
     rows = make_rows(tags=[["a"], ["b", "new"]])
-    with pytest.raises(DataError, match=r"1 label not seen in train: train/a.csv row 2 'new'"):
+    with pytest.raises(DataError, match=r"1 label was not seen in train: train/a.csv row 2 'new'"):
         target.encode(rows)
     scan.add(rows)
-    with pytest.raises(DataError, match=r"test, column 'tags': 1 label not seen in train: train/a.csv row 2 'new'"):
+    with pytest.raises(DataError, match=r"test, column 'tags': 1 label was not seen in train: train/a.csv row 2 'new'"):
         target.check(scan, "test")
 
 
@@ -213,10 +213,10 @@ def test_columns_of_0_and_1_in_every_notation_are_labels_and_are_written_as_they
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([0, 2, 1], "1 value neither 0, 1, true nor false: train/a.csv row 2 '2'.*task: regression"),
-        (["yes", "no", "1"], "2 values neither 0, 1, true nor false.*set task: classification"),
-        ([0.5, 0.0, 1.0], "1 value neither 0, 1, true nor false: train/a.csv row 1 '0.5'"),
-        ([None, 0, 1], r"1 value null: train/a.csv row 1\. Fix: write 0 where the label does not apply"),
+        ([0, 2, 1], "1 value is neither 0, 1, true nor false: train/a.csv row 2 '2'.*task: regression"),
+        (["yes", "no", "1"], "2 values are neither 0, 1, true nor false.*set task: classification"),
+        ([0.5, 0.0, 1.0], "1 value is neither 0, 1, true nor false: train/a.csv row 1 '0.5'"),
+        ([None, 0, 1], r"1 value is null: train/a.csv row 1\. Fix: write 0 where the label does not apply"),
         ([["a"], [], ["b"]], "the column holds arrays"),
         ([1, 1, 1], "every label applies to all rows or to none"),
     ],
@@ -335,3 +335,13 @@ def test_the_digest_of_a_row_does_not_depend_on_the_order_and_the_form_of_its_la
     )
     assert first.tolist() == second.tolist()
     assert (first == other).tolist() == [True, False]
+
+
+def test_all_problems_of_a_label_column_are_reported_together() -> None:
+    for rows, name, codes in (
+        (make_rows(tags=["a", None, '["b", ""]', "[1]"]), "tags", ["FZ-D168", "FZ-D176", "FZ-D169"]),
+        (make_rows(a=["1", "2", None], b=["0", "1", "1"]), ["a", "b"], ["FZ-D167", "FZ-D175"]),
+    ):
+        with pytest.raises(DataError) as error:
+            fit(rows, label_name=name)
+        assert [problem.code for problem in error.value.problems] == codes

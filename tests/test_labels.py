@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from data_helpers import SETTINGS, fit_frame, make_column, make_rows
 from fusionzoo.data import fit_preprocessor
 from fusionzoo.data.preprocessor import Preprocessor
-from fusionzoo.data.targets.class_labels import ClassLabelScan, canonical_label
+from fusionzoo.data.targets.class_labels import ClassLabelScan, LabelMap, canonical_label
 from fusionzoo.data.targets.target_choice import choose_target
 from fusionzoo.errors import DataError
 from shop import shop_rows
@@ -183,7 +183,7 @@ def test_a_text_that_spells_infinity_is_a_class_next_to_other_texts(classes: tup
 def test_an_infinite_number_is_not_a_class(values: list[Any], typed: bool) -> None:
     counts = ClassLabelScan("c")
     counts.add(make_column(values, typed))
-    with pytest.raises(DataError, match="1 label infinite: train/part-0 row"):
+    with pytest.raises(DataError, match="1 label is infinite: train/part-0 row"):
         counts.fit(SETTINGS.model_copy(update={"num_classes": len(values)}))
 
 
@@ -200,3 +200,9 @@ def test_labels_of_mixed_types_get_one_type() -> None:
 
 def test_classes_may_name_a_class_that_train_lacks() -> None:
     assert fit_labels(["no", "yes"], num_classes=3, classes=["yes", "maybe", "no"]).classes == ("yes", "maybe", "no")
+
+
+def test_null_and_unseen_labels_of_a_split_are_reported_together() -> None:
+    with pytest.raises(DataError) as error:
+        LabelMap("c", (0, 1)).encode(make_column([0, None, 7, 1], True))
+    assert [(problem.code, problem.rows) for problem in error.value.problems] == [("FZ-D113", (2,)), ("FZ-D115", (3,))]

@@ -20,6 +20,7 @@ from fusionzoo.evaluation.metrics import (
     confusion_matrix,
     per_class_metrics,
 )
+from fusionzoo.evaluation.regression_metrics import column_metrics
 
 FOUR_ROWS = np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.65, 0.35], [0.2, 0.8]])
 
@@ -189,9 +190,9 @@ def test_metrics_per_class() -> None:
         ([0.0], [[0.5, 0.5]], "types"),
         ([True], [[0.5, 0.5]], "types"),
         ([0], [[1, 0]], "types"),
-        ([0, 2], [[0.5, 0.5], [0.5, 0.5]], r"Row 1 \(from 0\) has class index 2"),
+        ([0, 2], [[0.5, 0.5], [0.5, 0.5]], r"y_true\[1\] is class index 2"),
         ([-1], [[0.5, 0.5]], "class index -1"),
-        ([0, 1], [[0.5, 0.5], [float("nan"), 0.5]], "1 row, first in row 1"),
+        ([0, 1], [[0.5, 0.5], [float("nan"), 0.5]], r"1 row, first in scores\[1\]"),
         ([0], [[float("inf"), 0.5]], "NaN or infinite"),
         ([0], [[0.5, 0.502]], "sum to 1"),
         ([0], [[2.0, -1.0]], "not logits"),
@@ -206,3 +207,25 @@ def test_invalid_scores_are_an_error_that_names_the_problem(y_true: Any, probabi
 
 def test_row_sums_may_differ_from_one_by_a_thousandth() -> None:
     check_scores(np.array([0]), np.array([[0.5, 0.5009]]))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_the_kappa_of_chance_is_exactly_0_and_others_are_those_of_scikit_learn(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    for rows in range(classes, 60):
+        y = np.arange(rows) % classes
+        constant = np.eye(classes)[np.full(rows, classes - 1)]
+        assert classification_metrics(y, constant, is_ordered=True)["quadratic_kappa"] == 0.0
+        decided = rng.integers(0, classes, rows)
+        kappa = classification_metrics(y, np.eye(classes)[decided], is_ordered=True)["quadratic_kappa"]
+        assert kappa == pytest.approx(sklearn.metrics.cohen_kappa_score(y, decided, weights="quadratic"), abs=1e-12)
+
+
+def test_metrics_of_a_regression_are_0_instead_of_a_rounding_error() -> None:
+    rng = np.random.default_rng(0)
+    for rows in range(2, 200):
+        y = rng.normal(0.1, 3, (rows, 1))
+        assert column_metrics(y[:, 0], np.full(rows, y.mean()))["r2"] == 0.0
+    pairs = np.array([[x, y] for x in range(7) for y in range(9)], float)
+    assert column_metrics(pairs[:, 0], pairs[:, 1])["spearman"] == 0.0
+    assert column_metrics(np.array([0.0, 1.0]), np.array([0.5, 0.5 + 1e-6]))["r2"] == pytest.approx(2e-6, rel=1e-3)

@@ -63,6 +63,14 @@ def test_a_finished_job_continues_bit_identically_also_if_it_is_killed_again(
     assert read_results(job) == long_job[1]
 
 
+def test_the_warning_about_the_learning_rate_says_epoch_for_one(caplog: pytest.LogCaptureFixture) -> None:
+    point = ResumePoint(
+        Path("last.ckpt"), job_fingerprint={}, processes=1, epoch=1, step=9, max_epochs=1, training_summary=None
+    )
+    continue_with_more_epochs(point, make_job_settings(), 3)
+    assert "a training with 3 epochs. So far it was that of 1 epoch, so the result" in caplog.text
+
+
 def test_an_interrupted_job_continues_bit_identically(
     long_job: tuple[JobFolder, dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import warnings
+from typing import Any
 
 import matplotlib.cbook
 import numpy as np
@@ -23,6 +24,7 @@ from fusionzoo.evaluation.learning_curve_plot import draw_learning_curve
 from fusionzoo.evaluation.multilabel_evaluation import evaluate_multilabel_split
 from fusionzoo.evaluation.plot_fitting import MIN_FONT_SIZE
 from fusionzoo.evaluation.regression_evaluation import evaluate_regression_split
+from fusionzoo.evaluation.regression_plots import PLOTS
 from fusionzoo.evaluation.report import ScoredSplit
 from plot_rendering import find_drawn_texts
 
@@ -177,7 +179,7 @@ def test_the_threshold_plot_shows_the_metrics_of_its_thresholds() -> None:
     assert lines["F1"][50] == pytest.approx(evaluation.metrics["f1_score"])
     assert np.isnan(lines["precision"][-1]), "no row is predicted"
     best = int(lines["F1"].argmax())
-    assert f"best F1: {lines['F1'][best]:.3f} at {best / 100:.2f}" in lines
+    assert f"best F1: {lines['F1'][best]:.3f} at {best / 100:.3g}" in lines
 
 
 def test_the_learning_curve_shows_each_validation_and_the_best_one() -> None:
@@ -227,7 +229,7 @@ def draw_all_plots(heading: str) -> dict[str, Figure]:
     for count in (1, 4):
         numbers = rng.normal(size=(60, count)) * 1e6
         regression = evaluate_regression_split("val", numbers, numbers * 0.9, names[:count], heading)
-        figures[f"{count} targets"] = regression_plots.draw_panels(regression, regression_plots._draw_predicted)
+        figures[f"{count} targets"] = regression_plots.draw_panels(regression, PLOTS["predicted_against_true"])
     return figures
 
 
@@ -265,3 +267,40 @@ def test_a_title_that_fits_keeps_its_size_and_a_long_one_becomes_smaller_before_
         assert title.get_text() == before
     assert sizes["model, label y"] == 12
     assert MIN_FONT_SIZE <= sizes["W" * 50] < sizes[HEADINGS["capitals"]] < 12
+
+
+@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("rows", [40, 600])
+def test_extreme_outliers_of_a_regression_do_not_hide_the_other_rows(name: str, rows: int) -> None:
+    rng = np.random.default_rng(0)
+    true = rng.normal(10, 3, (rows, 1))
+    predicted = true + rng.normal(0, 1, (rows, 1))
+    true[5], predicted[7] = 5e6, -1e7
+    figure = regression_plots.draw_panels(evaluate_regression_split("val", true, predicted, ["y"], "m"), PLOTS[name])
+    (axes,) = figure.axes
+    for low, high in (axes.get_xlim(), axes.get_ylim()):
+        assert -20 < low < high < 40
+    assert "2 rows outside the axes" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1.0, 2.0, 3.0], [0.0] * 30 + [1e9], [], np.random.default_rng(0).normal(size=2000), np.linspace(0, 1, 100) ** 2],
+    ids=["few", "constant", "none", "normal", "squares"],
+)
+def test_axes_without_extreme_outliers_show_every_row(values: Any) -> None:
+    assert regression_plots.find_limits(np.asarray(values, float)) is None
+
+
+def test_each_panel_says_how_many_rows_are_outside_its_axes() -> None:
+    true = np.random.default_rng(0).normal(size=(100, 2))
+    true[3, 1] = 1e6
+    split = evaluate_regression_split("val", true, true * 0.9, ["first", "second"], "m")
+    figure = regression_plots.draw_panels(split, PLOTS["residuals"])
+    assert [axes.get_title() for axes in figure.axes] == ["first", "second\n1 row outside the axes"]
+
+
+def test_a_class_with_one_row_has_a_singular_title() -> None:
+    scores = np.full((4, 3), 1 / 3)
+    figure = plots.draw_probabilities(evaluate_class_split("val", ScoredSplit(np.array([0, 1, 1, 2]), scores), "abc"))
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["a (1 row)", "b (2 rows)", "c (1 row)"]

@@ -71,10 +71,10 @@ def test_with_a_file_of_errors_the_other_rows_are_scored(trained_job: JobFolder,
     done = predict(trained_job, source, tmp_path / "out.csv", "--errors", str(tmp_path / "errors.csv"))
     assert done.exit_code == 0, done.stderr
     expected = [
-        [f"in/rows.{suffix}", "4", "price", "value not a finite number: 'cheap'"],
-        [f"in/rows.{suffix}", "4", "visits", "value not a finite number: 'many'"],
-        [f"in/rows.{suffix}", "6", "target", "label not seen in train: 'maybe'"],
-        [f"in/rows.{suffix}", "19", "price", "value not a finite number: 'cheap'"],
+        [f"in/rows.{suffix}", "4", "price", "value is not a finite number: 'cheap'"],
+        [f"in/rows.{suffix}", "4", "visits", "value is not a finite number: 'many'"],
+        [f"in/rows.{suffix}", "6", "target", "label was not seen in train: 'maybe'"],
+        [f"in/rows.{suffix}", "19", "price", "value is not a finite number: 'cheap'"],
     ]
     bad = [3, 18] if suffix == "parquet" else [3, 5, 18]
     assert read_errors(tmp_path) == [line for line in expected if suffix != "parquet" or line[2] != "target"]
@@ -122,6 +122,12 @@ def test_rows_that_their_format_does_not_allow_are_listed(trained_job: JobFolder
     assert reasons[0] == "line 3: 2 columns instead of 6"
     assert "quoted text" in reasons[1]
     assert "UTF-8" in reasons[2]
+
+
+def test_a_header_that_cannot_be_parsed_is_an_error_with_its_line(trained_job: JobFolder, tmp_path: Path) -> None:
+    done = predict_text(trained_job, tmp_path, f'"id"s,{HEADER}{GOOD}'.encode())
+    assert done.exit_code == 1
+    assert "line 1: a quoted text does not end correctly" in done.stderr
 
 
 def test_lines_that_are_not_rows_of_json_are_listed(trained_job: JobFolder, tmp_path: Path) -> None:
@@ -272,7 +278,7 @@ def files(trained_job: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("image.png", "x.csv", [], "not a known format"),
         ("other.parquet", "x.parquet", [], "other.parquet"),
         ("in/rows.csv", "x.csv", ["--format", "parquet"], "csv by its suffix"),
-        ("without.csv", "x.csv", [], "column 'price' does not exist. Fix: did you mean 'prize'"),
+        ("without.csv", "x.csv", [], "column 'price' of the model does not exist. Fix: did you mean 'prize'"),
         ("in/rows.csv", "x.csv", ["--columns", "price,citi"], "column 'citi' does not exist"),
         ("in/rows.csv", "x.csv", ["--columns", "prob_1"], "column 'prob_1' does not exist"),
         ("in/rows.csv", "exists.csv", [], "exists.csv already exists"),

@@ -87,9 +87,12 @@ def test_a_stopped_run_keeps_finished_files_and_continues(trained_job: JobFolder
     (out / ".tmp-0123456789abcdef").write_text("left by a killed process")
     times = {name: (out / name).stat().st_mtime_ns for name in finished}
     done = predict(trained_job, folder, out)
-    assert done.stderr == f"19 rows scored; 2 files of an earlier run kept: {out}\n"
+    kept = sum(len(read_frame(out / name)) for name in finished)
+    assert done.stderr == f"{19 - kept} rows scored; 2 files of an earlier run kept, with {kept} rows: {out}\n"
     assert list_files(out) == sorted(PARTS)
     assert {name: (out / name).stat().st_mtime_ns for name in finished} == times
+    again = predict(trained_job, folder, out)
+    assert again.stderr == f"0 rows scored; 4 files of an earlier run kept, with 19 rows: {out}\n"
     assert predict(trained_job, folder, tmp_path / "whole").exit_code == 0
     assert {n: (out / n).read_bytes() for n in PARTS} == {n: (tmp_path / "whole" / n).read_bytes() for n in PARTS}
 
@@ -176,7 +179,7 @@ def test_labels_in_some_part_files_are_an_error_that_names_the_option(
     )
     assert predict(trained_job, folder, tmp_path / "out", "--no-labels").exit_code == 0
     write_frame(folder / "part-1.csv", read_test_rows(trained_job).drop(columns=["target", "price"]))
-    assert "column 'price' does not exist" in predict(trained_job, folder, tmp_path / "other").stderr
+    assert "column 'price' of the model does not exist" in predict(trained_job, folder, tmp_path / "other").stderr
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6])

@@ -13,6 +13,8 @@ import pytest
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.errors import DataError, ModelFolderError, PredictorInputError
 from fusionzoo.serving.predictor import Predictor
+from fusionzoo.serving.records import RecordRows
+from fusionzoo.serving.row_source import ModelColumns
 from shop import JobFolder, shop_rows
 
 RECORD = {"message": "late broken awful", "price": 1.0, "visits": 2.0, "country": "fr"}
@@ -63,7 +65,7 @@ def test_no_records_have_no_predictions(predictor: Predictor) -> None:
         (b"order 7", "type bytes"),
         (7, "type int"),
         (None, "type NoneType"),
-        ([RECORD, "order 7"], r"Record 1 \(from 0\) is a value of type str"),
+        ([RECORD, "order 7"], r"records\[1\] is a value of type str"),
         ([[1.0, 2.0]], "type list"),
         ([None], "type NoneType"),
     ],
@@ -77,7 +79,7 @@ def test_rows_of_another_kind_are_an_error(predictor: Predictor, rows: Any, mess
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({}, r"no column of the model; its keys are: none.*message, country, price, visits"),
+        ({}, r"no column that the model reads; its keys are: none.*message, country, price, visits"),
         ({"id": 7, "target": 1}, "its keys are: id, target"),
         ({"mesage": "late", "contry": "fr", "prize": 1}, "did you mean message, country, price"),
         ({7: "late"}, "its keys are: 7"),
@@ -89,7 +91,7 @@ def test_rows_of_another_kind_are_an_error(predictor: Predictor, rows: Any, mess
 def test_a_record_with_other_keys_than_the_columns_is_an_error(
     predictor: Predictor, record: dict[Any, Any], message: str
 ) -> None:
-    with pytest.raises(PredictorInputError, match=f"(?s)Record 1.*{message}"):
+    with pytest.raises(PredictorInputError, match=rf"(?s)records\[1\].*{message}"):
         predictor.predict([RECORD, record])
 
 
@@ -137,3 +139,22 @@ def test_a_folder_without_a_model_is_an_error_that_names_the_right_folder(job: J
         for path in (folder, str(folder)):
             with pytest.raises(ModelFolderError, match=f"(?s){message}"):
                 Predictor.load(path)
+
+
+def test_a_column_that_the_model_reads_is_not_taken_for_an_absent_one() -> None:
+    columns = ModelColumns(("msg", "amount", "country", "county"), ("counts",), "account")
+    for present in (["msg", "country", "county", "counts", "account"], ["msg", "amount", "country", "counts"]):
+        with pytest.raises(DataError) as error:
+            columns.check("request", present, strict=False)
+        assert "did you mean" not in str(error.value)
+        assert "rename" not in str(error.value).lower()
+    with pytest.raises(DataError, match="did you mean 'amounts'"):
+        columns.check("request", ["msg", "country", "county", "counts", "account", "amounts"], strict=False)
+
+
+def test_a_label_or_id_of_records_is_not_taken_for_an_absent_column() -> None:
+    columns = ModelColumns(("price",), ("Price",), "prices")
+    for record in ({"Price": 1}, {"prices": 7}):
+        with pytest.raises(PredictorInputError, match="no column that the model reads; its keys are") as error:
+            list(RecordRows([record]).read(columns, strict=False))
+        assert "did you mean" not in str(error.value)

@@ -94,6 +94,37 @@ def test_a_table_is_returned_as_a_table_and_a_record_batch_as_a_record_batch(pre
     assert predictor.predict(pa.table({})).schema.names == ["predicted_target"]
 
 
+class ForeignTable:
+    """A table of another library, such as polars or DuckDB, that has Arrow's PyCapsule interface."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+def test_a_table_of_another_library_is_scored_as_an_arrow_table(predictor: Predictor) -> None:
+    table = to_table(shop_rows(5, seed=9))
+    empty = table.slice(0, 0)
+    for rows, same_rows in ((ForeignTable(table), table), (table.to_reader(), table), (ForeignTable(empty), empty)):
+        result = predictor.predict_proba(rows)
+        assert type(result) is pa.Table
+        assert result.equals(predictor.predict_proba(same_rows))
+
+
+@pytest.mark.parametrize("message", ["non-struct type", "unknown type"])
+def test_a_column_or_an_unknown_type_of_another_library_is_an_error_with_a_fix(
+    predictor: Predictor, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: ForeignTable, requested_schema: object = None) -> object:
+        raise pa.ArrowInvalid(message)
+
+    monkeypatch.setattr(ForeignTable, "__arrow_c_stream__", fail)
+    with pytest.raises(PredictorInputError, match=rf"type ForeignTable \({message}\).*\n.*pyarrow\.Table"):
+        predictor.predict(ForeignTable(to_table(shop_rows(2))))
+
+
 LAYOUTS: dict[str, Callable[[pa.Array], pa.Array]] = {
     "dictionary": lambda values: values.dictionary_encode(),
     "dictionary of string_view": lambda values: pa.DictionaryArray.from_arrays(
@@ -216,23 +247,26 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(predictor: Predict
         predictor.predict("/dev/null")
 
 
-def test_unknown_columns_are_ignored_or_refused_with_the_nearest_name(predictor: Predictor, tmp_path: Path) -> None:
+def test_unknown_columns_are_ignored_or_refused_with_the_nearest_absent_name(
+    predictor: Predictor, tmp_path: Path
+) -> None:
     frame = shop_rows(3, seed=9)
-    more = frame.assign(prices=1.0, other="x")
-    records = frame.to_dict("records")
-    more_records = [records[0], {**records[1], "prices": 1.0, "other": "x"}]
+    without_id = frame.drop(columns="id")
+    more = without_id.assign(prices=1.0, idd="x")
+    records, (first, second, _) = frame.to_dict("records"), without_id.to_dict("records")
+    more_records = [first, {**second, "prices": 1.0, "idd": "x"}]
     write_part(more, tmp_path / "rows.csv")
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(record, default=str) + "\n" for record in more_records))
     for rows, place in (
         (more, "data frame"),
         (to_table(more), "table"),
-        (more_records, r"record 1 \(from 0\)"),
+        (more_records, r"records\[1\]"),
         (tmp_path / "rows.csv", r"rows\.csv"),
         (tmp_path / "rows.jsonl", r"rows\.jsonl"),
     ):
         predictor.predict(rows)
         for predict in (predictor.predict, predictor.predict_proba):
-            with pytest.raises(PredictorInputError, match=f"(?s){place}.*'prices', 'other'.*did you mean 'price'"):
+            with pytest.raises(PredictorInputError, match=rf"(?s){place}.*'prices', 'idd'\.\nFix: did you mean 'id'\?"):
                 predict(rows, strict=True)
     for rows in (frame, to_table(frame), records, frame[FEATURES]):
         assert len(predictor.predict(rows, strict=True)) == 3

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_helpers import SETTINGS, fit_frame, make_rows
+from data_helpers import SETTINGS, encode_folder, fit_frame, make_rows, write_part
 from fusionzoo.data import fit_preprocessor
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.preprocessor import Preprocessor
+from fusionzoo.data.reading import blocks
 from fusionzoo.data.reading.channel import open_channel
 from fusionzoo.data.reading.rows import Rows, rows_from_records
 from fusionzoo.errors import DataError, ModelFolderError, Problem, ZooError
@@ -183,3 +184,56 @@ def test_real_reviews_are_encoded_the_same_from_parquet_and_csv(real_data: Path,
     assert np.array_equal(splits[0].tokens, splits[1].tokens)
     assert len(splits[0].tokens) > 300 * 3
     assert [str(i) for i in splits[0].ids.to_pylist()] == splits[1].ids.to_pylist()
+
+
+@pytest.mark.parametrize("block_rows", [7, 1000])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (range(40), "all 40 values are not finite numbers"),
+        (range(14), "- train/part.csv, column 'price': 14 values are not finite numbers"),
+        (range(20, 40), "- train/part.csv, column 'price': 20 values are not finite numbers"),
+        ([3], "1 value is not a finite number"),
+    ],
+)
+def test_a_message_says_whether_all_values_are_wrong(
+    wrong: Any, words: str, block_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", block_rows)
+    values = ["cheap" if row in wrong else "1" for row in range(40)]
+    write_part(shop_rows(40).assign(price=values), tmp_path / "data/train/part.csv")
+    with pytest.raises(DataError) as error:
+        encode_folder(tmp_path / "data")
+    assert words in str(error.value)
+
+
+def test_all_problems_of_one_column_are_reported_together(tmp_path: Path) -> None:
+    rows = shop_rows(40)
+    amount = [float(number) for number in range(40)]
+    price = [str(number) for number in amount]
+    amount[3], amount[8], amount[9] = float("inf"), None, 1e39
+    price[1], price[5] = "cheap", "1e39"
+    write_part(rows.assign(target=amount, price=price), tmp_path / "data/train/part.parquet")
+    write_part(rows.assign(target=[None, *range(1, 40)]), tmp_path / "data/val/part.parquet")
+    with pytest.raises(DataError) as error:
+        encode_folder(tmp_path / "data", SETTINGS.model_copy(update={"task": "regression", "num_classes": None}))
+    found = [
+        (problem.where.split(",")[0], problem.column, problem.code, problem.rows) for problem in error.value.problems
+    ]
+    assert sorted(found) == [
+        ("train/part.parquet", "price", "FZ-D106", (2,)),
+        ("train/part.parquet", "price", "FZ-D130", (6,)),
+        ("train/part.parquet", "target", "FZ-D113", (9,)),
+        ("train/part.parquet", "target", "FZ-D160", (4,)),
+        ("train/part.parquet", "target", "FZ-D160", (10,)),
+        ("val/part.parquet", "target", "FZ-D113", (1,)),
+    ]
+
+
+def test_null_and_infinite_classes_are_reported_together_and_no_other_problem_follows_from_them(tmp_path: Path) -> None:
+    labels: list[Any] = [0.0, 1.0] * 20
+    labels[3], labels[8] = float("inf"), None
+    write_part(shop_rows(40).assign(target=labels), tmp_path / "data/train/part.parquet")
+    with pytest.raises(DataError) as error:
+        encode_folder(tmp_path / "data")
+    assert [(problem.code, problem.rows) for problem in error.value.problems] == [("FZ-D113", (9,)), ("FZ-D114", (4,))]

@@ -332,7 +332,7 @@ def test_the_gradient_norm_equals_that_of_clip_grad_norm() -> None:
 def test_metrics_json_has_the_usage_of_the_run(finished_job: tuple[JobFolder, str]) -> None:
     folder, log = finished_job
     usage = read_metrics(folder)["run"]
-    tokens = int(re.search(r"train: 160 rows, \d+ chunks, (\d+) tokens", log)[1])  # type: ignore[index]
+    tokens = int(re.search(r"train: 160 rows, \d+ chunks, (\S+) tokens", log)[1].replace(",", ""))  # type: ignore[index]
     assert (usage["rows"], usage["tokens"]) == (EPOCHS * ROWS, EPOCHS * tokens)
     assert usage["tokens_computed"] >= usage["tokens"]
     assert usage["padding"] == 1 - usage["tokens"] / usage["tokens_computed"]

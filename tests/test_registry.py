@@ -110,6 +110,7 @@ def test_the_prefix_that_all_fusions_share_does_not_make_two_names_similar(insta
     message = str(load_error("multimodal_film", UnknownModelError, path=[str(install.folder)]))
     assert message.startswith("No installed plugin provides model_class 'multimodal_film'.\nInstalled: ")
     assert "\nFix: install the plugin" in message
+    assert "fusionzoo doctor" in message
     assert "Did you mean" not in message
 
 
@@ -118,6 +119,21 @@ def test_the_error_for_an_unrelated_name_lists_the_installed_names_without_a_sug
     message = str(load_error("xyzzy", UnknownModelError, path=[str(install.folder)]))
     assert message.startswith("No installed plugin provides model_class 'xyzzy'.\nInstalled: gate, tower.\nFix: ")
     assert "Did you mean" not in message
+
+
+@pytest.mark.parametrize("group", ["fusionzoo.model", "fusionzoo_models", "fusionzoo.Models"])
+def test_a_name_in_a_misspelled_group_is_reported_with_its_package_and_the_right_group(
+    install: Installer, group: str
+) -> None:
+    info = install("acme-gate", "1.2", models=["gate"], source=MUST_NOT_BE_IMPORTED)
+    file = info / "entry_points.txt"
+    file.write_text(file.read_text().replace("fusionzoo.models", group))
+    assert str(load_error("gate", UnknownModelError, path=[str(install.folder)])) == (
+        "No installed plugin provides model_class 'gate'. acme-gate 1.2 has it in the entry-point group "
+        f"'{group}', which fusionzoo does not read.\n"
+        "Fix: in acme-gate 1.2, rename the group to fusionzoo.models, and install it again. [FZ-P072]"
+    )
+    assert "acme-gate" not in str(load_error("tower", UnknownModelError, path=[str(install.folder)]))
 
 
 def test_the_error_for_a_text_encoder_does_not_suggest_a_fusion(install: Installer) -> None:

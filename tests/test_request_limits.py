@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fusionzoo.data.reading import json_array, json_lines
+from fusionzoo.data.reading import json_objects
 from fusionzoo.data.reading.json_objects import RepeatedKeys, make_object
 from fusionzoo.errors.wording import MAX_COMPARED_NAMES
 from fusionzoo.server import json_rows, serving_worker
@@ -49,9 +49,9 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(len(pairs))
         return make_object(pairs)
 
-    for module in (json_array, json_lines, json_rows):
+    for module in (json_objects, json_rows):
         monkeypatch.setattr(module, "make_object", count)
-    monkeypatch.setattr(json_rows, "DECODER", json.JSONDecoder(object_pairs_hook=count), raising=False)
+    monkeypatch.setattr(json_objects, "_DECODER", json.JSONDecoder(object_pairs_hook=count))
     return counts
 
 

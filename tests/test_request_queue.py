@@ -64,13 +64,45 @@ def test_small_requests_that_wait_are_answered_together_in_their_order(gate: Gat
     assert gate.groups == [[1], [2, 3, 4]], "the first one does not wait for others"
 
 
-def test_a_large_request_is_answered_alone_and_keeps_its_turn(gate: Gate) -> None:
+def test_large_requests_are_answered_alone_and_in_their_order(gate: Gate) -> None:
     first = gate.send(1)
     large = gate.send(2, 3, is_small=False)
     small = gate.send(4, 5)
     gate.finish(4)
     assert [future.result(30) for future in (*first, *large, *small)] == [10, 20, 30, 40, 50]
-    assert gate.groups == [[1], [2], [3], [4, 5]]
+    assert gate.groups[0] == [1]
+    assert sorted(gate.groups[1:]) == [[2], [3], [4, 5]]
+    assert gate.groups.index([2]) < gate.groups.index([3])
+
+
+@pytest.mark.parametrize("places", [1, 2])
+def test_small_requests_do_not_wait_for_large_ones(places: int) -> None:
+    gate = Gate(places)
+    large = gate.send(*range(places + 1), is_small=False)
+    small = gate.send(10, 11)
+    assert gate.groups == [*([i] for i in range(places)), [10]], "one more place, for a small request only"
+    gate.finish(places + 3)
+    assert [future.result(30) for future in (*large, *small)] == [*range(0, 10 * places + 1, 10), 100, 110]
+
+
+def test_small_requests_have_no_additional_place_while_one_of_them_has_a_place() -> None:
+    gate = Gate(places=2)
+    futures = [*gate.send(1), *gate.send(2, is_small=False), *gate.send(3)]
+    assert gate.groups == [[1], [2]]
+    gate.finish(3)
+    assert [future.result(30) for future in futures] == [10, 20, 30]
+
+
+def test_a_small_request_is_not_refused_because_large_ones_wait() -> None:
+    gate = Gate(max_waiting=1)
+    large = gate.send(1, 2, is_small=False)
+    small = gate.send(3)
+    for is_small in (True, False):
+        with pytest.raises(RequestError) as refused:
+            gate.queue.answer(4, is_small)
+        assert refused.value.status == 503
+    gate.finish(3)
+    assert [future.result(30) for future in (*large, *small)] == [10, 20, 30]
 
 
 def test_a_group_is_bounded(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:

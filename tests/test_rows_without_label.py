@@ -82,7 +82,7 @@ def test_a_cached_test_split_without_labels_is_not_used_as_val(tmp_path: Path) -
     encode_with_test(tmp_path / "one", {"a.csv": without_labels("empty")}, cache)
     write_part(shop_rows(60), tmp_path / "two/train/a.parquet")
     write_part(without_labels("empty"), tmp_path / "two/val/a.csv")
-    with pytest.raises(DataError, match="20 labels null"):
+    with pytest.raises(DataError, match="20 labels are null"):
         encode_folder(tmp_path / "two", cache=cache)
 
 

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from fusionzoo.server.gunicorn_server import KEEP_ALIVE_SECONDS
 from server_process import RunningServer, read_answer
 
 SECRET = b"secretvalue"  # never in a response or in the log
@@ -18,6 +19,7 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(ROWS), ROWS)
 LARGE = 30_000_000  # bytes, more than the buffers of a connection hold
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n"
+BODY = b"Content-Length: 200000\r\n\r\n" + b"a" * 200_000  # gunicorn skips no more than 64 kB
 
 NOT_HTTP = {
     "binary": (b"\x16\x03\x01" + SECRET + b"\r\n\r\n", 400),
@@ -34,6 +36,7 @@ NOT_HTTP = {
     "a length and chunks": (POST + LENGTH + CHUNKED + b"\r\n" + CHUNKS, 400),
     "a hidden second request": (POST + b"Content-Length: 4\r\n" + CHUNKED + b"\r\n0\r\n\r\n" + PING + b"\r\n", 400),
     "an unknown coding": (POST + b"Transfer-Encoding: " + SECRET + b"\r\n\r\n" + ROWS, 501),
+    "a body compressed for the transfer": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + CHUNKS, 501),
     "a long address": (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n\r\n", 414),
     "a long header": (PING + b"A: " + b"a" * 90_000 + b"\r\n\r\n", 431),
     "many headers": (PING + b"".join(b"A%d: a\r\n" % i for i in range(300)) + b"\r\n", 431),
@@ -80,6 +83,10 @@ def test_what_is_not_valid_http_has_one_json_error_without_what_was_sent(
         (POST + LENGTH + b"\r\n" + ROWS + POST + LENGTH + b"\r\n" + ROWS + PING + CLOSE + b"\r\n", [200] * 3),
         (POST + b"Content-Length: 4\r\n\r\nx,y\n" + PING + CLOSE + b"\r\n", [400, 200]),
         (POST + CLOSE + b"\r\n" + ROWS, [400]),  # a body without a length
+        (PING + BODY + PING + CLOSE + b"\r\n", [200, 200]),
+        (b"OPTIONS /invocations HTTP/1.1\r\nHost: x\r\n" + BODY + PING + CLOSE + b"\r\n", [200, 200]),
+        (b"GET /invocations HTTP/1.1\r\nHost: x\r\n" + BODY + PING + CLOSE + b"\r\n", [405, 200]),
+        (POST + b"Transfer-Encoding: identity, chunked\r\n" + CLOSE + b"\r\n" + CHUNKS, [200]),
     ],
 )
 def test_each_request_of_a_connection_has_its_own_response(
@@ -87,6 +94,33 @@ def test_each_request_of_a_connection_has_its_own_response(
 ) -> None:
     found = re.findall(rb"HTTP/1\.\d (\d+) ", ask(running_server, content))
     assert [int(status) for status in found] == statuses
+
+
+@pytest.mark.parametrize("path", [b"/ping", b"/nowhere", b"/invocations"])
+def test_http_1_1_needs_the_header_host(running_server: RunningServer, path: bytes) -> None:
+    answer = ask(running_server, b"POST " + path + b" HTTP/1.1\r\n" + LENGTH + b"\r\n" + ROWS)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["error"]["code"] == "FZ-H030"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PING + b"Content-Length: 200000000\r\n\r\n",
+        b"POST /ping HTTP/1.1\r\nHost: x\r\n" + LENGTH + b"Expect: 100-continue\r\n\r\n",
+        POST + CHUNKED + b"\r\nzz\r\n",
+    ],
+)
+def test_the_response_says_that_the_connection_is_closed_if_the_body_has_no_end(
+    running_server: RunningServer, content: bytes
+) -> None:
+    answer = ask(running_server, content).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert b"\r\nConnection: close\r\n" in answer, answer
+
+
+def test_an_idle_connection_stays_open_for_longer_than_that_of_a_load_balancer() -> None:
+    assert KEEP_ALIVE_SECONDS > 60, "the default of AWS"
 
 
 def test_the_response_to_head_has_no_content(running_server: RunningServer) -> None:

@@ -104,7 +104,13 @@ class TestHeader:
     def test_the_response_has_the_header_that_the_client_accepts(self, server: Server) -> None:
         assert server.post(encode(ROWS, CSV), Accept=f"{CSV}; header=absent").text.startswith('"500000"')
         assert server.post(encode(ROWS, JSON), JSON, Accept=f"{CSV}; header=present").text.startswith('"id"')
-        assert server.post(encode(ROWS, JSON), JSON, Accept=CSV).text.startswith('"500000"')
+        assert server.post(encode(ROWS, JSON), JSON, Accept=f"{CSV}; header=absent").text.startswith('"500000"')
+
+    @pytest.mark.parametrize(("content_type", "start"), [(JSON, '"id"'), (PARQUET, '"id"'), (JSONL, '"500000"')])
+    def test_only_rows_that_are_lines_without_a_header_have_csv_without_a_header(
+        self, server: Server, content_type: str, start: str
+    ) -> None:
+        assert server.post(encode(ROWS, content_type), content_type, Accept=CSV).text.startswith(start)
 
     def test_the_dialect_is_that_of_the_training_files(self) -> None:
         predictor, _ = make_predictor(csv_delimiter=";")

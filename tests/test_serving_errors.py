@@ -86,6 +86,17 @@ def test_a_row_that_is_not_of_its_format_is_named(
 
 
 @pytest.mark.parametrize(
+    "body",
+    ['"late" parcel,de,1,2\na,de,1,2\n', 'b,"late" parcel,de,1,2\n', '\n"late" parcel,de,1,2', '"message" x,price\n'],
+)
+@pytest.mark.parametrize("parameter", ["", "; header=absent", "; header=present"])
+def test_a_first_line_with_a_quote_that_does_not_end_is_named(server: Server, body: str, parameter: str) -> None:
+    error = read_error(server.post(body, CSV + parameter), 400)
+    assert f"line {2 if body[0] == chr(10) else 1}: a quoted text does not end correctly" in error["message"]
+    assert "double each quote" in error["fix"]
+
+
+@pytest.mark.parametrize(
     ("body", "content_type"),
     [
         (b"", CSV),
@@ -137,7 +148,9 @@ def test_a_compression_that_is_not_supported_or_damaged_is_an_error(server: Serv
     assert server.post(body, CSV, Content_Encoding="gzip").status_code == 200
 
 
-@pytest.mark.parametrize("accept", ["text/html", "*/*;q=0", "application/json; charset=utf-16"])
+@pytest.mark.parametrize(
+    "accept", ["text/html", "*/*;q=0", "*;q=0.", "text/html;q=.5, nonsense", "application/json; charset=utf-16"]
+)
 def test_a_response_that_is_not_acceptable_has_status_406(server: Server, accept: str) -> None:
     assert "text/csv" in read_error(server.post(encode(ROWS, CSV), Accept=accept), 406)["fix"]
 

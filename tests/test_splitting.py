@@ -224,6 +224,14 @@ NEITHER = {"val": 0.05, "test": 0.05}
         (make_frame("ab" * 50, ["x"] * 90 + ["y"] * 10), {"val": 1e-6}, ["2 groups of 10 to 90 rows"]),
         (make_frame("ab" * 50, ["x"] * 98 + [None] * 2), {"val": 1e-6}, ["3 groups of 1 to 98 rows"]),
         (make_frame("a" * 50 + "b" * 50, "x" * 50 + "y" * 50), {"val": 0.5}, ["2 groups of 50 to 50", "group_field"]),
+        (make_frame(range(40)), {"val": 0.2}, ["Fix: add rows, because a class needs at least two"]),
+        (
+            make_frame("a" * 50 + "b" * 50, "x" * 50 + "y" * 50),
+            {"val": 0.5},
+            ["Fix: add groups, because a class needs"],
+        ),
+        (make_frame(["a", "b"] * 3), NEITHER, ["Fix: raise val_fraction"]),
+        (make_frame("ab" * 50, ["x"] * 90 + ["y"] * 10), {"val": 1e-6}, ["Fix: raise val_fraction"]),
     ],
 )
 def test_too_few_rows_or_groups_are_an_error_with_a_fix(
@@ -244,7 +252,7 @@ def test_null_labels_of_all_files_are_reported_together_with_unreadable_files(tm
     with pytest.raises(DataError) as error:
         split_channel(channel, {"val": 0.1}, ClassStrata("y"), 0, "who")
     message = str(error.value)
-    assert "train/part-0.csv, column 'y': 7 labels null: train/part-0.csv row 2" in message
+    assert "train/part-0.csv, column 'y': 7 labels are null: train/part-0.csv row 2" in message
     assert "train/part-2.csv, column 'y'" in message
     assert "train/part-1.csv: 1 row with another number of columns" in message
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from torch import nn
 
 from frozen_helpers import PreparedJob, prepare_job
 from fusionzoo.conformance.forward import run_model
@@ -18,6 +19,7 @@ from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.subject_request import SubjectRequest
 from fusionzoo.conformance.synthetic_rows import encode_rows, make_batch, make_rows, make_spec
 from fusionzoo.data.encoded import EncodedSplit
+from fusionzoo.data.targets.class_labels import LabelMap
 from fusionzoo.nn import ngram_scores, score_weights
 from fusionzoo.nn.fitted_module import list_fitted_modules
 from fusionzoo.nn.ngram_scores import NgramScores, make_targets, solve, solve_all
@@ -27,8 +29,9 @@ from fusionzoo.nn.text_head import TextHead, WidePath
 from fusionzoo.registry import MODELS_GROUP
 from fusionzoo.settings import TextSettings
 from fusionzoo.training import job
+from fusionzoo.training.fitting import fit_modules
 from fusionzoo.training.warm_start.source_model import SourceModel
-from shop import JobFolder
+from shop import JobFolder, made_split
 
 SPEC = make_spec({"text"})
 MODELS = ["cnn", "multimodal_cnn", "multimodal_cross_attn", "multimodal_gate_fusion", "multimodal_moe"]
@@ -59,6 +62,21 @@ def test_wide_logits_are_scores_with_the_fitted_weights_and_biases(outputs: int)
     assert scores.any()
     assert wide.scores.biases.any() == (outputs > 2)
     torch.testing.assert_close(wide(batch), expected)
+
+
+@pytest.mark.parametrize("shares", [[6, 6], [10, 2]], ids=["balanced", "biases are fitted"])
+def test_a_train_without_words_in_common_is_a_warning_about_the_setting_and_not_about_a_module(
+    shares: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    starts = np.arange(13)
+    train = made_split(starts, starts, tokens=np.arange(2, 14, dtype=np.int32), labels=np.repeat([0, 1], shares))
+    fit_modules(nn.ModuleDict({"wide": WidePath(replace(SPEC, num_outputs=2), 1000)}), train, LabelMap("y", (0, 1)))
+    (text,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "No word or pair of adjacent words is in two labeled rows of train" in text
+    assert text.endswith("Fix: use more rows, or set wide_ngrams: 0 to leave these models out.")
+    caplog.clear()
+    fit_modules(nn.ModuleDict({"wide": WidePath(SPEC, 1000)}), make_train(), LabelMap("y", (0, 1)))
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 def test_the_untrained_wide_path_ranks_rows_of_which_it_saw_none() -> None:

@@ -100,8 +100,8 @@ def test_a_number_column_of_another_kind_says_what_to_write(value: Any, words: s
 
 def test_an_object_among_arrays_and_plain_values_is_named() -> None:
     for values, words, first in (
-        (["a", {"k": 1}, [2]], "objects", 'row 2 has {"k": 1}'),
-        (["a", [2], {"k": 1}], "arrays", "row 2 has [2]"),
+        (["a", {"k": 1}, [2]], "objects", 'records[1] has {"k": 1}'),
+        (["a", [2], {"k": 1}], "arrays", "records[1] has [2]"),
     ):
         rows = rows_from_records([{"c": value} for value in values], ["c"])
         problem = wrong_type(rows, "c", "text or plain values")

@@ -119,6 +119,31 @@ def test_of_a_table_with_other_columns_only_what_is_tied_to_them_is_new(tmp_path
     assert all(torch.equal(after[name], before[name]) for name in report["new"])
 
 
+def test_the_log_names_classes_columns_and_categories_and_no_tensor(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make_source(prepare(tmp_path / "trained", wide_ngrams=0))
+    folder = JobFolder(tmp_path / "job").fill().settings(wide_ngrams=0, tab_field_list=["price"], classes=[1, 7])
+    for name, rows in (("train", 160), ("val", 48), ("test", 48)):
+        frame = shop_rows(rows)
+        country = frame["country"].replace({"fr": "es"})
+        folder.channel(name, frame.assign(country=country, target=frame["target"].replace({0: 7})))
+    job = prepare_job(folder)
+    caplog.clear()
+    caplog.set_level("INFO", "fusionzoo")
+    report = start(job, source)
+    lines = [message.removeprefix("init_from: ") for message in caplog.messages if message.startswith("init_from: ")]
+    assert "classes: 1 reused; new: '7'; not used: '0'" in lines
+    assert "values of 'country': 2 reused; new: 'es'; not used: 'fr'" in lines
+    assert "columns: 2 in both models; not used: 'visits'; the layers that join all columns are new" in lines
+    assert any(line.startswith("tokens: ") for line in lines)
+    counts = f"{len(report['reused'])} reused, {len(report['partly_reused'])} partly reused, {len(report['new'])} new ("
+    assert counts in lines[-1]
+    assert "the table has other columns: " in lines[-1]
+    assert "towers." not in caplog.text
+    assert "classify.3.weight" in report["partly_reused"]
+
+
 def test_a_changed_normalization_of_numbers_is_stated(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = make_source(prepare(tmp_path / "trained"))
     folder = JobFolder(tmp_path / "job").fill()

@@ -123,7 +123,7 @@ def _write_jsonl(file: BinaryIO, schema: pa.Schema, batches: Iterator[pa.RecordB
             json.dumps(dict(zip(batch.schema.names, row, strict=True)), ensure_ascii=False, allow_nan=False)
             for row in rows
         ]
-        file.write("".join(f"{line}\n" for line in lines).encode("utf-8"))
+        file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))  # half surrogates
 
 
 def _to_json_values(column: pa.Array) -> list[Any]:

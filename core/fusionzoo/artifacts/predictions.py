@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fusionzoo import errors
 from fusionzoo.data.reading.column_text import values_as_text
 from fusionzoo.data.reading.extension_types import is_uuid
+from fusionzoo.data.reading.plain_values import json_value_type, json_values
 from fusionzoo.tasks.task import Task, column_names
 
 PlainId = int | float | bool | str | None
@@ -116,13 +117,18 @@ def plain_ids(ids: pa.Array | pa.ChunkedArray) -> list[PlainId]:
         return [value for chunk in ids.chunks for value in plain_ids(chunk)]
     if pa.types.is_dictionary(ids.type):
         ids = ids.dictionary_decode()
+    if ids.type == json_value_type():
+        return [_plain_id(value) for value in json_values(ids)]
     return [_plain_id(value) for value in (values_as_text(ids) if needs_text(ids.type) else ids).to_pylist()]
 
 
 def needs_text(id_type: pa.DataType) -> bool:
-    """Return whether a format without types stores the text of an id, which is the same in all of these formats."""
+    """Return whether a format without types stores the text of an id, which is the same in all of these formats.
+
+    JSON has the values of `json_value_type` themselves.
+    """
     is_time: bool = pa.types.is_timestamp(id_type) or pa.types.is_date(id_type) or pa.types.is_time(id_type)
-    return is_time or is_uuid(id_type)
+    return is_time or is_uuid(id_type) or id_type == json_value_type()
 
 
 def _plain_id(value: Any) -> PlainId:

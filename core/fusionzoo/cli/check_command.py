@@ -21,6 +21,7 @@ from fusionzoo.cli.output import (
     print_json,
     print_line,
 )
+from fusionzoo.errors.wording import pluralize
 
 if TYPE_CHECKING:
     from fusionzoo.conformance import CheckResult
@@ -152,4 +153,5 @@ def _cause(result: CheckResult) -> str:
 def _summarize(results: list[CheckResult]) -> str:
     counts = Counter(result.status for result in results)
     seconds = sum(result.seconds for result in results)
-    return f"{len(results)} checks in {seconds:.0f} s: {', '.join(f'{n} {status}' for status, n in counts.items())}"
+    checks = pluralize(len(results), "check")
+    return f"{checks} in {seconds:.0f} s: {', '.join(f'{n} {status}' for status, n in counts.items())}"

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fusionzoo.cli.number_option import MAX_SECONDS, number_option
 from fusionzoo.cli.output import AsJson, colorize, one_line, print_json, print_line
 
 if TYPE_CHECKING:
     from fusionzoo.registry.doctor import Finding
 
 Timeout = Annotated[
-    float, typer.Option(min=1, help="Time limit for the import of one plugin, in seconds; raise it on a busy machine.")
+    float,
+    number_option(
+        "Time limit for the import of one plugin, in seconds; raise it on a busy machine.", min=1, max=MAX_SECONDS
+    ),
 ]
 
 

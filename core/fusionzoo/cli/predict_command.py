@@ -159,5 +159,6 @@ def _print_summary(summary: PredictSummary, options: PredictOptions) -> None:
     if summary.rejected:
         parts.append(f"{pluralize(summary.rejected, 'row')} not scored, listed in {options.problem_file}")
     if summary.kept:
-        parts.append(f"{pluralize(summary.kept, 'file')} of an earlier run kept")
+        rows = pluralize(summary.kept_rows, "row")
+        parts.append(f"{pluralize(summary.kept, 'file')} of an earlier run kept, with {rows}")
     typer.echo(f"{'; '.join(parts)}: {options.output}", err=True)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fusionzoo.cli.number_option import MAX_MEGABYTES, MAX_SECONDS, number_option
 from fusionzoo.cli.output import exit_on_sigterm, exit_on_user_error
 from fusionzoo.cli.path_option import path_option
 from fusionzoo.server.server_limits import MAX_CONCURRENCY, ServerLimits
@@ -37,29 +38,45 @@ Concurrency = Annotated[
 ]
 MaxBody = Annotated[
     float,
-    typer.Option(envvar=f"{PREFIX}MAX_BODY_MB", min=0.001, help="The maximum size of a request, in millions of bytes."),
+    number_option(
+        "The maximum size of a request, in millions of bytes.",
+        envvar=f"{PREFIX}MAX_BODY_MB",
+        min=0.001,
+        max=MAX_MEGABYTES,
+    ),
 ]
-MaxRows = Annotated[int, typer.Option(envvar=f"{PREFIX}MAX_ROWS", min=1, help="The maximum number of rows.")]
+MaxRows = Annotated[
+    int, typer.Option(envvar=f"{PREFIX}MAX_ROWS", min=1, max=10**12, help="The maximum number of rows of a request.")
+]
 MaxText = Annotated[
     int, typer.Option(envvar=f"{PREFIX}MAX_TEXT_LENGTH", min=1, help="The maximum number of characters of a value.")
 ]
 QueueSeconds = Annotated[
     float,
-    typer.Option(
-        envvar=f"{PREFIX}QUEUE_SECONDS", min=0, help="How long a request waits for others, before it gets status 503."
+    number_option(
+        "How long a request waits for others, before it gets status 503.",
+        envvar=f"{PREFIX}QUEUE_SECONDS",
+        min=0,
+        max=MAX_SECONDS,
     ),
 ]
 RequestSeconds = Annotated[
     float,
-    typer.Option(envvar=f"{PREFIX}REQUEST_SECONDS", min=0.1, help="How long a client may take to send a request."),
+    number_option(
+        "How long a client may take to send a request.",
+        envvar=f"{PREFIX}REQUEST_SECONDS",
+        min=0.1,
+        max=MAX_SECONDS,
+    ),
 ]
 
 MaxHeld = Annotated[
     float,
-    typer.Option(
+    number_option(
+        "Requests and responses that a process holds at the same time, in millions of bytes.",
         envvar=f"{PREFIX}MAX_HELD_MB",
         min=0.001,
-        help="Requests and responses that a process holds at the same time, in millions of bytes.",
+        max=MAX_MEGABYTES,
     ),
 ]
 

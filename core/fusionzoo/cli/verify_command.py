@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from fusionzoo.atomic_files import check_writable, write_atomically
+from fusionzoo.cli.number_option import MAX_SECONDS, number_option
 from fusionzoo.cli.output import (
     AsJson,
     colorize,
@@ -63,7 +64,7 @@ RootOption = Annotated[
 Variables = Annotated[
     list[str] | None, typer.Option("--env", help="An environment variable, as NAME=VALUE; repeatable.")
 ]
-Timeout = Annotated[float, typer.Option(min=1, help="Time limit of each run, in seconds.")]
+Timeout = Annotated[float, number_option("Time limit of each run, in seconds.", min=1, max=MAX_SECONDS)]
 EvidenceFile = Annotated[Path, path_option("--evidence", "The file to write the evidence to.")]
 Quick = Annotated[
     bool, typer.Option("--quick", help="Run once, with all inputs; no run with a damaged or missing one.")

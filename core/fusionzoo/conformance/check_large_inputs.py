@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fusionzoo.conformance.check_sizes import LARGE, find_size_error, make_sized_spec
-from fusionzoo.conformance.forward import BRIEF_STEPS, MIN_CHANGE, compute_logits, train_on
+from fusionzoo.conformance.forward import BRIEF_STEPS, MIN_CHANGE, compute_logits, measure_change, train_on
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import SMALL_SIZES, Row, Sizes, make_batch, make_plain_rows, make_tokens
@@ -44,7 +44,8 @@ def _measure_effects(subject: Subject, sizes: Sizes) -> list[tuple[str, float]]:
     for steps in (0, BRIEF_STEPS):
         logits = compute_logits(train_on(subject.build(spec), [batch] * steps), batch)
         for (title, _), part in zip(inputs, torch.split(logits, VARIANTS), strict=True):
-            effects[title] = max(effects[title], float((part - part[:1]).abs().max()))
+            effect = measure_change(part, part[:1], subject.has_classes)
+            effects[title] = max(effects[title], effect)
     return list(effects.items())
 
 

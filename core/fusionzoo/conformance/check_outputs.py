@@ -8,7 +8,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fusionzoo.conformance.forward import build_trained_briefly, compute_logits, run_model
+from fusionzoo.conformance.forward import (
+    MIN_CHANGE,
+    build_trained_briefly,
+    compute_logits,
+    measure_change,
+    run_model,
+)
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
@@ -21,7 +27,8 @@ NAME = re.compile(r"\w[\w./-]*", re.ASCII)
 def check_logits(subject: Subject) -> None:
     """Logits are finite floats [rows, outputs], for 1, 2 and 5 outputs, with and without word vectors.
 
-    They are not probabilities: core applies softmax. One output is that of a regression, if the model supports it.
+    They are not all equal in each row, and are not probabilities: core applies softmax. One output is that of a
+    regression, if the model supports it.
     """
     cases = [(2, subject.spec), (5, subject.alternative_spec)]
     if "regression" in subject.plugin.settings_class.tasks:
@@ -30,6 +37,7 @@ def check_logits(subject: Subject) -> None:
         spec = replace(inputs, num_outputs=outputs)
         logits = compute_logits(build_trained_briefly(subject, spec), make_batch(spec, make_rows(spec, ROWS, seed=1)))
         _check_shape(logits, ROWS, outputs)
+        _check_differs_between_outputs(logits)
         if outputs > 1 and bool((logits >= 0).all()) and torch.allclose(logits.sum(dim=1), torch.ones(ROWS), atol=1e-4):
             raise ConformanceError(
                 "the logits of each row are positive and sum to one, as probabilities do, but core applies softmax "
@@ -45,6 +53,15 @@ def _check_shape(logits: Tensor, rows: int, classes: int) -> None:
         )
     if not bool(logits.isfinite().all()):
         raise ConformanceError("logits are not finite. Fix: look for a division by zero or the logarithm of zero")
+
+
+def _check_differs_between_outputs(logits: Tensor) -> None:
+    """Check that the logits of a row are not the same number in each column, as those of a broadcast column are."""
+    if logits.shape[1] > 1 and measure_change(logits, torch.zeros_like(logits), has_classes=True) <= MIN_CHANGE:
+        raise ConformanceError(
+            f"the {logits.shape[1]} logits of each row are all equal, so every class has the same probability, "
+            "whatever the model learns. Fix: give the last layer spec.num_outputs outputs, not one that is broadcast"
+        )
 
 
 def check_penalties_and_metrics(subject: Subject) -> None:

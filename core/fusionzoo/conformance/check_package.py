@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fusionzoo.conformance.child_process import LIBRARIES_FILE
 from fusionzoo.conformance.fresh_process import run_in_fresh_process
+from fusionzoo.conformance.plugin_imports import find_undeclared_imports
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.errors import ZooError
@@ -21,7 +22,9 @@ SNAKE_CASE, KEBAB_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*"), re.compile(
 def check_metadata(subject: Subject) -> None:
     """The entry point is snake_case, and the distribution is kebab-case and requires what it needs.
 
-    It requires fusionzoo with an upper bound, and the distribution that provides its default text encoder.
+    It requires fusionzoo with an upper bound, the distribution that provides its default text encoder, and each package
+    that it imports: also in functions, but not for type checking only, or in a try that catches ImportError. What
+    fusionzoo requires, with the extras with which the plugin requires it, counts as required.
     """
     name, distribution = subject.provider.entry_point.name, subject.provider.distribution
     if not SNAKE_CASE.fullmatch(name):
@@ -37,6 +40,20 @@ def check_metadata(subject: Subject) -> None:
         _check_default_encoder(subject)
     except ZooError as error:
         raise ConformanceError(str(error)) from error
+    _check_imports(subject)
+
+
+def _check_imports(subject: Subject) -> None:
+    """Check that the distribution requires each package that its modules import."""
+    imports = find_undeclared_imports(subject.provider)
+    if imports:
+        places = "; ".join(f"{one.file}, line {one.line} imports '{one.module}'" for one in imports)
+        names = ", ".join(f"'{name}'" for name in dict.fromkeys(one.distribution for one in imports))
+        raise ConformanceError(
+            f"{places}, but neither '{subject.provider.distribution}' nor the fusionzoo that it requires has that "
+            f"among its requirements, so the plugin fails where nothing else installs it. Fix: add {names} to the "
+            "dependencies in its pyproject.toml, or import it in a try that catches ImportError"
+        )
 
 
 def _check_default_encoder(subject: Subject) -> None:

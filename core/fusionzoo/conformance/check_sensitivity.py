@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from fusionzoo.conformance.forward import MIN_CHANGE, build_trained_briefly, compute_logits
+from fusionzoo.conformance.forward import MIN_CHANGE, build_trained_briefly, compute_logits, measure_change
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import (
@@ -27,13 +27,16 @@ ROWS = 12
 
 
 def check_every_input_affects_logits(subject: Subject) -> None:
-    """Each input affects the logits: a word of any chunk, each category, each number."""
+    """Each input affects the logits: a word of any chunk, each category, each number.
+
+    Rounding noise does not count. Neither does, in a model for classification, an equal change of all logits of a row.
+    """
     models, rows = _build_models(subject), make_rows(subject.spec, ROWS, seed=4)
     for name, change in _changes(subject.spec):
-        if not _differs(models, subject.spec, rows, [change(row) for row in rows]):
+        if not _differs(models, subject, rows, [change(row) for row in rows]):
             raise ConformanceError(
-                f"{name} has no effect on the logits of any of {ROWS} rows, so the model cannot learn from it. "
-                "Fix: use this input in forward"
+                f"{name} has no effect on the {_outputs(subject)} of any of {ROWS} rows, so the model cannot learn "
+                "from it. Fix: use this input in forward, with a last layer of spec.num_outputs outputs"
             )
 
 
@@ -45,7 +48,7 @@ def check_missing_numbers(subject: Subject) -> None:
     models, rows = _build_models(subject), make_rows(spec, ROWS, seed=4)
     for i, number in enumerate(spec.numbers):
         present, missing = (_with_number(rows, i, flag) for flag in (False, True))
-        if not _differs(models, spec, present, missing):
+        if not _differs(models, subject, present, missing):
             raise ConformanceError(
                 f"the number '{number.name}' gives the same logits for missing and for 0: its value is 0 in both. "
                 "Fix: use batch.numbers_missing in forward"
@@ -64,7 +67,7 @@ def check_missing_and_unknown_categories(subject: Subject) -> None:
     for i, category in enumerate(subject.spec.categories):
         kinds = {"MISSING": MISSING, "UNKNOWN": UNKNOWN, "a known value": FIRST_VALUE}
         for one, other in (("MISSING", "UNKNOWN"), ("MISSING", "a known value"), ("UNKNOWN", "a known value")):
-            if not _differs(models, subject.spec, *(_with_category(rows, i, kinds[kind]) for kind in (one, other))):
+            if not _differs(models, subject, *(_with_category(rows, i, kinds[kind]) for kind in (one, other))):
                 raise ConformanceError(
                     f"{one} and {other} of the category '{category.name}' give the same logits. "
                     "Fix: embed each id separately (0 = MISSING, 1 = UNKNOWN, 2.. = values)"
@@ -80,11 +83,15 @@ def _build_models(subject: Subject) -> tuple[nn.Module, nn.Module]:
     return build_trained_briefly(subject), subject.build()
 
 
-def _differs(models: Sequence[nn.Module], spec: InputSpec, one: Sequence[Row], other: Sequence[Row]) -> bool:
-    """Return whether one of the models gives rows other logits than the same rows with a change."""
-    batches = make_batch(spec, one), make_batch(spec, other)
-    changes = (compute_logits(model, batches[0]) - compute_logits(model, batches[1]) for model in models)
-    return any(bool(change.abs().max() > MIN_CHANGE) for change in changes)
+def _differs(models: Sequence[nn.Module], subject: Subject, one: Sequence[Row], other: Sequence[Row]) -> bool:
+    """Return whether one of the models gives rows other outputs than the same rows with a change."""
+    batches = [make_batch(subject.spec, rows) for rows in (one, other)]
+    pairs = ([compute_logits(model, batch) for batch in batches] for model in models)
+    return any(measure_change(first, second, subject.has_classes) > MIN_CHANGE for first, second in pairs)
+
+
+def _outputs(subject: Subject) -> str:
+    return "probabilities" if subject.has_classes else "outputs"
 
 
 def _changes(spec: InputSpec) -> Iterator[tuple[str, Callable[[Row], Row]]]:

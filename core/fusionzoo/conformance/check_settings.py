@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fusionzoo.conformance.results import ConformanceError
+from fusionzoo.conformance.small_settings import make_small_settings
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.settings import ModelSettings
 
@@ -29,7 +30,7 @@ def check_default_settings(subject: Subject) -> None:
 
 def check_unknown_settings_are_rejected(subject: Subject) -> None:
     """A setting, or a key of a nested one, that no class has is an error, so that misspelled settings are found."""
-    settings_class, small = subject.plugin.settings_class, subject.plugin.settings_class.small()
+    settings_class, small = subject.plugin.settings_class, make_small_settings(subject.plugin)
     values = {name: getattr(small, name) for name in settings_class.model_fields}
     try:
         settings_class.model_validate({**values, UNKNOWN_SETTING: 1})
@@ -69,7 +70,7 @@ def check_settings_json_round_trip(subject: Subject) -> None:
 
     They have no private attributes, which are not written, and no sets, which each process writes in another order.
     """
-    small = subject.plugin.settings_class.small()
+    small = make_small_settings(subject.plugin)
     settings_class, text = type(small), small.model_dump_json()
     if private := list(settings_class.__private_attributes__):
         raise ConformanceError(

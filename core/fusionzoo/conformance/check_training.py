@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import nn
@@ -25,6 +27,7 @@ from fusionzoo.conformance.forward import (
     trainable_parameters,
 )
 from fusionzoo.conformance.fresh_process import run_in_fresh_process
+from fusionzoo.conformance.parameter_effects import drop_biases_that_cancel, find_effects
 from fusionzoo.conformance.results import ConformanceError
 from fusionzoo.conformance.subject import Subject
 from fusionzoo.conformance.synthetic_rows import make_batch, make_rows
@@ -56,33 +59,66 @@ def check_fitted_modules(subject: Subject) -> None:
 def check_gradients_reach_all_parameters(subject: Subject) -> None:
     """Every trainable parameter gets a nonzero gradient within a few training steps, and all gradients are finite.
 
-    Except for parameters of the text encoder that affect only features that the model does not read.
+    Its change changes the probabilities or a penalty: a gradient of rounding noise trains nothing. Except for
+    parameters of the text encoder that affect only features that the model does not read, and biases that cancel.
     """
     built = subject.build_parts()
     model = built.model.train()
     unread = find_unread_parameters(built, make_batch(subject.spec, make_rows(subject.spec, ROWS, seed=0)))
-    without_gradient = {name for name, p in model.named_parameters() if p.requires_grad and id(p) not in unread}
-    optimizer = torch.optim.Adam(trainable_parameters(model), lr=1e-3) if without_gradient else None
+    names = {name for name, p in model.named_parameters() if p.requires_grad and id(p) not in unread}
+    optimizer = torch.optim.Adam(trainable_parameters(model), lr=1e-3) if names else None
+    reached, effects = set[str](), dict[str, bool]()
     for seed in range(MAX_BATCHES):
         model.zero_grad()
-        loss = compute_loss(model, make_batch(subject.spec, make_rows(subject.spec, ROWS, seed)))
+        batch = make_batch(subject.spec, make_rows(subject.spec, ROWS, seed))
+        loss = compute_loss(model, batch)
         if optimizer is None:
             return
         run_backward(loss, model)
-        grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-        if nonfinite := [name for name, grad in grads.items() if not bool(grad.isfinite().all())]:
-            raise ConformanceError(
-                f"the gradient of {_some(nonfinite)} is not finite. "
-                "Fix: look for a square root or a norm of zero, or a division by zero"
-            )
-        without_gradient -= {name for name, grad in grads.items() if bool(grad.any())}
-        if not without_gradient:
+        reached |= _find_gradients(model) & names
+        effects |= find_effects(model, batch, {name for name in reached if not effects.get(name)}, subject.has_classes)
+        with_effect = {name for name, has_effect in effects.items() if has_effect}
+        if reached == names and not drop_biases_that_cancel(names - with_effect, with_effect):
             return
         optimizer.step()  # a layer that starts from zero passes gradients on only after a step
+    _report_untrained(
+        sorted(names - reached), sorted(drop_biases_that_cancel(names - with_effect, with_effect)), effects
+    )
+
+
+def _find_gradients(model: nn.Module) -> set[str]:
+    """Return the names of the parameters with a nonzero gradient.
+
+    Raises:
+        ConformanceError: a gradient is not finite.
+    """
+    grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    if nonfinite := [name for name, grad in grads.items() if not bool(grad.isfinite().all())]:
+        raise ConformanceError(
+            f"the gradient of {_some(nonfinite)} is not finite. "
+            "Fix: look for a square root or a norm of zero, or a division by zero"
+        )
+    return {name for name, grad in grads.items() if bool(grad.any())}
+
+
+def _report_untrained(unreached: list[str], without_effect: list[str], effects: Mapping[str, bool]) -> NoReturn:
+    """Raise an error that names the parameters that are never trained, or are trained for nothing."""
+    if unreached:
+        raise ConformanceError(
+            f"no gradient reaches {_some(unreached)} in {MAX_BATCHES} batches, so it is "
+            "never trained. Fix: remove unused layers, set requires_grad=False for frozen ones, and look for a "
+            "detach() or a no_grad()"
+        )
+    if shifting := [name for name in without_effect if name in effects]:
+        raise ConformanceError(
+            f"a change of {_some(shifting)} only adds the same number to all logits of a row, which softmax ignores, "
+            "so it never changes a probability. Its gradient is rounding noise. Fix: give the last layer "
+            "spec.num_outputs outputs, not one that is broadcast"
+        )
     raise ConformanceError(
-        f"no gradient reaches {_some(sorted(without_gradient))} in {MAX_BATCHES} batches, so it is "
-        "never trained. Fix: remove unused layers, set requires_grad=False for frozen ones, and look for a detach() or "
-        "a no_grad()"
+        f"a change of {_some(without_effect)} changes no logit and no penalty in {MAX_BATCHES} batches, so its "
+        "gradient is rounding noise. Fix: remove it, or look for a softmax or a norm that cancels it, such as a "
+        "softmax over scores to which it adds the same number"
     )
 
 

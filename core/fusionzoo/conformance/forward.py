@@ -18,7 +18,7 @@ from fusionzoo.errors import add_note
 from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput, TextFeatures
 
 TOLERANCE = 1e-5  # absolute and relative, between the float32 logits of the same row
-MIN_CHANGE = 1e-7  # smaller changes of the logits count as none
+MIN_CHANGE = 2e-6  # relative to the logits, if these are above 1; a smaller change counts as rounding noise
 BRIEF_STEPS = 3
 BACKWARD_NOTES = {
     "backward through the graph a second time": (
@@ -240,3 +240,16 @@ def largest_difference(logits: Tensor, expected: Tensor) -> float:
     if torch.allclose(logits, expected, rtol=TOLERANCE, atol=TOLERANCE):
         return 0.0
     return float((logits - expected).abs().max())
+
+
+def measure_change(logits: Tensor, expected: Tensor, has_classes: bool) -> float:
+    """Return the maximum difference of two tensors of logits, relative to the largest logit if that is above 1.
+
+    Args:
+        has_classes: whether softmax follows, which ignores what is added to the logits of all classes.
+    """
+    change = logits - expected
+    if has_classes and change.shape[1] > 1:
+        change = change - change.mean(dim=1, keepdim=True)
+    scale = max(1.0, float(logits.abs().max()), float(expected.abs().max()))
+    return float(change.abs().max()) / scale

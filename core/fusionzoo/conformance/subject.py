@@ -15,6 +15,7 @@ from torch import nn
 from fusionzoo import errors
 from fusionzoo.architecture import Architecture, BuiltModel
 from fusionzoo.conformance import reference_encoder
+from fusionzoo.conformance.small_settings import make_small_settings
 from fusionzoo.conformance.subject_request import SubjectRequest
 from fusionzoo.conformance.synthetic_rows import (
     MAX_CHUNKS,
@@ -81,6 +82,11 @@ class Subject:
     def module(self) -> str:
         """The module that the plugin's entry point names."""
         return self.provider.entry_point.module
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the plugin supports classification, in which only differences of the logits of a row matter."""
+        return "classification" in self.plugin.settings_class.tasks
 
     def _choose_encoder(self) -> str | None:
         """Return the name of the requested text encoder, of the one that the model fixes, or of the reference."""
@@ -296,7 +302,7 @@ def _accepts(accepted: TypeAdapter[Any], value: str) -> bool:
 
 def _make_settings(plugin: Plugin, changes: Mapping[str, Any]) -> ModelSettings:
     settings_class = plugin.settings_class
-    small = settings_class.small()
+    small = make_small_settings(plugin)
     values = {name: getattr(small, name) for name in settings_class.model_fields}
     if all(name in values and values[name] == value for name, value in changes.items()):
         return small

@@ -62,7 +62,8 @@ def fit_preprocessor(
     problems = ProblemLog()
     for name, scan in scans.items():
         scan.report_problems(name, problems)
-    if not train_scan.target.is_empty and train_scan.is_complete:
+    has_all_labels = train_scan.is_complete and train_scan.target.rows == train_scan.rows
+    if not train_scan.target.is_empty and has_all_labels:
         with problems.collect():
             target = train_scan.target.fit(settings)
             for name in other_splits:
@@ -129,6 +130,7 @@ class _SplitScan:
         with self.problems.collect():
             for rows in source:
                 self.rows += len(rows)
+                self.problems.count_rows(rows)
                 features = self.null_words.replace(rows)
                 self.update(features, self._parse_columns(rows, features))
             self.is_complete = True

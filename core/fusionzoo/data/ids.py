@@ -6,12 +6,13 @@ import numpy as np
 import pyarrow as pa
 
 from fusionzoo.data.reading.column_text import has_text_form, values_as_text
+from fusionzoo.data.reading.plain_values import json_value_type
 from fusionzoo.data.reading.value_kinds import describe_type
 
 
 def find_common_type(types: set[pa.DataType]) -> pa.DataType:
     """Return the type that ids of all these types share without loss; string if there is no other."""
-    known_types = types - {pa.null()}
+    known_types = {pa.string() if id_type == json_value_type() else id_type for id_type in types - {pa.null()}}
     if len(known_types) <= 1:
         return next(iter(known_types), pa.null())
     if all(pa.types.is_integer(id_type) and id_type != pa.uint64() for id_type in known_types):

@@ -96,6 +96,7 @@ class Preprocessor:
         tokenizer = None if self.text is None else text_tokenizer.CachedTokenizer(self.text.tokenizer)
         has_blocks = False
         for rows in _log_read_problems(source, problems):
+            problems.count_rows(rows)
             features = self.null_words.replace(rows)
             with problems.collect():
                 optional_labels = name in SPLITS_WITH_OPTIONAL_LABELS

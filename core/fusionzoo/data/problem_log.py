@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from fusionzoo import errors
 from fusionzoo.errors.value_problems import ValuesProblem
+
+if TYPE_CHECKING:
+    from fusionzoo.data.reading.rows import Rows
 
 
 class ProblemLog:
@@ -14,11 +19,17 @@ class ProblemLog:
 
     def __init__(self) -> None:
         self._problems: dict[object, errors.Problem] = {}
+        self._rows: Counter[str] = Counter()
+
+    def count_rows(self, rows: Rows) -> None:
+        """Count the rows of a block that is checked, so that a problem can say that it concerns all values."""
+        self._rows[rows.source] += len(rows)
 
     @property
     def problems(self) -> list[errors.Problem]:
         """The problems so far, in the order in which they were added."""
-        return list(self._problems.values())
+        problems = self._problems.values()
+        return [p.of_whole_source(self._rows) if isinstance(p, ValuesProblem) else p for p in problems]
 
     @contextmanager
     def collect(self) -> Iterator[None]:

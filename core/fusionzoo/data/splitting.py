@@ -107,7 +107,8 @@ def split_channel(
         assignment = _assign_rows(labels, list(fractions.values()), rng)
     else:
         assignment = _assign_groups(labels, groups, list(fractions.values()), rng)
-    _check_part_sizes(channel.name, assignment, fractions, group, groups)
+    grouping = None if group is None or groups is None else (group, groups)
+    _check_part_sizes(channel.name, assignment, fractions, labels, grouping)
     return {name: SplitPart(channel, name, index, assignment) for index, name in enumerate(names)}
 
 
@@ -122,6 +123,7 @@ def _read_label_and_group_codes(
     groups, problems = ValueCodes(), ProblemLog()
     with problems.collect():
         for rows in channel.with_columns(list(columns)):
+            problems.count_rows(rows)
             with problems.collect():
                 strata.add(rows)
             if group is not None:
@@ -236,24 +238,38 @@ def _check_part_sizes(
     name: str,
     assignment: np.ndarray,
     fractions: Mapping[str, float],
-    group: str | None,
-    groups: np.ndarray | None,
+    labels: np.ndarray,
+    grouping: tuple[str, np.ndarray] | None,
 ) -> None:
-    """Raise errors.DataError for a part without rows; warn of a part much larger or smaller than requested."""
+    """Raise errors.DataError for a part without rows; warn of a part much larger or smaller than requested.
+
+    `grouping` has the column of the groups and the group of each row; None without groups.
+    """
     part_rows = np.bincount(assignment, minlength=len(fractions) + 1).tolist()
     total = len(assignment)
     problems: list[errors.Problem] = []
     for (part, fraction), rows in zip(fractions.items(), part_rows[1:], strict=True):
         if rows:
             if abs(rows - fraction * total) > MAX_SHARE_DEVIATION * fraction * total:
-                _warn_share_missed(part, fraction, rows, total, group)
-        elif group is None or groups is None:
-            problems.append(errors.no_row_for_split(name, part, fraction, total))
+                _warn_share_missed(part, fraction, rows, total, None if grouping is None else grouping[0])
+        elif grouping is None:
+            can_divide = bool((np.bincount(labels) > 1).any())
+            problems.append(errors.no_row_for_split(name, part, fraction, total, can_divide))
         else:
+            group, groups = grouping
             sizes = np.unique(groups, return_counts=True)[1].tolist()
-            problems.append(errors.no_group_for_split(name, part, fraction, total, group, sizes))
+            can_divide = _has_movable_group(labels, groups)
+            problems.append(errors.no_group_for_split(name, part, fraction, group, sizes, can_divide))
     if problems:
         raise errors.DataError(problems)
+
+
+def _has_movable_group(labels: np.ndarray, groups: np.ndarray) -> bool:
+    """Return whether there is a group without which each class still has a row."""
+    rows_per_class = np.bincount(labels)
+    cells, counts = np.unique(groups.astype(np.int64) * len(rows_per_class) + labels, return_counts=True)
+    owners, classes = np.divmod(cells, len(rows_per_class))
+    return len(np.unique(owners)) > len(np.unique(owners[counts == rows_per_class[classes]]))
 
 
 def _warn_share_missed(part: str, fraction: float, rows: int, total: int, group: str | None) -> None:

@@ -27,6 +27,7 @@ from fusionzoo.errors.channel_errors import (
     no_group_for_split as no_group_for_split,
     no_row_for_split as no_row_for_split,
     rows_with_wrong_column_count as rows_with_wrong_column_count,
+    scoring_fixes as scoring_fixes,
     split_from_two_sources as split_from_two_sources,
     unknown_file_type as unknown_file_type,
     unreadable_file as unreadable_file,

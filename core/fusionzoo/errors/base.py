@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from fusionzoo.errors.wording import pluralize, printable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 MAX_LISTED_PROBLEMS = 20
 MAX_MESSAGE_LENGTH = 1024
@@ -59,6 +63,8 @@ class Problem:
         code: a stable identifier such as "FZ-D001", listed in docs/errors.md.
         column: the column that it is about, if it is one.
         rows: the numbers of the rows that the message names; they start at 1 and do not count a header.
+        scoring_fix: what to do if a trained model scores the input, so that no setting can be changed; empty if `fix`
+            applies then too.
     """
 
     where: str
@@ -67,6 +73,7 @@ class Problem:
     code: str
     column: str | None = field(default=None, kw_only=True)
     rows: tuple[int, ...] = field(default=(), kw_only=True)
+    scoring_fix: str = field(default="", kw_only=True)
 
     @classmethod
     def of_column(
@@ -76,12 +83,27 @@ class Problem:
         where = f"{source}, column '{column}'" if source else f"column '{column}'"
         return Problem(where, message, fix, code, column=column, rows=rows)
 
+    def with_scoring_fix(self, fix: str) -> Self:
+        """Return the problem with what to do if a trained model scores the input."""
+        return replace(self, scoring_fix=fix)
+
+    def for_scoring(self) -> Self:
+        """Return the problem with the fix for an input that a trained model scores."""
+        return replace(self, fix=self.scoring_fix or self.fix, scoring_fix="")
+
     def __str__(self) -> str:
         where, message, fix = self.where, self.message, self.fix
         if len(where) + len(message) + len(fix) > MAX_PROBLEM_LENGTH:
             where, fix = shorten(where, MAX_PLACE_LENGTH), shorten(fix, MAX_FIX_LENGTH)
             message = shorten(message, MAX_PROBLEM_LENGTH - len(where) - len(fix))
         return printable(f"{where}: {message}. Fix: {fix}. [{self.code}]")
+
+
+class Advice(NamedTuple):
+    """What to do about an input, and what if a trained model scores it, so that no setting can be changed."""
+
+    fix: str
+    scoring_fix: str
 
 
 class ProblemsError(ZooError):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from fusionzoo.errors.base import Problem, ProblemsError
+from fusionzoo.errors.base import Advice, Problem, ProblemsError
 from fusionzoo.errors.wording import list_names, pluralize, quoted, short
 
 
@@ -13,6 +14,17 @@ class DataError(ProblemsError):
     """The data cannot be used as the settings say; holds all problems of all splits."""
 
     heading = "The data cannot be used: {count}."
+
+
+@contextmanager
+def scoring_fixes() -> Iterator[None]:
+    """In the block, give a DataError the fixes for an input that a trained model scores: they name no setting."""
+    try:
+        yield
+    except DataError as error:
+        if not any(problem.scoring_fix for problem in error.problems):
+            raise
+        raise DataError([problem.for_scoring() for problem in error.problems]) from error.__cause__
 
 
 def missing_channel(name: str, folder: Path, others: Sequence[str] = ()) -> Problem:
@@ -34,7 +46,8 @@ def split_from_two_sources(name: str, folder: Path) -> Problem:
 def empty_channel(name: str, folder: Path) -> Problem:
     """The folder of a channel has no data file; names that begin with "." or "_" do not count."""
     fix = "check the S3 prefix of the channel"
-    return Problem(f"channel '{name}'", f"the folder {folder} has no part file", fix, "FZ-D003")
+    problem = Problem(f"channel '{name}'", f"the folder {folder} has no part file", fix, "FZ-D003")
+    return problem.with_scoring_fix("check the path of the folder")
 
 
 def channel_without_rows(name: str) -> Problem:
@@ -49,26 +62,35 @@ def changed_channel(name: str) -> Problem:
     return Problem(f"channel '{name}'", "its rows changed while the job read them", fix, "FZ-D005")
 
 
-def no_row_for_split(name: str, split: str, fraction: float, rows: int) -> Problem:
-    """The fraction of train is less than one row."""
+def no_row_for_split(name: str, split: str, fraction: float, rows: int, can_divide: bool) -> Problem:
+    """The fraction of train is less than one row, or each class has one row only, which stays in train.
+
+    `can_divide` says whether a larger fraction would leave a row.
+    """
     message = (
         f"{split}_fraction = {fraction:g} of {pluralize(rows, 'row')} leaves no row for {split}, because each class "
         "keeps at least one row in train"
     )
     fix = f"raise {split}_fraction, or mount a channel '{split}'"
+    if not can_divide:
+        fix = f"add rows, because a class needs at least two to be in train and {split}, or mount a channel '{split}'"
     return Problem(f"channel '{name}'", message, fix, "FZ-D006")
 
 
 def no_group_for_split(
-    channel: str, split: str, fraction: float, rows: int, group_field: str, sizes: Sequence[int]
+    channel: str, split: str, fraction: float, group_field: str, sizes: Sequence[int], can_divide: bool
 ) -> Problem:
-    """No group of rows is small enough for the split."""
+    """No group of rows is small enough for the split, or each group has all rows of a class.
+
+    `can_divide` says whether a larger fraction would leave a group.
+    """
     message = (
-        f"{split}_fraction = {fraction:g} leaves no group for {split}: the {pluralize(rows, 'row')} have "
+        f"{split}_fraction = {fraction:g} leaves no group for {split}: the {pluralize(sum(sizes), 'row')} have "
         f"{pluralize(len(sizes), 'group')} of {min(sizes):,} to {max(sizes):,} rows, and each class keeps at least one "
         "row in train"
     )
-    fix = f"raise {split}_fraction, choose a group_field with smaller groups, or mount a channel '{split}'"
+    raising = f"raise {split}_fraction" if can_divide else "add groups, because a class needs at least two"
+    fix = f"{raising}, choose a group_field with smaller groups, or mount a channel '{split}'"
     return Problem.of_column(f"channel '{channel}'", group_field, message, fix, "FZ-D007")
 
 
@@ -101,7 +123,7 @@ def changed_file(path: Path) -> Problem:
 
 
 def rows_with_wrong_column_count(
-    name: str, expected: int, count: int, examples: Sequence[tuple[int, int, int]], advice: str | None = None
+    name: str, expected: int, count: int, examples: Sequence[tuple[int, int, int]], advice: Advice | None = None
 ) -> Problem:
     """Rows have more or fewer columns than the header; each example has its first and last line and its width."""
     spans = [
@@ -111,14 +133,16 @@ def rows_with_wrong_column_count(
     more = f" and {count - len(examples):,} more" if count > len(examples) else ""
     message = f"{pluralize(count, 'row')} with another number of columns than the header's {expected}: {lines}{more}"
     fix = "put texts that contain the delimiter in quotes; the file may also be truncated"
-    return Problem(name, message, f"{advice}; or {fix}" if advice else fix, "FZ-D012")
+    problem = Problem(name, message, f"{advice.fix}; or {fix}" if advice else fix, "FZ-D012")
+    return problem.with_scoring_fix(f"{advice.scoring_fix}; or {fix}" if advice and advice.scoring_fix else fix)
 
 
-def unterminated_quote(name: str, line: int, cause: Exception, advice: str | None = None) -> Problem:
+def unterminated_quote(name: str, line: int, cause: Exception, advice: Advice | None = None) -> Problem:
     """A quoted text of a delimited file has no end."""
     message = f"a quoted text does not end correctly ({short(cause)})"
     fix = "double each quote inside a quoted text; the file may also be truncated"
-    return Problem(f"{name} line {line}", message, f"{advice}; or {fix}" if advice else fix, "FZ-D013")
+    problem = Problem(f"{name} line {line}", message, f"{advice.fix}; or {fix}" if advice else fix, "FZ-D013")
+    return problem.with_scoring_fix(f"{advice.scoring_fix}; or {fix}" if advice and advice.scoring_fix else fix)
 
 
 def invalid_json_line(name: str, line: int, cause: Exception) -> Problem:

@@ -29,7 +29,8 @@ class AnotherJobError(ZooError):
     """The checkpoint belongs to a job with other settings, code or data."""
 
     def __init__(self, file: Path, differences: Mapping[str, tuple[str | None, str]]) -> None:
-        shown = [cut(f"{name}: was {then or 'absent'}, is {now}", 200) for name, (then, now) in differences.items()]
+        changes = {name: (_describe_value(then), _describe_value(now)) for name, (then, now) in differences.items()}
+        shown = [cut(f"{name}: was {then}, is {now}", 200) for name, (then, now) in changes.items()]
         rest = [f"and {len(shown) - MAX_LISTED_DIFFERENCES} more"] if len(shown) > MAX_LISTED_DIFFERENCES else []
         listed = "".join(f"\n- {line}" for line in [*shown[:MAX_LISTED_DIFFERENCES], *rest])
         super().__init__(
@@ -38,6 +39,11 @@ class AnotherJobError(ZooError):
             "another folder.",
             "FZ-C002",
         )
+
+
+def _describe_value(value: str | None) -> str:
+    """Return an entry of a fingerprint, which has settings as Python writes them, for a message."""
+    return "absent" if value is None else "not set" if value == "None" else value
 
 
 class TerminatedError(ZooError):

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from fusionzoo.errors.base import Problem
+from fusionzoo.errors.number_fixes import (
+    DATE_OF_FEATURE,
+    SCORING,
+    SCORING_DATE,
+    advise_on_numbers,
+    looks_like_dates,
+)
 from fusionzoo.errors.value_problems import Example, RowPlace, ValuesProblem
 from fusionzoo.errors.wording import (
     cut,
@@ -30,15 +37,19 @@ WRITE_INSTEAD = {
 }
 
 
-def missing_column(name: str, column: str, columns: Sequence[str]) -> Problem:
-    """A file has no column of a name that the settings give."""
-    close = nearest_names(column, columns, 3)
+def missing_column(name: str, column: str, columns: Sequence[str], used: Collection[str] = ()) -> Problem:
+    """A file has no column of a name that the settings give.
+
+    The columns `used` have another role in the settings, so they are not meant to be the missing one.
+    """
+    others = [other for other in columns if other not in used]
+    close = nearest_names(column, others, 3)
     fix = f"the file has the columns {list_names([quoted([other]) for other in columns])}; use one of them"
     if close:
         fix = f"did you mean {quoted(close)}? Correct the name, or add the column to the file"
-    if pair := find_lookalikes([column], columns):
+    if pair := find_lookalikes([column], others):
         fix = f"rename column {pair[1]!a} of the file to {column!a}"
-    message = f"column '{column}' does not exist{note_lookalikes([column], columns)}"
+    message = f"column '{column}' does not exist{note_lookalikes([column], others)}"
     return Problem(name, message, fix, "FZ-D101", column=column)
 
 
@@ -72,7 +83,8 @@ def wrong_column_type(
         message = f"{message}: {example[0]} has {cut(example[1], 60)}"
     fix = f"{WRITE_INSTEAD.get(kind, 'convert the values to text')}, or remove the column from the settings"
     rows = () if example is None else (example[0].number,)
-    return Problem.of_column(name, column, message, fix, "FZ-D103", rows=rows)
+    problem = Problem.of_column(name, column, message, fix, "FZ-D103", rows=rows)
+    return problem.with_scoring_fix(WRITE_INSTEAD.get(kind, "convert the values to text"))
 
 
 def column_not_utf8(name: str, column: str, cause: Exception) -> Problem:
@@ -88,17 +100,28 @@ def ids_without_common_type(column: str, kinds: Mapping[str, str]) -> Problem:
     return Problem.of_column("", column, message, "write all ids with one type", "FZ-D105")
 
 
-def values_not_numeric(name: str, column: str, count: int, examples: Sequence[Example]) -> Problem:
-    """A number column holds text, NaN or infinity; empty values are allowed."""
-    fix = "correct the values, list words for missing values in null_values, or use cat_field_list"
-    return ValuesProblem.of((name, column), ("value", "not a finite number"), count, examples, fix, "FZ-D106")
+def values_not_numeric(name: str, column: str, count: int, examples: Sequence[Example]) -> ValuesProblem:
+    """A number column holds text, NaN or infinity; empty values are allowed.
+
+    Fix: correct the values, list words for missing values in null_values, or use cat_field_list; the message says what
+    to change about 1.234,56, $441, 3% and dates
+    """
+    values = [value for _, value in examples]
+    fix, scoring_fix = advise_on_numbers(values), SCORING
+    if looks_like_dates(values):
+        fix, scoring_fix = DATE_OF_FEATURE, SCORING_DATE
+    fix = fix or "correct the values, list words for missing values in null_values, or use cat_field_list"
+    what = ("value", "is not a finite number", "are not finite numbers")
+    problem = ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D106")
+    return problem.with_scoring_fix(scoring_fix)
 
 
-def values_too_large(name: str, column: str, count: int, examples: Sequence[Example]) -> Problem:
+def values_too_large(name: str, column: str, count: int, examples: Sequence[Example]) -> ValuesProblem:
     """Numbers are larger than the type of the model can hold."""
-    what = ("value", "beyond the range of float32")
+    what = ("value", "is beyond the range of float32")
     fix = "correct the values, or rescale the column, for example with a logarithm: it must be below 3.4e38"
-    return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D130")
+    problem = ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D130")
+    return problem.with_scoring_fix("correct the values: they must be below 3.4e38")
 
 
 def column_not_numeric(name: str, column: str, kind: str, is_category: bool) -> Problem:
@@ -106,7 +129,8 @@ def column_not_numeric(name: str, column: str, kind: str, is_category: bool) -> 
     fix = "convert it to numbers, or remove it from tab_field_list"
     if is_category:
         fix = "convert it to numbers, such as days since a fixed day, or move it to cat_field_list"
-    return Problem.of_column(name, column, f"the column holds {kind}, not numbers", fix, "FZ-D107")
+    problem = Problem.of_column(name, column, f"the column holds {kind}, not numbers", fix, "FZ-D107")
+    return problem.with_scoring_fix(SCORING_DATE)
 
 
 def too_many_categories(column: str, limit: int) -> Problem:
@@ -162,16 +186,17 @@ def class_weights_all_zero() -> Problem:
     return Problem("class_weights", "all weights are 0", "give at least one class a weight above 0", "FZ-D152")
 
 
-def null_labels(name: str, column: str, count: int, rows: Sequence[RowPlace]) -> Problem:
+def null_labels(name: str, column: str, count: int, rows: Sequence[RowPlace]) -> ValuesProblem:
     """Rows have no label."""
     examples = [(row, None) for row in rows]
-    return ValuesProblem.of((name, column), ("label", "null"), count, examples, "remove these rows", "FZ-D113")
+    return ValuesProblem.of((name, column), ("label", "is null"), count, examples, "remove these rows", "FZ-D113")
 
 
 def infinite_labels(column: str, count: int, rows: Sequence[RowPlace]) -> Problem:
     """Labels are infinite numbers."""
     examples = [(row, None) for row in rows]
-    return ValuesProblem.of(("train", column), ("label", "infinite"), count, examples, "remove these rows", "FZ-D114")
+    what = ("label", "is infinite")
+    return ValuesProblem.of(("train", column), what, count, examples, "remove these rows", "FZ-D114")
 
 
 def unseen_labels(
@@ -180,8 +205,10 @@ def unseen_labels(
     """Rows of val or test have a label that no row of train has."""
     known = quote_first(classes, MAX_LISTED_LABELS)
     fix = f"correct the labels (in test, they may be empty), or add such rows to train; train has {known}"
-    fix += note_lookalikes([label for _, label in examples], classes)
-    return ValuesProblem.of((name, column), ("label", "not seen in train"), count, examples, fix, "FZ-D115")
+    note = note_lookalikes([label for _, label in examples], classes)
+    what = ("label", "was not seen in train")
+    problem = ValuesProblem.of((name, column), what, count, examples, f"{fix}{note}", "FZ-D115")
+    return problem.with_scoring_fix(f"correct the labels, or leave them empty; the model knows {known}{note}")
 
 
 def labels_contradict_num_classes(

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 
-from fusionzoo.errors.base import Problem
+from fusionzoo.errors.base import Advice, Problem
 from fusionzoo.errors.machine_fixes import READ_FIXES
 from fusionzoo.errors.wording import list_names, note_lookalikes, pluralize, quoted, short
 
@@ -21,7 +21,8 @@ def merged_rows(name: str, first_line: int, last_line: int, columns: int) -> Pro
         'if quotes are ordinary characters in the file, set csv_quote to ""; otherwise double the stray quote, or '
         "write the data as Parquet or JSON Lines"
     )
-    return Problem(name, message, fix, "FZ-D301")
+    problem = Problem(name, message, fix, "FZ-D301")
+    return problem.with_scoring_fix("double the stray quote, or write the data as Parquet or JSON Lines")
 
 
 def ambiguous_quotes(name: str, first_line: int, second_line: int) -> Problem:
@@ -31,20 +32,27 @@ def ambiguous_quotes(name: str, first_line: int, second_line: int) -> Problem:
         "value"
     )
     fix = 'set csv_quote to "\\"" if quotes enclose values, or to "" if they are ordinary characters'
-    return Problem(name, message, fix, "FZ-D302")
+    problem = Problem(name, message, fix, "FZ-D302")
+    return problem.with_scoring_fix("write all values without quotes, or write the data as Parquet or JSON Lines")
 
 
 def unexpected_header(name: str) -> Problem:
     """The setting `csv_header` gives the column names, but the first line of the file holds the same names."""
     message = "the first line is a header, but csv_header gives the column names as if there was none"
-    return Problem(name, message, "remove csv_header", "FZ-D303")
+    problem = Problem(name, message, "remove csv_header", "FZ-D303")
+    return problem.with_scoring_fix("remove the first line: the model was trained on files without a header")
 
 
-def header_does_not_fit(name: str, missing: Sequence[str], present: Sequence[str], advice: str) -> Problem:
-    """A delimited file lacks columns because its delimiter, header or encoding is another one."""
+def header_does_not_fit(name: str, missing: Sequence[str], present: Sequence[str], advice: Advice) -> Problem:
+    """A delimited file lacks columns because its delimiter, header or encoding is another one.
+
+    Fix: change what the message names, such as csv_delimiter or csv_header; if a trained model scores the file, convert
+    the file instead
+    """
     lacking = f"{pluralize(len(missing), 'column')} ({list_names(missing)})"
     message = f"the first line lacks {lacking}; it has {list_names(present)}{note_lookalikes(missing, present)}"
-    return Problem(name, message, advice, "FZ-D304")
+    problem = Problem(name, message, advice.fix, "FZ-D304")
+    return problem.with_scoring_fix(advice.scoring_fix)
 
 
 def unreadable_folder(name: str, cause: OSError) -> Problem:
@@ -120,20 +128,24 @@ def json_not_rows(name: str) -> Problem:
 def file_too_large(name: str, max_bytes: float) -> Problem:
     """A file, after decompression, has more bytes than `max_file_gb` allows."""
     message = f"the file has more than {max_bytes / 1e9:g} GB of data"
-    return Problem(name, message, "divide the file, or raise max_file_gb", "FZ-D316")
+    problem = Problem(name, message, "divide the file, or raise max_file_gb", "FZ-D316")
+    return problem.with_scoring_fix("divide the file")
 
 
 def suspicious_compression(name: str, stored_bytes: int, max_ratio: float) -> Problem:
     """A file expands so far beyond its stored size that it is damaged or malicious."""
     message = f"the data of the file is more than {max_ratio:g} times its {stored_bytes:,} stored bytes"
-    return Problem(name, message, "check how the file was created; if it is correct, raise max_expansion", "FZ-D317")
+    fix = "check how the file was created; if it is correct, raise max_expansion"
+    problem = Problem(name, message, fix, "FZ-D317")
+    return problem.with_scoring_fix("check how the file was created; if it is correct, write it without compression")
 
 
 def row_too_long(where: str, max_bytes: int) -> Problem:
     """A row has more bytes than `max_row_mb` allows; it may be a quote or an object that never ends."""
     message = f"the row is longer than {max_bytes / 1e6:g} MB"
     fix = "check that quotes and brackets are closed and that each row has its own line; if so, raise max_row_mb"
-    return Problem(where, message, fix, "FZ-D318")
+    problem = Problem(where, message, fix, "FZ-D318")
+    return problem.with_scoring_fix("check that quotes and brackets are closed and that each row has its own line")
 
 
 def too_many_blank_lines(name: str, line: int, limit: int) -> Problem:

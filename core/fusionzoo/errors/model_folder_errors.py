@@ -166,6 +166,33 @@ class ModelFolderError(ZooError):
         return cls(message, "restore the code that wrote the model, or train a new model.", "FZ-O243")
 
     @classmethod
+    def copy_without_folder(cls) -> ModelFolderError:
+        """A predictor that was not loaded from a folder cannot be pickled: its copy could not load the model."""
+        return cls(
+            "This predictor cannot be pickled, because it was not loaded from a model folder.",
+            "create it with Predictor.load(folder).",
+            "FZ-O244",
+        )
+
+    @classmethod
+    def copy_without_model(cls, folder: Path) -> ModelFolderError:
+        """A predictor was pickled, and this process or machine does not have its model folder, or no longer."""
+        return cls(
+            f"The folder {folder} does not exist, so that this copy of a predictor cannot load its model.",
+            "keep the folder under this path, on every machine that uses the predictor.",
+            "FZ-O245",
+        )
+
+    @classmethod
+    def copy_of_other_model(cls, folder: Path) -> ModelFolderError:
+        """A predictor was pickled, and its folder has another model in this process, or by now."""
+        return cls(
+            f"{folder} does not have the model of this copy of a predictor: its manifest.json has another checksum.",
+            "write each model to a folder of its own, and create the predictor again with Predictor.load.",
+            "FZ-O246",
+        )
+
+    @classmethod
     def external_data(cls, path: Path) -> ModelFolderError:
         """The ONNX file is not one of a job: its weights are in other files, which nothing verifies."""
         return cls(f"{path} keeps weights in other files, so that it cannot be verified.", COPY_AGAIN, "FZ-O240")

@@ -308,8 +308,8 @@ class OutputError(ZooError):
     @classmethod
     def other_content(cls, path: Path, row: int, count: int) -> OutputError:
         """A prediction file does not read back with the probabilities that were written."""
-        message = f"{path} reads back with other probabilities in {pluralize(count, 'row')}, first in row {row}"
-        return cls(f"{message} (from 0).", CHECK_DISK, "FZ-O014")
+        message = f"{path} reads back with other probabilities in {pluralize(count, 'row')}, first in row {row + 1}"
+        return cls(f"{message}.", CHECK_DISK, "FZ-O014")
 
 
 class PredictionColumnsError(ZooError):

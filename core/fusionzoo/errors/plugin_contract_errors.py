@@ -39,6 +39,15 @@ class PluginContractError(BrokenPluginError):
         return cls._in_plugin(claim, message, fix, "FZ-P071")
 
     @classmethod
+    def wrong_small(cls, claim: Claim, settings_class: str, returned: str | None) -> PluginContractError:
+        """`small()` of the settings class is no class method, or returned something else than settings."""
+        message = f"small of its settings {settings_class} is not a class method, but the checks call it on the class"
+        fix = "write @classmethod above it, and def small(cls)"
+        if returned is not None:
+            message, fix = f"{settings_class}.small() returned {returned}, not {settings_class}", "return cls(...)"
+        return cls._in_plugin(claim, message, fix, "FZ-P073")
+
+    @classmethod
     def unused_method(cls, claim: Claim, module: str, method: str) -> PluginContractError:
         """The module of a model has a method with the name of a text encoder's hook, which would never be called."""
         message = f"build_model() returned {module} with a method {method}(), which is called for text encoders only"

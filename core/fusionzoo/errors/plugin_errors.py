@@ -52,7 +52,10 @@ class UnknownModelError(ZooError):
         unreadable: Sequence[str],
     ) -> UnknownModelError:
         """The name is misspelled, or the plugin that provides it is not installed here."""
-        fix = "install the plugin that provides it, or choose an installed name."
+        fix = (
+            "install the plugin that provides it, or choose an installed name. If the plugin is installed, "
+            "fusionzoo doctor looks for the reason."
+        )
         if package:
             fix = f"pip install {package}"
         elif nearest:
@@ -66,6 +69,17 @@ class UnknownModelError(ZooError):
             f"Installed: {list_names(installed)}.{damaged}",
             fix,
             "FZ-P001",
+        )
+
+    @classmethod
+    def in_unread_group(cls, kind: str, name: str, owner: str, group: str, known: Sequence[str]) -> UnknownModelError:
+        """An installed package has the name in an entry-point group that fusionzoo does not read."""
+        close = nearest_names(group, known) or list(known)
+        return cls(
+            f"No installed plugin provides {kind} {quote_name(name)}. {cut(owner, 80)} has it in the entry-point group "
+            f"{quote_name(group)}, which fusionzoo does not read.",
+            f"in {cut(owner, 80)}, rename the group to {' or '.join(close)}, and install it again.",
+            "FZ-P072",
         )
 
 
@@ -141,11 +155,17 @@ class BrokenPluginError(ZooError):
     @classmethod
     def import_failed(cls, claim: Claim, cause: BaseException) -> BrokenPluginError:
         """The plugin's module, or a package that it imports, raised an exception."""
-        place = find_own_line(claim, cause)
+        place, missing = find_own_line(claim, cause), getattr(cause, "name", "") or "."
         owner = claim.owner if place else f"{claim.owner} or in a package that it imports"
+        fix = f"pip install --upgrade {claim.distribution[:80]}"
+        if place:
+            fix = f"in {claim.owner}, correct {place}."
+        elif isinstance(cause, ModuleNotFoundError) and "." not in missing:
+            package = f"the package that has the module {quote_name(missing)}"
+            fix = f"pip install {package}, and list it in the dependencies of {claim.owner}."
         return cls(
             f"Importing {claim} failed: {describe_exception(cause)}.\nThe error is in {owner}, not in fusionzoo.",
-            f"in {claim.owner}, correct {place}." if place else f"pip install --upgrade {claim.distribution[:80]}",
+            fix,
             "FZ-P008",
         )
 
@@ -305,7 +325,7 @@ def find_own_line(claim: Claim, cause: BaseException) -> str:
         folders = Path(cause.filename or "").with_suffix("").parts
         return f"{cut(str(cause.filename), 150)}, line {cause.lineno}" if package in folders else ""
     if isinstance(cause, ModuleNotFoundError) and f"{module}.".startswith(f"{cause.name}."):
-        return f"its entry point: it has no module {quote_name(module)}"
+        return f"its entry point, or the list of files in its wheel: it has no module {quote_name(module)}"
     frames = [
         (frame.f_globals.get("__name__", ""), frame, line) for frame, line in traceback.walk_tb(cause.__traceback__)
     ]

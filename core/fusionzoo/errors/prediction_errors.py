@@ -105,7 +105,8 @@ class PredictionJobError(ZooError):
     @classmethod
     def other_run(cls, folder: Path, differences: Mapping[str, tuple[object, object]]) -> PredictionJobError:
         """The folder of --output has the predictions of another model, input or options."""
-        changes = "; ".join(f"{name} was {old}, now {new}" for name, (old, new) in differences.items())
+        shown = {name: ["not set" if value is None else value for value in pair] for name, pair in differences.items()}
+        changes = "; ".join(f"{name} was {old}, now {new}" for name, (old, new) in shown.items())
         message = f"The folder {folder} has predictions of another run: {changes}."
         return cls(message, "give another folder, or delete this one; or run with the same options.", "FZ-J008")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from fusionzoo.errors.base import Problem, ZooError
 from fusionzoo.errors.wording import (
@@ -16,6 +16,7 @@ from fusionzoo.errors.wording import (
     quote_first,
     quote_name,
     quoted,
+    short,
 )
 
 MAX_PATH_LENGTH = 400
@@ -42,6 +43,12 @@ class PredictorInputError(ZooError, ValueError):
         return cls(f"The rows are {_type_name(value)}.", f"give {SEVERAL_ROWS}.", "FZ-O202")
 
     @classmethod
+    def unreadable_table(cls, value: object, cause: Exception) -> PredictorInputError:
+        """The rows have Arrow's PyCapsule interface, but are one column, or of a type that pyarrow does not know."""
+        message = f"pyarrow cannot read the rows, which are {_type_name(value)} ({short(cause)})."
+        return cls(message, "give a pyarrow.Table; frame.to_arrow() converts a polars DataFrame.", "FZ-O226")
+
+    @classmethod
     def missing_path(cls, path: object) -> PredictorInputError:
         """The rows are a text or a path, and there is no such file or folder."""
         return cls(
@@ -63,18 +70,24 @@ class PredictorInputError(ZooError, ValueError):
     def not_a_record(cls, index: int, value: object) -> PredictorInputError:
         """An item of the records is not a mapping from columns to values."""
         return cls(
-            f"Record {index} (from 0) is {_type_name(value)}, not a dictionary.",
+            f"records[{index}] is {_type_name(value)}, not a dictionary.",
             'give each record as {"column": value}.',
             "FZ-O204",
         )
 
     @classmethod
-    def no_known_column(cls, index: int, keys: Sequence[str], columns: Sequence[str]) -> PredictorInputError:
-        """A record has none of the model's columns, so that the prediction would not depend on it."""
-        nearest = list(dict.fromkeys(name for key in keys for name in nearest_names(key, columns)))
+    def no_known_column(
+        cls, index: int, keys: Sequence[str], columns: Sequence[str], own: Collection[str] = ()
+    ) -> PredictorInputError:
+        """A record has none of the columns that the model reads, so that the prediction would not depend on it.
+
+        The keys `own`, such as labels, are columns of the model that it does not read.
+        """
+        others = [key for key in keys if key not in own]
+        nearest = list(dict.fromkeys(name for key in others for name in nearest_names(key, columns)))
         names = f"did you mean {list_names(nearest)}? " if nearest else ""
         return cls(
-            f"Record {index} (from 0) has no column of the model; its keys are: {list_names(keys)}"
+            f"records[{index}] has no column that the model reads; its keys are: {list_names(keys)}"
             f"{note_lookalikes(keys, columns)}.",
             f"{names}The model reads these columns: {list_names(columns)}; give None for a missing value.",
             "FZ-O205",
@@ -84,7 +97,7 @@ class PredictorInputError(ZooError, ValueError):
     def similar_column(cls, index: int, key: str, column: str) -> PredictorInputError:
         """A record lacks a column, and has a key that differs from it only in case, spaces or punctuation."""
         return cls(
-            f"Record {index} (from 0) has the key {quote_name(key)}, but the model's column is {quote_name(column)}"
+            f"records[{index}] has the key {quote_name(key)}, but the model's column is {quote_name(column)}"
             f"{note_lookalikes([key], [column])}.",
             f"rename the key, or remove it and give {quote_name(column)} or None.",
             "FZ-O206",
@@ -100,14 +113,17 @@ class PredictorInputError(ZooError, ValueError):
         )
 
     @classmethod
-    def unknown_columns(cls, source: str, unknown: Sequence[str], columns: Sequence[str]) -> PredictorInputError:
-        """With `strict=True`, the rows have columns that are none of the model's."""
-        nearest = list(dict.fromkeys(name for column in unknown for name in nearest_names(column, columns)))
+    def unknown_columns(cls, source: str, unknown: Sequence[str], absent: Sequence[str]) -> PredictorInputError:
+        """With `strict=True`, the rows have columns that are none of the model's.
+
+        `absent` are the columns of the model that the rows lack.
+        """
+        nearest = list(dict.fromkeys(name for column in unknown for name in nearest_names(column, absent)))
         fix = "remove these columns, or leave out strict=True to ignore them."
         if nearest:
             fix = f"did you mean {quote_first(nearest)}? Rename or {fix}"
         message = f"{printable(source)}: the model does not know these columns: {quote_first(unknown)}"
-        message += f"{note_lookalikes(unknown, columns)}."
+        message += f"{note_lookalikes(unknown, absent)}."
         return cls(message, fix, "FZ-O224")
 
     @classmethod
@@ -117,10 +133,14 @@ class PredictorInputError(ZooError, ValueError):
         return cls(message, "use predict, which returns the predicted numbers.", "FZ-O225")
 
 
-def absent_column(source: str, column: str, present: Sequence[str]) -> Problem:
-    """The rows lack a column that the model reads. A missing value is data, but a missing column is a mistake."""
-    close = nearest_names(column, present, 3)
-    if pair := find_lookalikes([column], present):
+def absent_column(source: str, column: str, present: Sequence[str], own: Collection[str] = ()) -> Problem:
+    """The rows lack a column that the model reads. A missing value is data, but a missing column is a mistake.
+
+    The columns `own` of the model, such as its labels, are not meant to be the absent one.
+    """
+    others = [name for name in present if name not in own]
+    close = nearest_names(column, others, 3)
+    if pair := find_lookalikes([column], others):
         fix = f"rename {pair[1]!a} to {column!a}"
     elif close and keep_letters(close[0]) == keep_letters(column):
         fix = f"rename {quoted(close[:1])} to '{column}'"
@@ -131,7 +151,7 @@ def absent_column(source: str, column: str, present: Sequence[str]) -> Problem:
     else:
         names = list_names([quoted([name]) for name in present])
         fix = f"add the column, with nulls if all are missing; the columns are {names}"
-    message = f"column '{column}' of the model does not exist{note_lookalikes([column], present)}"
+    message = f"column '{column}' of the model does not exist{note_lookalikes([column], others)}"
     return Problem(source, message, fix, "FZ-O221", column=column)
 
 

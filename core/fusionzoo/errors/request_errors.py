@@ -172,6 +172,16 @@ class RequestError(ZooError):
         return cls(message, "send a header, or these columns in this order.", "FZ-H016", status=400)
 
     @classmethod
+    def other_delimiter(cls, names: Sequence[str], used: str, expected: str) -> RequestError:
+        """The first line is a header whose names are divided by another delimiter than in the training files."""
+        shown = list_names([quoted([name]) for name in names], 200)
+        message = (
+            f"The first line has the column names {shown} if it is split at {used!r}, but "
+            f"rows are split at {expected!r}, the csv_delimiter of the training."
+        )
+        return cls(message, f"write {expected!r} between the values, or send JSON.", "FZ-H028", status=400)
+
+    @classmethod
     def unwritable_values(cls, format: str, cause: Exception) -> RequestError:
         """The format of the response cannot hold an id, such as bytes that are not text in CSV."""
         message = f"The predictions cannot be written as {format} ({short(cause)})."
@@ -235,6 +245,24 @@ class RequestError(ZooError):
         message = "The server could not compute the predictions."
         fix = "find the request id of this response in the log of the server, which has the cause."
         return cls(message, fix, "FZ-H021", status=500)
+
+    @classmethod
+    def no_thread_left(cls, seconds: int) -> RequestError:
+        """Other requests, which may arrive slowly, occupy all threads of a process that may wait."""
+        message = "The server has as many unfinished requests as it may."
+        return cls(message, f"try again in {seconds} s.", "FZ-H029", status=503, retry_after=seconds)
+
+    @classmethod
+    def no_host(cls) -> RequestError:
+        """A request of HTTP/1.1 does not say for which host it is."""
+        message = "The request is not valid HTTP: it has no header Host."
+        return cls(message, "send it with an HTTP library.", "FZ-H030", status=400)
+
+    @classmethod
+    def several_lines(cls) -> RequestError:
+        """A line break in an id or in the name of a class would make several lines of one row of CSV."""
+        message = "The predictions cannot be written as CSV with a line per row: an id or a class has a line break."
+        return cls(message, "accept application/json or application/jsonlines.", "FZ-H031", status=422)
 
 
 class ServerAddressError(ZooError):

@@ -47,14 +47,14 @@ class ScoresError(ZooError, ValueError):
     @classmethod
     def unknown_class(cls, row: int, index: int, classes: int) -> ScoresError:
         """A class index is not between 0 and the number of classes."""
-        message = f"Row {row} (from 0) has class index {index}, but there are {classes} classes."
+        message = f"y_true[{row}] is class index {index}, but there are {classes} classes."
         return cls(message, f"give indices from 0 to {classes - 1}.", "FZ-O103")
 
     @classmethod
     def not_finite(cls, row: int, count: int) -> ScoresError:
         """The model's probabilities are NaN or infinite: training diverged."""
         return cls(
-            f"The model's probabilities are NaN or infinite in {pluralize(count, 'row')}, first in row {row} (from 0).",
+            f"The model's scores are NaN or infinite in {pluralize(count, 'row')}, first in scores[{row}].",
             "lower lr, set gradient_clip_val, or set precision: 32.",
             "FZ-O104",
         )
@@ -77,7 +77,7 @@ class ScoresError(ZooError, ValueError):
         """The values of a row do not sum to 1: often logits instead of probabilities."""
         shown = join_first([f"{value:.4g}" for value in values], 10)
         return cls(
-            f"{pluralize(count, 'row')}, first row {row} (from 0), without probabilities that sum to 1: [{shown}].",
+            f"{pluralize(count, 'row')} without probabilities that sum to 1, first probabilities[{row}]: [{shown}].",
             "give softmax(logits), not logits.",
             "FZ-O105",
         )
@@ -103,12 +103,12 @@ class ScoresError(ZooError, ValueError):
     @classmethod
     def not_label_values(cls, row: int, count: int) -> ScoresError:
         """A label of a multilabel classification is neither 0 nor 1."""
-        message = f"{pluralize(count, 'row')}, first row {row} (from 0), with a label that is neither 0 nor 1."
+        message = f"{pluralize(count, 'row')} with a label that is neither 0 nor 1, first labels[{row}]."
         return cls(message, "give 1 for each label that applies to a row, and 0 for the others.", "FZ-O110")
 
     @classmethod
     def outside_unit_interval(cls, row: int, values: Sequence[float], count: int) -> ScoresError:
         """A probability of a label is below 0 or above 1: often a logit instead of a probability."""
         shown = join_first([f"{value:.4g}" for value in values], 10)
-        message = f"{pluralize(count, 'row')}, first row {row} (from 0), with values outside 0 to 1: [{shown}]."
+        message = f"{pluralize(count, 'row')} with values outside 0 to 1, first probabilities[{row}]: [{shown}]."
         return cls(message, "give sigmoid(logits), not logits.", "FZ-O111")

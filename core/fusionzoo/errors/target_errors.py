@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from fusionzoo.errors.base import Problem
+from fusionzoo.errors.number_fixes import DATE, advise_on_numbers, looks_like_dates
 from fusionzoo.errors.setting_errors import setting_problem
 from fusionzoo.errors.value_problems import Example, RowPlace, ValuesProblem
 from fusionzoo.errors.wording import cut, join_first, list_names, pluralize, quote_first, quote_name
 
 
 def target_not_numeric(problem: Problem) -> Problem:
-    """The column to predict holds text, dates or infinity, and the task is regression."""
+    """The column to predict holds text, dates or infinity, and the task is regression.
+
+    Fix: correct the values, as the message says for 1.234,56, $441, 3% and dates; to predict classes, set task:
+    classification and num_classes, and for several labels per row task: multilabel
+    """
     fix = (
         "correct the values; to predict classes, set task: classification and num_classes, and for several labels per "
         "row task: multilabel"
     )
-    message = f"{problem.message}, and task is regression"
-    return Problem(problem.where, message, fix, "FZ-D160", column=problem.column, rows=problem.rows)
+    reason = ", and task is regression"
+    message = f"{problem.message}{reason}"
+    numeric = Problem(problem.where, message, fix, "FZ-D160", column=problem.column, rows=problem.rows)
+    if isinstance(problem, ValuesProblem):
+        values = [value for _, value in problem.examples]
+        fix = DATE if looks_like_dates(values) else advise_on_numbers(values) or fix
+        numeric = replace(problem.with_reason(reason), fix=fix, code=numeric.code)
+    return numeric.with_scoring_fix("write the labels as numbers such as 1200.5, or leave them empty")
 
 
-def target_without_logarithm(name: str, column: str, count: int, examples: Sequence[Example]) -> Problem:
+def target_without_logarithm(name: str, column: str, count: int, examples: Sequence[Example]) -> ValuesProblem:
     """A value to predict is -1 or less, and `target_transform` is log1p."""
     fix = "correct the values, or remove target_transform"
-    what = ("value", "not above -1, as target_transform: log1p needs it")
-    return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D161")
+    what = ("value", "is not above -1, as target_transform: log1p needs it")
+    problem = ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D161")
+    return problem.with_scoring_fix("correct the values, or leave them empty")
 
 
 def constant_target(column: str, value: float) -> Problem:
@@ -42,7 +55,7 @@ def target_beyond_float32(column: str, mean: float, std: float) -> Problem:
 
 def target_too_far_from_train(name: str, column: str, count: int, examples: Sequence[Example], limit: float) -> Problem:
     """Values to predict are so far from those of train that their loss is infinite in float32."""
-    what = ("value", f"more than {limit:.0e} standard deviations of train away from its mean, so their loss overflows")
+    what = ("value", f"is more than {limit:.0e} standard deviations of train away from its mean, so the loss overflows")
     fix = "correct the values, or remove these rows"
     return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D380")
 
@@ -73,7 +86,8 @@ def column_of_lists(problem: Problem) -> Problem:
     """The label column of a classification holds arrays."""
     fix = "for any number of labels per row, set task: multilabel; otherwise write one class per row"
     message = f"{problem.message}, and task is classification"
-    return Problem(problem.where, message, fix, "FZ-D165", column=problem.column, rows=problem.rows)
+    lists = Problem(problem.where, message, fix, "FZ-D165", column=problem.column, rows=problem.rows)
+    return lists.with_scoring_fix("write one class per row")
 
 
 def text_lists_as_classes(column: str, first_row: Mapping[str, RowPlace]) -> Problem:
@@ -84,43 +98,45 @@ def text_lists_as_classes(column: str, first_row: Mapping[str, RowPlace]) -> Pro
     return Problem.of_column("train", column, message, fix, "FZ-D166")
 
 
-def label_not_boolean(name: str, column: str, count: int, examples: Sequence[Example]) -> Problem:
+def label_not_boolean(name: str, column: str, count: int, examples: Sequence[Example]) -> ValuesProblem:
     """One of several label columns of task multilabel holds something else than 0, 1, true and false."""
     fix = (
         "write 0 or 1; for a column of classes, set task: classification, for numbers task: regression, and give one "
         "column of lists if the values are lists"
     )
-    what = ("value", "neither 0, 1, true nor false")
-    return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D167")
+    what = ("value", "is neither 0, 1, true nor false")
+    problem = ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D167")
+    return problem.with_scoring_fix("write 0 or 1, or leave the value empty")
 
 
-def null_label_value(name: str, column: str, count: int, rows: Sequence[RowPlace]) -> Problem:
+def null_label_value(name: str, column: str, count: int, rows: Sequence[RowPlace]) -> ValuesProblem:
     """Rows have no value in one of several label columns of task multilabel."""
     fix = "write 0 where the label does not apply, and remove rows where that is unknown"
-    what, examples = ("value", "null"), [(row, None) for row in rows]
+    what, examples = ("value", "is null"), [(row, None) for row in rows]
     return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D175")
 
 
-def not_a_label_list(name: str, column: str, count: int, examples: Sequence[Example]) -> Problem:
+def not_a_label_list(name: str, column: str, count: int, examples: Sequence[Example]) -> ValuesProblem:
     """The label column of task multilabel holds single values, not lists."""
     fix = (
         'write arrays such as ["a", "b"], or set label_separator to the text between two labels; for one class per '
         "row, set task: classification and num_classes"
     )
-    what = ("value", "not a list of labels")
-    return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D168")
+    what = ("value", "is not a list of labels", "are not lists of labels")
+    problem = ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D168")
+    return problem.with_scoring_fix('write arrays such as ["a", "b"], as the data that the model was trained on')
 
 
-def null_label_list(name: str, column: str, count: int, rows: Sequence[RowPlace]) -> Problem:
+def null_label_list(name: str, column: str, count: int, rows: Sequence[RowPlace]) -> ValuesProblem:
     """Rows have no list of labels: not even an empty one."""
     fix = "write [] where no label applies, and remove rows whose labels are unknown"
-    what, examples = ("value", "null"), [(row, None) for row in rows]
+    what, examples = ("value", "is null"), [(row, None) for row in rows]
     return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D169")
 
 
 def empty_label_in_list(name: str, column: str, count: int, examples: Sequence[Example]) -> Problem:
     """A list of labels has an element that is null, an empty text, or no plain value."""
-    what = ("list", "with an element that is empty, null or nested")
+    what = ("list", "has an element that is empty, null or nested")
     fix = "write only texts and numbers into the lists"
     return ValuesProblem.of((name, column), what, count, examples, fix, "FZ-D176")
 

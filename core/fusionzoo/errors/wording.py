@@ -6,13 +6,15 @@ import json
 import re
 import stat
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
+from types import MappingProxyType
 
 MAX_CAUSE_LENGTH = 200
 MAX_JSON_LENGTH = 80
 MAX_COMPARED_NAMES, MAX_COMPARED_LENGTH = 10_000, 200
+PLURAL_VERBS: Mapping[str, str] = MappingProxyType({"is": "are", "was": "were", "has": "have"})
 
 
 def nearest_names(name: str, candidates: Iterable[str], how_many: int = 1) -> list[str]:
@@ -78,6 +80,12 @@ def _is_invisible(letter: str) -> bool:
 def pluralize(number: int, noun: str, plural: str = "") -> str:
     """Return the number with its noun, such as "1 row" or "1,000 rows"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def pluralize_verb(predicate: str) -> str:
+    """Return what is said about one thing, such as "is null", for several: "are null"."""
+    verb, _, rest = predicate.partition(" ")
+    return f"{PLURAL_VERBS.get(verb, verb)} {rest}"
 
 
 def quoted(names: Iterable[object]) -> str:

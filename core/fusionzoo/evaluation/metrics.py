@@ -226,9 +226,14 @@ def _matthews_corrcoef(
 
 
 def _quadratic_kappa(y_true: NDArray[np.integer], predictions: NDArray[np.int64]) -> float | None:
-    """Return 1 - the mean squared distance of the true and the predicted index / the one that chance would give."""
+    """Return 1 - the mean squared distance of the true and the predicted index / the one that chance would give.
+
+    It is twice the covariance of the indices over the distance by chance, both times the squared number of rows: exact
+    integers, so that it is 0 if the predictions are no better than chance, and not a rounding error.
+    """
     if np.ptp(y_true) == 0:
         return None
-    true, predicted = y_true.astype(np.float64), predictions.astype(np.float64)
-    mean_by_chance = true.var() + predicted.var() + (true.mean() - predicted.mean()) ** 2
-    return float(1 - ((true - predicted) ** 2).mean() / mean_by_chance)
+    rows, true, predicted = len(y_true), y_true.astype(np.int64), predictions.astype(np.int64)
+    true_sum, predicted_sum, product = int(true.sum()), int(predicted.sum()), int((true * predicted).sum())
+    squares = int((true**2).sum()) + int((predicted**2).sum())
+    return 2 * (rows * product - true_sum * predicted_sum) / (rows * squares - 2 * true_sum * predicted_sum)

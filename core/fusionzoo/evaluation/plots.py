@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from fusionzoo.errors.wording import pluralize
 from fusionzoo.evaluation.class_evaluation import ClassEvaluation
 from fusionzoo.evaluation.label_decision import THRESHOLD
 from fusionzoo.evaluation.plot_parts import (
@@ -147,7 +148,8 @@ def draw_probabilities(split: ClassEvaluation) -> Figure:
         is_true_class = split.y_true == k
         handles = _draw_histogram(axes, split.probabilities[:, k], is_true_class)
         if not is_binary:
-            axes.set_title(f"{format_class(split.classes[k], k)} ({int(is_true_class.sum()):,} rows)", fontsize=9)
+            rows = pluralize(int(is_true_class.sum()), "row")
+            axes.set_title(f"{format_class(split.classes[k], k)} ({rows})", fontsize=9)
     figure.supxlabel(f"probability of class {names[1]}" if is_binary else "probability of the class", fontsize="medium")
     figure.supylabel("fraction of the rows", fontsize="medium")
     if not split.rows or not shown:
@@ -182,7 +184,7 @@ def draw_thresholds(split: ClassEvaluation) -> Figure:
     for (label, values, style), color in zip(lines, COLORS, strict=False):
         axes.plot(threshold, values, label=label, color=color, linestyle=style, linewidth=1.6)
     best = int(f1.argmax())
-    text = f"best F1: {f1[best]:.3f} at {threshold[best]:.2f}"
+    text = f"best F1: {f1[best]:.3f} at {threshold[best]:.3g}"
     axes.plot(threshold[best], f1[best], "o", color=COLORS[2], markersize=6, label=text, linestyle="none")
     axes.legend(fontsize=8)
     return figure

@@ -18,6 +18,8 @@ from fusionzoo.evaluation.metric_directions import REGRESSION_METRICS
 from fusionzoo.evaluation.split_evaluation import Metrics
 from fusionzoo.evaluation.undefined_metrics import mean_of_all
 
+MAX_ROUNDING = 1e-14  # of a metric that is computed from float64 numbers near 1
+
 
 def regression_metrics(y_true: NDArray[np.floating], predicted: NDArray[np.floating]) -> Metrics:
     """Compute the metrics named in `REGRESSION_METRICS`, each the unweighted mean over the columns.
@@ -48,11 +50,18 @@ def column_metrics(y_true: NDArray[np.floating], predicted: NDArray[np.floating]
     return {
         "rmse": float(np.sqrt(mean_squared_error(true, scores))),
         "mae": float(mean_absolute_error(true, scores)),
-        "r2": float(r2_score(true, scores)) if varies else None,
+        "r2": drop_rounding(float(r2_score(true, scores))) if varies else None,
         "median_absolute_error": float(median_absolute_error(true, scores)),
         "mape": float(mean_absolute_percentage_error(true, scores)) if true.all() else None,
-        "spearman": float(spearmanr(true, scores).statistic) if varies and np.ptp(scores) > 0 else None,
+        "spearman": (
+            drop_rounding(float(spearmanr(true, scores).statistic)) if varies and np.ptp(scores) > 0 else None
+        ),
     }
+
+
+def drop_rounding(value: float) -> float:
+    """Return 0 for a difference or quotient of floats near 1 that only their rounding separates from 0."""
+    return 0.0 if abs(value) < MAX_ROUNDING else value
 
 
 def check_numbers(y_true: NDArray[np.floating], predicted: NDArray[np.floating]) -> None:

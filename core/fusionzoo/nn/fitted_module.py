@@ -31,6 +31,10 @@ class FittedModule(nn.Module, ABC):
     def fit(self, train: EncodedSplit) -> None:
         """Fit the module on the encoded training split; the result must be the same each time."""
 
+    def explain_useless_fit(self) -> str | None:
+        """Return why what was fitted has no effect, with a fix, in words of the user of a model; None if it has one."""
+        return None
+
 
 def fit_module(name: str, module: FittedModule, train: EncodedSplit) -> list[str]:
     """Fit a module on train, and check the result; return which fitted modules in it, or itself, did not change.
@@ -57,6 +61,12 @@ def fit_module(name: str, module: FittedModule, train: EncodedSplit) -> list[str
     inner = [key for key, child in module.named_modules() if isinstance(child, FittedModule)]
     unchanged = [key for key in inner if not any(each.startswith(f"{key}." if key else "") for each in fitted)]
     return [f"{name}.{key}".strip(".") for key in unchanged]
+
+
+def list_useless_fits(name: str, module: FittedModule) -> dict[str, str]:
+    """Return why what was fitted has no effect, by the name of the module: of this module, and of those inside it."""
+    inner = {key: child for key, child in module.named_modules(prefix=name) if isinstance(child, FittedModule)}
+    return {key: reason for key, child in inner.items() if (reason := child.explain_useless_fit()) is not None}
 
 
 def list_modules_with_unused_fit(module: nn.Module, prefix: str = "") -> list[str]:

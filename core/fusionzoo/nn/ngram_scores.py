@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MAX_SCORES, FOLDS = 16, 5
 MAX_FIT_ROWS, MAX_FIT_TOKENS = 100_000, 10_000_000
 RIDGE, SMOOTHING = 2.0, 0.05  # chosen on val of real reviews
+USELESS_FIT = "the linear models of the words score every row the same. Fix: use more rows"
 
 
 class ScoredRows(NamedTuple):
@@ -55,12 +56,16 @@ class NgramScores(FittedModule):
         spec: the inputs, with text.
         max_ngrams: maximum number of n-grams.
         max_width: maximum number of scores, up to 16.
+        useless_fit: what it means to the user of a model if train has no n-grams, and a fix: the end of a sentence.
     """
 
     is_comparable = True
 
-    def __init__(self, spec: InputSpec, max_ngrams: int, max_width: int = MAX_SCORES) -> None:
+    def __init__(
+        self, spec: InputSpec, max_ngrams: int, max_width: int = MAX_SCORES, useless_fit: str = USELESS_FIT
+    ) -> None:
         super().__init__()
+        self._useless_fit = useless_fit
         if spec.text is None:
             raise ValueError("scores of n-grams need text")
         self.outputs, self.width = spec.num_outputs, min(spec.num_outputs, max_width, MAX_SCORES)
@@ -93,6 +98,11 @@ class NgramScores(FittedModule):
         weights, biases = fit_score_weights(rows.scores, rows.targets, rows.labels, self.outputs)
         self.weights.copy_(torch.from_numpy(weights))
         self.biases.copy_(torch.from_numpy(biases))
+
+    def explain_useless_fit(self) -> str | None:
+        if bool(self.ngrams.idf.any()):
+            return None
+        return f"No word or pair of adjacent words is in two labeled rows of train, so {self._useless_fit}."
 
     @torch.no_grad()
     def fit_scores(self, train: EncodedSplit) -> ScoredRows:

@@ -13,6 +13,11 @@ from fusionzoo.nn.ngram_scores import NgramScores
 from fusionzoo.nn.schema import Batch, InputSpec
 from fusionzoo.settings import TextSettings
 
+USELESS_FIT = (
+    "the linear models of the words, next to the text encoder, have no effect. Fix: use more rows, or set "
+    "wide_ngrams: 0 to leave these models out"
+)
+
 
 class WidePath(nn.Module):
     """Logits [rows, num_outputs] from the scores of `NgramScores`; zero before these are fitted.
@@ -22,7 +27,7 @@ class WidePath(nn.Module):
 
     def __init__(self, spec: InputSpec, max_ngrams: int) -> None:
         super().__init__()
-        self.scores = NgramScores(spec, max_ngrams)
+        self.scores = NgramScores(spec, max_ngrams, useless_fit=USELESS_FIT)
         self.scale = nn.Parameter(torch.ones(spec.num_outputs))
 
     def forward(self, batch: Batch) -> Tensor:

@@ -153,7 +153,8 @@ def read_baseline(path: Path, task: Task, id_name: str) -> BaselinePredictions:
     scores = _read_scores(channel.with_columns(task.score_columns), task.score_columns)
     try:
         labels = task.label_columns if has_labels else []
-        keys = RowKeys.collect(channel.with_columns([id_name, *labels]), task, id_name, has_labels=has_labels)
+        with errors.scoring_fixes():
+            keys = RowKeys.collect(channel.with_columns([id_name, *labels]), task, id_name, has_labels=has_labels)
     except errors.DataError as cause:
         raise BaselineError.unknown_keys(channel.name, cause) from cause
     return BaselinePredictions(channel.name, id_name, keys, scores)

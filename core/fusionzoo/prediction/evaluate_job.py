@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fusionzoo import errors
 from fusionzoo.artifacts.file_names import SETTINGS_FILE
 from fusionzoo.artifacts.prediction_stream import write_prediction_blocks
 from fusionzoo.artifacts.predictions import Predictions
@@ -99,6 +100,7 @@ def evaluate_files(options: EvaluateOptions) -> FileEvaluation:
     return write_evaluation(options)
 
 
+@errors.scoring_fixes()
 def write_evaluation(options: EvaluateOptions) -> FileEvaluation:
     """Score labeled rows, and write metrics.json, plots and predictions as a training job does for its test channel.
 
@@ -167,7 +169,7 @@ def check_labels(predictor: Predictor, inputs: InputFiles, columns: ColumnsRead,
     """
     if not columns.labels:
         names = predictor.preprocessor.settings.label_columns
-        similar = find_similar_columns(Channel("input", inputs.files, (), tuple(names)))
+        similar = find_similar_columns(Channel("input", inputs.files, tuple(columns.names), tuple(names)))
         raise PredictionJobError.no_label_column(names, similar)
     problems, rows, unlabeled = ProblemLog(), 0, 0
     examples: list[RowPlace] = []

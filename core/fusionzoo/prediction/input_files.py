@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from fusionzoo.data.targets.target_choice import choose_target
 from fusionzoo.errors.prediction_errors import PredictionJobError
 from fusionzoo.local_paths import to_local_path
 from fusionzoo.prediction.standard_streams import STREAM, open_standard_input
+from fusionzoo.serving.row_source import ModelColumns
 
 FORMAT_NAMES = {**{name: name for name in FORMATS}, "json": "jsonl"}
 """The names of formats on the command line, and the format that each of them means."""
@@ -156,7 +158,7 @@ def choose_columns(
     optional = [name for name in dict.fromkeys(optional) if name not in carried and name not in features]
     names = list(dict.fromkeys([*features, *carried, *optional]))
     try:
-        channel = open_files("input", files.files, names, optional)
+        channel = open_files("input", files.files, names, optional, partial(_describe_missing, settings))
     except errors.DataError:
         if labels and len(files.files) > 1:
             choose_columns(files, settings, carried, labels=False)  # raises the same error if labels are not the cause
@@ -169,6 +171,14 @@ def choose_columns(
     is_scanned = any(file.options.max_scanned_rows is not None and file.format == "jsonl" for file in files.files)
     late = absent if is_scanned else ()
     return ColumnsRead(tuple(features), id_name, present_labels, tuple(dict.fromkeys(carried)), late)
+
+
+def _describe_missing(settings: DataSettings, name: str, column: str, present: Sequence[str]) -> errors.Problem:
+    """Return the problem of a file that lacks a column of the model, or one that the user names in --columns."""
+    columns = ModelColumns.of(settings)
+    if column in columns.known:
+        return columns.describe_absent(name, column, present)
+    return errors.missing_column(name, column, present)
 
 
 def open_part(files: Sequence[PartFile], columns: Sequence[str]) -> Channel:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from fusionzoo import errors
 from fusionzoo.artifacts.file_names import MANIFEST_FILE
 from fusionzoo.artifacts.prediction_stream import write_prediction_blocks
 from fusionzoo.artifacts.predictions import Predictions, prediction_columns
@@ -67,14 +68,24 @@ class PredictOptions:
 
 @dataclass(frozen=True)
 class PredictSummary:
-    """What a run did: prediction files of this run and of earlier ones, and rows with and without scores."""
+    """What a run did.
+
+    Attributes:
+        written: the prediction files of this run.
+        kept: those of earlier runs.
+        rows: the rows that this run scored.
+        kept_rows: the rows in the files of earlier runs.
+        rejected: the rows without scores, of all files.
+    """
 
     written: int
     kept: int
     rows: int
+    kept_rows: int
     rejected: int
 
 
+@errors.scoring_fixes()
 def predict_files(options: PredictOptions, start_engine: StartEngine) -> PredictSummary:
     """Score the rows of the input and write their predictions, in bounded memory.
 
@@ -170,19 +181,22 @@ class _Run:
 
     def write_parts(self, parts: Sequence[PredictionFile]) -> PredictSummary:
         """Write the prediction files that are not finished, and then the list of row problems."""
-        records: list[PartRecord] = []
-        earlier_parts = 0
+        written: list[PartRecord] = []
+        kept: list[PartRecord] = []
         sizes = {part.name: part.input_bytes for part in parts}
         with show_progress(len(parts), sum(sizes.values())) as display:
             for part in parts:
                 record = None if self.finished is None else self.finished.find(part)
-                earlier_parts += record is not None
-                records.append(record or self._write_part(part, display))
+                if record is None:
+                    written.append(self._write_part(part, display))
+                else:
+                    kept.append(record)
                 display.finish_part(sizes[part.name])
         if self.finished is not None and self.problem_file is not None:
             write_atomically(self.problem_file, lambda file: self._join_problems(file, parts))
-        rows, rejected = (sum(getattr(record, name) for record in records) for name in ("rows", "rejected"))
-        return PredictSummary(len(parts) - earlier_parts, earlier_parts, rows, rejected)
+        rows, kept_rows = (sum(record.rows for record in records) for records in (written, kept))
+        rejected = sum(record.rejected for record in (*written, *kept))
+        return PredictSummary(len(written), len(kept), rows, kept_rows, rejected)
 
     def _write_part(self, part: PredictionFile, display: Display) -> PartRecord:
         records: list[PartRecord] = []

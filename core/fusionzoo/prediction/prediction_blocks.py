@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,9 @@ from fusionzoo.artifacts.predictions import Predictions
 from fusionzoo.data.data_settings import ROW_ID
 from fusionzoo.data.ids import can_be_written, cast_ids, find_common_type, has_common_type
 from fusionzoo.data.preprocessor import get_ids
+from fusionzoo.data.reading.channel import Channel
 from fusionzoo.data.reading.formats import DELIMITED
+from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.reading.value_kinds import describe_type
 from fusionzoo.errors.prediction_errors import PredictionJobError
@@ -63,7 +65,7 @@ class BlockMaker:
         """
         types = self._find_types(part)
         files = part.files if row_filter is None else row_filter.prepare(part.files)
-        rows = split_blocks(open_part(files, self.columns.names))
+        rows = split_blocks(self._open(files, self.columns.names))
         has_blocks = False
         for scored in self.engine.score(rows if row_filter is None else row_filter.filter(rows)):
             if row_filter is None:
@@ -74,6 +76,12 @@ class BlockMaker:
             yield self._make_block(scored, types)
         if not has_blocks:
             yield self._make_block(self._score_nothing(part), types)
+
+    def _open(self, files: Sequence[PartFile], names: Sequence[str]) -> Channel:
+        """Return the rows of these files. Carried columns of JSON keep the type of each value, as ids do."""
+        carried = set(self.columns.carried).difference(self.columns.features, self.columns.labels)
+        options = [replace(file.options, id_columns=file.options.id_columns | carried) for file in files]
+        return open_part([replace(file, options=o) for file, o in zip(files, options, strict=True)], names)
 
     def _make_block(self, scored: ScoredRows, types: Mapping[str, pa.DataType]) -> Predictions:
         rows = scored.rows
@@ -97,7 +105,8 @@ class BlockMaker:
         if not self.columns.labels:
             return None
         try:
-            return self.task.target.encode(rows, optional=True)
+            with errors.scoring_fixes():
+                return self.task.target.encode(rows, optional=True)
         except errors.DataError as cause:
             raise PredictionJobError.invalid_labels(cause) from cause
 
@@ -119,7 +128,7 @@ class BlockMaker:
             return {}
         ids = [] if self.columns.id_name is None else [self.columns.id_name]
         columns: dict[str, set[pa.DataType]] = {name: set() for name in [*ids, *self.columns.carried]}
-        for rows in open_part(part.files, list(columns)) if columns else ():
+        for rows in self._open(part.files, list(columns)) if columns else ():
             for name, types in columns.items():
                 types.add(rows.columns[name].type)
         for name, types in columns.items():

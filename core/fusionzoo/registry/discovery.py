@@ -22,6 +22,7 @@ from fusionzoo.registry.providers import (
     normalize_name,
     read_identity,
 )
+from fusionzoo.registry.unread_groups import find_unread_groups
 
 
 class Registry(Mapping[str, tuple[Provider, ...]]):
@@ -31,8 +32,14 @@ class Registry(Mapping[str, tuple[Provider, ...]]):
     cannot be read.
     """
 
-    def __init__(self, group: str, providers: Mapping[str, tuple[Provider, ...]], unreadable: Sequence[str]) -> None:
-        self.group, self.kind, self.unreadable = group, GROUP_KINDS[group], tuple(unreadable)
+    def __init__(
+        self,
+        group: str,
+        providers: Mapping[str, tuple[Provider, ...]],
+        unreadable: Sequence[str],
+        path: Sequence[str] | None = None,
+    ) -> None:
+        self.group, self.kind, self.unreadable, self._path = group, GROUP_KINDS[group], tuple(unreadable), path
         self._providers = dict(sorted(providers.items()))
 
     @classmethod
@@ -66,6 +73,7 @@ class Registry(Mapping[str, tuple[Provider, ...]]):
             group,
             {name: tuple(by_key[key] for key in sorted(by_key)) for name, by_key in providers.items()},
             unreadable,
+            path,
         )
 
     def __getitem__(self, name: str) -> tuple[Provider, ...]:
@@ -120,6 +128,10 @@ class Registry(Mapping[str, tuple[Provider, ...]]):
         return self.provider(name, preferred).load()
 
     def _unknown_name(self, name: str, bare_name: str) -> errors.UnknownModelError:
+        for unread in find_unread_groups(self._path):
+            if bare_name in unread.names:
+                group = unread.owner, unread.group
+                return errors.UnknownModelError.in_unread_group(self.kind, name, *group, list(GROUP_KINDS))
         first_party = first_party_distributions(self.group)
         suggestion: str | None = None
         if bare_name in self:  # another distribution provides it

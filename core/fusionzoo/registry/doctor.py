@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import platform
-import re
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from importlib_metadata import Distribution, PackageNotFoundError, version
+from importlib_metadata import PackageNotFoundError, version
 
 from fusionzoo import __version__, errors
 from fusionzoo.registry import library_versions
 from fusionzoo.registry.discovery import Registry
 from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, GROUP_KINDS, MODELS_GROUP, TEXT_ENCODERS_GROUP
 from fusionzoo.registry.isolated_import import import_in_isolation
-from fusionzoo.registry.providers import Provider, normalize_name, read_identity
+from fusionzoo.registry.providers import Provider, normalize_name
+from fusionzoo.registry.unread_groups import find_unread_groups
 
 MAX_PROCESSES = 4  # at the same time; each imports torch
 
@@ -107,30 +106,10 @@ def _find_version_conflicts() -> Iterator[Diagnosis]:
 
 
 def _find_misspelled_groups(path: Sequence[str] | None) -> Iterator[Diagnosis]:
-    """Yield distributions with a group that no registry reads, but that is like one that a registry reads."""
-    seen: set[str] = set()
-    for dist in Distribution.discover(path=list(sys.path if path is None else path)):
-        try:
-            entry_points = list(dist.entry_points)
-        except Exception:  # noqa: BLE001 - damaged files of any package; those of plugins are a finding of their own
-            continue
-        name, version = read_identity(dist)
-        if normalize_name(name) in seen:
-            continue  # another one precedes it on the path
-        seen.add(normalize_name(name))
-        for group in sorted({entry.group for entry in entry_points} - set(GROUP_KINDS)):
-            letters = _letters(group)
-            if CORE_DISTRIBUTION not in letters and not errors.nearest_names(letters, map(_letters, GROUP_KINDS)):
-                continue
-            names = [entry.name for entry in entry_points if entry.group == group]
-            owner = f"{name} {version}".strip()
-            error = errors.BrokenPluginError.unknown_group(owner, group, names, list(GROUP_KINDS))
-            yield Diagnosis(owner, (Finding("distribution", name, name, version, *error.parts),))
-
-
-def _letters(group: str) -> str:
-    """Return the lower-case letters of a group's name, which a misspelled separator or case does not change."""
-    return re.sub(r"[^a-z]", "", group.lower())
+    for unread in find_unread_groups(path):
+        error = errors.BrokenPluginError.unknown_group(unread.owner, unread.group, unread.names, list(GROUP_KINDS))
+        finding = Finding("distribution", unread.distribution, unread.distribution, unread.version, *error.parts)
+        yield Diagnosis(unread.owner, (finding,))
 
 
 def _find_name_clashes(registries: Sequence[Registry]) -> Iterator[Diagnosis]:

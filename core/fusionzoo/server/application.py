@@ -29,7 +29,6 @@ REQUEST_ID_HEADER, VERSION_HEADER = "X-Request-Id", "X-Model-Version"
 QUIET_PATHS = ("/ping", "/metrics")  # not in the log if they succeed: others call them every few seconds
 MAX_TRANSFORM_MB = 100  # the product of both parameters of a batch transform job, by SageMaker's documentation
 TRANSFORM_PAYLOAD_MB = 6  # SageMaker's default
-STATUSES_BEFORE_READING = (404, 405, 406, 413, 415, 503)  # the body may not have been read
 
 
 def create_application(service: ScoringService, metrics: ServerMetrics, processes: int = 1) -> Flask:
@@ -93,8 +92,6 @@ def _json_response(document: object, status: int = 200) -> Response:
 def _answer_error(error: Exception, paths: list[str], service: ScoringService) -> Response:
     reported = convert_error(error, paths, service.limits.max_body_bytes)
     status = find_status(reported)
-    if status in STATUSES_BEFORE_READING:
-        discard_body()
     response = _json_response(describe_error(reported, g.request_id), status)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         seconds = reported.retry_after if isinstance(reported, RequestError) else None
@@ -112,6 +109,8 @@ def _begin(metrics: ServerMetrics) -> None:
 
 
 def _end(response: Response, service: ScoringService, metrics: ServerMetrics) -> Response:
+    if "bytes_in" not in g:  # the body was not received completely
+        discard_body()
     seconds = time.perf_counter() - g.started
     metrics.in_progress.dec()
     path = request.url_rule.rule if request.url_rule else "other"

@@ -6,7 +6,6 @@ import errno
 import gc
 import logging
 import os
-import shutil
 import socket
 import tempfile
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fusionzoo import errors
 from fusionzoo.atomic_files import free_space
 from fusionzoo.server.access_log import configure_logs
+from fusionzoo.server.metrics_folder import create_metrics_folder
 from fusionzoo.server.server_limits import THREADS, ServerLimits
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 DRAIN_SECONDS = 25  # SageMaker and Kubernetes kill a container 30 seconds after SIGTERM
-KEEP_ALIVE_SECONDS = 60
+KEEP_ALIVE_SECONDS = 75  # more than the 60 s of an AWS load balancer: if both closed at once, its request would fail
 STALL_SECONDS = 120  # gunicorn replaces a process that did not answer it for so long
 MEMORY_FOLDER = "/dev/shm"
 MIN_FREE_BYTES = 16_000_000  # of temporary files: 200 kB for each process
@@ -86,13 +86,9 @@ def run_server(options: ServeOptions) -> None:
     configure_logs()
     os.environ.setdefault("RAYON_NUM_THREADS", "1")  # of the tokenizer: each process has one core
     temporary = find_temporary_folder()
-    folder, owner = Path(tempfile.mkdtemp(prefix="fusionzoo-metrics-", dir=temporary)), os.getpid()
-    os.environ[METRICS_VARIABLE] = str(folder)  # before prometheus_client is imported
-    try:
+    with create_metrics_folder(Path(temporary)) as folder:
+        os.environ[METRICS_VARIABLE] = str(folder)  # before prometheus_client is imported
         _serve(options, folder)
-    finally:
-        if os.getpid() == owner:  # the processes that gunicorn forks leave this function too
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _serve(options: ServeOptions, folder: Path) -> None:

@@ -78,11 +78,11 @@ def make_response(scored: ScoredRequest, accept: str | None) -> tuple[str, str]:
     """Return the predictions as text, and their media type.
 
     Raises:
-        errors.RequestError: the client accepts no format of predictions.
+        errors.RequestError: the client accepts no format of predictions, or the format cannot hold them.
     """
     with _state_status():
         output = choose_output_type(accept, scored.format)
-    return write_response(scored, output).decode(), output.media_type
+        return write_response(scored, output).decode(), output.media_type
 
 
 @contextmanager

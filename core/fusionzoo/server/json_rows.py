@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from fusionzoo.data.reading.json_lines import Element, ParsedFile, check_objects, parse_elements
-from fusionzoo.data.reading.json_objects import RepeatedKeys, make_object
+from fusionzoo.data.reading.json_objects import RepeatedKeys, make_object, parse_json, parse_json_at
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.errors.request_errors import RequestError
 
@@ -22,7 +22,6 @@ COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
 NEXT_KEY = re.compile(r'[ \t\n\r]*(?:,[ \t\n\r]*(?=")|(?P<end>\}[ \t\n\r]*\Z))')
 ARRAY_START = re.compile(r"\[[ \t\n\r]*(?P<end>\])?")
 NEXT_ELEMENT = re.compile(r"[ \t\n\r]*(?:,[ \t\n\r]*|(?P<end>\]))")
-DECODER = json.JSONDecoder(object_pairs_hook=make_object)
 
 
 def parse_rows(file: PartFile, is_document: bool, max_rows: int) -> ParsedFile:
@@ -66,7 +65,7 @@ def _parse_document(body: bytes, max_rows: int) -> Any:
         try:
             return make_object(list(_parse_entries(text, max_rows)))
         except ValueError:  # not an object, or not JSON: then this has the reason
-            return json.loads(text, object_pairs_hook=make_object)
+            return parse_json(text)
     except (ValueError, RecursionError) as cause:  # UnicodeDecodeError is a ValueError
         raise RequestError.invalid_json(cause) from cause
 
@@ -80,12 +79,12 @@ def _parse_entries(text: str, max_rows: int) -> Iterator[tuple[str, Any]]:
     """
     position = _match(OBJECT_START, text, 0).end()
     for _ in range(MAX_WRAPPER_KEYS):
-        key, position = DECODER.raw_decode(text, position)
+        key, position = parse_json_at(text, position)
         position = _match(COLON, text, position).end()
         if key in WRAPPERS and text.startswith("[", position):
             value, position = _parse_array(text, position, max_rows)
         else:
-            value, position = DECODER.raw_decode(text, position)
+            value, position = parse_json_at(text, position)
         yield key, value
         separator = _match(NEXT_KEY, text, position)
         if separator["end"]:
@@ -104,7 +103,7 @@ def _parse_array(text: str, position: int, max_rows: int) -> tuple[list[Any], in
     rows: list[Any] = []
     separator = _match(ARRAY_START, text, position)
     while not separator["end"]:
-        row, position = DECODER.raw_decode(text, separator.end())
+        row, position = parse_json_at(text, separator.end())
         rows.append(row)
         if len(rows) > max_rows:
             raise RequestError.too_many_rows(max_rows)

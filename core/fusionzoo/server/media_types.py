@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header, parse_options_header
+from werkzeug.http import parse_list_header, parse_options_header
 
 from fusionzoo.errors.request_errors import RequestError
 
@@ -44,6 +44,8 @@ DEFAULT_OUTPUT: Mapping[str, str] = {
     "parquet": "application/json",
 }
 """The media type of the predictions by the format of the rows, for a client that accepts everything."""
+MEDIA_RANGE = re.compile(r"\*/\*|[^*/\s]+/(\*|[^*/\s]+)")
+QUALITY = re.compile(r"[01]\.?[0-9]*|\.[0-9]+")  # some clients leave out digits that RFC 9110 requires
 CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
 SHOWN_INPUTS = ("text/csv", "application/json", "application/jsonlines", "application/x-parquet")
 SHOWN_OUTPUTS = ("application/json", "application/jsonlines", "text/csv")
@@ -95,16 +97,13 @@ def choose_output_type(accept: str | None, input_format: str) -> OutputType:
         RequestError: the client accepts none of them.
     """
     default = DEFAULT_OUTPUT[input_format]
-    if not (accept or "").strip():
+    ranges = sorted(_parse_ranges(accept or ""), key=lambda found: found.specificity, reverse=True)
+    if not ranges:
         return OutputType(OUTPUT_TYPES[default], default)
-    ranges = list(_parse_ranges(accept or ""))
     best, best_quality = None, 0.0
     for media_type in dict.fromkeys([default, *(r.media_type for r in ranges), *OUTPUT_TYPES]):
-        fitting = [r for r in ranges if r.matches(media_type)]
-        if media_type not in OUTPUT_TYPES or not fitting:
-            continue
-        closest = max(fitting, key=lambda found: found.specificity)
-        if closest.quality > best_quality:
+        closest = next((r for r in ranges if r.matches(media_type)), None)
+        if media_type in OUTPUT_TYPES and closest is not None and closest.quality > best_quality:
             header = _parse_header("Accept", closest.parameters)
             best, best_quality = OutputType(OUTPUT_TYPES[media_type], media_type, header), closest.quality
     if best is None:
@@ -121,8 +120,9 @@ class _Range:
     parameters: Mapping[str, str]
 
     @property
-    def specificity(self) -> int:
-        return 0 if self.media_type == "*/*" else 1 if self.media_type.endswith("/*") else 2
+    def specificity(self) -> tuple[int, int]:
+        level = 0 if self.media_type == "*/*" else 1 if self.media_type.endswith("/*") else 2
+        return level, len(self.parameters)
 
     def matches(self, media_type: str) -> bool:
         if (charset := self.parameters.get("charset", "utf-8").lower()) not in CHARSETS and charset != "*":
@@ -133,9 +133,16 @@ class _Range:
 
 
 def _parse_ranges(accept: str) -> Iterator[_Range]:
-    for text, quality in parse_accept_header(accept, MIMEAccept):
+    """Yield the ranges that are well-formed: RFC 9110, section 12.5.1, lets a server disregard Accept.
+
+    `*` is `*/*`, as in the default of Java's HttpURLConnection.
+    """
+    for text in parse_list_header(accept):
         media_type, parameters = parse_options_header(text)
-        yield _Range(media_type.lower(), quality, parameters)
+        media_type = "*/*" if media_type == "*" else media_type.lower()
+        quality = parameters.pop("q", "1").strip()
+        if MEDIA_RANGE.fullmatch(media_type) and QUALITY.fullmatch(quality) and float(quality) <= 1:
+            yield _Range(media_type, float(quality), parameters)
 
 
 def _parse_header(name: str, parameters: Mapping[str, str]) -> bool | None:

@@ -42,9 +42,11 @@ class RequestQueue(Generic[Request, Answer]):
     becomes free, the thread of the first one answers it together with further small ones, as many as take about
     `GROUP_SECONDS`. So nobody waits for a group to fill, and requests are never grouped if each of them takes long.
 
+    While large requests have all places, small ones have one more, so that they do not wait for large ones to end.
+
     Args:
         answer_all: answers a group of requests. It must not raise an exception because of one of them.
-        places: the number of groups that are answered at the same time.
+        places: the number of groups that are answered at the same time, without that of the additional place.
         queue_seconds: how long a request waits for a place.
         max_waiting: the number of requests that wait at the same time.
     """
@@ -52,8 +54,9 @@ class RequestQueue(Generic[Request, Answer]):
     def __init__(
         self, answer_all: AnswerAll[Request, Answer], places: int, queue_seconds: float, max_waiting: int
     ) -> None:
-        self._answer_all, self._free, self._queue_seconds = answer_all, places, queue_seconds
+        self._answer_all, self._places, self._queue_seconds = answer_all, places, queue_seconds
         self._max_waiting = max_waiting
+        self._running = {True: 0, False: 0}  # groups that are answered now, of small requests and of large ones
         self._waiting: deque[_Entry[Request, Answer]] = deque()
         self._lock = threading.Lock()
         self._seconds = GROUP_SECONDS  # of a small request, on average
@@ -71,10 +74,11 @@ class RequestQueue(Generic[Request, Answer]):
         """
         entry = _Entry[Request, Answer](request, is_small)
         with self._lock:
-            if not self._free and len(self._waiting) >= self._max_waiting:
-                raise RequestError.overloaded(RETRY_SECONDS)
             self._waiting.append(entry)
             self._start_groups()
+            if len(self._waiting) > self._max_waiting and self._waiting[-1] is entry:
+                self._waiting.pop()
+                raise RequestError.overloaded(RETRY_SECONDS)
         if not entry.wake.wait(self._queue_seconds):
             self._leave(entry)
             entry.wake.wait()
@@ -88,17 +92,24 @@ class RequestQueue(Generic[Request, Answer]):
 
     def _start_groups(self) -> None:
         """Wake the threads that must answer a group now. The caller holds the lock."""
-        while self._free and self._waiting:
-            first = self._waiting.popleft()
+        while (first := self._find_next()) is not None:
+            self._waiting.remove(first)
             group = [first]
             if first.is_small:
                 others = [entry for entry in self._waiting if entry.is_small][: self._group_size() - 1]
                 for entry in others:
                     self._waiting.remove(entry)
                 group += others
-            self._free -= 1
+            self._running[first.is_small] += 1
             first.group = group
             first.wake.set()
+
+    def _find_next(self) -> _Entry[Request, Answer] | None:
+        """Return the first request that may be answered now; None if there is none. The caller holds the lock."""
+        if sum(self._running.values()) < self._places:
+            return self._waiting[0] if self._waiting else None
+        has_large_only = not self._running[True]
+        return next((entry for entry in self._waiting if entry.is_small), None) if has_large_only else None
 
     def _group_size(self) -> int:
         return min(MAX_GROUP, max(1, int(GROUP_SECONDS / max(self._seconds, MIN_SECONDS))))
@@ -126,7 +137,7 @@ class RequestQueue(Generic[Request, Answer]):
             with self._lock:
                 if group[0].is_small:
                     self._seconds += NEW_WEIGHT * (seconds - self._seconds)
-                self._free += 1
+                self._running[group[0].is_small] -= 1
                 self._start_groups()
             for entry in group[1:]:
                 entry.wake.set()

@@ -17,6 +17,7 @@ from fusionzoo import errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.reading.channel import Channel
 from fusionzoo.data.reading.delimited import get_delimiter, list_columns
+from fusionzoo.data.reading.delimited_advice import DELIMITERS
 from fusionzoo.data.reading.formats import DELIMITED
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.part_file import PartFile
@@ -63,6 +64,7 @@ class RequestReader:
         self._columns, self._limits = ModelColumns.of(settings), limits
         self._options = replace(ReadOptions.for_scoring(settings), max_row_bytes=limits.max_body_bytes)
 
+    @errors.scoring_fixes()
     def read(self, body: bytes, kind: InputType) -> RequestRows:
         """Return the rows.
 
@@ -115,20 +117,45 @@ class RequestReader:
         check_columns(file.content or b"", get_delimiter(file))
         has_names = not file.options.is_numbered
         with_header = replace(file, options=replace(file.options, header=True))
-        with file.convert_read_errors():
-            first = list_columns(with_header.without_rejected_rows(), ())
+        try:
+            with file.convert_read_errors():
+                first = list_columns(with_header.without_rejected_rows(), ())
+        except errors.DataError:
+            if has_names:  # quotes around names, between other delimiters, cannot be parsed
+                self._check_delimiter(_first_line(file), get_delimiter(file), is_row=False)
+            raise
         known = first is not None and header is None and has_names and self._has_known_name(first)
         if header is True or known:
             return with_header
-        names = self._name_columns(1 if first is None else len(first))  # blank lines are rows of a single column
+        width = 1 if first is None else len(first)  # blank lines are rows of a single column
+        names = self._name_columns(width)
+        if has_names:
+            line = get_delimiter(file).join(first or [])
+            self._check_delimiter(line, get_delimiter(file), is_row=names is not None)
+        if names is None:
+            raise RequestError.headerless_width(width, self._columns.features, self._columns.id_name)
         return replace(file, options=replace(file.options, header=names, checks_first_row=False))
+
+    def _check_delimiter(self, line: str, delimiter: str, *, is_row: bool) -> None:
+        """Raise RequestError if the first line is a header that has another delimiter.
+
+        It is one if most columns of the model are among its names; of a line that may be a row, all have to be names.
+        """
+        for other in DELIMITERS:
+            names = [name.strip(" \"'") for name in line.split(other)]
+            known = [name for name in names if self._has_known_name([name])]
+            is_header = len(known) == len(names) if is_row else 2 * len(known) > len(self._columns.features)
+            if other != delimiter and len(names) > 1 and is_header:
+                raise RequestError.other_delimiter(names, other, delimiter)
 
     def _is_single_column(self, kind: InputType) -> bool:
         """Return whether rows of this format may be blank lines, each a missing value of the only column."""
         return kind.format in DELIMITED and kind.header is not True and len(self._columns.features) == 1
 
-    def _name_columns(self, width: int) -> tuple[str, ...]:
+    def _name_columns(self, width: int) -> tuple[str, ...] | None:
         """Return the names for rows of this width: those of the training files if it is theirs, or those of the model.
+
+        Return None if rows have another width.
 
         The training files have names or numbers if they had no header (`csv_header`). Their rows may lack the labels.
         """
@@ -137,9 +164,7 @@ class RequestReader:
         if len(names) == width and {*features, *((id_name,) if id_name else ())} <= set(names):
             return names
         names = (id_name, *features) if id_name and width == len(features) + 1 else tuple(features)
-        if len(names) != width:
-            raise RequestError.headerless_width(width, features, id_name)
-        return names
+        return names if len(names) == width else None
 
     def _has_known_name(self, names: Iterable[str]) -> bool:
         known = set(self._columns.known) | {letters for name in self._columns.known if (letters := keep_letters(name))}
@@ -180,6 +205,11 @@ class RequestReader:
         if len(content) > limit:
             raise RequestError.body_too_large(limit)
         return content
+
+
+def _first_line(file: PartFile) -> str:
+    first = (file.content or b"").lstrip(b"\xef\xbb\xbf\r\n").split(b"\n", 1)[0]
+    return first.decode("utf-8", "replace").rstrip("\r")
 
 
 class _RejectedRows:

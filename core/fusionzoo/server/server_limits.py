@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 THREADS = 256  # of each process: clients that send or wait occupy them, and only `ServerLimits.concurrency` score
 SPARE_THREADS = 32  # of them; they answer /ping and /metrics, and refuse requests
+SPARE_SECONDS = 0.2  # that a client may take to send a request which one of them answers
 MAX_CONNECTIONS = 1000  # of each process, with and without a request; others wait until one is closed
 MAX_CONCURRENCY = THREADS - SPARE_THREADS
 MAX_COLUMNS = 100_000  # of delimited rows

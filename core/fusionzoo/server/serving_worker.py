@@ -8,21 +8,21 @@ from __future__ import annotations
 import logging
 import resource
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gunicorn.http.errors import ParseException
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
 from fusionzoo.errors.request_errors import RequestError
 from fusionzoo.server.access_log import log_request
 from fusionzoo.server.chunk_limit import limit_chunks
 from fusionzoo.server.client_deadline import DeadlineSocket
 from fusionzoo.server.error_response import render_response
-from fusionzoo.server.server_limits import MAX_CONNECTIONS, THREADS, ServerLimits
+from fusionzoo.server.server_limits import MAX_CONNECTIONS, SPARE_SECONDS, SPARE_THREADS, THREADS, ServerLimits
 from fusionzoo.server.server_metrics import ServerMetrics
-from fusionzoo.server.thread_pool import RequestThreads
+from fusionzoo.server.thread_pool import BusyThreads, RequestThreads
 
 log = logging.getLogger(__name__)
 FIRST_BYTE_SECONDS = 0.02  # that a thread waits before gunicorn's main loop, which needs no thread, waits instead of it
@@ -43,6 +43,10 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]
     limits = ServerLimits()
     metrics: ServerMetrics | None = None
     sockets: list[Any]
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._busy = BusyThreads()
 
     def get_thread_pool(self) -> RequestThreads:
         """Return the threads that answer requests."""
@@ -69,16 +73,34 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]
         self.sockets = []
 
     def handle(self, connection: Any) -> Any:
-        """Answer one request of a connection."""
+        """Answer one request of a connection.
+
+        Clients that send slowly can have all threads but the last ones. There, a client has hardly any time, so that
+        /ping, which arrives at once, is answered.
+        """
         if not isinstance(connection.sock, DeadlineSocket):
             connection.sock = DeadlineSocket.adopt(connection.sock, self.limits.request_seconds)
-            if wait := getattr(connection, "wait_for_data", None):  # gunicorn would let a thread wait for 5 s
-                connection.wait_for_data = lambda _: wait(FIRST_BYTE_SECONDS)
-        connection.sock.restart()
-        return super().handle(connection)
+        if not connection.wait_for_data(FIRST_BYTE_SECONDS):  # gunicorn would let a thread wait for 5 s
+            return _DEFER
+        with self._busy.add() as busy:
+            is_hurried = busy > THREADS - SPARE_THREADS
+            seconds = min(SPARE_SECONDS, self.limits.request_seconds) if is_hurried else self.limits.request_seconds
+            connection.sock.restart(seconds, is_hurried=is_hurried)
+            is_kept_open = super().handle(connection)
+            if not is_kept_open:
+                connection.sock.linger()
+        return is_kept_open
 
     def handle_request(self, request: Any, connection: Any) -> Any:
-        """Let the application answer a request."""
+        """Let the application answer a request.
+
+        Raises:
+            RequestError: the request is not valid HTTP, but gunicorn accepts it.
+        """
+        check_headers(request.version, request.headers)
+        connection.sock.request = request
+        if connection.sock.is_hurried:
+            request.force_close()
         limit_chunks(request.body, self.limits.max_chunks)
         return super().handle_request(request, connection)
 
@@ -86,6 +108,8 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]
         """Answer a request that is not valid HTTP. The response and the log have nothing of what the client sent."""
         if isinstance(error, ParseException):
             reported = RequestError.malformed(STATUS_BY_ERROR.get(type(error).__name__, 400))
+        elif isinstance(error, RequestError):
+            reported = error
         else:
             log.error("A request failed.", exc_info=error)
             reported = RequestError.internal()
@@ -104,6 +128,15 @@ class ServingWorker(ThreadWorker):  # type: ignore[misc]
             client.sendall(render_response(reported, request_id))
         except OSError as cause:
             log.info("A client closed its connection before it had the response (%s).", type(cause).__name__)
+
+
+def check_headers(version: tuple[int, int], headers: Sequence[tuple[str, str]]) -> None:
+    """Raise RequestError if HTTP/1.1 has no Host (RFC 9112, section 3.2), or a body is compressed for the transfer."""
+    if version >= (1, 1) and all(name != "HOST" for name, _ in headers):
+        raise RequestError.no_host()
+    codings = ",".join(value for name, value in headers if name == "TRANSFER-ENCODING").lower().split(",")
+    if not {coding.strip() for coding in codings} <= {"", "chunked", "identity"}:
+        raise RequestError.malformed(501)
 
 
 def choose_connections() -> int:

@@ -1,9 +1,12 @@
-"""The threads of a process: as many as allowed, or as many as the system lets it start."""
+"""The threads of a process: as many as allowed, or as many as the system lets it start, and how many are busy."""
 
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 
@@ -32,3 +35,22 @@ class RequestThreads(ThreadPoolExecutor):
                     self._max_workers,
                     cause,
                 )
+
+
+class BusyThreads:
+    """Counts the threads that answer requests: those that wait for their client count as well."""
+
+    def __init__(self) -> None:
+        self._count, self._lock = 0, threading.Lock()
+
+    @contextmanager
+    def add(self) -> Iterator[int]:
+        """Count this thread until the end of the block; yield how many are busy with it."""
+        with self._lock:
+            self._count += 1
+            count = self._count
+        try:
+            yield count
+        finally:
+            with self._lock:
+                self._count -= 1

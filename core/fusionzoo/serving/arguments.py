@@ -14,7 +14,7 @@ from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.serving.arrow_tables import TableRows
 from fusionzoo.serving.data_frames import DataFrameRows, is_data_frame
-from fusionzoo.serving.records import RecordRows
+from fusionzoo.serving.records import RecordRows, is_series
 from fusionzoo.serving.row_files import FileRows
 from fusionzoo.serving.row_source import RowSource
 
@@ -29,11 +29,25 @@ def choose_source(rows: object, options: ReadOptions) -> RowSource:
         return DataFrameRows(rows)
     if isinstance(rows, pa.Table | pa.RecordBatch):
         return TableRows(rows)
+    if hasattr(rows, "__arrow_c_stream__") and not is_series(rows):  # a series may hold records
+        return TableRows(_read_arrow_stream(rows))
     if isinstance(rows, str | Path):
         if not os.path.exists(rows):  # noqa: PTH110  a long text is not a path, which Path.exists reports as an OSError
             raise errors.PredictorInputError.missing_path(rows)
         return FileRows(Path(rows), options)
     return RecordRows(rows)
+
+
+def _read_arrow_stream(rows: object) -> pa.Table:
+    """Return the table of an object with Arrow's PyCapsule interface, such as a polars DataFrame.
+
+    Raises:
+        errors.PredictorInputError: it has one column, such as a polars Series, or a type that pyarrow does not know.
+    """
+    try:
+        return pa.table(rows)
+    except pa.ArrowException as cause:
+        raise errors.PredictorInputError.unreadable_table(rows, cause) from cause
 
 
 def check_batch_size(batch_size: int) -> None:
@@ -69,5 +83,5 @@ def check_blocks(parts: object, columns: Sequence[str]) -> Iterator[Rows]:
             raise errors.PredictorInputError.not_rows(block)
         if missing := [column for column in columns if column not in block.columns]:
             present = list(block.columns)
-            raise errors.DataError([errors.absent_column(block.source, column, present) for column in missing])
+            raise errors.DataError([errors.absent_column(block.source, column, present, columns) for column in missing])
         yield block

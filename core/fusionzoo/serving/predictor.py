@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -22,6 +23,7 @@ from fusionzoo.serving.arguments import check_batch_size, check_blocks, check_th
 from fusionzoo.serving.row_source import ModelColumns, Predictions, RowSource
 from fusionzoo.serving.scoring import Scorer, check_finite
 from fusionzoo.serving.value_counts import ValueCounts
+from fusionzoo.tasks.task import Task
 from fusionzoo.tasks.task_choice import choose_task
 
 if TYPE_CHECKING:
@@ -45,14 +47,36 @@ class ScoredRows:
     scores: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Origin:
+    """The arguments of `Predictor.load`; the folder is an absolute path."""
+
+    folder: Path
+    threads: int | None
+
+
+@dataclass(frozen=True)
+class _LoadedModel:
+    preprocessor: Preprocessor
+    session: onnxruntime.InferenceSession
+    task: Task
+    columns: ModelColumns
+
+    @classmethod
+    def of(cls, preprocessor: Preprocessor, session: onnxruntime.InferenceSession) -> _LoadedModel:
+        columns = ModelColumns.of(preprocessor.settings)
+        return cls(preprocessor, session, choose_task(preprocessor), columns)
+
+
 class Predictor:
     """A trained model that turns raw rows into predictions.
 
-    Rows are a pandas DataFrame, a `pyarrow.Table` or `RecordBatch`, an iterable of dictionaries, or the path of a file
-    or folder in any format that training reads. Predictions are returned in the same kind and order:
+    Rows are a pandas DataFrame, a `pyarrow.Table` or `RecordBatch`, another table with Arrow's PyCapsule interface such
+    as a polars DataFrame, an iterable of dictionaries, or the path of a file or folder in any format that training
+    reads. Predictions are returned in the same kind and order:
 
     - a DataFrame for a DataFrame, with the same index;
-    - a Table for a Table, and a RecordBatch for a RecordBatch;
+    - a RecordBatch for a RecordBatch, and a Table for a Table or another table; `polars.from_arrow` converts it;
     - a list of dictionaries with plain values for an iterable of dictionaries;
     - a Table for a path. Its first column has the ids, if the files have the id column of the model.
 
@@ -63,12 +87,16 @@ class Predictor:
 
     One predictor can be used by several threads at the same time. Memory does not grow with the number of rows, except
     for the rows that the caller holds and for the result: at most 16,384 rows are encoded at once.
+
+    A predictor that was loaded from a folder can be pickled, for example as an argument of another process. The pickle
+    has no model: it is loaded again from the same path when the predictor is first used, and has to be the same model,
+    with the same checksum of its manifest.json. copy and deepcopy return the predictor itself.
     """
 
     def __init__(self, preprocessor: Preprocessor, session: onnxruntime.InferenceSession, version: str = "") -> None:
-        self.preprocessor, self._session, self.task = preprocessor, session, choose_task(preprocessor)
+        self._model = _LoadedModel.of(preprocessor, session)
         self.version = version  # of the model: the checksum of its manifest.json; "" if it has none
-        self._columns = ModelColumns.of(preprocessor.settings)
+        self._origin: _Origin | None = None
 
     @classmethod
     def load(cls, folder: str | Path, threads: int | None = None) -> Self:
@@ -91,7 +119,47 @@ class Predictor:
             raise errors.ModelFolderError.without_onnx(folder / ONNX_FILE)
         preprocessor = Preprocessor.restore(folder, verified.read)
         session = open_onnx_session(folder / ONNX_FILE, verified.read(ONNX_FILE), threads)
-        return cls(preprocessor, session, verified.manifest.checksum)
+        predictor = cls(preprocessor, session, verified.manifest.checksum)
+        predictor._origin = _Origin(folder.absolute(), threads)
+        return predictor
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._origin is None:
+            raise errors.ModelFolderError.copy_without_folder()
+        return {name: value for name, value in vars(self).items() if name != "_model"}
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Self:
+        return self
+
+    @cached_property
+    def _model(self) -> _LoadedModel:
+        """The model of an unpickled predictor. It is not loaded before: a pool of processes hides errors of unpickling.
+
+        Raises:
+            fusionzoo.errors.ModelFolderError: the folder does not exist, has another model, or see `load`.
+        """
+        if self._origin is None:
+            raise errors.ModelFolderError.copy_without_folder()
+        folder = self._origin.folder
+        if not folder.is_dir():
+            raise errors.ModelFolderError.copy_without_model(folder)
+        loaded = self.load(folder, self._origin.threads)
+        if loaded.version != self.version:
+            raise errors.ModelFolderError.copy_of_other_model(folder)
+        return loaded._model
+
+    @property
+    def preprocessor(self) -> Preprocessor:
+        """What turns rows into the inputs of the model, as it was fitted on train."""
+        return self._model.preprocessor
+
+    @property
+    def task(self) -> Task:
+        """The task of the model; it says what scores mean."""
+        return self._model.task
 
     @property
     def classes(self) -> Sequence[Label]:
@@ -101,7 +169,7 @@ class Predictor:
     @property
     def columns(self) -> list[str]:
         """The columns that the model reads."""
-        return list(self._columns.features)
+        return list(self._model.columns.features)
 
     @overload
     def predict(self, rows: pd.DataFrame, batch_size: int = BATCH_SIZE, *, strict: bool = False) -> pd.DataFrame: ...
@@ -125,7 +193,7 @@ class Predictor:
         - multilabel: `predicted_<column>` for each label column, in the form of the label columns.
 
         Args:
-            rows: a DataFrame, a Table or RecordBatch, an iterable of dictionaries, or a path, see `Predictor`.
+            rows: a DataFrame, a table, an iterable of dictionaries, or a path, see `Predictor`.
             batch_size: the maximum number of rows of one batch; it does not change the predictions.
             strict: whether columns are refused that are neither features nor labels nor ids; they are ignored by
                 default.
@@ -223,19 +291,20 @@ class Predictor:
             fusionzoo.errors.ScoresError: the model computes NaN or infinity for rows of a block; names them.
         """
         check_batch_size(batch_size)
-        scored = self._predict_blocks(check_blocks(blocks, self._columns.features), batch_size, counts)
+        scored = self._predict_blocks(check_blocks(blocks, self._model.columns.features), batch_size, counts)
         return scored if allow_nonfinite else _check_scores(scored)
 
     def _predict_blocks(
         self, blocks: Iterable[Rows], batch_size: int, counts: ValueCounts | None = None
     ) -> Iterator[ScoredRows]:
-        scorer = Scorer(self.preprocessor, self._session, batch_size)
-        with scorer.problems.collect():
-            for block in blocks:
-                scores = scorer.score(block)
-                if scores is not None:
-                    yield ScoredRows(block, scores)
-        scorer.problems.raise_if_any()
+        scorer = Scorer(self.preprocessor, self._model.session, batch_size)
+        with errors.scoring_fixes():
+            with scorer.problems.collect():
+                for block in blocks:
+                    scores = scorer.score(block)
+                    if scores is not None:
+                        yield ScoredRows(block, scores)
+            scorer.problems.raise_if_any()
         if counts is not None:
             counts.add(scorer.counts)
             return
@@ -246,7 +315,7 @@ class Predictor:
         """Return the source of the rows, which is read completely, and the scores [rows, outputs] float32."""
         check_batch_size(batch_size)
         source = choose_source(rows, ReadOptions.for_scoring(self.preprocessor.settings))
-        blocks = _check_scores(self._predict_blocks(source.read(self._columns, strict), batch_size))
+        blocks = _check_scores(self._predict_blocks(source.read(self._model.columns, strict), batch_size))
         scores = [scored.scores for scored in blocks]
         if len(scores) == 1:
             return source, scores[0]

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from fusionzoo import errors
 from fusionzoo.data.reading import blocks
 from fusionzoo.data.reading.rows import Rows, rows_from_records
+from fusionzoo.errors.value_problems import RECORDS, name_record
 from fusionzoo.errors.wording import keep_letters
 from fusionzoo.serving.row_source import ModelColumns, Predictions, RowSource
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SOURCE = "records"  # in messages, where files have their names
+SOURCE = RECORDS  # in messages, where files have their names
 
 
 class RecordRows(RowSource):
     """The rows of a list, or of another iterable, of mappings from columns to values."""
 
     def __init__(self, records: object) -> None:
-        if isinstance(records, Mapping) or (_is_series(records) and not any(map(_is_record, records))):
+        if isinstance(records, Mapping) or (is_series(records) and not any(map(_is_record, records))):
             raise errors.PredictorInputError.single_record()
         if isinstance(records, bytes | bytearray | Rows) or not isinstance(records, Iterable):
             raise errors.PredictorInputError.not_records(records)
@@ -56,35 +57,35 @@ class RecordRows(RowSource):
                 raise errors.PredictorInputError.not_a_record(index, record)
             keys = record.keys()
             if absent := wanted.difference(keys):
-                _check_similar_keys(index, [str(key) for key in keys if key not in wanted], absent, features)
+                _check_similar_keys(index, [str(key) for key in keys if key not in wanted], absent, columns)
             absent_in_all &= absent
             if strict or absent_in_all:
                 for key in keys:
                     unknown.setdefault(str(key), index)
         if self._records and absent_in_all:
-            problems = [
-                errors.absent_column(SOURCE, column, list(unknown)) for column in features if column in absent_in_all
-            ]
-            raise errors.DataError(problems)
+            names = [column for column in features if column in absent_in_all]
+            raise errors.DataError([columns.describe_absent(SOURCE, name, list(unknown)) for name in names])
         if strict:
             first = min((index for key, index in unknown.items() if key not in columns.known), default=0)
-            columns.refuse_unknown(f"record {first} (from 0)", list(unknown))
+            columns.refuse_unknown(name_record(first), list(unknown))
 
 
-def _check_similar_keys(index: int, unknown: Sequence[str], absent: frozenset[str], columns: Sequence[str]) -> None:
-    by_letters = {letters: column for column in columns if column in absent and (letters := keep_letters(column))}
-    for key in unknown:
-        if column := by_letters.get(keep_letters(key)):
+def _check_similar_keys(index: int, keys: Sequence[str], absent: frozenset[str], columns: ModelColumns) -> None:
+    """Raise an error if one of `keys`, which are no features, is nearly an absent one, or if all are absent."""
+    features = columns.features
+    by_letters = {letters: column for column in features if column in absent and (letters := keep_letters(column))}
+    for key in keys:
+        if key not in columns.known and (column := by_letters.get(keep_letters(key))):
             raise errors.PredictorInputError.similar_column(index, key, column)
-    if len(absent) == len(columns):
-        raise errors.PredictorInputError.no_known_column(index, unknown, columns)
+    if len(absent) == len(features):
+        raise errors.PredictorInputError.no_known_column(index, keys, features, columns.known)
 
 
 def _is_record(value: object) -> bool:
-    return isinstance(value, Mapping) or _is_series(value)
+    return isinstance(value, Mapping) or is_series(value)
 
 
-def _is_series(value: object) -> TypeGuard[pd.Series]:
+def is_series(value: object) -> TypeGuard[pd.Series]:
     """Return whether the value is a pandas Series, such as a row of a DataFrame, without importing pandas."""
     series_type = getattr(sys.modules.get("pandas"), "Series", None)  # absent while another thread imports pandas
     return series_type is not None and isinstance(value, series_type)

@@ -73,4 +73,4 @@ def select_model_columns(channel: Channel, columns: ModelColumns) -> tuple[Chann
     wanted = list(columns.features)
     if id_name is not None and id_name not in wanted:
         wanted.append(id_name)
-    return channel.with_columns(wanted, errors.absent_column), id_name
+    return channel.with_columns(wanted, columns.describe_absent), id_name

@@ -35,6 +35,10 @@ class ModelColumns:
         """All columns that the model knows."""
         return [*self.features, *self.labels, *([] if self.id_name is None else [self.id_name])]
 
+    def describe_absent(self, source: str, column: str, present: Sequence[str]) -> errors.Problem:
+        """Return the problem of rows that lack a column of the model, from the columns that they have."""
+        return errors.absent_column(source, column, present, self.known)
+
     def check(self, source: str, present: Sequence[str], strict: bool) -> None:
         """Check the names of the columns of rows.
 
@@ -43,7 +47,7 @@ class ModelColumns:
             errors.PredictorInputError: `strict`, and there are columns that the model does not know.
         """
         known = set(present)
-        problems = [errors.absent_column(source, column, present) for column in self.features if column not in known]
+        problems = [self.describe_absent(source, column, present) for column in self.features if column not in known]
         if len(known) < len(present):
             problems += [errors.duplicate_column(source, name) for name in self.features if present.count(name) > 1]
         if problems:
@@ -55,7 +59,8 @@ class ModelColumns:
         """Raise errors.PredictorInputError if there are columns that the model does not know."""
         unknown = [name for name in dict.fromkeys(present) if name not in self.known]
         if unknown:
-            raise errors.PredictorInputError.unknown_columns(source, unknown, self.known)
+            absent = [name for name in self.known if name not in present]
+            raise errors.PredictorInputError.unknown_columns(source, unknown, absent)
 
 
 @dataclass(frozen=True)

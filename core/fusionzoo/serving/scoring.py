@@ -53,6 +53,7 @@ class Scorer:
         scores = np.empty((len(rows), self._preprocessor.target.num_outputs), np.float32)
         start = 0
         for window in divide_into_windows(rows):
+            self.problems.count_rows(window)
             split = self._encode(window)
             if split is not None:
                 for row_indices in _make_batches(RowSizes.of(split), self._batch_size):

@@ -17,6 +17,7 @@ from fusionzoo.evaluation.metric_directions import CLASSIFICATION_METRICS, metri
 from fusionzoo.tasks.absent_classes import warn_of_absent_classes
 from fusionzoo.tasks.class_settings import find_class_problems, find_loss_problems
 from fusionzoo.tasks.decision_settings import DECISION_SETTINGS, find_class_decision_problems, read_goal
+from fusionzoo.tasks.label_limits import LabelLimit, RowCounts, find_rare_rows
 from fusionzoo.tasks.task import SettingsView, Task
 
 if TYPE_CHECKING:
@@ -154,6 +155,11 @@ class Classification(Task):
 
     def warn_of_labels(self, split: str, labels: np.ndarray, fraction: float | None) -> None:
         warn_of_absent_classes(split, labels, self.classes, fraction)
+
+    def find_label_limits(self, train: np.ndarray, val: np.ndarray, job: JobSettings) -> list[LabelLimit]:
+        rows = [np.bincount(labels, minlength=len(self.classes)) for labels in (train, val)]
+        counts = RowCounts([f"of class '{label}'" for label in self.classes], *rows)
+        return find_rare_rows(counts, "balanced_accuracy and auroc", job.val_fraction)
 
     def choose_ranking_metric(self, labels: np.ndarray) -> str | None:
         rows = np.bincount(labels[labels != NO_LABEL], minlength=len(self.classes))

@@ -22,6 +22,7 @@ from fusionzoo.tasks.decision_settings import (
     find_label_decision_problems,
     read_goal,
 )
+from fusionzoo.tasks.label_limits import LabelLimit, RowCounts, find_rare_rows
 from fusionzoo.tasks.task import SettingsView, Task
 
 if TYPE_CHECKING:
@@ -143,6 +144,11 @@ class Multilabel(Task):
 
     def warn_of_labels(self, split: str, labels: np.ndarray, fraction: float | None) -> None:
         warn_of_absent_labels(split, labels[find_labeled_rows(labels)], self.classes, fraction)
+
+    def find_label_limits(self, train: np.ndarray, val: np.ndarray, job: JobSettings) -> list[LabelLimit]:
+        with_label, without = ([f"{word} label '{label}'" for label in self.classes] for word in ("with", "without"))
+        rows = [np.concatenate([(labels == value).sum(axis=0) for value in (1, 0)]) for labels in (train, val)]
+        return find_rare_rows(RowCounts([*with_label, *without], *rows), "f1_score and auroc", job.val_fraction)
 
     def check_val_labels(self, labels: np.ndarray, metric: str, fraction: float | None) -> None:
         name = metric_name(metric)

@@ -12,6 +12,7 @@ from fusionzoo.data.targets.numeric_target import MEDIAN, NumericTarget
 from fusionzoo.errors import target_errors
 from fusionzoo.errors.wording import list_names
 from fusionzoo.evaluation.metric_directions import REGRESSION_METRICS, metric_name
+from fusionzoo.tasks.label_limits import LabelLimit, describe_extremes, find_extreme_rows
 from fusionzoo.tasks.task import SettingsView, Task
 
 if TYPE_CHECKING:
@@ -120,6 +121,20 @@ class Regression(Task):
     def warn_of_labels(self, split: str, labels: np.ndarray, fraction: float | None) -> None:
         """Do nothing: any numbers can be evaluated, and undefined metrics are null."""
 
+    def find_label_limits(self, train: np.ndarray, val: np.ndarray, job: JobSettings) -> list[LabelLimit]:
+        can_transform = self.target.transform is None and min(train.min(), val.min()) > -1
+        fix = _suggest_robust_settings(job, can_transform)
+        is_squared = (job.loss or self.losses[0]) == "mse"
+        for split, labels in (("train", train), ("val", val)):
+            scaled = self.target.standardize(labels)
+            for name, numbers, values in zip(self.target.names, labels.T, scaled.T, strict=True):
+                rows = find_extreme_rows(values)
+                if len(rows):
+                    finding = describe_extremes(split, name, numbers, rows, values)
+                    effect = "the squared error is mostly that of these rows" if is_squared else ""
+                    return [LabelLimit(finding, effect, fix)]
+        return []
+
     def check_val_labels(self, labels: np.ndarray, metric: str, fraction: float | None) -> None:
         name = metric_name(metric)
         if name is None:
@@ -148,6 +163,16 @@ class Regression(Task):
             name: {f"{q:g}": float(share) for q, share in zip(quantiles, column, strict=True)}
             for name, column in zip(self.target.names, shares, strict=True)
         }
+
+
+def _suggest_robust_settings(job: JobSettings, can_transform: bool) -> str:
+    """Return what reduces the effect of extreme values, beyond what the job has set."""
+    settings = ["set target_transform: log1p"] if can_transform else []
+    if job.loss in (None, "mse"):
+        settings.append("loss: huber or mae" if can_transform else "set loss: huber or mae")
+    elif job.loss == "huber":
+        settings.append(f"lower huber_delta (it is {job.huber_delta:g})")
+    return f"{', '.join(settings)}{', or ' if settings else ''}correct or remove such rows"
 
 
 def _name_quantile(quantile: float) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fusionzoo.evaluation.resampled_metrics import ResampledMetric
     from fusionzoo.evaluation.split_evaluation import Metrics, ScoredSplit, SplitEvaluation
     from fusionzoo.settings import JobSettings
+    from fusionzoo.tasks.label_limits import LabelLimit
 
 
 class SettingsView(Protocol):
@@ -159,6 +160,10 @@ class Task(ABC):
             labels: encoded labels, which may be missing.
             fraction: the share of train that the job split off; None for a channel of its own.
         """
+
+    def find_label_limits(self, train: np.ndarray, val: np.ndarray, job: JobSettings) -> list[LabelLimit]:
+        """Return what about the encoded labels of train and val, none of them missing, limits any model."""
+        return []
 
     def choose_ranking_metric(self, labels: np.ndarray) -> str | None:
         """Return the `early_stop_metric` that says how well scores rank rows; None if these labels do not define one.

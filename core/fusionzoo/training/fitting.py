@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.targets.target import Target
-from fusionzoo.nn.fitted_module import FittedModule, fit_module, list_fitted_modules, list_modules_with_unused_fit
+from fusionzoo.nn.fitted_module import (
+    FittedModule,
+    fit_module,
+    list_fitted_modules,
+    list_modules_with_unused_fit,
+    list_useless_fits,
+)
 from fusionzoo.training.distributed import collectives
 
 log = logging.getLogger(__name__)
@@ -41,8 +47,13 @@ def fit_modules(model: nn.Module, train: EncodedSplit, target: Target) -> frozen
 
 
 def _fit(name: str, module: FittedModule, train: EncodedSplit) -> Mapping[str, Tensor]:
-    for unchanged in fit_module(name, module, train):
-        log.warning("fit() of %s has changed no parameter or buffer.", unchanged or "the model")
+    unchanged = fit_module(name, module, train)
+    explained = list_useless_fits(name, module)
+    for reason in explained.values():
+        log.warning("%s", reason)
+    for each in unchanged:
+        if not any(f"{key}.".startswith(f"{each}." if each else "") for key in explained):
+            log.warning("fit() of %s has changed no parameter or buffer.", each or "the model")
     return module.state_dict()
 
 

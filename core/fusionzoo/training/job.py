@@ -41,7 +41,7 @@ from fusionzoo.training.final_scores import compute_final_scores, compute_output
 from fusionzoo.training.fit import fit
 from fusionzoo.training.fitting import fit_modules
 from fusionzoo.training.frozen import features
-from fusionzoo.training.guards import convergence, model_memory
+from fusionzoo.training.guards import constant_comparison, convergence, model_memory
 from fusionzoo.training.job_checks import check_before_reading_data
 from fusionzoo.training.model_checks import check_before_training
 from fusionzoo.training.monitoring import log_lines, resource_usage
@@ -227,6 +227,7 @@ def evaluate_and_write(run: TrainingRun, summary: Mapping[str, Any], phases: Pha
     usage = {**merged, "matrix_rates": run.precision.rates, "ended_by": summary.get("ended_by")}
     shares = {name: split_report.as_json() for name, split_report in run.data.reports.items()}
     final = compute_final_scores(run, outputs)
+    summary = {**summary, **constant_comparison.compare_with_constant(run, outputs["val"], final.fit, summary)}
     report = write_artifacts(run, model, final, {"training": summary, "run": usage, "data": shares})
     log_summary(summary, resource_usage.merge_usage(usages, phases.seconds))
     return report

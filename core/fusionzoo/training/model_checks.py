@@ -1,7 +1,11 @@
-"""Check a built model before it is trained: what it returns, its metrics, loading it again, and its export."""
+"""Check a built model before it is trained: what it returns, its metrics, loading it again, and its export.
+
+The warnings about the labels come here, too.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
 
 import numpy as np
@@ -19,6 +23,8 @@ from fusionzoo.training.checkpointing.time_limit import TimeBudget
 from fusionzoo.training.finish_time import make_time_budget
 from fusionzoo.training.training_run import TrainingRun
 
+log = logging.getLogger(__name__)
+
 CHECKED_ROWS = 2
 MOMENTS = {"adamw": 2, "adam": 2, "sgd": 0}
 """The tensors that an optimizer keeps for each weight, at least."""
@@ -27,7 +33,8 @@ MOMENTS = {"adamw": 2, "adam": 2, "sgd": 0}
 def check_before_training(run: TrainingRun) -> TimeBudget | None:
     """Check the model, its export and the metrics of plugins; return the time budget of `max_minutes`.
 
-    A resumed job has been checked. With `max_minutes` it exports again, to measure the time.
+    Warns of labels that limit any model. A resumed job has been checked. With `max_minutes` it exports again, to
+    measure the time.
     """
     check_plugin_metrics(run)
     minutes, point = run.job.max_minutes, run.resume_point
@@ -39,6 +46,9 @@ def check_before_training(run: TrainingRun) -> TimeBudget | None:
     check_checkpoint_space(run)
     if is_checked:
         return None
+    for limit in run.label_limits:
+        if limit.effect:
+            log.warning("%s", limit.describe())
     started = time.monotonic()
     check_export(run)
     return None if minutes is None else make_time_budget(run, minutes, time.monotonic() - started)

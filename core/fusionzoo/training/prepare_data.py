@@ -182,7 +182,8 @@ def make_fraction(name: str, job: JobSettings) -> float | None:
 
 def log_split(name: str, split: EncodedSplit, train: EncodedSplit, fraction: float | None = None) -> None:
     """Log the size of a split, and warn of dropped tokens, duplicate ids and rows that also appear in train."""
-    log.info("%s: %d rows, %d chunks, %d tokens", name, len(split), len(split.chunk_starts) - 1, len(split.tokens))
+    counts = {"row": len(split), "chunk": len(split.chunk_starts) - 1, "token": len(split.tokens)}
+    log.info("%s: %s", name, ", ".join(pluralize(count, noun) for noun, count in counts.items()))
     if split.empty_texts:
         log.info("%s: %s without text; an empty text is used", name, pluralize(split.empty_texts, "row"))
     if split.dropped_tokens:

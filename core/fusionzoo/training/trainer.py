@@ -79,7 +79,7 @@ def make_callbacks(
     return [
         RestoreRandomState(),
         *lightning_compat.make_compat_callbacks(),
-        *guard_callbacks(job, splits),
+        *guard_callbacks(job, splits, run.label_limits),
         *best_checkpoints.make_checkpoint_callbacks(folder, job, architecture.metric_directions),
         *greedy_soup.make_soup_callbacks(folder, job, architecture.metric_directions),
         run.throughput,

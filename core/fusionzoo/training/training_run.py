@@ -11,6 +11,7 @@ from torch import nn
 
 from fusionzoo.architecture import Architecture, BuiltModel
 from fusionzoo.sagemaker.paths import Paths
+from fusionzoo.tasks.label_limits import LabelLimit
 from fusionzoo.tasks.objective import Objective
 from fusionzoo.tasks.objectives import make_objective
 from fusionzoo.tasks.plugin_metrics import JobEvaluator
@@ -65,6 +66,12 @@ class TrainingRun:
             errors.DataError: the settings of the loss do not fit the labels of train.
         """
         return make_objective(self.task, self.job, self.data.splits["train"])
+
+    @cached_property
+    def label_limits(self) -> list[LabelLimit]:
+        """What about the labels of train and val limits any model."""
+        train, val = (self.data.splits[name].labels for name in ("train", "val"))
+        return [] if train is None or val is None else self.task.find_label_limits(train, val, self.job)
 
     def describe(self) -> dict[str, Any]:
         """Return what metrics.json holds about a training besides its course, as plain values."""

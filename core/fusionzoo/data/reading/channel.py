@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from fusionzoo import errors
@@ -66,15 +67,16 @@ class Channel:
         with file.convert_read_errors():
             return partitions.list_columns(file, []) or []
 
-    def with_columns(self, columns: Sequence[str], missing_column: MissingColumn = errors.missing_column) -> Channel:
+    def with_columns(self, columns: Sequence[str], missing_column: MissingColumn | None = None) -> Channel:
         """Return a channel that reads `columns` of the same part files. Checks each file, but reads no rows yet.
 
-        `missing_column` describes a column that a part file lacks.
+        `missing_column` describes a column that a part file lacks; None for a column that the settings name.
 
         Raises:
             errors.DataError: a part file lacks a column or cannot be read.
         """
-        problems = [problem for file in self.files for problem in _find_column_problems(file, columns, missing_column)]
+        describe = missing_column or partial(errors.missing_column, used=columns)
+        problems = [problem for file in self.files for problem in _find_column_problems(file, columns, describe)]
         if problems:
             raise errors.DataError(problems)
         return replace(self, columns=tuple(columns))
@@ -116,7 +118,11 @@ def open_channel(
 
 
 def open_files(
-    name: str, files: tuple[PartFile, ...], columns: Sequence[str], optional_columns: Sequence[str] = ()
+    name: str,
+    files: tuple[PartFile, ...],
+    columns: Sequence[str],
+    optional_columns: Sequence[str] = (),
+    missing_column: MissingColumn | None = None,
 ) -> Channel:
     """Open a channel of these part files, see `open_channel`.
 
@@ -125,7 +131,7 @@ def open_files(
     """
     channel = Channel(name, files, ())
     absent = [name for name in optional_columns if not any(_has_column(file, name) for file in channel.files)]
-    present = channel.with_columns([column for column in columns if column not in absent])
+    present = channel.with_columns([column for column in columns if column not in absent], missing_column)
     return replace(present, columns=tuple(columns), absent_columns=tuple(absent))
 
 
@@ -179,7 +185,8 @@ def find_similar_columns(channel: Channel) -> dict[str, str]:
         errors.DataError: the file cannot be read.
     """
     present = channel.list_columns() if channel.absent_columns else []
-    nearest = {column: nearest_names(column, present) for column in channel.absent_columns}
+    others = [name for name in present if name not in channel.columns]  # no column has two roles
+    nearest = {column: nearest_names(column, others) for column in channel.absent_columns}
     return {column: names[0] for column, names in nearest.items() if names}
 
 

@@ -10,7 +10,9 @@ import pyarrow.compute as pc
 from fusionzoo import errors
 from fusionzoo.data.reading.extension_types import empty_array, is_uuid, uuids_as_text
 from fusionzoo.data.reading.number_text import format_number
+from fusionzoo.data.reading.plain_values import json_value_type, json_values
 from fusionzoo.data.reading.value_kinds import wrong_type
+from fusionzoo.errors.wording import printable
 
 if TYPE_CHECKING:
     from fusionzoo.data.reading.rows import Rows
@@ -56,6 +58,9 @@ def values_as_text(values: pa.Array) -> pa.Array:
         return _times_as_text(values)
     if is_uuid(arrow_type):
         return uuids_as_text(values.storage)
+    if arrow_type == json_value_type():
+        texts = (None if value is None else printable(str(value)) for value in json_values(values))
+        return pa.array(texts, pa.string())
     if isinstance(arrow_type, pa.BaseExtensionType) or str(arrow_type).startswith(_TYPES_WITHOUT_TEXT):
         raise pa.ArrowTypeError(f"{arrow_type} is not text")
     return values.cast(pa.string())

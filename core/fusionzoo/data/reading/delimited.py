@@ -24,6 +24,7 @@ from fusionzoo.data.reading.delimited_advice import advise_on_columns, advise_on
 from fusionzoo.data.reading.limits import BlankLines
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows, rows_with_numbers
+from fusionzoo.errors.base import Advice
 from fusionzoo.errors.wording import pluralize
 
 _INVALID_BYTE = re.compile("[\udc80-\udcff]")  # as `surrogateescape` stores it
@@ -47,7 +48,7 @@ def list_columns(file: PartFile, _: Sequence[str]) -> list[str] | None:
     return _parse_table(file, _header_quote(file))[0]
 
 
-def advise(file: PartFile, columns: Sequence[str]) -> str | None:
+def advise(file: PartFile, columns: Sequence[str]) -> Advice | None:
     """Return how to fix a header that lacks some of `columns`; None if nothing is known."""
     present = list_columns(file, columns)
     return None if present is None else advise_on_columns(file, present, columns, get_delimiter(file))
@@ -252,7 +253,12 @@ class _Lines:
 
 
 def _parse_lines(file: PartFile, quote: str) -> Iterator[Row]:
-    """Yield each row, the header first. A blank line has no values."""
+    """Yield each row, the header first. A blank line has no values.
+
+    Raises:
+        errors.DataError: several lines cannot be parsed, or the line that says which columns there are, or a row, if
+            such rows are not rejected.
+    """
     csv.field_size_limit(2**31 - 1)  # applies to the whole process; `_Lines` has the limit of this file
     delimiter = get_delimiter(file)
     rewrite = quoting.make_line_rewriter(quote, file.options.escape, delimiter)
@@ -265,17 +271,19 @@ def _parse_lines(file: PartFile, quote: str) -> Iterator[Row]:
             quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
             strict=True,
         )
-        line = 1
+        line, gives_columns = 1, file.options.header is True or file.options.is_numbered
         while True:
             try:
                 values = next(reader)
             except StopIteration:
                 return
             except csv.Error as cause:
-                if file.options.reject_row is None or reader.line_num > line:  # lost lines may be rows
+                can_be_left_out = not gives_columns and reader.line_num == line  # lost lines may be rows
+                if file.options.reject_row is None or not can_be_left_out:
                     advice = advise_on_quotes(file, quote)
                     raise errors.DataError([errors.unterminated_quote(file.name, line, cause, advice)]) from cause
                 yield Row([], line, line, f"a quoted text does not end correctly ({cause})")
             else:
+                gives_columns = gives_columns and not values
                 yield Row(values, line, reader.line_num)
             line = lines.begin_row()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fusionzoo.data.reading import delimited, json_lines, parquet
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows
+from fusionzoo.errors.base import Advice
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class FileFormat:
     suffixes: tuple[str, ...]
     list_columns: Callable[[PartFile, Sequence[str]], list[str] | None]
     read_rows: Callable[[PartFile, Sequence[str]], Iterator[Rows]]
-    advise: Callable[[PartFile, Sequence[str]], str | None] = lambda _file, _columns: None
+    advise: Callable[[PartFile, Sequence[str]], Advice | None] = lambda _file, _columns: None
 
 
 FORMATS: Mapping[str, FileFormat] = {

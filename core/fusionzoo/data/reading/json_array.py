@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fusionzoo import errors
-from fusionzoo.data.reading.json_objects import make_object
+from fusionzoo.data.reading.json_objects import parse_json_at
 from fusionzoo.data.reading.part_file import PartFile
 
 CHUNK = 2**16  # characters that are read at once, or more if an object is longer
@@ -29,7 +29,7 @@ def parse_array(file: PartFile) -> Iterator[tuple[int, Any]]:
     Raises:
         errors.DataError: the text is not a JSON array, or an element is longer than a row may be.
     """
-    decoder, cause, limit = json.JSONDecoder(object_pairs_hook=make_object), "", file.options.max_row_bytes
+    cause, limit = "", file.options.max_row_bytes
     chunk = CHUNK if file.content is None else max(CHUNK, len(file.content))  # so that no object is parsed twice
     buffer, position, number, separator = "", 0, 1, BEFORE_FIRST
     with file.open() as stream, io.TextIOWrapper(stream, "utf-8-sig") as text:
@@ -41,7 +41,7 @@ def parse_array(file: PartFile) -> Iterator[tuple[int, Any]]:
                 return
             if match and match.end() < len(buffer):
                 try:
-                    value, end = decoder.raw_decode(buffer, match.end())
+                    value, end = parse_json_at(buffer, match.end())
                 except (ValueError, RecursionError) as error:
                     cause = f"{error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
                 else:

@@ -5,7 +5,6 @@ An absent key is a missing value; a column that no row has is a problem of the f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,10 +13,10 @@ from typing import Any
 from fusionzoo import errors
 from fusionzoo.data.reading.blocks import group_into_blocks
 from fusionzoo.data.reading.json_array import is_json_array, parse_array
-from fusionzoo.data.reading.json_objects import RepeatedKeys, make_object
+from fusionzoo.data.reading.json_objects import RepeatedKeys, parse_json
 from fusionzoo.data.reading.limits import BlankLines
 from fusionzoo.data.reading.part_file import PartFile
-from fusionzoo.data.reading.plain_values import array_from_values
+from fusionzoo.data.reading.plain_values import array_from_ids, array_from_values
 from fusionzoo.data.reading.rows import Rows, rows_with_numbers
 
 Element = tuple[int, dict[str, Any] | errors.Problem]
@@ -51,8 +50,10 @@ def read_rows(file: PartFile, columns: Sequence[str]) -> Iterator[Rows]:
     Raises:
         errors.DataError: a line is not a JSON object, or one of the columns occurs in it more than once.
     """
+    ids = file.options.id_columns
+    make_array = {column: array_from_ids if column in ids else array_from_values for column in columns}
     for block in group_into_blocks(_parse_records(file, columns)):
-        arrays = {column: array_from_values([record.get(column) for _, record in block]) for column in columns}
+        arrays = {column: make_array[column]([record.get(column) for _, record in block]) for column in columns}
         yield rows_with_numbers(arrays, file.name, [number for number, _ in block], typed=True)
 
 
@@ -124,7 +125,7 @@ def _parse_line(file: PartFile, line: bytes, number: int) -> dict[str, Any] | er
     """
     try:
         text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        record = json.loads(text, object_pairs_hook=make_object)
+        record = parse_json(text)
     except UnicodeDecodeError as cause:
         if file.options.reject_row is None:
             raise

@@ -22,6 +22,8 @@ class ReadOptions:
     `reject_row` is called for each row that its format does not allow, which is then left out; None: such a row is an
     error. With it, arrays and objects in those of `plain_columns` that are read from JSON are such rows too.
 
+    `id_columns` are columns of JSON in which each value keeps its type. They are no features or labels.
+
     `optional_names` are names of `header` that a file may lack, all of them together: the labels of rows to score.
 
     `checks_first_row` is whether a first row that repeats the names of `header` is an error. A client of the server may
@@ -42,6 +44,7 @@ class ReadOptions:
     max_scanned_rows: int | None = None
     reject_row: RejectRow | None = None
     plain_columns: frozenset[str] = frozenset()
+    id_columns: frozenset[str] = frozenset()
 
     @classmethod
     def from_settings(cls, settings: DataSettings) -> ReadOptions:
@@ -57,7 +60,10 @@ class ReadOptions:
     @classmethod
     def for_scoring(cls, settings: DataSettings) -> ReadOptions:
         """Return the options for files that may lack labels, for a model that was trained with these settings."""
-        return replace(cls.from_settings(settings), optional_names=tuple(settings.label_columns))
+        labels = tuple(settings.label_columns)
+        ids = frozenset([] if settings.id_name is None else [settings.id_name])
+        id_columns = ids.difference(settings.feature_columns, labels)
+        return replace(cls.from_settings(settings), optional_names=labels, id_columns=id_columns)
 
     @property
     def is_numbered(self) -> bool:

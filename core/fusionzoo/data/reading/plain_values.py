@@ -56,6 +56,38 @@ def array_from_values(values: list[Any]) -> pa.Array:
     return pa.array([_as_text(value) for value in values], pa.string())
 
 
+def array_from_ids(values: list[Any]) -> pa.Array:
+    """Return an array that keeps the type of each value of JSON, whatever the others are.
+
+    It is of Arrow's own type if the values share one, otherwise of `json_value_type`. NaN and nested values are as in
+    `array_from_values`.
+    """
+    types = set(map(type, values)) - {NoneType}
+    if not types <= {str, int, float, bool}:
+        return array_from_values(values)
+    if len(types) <= 1:
+        for arrow_type in (pa.int64(), pa.uint64()) if types == {int} else (None,):
+            try:
+                return pa.array(values, arrow_type, from_pandas=True)
+            except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+                pass  # integers beyond 64 bits, or half of a surrogate pair
+    is_missing = [value is None or value != value for value in values]
+    encoded = [
+        None if missing else {"": json.dumps(value).encode()} for value, missing in zip(values, is_missing, strict=True)
+    ]
+    return pa.array(encoded, json_value_type())
+
+
+def json_value_type() -> pa.DataType:
+    """Return the type of ids that share no type: each value is its JSON. No file format has this type."""
+    return pa.struct([("", pa.binary())])
+
+
+def json_values(values: pa.Array) -> list[Any]:
+    """Return the values of an array of `json_value_type`; None for null."""
+    return [None if value is None else json.loads(value[""]) for value in values.to_pylist()]
+
+
 def _nested_array(values: list[Any]) -> pa.Array:
     """Return an array of structs if the first nested value is an object, otherwise of `json_list_type`."""
     first = next(value for value in values if isinstance(value, dict | list))
@@ -166,5 +198,8 @@ def _from_arrow(value: pa.Scalar) -> Any:
 
 
 def _as_text(value: Any) -> str | None:
-    text = format_number(value) if isinstance(value, float) else value
-    return None if text is None else str(text).encode("utf-8", "replace").decode()
+    if isinstance(value, float):
+        return format_number(value)
+    if type(value) is int:
+        return str(decimal.Decimal(value))  # Python refuses to write integers of more than 4,300 digits
+    return None if value is None else printable(str(value))  # halves of surrogate pairs stay different

@@ -68,18 +68,38 @@ def find_clipped(standardized: np.ndarray) -> np.ndarray:
     return clipped
 
 
+@dataclass(frozen=True)
+class ParsedNumbers:
+    """The values of a column, and what is wrong with some of them.
+
+    `values`, [rows] float64, has NaN where the value is missing, and infinity where it cannot be used.
+    """
+
+    values: np.ndarray
+    problems: tuple[errors.Problem, ...] = ()
+
+
 def column_as_numbers(rows: Rows, column: str) -> np.ndarray:
     """Return the values of a column as float64, [rows], with NaN where missing.
 
     Raises:
         errors.DataError: the column holds dates, text or nested values, or a value exceeds the range of float32.
     """
+    parsed = parse_numbers(rows, column)
+    if parsed.problems:
+        raise errors.DataError(parsed.problems)
+    return parsed.values
+
+
+def parse_numbers(rows: Rows, column: str) -> ParsedNumbers:
+    """Return the values of a column, and all of their problems."""
     values = rows.columns[column]
     arrow_type = values.type
     if pa.types.is_null(arrow_type):
-        return np.full(len(values), np.nan)
+        return ParsedNumbers(np.full(len(values), np.nan))
+    not_numbers = np.zeros(len(values), bool)
     if pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type):
-        numbers = _parse_texts(rows, column, values)
+        numbers, not_numbers = _parse_texts(values)
     elif pa.types.is_boolean(arrow_type):
         numbers = values.cast(pa.int8()).cast(pa.float64())
     elif pa.types.is_decimal(arrow_type) or pa.types.is_float32(arrow_type):
@@ -87,33 +107,35 @@ def column_as_numbers(rows: Rows, column: str) -> np.ndarray:
     elif pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type):
         numbers = values.cast(pa.float64(), safe=False)
     else:
-        raise errors.DataError([wrong_type(rows, column, "numbers")])
+        is_null = values.is_null().to_numpy(zero_copy_only=False)
+        return ParsedNumbers(np.where(is_null, np.nan, np.inf), (wrong_type(rows, column, "numbers"),))
     result: np.ndarray = pc.fill_null(numbers, float("nan")).to_numpy(zero_copy_only=False)
     if pa.types.is_floating(arrow_type):
-        _raise_not_numbers(rows, column, np.flatnonzero(np.isinf(result)), values)
-    too_large = np.flatnonzero(np.abs(result) > MAX_FLOAT32)
-    if len(too_large):
-        examples = rows.examples(too_large, values)
-        raise errors.DataError([errors.values_too_large(rows.source, column, len(too_large), examples)])
-    return result
+        not_numbers = np.isinf(result)
+    too_large = (np.abs(result) > MAX_FLOAT32) & ~not_numbers
+    present = len(values) - int(np.sum(np.isnan(result) & ~not_numbers))
+    problems = []
+    for mask, describe in ((not_numbers, errors.values_not_numeric), (too_large, errors.values_too_large)):
+        if mask.any():
+            indices = np.flatnonzero(mask)
+            problem = describe(rows.source, column, len(indices), rows.examples(indices, values))
+            problems.append(problem.out_of(present, len(rows)))
+    if problems:
+        result = np.where(not_numbers | too_large, np.inf, result)
+    return ParsedNumbers(result, tuple(problems))
 
 
-def _parse_texts(rows: Rows, column: str, values: pa.Array) -> pa.Array:
+def _parse_texts(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Return texts as float64, null where missing or not numeric, and which are not numeric, [rows] bool."""
     text = pc.utf8_trim_whitespace(values.cast(pa.string()))
     lower = pc.utf8_lower(text)
     for word, number in NUMBER_OF_TEXT.items():
         text = pc.if_else(pc.equal(lower, word), pa.scalar(number, pa.string()), text)
     is_number = pc.match_substring_regex(text, r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$")
-    invalid = np.flatnonzero(pc.invert(pc.fill_null(is_number, True)).to_numpy(zero_copy_only=False))
-    _raise_not_numbers(rows, column, invalid, values)
-    return pc.replace_substring_regex(text, r"^\+", "").cast(pa.float64())
-
-
-def _raise_not_numbers(rows: Rows, column: str, invalid: np.ndarray, values: pa.Array) -> None:
-    """Raise errors.DataError if there are `invalid` row indices."""
-    if len(invalid):
-        examples = rows.examples(invalid, values)
-        raise errors.DataError([errors.values_not_numeric(rows.source, column, len(invalid), examples)])
+    invalid = pc.invert(pc.fill_null(is_number, True))
+    text = pc.if_else(invalid, pa.scalar(None, pa.string()), text)
+    numbers = pc.replace_substring_regex(text, r"^\+", "").cast(pa.float64())
+    return numbers, invalid.to_numpy(zero_copy_only=False)
 
 
 class NumberStatistics:

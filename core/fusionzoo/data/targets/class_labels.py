@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fusionzoo import errors
 from fusionzoo.data.data_settings import MAX_CLASSES, DataSettings
+from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.canonical_text import canonical_text
 from fusionzoo.data.reading.column_text import values_as_text
 from fusionzoo.data.reading.number_text import format_number
@@ -57,14 +58,16 @@ class LabelMap(Target):
         Raises:
             errors.DataError: a label was never seen in train, or is null and not optional; names rows.
         """
-        text = canonicalize_labels(rows, self.name)
+        text, problems = canonicalize_labels(rows, self.name), ProblemLog()
         if not optional:
-            check_labels_not_null(rows, self.name, text)
+            with problems.collect():
+                check_labels_not_null(rows, self.name, text)
         index = pc.index_in(text, value_set=pa.array([canonical_label(label) for label in self.classes], pa.string()))
         unseen = np.flatnonzero(pc.and_(index.is_null(), text.is_valid()).to_numpy(zero_copy_only=False))
         if len(unseen):
             examples = rows.examples(unseen, text)
-            raise errors.DataError([errors.unseen_labels(rows.source, self.name, len(unseen), examples, self.classes)])
+            problems.add(errors.unseen_labels(rows.source, self.name, len(unseen), examples, self.classes))
+        problems.raise_if_any()
         encoded: np.ndarray = pc.fill_null(index, NO_LABEL).to_numpy(zero_copy_only=False).astype(np.int64)
         return encoded
 
@@ -101,10 +104,14 @@ class ClassLabelScan(TargetScan):
             errors.DataError: a label is null and not optional; names rows.
         """
         text = canonicalize_labels(rows, self.name)
+        self.rows += len(rows)
+        if len(self.counts) <= MAX_CLASSES:  # otherwise, `fit` raises an error anyway
+            self._count(rows, text)
         if not self.optional:
             check_labels_not_null(rows, self.name, text)
-        if len(self.counts) > MAX_CLASSES:
-            return [text]  # `fit` raises an error anyway
+        return [text]
+
+    def _count(self, rows: Rows, text: pa.Array) -> None:
         self.typed &= rows.typed
         for entry in pc.value_counts(text.drop_null()).to_pylist():
             label, count = entry["values"], entry["counts"]
@@ -113,7 +120,6 @@ class ClassLabelScan(TargetScan):
                 self.first_row[label] = rows.locate(index)
                 self.values[label] = self._to_python(rows.columns[self.name].slice(index, 1), label)
             self.counts[label] = self.counts.get(label, 0) + count
-        return [text]
 
     def _to_python(self, array: pa.Array, text: str) -> Label:
         """Return the single value in a type that a `Label` can have; otherwise its text, and the column is untyped."""
@@ -268,7 +274,8 @@ def check_labels_not_null(rows: Rows, name: str, text: pa.Array) -> None:
     """Raise errors.DataError if a label is null."""
     null = np.flatnonzero(text.is_null().to_numpy(zero_copy_only=False))
     if len(null):
-        raise errors.DataError([errors.null_labels(rows.source, name, len(null), rows.locate_first(null))])
+        problem = errors.null_labels(rows.source, name, len(null), rows.locate_first(null))
+        raise errors.DataError([problem.out_of(len(rows), len(rows))])
 
 
 def _parse_floats(labels: Iterable[str]) -> Mapping[str, float]:

@@ -75,26 +75,21 @@ class LabelIndicatorScan(TargetScan):
         self._names, self.optional = settings.label_columns, optional
         self._present = np.zeros(len(self._names), np.int64)
         self._spellings: set[tuple[type, str]] = set()
-        self._rows = 0
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._rows
 
     def add(self, rows: Rows) -> Sequence[pa.Array]:
         indicators = read_indicators(rows, self._names, self.optional)
-        self._rows += len(rows)
+        self.rows += len(rows)
         self._present += (indicators == 1).sum(axis=0)
         for name in self._names:
             self._spellings.update(_find_spellings(rows.columns[name]))
         return [pa.array(column) for column in np.ascontiguousarray(indicators.T)]
 
     def fit(self, settings: DataSettings) -> LabelIndicators:
-        check_labels_vary(self._names, self._rows_of_label(), self._rows)
+        check_labels_vary(self._names, self._rows_of_label(), self.rows)
         return LabelIndicators(tuple(self._names), choose_values(self._spellings))
 
     def warnings(self, target: LabelIndicators) -> list[str]:
-        return warn_of_constant_labels(self._rows_of_label(), self._rows)
+        return warn_of_constant_labels(self._rows_of_label(), self.rows)
 
     def _rows_of_label(self) -> dict[Label, int]:
         return dict(zip(self._names, self._present.tolist(), strict=True))
@@ -154,12 +149,15 @@ def _read_indicator(rows: Rows, name: str, optional: bool) -> np.ndarray:
     column: np.ndarray = np.array([*codes, NO_LABEL], np.int8)[
         pc.fill_null(encoded.indices, len(codes)).to_numpy(zero_copy_only=False)
     ]
+    problems, null = ProblemLog(), np.flatnonzero(column == NO_LABEL)
     if len(wrong := np.flatnonzero(column == OTHER_VALUE)):
         examples = rows.examples(wrong, distinct.take(encoded.indices))
-        raise errors.DataError([target_errors.label_not_boolean(rows.source, name, len(wrong), examples)])
-    if len(null := np.flatnonzero(column == NO_LABEL)) and not optional:
-        places = rows.locate_first(null)
-        raise errors.DataError([target_errors.null_label_value(rows.source, name, len(null), places)])
+        problem = target_errors.label_not_boolean(rows.source, name, len(wrong), examples)
+        problems.add(problem.out_of(len(rows) - len(null), len(rows)))
+    if len(null) and not optional:
+        problem = target_errors.null_label_value(rows.source, name, len(null), rows.locate_first(null))
+        problems.add(problem.out_of(len(rows), len(rows)))
+    problems.raise_if_any()
     return column
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusionzoo import errors
+from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.column_text import column_as_text, has_text_form
+from fusionzoo.data.reading.json_objects import parse_json
 from fusionzoo.data.reading.plain_values import array_from_values, json_list_type, json_texts
 from fusionzoo.data.reading.rows import Rows, to_plain_layout
 from fusionzoo.data.reading.value_kinds import describe_type
@@ -61,18 +62,21 @@ def read_label_lists(rows: Rows, column: str, separator: str | None, optional: b
     """
     values = rows.columns[column]
     is_missing = values.is_null().to_numpy(zero_copy_only=False)
-    if values.type == json_list_type():
-        parsed = _parse_texts(rows, column, pa.array(json_texts(values), pa.string()), separator, is_json=True)
-    elif describe_type(values.type) == "arrays":
-        parsed = _read_arrow_lists(rows, column)
-    else:
-        text = column_as_text(rows, column)  # the empty text is null
-        is_missing = text.is_null().to_numpy(zero_copy_only=False)
-        parsed = _parse_texts(rows, column, text, separator, is_json=False)
+    problems = ProblemLog()
+    with problems.collect():
+        if values.type == json_list_type():
+            parsed = _parse_texts(rows, column, pa.array(json_texts(values), pa.string()), separator, is_json=True)
+        elif describe_type(values.type) == "arrays":
+            parsed = _read_arrow_lists(rows, column)
+        else:
+            text = column_as_text(rows, column)  # the empty text is null
+            is_missing = text.is_null().to_numpy(zero_copy_only=False)
+            parsed = _parse_texts(rows, column, text, separator, is_json=False)
     if is_missing.any() and not optional:
         missing = np.flatnonzero(is_missing)
-        places = rows.locate_first(missing)
-        raise errors.DataError([target_errors.null_label_list(rows.source, column, len(missing), places)])
+        problem = target_errors.null_label_list(rows.source, column, len(missing), rows.locate_first(missing))
+        problems.add(problem.out_of(len(rows), len(rows)))
+    problems.raise_if_any()
     return _drop_repeated(rows, column, parsed, is_missing)
 
 
@@ -100,12 +104,15 @@ def _parse_texts(rows: Rows, column: str, texts: pa.Array, separator: str | None
     code_of_row = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
     unreadable = np.array([labels is None for labels, _ in distinct], bool)
     invalid = np.array([not all(map(_is_label, labels or ())) for labels, _ in distinct], bool)
+    problems = ProblemLog()
     if unreadable.any():
         wrong = np.flatnonzero((code_of_row >= 0) & unreadable[code_of_row])
-        examples = rows.examples(wrong, texts)
-        raise errors.DataError([target_errors.not_a_label_list(rows.source, column, len(wrong), examples)])
+        problem = target_errors.not_a_label_list(rows.source, column, len(wrong), rows.examples(wrong, texts))
+        problems.add(problem.out_of(len(texts) - texts.null_count, len(rows)))
     if invalid.any():
-        _raise_invalid_elements(rows, column, np.flatnonzero((code_of_row >= 0) & invalid[code_of_row]), texts)
+        with problems.collect():
+            _raise_invalid_elements(rows, column, np.flatnonzero((code_of_row >= 0) & invalid[code_of_row]), texts)
+    problems.raise_if_any()
     lists = [distinct[code][0] or [] if code >= 0 else [] for code in code_of_row.tolist()]
     row_of_value = np.repeat(np.arange(len(lists)), [len(labels) for labels in lists])
     flat = array_from_values([label for labels in lists for label in labels])
@@ -116,7 +123,7 @@ def _parse(text: str, separator: str | None, is_json: bool) -> tuple[list[Any] |
     """Return the labels of a list, and whether they were separated; None if the text is not a list."""
     if is_json or text.lstrip().startswith("["):
         try:
-            value = json.loads(text)
+            value = parse_json(text)
         except (ValueError, RecursionError):
             value = None
         value = _read_python_list(text) if value is None and not is_json else value

@@ -93,16 +93,11 @@ class LabelListScan(TargetScan):
     def __init__(self, settings: DataSettings, optional: bool) -> None:
         (self._name,), self._separator, self.optional = settings.label_columns, settings.label_separator, optional
         self.counts = ClassLabelScan(self._name)
-        self._rows = 0
         self._has_lists = self._is_separated = self._has_several = False
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._rows
 
     def add(self, rows: Rows) -> Sequence[pa.Array]:
         lists = read_label_lists(rows, self._name, self._separator, self.optional)
-        self._rows += len(rows)
+        self.rows += len(rows)
         self._has_lists |= not lists.is_text
         self._is_separated |= lists.is_separated
         self._has_several |= len(lists.labels) > len(np.unique(lists.row_of_label))
@@ -119,13 +114,13 @@ class LabelListScan(TargetScan):
         expected = settings.num_classes or (len(counts) if classes is None else len(classes))
         labels = self.counts.choose_classes(classes, expected) if counts else ()
         if len(labels) < MIN_LABELS:
-            raise errors.DataError([target_errors.too_few_labels([self._name], labels, self._rows)])
+            raise errors.DataError([target_errors.too_few_labels([self._name], labels, self.rows)])
         label_map = LabelMap(self._name, labels)
-        check_labels_vary([self._name], self._rows_of_label(label_map), self._rows)
+        check_labels_vary([self._name], self._rows_of_label(label_map), self.rows)
         return LabelLists(label_map, self._separator, self._choose_form(labels))
 
     def warnings(self, target: LabelLists) -> list[str]:
-        warnings = warn_of_constant_labels(self._rows_of_label(target.label_map), self._rows)
+        warnings = warn_of_constant_labels(self._rows_of_label(target.label_map), self.rows)
         warnings += warn_of_similar_values(self._name, "label", self.counts.counts)
         if not self._has_several:
             fix = "check label_separator" if self._is_separated else "check label_name"

@@ -10,12 +10,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fusionzoo import errors
 from fusionzoo.data.data_settings import DataSettings
 from fusionzoo.data.problem_log import ProblemLog
 from fusionzoo.data.reading.rows import Rows
 from fusionzoo.data.table.categories import canonicalize_column
-from fusionzoo.data.table.numbers import NumberStatistics, column_as_numbers
+from fusionzoo.data.table.numbers import NumberStatistics, parse_numbers
 from fusionzoo.data.targets.class_labels import check_labels_not_null
 from fusionzoo.data.targets.target import Strata, Target, TargetReader, TargetScan
 from fusionzoo.errors import target_errors
@@ -97,15 +96,10 @@ class NumericTargetScan(TargetScan):
         self._names, self._transform, self.optional = settings.label_columns, settings.target_transform, optional
         self._statistics = {name: NumberStatistics(name) for name in self._names}
         self._distinct: dict[str, set[float]] = {name: set() for name in self._names}
-        self._rows = 0
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._rows
 
     def add(self, rows: Rows) -> Sequence[pa.Array]:
         numbers = _read_numbers(rows, self._names, self._transform, self.optional)
-        self._rows += len(rows)
+        self.rows += len(rows)
         values = np.log1p(numbers) if self._transform == "log1p" else numbers
         for column, name in enumerate(self._names):
             self._statistics[name].add(values[:, column])
@@ -208,14 +202,16 @@ def _read_numbers(rows: Rows, names: Sequence[str], transform: Transform | None,
 
 
 def _read_column(rows: Rows, name: str, transform: Transform | None, optional: bool) -> np.ndarray:
-    try:
-        numbers = column_as_numbers(rows, name)
-    except errors.DataError as error:
-        raise errors.DataError([target_errors.target_not_numeric(problem) for problem in error.problems]) from error
+    parsed, problems = parse_numbers(rows, name), ProblemLog()
+    numbers = parsed.values
+    for problem in parsed.problems:
+        problems.add(target_errors.target_not_numeric(problem))
     if not optional:
-        check_labels_not_null(rows, name, pa.array(numbers, from_pandas=True))
+        with problems.collect():
+            check_labels_not_null(rows, name, pa.array(numbers, from_pandas=True))
     invalid = np.flatnonzero(numbers <= -1) if transform == "log1p" else np.zeros(0, np.int64)
     if len(invalid):
         examples = rows.examples(invalid, pa.array(numbers))
-        raise errors.DataError([target_errors.target_without_logarithm(rows.source, name, len(invalid), examples)])
+        problems.add(target_errors.target_without_logarithm(rows.source, name, len(invalid), examples))
+    problems.raise_if_any()
     return numbers

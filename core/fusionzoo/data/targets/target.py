@@ -61,12 +61,17 @@ class Target(ABC):
 
 
 class TargetScan(ABC):
-    """The running fit of a target. For a split other than train, it only finds problems."""
+    """The running fit of a target. For a split other than train, it only finds problems.
+
+    `rows` counts the rows whose labels could be read.
+    """
+
+    rows: int = 0
 
     @property
-    @abstractmethod
     def is_empty(self) -> bool:
         """Whether no label was found."""
+        return not self.rows
 
     @abstractmethod
     def add(self, rows: Rows) -> Sequence[pa.Array]:

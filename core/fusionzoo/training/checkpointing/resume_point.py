@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionzoo import errors
-from fusionzoo.errors.wording import short
+from fusionzoo.errors.wording import pluralize, short
 from fusionzoo.settings import JobSettings
 from fusionzoo.training import lightning_compat
 from fusionzoo.training.checkpointing.best_checkpoints import find_best_step, list_best_files
@@ -184,10 +184,11 @@ def continue_with_more_epochs(resume_point: ResumePoint, job: JobSettings, max_e
     if max_epochs == resume_point.max_epochs:
         return resume_point
     log.warning("max_epochs is raised from %d to %d. The training continues.", resume_point.max_epochs, max_epochs)
+    new_length = pluralize(max_epochs, "epoch")
     if job.schedule != "constant" or (job.warmup_steps is None and job.warmup_fraction):
         log.warning(
-            "From here on, the learning rate is that of a training with %d epochs. So far it was that of %d epochs, so "
-            "the result differs from a training with %d epochs from the beginning.",
-            *(max_epochs, resume_point.max_epochs, max_epochs),
+            "From here on, the learning rate is that of a training with %s. So far it was that of %s, so the result "
+            "differs from a training with %s from the beginning.",
+            *(new_length, pluralize(resume_point.max_epochs, "epoch"), new_length),
         )
     return replace(resume_point, training_summary=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from fusionzoo.evaluation.metric_directions import LOSS_METRIC
 from fusionzoo.nn.schema import Batch
 from fusionzoo.settings import JobSettings
+from fusionzoo.tasks.label_limits import LabelLimit
 from fusionzoo.training.optimizers import PRETRAINED_LR, current_learning_rates
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,7 @@ ACCEPTED_LEARNING_RATES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"adamw": (1e-7, 1e-3), "adam": (1e-7, 1e-3), "sgd": (1e-6, 1.0)}
 )
 MAX_COMPARED_STEPS = 100  # at either end of the first epoch
-MIN_BATCHES_AT_EPOCH_END = 30  # batches before a warning, unless the training ends
-MIN_BATCHES = 4  # batches before any warning
+MIN_BATCHES = 30  # before a warning
 MIN_GAIN = 0.02  # of val_loss over the constant prediction, relative to the latter's loss (McFadden's R2)
 MIN_STANDARD_ERRORS = 2.0  # by which the training loss must decrease, or increase to count as grown
 MAX_LOSS_RATIO = 2.0  # of training loss and val_loss to both the first batch's loss and the constant prediction's
@@ -55,15 +55,16 @@ class FirstEpochCheck(Callback):
     - the mean training loss of a row in the latest steps (a quarter of an epoch, at most 100) is not two standard
       errors below that in as many first steps.
 
-    With fewer than 30 batches per epoch, the check waits for more epochs or for the end of the training. It skips
-    trainings of fewer than four batches, and those that resume from a checkpoint.
+    With fewer than 30 batches per epoch, the check waits for more epochs. It skips shorter trainings, and those that
+    resume from a checkpoint: at the end, `compare_with_constant` judges every training.
 
     Args:
         val_labels: encoded labels; None disables the check.
+        limits: what about the labels limits any model.
     """
 
-    def __init__(self, val_labels: np.ndarray | None) -> None:
-        self._val_labels, self._is_active, self._batches = val_labels, False, 0
+    def __init__(self, val_labels: np.ndarray | None, limits: Sequence[LabelLimit] = ()) -> None:
+        self._val_labels, self._limits, self._is_active, self._batches = val_labels, limits, False, 0
         self._first: list[Tensor] = []
         self._last: deque[Tensor] = deque()
         self._max_rates: list[float] = []
@@ -89,18 +90,15 @@ class FirstEpochCheck(Callback):
         self._batches += 1
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._batches >= MIN_BATCHES_AT_EPOCH_END:
+        if self._batches >= MIN_BATCHES:
             self._judge(trainer, pl_module)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._judge(trainer, pl_module)
 
     def _judge(self, trainer: Trainer, pl_module: Any) -> None:
         """Warn at most once, in the first rank only: its training losses represent those of all ranks."""
         if not self._is_active:
             return
         self._is_active = False
-        if not trainer.is_global_zero or self._val_labels is None or self._batches < MIN_BATCHES:
+        if not trainer.is_global_zero or self._val_labels is None:
             return
         constant = pl_module.objective.constant_loss(self._val_labels)
         val_loss = float(trainer.callback_metrics[LOSS_METRIC])
@@ -116,21 +114,31 @@ class FirstEpochCheck(Callback):
         rates = ", ".join(f"{rate:.1e}" for rate in sorted(set(self._max_rates)))
         log.warning(
             "No measurable improvement after %d batches: val_loss is %.4f, and a constant prediction of %s scores "
-            "%.4f. The training loss %s %.4f per row in the first %s and %.4f in the last %s. Fix: %s.",
+            "%.4f. The training loss %s %.4f per row in the first %s and %.4f in the last %s. %s.",
             *(self._batches, val_loss, pl_module.objective.constant_prediction, constant),
             *("grew: it was" if has_grown else "was", first, compared, last, compared),
-            _advise(has_grown, rates),
+            advise(self._limits, suggest_learning_rate(has_grown, f" (largest learning rates {rates})")),
         )
 
 
-def _advise(has_grown: bool, rates: str) -> str:
-    """Return how to fix a training without improvement; `rates` are the largest learning rates."""
+def advise(limits: Sequence[LabelLimit], general: str) -> str:
+    """Return how to fix a training without improvement, with the probable cause if the labels show one.
+
+    Args:
+        limits: what about the labels limits any model.
+        general: the fix of other causes.
+    """
+    if not limits:
+        return f"Fix: {general}"
+    findings, fixes = ". ".join(limit.state() for limit in limits), "; ".join(limit.fix for limit in limits)
+    return f"{findings}. Fix: {fixes}; if this does not help, {general}"
+
+
+def suggest_learning_rate(has_grown: bool, rates: str = "") -> str:
+    """Return the fix if the training loss has grown, or has not fallen; `rates` follow lr, after a space."""
     if has_grown:
-        return f"lower lr (largest learning rates {rates}), or set gradient_clip_val"
-    return (
-        f"raise lr (largest learning rates {rates}), check that label_name belongs to the text and the table, or use "
-        "more rows or epochs"
-    )
+        return f"lower lr{rates}, or set gradient_clip_val"
+    return f"raise lr{rates}, check that label_name belongs to the text and the table, or use more rows or epochs"
 
 
 def _mean_and_variance(sums: Iterable[Tensor]) -> tuple[float, float]:

@@ -17,11 +17,9 @@ from fusionzoo.nn.fitted_module import list_fitted_modules
 from fusionzoo.nn.schema import InputSpec
 from fusionzoo.training.warm_start.parameter_axes import describe_tensors
 from fusionzoo.training.warm_start.source_model import SourceModel
-from fusionzoo.training.warm_start.weight_transfer import ModelSide, Transfer, transfer_weights
+from fusionzoo.training.warm_start.weight_transfer import ModelSide, describe_values, transfer_weights
 
 log = logging.getLogger(__name__)
-
-MAX_LOG_LINES = 40
 
 
 def start_from_model(
@@ -52,7 +50,9 @@ def start_from_model(
         architecture.load_pretrained(built)
         transfer = transfer_weights(built.model.state_dict(), new, source.weights, old)
     built.model.load_state_dict(transfer.weights, strict=False)
-    _log_transfer(source, transfer)
+    log.info("init_from: starting from %s; metrics.json lists the tensors (training.init_from)", source.place)
+    for line in (*describe_values(transfer, new, old), transfer.describe()):
+        log.info("init_from: %s", line)
     normalization = compare_normalization(preprocessor, source.preprocessor)
     for name, change in normalization.items():
         log.warning("init_from: the normalization of '%s' differs from that of the trained model: %s", name, change)
@@ -89,14 +89,6 @@ def _check_tokens(source: SourceModel, new: ModelSide, old: ModelSide, encoder_n
     has_axis = any(axis is not None and axis.kind == "token" for layout in layouts.values() for axis in layout.axes)
     if tokens != old_tokens and layouts and not has_axis:
         raise errors.InitFromError.other_tokens(source.place, list_names(sorted(layouts), 60))
-
-
-def _log_transfer(source: SourceModel, transfer: Transfer) -> None:
-    lines = transfer.describe()
-    for line in lines[:MAX_LOG_LINES]:
-        log.info("init_from %s: %s", source.place, line)
-    if len(lines) > MAX_LOG_LINES:
-        log.info("init_from: %d more lines are in metrics.json", len(lines) - MAX_LOG_LINES)
 
 
 def compare_normalization(new: Preprocessor, old: Preprocessor) -> dict[str, str]:

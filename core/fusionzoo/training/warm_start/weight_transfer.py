@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,8 +13,12 @@ from torch import Tensor
 
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.table.categories import FIRST_VALUE_ID
-from fusionzoo.errors.wording import pluralize
+from fusionzoo.data.targets.class_labels import LabelMap
+from fusionzoo.data.targets.label_sets import LabelSets
+from fusionzoo.errors.wording import cut, join_first, pluralize
 from fusionzoo.training.warm_start.parameter_axes import INTEGER, Axis, TensorLayout
+
+MAX_NAMED = 5  # values in a log line
 
 
 @dataclass(frozen=True)
@@ -64,17 +69,22 @@ class Transfer:
     not_used: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what the log and metrics.json state."""
+        """Return what metrics.json states."""
         names = ("reused", "partly_reused", "new", "not_used")
         return {name: getattr(self, name) for name in names}
 
-    def describe(self) -> list[str]:
-        """Return log lines."""
+    def describe(self) -> str:
+        """Return the log line about the tensors: how many are reused, and why others are new."""
+        reasons = Counter("another shape" if "its shape is [" in each else each for each in self.new.values())
+        why = "; ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
         counts = f"{len(self.reused)} reused, {len(self.partly_reused)} partly reused, {len(self.new)} new"
-        lines = [f"{pluralize(len(self.reused) + len(self.partly_reused) + len(self.new), 'tensor')}: {counts}"]
-        lines += [f"partly reused: {name} ({taken})" for name, taken in self.partly_reused.items()]
-        lines += [f"new: {name} ({reason})" for name, reason in self.new.items()]
-        return lines + [f"not used: {name}" for name in self.not_used]
+        total = pluralize(len(self.reused) + len(self.partly_reused) + len(self.new), "tensor")
+        unused = f"; {len(self.not_used)} of the trained model not used" if self.not_used else ""
+        return f"{total}: {counts}{f' ({why})' if why else ''}{unused}"
+
+    def takes_from(self, axis: Axis, layouts: Mapping[str, TensorLayout]) -> bool:
+        """Return whether a tensor that the values of this axis index is reused, at least in part."""
+        return any(axis in layouts[name].axes for name in (*self.reused, *self.partly_reused))
 
 
 def transfer_weights(
@@ -115,6 +125,38 @@ def transfer_weights(
             transfer.partly_reused[name] = _describe_axes(layout, pairs)
     transfer.not_used = sorted(trained.keys() - used)
     return transfer
+
+
+def describe_values(transfer: Transfer, new: ModelSide, old: ModelSide) -> Iterator[str]:
+    """Yield log lines in the words of the data: which classes, columns, categories and tokens are reused or new."""
+    values, old_values = new.values, old.values
+    for axis in sorted(values, key=lambda axis: axis.kind != "output"):  # classes first
+        if not any(axis in layout.axes for layout in new.layouts.values()):
+            continue  # the model has no weights for each of these values
+        names, old_names = (_list_names(each.get(axis, [])) for each in (values, old_values))
+        title = {"output": "outputs", "token": "tokens"}.get(axis.kind, f"values of '{axis.column}'")
+        if axis.kind == "output" and isinstance(new.preprocessor.target, LabelMap | LabelSets):
+            title = "classes"
+        reused = [name for name in names if name in old_names] if transfer.takes_from(axis, new.layouts) else []
+        yield f"{title}: {len(reused):,} reused{_describe_rest(names, old_names, reused)}"
+    columns, old_columns = ({name: None for kind in side.columns for name in kind} for side in (new, old))
+    if new.columns != old.columns:
+        both = [name for name in columns if name in old_columns]
+        rest = _describe_rest(columns, old_columns, both)
+        yield f"columns: {len(both):,} in both models{rest}; the layers that join all columns are new"
+
+
+def _list_names(values: Sequence[str | None]) -> dict[str, None]:
+    """Return the values without those that have no meaning of their own, in their order."""
+    return {value: None for value in values if value is not None and not value.startswith("\0")}
+
+
+def _describe_rest(names: Mapping[str, None], old_names: Mapping[str, None], reused: Sequence[str]) -> str:
+    """Return the end of a line: what is new, and what of the trained model is not used."""
+    known = set(reused)
+    sides = (("new", names), ("not used", old_names))
+    rest = {title: [f"'{cut(name, 60)}'" for name in each if name not in known] for title, each in sides}
+    return "".join(f"; {title}: {join_first(each, MAX_NAMED)}" for title, each in rest.items() if each)
 
 
 def _generalize(name: str, layout: TensorLayout) -> str | tuple[str, tuple[Axis | None, ...]]:
