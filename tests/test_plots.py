@@ -271,16 +271,18 @@ def test_a_title_that_fits_keeps_its_size_and_a_long_one_becomes_smaller_before_
 
 @pytest.mark.parametrize("name", PLOTS)
 @pytest.mark.parametrize("rows", [40, 600])
-def test_extreme_outliers_of_a_regression_do_not_hide_the_other_rows(name: str, rows: int) -> None:
+@pytest.mark.parametrize("outlier", [-1e7, 10.0])
+def test_extreme_outliers_of_a_regression_do_not_hide_the_other_rows(name: str, rows: int, outlier: float) -> None:
     rng = np.random.default_rng(0)
     true = rng.normal(10, 3, (rows, 1))
     predicted = true + rng.normal(0, 1, (rows, 1))
-    true[5], predicted[7] = 5e6, -1e7
+    true[5], predicted[7] = 5e6, outlier
     figure = regression_plots.draw_panels(evaluate_regression_split("val", true, predicted, ["y"], "m"), PLOTS[name])
     (axes,) = figure.axes
     for low, high in (axes.get_xlim(), axes.get_ylim()):
         assert -20 < low < high < 40
-    assert "2 rows outside the axes" in figure.get_suptitle()
+    outside = "2 rows" if outlier < 0 else "1 row"
+    assert f"{outside} outside the axes" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize(
