@@ -64,7 +64,7 @@ MUTANTS: tuple[Mutant, ...] = (
             (IMPORTED, "import torch\nfrom typing import Any\n"),
         ],
         setting_in_a_private_attribute=(WIDTH, f"{WIDTH}\n    _half: int = 8"),
-        setting_is_a_set=(WIDTH, f'{WIDTH}\n    tags: frozenset[str] = Field(frozenset("ab"), description="Tags.")'),
+        setting_is_a_set=(WIDTH, f'{WIDTH}\n    tags: frozenset[str] = Field(frozenset("a"), description="Tags.")'),
     ),
     # outputs
     *make_mutants(
