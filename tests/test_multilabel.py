@@ -237,7 +237,7 @@ def test_labels_that_a_split_lacks_are_reported(caplog: pytest.LogCaptureFixture
         (np.zeros((2, 3), int), np.zeros((2, 4)), r"labels \[2, 3\], probabilities \[2, 4\]"),
         (np.full((2, 1), 2), np.zeros((2, 1)), "neither 0 nor 1"),
         (np.zeros((2, 1)), np.zeros((2, 1)), "dtypes"),
-        (np.zeros((2, 1), int), np.array([[0.5], [np.nan]]), "first in row 1"),
+        (np.zeros((2, 1), int), np.array([[0.5], [np.nan]]), r"first in scores\[1\]"),
         (np.zeros((2, 1), int), np.array([[0.5], [1.5]]), "outside 0 to 1"),
     ],
 )

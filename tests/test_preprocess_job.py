@@ -147,7 +147,7 @@ UNLABELED = b"id,target\n" + b"".join(f"{i},{'' if i == 3 else i % 2}\n".encode(
         (None, {"label_name": '["target", "price"]'}, ["label_name"]),
         (None, {"label_separator": "|"}, ["label_separator"]),
         (None, {"label_name": ""}, ["label_name"]),
-        (None, {"task": "regression", "label_name": "country"}, ["'country': 56 values are not finite numbers"]),
+        (None, {"task": "regression", "label_name": "country"}, ["'country': all 56 values are not finite numbers"]),
         (b"", {}, ["its part files have no rows"]),
         (b"id,target\n", {}, ["no rows"]),
         (b"id,target,target\n1,1,1\n", {}, ["target"]),

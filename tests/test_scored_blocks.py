@@ -129,8 +129,8 @@ def test_a_score_that_is_not_finite_is_an_error_that_names_its_rows_on_every_pat
     frame["visits"] = [1.0, np.nan, 2.0, 3.0, np.nan, 4.0]
     records = frame.drop(columns="target").to_dict("records")
     for predict in (predictor.predict, predictor.predict_proba, predictor.predict_records):
-        for rows in (frame, records):
-            with pytest.raises(ScoresError, match=r"(?s)in 2 rows: .* row 2, .* row 5\..*FZ-O112") as caught:
+        for rows, places in ((frame, r"row 2, .*row 5"), (records, r"records\[1\], records\[4\]")):
+            with pytest.raises(ScoresError, match=rf"(?s)in 2 rows: .*{places}\..*FZ-O112") as caught:
                 predict(rows)
             assert caught.value.rows == (2, 5)
     blocks = [make_rows(frame[:1]), make_rows(frame[1:])]
