@@ -92,7 +92,8 @@ def test_one_broken_plugin_is_the_only_finding_and_the_status_is_1(
         "name": "film",
         "distribution": "acme-film",
         "version": "1.0",
-        "remedy": "pip install --upgrade acme-film [FZ-P008]",
+        "remedy": "pip install the package that has the module 'nowhere', and list it in the dependencies of acme-film "
+        "1.0. [FZ-P008]",
     }
 
 

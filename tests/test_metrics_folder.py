@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,8 +66,11 @@ def test_the_folder_of_a_server_that_was_killed_is_removed_by_the_next_one(tmp_p
     with run_server(tmp_path):
         (killed,) = find_folders(tmp_path)
     assert killed.exists()
-    with create_metrics_folder(tmp_path) as folder:
-        assert find_folders(tmp_path) == [folder]
+    until = time.monotonic() + 30
+    while killed.exists() and time.monotonic() < until:  # its worker, which holds the lock too, may end a bit later
+        with create_metrics_folder(tmp_path) as folder:
+            assert folder in find_folders(tmp_path)
+    assert find_folders(tmp_path) == []
 
 
 def test_the_folders_of_servers_that_run_stay(tmp_path: Path) -> None:

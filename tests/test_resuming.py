@@ -145,7 +145,7 @@ def test_without_intact_best_weights_the_job_does_not_resume(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lr": 0.5}, "- lr: was None, is 0.5"),
+        ({"lr": 0.5}, "- lr: was not set, is 0.5"),
         ({"dropout": 0.3, "seed": 7}, "- seed: was 42, is 7"),
         ({"model_class": "multimodal_lstm", "num_channels": None}, "- model_class: was 'multimodal_cnn'"),
     ],
