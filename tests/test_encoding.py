@@ -267,7 +267,8 @@ def test_all_problems_of_all_splits_are_reported_together_before_any_text_is_tok
         "val/part-0.csv, column 'visits'",
         "test, column 'target'",
     ]
-    for part in ("train/part-0.csv row 2 'cheap'", "30 values", "val/part-0.csv row 60 'many'", "2 labels were not seen"):
+    first = "train/part-0.csv row 2 'cheap'"
+    for part in (first, "30 values", "val/part-0.csv row 60 'many'", "2 labels were not seen"):
         assert part in text
     assert "test/part-0.csv row 1 '7'" in text
     assert not tokenized
