@@ -58,7 +58,7 @@ def demo(
         raise typer.BadParameter(f"{task!r} is not one of {', '.join(DEMO_TARGETS)}", param_hint="--task")
     with exit_on_user_error():
         overrides = parse_key_value_pairs(setting)
-        list_demo_parts(root)  # before the job deletes the results of an earlier one
+        list_demo_parts(root)  # before the job moves the results of an earlier one
     best_metrics: dict[str, float | None] = {}
 
     def prepare() -> None:

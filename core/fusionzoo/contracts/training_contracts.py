@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fusionzoo.contracts.script_contract import TrainingScriptContract
 
+MANIFEST_FILE = "manifest.json"  # of a model folder, which is complete if it is there: it is written last
+
 PYTORCH_TRAIN_CONTRACT = TrainingScriptContract(
     entry_point="train.py",
     framework="PyTorch Lightning",
@@ -118,7 +120,7 @@ PYTORCH_TRAIN_CONTRACT = TrainingScriptContract(
             "preprocessor.json",
             "tokenizer.json",
             "hyperparameters.json",
-            "manifest.json",
+            MANIFEST_FILE,
         ],
         "data_output": [
             "predict_results.pth",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from importlib_metadata import PackageNotFoundError, version
 
 from fusionzoo import __version__, errors
+from fusionzoo.container_limits import count_cores
 from fusionzoo.registry import library_versions
 from fusionzoo.registry.discovery import Registry
 from fusionzoo.registry.entry_points import CORE_DISTRIBUTION, GROUP_KINDS, MODELS_GROUP, TEXT_ENCODERS_GROUP
@@ -70,7 +70,7 @@ def examine_environment(seconds: float, path: Sequence[str] | None = None) -> It
     yield from _find_misspelled_groups(path)
     yield from _find_name_clashes(registries)
     stop = threading.Event()
-    pool = ThreadPoolExecutor(min(MAX_PROCESSES, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(MAX_PROCESSES, count_cores()))
     try:
         groups = _group_by_distribution(registries)
         yield from pool.map(lambda providers: _examine_distribution(providers, seconds, stop, path), groups)

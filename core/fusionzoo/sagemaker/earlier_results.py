@@ -14,12 +14,12 @@ from pathlib import Path
 
 from fusionzoo.atomic_files import delete, delete_leftovers, translate_write_errors
 from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT, ScriptContract
+from fusionzoo.contracts.training_contracts import MANIFEST_FILE
 from fusionzoo.sagemaker.paths import Paths
 
 log = logging.getLogger(__name__)
 
 TRAINING_LOGS = "tensorboard/"
-MANIFEST_FILE = "manifest.json"
 
 
 def set_earlier_results_aside(paths: Paths) -> None:

@@ -17,8 +17,6 @@ from fusionzoo.serving.row_source import ModelColumns, Predictions, RowSource
 if TYPE_CHECKING:
     import pandas as pd
 
-SOURCE = RECORDS  # in messages, where files have their names
-
 
 class RecordRows(RowSource):
     """The rows of a list, or of another iterable, of mappings from columns to values."""
@@ -64,7 +62,7 @@ class RecordRows(RowSource):
                     unknown.setdefault(str(key), index)
         if self._records and absent_in_all:
             names = [column for column in features if column in absent_in_all]
-            raise errors.DataError([columns.describe_absent(SOURCE, name, list(unknown)) for name in names])
+            raise errors.DataError([columns.describe_absent(RECORDS, name, list(unknown)) for name in names])
         if strict:
             first = min((index for key, index in unknown.items() if key not in columns.known), default=0)
             columns.refuse_unknown(name_record(first), list(unknown))

@@ -13,11 +13,11 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from fusionzoo import errors
 from fusionzoo.sagemaker.hosts import Hosts
+from fusionzoo.training.distributed.heartbeat import SECONDS_TO_LOG_WAIT
 
 log = logging.getLogger(__name__)
 
 MAX_HOST_WAIT_SECONDS = 600.0  # containers do not start at the same time
-SECONDS_TO_LOG_WAIT = 20.0
 SECONDS_BETWEEN_CHECKS = 0.5
 MAX_CONNECT_SECONDS = 5.0
 
