@@ -251,6 +251,22 @@ def test_writing_a_model_folder_over_an_earlier_one_deletes_that_first(
     assert deleted == [copy.model]
 
 
+def test_a_new_model_is_on_the_disk_before_the_earlier_one_is_deleted(
+    copy: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    flush, flushed_at_deletion = atomic_files._flush_to_disk, set[str]()
+
+    def flush_and_record(path: Path) -> None:
+        flush(path)
+        flushed.append(path.name)
+
+    monkeypatch.setattr(atomic_files, "_flush_to_disk", flush_and_record)
+    monkeypatch.setattr(model_folder, "delete_earlier_model", lambda _: flushed_at_deletion.update(flushed))
+    assert copy.run() == 0
+    assert {path.name for path in copy.model.iterdir()} <= flushed_at_deletion
+
+
 @pytest.fixture
 def leftovers(copy: JobFolder) -> list[Path]:
     names = [
