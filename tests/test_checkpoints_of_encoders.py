@@ -13,13 +13,19 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from encoder_folders import SIZES, save_encoder
 from encoder_kinds import KINDS, TOKENIZERS, UNIGRAM, WORDS, EncoderKind, save_kind
 from fusionzoo.data.text import pretrained_files
 from fusionzoo.data.text.pretrained_files import PretrainedSource, find_pretrained
-from fusionzoo.data.text.text_tokenizer import load_tokenizer, tokenizer_fingerprint, wrap_tokenizer
+from fusionzoo.data.text.text_tokenizer import (
+    TextTokenizer,
+    load_tokenizer,
+    restore_tokenizer,
+    tokenizer_fingerprint,
+    wrap_tokenizer,
+)
 from fusionzoo.errors import SettingError, TokenizerError
 from fusionzoo.nn.hugging_face import create_encoder, load_weights, make_config, read_config
 from fusionzoo.nn.pooling import last_token
@@ -76,9 +82,22 @@ def test_weights_that_a_checkpoint_lacks_are_an_error_that_names_them_and_never_
 
 def test_weights_under_other_names_are_an_error(tmp_path: Path) -> None:
     folder = save_encoder(tmp_path)
-    rename_weights(tmp_path, lambda key: f"someone_elses.{key}")
-    with pytest.raises(SettingError, match="its weights lack"):
-        load_encoder(folder)
+    for prefix in ("someone_elses.", "module."):
+        rename_weights(tmp_path, lambda key, prefix=prefix: prefix + key)  # type: ignore[misc]
+        with pytest.raises(SettingError, match=rf"its weights lack .*; they have other names: {prefix}.*") as refused:
+            load_encoder(folder)
+        assert "save the encoder itself with save_pretrained" in str(refused.value)
+
+
+@pytest.mark.parametrize("inside", ["", "checkpoint-500", "snapshots/0123abcd"])
+def test_a_folder_without_config_json_is_an_error_that_names_the_models_in_it(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "refs").mkdir()
+    if inside:
+        save_encoder(tmp_path / inside)
+    with pytest.raises(SettingError, match=r"the folder has no config\.json") as refused:
+        BertEncoderSettings(encoder_name=str(tmp_path)).resolve(JobSettings(**JOB, tokenizer=str(tmp_path)))
+    assert (f"itself: add '/{inside}' to the path" in str(refused.value)) == bool(inside)
+    assert refused.value.setting == "encoder_name"
 
 
 def test_a_pooler_without_weights_is_an_error_unless_it_starts_anew(tmp_path: Path) -> None:
@@ -97,6 +116,53 @@ def test_a_family_that_transformers_does_not_contain_is_an_error_that_names_both
     config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "modernbert9"}))
     with pytest.raises(SettingError, match=f"transformers {transformers.__version__} does not contain .*modernbert9"):
         read_config(PretrainedSource("encoder_name", folder))
+
+
+def change_json(file: Path, **changes: Any) -> None:
+    """Change values of a JSON file, which may not exist yet."""
+    file.write_text(json.dumps((json.loads(file.read_text()) if file.exists() else {}) | changes))
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"return_dict": False},
+        {"torchscript": True},
+        {"output_hidden_states": True, "output_attentions": True},
+        {"attn_implementation": "flash_attention_2"},
+        {"_attn_implementation": "flash_attention_2"},
+    ],
+    ids=str,
+)
+def test_what_another_program_needed_from_a_model_does_not_change_its_features(
+    tmp_path: Path, stated: dict[str, Any]
+) -> None:
+    folder = save_encoder(tmp_path)
+    expected = load_encoder(folder)
+    change_json(tmp_path / "config.json", **stated)
+    settings = BertEncoderSettings(encoder_name=folder).resolve(JobSettings(**JOB, tokenizer=folder))
+    assert settings.encoder_config is not None
+    backbone = create_encoder(make_config(settings.encoder_config))
+    output = backbone.eval()(input_ids=torch.tensor([[5, 6, 7]]))
+    assert output.last_hidden_state.shape[:2] == (1, 3)
+    assert output.hidden_states is output.attentions is None
+    loaded = load_encoder(folder)
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("is_special", [True, False])
+def test_tokens_without_an_embedding_are_an_error_before_data_is_read(tmp_path: Path, is_special: bool) -> None:
+    folder = save_encoder(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["covid", "[NEW]"], special_tokens=is_special)
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(SettingError, match=r"covid, \[NEW\]\.\nFix: call model\.resize_token_embeddings") as refused:
+        BertEncoderSettings(encoder_name=folder).resolve(JobSettings(**JOB, tokenizer=folder))
+    assert refused.value.setting == "encoder_name"
+    model = AutoModel.from_pretrained(folder)
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(folder)
+    BertEncoderSettings(encoder_name=folder).resolve(JobSettings(**JOB, tokenizer=folder))
 
 
 # --- models of sentence-transformers
@@ -170,7 +236,51 @@ def test_the_encoder_of_an_older_sentence_model_is_found_in_its_subfolder(tmp_pa
     assert tokenizer_fingerprint(name) == tokenizer_fingerprint(str(tmp_path / "0_Transformer"))
 
 
+@pytest.mark.parametrize("file", ["sentence_bert_config.json", "sentence_xlm-roberta_config.json"])
+@pytest.mark.parametrize("encoder", ["", "0_Transformer"])
+def test_text_is_lower_case_if_the_sentence_model_was_trained_so(tmp_path: Path, file: str, encoder: str) -> None:
+    save_sentence_model(tmp_path, {"pooling_mode": "mean"}, encoder)
+    name, folder = str(tmp_path), tmp_path / encoder
+    change_json(folder / "tokenizer.json", normalizer=None)  # that of a cased model
+    change_json(folder / file, max_seq_length=12, do_lower_case=False)
+    assert lists(load_tokenizer(name), "RED Box") != lists(load_tokenizer(name), "red box")
+    fingerprint = tokenizer_fingerprint(name)
+    change_json(folder / file, do_lower_case=True)
+    tokenizer = load_tokenizer(name)
+    assert lists(tokenizer, "RED Box") == lists(tokenizer, "red box")
+    restored = restore_tokenizer(name, tokenizer.backend.to_str(), tokenizer.pad_id)
+    assert lists(restored, "RED Box") == lists(restored, "red box")
+    assert tokenizer_fingerprint(name) != fingerprint
+    (folder / file).write_text("[1]")
+    with pytest.raises(SettingError, match=file):
+        load_tokenizer(name)
+
+
 # --- tokenizers
+
+
+def lists(tokenizer: TextTokenizer, text: str) -> list[int]:
+    return [int(i) for i in tokenizer.encode([text]).values]
+
+
+@pytest.mark.parametrize("token", ["<url>", "[NUM]", "red", "Red"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta"])
+def test_extra_special_tokens_are_encoded_as_transformers_does_and_those_with_a_role_are_plain_text(
+    tmp_path: Path, family: str, token: str
+) -> None:
+    folder = save_kind(next(kind for kind in KINDS if kind.family == family), tmp_path)
+    loaded = AutoTokenizer.from_pretrained(folder)
+    key = "extra_special_tokens" if hasattr(loaded, "extra_special_tokens") else "additional_special_tokens"
+    loaded.add_special_tokens({key: [token, loaded.sep_token]})
+    loaded.save_pretrained(folder)
+    tokenizer = load_tokenizer(folder)
+    restored = restore_tokenizer(folder, tokenizer.backend.to_str(), tokenizer.pad_id)
+    text = f"the {token} order Red {token}"
+    expected = AutoTokenizer.from_pretrained(folder)(text, add_special_tokens=False)["input_ids"]
+    assert lists(tokenizer, text) == lists(restored, text) == expected
+    assert loaded.convert_tokens_to_ids(token) in expected
+    for special in (loaded.sep_token, loaded.cls_token, loaded.pad_token):
+        assert loaded.convert_tokens_to_ids(special) not in lists(tokenizer, f"the {special} order")
 
 
 @pytest.mark.parametrize("family", ["deberta-v2", "xlm-roberta", "roberta", "bert"])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from data_helpers import SETTINGS
 from fusionzoo.data.data_settings import DataSettings, TextStep
@@ -206,8 +207,11 @@ def test_vectors_that_cannot_be_loaded_are_an_error_with_the_cause(tmp_path, enc
         word_vectors.check_embeddings_source(SETTINGS.model_copy(update={"embeddings": "word3vec"}))
     (tmp_path / "junk.txt").write_text("not vectors at all\nx")
     settings = SETTINGS.model_copy(update={"embeddings": str(tmp_path / "junk.txt")})
-    word_vectors.check_embeddings_source(settings)
     with pytest.raises(EmbeddingsError, match=r"junk\.txt"):
+        word_vectors.check_embeddings_source(settings)
+    (tmp_path / "junk.txt").write_text("red 0.1 0.2\nx")
+    word_vectors.check_embeddings_source(settings)
+    with pytest.raises(EmbeddingsError, match=r"junk\.txt', line 2"):
         word_vectors.build_word_vectors(settings, tokenizer, split, 0)
 
 
@@ -286,6 +290,25 @@ def test_a_tokenizer_like_roberta_or_gpt2_encodes_no_text_as_a_special_token() -
     gpt2 = text_tokenizer.wrap_tokenizer("gpt2", byte_level(**{"<|endoftext|>": 0}), None)
     assert (gpt2.prefix, gpt2.suffix, gpt2.pad_id) == ((), (), 0)
     assert len(gpt2.encode(["<|endoftext|>"]).values) == 13
+
+
+@pytest.mark.parametrize("states_roles", [True, False])
+def test_special_tokens_without_a_role_are_words_of_a_text(tmp_path: Path, states_roles: bool) -> None:
+    special = {"[CLS]": 0, "[PAD]": 1, "[END]": 2, "[MASK]": 3, "<url>": 4, "<|user|>": 5}
+    backend = byte_level(**special)
+    backend.post_processor = processors.RobertaProcessing(("[END]", 2), ("[CLS]", 0))
+    roles = {"cls_token": "[CLS]", "sep_token": "[END]", "pad_token": "[PAD]", "mask_token": "[MASK]"}
+    loaded = PreTrainedTokenizerFast(tokenizer_object=backend, **(roles if states_roles else {}))
+    loaded.save_pretrained(tmp_path)
+    tokenizer = text_tokenizer.load_tokenizer(str(tmp_path))
+    assert (tokenizer.prefix, tokenizer.suffix) == ((0,), (2,))
+    restored = text_tokenizer.restore_tokenizer("x", tokenizer.backend.to_str(), tokenizer.pad_id)
+    for text in ("a<url>b", "<|user|>", "<url> <url>"):
+        expected = loaded(text, add_special_tokens=False)["input_ids"]
+        assert {4, 5} & set(expected)
+        assert lists(tokenizer.encode([text])) == lists(restored.encode([text])) == [expected]
+    for role in roles.values():
+        assert special[role] not in lists(tokenizer.encode([f"a{role}b"]))[0]
 
 
 def test_a_tokenizer_like_t5_with_special_tokens_in_its_model_encodes_no_text_as_one() -> None:

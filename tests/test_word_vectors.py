@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import logging
+import pickle
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -83,6 +84,80 @@ def test_a_word_that_is_not_utf_8_is_an_error_that_names_the_line(tmp_path: Path
     (tmp_path / "v.txt").write_bytes("good 0.1 0.2\nné 0.3 0.4\n".encode("latin-1"))
     with pytest.raises(EmbeddingsError, match=r"line 2: .*UTF-8"):
         read(tmp_path / "v.txt")
+
+
+@pytest.mark.parametrize("share", [1, 2])
+def test_a_few_words_that_are_not_utf_8_are_skipped_with_a_warning(
+    tmp_path: Path, share: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    others = {f"other{i}": [0.5, 0.6] for i in range(98)}
+    rows = {**others, "good": [0.1, 0.2], "bad": [0.3, 0.4]}
+    text = "".join(f"{word} {x} {y}\n" for word, (x, y) in rows.items()).encode()
+    cut = b"\xd0\xbf\xd1"  # word2vec cuts a long word in a character
+    plain, binary = tmp_path / "v.txt", write_binary(tmp_path, f"{100 + share} 2", rows)
+    plain.write_bytes(text + (cut + b" 1 2\n") * share)
+    binary.write_bytes(binary.read_bytes() + (cut + b" " + struct.pack("<2f", 1, 2) + b"\n") * share)
+    for path, place in ((plain, "line 101"), (binary, "word 101")):
+        caplog.clear()
+        if share > 1:
+            with pytest.raises(EmbeddingsError, match=f"{place}: .*not UTF-8"):
+                read(path)
+            continue
+        assert read(path) == GOOD
+        assert f"1 word is not UTF-8, so that no text has their vectors ({place}: " in caplog.text
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_word_or_the_header(tmp_path: Path) -> None:
+    for header in ("", "2 2\n"):
+        assert read(write(tmp_path, f"\ufeff{header}good 0.1 0.2\nbad 0.3 0.4\n")) == GOOD
+
+
+# --- formats
+
+
+@pytest.mark.parametrize("name", ["v", "v.txt", "v.w2v", "v.vec.gz", "v.bin"])
+@pytest.mark.parametrize("ends_lines", [True, False])
+def test_binary_vectors_are_recognized_under_any_name(tmp_path: Path, name: str, ends_lines: bool) -> None:
+    path = write_binary(tmp_path, "2 2", {"good": [0.1, 0.2], "bad": [0.3, 0.4]}, name)
+    content = path.read_bytes() if ends_lines else path.read_bytes().replace(b"\nbad", b"bad")
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert read(path) == GOOD
+
+
+@pytest.mark.parametrize("name", ["v.bin", "v.bin.gz"])
+def test_text_vectors_with_the_name_of_binary_ones_are_read_as_text(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, "2 2\ngood 0.1 0.2\nbad 0.3 0.4\n", name)
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    assert read(path) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("beginning", "kind", "fix"),
+    [
+        (b"PK\x03\x04", "a zip archive", "unpack it"),
+        (b"\xfd7zXZ\0", "compressed with xz", "decompress it"),
+        (b"(\xb5/\xfd", "compressed with zstd", "decompress it"),
+        (gzip.compress(b"good 0.1 0.2\n"), "compressed with gzip", r"add \.gz to its name"),
+        (struct.pack("<ii", 793712314, 12), "a model of fastText", r"give its \.vec file"),
+        (pickle.dumps(WORDS), "a pickle", "save it as text with save_word2vec_format"),
+        (b"\x93NUMPY\x01\0", "an array of NumPy", "save it as text with"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("name", ["v", "v.bin"])
+def test_another_format_is_named_before_data_is_read(
+    tmp_path: Path, beginning: bytes, kind: str, fix: str, name: str
+) -> None:
+    (tmp_path / name).write_bytes(beginning + b"\n" + bytes(40))
+    with pytest.raises(EmbeddingsError, match=rf"{name}' is {kind}.*\nFix: {fix}"):
+        check_word_vector_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["good\t0.1\t0.2\n", "good,0.1,0.2\n", "good x y\n"])
+def test_a_first_line_that_is_no_vector_is_an_error_before_data_is_read(tmp_path: Path, text: str) -> None:
+    with pytest.raises(EmbeddingsError, match=r"line 1: it is not a word with numbers.*\n.*one space"):
+        check_word_vector_file(write(tmp_path, text))
 
 
 # --- the number of rows

@@ -37,10 +37,13 @@ WRITE_INSTEAD = {
 }
 
 
-def missing_column(name: str, column: str, columns: Sequence[str], used: Collection[str] = ()) -> Problem:
+def missing_column(
+    name: str, column: str, columns: Sequence[str], used: Collection[str] = (), may_be_null: bool = False
+) -> Problem:
     """A file has no column of a name that the settings give.
 
-    The columns `used` have another role in the settings, so they are not meant to be the missing one.
+    The columns `used` have another role in the settings, so they are not meant to be the missing one. `may_be_null` is
+    whether the writer may have left out a column that is null in all rows.
     """
     others = [other for other in columns if other not in used]
     close = nearest_names(column, others, 3)
@@ -49,6 +52,8 @@ def missing_column(name: str, column: str, columns: Sequence[str], used: Collect
         fix = f"did you mean {quoted(close)}? Correct the name, or add the column to the file"
     if pair := find_lookalikes([column], others):
         fix = f"rename column {pair[1]!a} of the file to {column!a}"
+    elif may_be_null:
+        fix += "; if it is null in all rows, write null in one of them (Spark: set ignoreNullFields to false)"
     message = f"column '{column}' does not exist{note_lookalikes([column], others)}"
     return Problem(name, message, fix, "FZ-D101", column=column)
 

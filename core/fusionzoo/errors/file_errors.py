@@ -6,7 +6,7 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 
-from fusionzoo.errors.base import Advice, Problem
+from fusionzoo.errors.base import MAX_LISTED_PROBLEMS, Advice, Problem
 from fusionzoo.errors.machine_fixes import READ_FIXES
 from fusionzoo.errors.wording import list_names, note_lookalikes, pluralize, quoted, short
 
@@ -123,6 +123,22 @@ def json_not_rows(name: str) -> Problem:
     """A JSON object that holds whole columns, as pandas' to_json() writes it by default."""
     message = "the file holds one JSON object for all rows, as pandas' to_json() writes it by default"
     return Problem(name, message, 'write it with to_json(path, orient="records", lines=True)', "FZ-D315")
+
+
+def json_rows_in_array(name: str, key: str) -> Problem:
+    """A JSON object that holds the rows in an array, such as a response or a request, or that describes other files."""
+    message = f"the file holds one JSON object, with an array of objects in '{key}', instead of rows"
+    fix = "write the objects of the array as the file, one per line, if they are the rows; otherwise remove the file"
+    return Problem(name, message, fix, "FZ-D322")
+
+
+def repeated_header(name: str, lines: Sequence[int]) -> Problem:
+    """Rows of a delimited file repeat the names of its columns, because files with headers were joined."""
+    shown = ", ".join(f"line {line:,}" for line in lines[:MAX_LISTED_PROBLEMS])
+    more = f" and {len(lines) - MAX_LISTED_PROBLEMS:,} more" if len(lines) > MAX_LISTED_PROBLEMS else ""
+    message = f"{pluralize(len(lines), 'row')} with the names of the columns instead of values: {shown}{more}"
+    fix = "remove these lines; files with headers need not be joined, because a folder may have several"
+    return Problem(name, message, fix, "FZ-D323")
 
 
 def file_too_large(name: str, max_bytes: float) -> Problem:

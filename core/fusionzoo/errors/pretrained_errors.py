@@ -60,10 +60,19 @@ def damaged_weights(setting: str, name: str, file: str, cause: BaseException | s
     return SettingError(setting, name, message, "copy or download the model again", "FZ-E006")
 
 
-def missing_weights(setting: str, name: str, parameters: Sequence[str]) -> SettingError:
-    """The weights belong to a model of another shape or family."""
-    message = f"its weights lack {list_names(parameters)}"
-    return SettingError(setting, name, message, "choose another model, or save this one again", "FZ-E007")
+def missing_weights(setting: str, name: str, parameters: Sequence[str], others: Sequence[str] = ()) -> SettingError:
+    """The weights belong to a model of another shape or family, or are part of a larger model, such as a checkpoint.
+
+    Fix: choose another model, or save the encoder alone with save_pretrained, without the module that contains it.
+    """
+    message, fix = f"its weights lack {list_names(parameters)}", "choose another model, or save this one again"
+    if others:
+        message = f"its weights lack {list_names(parameters, 150)}; they have other names: {list_names(others, 150)}"
+        fix = (
+            "save the encoder itself with save_pretrained, not the checkpoint of a training or of a module that "
+            "contains it, such as DistributedDataParallel; or choose another model"
+        )
+    return SettingError(setting, name, message, fix, "FZ-E007")
 
 
 def other_tokens(tokenizer: str, encoder: str, reason: str) -> SettingError:
@@ -240,3 +249,26 @@ def model_url(setting: str, url: str, name_on_hub: str | None) -> SettingError:
         else f"give its name: {format_json(name_on_hub)}"
     )
     return SettingError(setting, url, message, fix, "FZ-E029")
+
+
+def too_few_embeddings(setting: str, name: str, tokens: Sequence[str], size: int) -> SettingError:
+    """Tokens were added to the tokenizer, and the embeddings of the model were not resized before it was saved."""
+    message = f"it has embeddings for {size:,} tokens, and none for these tokens of the tokenizer: {list_names(tokens)}"
+    fix = (
+        "call model.resize_token_embeddings(len(tokenizer)) and save the model again with save_pretrained, or use the "
+        "tokenizer without these tokens"
+    )
+    return SettingError(setting, name, message, fix, "FZ-E030")
+
+
+def no_config(setting: str, name: str, folders: Sequence[str]) -> SettingError:
+    """The folder has no config.json: it contains the folders of models, or is none of Hugging Face.
+
+    Fix: give the folder of the model itself, with config.json.
+    """
+    message = "the folder has no config.json"
+    fix = "give the folder of a Hugging Face model, with config.json, or the name of a model on the Hugging Face Hub"
+    if folders:
+        message = f"{message}, but these folders in it have one: {list_names(folders)}"
+        fix = f"give the folder of the model itself: add {quote_name(f'/{folders[-1]}')} to the path"
+    return SettingError(setting, name, message, fix, "FZ-E031")

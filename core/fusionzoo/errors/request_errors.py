@@ -21,6 +21,7 @@ class RequestProblem:
     code: str = ""
 
 
+ROW_FORMS = 'send {"instances": [{"column": value}]}, with the columns of the model as the keys.'
 NOT_PARSED: Mapping[int, str] = {
     400: "its first line, a header or its Transfer-Encoding is malformed",
     414: "its address is too long",
@@ -263,6 +264,38 @@ class RequestError(ZooError):
         """A line break in an id or in the name of a class would make several lines of one row of CSV."""
         message = "The predictions cannot be written as CSV with a line per row: an id or a class has a line break."
         return cls(message, "accept application/json or application/jsonlines.", "FZ-H031", status=422)
+
+    @classmethod
+    def json_as_delimited(cls) -> RequestError:
+        """Content-Type names a delimited format, but the body is JSON."""
+        fix = "send Content-Type: application/json, or application/jsonlines for one object per line."
+        return cls("The body is JSON, but its Content-Type is that of delimited rows.", fix, "FZ-H032", status=400)
+
+    @classmethod
+    def json_encoded_twice(cls) -> RequestError:
+        """The JSON document is a text that contains the JSON of the rows."""
+        message = "The JSON document is a text that contains JSON: the rows were encoded twice."
+        fix = "encode them once: leave json.dumps out if the client encodes them, as JSONSerializer of SageMaker does."
+        return cls(message, fix, "FZ-H033", status=400)
+
+    @classmethod
+    def json_columns(cls, found: str) -> RequestError:
+        """JSON has the rows by columns, as pandas' to_json() writes them by default, instead of row by row."""
+        message = f"The JSON has {found}, not an object for each row."
+        fix = f'{ROW_FORMS} pandas writes them with to_json(orient="records"), and JSON Lines with lines=True, too.'
+        return cls(message, fix, "FZ-H034", status=400)
+
+    @classmethod
+    def json_wrapper(cls, name: str) -> RequestError:
+        """The first JSON object has no column of the model, but a key that seems to hold the rows."""
+        message = f"The JSON has no column of the model, but the key {quote_name(name)}."
+        return cls(message, f"{ROW_FORMS} In JSON Lines, each line is such an object.", "FZ-H035", status=400)
+
+    @classmethod
+    def json_document_as_lines(cls, name: str) -> RequestError:
+        """A JSON document with all rows was sent as JSON Lines."""
+        message = f"The first line has {quote_name(name)}, as a JSON document with all rows has, not a row."
+        return cls(message, "send it with Content-Type: application/json.", "FZ-H036", status=400)
 
 
 class ServerAddressError(ZooError):

@@ -52,6 +52,14 @@ class EmbeddingsError(ZooError):
         )
 
     @classmethod
+    def other_format(cls, path: str, kind: str, fix: str) -> EmbeddingsError:
+        """The first bytes of the file are those of an archive, or of a format that is none of word vectors.
+
+        Fix: unpack the file, or save the vectors as text with gensim's save_word2vec_format.
+        """
+        return cls(f"embeddings = '{path}' is {kind}.", f"{fix}.", "FZ-D324")
+
+    @classmethod
     def not_finite(cls, path: str, words: Sequence[str]) -> EmbeddingsError:
         """The file of word vectors holds NaN or infinity."""
         return cls(

@@ -131,6 +131,12 @@ def nested_setting(key: str, value: object) -> Problem:
     return setting_problem(key, value, "the value is a nested object", fix, "FZ-S013")
 
 
+def settings_in_object(key: str) -> Problem:
+    """The file holds all settings in an object, such as the HyperParameters of a request to SageMaker."""
+    fix = f"write the settings at the top level of the file, without '{key}'"
+    return Problem(key, "the settings are inside of this object", fix, "FZ-S186")
+
+
 def setting_not_a_list(key: str, value: object, allowed: str, holds_text: bool) -> Problem:
     """The setting takes a list, and the value is a single value or a text with commas."""
     fix = f"give {allowed}"

@@ -7,7 +7,8 @@ from typing import Any
 
 from fusionzoo import errors
 from fusionzoo.data.text.pretrained_files import PretrainedSource
-from fusionzoo.data.text.text_tokenizer import WORD_TOKENIZER
+from fusionzoo.data.text.text_tokenizer import WORD_TOKENIZER, load_tokenizer
+from fusionzoo.errors.pretrained_errors import too_few_embeddings
 from fusionzoo.nn.encoder_probe import check_encoder
 from fusionzoo.nn.hugging_face import check_tokenizer, make_config, read_config
 from fusionzoo.nn.pretrained_pooling import DEFAULT_POOLING, Pooling, choose_pooling
@@ -46,6 +47,7 @@ def choose_encoder(
     values = encoder_config or read_config(source)
     check_encoder(make_config(values), source.setting, source.name, job.max_sen_len, pooling == "pooler")
     check_tokenizer(source, job.tokenizer_name)
+    _check_vocabulary(source, values, job.tokenizer_name)
     return EncoderChoice(source.name, values, pooling or choose_pooling(source))
 
 
@@ -60,3 +62,17 @@ def _find_weights(
     if job.tokenizer_name == WORD_TOKENIZER:
         raise errors.no_weights_to_load(WORD_TOKENIZER)
     return PretrainedSource("tokenizer", job.tokenizer_name)
+
+
+def _check_vocabulary(encoder: PretrainedSource, config: dict[str, Any], tokenizer_name: str) -> None:
+    """Check that the encoder has an embedding for each token of the job's tokenizer.
+
+    Raises:
+        errors.SettingError: it does not; names the setting of the encoder.
+    """
+    size = getattr(make_config(config), "vocab_size", None)
+    if tokenizer_name == WORD_TOKENIZER or not isinstance(size, int):
+        return
+    vocabulary = load_tokenizer(tokenizer_name).backend.get_vocab(with_added_tokens=True)
+    if tokens := sorted((token for token, i in vocabulary.items() if i >= size), key=lambda token: vocabulary[token]):
+        raise too_few_embeddings(encoder.setting, encoder.name, tokens, size)

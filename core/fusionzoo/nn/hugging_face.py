@@ -20,6 +20,7 @@ from transformers.utils.logging import disable_progress_bar, get_verbosity, set_
 from fusionzoo import errors
 from fusionzoo.data.text.pretrained_files import (
     PretrainedSource,
+    check_config_file,
     check_no_adapter,
     check_no_adapter_on_hub,
     check_weights,
@@ -52,6 +53,7 @@ def read_config(source: PretrainedSource) -> dict[str, Any]:
     """
     location = find_pretrained(source)
     check_no_adapter(source, location)
+    check_config_file(source, location)
     try:
         saved = PretrainedConfig.get_config_dict(location)[0]
         is_known = saved.get("model_type") in {*CONFIG_MAPPING, None} or "auto_map" in saved
@@ -120,6 +122,9 @@ def create_encoder(config: PretrainedConfig, with_pooler: bool = True) -> PreTra
         config.attention_type = "original_full"  # BigBird switches permanently at its first short chunk
     if config.architectures is None:
         config.architectures = []  # AutoModel iterates over it for families with several models
+    # The configuration may state what another program needed: a tuple, or more than the last features.
+    config.update({"return_dict": True, "output_hidden_states": False, "output_attentions": False})
+    config.torchscript = False
     backbone: PreTrainedModel = _auto_class(config).from_config(config, trust_remote_code=False).float()
     if not with_pooler and isinstance(getattr(backbone, "pooler", None), nn.Module):
         backbone.pooler = _NoPooler()
@@ -266,13 +271,12 @@ def load_weights(backbone: PreTrainedModel, name: str, skip_prefixes: tuple[str,
     if missing := {key for key in missing if not key.startswith(skip_prefixes)}:
         if all(key.startswith("pooler.") for key in missing):
             raise errors.no_pooler_weights(name)
-        raise errors.missing_weights("encoder_name", name, sorted(missing))
+        raise errors.missing_weights("encoder_name", name, sorted(missing), sorted(report["unexpected_keys"]))
     used = {key: value for key, value in weights.items() if key in names and not key.startswith(skip_prefixes)}
     for key, value in used.items():
         if value.shape != names[key].shape:
-            raise weights_do_not_fit(
-                source.setting, source.name, key, (value.shape, names[key].shape), "encoder_config"
-            )
+            shapes = value.shape, names[key].shape
+            raise weights_do_not_fit(source.setting, source.name, key, shapes, "encoder_config")
     parameters = {key for key, _ in backbone.named_parameters()}  # a buffer may hold infinity, as masks do
     if nonfinite := sorted(key for key in used if key in parameters and not used[key].isfinite().all()):
         raise nonfinite_weights(source.setting, source.name, find_pretrained(source), nonfinite)
@@ -293,9 +297,11 @@ def _load_all_weights(
     check_no_adapter(source, location)
     try:
         with _quiet_transformers():
+            config = AutoConfig.from_pretrained(location, trust_remote_code=False)
+            config._attn_implementation = "eager"  # the weights are the same, and that of config.json may be absent
             # Mismatched shapes are reported below: the library's error refers to its log.
             loaded, report = _auto_class(backbone.config).from_pretrained(
-                location, trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True
+                location, config=config, trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True
             )
     except Exception as cause:  # safetensors, torch and transformers have no common class of errors
         _check_layouts(backbone, source, location, "config.json", skip_prefixes)  # some versions refuse quantized ones

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionzoo import errors
-from fusionzoo.data.text.sentence_transformers_folder import find_encoder_folder
+from fusionzoo.data.text.sentence_transformers_folder import CONFIG_FILE, find_encoder_folder
 from fusionzoo.data.text.weight_layouts import SafetensorsHeader
-from fusionzoo.errors.pretrained_errors import adapter_without_base, model_url
+from fusionzoo.errors.pretrained_errors import adapter_without_base, model_url, no_config
 from fusionzoo.local_paths import URL, to_local_path
 
 log = logging.getLogger(__name__)
@@ -151,6 +151,20 @@ def check_no_adapter_on_hub(source: PretrainedSource, location: str) -> None:
     """
     if not is_folder(location) and download_file(source, ADAPTER_FILE) is not None:
         raise adapter_without_base(source.setting, source.name, ADAPTER_FILE)
+
+
+def check_config_file(source: PretrainedSource, location: str) -> None:
+    """Check that a folder has a configuration; a name on the hub is not checked.
+
+    Raises:
+        errors.SettingError: it has none; names the folders of models in it, such as checkpoints or snapshots.
+    """
+    folder = Path(location)
+    if not is_folder(location) or (folder / CONFIG_FILE).is_file():
+        return
+    folders = [file.parent for pattern in ("*/", "*/*/") for file in folder.glob(pattern + CONFIG_FILE)]
+    models = [each for each in folders if any(each.glob("*token*")) or any(each.glob("vocab*"))]
+    raise no_config(source.setting, source.name, sorted(str(each.relative_to(folder)) for each in models))
 
 
 def check_weights(source: PretrainedSource, location: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from fusionzoo import errors
 
 MODULES_FILE, CONFIG_FILE = "modules.json", "config.json"
+ENCODER_FILE = "sentence_bert_config.json"
+ENCODER_FILES = "sentence_*_config.json"  # older versions name the family, as in sentence_roberta_config.json
 
 
 def find_encoder_folder(setting: str, name: str, folder: Path) -> Path:
@@ -55,3 +57,17 @@ def read_pooling_modes(setting: str, name: str, folder: Path) -> list[str]:
         return [key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for key in flags]
     except (OSError, ValueError, AttributeError, TypeError) as cause:
         raise errors.damaged_modules(setting, name, f"{folder.name}/{CONFIG_FILE}", cause) from cause
+
+
+def lowers_case(setting: str, name: str, folder: Path) -> bool:
+    """Return whether texts are converted to lower case before the tokenizer of an encoder's folder reads them.
+
+    Raises:
+        errors.SettingError: the file that states it is damaged.
+    """
+    for file in sorted(folder.glob(ENCODER_FILES)):
+        try:
+            return json.loads(file.read_text("utf-8")).get("do_lower_case") is True
+        except (OSError, ValueError, AttributeError) as cause:
+            raise errors.damaged_modules(setting, name, file.name, cause) from cause
+    return False

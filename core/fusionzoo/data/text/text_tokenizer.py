@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
@@ -17,17 +19,27 @@ from fusionzoo.data.hashing import hash_file
 from fusionzoo.data.ragged import Ragged, compute_starts
 from fusionzoo.data.text.pretrained_files import (
     PretrainedSource,
+    download_file,
     find_pretrained,
     is_folder,
     is_own_code_error,
     needs_sentencepiece,
 )
+from fusionzoo.data.text.sentence_transformers_folder import ENCODER_FILE, ENCODER_FILES, lowers_case
 
 BATCH_LENGTH = 2**20  # characters tokenized at once; the library holds about 150 bytes per token
 MAX_WORDS = 1_000_000
 MAX_WORD_LENGTH = 100  # characters, as in BERT's WordPiece; a longer word is unknown
 MAX_CACHED_BYTES = 16 * 2**20
-TOKENIZER_FILES = ("*token*.json", "config.json", "vocab*", "merges*", "*.model")  # all that define one, no weights
+# All files that define a tokenizer, and no weights.
+TOKENIZER_FILES = ("*token*.json", "config.json", ENCODER_FILES, "vocab*", "merges*", "*.model")
+SPECIAL_ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+# Their usual names: a tokenizer need not state which tokens have a role.
+ROLE_TOKENS = {
+    *(f"[{role.upper()}]" for role in SPECIAL_ROLES),
+    *(f"<{role}>" for role in SPECIAL_ROLES),
+    *("<s>", "</s>", "<|endoftext|>"),
+}
 WORD_TOKENIZER = "word"
 PAD_TOKEN, UNKNOWN_TOKEN = "[PAD]", "[UNK]"
 NONCHARACTER = "\ufdd0"  # Unicode guarantees that it is no character, so no vocabulary has it
@@ -200,13 +212,11 @@ def load_tokenizer(name: str, setting: str = "tokenizer") -> TextTokenizer:
     """
     from transformers import AutoTokenizer
 
-    location = find_pretrained(PretrainedSource(setting, name))
+    source = PretrainedSource(setting, name)
+    location = find_pretrained(source)
     try:
         loaded = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
-        backend = getattr(loaded, "backend_tokenizer", None)
-        if backend is None:
-            raise TypeError(f"{type(loaded).__name__} is not a fast tokenizer")
-        tokenizer = wrap_tokenizer(name, Tokenizer.from_str(backend.to_str()), loaded.pad_token_id)
+        tokenizer = wrap_tokenizer(name, _copy_backend(loaded), loaded.pad_token_id)
     except Exception as cause:  # tokenizers raises nothing more specific for a damaged file
         if is_own_code_error(cause):
             raise errors.own_python_code(setting, name) from cause
@@ -214,9 +224,47 @@ def load_tokenizer(name: str, setting: str = "tokenizer") -> TextTokenizer:
             raise errors.no_sentencepiece(setting, name) from cause
         raise errors.TokenizerError(name, cause) from cause
     # transformers builds an empty tokenizer if a folder only holds a config.json.
-    if not set(tokenizer.backend.get_vocab().values()) - {*tokenizer.special, tokenizer.unknown_id}:
+    added = tokenizer.backend.get_added_tokens_decoder()
+    if not set(tokenizer.backend.get_vocab().values()) - {*added, tokenizer.unknown_id}:
         raise errors.TokenizerError(name, ValueError("it has no vocabulary"))
+    if _was_trained_on_lower_case(source, location):
+        own = tokenizer.backend.normalizer
+        steps = [normalizers.Lowercase(), *([] if own is None else [own])]
+        tokenizer.backend.normalizer = normalizers.Sequence(steps)
     return tokenizer
+
+
+def _copy_backend(loaded: Any) -> Tokenizer:
+    """Return a copy of the fast tokenizer of one of transformers, in which special tokens without a role are words.
+
+    The model was trained on texts with them, such as "<url>". Those with a role, such as "[SEP]", stay special.
+
+    Raises:
+        TypeError: it is not a fast tokenizer.
+    """
+    backend = getattr(loaded, "backend_tokenizer", None)
+    if backend is None:
+        raise TypeError(f"{type(loaded).__name__} is not a fast tokenizer")
+    probe = backend.encode("a")
+    around_text = compress(probe.tokens, probe.special_tokens_mask)
+    stated = (str(getattr(loaded, f"{role}_token", None)) for role in SPECIAL_ROLES)
+    with_role = {*ROLE_TOKENS, *around_text, *stated}
+    saved = json.loads(backend.to_str())
+    for token in saved["added_tokens"]:
+        token["special"] = token["special"] and token["content"] in with_role
+    return Tokenizer.from_str(json.dumps(saved))
+
+
+def _was_trained_on_lower_case(source: PretrainedSource, location: str) -> bool:
+    """Return whether sentence-transformers converts texts to lower case before this tokenizer reads them.
+
+    Raises:
+        errors.SettingError: its file is damaged, or the hub cannot be reached.
+    """
+    if is_folder(location):
+        return lowers_case(source.setting, source.name, Path(location))
+    file = download_file(source, ENCODER_FILE)
+    return file is not None and lowers_case(source.setting, source.name, file.parent)
 
 
 def find_other_token(tokenizer: TextTokenizer, own: TextTokenizer) -> str | None:
