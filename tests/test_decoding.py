@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusionzoo.errors import HyperparametersError
 from parsing_helpers import (
     CONTRACT,
     REQUIRED,
@@ -25,6 +26,15 @@ from parsing_helpers import (
 def test_every_key_of_the_contract_has_the_same_value_in_every_encoding(encode: Any) -> None:
     found = parse(encode(CONTRACT)).as_flat_dict()
     assert {key: found[key] for key in CONTRACT} == CONTRACT
+
+
+@pytest.mark.parametrize("encode", [encode_v2, encode_v3, dict])
+@pytest.mark.parametrize("key", ["HyperParameters", "hyperparameters"])
+def test_settings_inside_of_an_object_are_an_error_that_says_so(encode: Any, key: str) -> None:
+    with pytest.raises(HyperparametersError) as error:
+        parse(encode({key: CONTRACT}))
+    assert str(error.value).count("\n- ") == 1
+    assert f"write the settings at the top level of the file, without '{key}'" in str(error.value)
 
 
 TEXTS = st.text(min_size=1).filter(lambda text: text.strip() and text not in ("null", "None"))

@@ -51,6 +51,21 @@ def test_plain_parquet_types_are_read_as_categories_and_ids(
             assert result.ids.to_pylist() == column.to_pylist()
 
 
+@pytest.mark.parametrize("year", [1, 1600, 2024, 2263, 9999])
+def test_int96_timestamps_of_spark_are_the_same_dates_as_others(year: int, tmp_path: Path) -> None:
+    column = pa.array([datetime(year, 12, 31), None, datetime(year, 1, 2, 3, 4, 5, 678901)], pa.timestamp("us"))
+    texts, ids = [], []
+    for is_int96 in (True, False):
+        path = tmp_path / str(is_int96) / "part.parquet"
+        path.parent.mkdir()
+        pq.write_table(pa.table({"day": column}), path, use_deprecated_int96_timestamps=is_int96)
+        (rows,) = open_channel("train", path.parent, ["day"])
+        texts.append(canonicalize_column(rows, "day").to_pylist())
+        ids.append(rows.columns["day"].to_pylist())
+    assert texts == [[f"{year:04}-12-31", None, f"{year:04}-01-02 03:04:05.678901"]] * 2
+    assert ids == [column.to_pylist()] * 2
+
+
 @pytest.mark.parametrize("column", ["message", "country", "price", "target"])
 @pytest.mark.parametrize("values", [[[1], [2]], [{"a": 1}, {"a": 2}], [b"a", b"\xff"]])
 def test_nested_and_binary_values_are_problems_and_raise_no_other_error(

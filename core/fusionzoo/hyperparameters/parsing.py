@@ -27,7 +27,7 @@ from fusionzoo.hyperparameters.settings_draft import SettingsDraft
 from fusionzoo.settings import JobSettings, ModelSettings
 from fusionzoo.tasks.task_choice import TASKS
 
-CORE = "core"
+CORE, MODEL = "core", "model_class"
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,11 @@ def parse_hyperparameters(
 
 def find_core_problems(raw: Mapping[str, Any]) -> list[errors.Problem]:
     """Return the problems of core's settings if `model_class` is invalid, so that no plugin can be loaded."""
+    objects = [
+        key for key, value in raw.items() if isinstance(decoded := parse_literal(value), dict) and MODEL in decoded
+    ]
+    if objects:
+        return [errors.settings_in_object(key) for key in objects]
     core = SettingsDraft(CORE, JobSettings)
     translation = translate_legacy(raw, declared=())
     core.fill(translation.settings)

@@ -75,8 +75,11 @@ class Channel:
         Raises:
             errors.DataError: a part file lacks a column or cannot be read.
         """
-        describe = missing_column or partial(errors.missing_column, used=columns)
-        problems = [problem for file in self.files for problem in _find_column_problems(file, columns, describe)]
+        problems = []
+        for file in self.files:
+            may_be_null = file.format == "jsonl"  # whose rows need not have all keys
+            describe = missing_column or partial(errors.missing_column, used=columns, may_be_null=may_be_null)
+            problems += _find_column_problems(file, columns, describe)
         if problems:
             raise errors.DataError(problems)
         return replace(self, columns=tuple(columns))

@@ -20,13 +20,15 @@ import pyarrow as pa
 from fusionzoo import errors
 from fusionzoo.data.reading import quoting
 from fusionzoo.data.reading.blocks import group_into_blocks
-from fusionzoo.data.reading.delimited_advice import advise_on_columns, advise_on_quotes
+from fusionzoo.data.reading.delimited_advice import advise_on_columns, advise_on_quotes, advise_on_rows
 from fusionzoo.data.reading.limits import BlankLines
 from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.data.reading.rows import Rows, rows_with_numbers
 from fusionzoo.errors.base import Advice
 from fusionzoo.errors.wording import pluralize
 
+MARK = "\ufeff"  # the byte order mark of a file
+UNNAMED = "Unnamed: "  # and the number of a column without a name
 _INVALID_BYTE = re.compile("[\udc80-\udcff]")  # as `surrogateescape` stores it
 
 
@@ -82,6 +84,9 @@ class _RowChecker:
         self._file, self._header = file, header
         self._has_spaces = any(name.startswith(" ") for name in header)
         self._wrong_width_count, self._examples = 0, list[tuple[int, int, int]]()
+        self._header_lines = list[int]()
+        options = file.options
+        self._may_repeat_header = len(header) > 1 and options.checks_first_row and not options.is_numbered
 
     def check(self, rows: Iterator[Row]) -> Iterator[tuple[int, tuple[int, list[str]]]]:
         """Yield the length, the number and the values of each row. After a row of another width, only count these."""
@@ -96,16 +101,18 @@ class _RowChecker:
                 yield sum(map(len, row.values)) + 8 * len(row.values), (number, row.values)
 
     def raise_if_any(self, quote: str) -> None:
-        """Raise errors.DataError if rows had another width."""
+        """Raise errors.DataError if rows had another width, or repeated the header."""
+        name, problems = self._file.name, list[errors.Problem]()
         if self._wrong_width_count:
-            advice, width = advise_on_quotes(self._file, quote), len(self._header)
-            raise errors.DataError(
-                [
-                    errors.rows_with_wrong_column_count(
-                        self._file.name, width, self._wrong_width_count, self._examples, advice
-                    )
-                ]
+            width = len(self._header)
+            advice = advise_on_rows(self._file, width, get_delimiter(self._file)) or advise_on_quotes(self._file, quote)
+            problems.append(
+                errors.rows_with_wrong_column_count(name, width, self._wrong_width_count, self._examples, advice)
             )
+        if self._header_lines:
+            problems.append(errors.repeated_header(name, self._header_lines))
+        if problems:
+            raise errors.DataError(problems)
 
     def _find_reason(self, row: Row) -> str:
         """Return why a row cannot be used; "" if it can."""
@@ -118,23 +125,39 @@ class _RowChecker:
             row.values, get_delimiter(self._file), self._has_spaces
         ):
             return f"a quoted value joins the lines up to {row.last_line}"
+        if self._repeats_header(row.values):
+            return "it repeats the names of the columns"
         if self._file.options.reject_row is not None and any(map(_INVALID_BYTE.search, row.values)):
             return "the text is not UTF-8"
         return ""
 
+    def _repeats_header(self, values: Sequence[str]) -> bool:
+        """Return whether a row is the header again, perhaps with a byte order mark, as in files that were joined."""
+        if not self._may_repeat_header:
+            return False
+        first = values[0].removeprefix(MARK).strip(quoting.QUOTE)
+        return _is_name(first, self._header[0]) and all(map(_is_name, values[1:], self._header[1:]))
+
     def _add(self, row: Row) -> None:
-        """Count a row of another width.
+        """Count a row of another width, or one that repeats the header.
 
         Raises:
             errors.DataError: the row has the right width, but joins several rows.
         """
         if len(row.values) == len(self._header):
+            if self._repeats_header(row.values):
+                self._header_lines.append(row.first_line)
+                return
             raise errors.DataError(
                 [errors.merged_rows(self._file.name, row.first_line, row.last_line, len(self._header))]
             )
         self._wrong_width_count += 1
         if self._wrong_width_count <= errors.MAX_LISTED_PROBLEMS:
             self._examples.append((row.first_line, row.last_line, len(row.values)))
+
+
+def _is_name(value: str, name: str) -> bool:
+    return value == name or (not value and name.startswith(UNNAMED))
 
 
 def get_delimiter(file: PartFile) -> str:
@@ -192,7 +215,7 @@ def _name_columns(file: PartFile, first_row: list[str]) -> list[str]:
     """
     options = file.options
     if options.header is True:
-        return [name or f"Unnamed: {i}" for i, name in enumerate(first_row)]
+        return [name or f"{UNNAMED}{i}" for i, name in enumerate(first_row)]
     names = list(options.choose_names(len(first_row)))
     if options.checks_first_row and not options.is_numbered and sorted(first_row) == sorted(names):
         raise errors.DataError([errors.unexpected_header(file.name)])

@@ -11,7 +11,9 @@ from fusionzoo.data.reading.part_file import PartFile
 from fusionzoo.errors.base import Advice
 from fusionzoo.errors.wording import cut, list_names, pluralize
 
-DELIMITER_NAMES = MappingProxyType({",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"})
+DELIMITER_NAMES = MappingProxyType(
+    {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", "\x01": "control character of Hive"}
+)
 DELIMITERS = tuple(DELIMITER_NAMES)
 MAX_LISTED_LENGTH = 150  # of the names of columns
 HEADER_SAMPLE_LENGTH = 2**16  # bytes that are searched for a header below the first line
@@ -88,6 +90,16 @@ def _convert(delimiter: str) -> str:
 def _looks_like_data(header: Sequence[str]) -> bool:
     """Return whether a first line has values that are no names: numbers, empty or repeated values, or long texts."""
     return len(set(header)) < len(header) or any(NUMBER.fullmatch(name) or len(name) > 80 for name in header)
+
+
+def advise_on_rows(file: PartFile, width: int, delimiter: str) -> Advice | None:
+    """Return the delimiter to set if the first line does not have the delimiter, but all of another; otherwise None."""
+    with file.open() as stream:
+        lines = stream.read(HEADER_SAMPLE_LENGTH).decode("utf-8-sig", "replace").splitlines() or [""]
+    if delimiter in lines[0]:
+        return None
+    fitting = [other for other in DELIMITERS if other != delimiter and lines[0].count(other) == width - 1]
+    return _advise_delimiter(file, fitting[0]) if len(fitting) == 1 and width > 1 else None
 
 
 def advise_on_quotes(file: PartFile, quote: str) -> Advice | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fusionzoo import errors
-from fusionzoo.data.reading.formats import FORMATS, format_from_suffix, known_suffixes
+from fusionzoo.data.reading.delimited_advice import DELIMITERS
+from fusionzoo.data.reading.formats import DELIMITED, FORMATS, format_from_suffix, known_suffixes
 from fusionzoo.data.reading.invalid_bytes import find_utf_mark
 from fusionzoo.data.reading.options import ReadOptions
 
@@ -32,6 +34,13 @@ MAGIC_BYTES = (
     (b"SQLite format", "an SQLite database"),
     (b"version https://git-lfs", "a Git LFS pointer instead of the data"),
     (b"\xd0\xcf\x11\xe0", "an Excel file"),
+)
+TEXT_BEGINNINGS = (  # of files with a suffix of delimited files, without spaces and in lower case
+    (b'{"', "JSON"),
+    (b"[{", "JSON"),
+    (b"<?xml", "an XML document"),
+    (b"<html", "a web page"),
+    (b"<!doctypehtml", "a web page"),
 )
 CONTENT_TYPES = (("parquet", "parquet"), ("tab-separated", "tsv"), ("tsv", "tsv"), ("csv", "csv"), ("json", "jsonl"))
 
@@ -61,8 +70,12 @@ def detect_file_type(path: Path, name: str, columns: Sequence[str], options: Rea
     has_gzip_magic = sample.startswith(GZIP_MAGIC)
     if has_gzip_magic:
         sample = _decompress(sample)
-    gzipped = has_gzip_suffix or has_gzip_magic
     content = next((kind for magic, kind in MAGIC_BYTES if sample.startswith(magic)), None)
+    # Some downloads decompress a file and keep its name. The suffix may also mean the compression inside of Parquet.
+    gzipped = has_gzip_magic or (has_gzip_suffix and content is None and not _is_text(sample))
+    if named_format in DELIMITED and options.header is True:
+        beginning = b"".join(sample[:100].removeprefix(codecs.BOM_UTF8).lower().split())
+        content = next((kind for text, kind in TEXT_BEGINNINGS if beginning.startswith(text)), content)
     if named_format is not None:
         if content is not None and content != named_format:
             raise errors.DataError([errors.content_contradicts_suffix(name, _describe(content), suffixes[-1])])
@@ -85,6 +98,14 @@ def _describe(content: str) -> str:
     return f"the file is {'Parquet' if content == 'parquet' else content}"
 
 
+def _is_text(sample: bytes) -> bool:
+    """Return whether the beginning of a file is text in UTF-8. Its last character may be incomplete."""
+    try:
+        return bool(sample) and "\0" not in codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        return False
+
+
 def _decompress(sample: bytes) -> bytes:
     """Return the beginning of the content of a gzip file; nothing if it is damaged."""
     try:
@@ -99,16 +120,21 @@ def _format_of_content_type(content_type: str | None) -> str | None:
 
 
 def _format_of_text(sample: bytes, columns: Sequence[str], options: ReadOptions) -> str | None:
-    """Return the format of text that can only be read in one format: JSON, or a first line with all columns."""
+    """Return the format of text that can only be read in one format: JSON, or a first line with all columns.
+
+    A first line with all columns and another delimiter than `csv_delimiter` is CSV too: its reader names the delimiter.
+    """
     text = sample.decode("utf-8-sig", "replace").lstrip()
     if text.startswith(("{", "[")):
         return "jsonl"
     first_line = text.splitlines()[0] if text else ""
-    fitting = [
-        name
-        for name, delimiter in (("csv", options.delimiter), ("tsv", "\t"))
-        if _has_columns([cell.strip('"') for cell in first_line.split(delimiter)], columns, options)
-    ]
+
+    def fits(delimiter: str) -> bool:
+        return _has_columns([cell.strip('"') for cell in first_line.split(delimiter)], columns, options)
+
+    fitting = [name for name, delimiter in (("csv", options.delimiter), ("tsv", "\t")) if fits(delimiter)]
+    if not fitting and any(map(fits, DELIMITERS)):
+        return "csv"
     return fitting[0] if len(fitting) == 1 else None
 
 

@@ -37,6 +37,8 @@ def list_columns(file: PartFile, columns: Sequence[str]) -> list[str] | None:
     for _, (_, record) in islice(_parse_records(file.without_rejected_rows()), file.options.max_scanned_rows):
         if not has_rows and _holds_all_rows(record, columns):
             raise errors.DataError([errors.json_not_rows(file.name)])
+        if not has_rows and (key := _find_array_of_rows(record, columns)) is not None:
+            raise errors.DataError([errors.json_rows_in_array(file.name, key)])
         has_rows = True
         names.update(record)
         if all(column in names for column in columns):
@@ -65,6 +67,14 @@ def _holds_all_rows(record: dict[str, Any], columns: Sequence[str]) -> bool:
         return False
     keys = record.keys() - {"index"}
     return keys in ({"columns", "data"}, {"schema", "data"}) and not record.keys() >= set(columns)
+
+
+def _find_array_of_rows(record: dict[str, Any], columns: Sequence[str]) -> str | None:
+    """Return the key of an array of objects in a record without any of the columns; None if it may be a row."""
+    if not record.keys().isdisjoint(columns) or (len(record) > 1 and len(columns) < 2):
+        return None
+    arrays = (key for key, value in record.items() if isinstance(value, list) and value)
+    return next((key for key in arrays if all(isinstance(element, dict) for element in record[key])), None)
 
 
 def _parse_records(file: PartFile, columns: Sequence[str] = ()) -> Iterator[tuple[int, tuple[int, dict[str, Any]]]]:

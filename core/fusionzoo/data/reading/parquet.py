@@ -22,6 +22,9 @@ from fusionzoo.data.reading.temporary_copy import copy_stream, temporary_copy
 SLICE_ROWS, SLICE_LENGTH = 256, 2 * 2**20  # maximum rows and bytes that are decoded at once
 MIN_SUSPECT_BYTES = 2**30  # correct files, too, store a repeated text once
 READ_BUFFER = 2**20  # bytes per read
+# Of INT96 timestamps, which Spark, Glue and Hive write. In nanoseconds, Arrow returns other dates without an error for
+# those before 1677 and after 2262, such as 9999-12-31.
+INT96_UNIT = "us"
 UNTYPED_KEY = b"fusionzoo.untyped"
 """In the metadata of a file that preprocessing wrote from CSV or TSV, which have no types: they are read alike."""
 
@@ -58,7 +61,9 @@ def _open_parquet(file: PartFile) -> Iterator[tuple[pq.ParquetFile, pa.NativeFil
         file.open() as stream,
         _make_seekable(file, stream) as seekable,
         pa.PythonFile(seekable, mode="r") as source,
-        pq.ParquetFile(source, buffer_size=READ_BUFFER, pre_buffer=False) as parquet,
+        pq.ParquetFile(
+            source, buffer_size=READ_BUFFER, pre_buffer=False, coerce_int96_timestamp_unit=INT96_UNIT
+        ) as parquet,
     ):
         yield parquet, source
 

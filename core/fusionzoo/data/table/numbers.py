@@ -228,7 +228,8 @@ class _Moments:
     @classmethod
     def of(cls, ordered: np.ndarray) -> _Moments:
         """Return the moments of sorted values. Sorting makes the result independent of the order to the last digit."""
-        return cls(len(ordered), float(ordered.mean()), float(ordered.var()), float(ordered[0]), float(ordered[-1]))
+        low, high = float(ordered[0]), float(ordered[-1])
+        return cls(len(ordered), _within(float(ordered.mean()), low, high), float(ordered.var()), low, high)
 
     @property
     def std(self) -> float:
@@ -242,4 +243,9 @@ class _Moments:
         shift = other.mean - self.mean
         variance = (1 - share) * self.variance + share * other.variance + share * (1 - share) * shift * shift
         low, high = min(self.low, other.low), max(self.high, other.high)
-        return _Moments(count, self.mean + share * shift, variance, low, high)
+        return _Moments(count, _within(self.mean + share * shift, low, high), variance, low, high)
+
+
+def _within(mean: float, low: float, high: float) -> float:
+    """Return the mean of values between `low` and `high`; rounding may have moved it far outside of equal values."""
+    return min(max(mean, low), high)
