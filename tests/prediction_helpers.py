@@ -61,8 +61,9 @@ def read_expected(job: JobFolder) -> pd.DataFrame:
 
 
 def predict(job: JobFolder, source: object, output: object, *options: str, stdin: bytes | None = None) -> Result:
-    """Run `fusionzoo predict` in this process."""
-    paths = ["--model", str(job.model), "--input", str(source), "--output", str(output)]
+    """Run `fusionzoo predict` in this process, with the model of the job unless the options have another one."""
+    model = [] if "--model" in options else ["--model", str(job.model)]
+    paths = [*model, "--input", str(source), "--output", str(output)]
     return CliRunner().invoke(app, ["predict", *paths, *options], input=stdin)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from fusionzoo.data.reading.channel import open_channel
-from fusionzoo.errors import DataError, ModelFolderError, PredictorInputError
+from fusionzoo.errors import DataError, ModelFolderError, PathError, PredictorInputError
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.serving.records import RecordRows
 from fusionzoo.serving.row_source import ModelColumns
@@ -139,6 +140,25 @@ def test_a_folder_without_a_model_is_an_error_that_names_the_right_folder(job: J
         for path in (folder, str(folder)):
             with pytest.raises(ModelFolderError, match=f"(?s){message}"):
                 Predictor.load(path)
+
+
+def test_a_model_in_the_only_folder_of_a_folder_is_named_whatever_that_is_called(
+    job: JobFolder, tmp_path: Path
+) -> None:
+    shutil.copytree(job.model, tmp_path / "20240131")
+    with pytest.raises(ModelFolderError, match=r"(?s)has no manifest\.json.*give .*20240131, which is a model folder"):
+        Predictor.load(tmp_path)
+    shutil.copytree(job.model, tmp_path / "other")
+    with pytest.raises(ModelFolderError, match=r"(?s)has no manifest\.json.*give a model folder that"):
+        Predictor.load(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/model", "https://example.com/model.tar.gz", "S3://b"])
+def test_a_url_is_not_taken_for_a_folder_or_file_that_does_not_exist(predictor: Predictor, url: str) -> None:
+    with pytest.raises(PathError, match=f"(?s)is the URL {url}.*Download"):
+        Predictor.load(url)
+    with pytest.raises(PathError, match=f"(?s)rows is the URL {url}.*Download"):
+        predictor.predict(url)
 
 
 def test_a_column_that_the_model_reads_is_not_taken_for_an_absent_one() -> None:

@@ -117,8 +117,15 @@ def read_manifest(folder: Path) -> bytes:
 def _explain_missing_manifest(folder: Path) -> errors.ModelFolderError:
     if any(os.path.lexists(folder / name) for name in (PREPROCESSOR_FILE, WEIGHTS_FILE)):
         return errors.ModelFolderError.without_manifest(folder)
-    inner = folder / "model"  # the folder may be the root of a job
-    return errors.ModelFolderError.not_a_model_folder(folder, inner if (inner / MANIFEST_FILE).is_file() else None)
+    job_model = folder / "model"  # the folder may be the root of a job; or its archive was packed with a folder
+    inner = job_model if (job_model / MANIFEST_FILE).is_file() else find_model_folder(folder)
+    return errors.ModelFolderError.not_a_model_folder(folder, None if inner == folder else inner)
+
+
+def find_model_folder(folder: Path) -> Path:
+    """Return the folder, or the only folder in it with a manifest.json if it has none, as `unpack_model` finds it."""
+    inner = [path.parent for path in folder.glob(f"*/{MANIFEST_FILE}")]
+    return inner[0] if len(inner) == 1 and not os.path.lexists(folder / MANIFEST_FILE) else folder
 
 
 def _verify_file(folder: Path, name: str, listed: ListedFile, keep: bool) -> VerifiedFile:

@@ -16,6 +16,7 @@ from fusionzoo.cli.predict_command import predict
 from fusionzoo.cli.preprocess_command import preprocess
 from fusionzoo.cli.serve_command import serve
 from fusionzoo.cli.show_command import show
+from fusionzoo.cli.single_options import SingleOptionsCommand
 
 app = typer.Typer(
     help="Train and serve models over text and tabular data.",
@@ -25,16 +26,16 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.command("list")(list_plugins)
-app.command()(show)
-app.command()(check)
-app.command()(doctor)
-app.command()(new)
-app.command()(demo)
-app.command()(preprocess)
-app.command()(train)
-app.command()(predict)
-app.command()(evaluate)
-app.command()(package)
-app.command()(serve)
+app.command("list", cls=SingleOptionsCommand)(list_plugins)
+app.command(cls=SingleOptionsCommand)(show)
+app.command(cls=SingleOptionsCommand)(check)
+app.command(cls=SingleOptionsCommand)(doctor)
+app.command(cls=SingleOptionsCommand)(new)
+app.command(cls=SingleOptionsCommand)(demo)
+app.command(cls=SingleOptionsCommand)(preprocess)
+app.command(cls=SingleOptionsCommand)(train)
+app.command(cls=SingleOptionsCommand)(predict)
+app.command(cls=SingleOptionsCommand)(evaluate)
+app.command(cls=SingleOptionsCommand)(package)
+app.command(cls=SingleOptionsCommand)(serve)
 app.add_typer(contract, name="contract")

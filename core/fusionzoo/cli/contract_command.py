@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fusionzoo.cli.output import AsJson, exit_on_user_error, one_line, print_json, print_line, print_table
+from fusionzoo.cli.single_options import SingleOptionsCommand
 from fusionzoo.cli.validate_command import validate
 from fusionzoo.cli.verify_command import verify
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from fusionzoo.contracts import ScriptContract
 
 contract = typer.Typer(help="Show the contracts of scripts, and check scripts against them.", no_args_is_help=True)
-contract.command()(validate)
-contract.command()(verify)
+contract.command(cls=SingleOptionsCommand)(validate)
+contract.command(cls=SingleOptionsCommand)(verify)
 
 Name = Annotated[
     str | None,
@@ -23,7 +24,7 @@ Name = Annotated[
 ]
 
 
-@contract.command()
+@contract.command(cls=SingleOptionsCommand)
 def show(name: Name = None, as_json: AsJson = False) -> None:
     """Show the contracts, or what one contract promises.
 

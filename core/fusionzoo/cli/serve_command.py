@@ -25,7 +25,12 @@ Host = Annotated[
 ]
 Port = Annotated[int, typer.Option(envvar=[f"{PREFIX}PORT", "SAGEMAKER_BIND_TO_PORT"], min=0, max=65535)]
 Workers = Annotated[
-    int | None, typer.Option(envvar=f"{PREFIX}WORKERS", min=1, help="The number of processes; by default one per core.")
+    int | None,
+    typer.Option(
+        envvar=[f"{PREFIX}WORKERS", "SAGEMAKER_MODEL_SERVER_WORKERS"],
+        min=1,
+        help="The number of processes; by default one per core.",
+    ),
 ]
 Concurrency = Annotated[
     int,
@@ -82,6 +87,7 @@ MaxHeld = Annotated[
 
 
 def serve(
+    context: typer.Context,
     model: Model = None,
     host: Host = "127.0.0.1",
     port: Port = 8080,
@@ -102,11 +108,13 @@ def serve(
         from fusionzoo.registry.extras import check_extra
 
         check_extra("serve")
+        from fusionzoo.artifacts.verified_folder import find_model_folder
         from fusionzoo.container_limits import count_cores
         from fusionzoo.sagemaker import Paths
         from fusionzoo.server.gunicorn_server import ServeOptions, run_server
+        from fusionzoo.server.transform_limits import fit_transform_job
 
-        model = model or Paths.from_environment(os.environ).model
+        model = model or find_model_folder(Paths.from_environment(os.environ).model)
         limits = ServerLimits(
             max_body_bytes=int(max_body_mb * MEGABYTE),
             max_rows=max_rows,
@@ -116,4 +124,12 @@ def serve(
             request_seconds=request_seconds,
             max_held_bytes=int(max_held_mb * MEGABYTE),
         )
+        limits = fit_transform_job(limits, _list_given_limits(context), os.environ)
         run_server(ServeOptions(model, host, port, workers or count_cores(), limits))
+
+
+def _list_given_limits(context: typer.Context) -> list[str]:
+    """Return the names of the limits that the command line or the environment sets."""
+    options = {"max_body_mb": "max_body_bytes", "max_rows": "max_rows", "queue_seconds": "queue_seconds"}
+    sources = {limit: context.get_parameter_source(option) for option, limit in options.items()}
+    return [limit for limit, source in sources.items() if source and source.name in ("COMMANDLINE", "ENVIRONMENT")]

@@ -12,6 +12,7 @@ from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.preprocessor import Preprocessor
 from fusionzoo.data.table.categories import MISSING, UNKNOWN
 from fusionzoo.data.table.numbers import MAX_STANDARDIZED, find_clipped
+from fusionzoo.data.text.text_tokenizer import TextTokenizer
 
 # Shares above these cause a warning.
 MAX_UNKNOWN = 0.3  # of the present values of a category column, or of the tokens, in val and test
@@ -87,20 +88,31 @@ def warn_of_shares(name: str, report: SplitReport, train: SplitReport) -> Iterat
     if name == "train":
         yield from _warn_of_unknown(report)
         return
-    for column, shares in report.categories.items():
-        if shares.unknown > MAX_UNKNOWN:
+    yield from warn_of_unknown_categories(name, {c: shares.unknown for c, shares in report.categories.items()})
+    if report.text is not None:
+        advice = ", or choose a tokenizer for this language: 'word' needs spaces between words."
+        yield from warn_of_unknown_tokens(name, report.text.unknown_tokens, advice)
+    yield from _warn_of_missing(name, report, train)
+
+
+def warn_of_unknown_categories(name: str, shares: Mapping[str, float]) -> Iterator[str]:
+    """Yield a warning for each category column of which a large share of the present values is UNKNOWN."""
+    for column, share in shares.items():
+        if share > MAX_UNKNOWN:
             yield (
-                f"{name}: {shares.unknown:.1%} of the values of category column '{column}' are UNKNOWN: train does not "
+                f"{name}: {share:.1%} of the values of category column '{column}' are UNKNOWN: train does not "
                 "have them, or in fewer than min_category_count rows. Compare their spelling, case and spaces with "
                 "train."
             )
-    if report.text is not None and (report.text.unknown_tokens or 0) > MAX_UNKNOWN:
+
+
+def warn_of_unknown_tokens(name: str, share: float | None, advice: str = ".") -> Iterator[str]:
+    """Yield a warning if a large share of the tokens is unknown; `advice` ends it. None: all tokens are known."""
+    if share is not None and share > MAX_UNKNOWN:
         yield (
-            f"{name}: {report.text.unknown_tokens:.1%} of the tokens are unknown to the tokenizer, so the model does "
-            "not see these words. Compare the language and the cleaning of the text with train, or choose a tokenizer "
-            "for this language: 'word' needs spaces between words."
+            f"{name}: {share:.1%} of the tokens are unknown to the tokenizer, so the model does not see these words. "
+            f"Compare the language and the cleaning of the text with train{advice}"
         )
-    yield from _warn_of_missing(name, report, train)
 
 
 def warn_of_clipping(name: str, numbers: Mapping[str, NumberShares]) -> Iterator[str]:
@@ -158,16 +170,20 @@ def _number_shares(values: np.ndarray, is_missing: np.ndarray) -> NumberShares:
 def _text_shares(split: EncodedSplit, preprocessor: Preprocessor) -> TextShares | None:
     if preprocessor.text is None:
         return None
-    tokenizer = preprocessor.text.tokenizer
+    unknown, tokens = count_tokens(split, preprocessor.text.tokenizer)
+    unknown_share = None if unknown is None else unknown / max(1, tokens)
+    return TextShares(split.empty_texts / max(1, len(split)), unknown_share, split.dropped_share)
+
+
+def count_tokens(split: EncodedSplit, tokenizer: TextTokenizer) -> tuple[int | None, int]:
+    """Return the number of unknown tokens, None if the tokenizer has no unknown token, and that of all tokens."""
     special_per_chunk = len(tokenizer.prefix) + len(tokenizer.suffix)
     placeholders = 0 if special_per_chunk else split.empty_texts  # an empty text is one token then
     tokens = len(split.tokens) - special_per_chunk * (len(split.chunk_starts) - 1) - placeholders
-    unknown_share = None
-    if tokenizer.unknown_id is not None:
-        blocks = range(0, len(split.tokens), TOKENS_AT_ONCE)
-        unknown = sum(
-            int(np.count_nonzero(split.tokens[start : start + TOKENS_AT_ONCE] == tokenizer.unknown_id))
-            for start in blocks
-        )
-        unknown_share = (unknown - placeholders) / max(1, tokens)
-    return TextShares(split.empty_texts / max(1, len(split)), unknown_share, split.dropped_share)
+    if tokenizer.unknown_id is None:
+        return None, tokens
+    blocks = range(0, len(split.tokens), TOKENS_AT_ONCE)
+    unknown = sum(
+        int(np.count_nonzero(split.tokens[start : start + TOKENS_AT_ONCE] == tokenizer.unknown_id)) for start in blocks
+    )
+    return unknown - placeholders, tokens

@@ -23,7 +23,7 @@ from fusionzoo.registry.extras import check_extra
 from fusionzoo.serving.data_frames import DataFrameRows, is_data_frame
 from fusionzoo.serving.predictor import Predictor
 from fusionzoo.serving.row_source import ModelColumns
-from fusionzoo.serving.value_counts import ClippingLog, ValueCounts
+from fusionzoo.serving.value_counts import UnusualValueLog, ValueCounts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ class PyFuncPredictor:
     """What `mlflow.pyfunc.load_model` wraps: scores the rows of a data frame. Several threads can use it."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self.predictor, self._clipping_log = predictor, ClippingLog()
+        self.predictor, self._value_log = predictor, UnusualValueLog()
         self._columns = ModelColumns.of(predictor.preprocessor.settings)
 
     def predict(self, data: pd.DataFrame) -> pd.DataFrame:
@@ -74,7 +74,7 @@ class PyFuncPredictor:
             row_numbers = pa.nulls(len(block.scores), schema.field(0).type)
             predictions = Predictions(id_name or ROW_ID, task, row_numbers, None, block.scores)
             batches += predictions.batches(schema)
-        self._clipping_log.write(counts)
+        self._value_log.write(counts)
         table = pa.Table.from_batches(batches, schema).remove_column(0)
         frame: pd.DataFrame = table.to_pandas().set_index(data.index)
         if id_name in data.columns:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from fusionzoo import errors
-from fusionzoo.artifacts.file_names import MANIFEST_FILE
+from fusionzoo.artifacts.verified_folder import find_model_folder
 from fusionzoo.server.error_response import find_status
 from fusionzoo.server.media_types import InputType, choose_output_type, parse_input_type
 from fusionzoo.server.scored_response import write_response
@@ -47,7 +47,7 @@ def load_service(model_dir: str | Path) -> ScoringService:
         errors.ModelFolderError: the folder cannot be used.
         errors.RequestError: the model does not work.
     """
-    service = ScoringService(Predictor.load(_find_model(Path(model_dir))), LIMITS)
+    service = ScoringService(Predictor.load(find_model_folder(Path(model_dir))), LIMITS)
     service.warm_up()
     service.check_ready()
     return service
@@ -98,9 +98,3 @@ def _state_status() -> Iterator[None]:
         if toolkit is None or status == HTTPStatus.INTERNAL_SERVER_ERROR:
             raise
         raise toolkit.BaseInferenceToolkitError(status, str(error), HTTPStatus(status).phrase) from error
-
-
-def _find_model(folder: Path) -> Path:
-    """Return the folder of the model, as `unpack_model` finds it in an archive."""
-    inner = [path.parent for path in folder.glob(f"*/{MANIFEST_FILE}")]
-    return inner[0] if not (folder / MANIFEST_FILE).exists() and len(inner) == 1 else folder

@@ -119,6 +119,8 @@ def _match(pattern: re.Pattern[str], text: str, position: int) -> re.Match[str]:
 
 
 def _find_rows(document: Any) -> list[Any]:
+    if isinstance(document, str) and document.lstrip().startswith(("{", "[")):
+        raise RequestError.json_encoded_twice()
     if not isinstance(document, dict):
         raise RequestError.json_without_rows(f"it is {json.dumps(document)[:40]}")
     wrappers = [name for name in WRAPPERS if isinstance(document.get(name), dict | list)]

@@ -25,6 +25,7 @@ from fusionzoo.data.reading.rows import Rows
 from fusionzoo.errors.request_errors import RequestError, RequestProblem
 from fusionzoo.errors.wording import keep_letters
 from fusionzoo.server.body_parts import check_columns, check_gzip_members, check_lines
+from fusionzoo.server.json_forms import check_delimited, check_form
 from fusionzoo.server.json_rows import parse_rows
 from fusionzoo.server.media_types import InputType
 from fusionzoo.server.server_limits import ServerLimits
@@ -93,6 +94,8 @@ class RequestReader:
         try:
             if file_format == "jsonl":
                 file = parse_rows(file, kind.format == "json", self._limits.max_rows)
+                features = self._columns.features
+                check_form(file, features, self._has_known_name, is_document=kind.format == "json")
             elif kind.format in DELIMITED:
                 file = self._choose_header(file, kind.header)
             channel, id_name = select_model_columns(Channel(SOURCE, (file,), ()), self._columns)
@@ -114,6 +117,7 @@ class RequestReader:
         the model knows, or differs from it in case or punctuation only. Columns without names, `csv_header: false`,
         have numbers as names, which a row may hold, too: then the client has to state that there is a header.
         """
+        check_delimited(file.content or b"", self._has_known_name)
         check_columns(file.content or b"", get_delimiter(file))
         has_names = not file.options.is_numbered
         with_header = replace(file, options=replace(file.options, header=True))

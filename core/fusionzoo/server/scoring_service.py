@@ -22,7 +22,7 @@ from fusionzoo.server.outcome import capture
 from fusionzoo.server.request_rows import RequestReader, RequestRows
 from fusionzoo.server.server_limits import RETRY_SECONDS, ServerLimits
 from fusionzoo.serving.predictor import Predictor, ScoredRows
-from fusionzoo.serving.value_counts import ClippingLog, ValueCounts
+from fusionzoo.serving.value_counts import UnusualValueLog, ValueCounts
 
 if TYPE_CHECKING:
     from fusionzoo.server.server_metrics import ServerMetrics
@@ -78,7 +78,7 @@ class ScoringService:
     """
 
     def __init__(self, predictor: Predictor, limits: ServerLimits, metrics: ServerMetrics | None = None) -> None:
-        self._predictor, self.limits, self._metrics, self._clipping_log = predictor, limits, metrics, ClippingLog()
+        self._predictor, self.limits, self._metrics, self._value_log = predictor, limits, metrics, UnusualValueLog()
         self.version, self.title = predictor.version[:VERSION_LENGTH], predictor.task.title
         self.id_name = predictor.preprocessor.settings.id_name
         self._reader = RequestReader(predictor.preprocessor.settings, limits)
@@ -173,7 +173,7 @@ class ScoringService:
 
     def _report(self, counts: ValueCounts) -> None:
         """Report the values of requests that were scored completely."""
-        self._clipping_log.write(counts)
+        self._value_log.write(counts)
         if self._metrics is not None:
             self._metrics.count_values(counts.values)
 

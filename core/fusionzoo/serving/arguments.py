@@ -12,6 +12,7 @@ import pyarrow as pa
 from fusionzoo import errors
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.rows import Rows
+from fusionzoo.local_paths import URL
 from fusionzoo.serving.arrow_tables import TableRows
 from fusionzoo.serving.data_frames import DataFrameRows, is_data_frame
 from fusionzoo.serving.records import RecordRows, is_series
@@ -23,6 +24,7 @@ def choose_source(rows: object, options: ReadOptions) -> RowSource:
     """Return the reader of rows of any kind; `options` say how files are read.
 
     Raises:
+        errors.PathError: the rows are a URL.
         errors.PredictorInputError: the rows are of no kind that a predictor accepts.
     """
     if is_data_frame(rows):
@@ -32,6 +34,7 @@ def choose_source(rows: object, options: ReadOptions) -> RowSource:
     if hasattr(rows, "__arrow_c_stream__") and not is_series(rows):  # a series may hold records
         return TableRows(_read_arrow_stream(rows))
     if isinstance(rows, str | Path):
+        check_not_url("rows", rows)
         if not os.path.exists(rows):  # noqa: PTH110  a long text is not a path, which Path.exists reports as an OSError
             raise errors.PredictorInputError.missing_path(rows)
         return FileRows(Path(rows), options)
@@ -48,6 +51,12 @@ def _read_arrow_stream(rows: object) -> pa.Table:
         return pa.table(rows)
     except pa.ArrowException as cause:
         raise errors.PredictorInputError.unreadable_table(rows, cause) from cause
+
+
+def check_not_url(name: str, path: str | Path) -> None:
+    """Raise errors.PathError if the path, an argument with this name, is a URL."""
+    if URL.match(str(path)):
+        raise errors.PathError.url(name, str(path))
 
 
 def check_batch_size(batch_size: int) -> None:

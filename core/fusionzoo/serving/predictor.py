@@ -19,7 +19,7 @@ from fusionzoo.artifacts.verified_folder import verify_folder
 from fusionzoo.data.preprocessor import PREPROCESSOR_FILE, TOKENIZER_FILE, Preprocessor
 from fusionzoo.data.reading.options import ReadOptions
 from fusionzoo.data.reading.rows import Rows
-from fusionzoo.serving.arguments import check_batch_size, check_blocks, check_threads, choose_source
+from fusionzoo.serving.arguments import check_batch_size, check_blocks, check_not_url, check_threads, choose_source
 from fusionzoo.serving.row_source import ModelColumns, Predictions, RowSource
 from fusionzoo.serving.scoring import Scorer, check_finite
 from fusionzoo.serving.value_counts import ValueCounts
@@ -110,9 +110,11 @@ class Predictor:
         Raises:
             fusionzoo.errors.ModelFolderError: the folder or a file is missing, damaged, changed or of a later version,
                 or the job exported no ONNX file.
+            fusionzoo.errors.PathError: the folder is a URL.
             fusionzoo.errors.PredictorInputError: `threads` is neither None nor at least 1.
         """
         check_threads(threads)
+        check_not_url("folder", folder)
         folder = Path(folder)
         verified = verify_folder(folder, keep=(PREPROCESSOR_FILE, TOKENIZER_FILE, ONNX_FILE))
         if ONNX_FILE not in verified.files:
@@ -279,8 +281,8 @@ class Predictor:
             blocks: blocks of raw rows that have the columns of the model, such as an open channel; further columns are
                 ignored, and are in the result too.
             batch_size: the maximum number of rows of one batch.
-            counts: receives the numbers of missing, unknown and clipped values after the last block. Without it, a
-                warning about clipped values is logged, as `predict` does.
+            counts: receives the numbers of missing, unknown and clipped values after the last block. Without it,
+                warnings about clipped values, and about many unknown ones, are logged, as `predict` does.
             allow_nonfinite: whether scores may be NaN or infinite, so that the caller can leave such rows out.
 
         Raises:
@@ -308,8 +310,9 @@ class Predictor:
         if counts is not None:
             counts.add(scorer.counts)
             return
-        for warning in scorer.counts.warn_of_clipping("rows").values():
-            log.warning(warning)
+        for warnings in (scorer.counts.warn_of_clipping("rows"), scorer.counts.warn_of_unknown("rows")):
+            for warning in warnings.values():
+                log.warning(warning)
 
     def _score(self, rows: object, batch_size: int, strict: bool) -> tuple[RowSource, np.ndarray]:
         """Return the source of the rows, which is read completely, and the scores [rows, outputs] float32."""
