@@ -11,11 +11,8 @@ from page_parts import describe_machine, describe_machines, format_table, list_m
 from quality_plan import VARIANTS
 from quality_results import (
     CASES,
-    COMPARED_CASES,
     CONFIDENCE,
     MAX_TOKENS,
-    PRETRAINED_CASES,
-    VARIANT_CASE,
     Case,
     Model,
     Record,
@@ -66,11 +63,9 @@ regularization of a linear model; no test rows were used. A metric is the mean o
 {", ".join(map(str, results.seeds))}, with the minimum and the maximum of the metric that decides. The seed determines
 weights, order, dropout and the sample of training rows. With the same seed, everything trains on the same rows.
 
-All runs of all models would take days of one core, so not every model is trained on every set: the linear models,
-gradient boosting and `tfidf` on all, `cnn` and its late fusion on all of up to {MAX_TOKENS:,} tokens, other models on
-{" and ".join(case.title for case in COMPARED_CASES)} rows, and late fusion over the pretrained encoder on
-{" and ".join(case.title for case in PRETRAINED_CASES)} rows, with other settings on {VARIANT_CASE.title}.
-`--heavy` runs the rest, and what has been run is shown.
+Every model is trained on every set, but for models over the pretrained encoder: of these, only late fusion with the
+default settings is trained on sets of more than {MAX_TOKENS:,} tokens, because the rest would take days of one core. A
+cell of a run that is not planned is empty; `--heavy` makes these runs too.
 
 CPU seconds are those of the process after the imports: reading, encoding, word vectors, training, validation and
 evaluation. They depend on the machine, but hardly on its load. {describe_machines(results.list_runs())}

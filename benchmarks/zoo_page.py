@@ -10,10 +10,9 @@ from page_parts import describe_machines, format_table, list_missing, name_model
 from quality_plan import FUSION_ENCODERS
 from quality_results import (
     CASES,
-    COMPARED_CASES,
     CONFIDENCE,
     LATE_FUSION,
-    PRETRAINED_CASES,
+    SPEED_CASES,
     Case,
     Model,
     Record,
@@ -56,7 +55,7 @@ Each installed `model_class` is trained as a job with its default settings. The 
 
 
 def _size_and_speed(results: Results) -> str:
-    sections = [_speed_table(results, case) for case in (*COMPARED_CASES, PRETRAINED_CASES[-1])]
+    sections = [_speed_table(results, case) for case in SPEED_CASES]
     return "\n\n".join(
         [
             f"""## Size and speed
