@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "mpnet": {},
     "deberta-v2": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 4},
     "modernbert": {"cls_token_id": 1, "sep_token_id": 2},
+    "gpt2": {"bos_token_id": 1, "eos_token_id": 2},
 }
 
 
@@ -82,8 +84,10 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize(
-    ("method", "family"), [*(("lora", family) for family in FAMILIES), ("dora", "bert"), ("ia3", "bert")]
+    ("method", "family"),
+    [*(("lora", family) for family in FAMILIES), *product(("dora", "ia3"), ("bert", "gpt2"))],
 )
+@pytest.mark.filterwarnings("error")
 def test_merged_adapters_compute_the_same_in_the_tensors_of_the_encoder(method: str, family: str) -> None:
     backbone = make_encoder(family).eval()
     state, first = {name: value.clone() for name, value in backbone.state_dict().items()}, encode(backbone)

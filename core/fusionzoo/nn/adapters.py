@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from fusionzoo import errors
 from fusionzoo.nn.hugging_face import create_encoder
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 AdapterMethod = Literal["lora", "dora", "ia3"]
 EXTRA = "peft"
+LINEAR_LAYERS = (nn.Linear, Conv1D)  # the second one is that of GPT-2: its weight is transposed
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def list_linear_layers(backbone: nn.Module) -> list[str]:
     return [
         name
         for name, module in backbone.named_modules()
-        if type(module) is nn.Linear and owners[id(module.weight)] == 1
+        if type(module) in LINEAR_LAYERS and owners[id(module.weight)] == 1  # subclasses may compute something else
     ]
 
 
@@ -98,7 +100,8 @@ def add_adapters(backbone: PreTrainedModel, settings: AdapterSettings) -> None:
     from peft import inject_adapter_in_model
 
     targets = find_targets(backbone, settings)
-    inject_adapter_in_model(_make_config(settings, targets), backbone)
+    is_transposed = isinstance(backbone.get_submodule(targets[0]), Conv1D)  # peft adapts to the other layers itself
+    inject_adapter_in_model(_make_config(settings, targets, is_transposed), backbone)
     trainable = sum(p.numel() for p in backbone.parameters() if p.requires_grad)
     log.info(
         "peft %s: %s trainable parameters in adapters of %d linear layers; the pretrained weights stay as they are",
@@ -106,17 +109,18 @@ def add_adapters(backbone: PreTrainedModel, settings: AdapterSettings) -> None:
     )
 
 
-def _make_config(settings: AdapterSettings, targets: list[str]) -> PeftConfig:
+def _make_config(settings: AdapterSettings, targets: list[str], is_transposed: bool) -> PeftConfig:
     from peft import IA3Config, LoraConfig
 
     if settings.method == "ia3":
-        return IA3Config(target_modules=targets, feedforward_modules=[])
+        return IA3Config(target_modules=targets, feedforward_modules=[], fan_in_fan_out=is_transposed)
     return LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,  # type: ignore[arg-type]  # peft only divides it by the rank
         lora_dropout=settings.dropout,
         target_modules=targets,
         use_dora=settings.method == "dora",
+        fan_in_fan_out=is_transposed,
     )
 
 
