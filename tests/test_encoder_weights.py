@@ -114,6 +114,32 @@ def test_a_job_with_nan_in_its_encoder_does_not_blame_the_learning_rate(job: Job
     assert "lr" not in job.failure
 
 
+# --- files without tensors
+
+
+@pytest.mark.parametrize(
+    ("saved", "found"),
+    [
+        (lambda weights: {"state_dict": weights, "epoch": 3}, "its keys are state_dict, epoch"),
+        (lambda weights: list(weights.values()), "it holds Python objects"),
+        (lambda weights: torch.nn.Linear(2, 2), "it holds Python objects"),
+    ],
+)
+def test_a_checkpoint_or_a_pickled_model_is_an_error_before_data_is_read(folder: Path, saved: Any, found: str) -> None:
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(saved(weights), folder / "pytorch_model.bin")
+    with pytest.raises(SettingError, match=f"pytorch_model.bin has no tensors by the names of parameters: {found}"):
+        resolve(folder)
+
+
+def test_a_file_of_weights_that_torch_cannot_read_is_an_error_before_data_is_read(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"no weights" * 100)
+    with pytest.raises(SettingError, match=r"its weights cannot be read: pytorch_model\.bin"):
+        resolve(folder)
+
+
 # --- integers
 
 

@@ -16,7 +16,6 @@ from fusionzoo.nn.encoder_choice import EncoderChoice, choose_encoder
 from fusionzoo.nn.hugging_face import (
     check_gradient_checkpointing,
     check_layers,
-    check_saved_weights,
     create_encoder,
     create_encoder_without_storage,
     last_layer_prefixes,
@@ -28,6 +27,7 @@ from fusionzoo.nn.peft_settings import PeftSettings
 from fusionzoo.nn.pooling import first_token, last_token, mean_per_row, token_mean
 from fusionzoo.nn.pretrained_pooling import DEFAULT_POOLING, Pooling
 from fusionzoo.nn.recipes import Encoder, LateFusion, TextOnly
+from fusionzoo.nn.saved_weights import check_saved_weights
 from fusionzoo.nn.schema import Batch, InputSpec, TextFeatures
 from fusionzoo.settings import FusionSettings, JobSettings, TextSettings
 

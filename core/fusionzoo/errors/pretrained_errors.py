@@ -60,6 +60,14 @@ def damaged_weights(setting: str, name: str, file: str, cause: BaseException | s
     return SettingError(setting, name, message, "copy or download the model again", "FZ-E006")
 
 
+def no_tensors(setting: str, name: str, file: str, keys: Sequence[str]) -> SettingError:
+    """A file of weights holds a pickled model, which is never loaded, or the checkpoint of a training."""
+    found = f"its keys are {list_names(keys, 150)}" if keys else "it holds Python objects, such as a model"
+    message = f"{file} has no tensors by the names of parameters: {found}"
+    fix = "load it with the program that wrote it, and save the encoder itself with save_pretrained"
+    return SettingError(setting, name, message, fix, "FZ-E032")
+
+
 def missing_weights(setting: str, name: str, parameters: Sequence[str], others: Sequence[str] = ()) -> SettingError:
     """The weights belong to a model of another shape or family, or are part of a larger model, such as a checkpoint.
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,16 +23,13 @@ from fusionzoo.data.text.pretrained_files import (
     check_no_adapter,
     check_no_adapter_on_hub,
     check_weights,
-    find_local_copy,
     find_pretrained,
-    is_folder,
     is_own_code_error,
-    list_weight_files,
 )
 from fusionzoo.data.text.text_tokenizer import WORD_TOKENIZER, find_other_token, load_tokenizer
-from fusionzoo.data.text.weight_layouts import SafetensorsHeader, TensorLayout
-from fusionzoo.errors.pretrained_errors import nonfinite_weights, quantized_weights, weights_do_not_fit
+from fusionzoo.errors.pretrained_errors import nonfinite_weights, weights_do_not_fit
 from fusionzoo.errors.wording import list_names
+from fusionzoo.nn.saved_weights import check_layouts, remove_base_name
 from fusionzoo.nn.transformer_layers import find_layer_stacks
 
 log = logging.getLogger(__name__)
@@ -182,77 +178,6 @@ def create_encoder_without_storage(config: PretrainedConfig, with_pooler: bool) 
         return None
 
 
-def check_saved_weights(
-    backbone: PreTrainedModel, setting: str, name: str, config: str, skip_prefixes: tuple[str, ...] = ()
-) -> None:
-    """Check the types and shapes of the weights in a folder without loading them; a name on the hub is not checked.
-
-    Args:
-        backbone: the encoder, which may be on the meta device.
-        setting: the setting that names the weights, for the error.
-        name: its value.
-        config: what states the shapes, for the error: config.json or encoder_config.
-        skip_prefixes: parameters that are not loaded.
-
-    Raises:
-        errors.SettingError: a parameter is saved as integers or quantized, or with another shape, or the folder holds
-            an adapter.
-    """
-    if is_folder(name):
-        source = PretrainedSource(setting, name)
-        _check_layouts(backbone, source, find_pretrained(source), config, skip_prefixes)
-
-
-def _check_layouts(
-    backbone: PreTrainedModel, source: PretrainedSource, location: str, config: str, skip_prefixes: tuple[str, ...]
-) -> None:
-    """Check the tensors that have the name of a parameter, possibly after that of the base model, such as `bert.`."""
-    folder = find_local_copy(location)
-    if folder is None:
-        return
-    check_no_adapter(source, str(folder))
-    parameters = {name: x for name, x in backbone.named_parameters() if not name.startswith(skip_prefixes)}
-    is_quantized = getattr(backbone.config, "quantization_config", None) is not None  # then transformers has the scales
-    for file in list_weight_files(source, folder):
-        layouts = _read_layouts(source, file)
-        for key, layout in layouts.items():
-            name = _remove_base_name(backbone, key, parameters)
-            if name not in parameters:
-                continue
-            has_scales = layout.is_float8 and any(f"{key}{end}" in layouts for end in ("_scale", "_scale_inv"))
-            if not layout.is_floating or (has_scales and not is_quantized):
-                raise quantized_weights(source.setting, source.name, file.name, name, layout.dtype)
-            if layout.shape != parameters[name].shape:
-                raise weights_do_not_fit(
-                    source.setting, source.name, name, (layout.shape, parameters[name].shape), config
-                )
-
-
-def _remove_base_name(backbone: PreTrainedModel, key: str, names: Container[str]) -> str:
-    """Return the name in the encoder of a tensor that may be saved under the name in a model with a head."""
-    return key if key in names else key.removeprefix(f"{backbone.base_model_prefix}.")
-
-
-def _read_layouts(source: PretrainedSource, file: Path) -> dict[str, TensorLayout]:
-    """Return the layout of each tensor in a file of weights, by name; empty for a file that torch does not read."""
-    if file.suffix == ".safetensors":
-        try:
-            return SafetensorsHeader.read(file).list_layouts()
-        except (OSError, ValueError) as cause:
-            raise errors.damaged_weights(source.setting, source.name, file.name, cause) from cause
-    try:
-        saved = torch.load(file, map_location="meta", weights_only=True)
-    except Exception as cause:  # noqa: BLE001 - loading the weights reports it, if transformers cannot read them either
-        log.debug("The tensors in %s are not known: %s", file, cause)
-        return {}
-    tensors = saved.items() if isinstance(saved, Mapping) else ()
-    return {
-        str(name): TensorLayout(tuple(x.shape), str(x.dtype).removeprefix("torch."))
-        for name, x in tensors
-        if isinstance(x, Tensor)
-    }
-
-
 def load_weights(backbone: PreTrainedModel, name: str, skip_prefixes: tuple[str, ...] = ()) -> None:
     """Load the pretrained weights of a name or folder in float32, except for parameters with these prefixes.
 
@@ -304,15 +229,15 @@ def _load_all_weights(
                 location, config=config, trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True
             )
     except Exception as cause:  # safetensors, torch and transformers have no common class of errors
-        _check_layouts(backbone, source, location, "config.json", skip_prefixes)  # some versions refuse quantized ones
+        check_layouts(backbone, source, location, "config.json", skip_prefixes)  # some versions refuse quantized ones
         raise errors.damaged_weights(source.setting, source.name, location, cause) from cause
     names, used = loaded.state_dict(), backbone.state_dict()
     for key, found, expected in sorted(report["mismatched_keys"]):
-        name = _remove_base_name(backbone, key, names)
+        name = remove_base_name(backbone, key, names)
         is_unused = name in names and name not in used
         if not is_unused and not name.startswith(skip_prefixes):
             raise weights_do_not_fit(source.setting, source.name, name, (found, expected), "config.json")
-    _check_layouts(backbone, source, location, "encoder_config", skip_prefixes)
+    check_layouts(backbone, source, location, "encoder_config", skip_prefixes)
     return dict(loaded.float().state_dict()), report
 
 
