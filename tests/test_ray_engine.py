@@ -64,6 +64,21 @@ def test_values_that_cannot_be_scored_are_the_same_error(
     assert "17 rows scored; 2 rows not scored" in predict(trained_job, source, tmp_path / "x.csv", *options).stderr
 
 
+def test_unusual_values_of_all_blocks_are_warned_of_together(
+    cluster: Any,
+    trained_job: JobFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(prediction_blocks, "SCORED_ROWS", BLOCK)
+    source = write_frame(tmp_path / "rows.csv", read_test_rows(trained_job).assign(price=1e30))
+    for engine in ("local", "ray"):
+        assert predict(trained_job, source, tmp_path / f"{engine}.csv", "--engine", engine).exit_code == 0
+    local, ray = [record.message for record in caplog.records if "'price'" in record.message]
+    assert ray == local
+
+
 def test_a_worker_that_ends_is_an_error_without_a_file(
     cluster: Any, trained_job: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,8 +19,18 @@ from fusionzoo.data.reading.rows import Rows
 from fusionzoo.errors.prediction_errors import PredictionJobError
 from fusionzoo.library_environment import disable_ray_telemetry
 from fusionzoo.serving.predictor import Predictor, ScoredRows
+from fusionzoo.serving.value_counts import ValueCounts
 
 BLOCKS_PER_WORKER = 2  # one is scored while the next one arrives
+
+
+@dataclass(frozen=True)
+class WorkerResult:
+    """The scores of a block and the counts of its values, or the problems of its values and no scores."""
+
+    scores: np.ndarray | None  # [rows, outputs] float32
+    counts: ValueCounts
+    problems: tuple[errors.Problem, ...] = ()
 
 
 class Worker:
@@ -29,13 +39,14 @@ class Worker:
     def __init__(self, model: str, batch_size: int, threads: int) -> None:
         self._predictor, self._batch_size = Predictor.load(model, threads), batch_size
 
-    def score(self, rows: Rows) -> np.ndarray | tuple[errors.Problem, ...]:
-        """Return the scores of a block, [rows, outputs] float32, or the problems of its values."""
+    def score(self, rows: Rows) -> WorkerResult:
+        """Score a block."""
+        counts = ValueCounts()
         try:
-            (scored,) = self._predictor.predict_blocks([rows], self._batch_size, allow_nonfinite=True)
+            (scored,) = self._predictor.predict_blocks([rows], self._batch_size, counts, allow_nonfinite=True)
         except errors.DataError as error:  # an exception of its own class cannot be sent to the driver
-            return error.problems
-        return scored.scores
+            return WorkerResult(None, counts, error.problems)
+        return WorkerResult(scored.scores, counts)
 
 
 @dataclass(frozen=True)
@@ -50,36 +61,39 @@ class RayEngine:
     columns: tuple[str, ...]
 
     def score(self, blocks: Iterable[Rows]) -> Iterator[ScoredRows]:
-        """Yield the scores of each block, in their order.
+        """Yield the scores of each block, in their order. Then log the warnings of `Predictor.predict_blocks`.
 
         Raises:
             errors.DataError: values that cannot be encoded, of all blocks; no scores follow the first of them.
             PredictionJobError: a worker ended.
         """
-        problems = ProblemLog()
+        problems, counts = ProblemLog(), ValueCounts()
         pending: deque[tuple[Rows, Any]] = deque()
         with problems.collect():
             for number, rows in enumerate(blocks):
                 if len(pending) == BLOCKS_PER_WORKER * len(self.workers):
-                    yield from self._receive(pending, problems)
+                    yield from self._receive(pending, problems, counts)
                 sent = replace(rows, columns={name: rows.columns[name] for name in self.columns})
                 pending.append((rows, self.workers[number % len(self.workers)].score.remote(sent)))
         while pending:
-            yield from self._receive(pending, problems)
+            yield from self._receive(pending, problems, counts)
         problems.raise_if_any()
+        counts.log_warnings()
 
-    def _receive(self, pending: deque[tuple[Rows, Any]], problems: ProblemLog) -> Iterator[ScoredRows]:
+    def _receive(
+        self, pending: deque[tuple[Rows, Any]], problems: ProblemLog, counts: ValueCounts
+    ) -> Iterator[ScoredRows]:
         """Yield the oldest block, unless there are problems."""
         rows, pending_result = pending.popleft()
         try:
-            result = self.ray.get(pending_result)
+            result: WorkerResult = self.ray.get(pending_result)
         except self.ray.exceptions.RayError as error:
             raise PredictionJobError.worker_failed(error) from error
-        if isinstance(result, tuple):
-            for problem in result:
-                problems.add(problem)
-        elif not problems.problems:
-            yield ScoredRows(rows, result)
+        for problem in result.problems:
+            problems.add(problem)
+        counts.add(result.counts)
+        if result.scores is not None and not problems.problems:
+            yield ScoredRows(rows, result.scores)
 
 
 @contextmanager

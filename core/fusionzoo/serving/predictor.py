@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Predictor", "ScoredRows"]
 
 BATCH_SIZE = 64  # rows
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -307,12 +305,10 @@ class Predictor:
                     if scores is not None:
                         yield ScoredRows(block, scores)
             scorer.problems.raise_if_any()
-        if counts is not None:
+        if counts is None:
+            scorer.counts.log_warnings()
+        else:
             counts.add(scorer.counts)
-            return
-        for warnings in (scorer.counts.warn_of_clipping("rows"), scorer.counts.warn_of_unknown("rows")):
-            for warning in warnings.values():
-                log.warning(warning)
 
     def _score(self, rows: object, batch_size: int, strict: bool) -> tuple[RowSource, np.ndarray]:
         """Return the source of the rows, which is read completely, and the scores [rows, outputs] float32."""

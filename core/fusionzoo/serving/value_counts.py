@@ -94,6 +94,12 @@ class ValueCounts:
             warnings.update(("", text) for text in warn_of_unknown_tokens(source, share))
         return warnings
 
+    def log_warnings(self) -> None:
+        """Log the columns with clipped numbers, or with many unknown values, of rows that were scored."""
+        for warnings in (self.warn_of_clipping("rows"), self.warn_of_unknown("rows")):
+            for warning in warnings.values():
+                log.warning(warning)
+
     def _add_columns(self, columns: Sequence[str], kind: ValueKind, mask: np.ndarray) -> None:
         """Add the number of true entries of each column of `mask` [rows, columns]."""
         for column, count in zip(columns, mask.sum(axis=0).tolist(), strict=True):
