@@ -85,8 +85,9 @@ class _RowChecker:
         self._has_spaces = any(name.startswith(" ") for name in header)
         self._wrong_width_count, self._examples = 0, list[tuple[int, int, int]]()
         self._header_lines = list[int]()
-        options = file.options
-        self._may_repeat_header = len(header) > 1 and options.checks_first_row and not options.is_numbered
+        self._last_values: tuple[str, ...] = ()  # of a row that repeats the header, for a fast check of every row
+        if len(header) > 1 and file.options.checks_first_row and not file.options.is_numbered:
+            self._last_values = (header[-1], "") if header[-1].startswith(UNNAMED) else (header[-1],)
 
     def check(self, rows: Iterator[Row]) -> Iterator[tuple[int, tuple[int, list[str]]]]:
         """Yield the length, the number and the values of each row. After a row of another width, only count these."""
@@ -125,7 +126,7 @@ class _RowChecker:
             row.values, get_delimiter(self._file), self._has_spaces
         ):
             return f"a quoted value joins the lines up to {row.last_line}"
-        if self._repeats_header(row.values):
+        if row.values[-1] in self._last_values and self._repeats_header(row.values):
             return "it repeats the names of the columns"
         if self._file.options.reject_row is not None and any(map(_INVALID_BYTE.search, row.values)):
             return "the text is not UTF-8"
@@ -133,8 +134,6 @@ class _RowChecker:
 
     def _repeats_header(self, values: Sequence[str]) -> bool:
         """Return whether a row is the header again, perhaps with a byte order mark, as in files that were joined."""
-        if not self._may_repeat_header:
-            return False
         first = values[0].removeprefix(MARK).strip(quoting.QUOTE)
         return _is_name(first, self._header[0]) and all(map(_is_name, values[1:], self._header[1:]))
 
@@ -145,7 +144,7 @@ class _RowChecker:
             errors.DataError: the row has the right width, but joins several rows.
         """
         if len(row.values) == len(self._header):
-            if self._repeats_header(row.values):
+            if row.values[-1] in self._last_values and self._repeats_header(row.values):
                 self._header_lines.append(row.first_line)
                 return
             raise errors.DataError(
