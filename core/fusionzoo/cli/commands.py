@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from fusionzoo.cli.check_command import check
 from fusionzoo.cli.contract_command import contract
 from fusionzoo.cli.doctor_command import doctor
@@ -16,9 +14,9 @@ from fusionzoo.cli.predict_command import predict
 from fusionzoo.cli.preprocess_command import preprocess
 from fusionzoo.cli.serve_command import serve
 from fusionzoo.cli.show_command import show
-from fusionzoo.cli.single_options import SingleOptionsCommand
+from fusionzoo.cli.single_options import SingleOptionsTyper
 
-app = typer.Typer(
+app = SingleOptionsTyper(
     help="Train and serve models over text and tabular data.",
     no_args_is_help=True,
     add_completion=False,
@@ -26,16 +24,16 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.command("list", cls=SingleOptionsCommand)(list_plugins)
-app.command(cls=SingleOptionsCommand)(show)
-app.command(cls=SingleOptionsCommand)(check)
-app.command(cls=SingleOptionsCommand)(doctor)
-app.command(cls=SingleOptionsCommand)(new)
-app.command(cls=SingleOptionsCommand)(demo)
-app.command(cls=SingleOptionsCommand)(preprocess)
-app.command(cls=SingleOptionsCommand)(train)
-app.command(cls=SingleOptionsCommand)(predict)
-app.command(cls=SingleOptionsCommand)(evaluate)
-app.command(cls=SingleOptionsCommand)(package)
-app.command(cls=SingleOptionsCommand)(serve)
+app.command("list")(list_plugins)
+app.command()(show)
+app.command()(check)
+app.command()(doctor)
+app.command()(new)
+app.command()(demo)
+app.command()(preprocess)
+app.command()(train)
+app.command()(predict)
+app.command()(evaluate)
+app.command()(package)
+app.command()(serve)
 app.add_typer(contract, name="contract")

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fusionzoo.cli.output import AsJson, exit_on_user_error, one_line, print_json, print_line, print_table
-from fusionzoo.cli.single_options import SingleOptionsCommand
+from fusionzoo.cli.single_options import SingleOptionsTyper
 from fusionzoo.cli.validate_command import validate
 from fusionzoo.cli.verify_command import verify
 
 if TYPE_CHECKING:
     from fusionzoo.contracts import ScriptContract
 
-contract = typer.Typer(help="Show the contracts of scripts, and check scripts against them.", no_args_is_help=True)
-contract.command(cls=SingleOptionsCommand)(validate)
-contract.command(cls=SingleOptionsCommand)(verify)
+contract = SingleOptionsTyper(
+    help="Show the contracts of scripts, and check scripts against them.", no_args_is_help=True
+)
+contract.command()(validate)
+contract.command()(verify)
 
 Name = Annotated[
     str | None,
@@ -24,7 +26,7 @@ Name = Annotated[
 ]
 
 
-@contract.command(cls=SingleOptionsCommand)
+@contract.command()
 def show(name: Name = None, as_json: AsJson = False) -> None:
     """Show the contracts, or what one contract promises.
 

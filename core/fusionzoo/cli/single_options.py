@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
+from typer.models import CommandFunctionType
 
 
 class SingleOptionsCommand(TyperCommand):
@@ -22,6 +25,13 @@ class SingleOptionsCommand(TyperCommand):
             if count > 1 and _takes_one_value(parameter):
                 ctx.fail(f"Option '{parameter.opts[0]}' is given {count} times. {_advise(parameter)}")
         return super().parse_args(ctx, args)
+
+
+class SingleOptionsTyper(typer.Typer):
+    """Commands that are all of the class `SingleOptionsCommand`."""
+
+    def command(self, *args: Any, **options: Any) -> Callable[[CommandFunctionType], CommandFunctionType]:
+        return super().command(*args, cls=SingleOptionsCommand, **options)
 
 
 def _takes_one_value(parameter: Any) -> bool:
