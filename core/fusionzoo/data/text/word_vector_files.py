@@ -60,14 +60,17 @@ class _FoundVectors:
     words: Collection[str]
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     duplicates: list[str] = field(default_factory=list)
-    undecodable: list[tuple[str, bytes]] = field(default_factory=list)  # the places of words that are not UTF-8
+    undecodable: int = 0  # words that are not UTF-8
+    first_undecodable: tuple[str, bytes] = ("", b"")  # the place and the bytes of the first one
 
     def decode_if_wanted(self, place: str, name: bytes) -> str | None:
         """Return the word if its vector is needed: the first one of each word counts."""
         try:
             word = name.decode()
         except UnicodeDecodeError:
-            self.undecodable.append((place, name))
+            if not self.undecodable:
+                self.first_undecodable = (place, name)
+            self.undecodable += 1
             return None
         return word if self.is_wanted(word) else None
 
@@ -79,10 +82,10 @@ class _FoundVectors:
         """
         if not self.undecodable:
             return
-        place, name = self.undecodable[0]
-        if len(self.undecodable) > MAX_UNDECODABLE * rows:
+        place, name = self.first_undecodable
+        if self.undecodable > MAX_UNDECODABLE * rows:
             raise errors.EmbeddingsError.unreadable_line(str(path), place, f"{name[:60]!r} is not UTF-8")
-        words = pluralize(len(self.undecodable), "word is", "words are")
+        words = pluralize(self.undecodable, "word is", "words are")
         log.warning("'%s': %s not UTF-8, so that no text has their vectors (%s: %r)", path, words, place, name[:60])
 
     def is_wanted(self, word: str) -> bool:
