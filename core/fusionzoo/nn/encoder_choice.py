@@ -45,9 +45,10 @@ def choose_encoder(
         check_encoder(make_config(values), "encoder_config", values, job.max_sen_len, pooling == "pooler")
         return EncoderChoice(None, values, pooling or DEFAULT_POOLING)
     values = encoder_config or read_config(source)
-    check_encoder(make_config(values), source.setting, source.name, job.max_sen_len, pooling == "pooler")
+    config = make_config(values)
+    check_encoder(config, source.setting, source.name, job.max_sen_len, pooling == "pooler")
     check_tokenizer(source, job.tokenizer_name)
-    _check_vocabulary(source, values, job.tokenizer_name)
+    _check_vocabulary(source, getattr(config, "vocab_size", None), job.tokenizer_name)
     return EncoderChoice(source.name, values, pooling or choose_pooling(source))
 
 
@@ -64,13 +65,12 @@ def _find_weights(
     return PretrainedSource("tokenizer", job.tokenizer_name)
 
 
-def _check_vocabulary(encoder: PretrainedSource, config: dict[str, Any], tokenizer_name: str) -> None:
-    """Check that the encoder has an embedding for each token of the job's tokenizer.
+def _check_vocabulary(encoder: PretrainedSource, size: object, tokenizer_name: str) -> None:
+    """Check that the encoder, with `size` embeddings if it states them, has one for each token of the job's tokenizer.
 
     Raises:
         errors.SettingError: it does not; names the setting of the encoder.
     """
-    size = getattr(make_config(config), "vocab_size", None)
     if tokenizer_name == WORD_TOKENIZER or not isinstance(size, int):
         return
     vocabulary = load_tokenizer(tokenizer_name).backend.get_vocab(with_added_tokens=True)

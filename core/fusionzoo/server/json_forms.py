@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,7 +13,6 @@ from fusionzoo.server.json_rows import WRAPPERS
 
 MAX_JSON_BYTES = 1_000_000  # of delimited rows that are tried as JSON
 OPENING, CLOSING = (b"{", b"["), (b"}", b"]")
-UTF8_MARK = b"\xef\xbb\xbf"
 IsKnown = Callable[[Iterable[str]], bool]
 """Whether one of some names is that of a column of the model, or nearly."""
 
@@ -52,7 +52,7 @@ def check_delimited(body: bytes, is_known: IsKnown) -> None:
     Raises:
         RequestError: the body, or its first line, is an object or a list of objects that has a column of the model.
     """
-    body = body.removeprefix(UTF8_MARK).strip()
+    body = body.removeprefix(codecs.BOM_UTF8).strip()
     if not body.startswith(OPENING):
         return
     for text in (body.partition(b"\n")[0].strip(), body):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,6 @@ from fusionzoo.errors.request_errors import RequestError
 
 WRAPPERS = ("instances", "inputs")
 IGNORED = frozenset({"signature_name"})  # of TensorFlow Serving, where a model can have several signatures
-UTF8_MARK = b"\xef\xbb\xbf"
 MAX_WRAPPER_KEYS = 16  # of a document that is parsed row by row; no document with so many keys has a valid wrapper
 OBJECT_START = re.compile(r'[ \t\n\r]*\{[ \t\n\r]*(?=")')
 COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
@@ -41,7 +41,7 @@ def parse_rows(file: PartFile, is_document: bool, max_rows: int) -> ParsedFile:
         errors.DataError: JSON Lines or a list cannot be read.
     """
     body = file.content or b""
-    if is_document and not body.removeprefix(UTF8_MARK).lstrip().startswith(b"["):
+    if is_document and not body.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
         rows = _find_rows(_parse_document(body, max_rows))
         length = len(body) // max(1, len(rows))  # the mean: lengths only decide where blocks end
         elements: Iterable[Element] = check_objects(file, ((length, row) for row in rows))

@@ -35,11 +35,13 @@ MAX_CACHED_BYTES = 16 * 2**20
 TOKENIZER_FILES = ("*token*.json", "config.json", ENCODER_FILES, "vocab*", "merges*", "*.model")
 SPECIAL_ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 # Their usual names: a tokenizer need not state which tokens have a role.
-ROLE_TOKENS = {
-    *(f"[{role.upper()}]" for role in SPECIAL_ROLES),
-    *(f"<{role}>" for role in SPECIAL_ROLES),
-    *("<s>", "</s>", "<|endoftext|>"),
-}
+ROLE_TOKENS = frozenset(
+    {
+        *(f"[{role.upper()}]" for role in SPECIAL_ROLES),
+        *(f"<{role}>" for role in SPECIAL_ROLES),
+        *("<s>", "</s>", "<|endoftext|>"),
+    }
+)
 WORD_TOKENIZER = "word"
 PAD_TOKEN, UNKNOWN_TOKEN = "[PAD]", "[UNK]"
 NONCHARACTER = "\ufdd0"  # Unicode guarantees that it is no character, so no vocabulary has it
