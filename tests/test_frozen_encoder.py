@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from conftest import Installer
 from frozen_helpers import FROZEN, MODEL_WITH_TOKENS, MODELS, cached_features, count_encoded_rows, prepare_job
 from fusionzoo.artifacts import model_folder
 from fusionzoo.nn.inference import predict_scores
@@ -114,6 +117,49 @@ def test_features_of_another_encoder_or_text_are_computed_again(
     job.settings(**{**FROZEN, **change}, model_class="multimodal_bert", max_epochs=1)
     prepare_job(job).fit()
     assert len(cached_features(empty_cache)) == 4
+
+
+HELPED = """
+from torch import nn
+from acme_scale import SCALE
+from fusionzoo.nn.pooling import token_mean
+from fusionzoo.nn.recipes import Encoder
+from fusionzoo.nn.schema import TextFeatures
+from fusionzoo.settings import ModelSettings
+
+class Settings(ModelSettings):
+    needs = reads = frozenset({"text"})
+
+class Words(nn.Module):
+    def __init__(self, spec, settings):
+        super().__init__()
+        self.dim = 8
+        self.words = nn.Embedding(spec.text.vocab_size, 8).requires_grad_(False)
+
+    def forward(self, batch):
+        tokens = self.words(batch.tokens)
+        pooled = token_mean(tokens, batch.token_mask, batch.chunk_row, batch.rows)
+        return TextFeatures(SCALE * tokens, batch.token_mask, batch.chunk_row, pooled)
+
+encoder = Encoder(Settings, Words)
+"""
+
+
+def test_features_of_a_plugin_with_another_changed_file_are_computed_again(
+    job: JobFolder, install: Installer, empty_cache: Path
+) -> None:
+    """Only its features of tokens change, which is not visible in those of rows."""
+    install("acme-words", source=HELPED, text_encoders={"acme_words": "acme_words:encoder"})
+    settings = {"model_class": "multimodal_cross_attn", "text_encoder": "acme_words", "num_channels": None}
+    for number, scale in enumerate(("1.0", "50.0"), 1):
+        for module in ("acme_words", "acme_scale"):
+            sys.modules.pop(module, None)
+        (install.folder / "acme_scale.py").write_text(f"SCALE = {scale}")
+        importlib.invalidate_caches()
+        job.fill(**settings, max_epochs=1)
+        prepare_job(job).fit()
+        assert len(cached_features(empty_cache)) == 2 * number
+    sys.modules.pop("acme_scale")
 
 
 def test_features_of_other_rows_are_computed_again_and_those_of_the_same_rows_are_not(

@@ -44,6 +44,48 @@ def test_a_forward_that_returns_no_logits_is_an_error_of_the_plugin_before_the_t
     assert "[FZ-P071]" in job.failure
 
 
+@pytest.mark.parametrize("condition", ["True", "self.training", "not self.training"])
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ("{'p': 0.1}", "penalties['p'] as a value of the type float"),
+        ("{'p': logits.pow(2).mean(dim=1)}", "penalties['p'] as a tensor of shape [2]"),
+        ("{}, {'m': 3}", "metrics['m'] as a value of the type int"),
+        ("{}, {'m': logits.mean(dim=0, keepdim=True)}", "metrics['m'] as a tensor of shape [1, 2]"),
+    ],
+)
+def test_a_penalty_or_metric_that_is_no_number_is_an_error_before_the_training(
+    parts: str, message: str, condition: str, install: Installer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned = f"ModelOutput(logits, {parts}) if {condition} else logits"
+    source = write_fusion(returned, imports="from fusionzoo.nn.schema import ModelOutput")
+    install("acme-odd", source=source, models=["odd"])
+    job = JobFolder(tmp_path / "ml").fill(model_class="odd", onnx="off", max_epochs=1)
+    monkeypatch.setattr(TrainingModule, "training_step", lambda *_: pytest.fail("the training began"))
+    assert job.run() == 1
+    assert f"model_class 'odd' from acme-odd 1.0 (acme_odd) is broken: forward() returned {message}" in job.failure
+    assert "[FZ-P077]" in job.failure
+
+
+@pytest.mark.parametrize("before", ["torch.set_grad_enabled(False)", "pass"])
+def test_logits_without_a_gradient_are_an_error_of_the_plugin(before: str, install: Installer, tmp_path: Path) -> None:
+    source = write_fusion("logits.detach()", before=before)
+    install("acme-odd", source=source, models=["odd"])
+    job = JobFolder(tmp_path / "ml").fill(model_class="odd", onnx="off", max_epochs=1)
+    try:
+        assert job.run() == 1
+    finally:
+        torch.set_grad_enabled(True)
+    assert "have no gradient, so nothing would be trained" in job.failure
+    assert "acme-odd 1.0" in job.failure
+    assert "[FZ-P078]" in job.failure
+
+
+def test_a_model_that_computes_gradients_in_training_only_is_trained(install: Installer, tmp_path: Path) -> None:
+    job = fill_job(install, tmp_path, "logits if self.training else logits.detach()")
+    assert job.run() == 0, job.failure
+
+
 def test_a_model_that_reads_labels_in_predictions_fails_before_the_training(install: Installer, tmp_path: Path) -> None:
     job = fill_job(install, tmp_path, "logits + batch.labels.float()[:, None]")
     assert job.run() == 1
@@ -88,3 +130,30 @@ def test_the_check_draws_no_random_number_of_the_training(
     monkeypatch.setattr(model_checks, "check_output", record_states)
     assert job.run() == 0
     assert torch.equal(*states)
+
+
+def test_the_check_leaves_the_state_of_the_model_as_it_is(
+    install: Installer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = "self.calls, self.mean = getattr(self, 'calls', 0) + 1, getattr(self, 'mean', 0) + 1"
+    source = write_fusion(before=count).replace(
+        "    return Fusion(spec, settings, text_encoder)",
+        "    model = Fusion(spec, settings, text_encoder)\n"
+        "    model.register_buffer('mean', torch.zeros(2), persistent=False)\n    return model",
+    )
+    install("acme-odd", source=source, models=["odd"])
+    job, check, checked = (
+        JobFolder(tmp_path / "ml").fill(model_class="odd", max_epochs=1),
+        model_checks.check_output,
+        [],
+    )
+
+    def check_state(run: TrainingRun) -> None:
+        check(run)
+        checked.append(run)
+        assert not hasattr(run.built.model, "calls")
+        assert not run.built.model.mean.any()
+
+    monkeypatch.setattr(model_checks, "check_output", check_state)
+    assert job.run() == 0, job.failure
+    assert checked

@@ -83,6 +83,16 @@ def test_an_entry_point_that_names_a_class_is_an_error(install: Installer) -> No
     assert "name an instance, not the class" in message
 
 
+@pytest.mark.parametrize(("body", "kind"), [("class Gate: pass", "class"), ("def Gate(): return None", "function")])
+def test_the_error_for_an_entry_point_of_a_class_or_function_without_hooks_says_to_name_an_object(
+    install: Installer, body: str, kind: str
+) -> None:
+    install("acme-bad", models={"bad": "acme_bad:Gate"}, source=f"{HEAD}{body}\n")
+    message = str(load_error("bad", BrokenPluginError))
+    assert "it has no hooks" in message
+    assert f"name a plugin object, such as plugin = Fusion(Settings, Model), not a {kind}" in message
+
+
 @pytest.mark.parametrize(
     "plugin",
     [

@@ -23,7 +23,7 @@ from fusionzoo import errors
 from fusionzoo.architecture import BuiltModel, choose_architecture
 from fusionzoo.artifacts.model_folder import load_model
 from fusionzoo.nn.schema import InputSpec, TextSpec
-from fusionzoo.training import model_checks
+from fusionzoo.training import score_checks
 from fusionzoo.training.training_run import TrainingRun
 from process_helpers import read_log, run_in_child
 from shop import JobFolder
@@ -181,8 +181,9 @@ def make_run(build: Callable[[TextSpec], nn.Module]) -> TrainingRun:
     plugin = SimpleNamespace(
         claim=errors.Claim("text_encoder", "vectors", "acme-vectors", "1.0", "acme_vectors:encoder")
     )
-    architecture = SimpleNamespace(encoder=plugin, model=None, build=build_model)
-    run = SimpleNamespace(architecture=architecture, data=SimpleNamespace(spec=spec), built=build_model(spec))
+    architecture = SimpleNamespace(encoder=plugin, model=plugin, build=build_model)
+    job = SimpleNamespace(seed=0)
+    run = SimpleNamespace(architecture=architecture, data=SimpleNamespace(spec=spec), built=build_model(spec), job=job)
     return cast("TrainingRun", run)
 
 
@@ -191,18 +192,19 @@ def test_a_model_that_cannot_be_built_without_word_vectors_stops_the_job_before_
     build: Callable[[TextSpec], nn.Module],
 ) -> None:
     with pytest.raises(errors.PluginContractError, match="acme-vectors") as raised:
-        model_checks.check_rebuild(make_run(build))
+        score_checks.rebuild_model(make_run(build))
     assert "embedding_dim" in str(raised.value)
 
 
 def test_another_reason_is_not_blamed_on_word_vectors() -> None:
     widths = itertools.count(2)
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        model_checks.check_rebuild(make_run(lambda text: nn.Embedding(text.vocab_size, next(widths))))
+    with pytest.raises(errors.PluginContractError, match="size mismatch") as raised:
+        score_checks.rebuild_model(make_run(lambda text: nn.Embedding(text.vocab_size, next(widths))))
+    assert "[FZ-P075]" in str(raised.value)
 
 
 def test_a_model_that_is_sized_by_the_spec_can_be_built_without_word_vectors() -> None:
-    model_checks.check_rebuild(make_run(from_sizes))
+    score_checks.rebuild_model(make_run(from_sizes))
 
 
 VECTORS = """

@@ -111,7 +111,7 @@ def write_model_folder(
                 _export(trained, val, staging)
         with translate_write_errors(folder / MANIFEST_FILE):
             write_manifest(staging, _describe(trained))
-        _verify(staging, val, val_scores)
+        _verify(staging, architecture, val, val_scores)
         flush_folder(staging)  # now, so that only renames remain after the earlier model has been deleted
         during_move.enter_context(hold_signals())
         before_move()
@@ -245,7 +245,8 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _verify(folder: Path, val: EncodedSplit, val_scores: np.ndarray) -> None:
+def _verify(folder: Path, architecture: Architecture, val: EncodedSplit, val_scores: np.ndarray) -> None:
+    """Check that the model of the folder reproduces scores of val, in smaller batches than those of the job."""
     torch.load(folder / ARTIFACTS_FILE, map_location="cpu", weights_only=True)
     model, preprocessor = load_model(folder)
     link = make_link(choose_task(preprocessor))
@@ -253,6 +254,12 @@ def _verify(folder: Path, val: EncodedSplit, val_scores: np.ndarray) -> None:
     expected = val_scores[rows]
     if wrong := onnx_export.count_nonfinite_rows(expected):
         raise errors.ReadBackError.not_finite(onnx_export.name_class(model), wrong, len(rows))
-    difference = link.difference(predict_scores(model, link, val, len(rows), rows), expected)
-    if not difference <= onnx_export.TOLERANCE:
-        raise errors.ReadBackError.differs(folder, difference, onnx_export.TOLERANCE)
+    batch_size = min(len(rows), architecture.job.batch_size) // 2 or len(rows)
+    scores = predict_scores(model, link, val, batch_size, rows)
+    difference = link.difference(scores, expected)
+    if difference <= onnx_export.TOLERANCE:
+        return
+    mixed = link.difference(predict_scores(model, link, val, 1, rows), scores)
+    if mixed > onnx_export.TOLERANCE:
+        raise errors.PluginContractError.mixes_rows(architecture.model.claim, mixed)
+    raise errors.ReadBackError.differs(folder, difference, onnx_export.TOLERANCE)

@@ -182,6 +182,7 @@ from fusionzoo.errors.pretrained_errors import (
 )
 from fusionzoo.errors.process_errors import (
     FolderInUseError as FolderInUseError,
+    OtherModelError as OtherModelError,
     ProcessesError as ProcessesError,
     ProcessLostError as ProcessLostError,
 )

@@ -146,7 +146,8 @@ class ExportError(ZooError):
         """PyTorch itself computes other probabilities for the same rows when it scores them again."""
         return cls(
             f"{model} scores the same rows differently each time: the probabilities change by {change:.1e}.",
-            f"in {model}, switch dropout and noise off unless self.training, as nn.Dropout does.",
+            f"in {model}, switch dropout and noise off unless self.training, as nn.Dropout does, and keep nothing of "
+            "earlier batches.",
             "FZ-O039",
         )
 

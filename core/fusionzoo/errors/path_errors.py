@@ -37,3 +37,12 @@ class PathError(ZooError):
         """The value is the name of standard input or output, which this option does not take."""
         message = f"{name} is '-', the name of standard input and output, but a file or folder is needed."
         return cls(message, "give the path of a file or folder; './-' is one that is called '-'.", "FZ-J041")
+
+    @classmethod
+    def no_working_folder(cls) -> PathError:
+        """The folder in which the process was started was deleted since; torch ends the process without one."""
+        return cls(
+            "The working folder was deleted, perhaps created again, and torch cannot be loaded without one.",
+            "change to a folder that exists (cd), to the same one if it was created again, and run again.",
+            "FZ-J051",
+        )

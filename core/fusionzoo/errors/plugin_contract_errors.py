@@ -173,6 +173,54 @@ class PluginContractError(BrokenPluginError):
         fix = "size layers by spec and settings instead, such as nn.Linear(text_encoder.dim, ...)"
         return cls._in_plugin(claim, message, fix, "FZ-P065")
 
+    @classmethod
+    def mixes_rows(cls, claim: Claim, difference: float) -> PluginContractError:
+        """The scores of a row are others alone than in a batch, so a deployed model has no score of its own for it."""
+        message = (
+            "the scores of a row depend on the other rows of its batch, or on padding: alone, a row has scores that "
+            f"differ by {difference:.1e}"
+        )
+        fix = (
+            "look for a mean, a norm or a softmax over the rows of the batch, and for positions outside of token_mask. "
+            f"fusionzoo check {claim.name} tries each"
+        )
+        return cls._in_plugin(claim, message, fix, "FZ-P074")
+
+    @classmethod
+    def other_after_loading(cls, claim: Claim, found: str) -> PluginContractError:
+        """The model that is built again from its settings, as when its folder is loaded, is another one."""
+        message = f"built again from the same settings, as when its folder is loaded, the model {found}"
+        fix = (
+            "keep each tensor that building draws at random in an nn.Parameter or with register_buffer, without "
+            "persistent=False, build the same layers from the same settings, and give each parameter memory of its "
+            "own, as clone() does"
+        )
+        return cls._in_plugin(claim, message, fix, "FZ-P075")
+
+    @classmethod
+    def not_only_tensors(cls, claim: Claim, hook: str, names: Sequence[str]) -> PluginContractError:
+        """The state_dict of a model has values other than tensors, which get_extra_state of a module adds."""
+        message = (
+            f"{hook}() returned a model whose state_dict has values that are not tensors, which a model folder cannot "
+            f"store: {list_names(names)}"
+        )
+        fix = "store them with register_buffer, such as torch.tensor(3), instead of get_extra_state"
+        return cls._in_plugin(claim, message, fix, "FZ-P076")
+
+    @classmethod
+    def wrong_scalar(cls, claim: Claim, value: str, found: str) -> PluginContractError:
+        """A penalty or a metric of a model is no tensor, or one with a value for each row."""
+        message = f"forward() returned {value} as {found}, but a tensor of one number is needed"
+        fix = f"return the mean or the sum of {value} as a tensor, such as values.mean()"
+        return cls._in_plugin(claim, message, fix, "FZ-P077")
+
+    @classmethod
+    def no_gradient(cls, claim: Claim) -> PluginContractError:
+        """Nothing of the model would be trained: its logits are computed without gradients."""
+        message = "the logits that forward() computes in training have no gradient, so nothing would be trained"
+        fix = "remove torch.no_grad(), torch.set_grad_enabled(False), detach() and numpy from what computes them"
+        return cls._in_plugin(claim, message, fix, "FZ-P078")
+
 
 class FittedModuleError(ZooError):
     """The method `fit` of a plugin's `FittedModule` does not do what it has to."""

@@ -200,11 +200,14 @@ class BrokenPluginError(ZooError):
         return cls._in_plugin(claim, message, fix, "FZ-P012")
 
     @classmethod
-    def hooks_missing(cls, claim: Claim, missing: Sequence[str], defined: Sequence[str]) -> BrokenPluginError:
+    def hooks_missing(cls, claim: Claim, missing: Sequence[str], defined: Sequence[str], kind: str) -> Self:
         """The plugin lacks a hook that its entry-point group requires."""
         rest = f"it has only {_list_calls(defined)}" if defined else "it has no hooks"
         message = f"it lacks {_list_calls(missing)}; {rest}"
-        return cls._in_plugin(claim, message, "define it, with @fusionzoo.hookimpl above", "FZ-P013")
+        fix = "define it, with @fusionzoo.hookimpl above"
+        if kind and not defined:
+            fix = f"let the entry point name a plugin object, such as plugin = Fusion(Settings, Model), not a {kind}"
+        return cls._in_plugin(claim, message, fix, "FZ-P013")
 
     @classmethod
     def not_a_module(cls, claim: Claim, hook: str, value: object) -> BrokenPluginError:

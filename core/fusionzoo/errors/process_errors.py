@@ -158,3 +158,15 @@ class FolderInUseError(ZooError):
             "FZ-R008",
         )
         self.folder = folder
+
+
+class OtherModelError(ZooError):
+    """The model folder has a model of another script, which this one would damage, because some files have one name."""
+
+    def __init__(self, folder: Path, script: str, name: str) -> None:
+        super().__init__(
+            f"{folder} has a model of {script} ({name}), which this script would damage.",
+            "give each script its own root folder (SAGEMAKER_BASE_DIR or --root), in which input may be a link to "
+            "the input of the other; or move that model and its output/data to another folder.",
+            "FZ-R011",
+        )

@@ -279,11 +279,11 @@ class RequestError(ZooError):
         return cls(message, fix, "FZ-H033", status=400)
 
     @classmethod
-    def json_columns(cls, found: str) -> RequestError:
-        """JSON has the rows by columns, as pandas' to_json() writes them by default, instead of row by row."""
+    def json_columns(cls, found: str, problems: Sequence[RequestProblem] = ()) -> RequestError:
+        """JSON has the rows by columns, as pandas' to_json() writes them by default, or without names."""
         message = f"The JSON has {found}, not an object for each row."
         fix = f'{ROW_FORMS} pandas writes them with to_json(orient="records"), and JSON Lines with lines=True, too.'
-        return cls(message, fix, "FZ-H034", status=400)
+        return cls(message, fix, "FZ-H034", status=400, problems=problems)
 
     @classmethod
     def json_wrapper(cls, name: str) -> RequestError:

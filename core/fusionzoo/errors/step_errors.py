@@ -159,3 +159,11 @@ def invalid_role(role: str) -> Problem:
 def wrong_settings_class(step: str, given: str, expected: str) -> Problem:
     """A builder needs the settings of its own kind of step: those of another kind lack some of them."""
     return Problem(step, f"its settings are {given}, not {expected}", f"give {expected}(...)", "FZ-W022")
+
+
+def undefined_parameter(name: str, known: Collection[str]) -> Problem:
+    """A step refers to a parameter that the pipeline does not define."""
+    nearest = nearest_names(name, known)
+    write = f"write {quote_name(nearest[0])}, or " if nearest else ""
+    fix = f"{write}give the parameter {quote_name(name)} in PipelineBuilder(parameters=[...])"
+    return Problem("pipeline", f"it has no parameter {quote_name(name)}, which a step refers to", fix, "FZ-W023")

@@ -116,7 +116,7 @@ class Plugin:
         return register_metrics(self.claim, returned)
 
     def _build(self, hook: str, **arguments: Any) -> nn.Module:
-        from torch import nn  # slow to import, and needed by plugins that build
+        from torch import Tensor, nn  # slow to import, and needed by plugins that build
 
         settings: ModelSettings = arguments["settings"]
         before = settings.model_dump(mode="json")
@@ -129,6 +129,8 @@ class Plugin:
         tensors = [*module.named_parameters(), *module.named_buffers()]
         if lazy := [name for name, tensor in tensors if nn.parameter.is_lazy(tensor)]:
             raise errors.PluginContractError.lazy_parameters(self.claim, hook, lazy)
+        if others := [name for name, value in module.state_dict().items() if not isinstance(value, Tensor)]:
+            raise errors.PluginContractError.not_only_tensors(self.claim, hook, others)
         return module
 
     def _call(self, hook: str, **arguments: Any) -> Any:
@@ -185,7 +187,8 @@ def _check_hooks(
             raise errors.BrokenPluginError.wrong_arguments(claim, name, wrong, HOOKS[name])
     required = (*REQUIRED_HOOKS[group], *(["merge_adapters"] if "add_adapters" in names else []))
     if missing := [name for name in required if name not in names]:
-        raise errors.BrokenPluginError.hooks_missing(claim, missing, names)
+        kind = "class" if isinstance(implementation, type) else "function" if inspect.isroutine(implementation) else ""
+        raise errors.BrokenPluginError.hooks_missing(claim, missing, names, kind)
 
 
 def _find_unused_hooks(group: str, names: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from fusionzoo.training import lightning_compat, optimizers, torch_compile
 from fusionzoo.training.checkpointing import best_checkpoints, checkpoint_io, greedy_soup
 from fusionzoo.training.checkpointing.early_end import EndedEarlyError
 from fusionzoo.training.checkpointing.last_checkpoint import STEPS_BETWEEN_SYNCS, LastCheckpoint
+from fusionzoo.training.checkpointing.plugin_code import fingerprint_code
 from fusionzoo.training.checkpointing.restore_check import RestoreCheck
 from fusionzoo.training.checkpointing.time_limit import TimeBudget, TimeLimit
 from fusionzoo.training.datamodule import SplitsDataModule
@@ -100,14 +101,14 @@ def make_last_checkpoint(run: TrainingRun, budget: TimeBudget | None) -> LastChe
 
 def encode_frozen_text(run: TrainingRun, precision: Precision) -> dict[str, SplitFeatures]:
     """Return the features of train and val, computed or from the cache, if the text encoder is frozen; else none."""
-    job, encoder = run.job, run.built.text_encoder
-    if encoder is None or not job.encode_once or not features.is_frozen(encoder):
+    job, encoder, plugin = run.job, run.built.text_encoder, run.architecture.encoder
+    if encoder is None or plugin is None or not job.encode_once or not features.is_frozen(encoder):
         return {}
     if job.modality_dropout:
         return {}  # the features of a dropped text are not those of the row's own text
     encoder_run = EncoderRun(run.built.model, encoder, precision, find_device(), job.batch_size, job.max_batch_tokens)
     splits = {name: run.data.splits[name] for name in ("train", "val")}
-    identity = run.architecture.describe_encoder(run.data.spec)
+    identity = {**run.architecture.describe_encoder(run.data.spec), "code": fingerprint_code(encoder, [plugin])}
     return features.prepare_features(encoder_run, splits, make_cache(run.paths, job), identity)
 
 

@@ -1,4 +1,4 @@
-"""Check a built model before it is trained: what it returns, its metrics, loading it again, and its export.
+"""Check a built model before it is trained: what it returns, its metrics, its scores, and its export.
 
 The warnings about the labels come here, too.
 """
@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from fusionzoo import errors
@@ -18,9 +19,11 @@ from fusionzoo.artifacts.file_names import ONNX_FILE
 from fusionzoo.atomic_files import free_space, temporary_folder
 from fusionzoo.evaluation.metric_directions import val_metric
 from fusionzoo.nn.inference import get_logits
-from fusionzoo.nn.schema import Batch, InputSpec, ModelOutput
+from fusionzoo.nn.schema import Batch, ModelOutput
+from fusionzoo.training import score_checks
 from fusionzoo.training.checkpointing.time_limit import TimeBudget
 from fusionzoo.training.finish_time import make_time_budget
+from fusionzoo.training.frozen.probe import preserve_state
 from fusionzoo.training.training_run import TrainingRun
 
 log = logging.getLogger(__name__)
@@ -42,13 +45,13 @@ def check_before_training(run: TrainingRun) -> TimeBudget | None:
     if not run.world.is_first:
         return None
     check_output(run)
-    check_rebuild(run)
     check_checkpoint_space(run)
     if is_checked:
         return None
     for limit in run.label_limits:
         if limit.effect:
             log.warning("%s", limit.describe())
+    score_checks.check_scores(run)
     started = time.monotonic()
     check_export(run)
     return None if minutes is None else make_time_budget(run, minutes, time.monotonic() - started)
@@ -57,48 +60,48 @@ def check_before_training(run: TrainingRun) -> TimeBudget | None:
 def check_output(run: TrainingRun) -> None:
     """Check that the model returns logits for each row without labels, as it does in predictions.
 
+    Its penalties and metrics are checked in training, too.
+
     Raises:
         errors.PluginContractError: `forward` returns something else.
     """
-    model, split, claim = run.built.model, run.data.splits["train"], run.architecture.model.claim
-    arrays = split.batch(np.arange(min(CHECKED_ROWS, len(split))))
-    batch = Batch.from_arrays({name: values for name, values in arrays.items() if name != "labels"})
-    was_training = model.training
+    claim, rows = run.architecture.model.claim, min(CHECKED_ROWS, len(run.data.splits["train"]))
+    for is_training in (False, True):
+        output = _run_forward(run, rows, is_training)
+        if not isinstance(output, Tensor | ModelOutput):
+            raise errors.PluginContractError.wrong_output(claim, f"forward() returned {type(output).__name__}")
+        logits, shape = get_logits(output), (rows, run.data.spec.num_outputs)
+        if logits.shape != shape or not logits.is_floating_point():
+            dtype = str(logits.dtype).removeprefix("torch.")
+            found = f"forward() returned {dtype} logits of shape {list(logits.shape)}"
+            raise errors.PluginContractError.wrong_output(claim, f"{found} where [rows, outputs] is {list(shape)}")
+        if isinstance(output, ModelOutput):
+            _check_scalars(claim, output)
+
+
+def _run_forward(run: TrainingRun, rows: int, is_training: bool) -> object:
+    """Return what the model returns for the first rows of train; with labels in training, as there."""
+    model, arrays = run.built.model, run.data.splits["train"].batch(np.arange(rows))
+    batch = Batch.from_arrays({name: v for name, v in arrays.items() if is_training or name != "labels"})
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            output: object = model.eval()(batch)
+        with torch.no_grad(), isolate_rng(), preserve_state(model):
+            output: object = model.train(is_training)(batch)
     except Exception as error:
-        errors.add_note(error, errors.hook_note(claim, "forward"))
+        errors.add_note(error, errors.hook_note(run.architecture.model.claim, "forward"))
         raise
-    finally:
-        model.train(was_training)
-    if not isinstance(output, Tensor | ModelOutput):
-        raise errors.PluginContractError.wrong_output(claim, f"forward() returned {type(output).__name__}")
-    logits, shape = get_logits(output), (batch.rows, run.data.spec.num_outputs)
-    if logits.shape != shape or not logits.is_floating_point():
-        found = f"forward() returned {str(logits.dtype).removeprefix('torch.')} logits of shape {list(logits.shape)}"
-        raise errors.PluginContractError.wrong_output(claim, f"{found} where [rows, outputs] is {list(shape)}")
+    return output
 
 
-def check_rebuild(run: TrainingRun) -> None:
-    """Build the model as it is built when its folder is loaded, without word vectors, before it is trained.
-
-    Raises:
-        errors.PluginContractError: it cannot be built, or has other tensors.
-    """
-    architecture, spec = run.architecture, run.data.spec
-    if spec.text is None or spec.text.embeddings is None:
-        return
-
-    def rebuild(spec: InputSpec) -> None:
-        architecture.build(spec).model.load_state_dict(run.built.model.state_dict())
-
-    try:
-        rebuild(spec.without_vectors())
-    except Exception as cause:
-        rebuild(spec)  # raises its own error if word vectors are not the reason
-        plugin = architecture.encoder or architecture.model
-        raise errors.PluginContractError.needs_word_vectors(plugin.claim, cause) from cause
+def _check_scalars(claim: errors.Claim, output: ModelOutput) -> None:
+    for kind in ("penalties", "metrics"):
+        for name, value in getattr(output, kind).items():
+            if not isinstance(value, Tensor):
+                found = f"a value of the type {type(value).__name__}"
+            elif value.shape != ():
+                found = f"a tensor of shape {list(value.shape)}"
+            else:
+                continue
+            raise errors.PluginContractError.wrong_scalar(claim, f"{kind}['{name}']", found)
 
 
 def check_checkpoint_space(run: TrainingRun) -> None:

@@ -59,7 +59,8 @@ class TrainingModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the batch's `loss`, and the rows' weighted losses, `row_losses` [rows], for callbacks."""
-        output, (labels, is_counted) = self(batch), _split_labels(batch)
+        labels, is_counted = _split_labels(batch)  # before forward, which may write into them
+        output = self(batch)
         weight = (self.objective.row_weights(labels) * is_counted).sum()
         row_losses = self.objective.row_losses(get_logits(output), labels) * is_counted
         loss = row_losses.sum() / _clamp_positive(weight)  # the weight is 0 if all rows are ignored
@@ -107,7 +108,8 @@ class TrainingModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return which rows have finite logits [rows] bool."""
-        logits, (labels, is_counted) = get_logits(self(batch)), _split_labels(batch)
+        labels, is_counted = _split_labels(batch)  # before forward, which may write into them
+        logits = get_logits(self(batch))
         self.validation_metrics.update(logits[is_counted], labels[is_counted])
         return logits.isfinite().all(dim=-1)
 

@@ -20,6 +20,7 @@ from fusionzoo.training.datamodule import SplitsDataModule
 from fusionzoo.training.distributed import fsdp_support, process_group
 from fusionzoo.training.distributed.world import World
 from fusionzoo.training.guards.callbacks import guard_callbacks
+from fusionzoo.training.guards.gradient_check import GradientCheck
 from fusionzoo.training.module import TrainingModule
 from fusionzoo.training.monitoring import log_lines, tensorboard_scalars
 from fusionzoo.training.monitoring.learning_curve import LearningCurve
@@ -79,6 +80,7 @@ def make_callbacks(
     return [
         RestoreRandomState(),
         *lightning_compat.make_compat_callbacks(),
+        GradientCheck(architecture.model.claim),
         *guard_callbacks(job, splits, run.label_limits),
         *best_checkpoints.make_checkpoint_callbacks(folder, job, architecture.metric_directions),
         *greedy_soup.make_soup_callbacks(folder, job, architecture.metric_directions),

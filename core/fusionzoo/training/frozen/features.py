@@ -9,7 +9,6 @@ import errno
 import hashlib
 import logging
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from operator import itemgetter
@@ -26,7 +25,6 @@ from fusionzoo.atomic_files import free_space
 from fusionzoo.data import array_store
 from fusionzoo.data.cache import Cache, cache_key
 from fusionzoo.data.encoded import EncodedSplit
-from fusionzoo.data.hashing import hash_file
 from fusionzoo.nn.schema import Batch, TextFeatures
 from fusionzoo.training import precision
 from fusionzoo.training.frozen import probe
@@ -52,7 +50,7 @@ def prepare_features(
 
     Args:
         splits: includes `train`; every split has text.
-        identity: what the features depend on besides the encoder's weights, as JSON values.
+        identity: what the features depend on besides the encoder's weights, as JSON values; with hashes of its code.
     """
     train, rows = splits["train"], probe.sample_rows(splits["train"])
     with isolate_rng(), run.prepare(), torch.no_grad():
@@ -132,7 +130,6 @@ def _load_or_encode(
 
 def _make_encoder_key(run: EncoderRun, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything that features depend on, except the rows."""
-    source = getattr(sys.modules[type(run.encoder).__module__], "__file__", None)
     weights = {**dict(run.encoder.named_parameters()), **dict(run.encoder.named_buffers())}
     return {
         "what": "text features",
@@ -140,7 +137,6 @@ def _make_encoder_key(run: EncoderRun, identity: Mapping[str, Any]) -> dict[str,
         "libraries": [str(torch.__version__), version("transformers"), np.__version__],
         "run": [run.precision, run.device.type],
         "encoder": dict(identity),
-        "source": hash_file(Path(source)) if source else None,  # authors edit code without a new version
         "weights": _hash_arrays(
             (f"{name} {tensor.dtype} {tuple(tensor.shape)}", _view_bytes(tensor))
             for name, tensor in sorted(weights.items(), key=itemgetter(0))

@@ -91,16 +91,16 @@ def find_obstacle(encoder: nn.Module, batch: Batch, single_rows: Sequence[Batch]
         batch: a few rows in one batch.
         single_rows: the same rows in batches of one row.
     """
-    with torch.no_grad(), _preserve_state(encoder):
+    with torch.no_grad(), preserve_state(encoder):
         features: TextFeatures = encoder.train()(_invalidate_table(batch))
         encoder.eval()
         expected: list[TextFeatures] = [encoder(row) for row in single_rows]
     if not (torch.equal(features.mask, batch.token_mask) and torch.equal(features.chunk_row, batch.chunk_row)):
         return ENCODER_CHANGES_TOKENS
-    return _explain_difference(encoder, batch, expected) if _features_differ([features], expected) else None
+    return _explain_difference(encoder, batch, expected) if features_differ([features], expected) else None
 
 
-def _features_differ(actual: Sequence[TextFeatures], expected: Sequence[TextFeatures]) -> bool:
+def features_differ(actual: Sequence[TextFeatures], expected: Sequence[TextFeatures]) -> bool:
     """Return whether features differ, each given in one batch or in several."""
     pairs = zip(_join_batches(actual), _join_batches(expected), strict=True)
     return any(differ(one, other) for one, other in pairs)
@@ -117,15 +117,15 @@ def _explain_difference(encoder: nn.Module, batch: Batch, expected: Sequence[Tex
     Args:
         expected: the features of the rows in evaluation mode, in batches of one row.
     """
-    with torch.no_grad(), _preserve_state(encoder):
+    with torch.no_grad(), preserve_state(encoder):
         in_training: TextFeatures = encoder.train()(batch)
         encoder.eval()
         in_batch: TextFeatures = encoder(batch)
         without_table: TextFeatures = encoder(_invalidate_table(batch))
     causes = {
-        ENCODER_DEPENDS_ON_MODE: _features_differ([in_training], [in_batch]),
-        ENCODER_MIXES_ROWS: _features_differ([in_batch], expected),
-        ENCODER_READS_MORE_THAN_TEXT: _features_differ([without_table], [in_batch]),
+        ENCODER_DEPENDS_ON_MODE: features_differ([in_training], [in_batch]),
+        ENCODER_MIXES_ROWS: features_differ([in_batch], expected),
+        ENCODER_READS_MORE_THAN_TEXT: features_differ([without_table], [in_batch]),
     }
     return ". Also, ".join(cause for cause, applies in causes.items() if applies) or ENCODER_IS_UNSTEADY
 
@@ -151,7 +151,7 @@ def probe_model(model: nn.Module, encoder: nn.Module, batch: Batch, features: Te
         received.append(batch)
         return watched
 
-    with torch.no_grad(), _preserve_state(model), replace_forward(encoder, forward):
+    with torch.no_grad(), preserve_state(model), replace_forward(encoder, forward):
         for training in (True, False):
             model.train(training)(batch)
     return ModelReads(bool(received) and all(b is batch for b in received), watched.tokens_were_read)
@@ -169,15 +169,21 @@ def differ(actual: Tensor, expected: Tensor, dtype: torch.dtype = torch.float32)
 
 
 @contextmanager
-def _preserve_state(module: nn.Module) -> Iterator[None]:
-    """Restore the buffers and the modes of a module after the block; a forward in training mode can change buffers."""
-    modes = [(part, part.training) for part in module.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+def preserve_state(module: nn.Module) -> Iterator[None]:
+    """Restore the buffers, the modes and the other attributes of a module after the block.
+
+    A forward in training mode can change a buffer in place, or replace it, and count in an attribute.
+    """
+    attributes = [(part, dict(vars(part)), dict(part._buffers)) for part in module.modules()]
+    values = [(buffer, buffer.clone()) for buffer in module.buffers()]
     try:
         yield
     finally:
-        for part, mode in modes:
-            part.training = mode
+        for part, saved, buffers in attributes:
+            vars(part).clear()
+            vars(part).update(saved)
+            part._buffers.clear()
+            part._buffers.update(buffers)
         with torch.no_grad():
-            for buffer, value in buffers:
+            for buffer, value in values:
                 buffer.copy_(value)
