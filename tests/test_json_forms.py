@@ -78,6 +78,22 @@ def test_json_of_another_server_is_named_and_gets_a_fix(server: Server, document
     assert "with nulls" not in error["fix"]
 
 
+@pytest.mark.parametrize("rows", [[VALUES], [VALUES, VALUES], ["late", "fine"], [3, None]])
+def test_rows_without_the_names_of_columns_get_a_fix_with_the_form_to_send(server: Server, rows: list[Any]) -> None:
+    requests = [(json.dumps(document), JSON) for document in (rows, {"instances": rows}, {"inputs": rows})]
+    for body, media_type in [*requests, (json.dumps(rows[0]), JSONL)]:
+        error = read_error(server.post(body, media_type), 400)
+        assert error["code"] == "FZ-H034", error
+        assert "values without the names of their columns" in error["message"]
+        assert error["problems"][0]["row"] == 1
+        assert error["fix"].startswith('send {"instances": [{"column": value}]}')
+
+
+def test_a_single_row_that_is_no_object_is_named_as_a_row(server: Server) -> None:
+    error = read_error(server.post(json.dumps({"instances": [ROW, VALUES]}), JSON), 400)
+    assert (error["code"], [problem["row"] for problem in error["problems"]]) == ("FZ-H013", [2])
+
+
 def test_a_document_that_is_sent_as_json_lines_is_named(server: Server) -> None:
     error = read_error(server.post(json.dumps({"instances": [ROW]}), JSONL), 400)
     assert (error["code"], error["fix"]) == ("FZ-H036", "send it with Content-Type: application/json.")

@@ -35,7 +35,10 @@ from fusionzoo.errors.step_errors import MissingSageMakerSDKError, StepConfigura
 
 ROOT = Path(__file__).parents[1]
 SDK_PYTHON = ROOT / ".venv-sagemaker/bin/python"
-SDK_TESTS = ("tests/test_pipeline_sdk.py", "tests/test_transform_sdk.py", "tests/test_deploy_aws.py")
+SDK_TESTS = (
+    *("tests/test_pipeline_sdk.py", "tests/test_pipeline_values_sdk.py"),
+    *("tests/test_transform_sdk.py", "tests/test_deploy_aws.py"),
+)
 ROLE, IMAGE = "arn:aws:iam::123456789012:role/fusionzoo", "123456789012.dkr.ecr.us-east-1.amazonaws.com/fusionzoo:1"
 OLDER_WITH_SDK = {"attrs", "graphql-core", "importlib-metadata", "packaging", "protobuf", "python-dateutil", "rich"}
 TRAIN = TrainingStepSettings(role=ROLE, image_uri=IMAGE)

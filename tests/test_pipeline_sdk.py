@@ -117,7 +117,7 @@ def aws_steps(session: Any, source: Path) -> dict[str, Any]:
         encrypt_traffic=True,
         **network,
     )
-    model = ModelStepSettings(role=ROLE, image_uri=IMAGE, model_package_group="messages", **network)
+    model = ModelStepSettings(role=ROLE, image_uri=IMAGE, model_package_group="messages")
     return upsert(session, assemble(source, train, model, name="messages-aws"))
 
 

@@ -112,7 +112,7 @@ class TestRows:
             ('{"instances"}', "FZ-H010"),
             ('{"instances": ', "FZ-H010"),
             ("{1: 2}", "FZ-H010"),
-            ('{"instances": [[]]}', "FZ-H013"),
+            ('{"instances": [[]]}', "FZ-H034"),
             ('{"instances": []}', "FZ-H012"),
         ],
     )

@@ -70,7 +70,7 @@ def test_a_value_that_cannot_be_scored_is_named_by_row_and_column(
         (f"{GOOD}\n{GOOD[:-1]}\n", JSONL, 2),
         (GOOD.encode() + b'\n{"message": "\xff"}\n', JSONL, 2),
         (f"[{GOOD}, 3]", JSON, 2),
-        ('{"instances": [[1, 2]]}', JSON, 1),
+        (f'{{"instances": [{GOOD}, [1, 2]]}}', JSON, 2),
         (f'{GOOD}\n{GOOD[:-1]}, "price": 3}}\n', JSONL, 2),
         (f'[{GOOD}, {GOOD[:-1]}, "price": 1}}]', JSON, 2),
         (f'{{"inputs": [{GOOD}, {GOOD[:-1]}, "price": 3}}]}}', JSON, 2),

@@ -86,6 +86,16 @@ def test_a_registered_model_has_no_tags_of_its_own() -> None:
     assert [problem.code for problem in settings.find_problems()] == ["FZ-W008"]
 
 
+@pytest.mark.parametrize(
+    "network", [{"network_isolation": True}, {"subnets": ["subnet-1"], "security_group_ids": ["sg-1"]}]
+)
+def test_a_registered_model_has_no_network_settings_of_its_own(network: dict[str, Any]) -> None:
+    created = ModelStepSettings(role=ROLE, image_uri="image", **network)
+    assert list(created.find_problems()) == []
+    registered = created.model_copy(update={"model_package_group": "group"})
+    assert [problem.code for problem in registered.find_problems()] == ["FZ-W008"]
+
+
 def test_a_job_reads_the_hyperparameters_that_the_step_was_given() -> None:
     given = {**CONTRACT, "id_name": "007", "label_name": "true", "text_name": 'te\u00e4xt "quoted"', "fp16": None}
     encoded = encode_hyperparameters(given)

@@ -52,7 +52,7 @@ def test_every_source_of_an_input_is_an_output_of_the_step_that_it_names() -> No
         for dependency in specification.dependencies.values()
         for step, path in dependency.sources.items()
     ]
-    assert len(sources) == 6
+    assert len(sources) == 7
     for step, path in sources:
         assert path in {output.property_path for output in STEP_SPECIFICATIONS[step].outputs.values()}
 
@@ -62,6 +62,7 @@ def test_a_file_is_mounted_with_its_folder_and_a_channel_as_a_whole() -> None:
     assert evaluation["model"].folder == "/opt/ml/processing/model"
     assert evaluation["data"].folder == "/opt/ml/processing/test"
     assert PYTORCH_TRAINING_SPEC.dependencies["config_channel"].folder == "/opt/ml/input/data/config"
+    assert STEP_SPECIFICATIONS["pytorch_model"].dependencies["evaluation"].folder == ""
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,14 @@ def test_a_file_is_mounted_with_its_folder_and_a_channel_as_a_whole() -> None:
         (
             change("dependencies", train_data=TRAIN_DATA.model_copy(update={"sources": {"a": "Outputs.train"}})),
             "Outputs.train of a, the source of train_data, is not a property path",
+        ),
+        (
+            change("dependencies", train_data=TRAIN_DATA.model_copy(update={"path": None})),
+            "train_data has no path, and the script reads /opt/ml/input/data/train",
+        ),
+        (
+            change("dependencies", metrics=StepDependency(logical_name="metrics")),
+            "metrics is required, and the script does not read it",
         ),
         (change("outputs", model_output=None), "the contract's output model_output is not an output of the step"),
         (

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fusionzoo.data.reading.json_lines import ParsedFile
+from fusionzoo.errors import Problem
 from fusionzoo.errors.request_errors import RequestError
 from fusionzoo.server.json_rows import WRAPPERS
 
+NO_OBJECT = ("FZ-D015", "FZ-D319")  # of a line or an element of an array that is a list, a text or a number
 MAX_JSON_BYTES = 1_000_000  # of delimited rows that are tried as JSON
 OPENING, CLOSING = (b"{", b"["), (b"}", b"]")
 IsKnown = Callable[[Iterable[str]], bool]
@@ -33,6 +35,11 @@ def check_form(file: ParsedFile, features: Sequence[str], is_known: IsKnown, *, 
         raise RequestError.json_columns("a list for each column")
     elif values and all(isinstance(value, dict) for value in values):
         raise RequestError.json_columns("an object for each column")
+
+
+def has_no_objects(file: ParsedFile) -> bool:
+    """Return whether every row is a list, a text or a number, so that no value has the name of its column."""
+    return all(isinstance(row, Problem) and row.code in NO_OBJECT for _, row in file.elements)
 
 
 def _check_unknown(record: dict[str, Any], is_document: bool) -> None:

@@ -25,7 +25,7 @@ from fusionzoo.data.reading.rows import Rows
 from fusionzoo.errors.request_errors import RequestError, RequestProblem
 from fusionzoo.errors.wording import keep_letters
 from fusionzoo.server.body_parts import check_columns, check_gzip_members, check_lines
-from fusionzoo.server.json_forms import check_delimited, check_form
+from fusionzoo.server.json_forms import check_delimited, check_form, has_no_objects
 from fusionzoo.server.json_rows import parse_rows
 from fusionzoo.server.media_types import InputType
 from fusionzoo.server.server_limits import ServerLimits
@@ -96,6 +96,7 @@ class RequestReader:
                 file = parse_rows(file, kind.format == "json", self._limits.max_rows)
                 features = self._columns.features
                 check_form(file, features, self._has_known_name, is_document=kind.format == "json")
+                rejected.lack_names = has_no_objects(file)
             elif kind.format in DELIMITED:
                 file = self._choose_header(file, kind.header)
             channel, id_name = select_model_columns(Channel(SOURCE, (file,), ()), self._columns)
@@ -217,9 +218,14 @@ def _first_line(file: PartFile) -> str:
 
 
 class _RejectedRows:
-    """The rows that are not as their format requires."""
+    """The rows that are not as their format requires.
+
+    Attributes:
+        lack_names: whether all rows are JSON without the names of columns.
+    """
 
     def __init__(self) -> None:
+        self.lack_names = False
         self._count, self._problems = 0, list[RequestProblem]()
 
     def add(self, name: str, row: int, column: str, reason: str) -> None:
@@ -228,5 +234,7 @@ class _RejectedRows:
             self._problems.append(RequestProblem(row, column or None, reason))
 
     def raise_if_any(self) -> None:
+        if self._count and self.lack_names:
+            raise RequestError.json_columns("values without the names of their columns", self._problems)
         if self._count:
             raise RequestError.invalid_rows(self._count, self._problems)

@@ -15,9 +15,14 @@ MAX_SDK_HYPERPARAMETERS = 6
 RESERVED_PREFIX = "sagemaker_"
 
 
-def encode_hyperparameters(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return each value as JSON text, as the SDK of version 2 does. train.py reads this and plain JSON alike."""
-    return {name: _encode(value) for name, value in hyperparameters.items()}
+def encode_hyperparameters(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return each value as JSON text, as the SDK of version 2 does. train.py reads this and plain JSON alike.
+
+    A value that the pipeline computes, such as a parameter, is converted to text when the pipeline runs.
+    """
+    return {
+        name: value.to_string() if _is_computed(value) else _encode(value) for name, value in hyperparameters.items()
+    }
 
 
 def check_hyperparameters(hyperparameters: Mapping[str, Any], reserved: int) -> Iterator[Problem]:
@@ -32,6 +37,8 @@ def check_hyperparameters(hyperparameters: Mapping[str, Any], reserved: int) -> 
     for name, value in hyperparameters.items():
         if not 0 < len(name) <= MAX_NAME_LENGTH or name.startswith(RESERVED_PREFIX):
             yield step_errors.invalid_hyperparameter_name(name, MAX_NAME_LENGTH)
+        if _is_computed(value):
+            continue
         try:
             length = len(_encode(value))
         except (TypeError, ValueError, RecursionError) as cause:
@@ -39,6 +46,11 @@ def check_hyperparameters(hyperparameters: Mapping[str, Any], reserved: int) -> 
             continue
         if length > MAX_VALUE_LENGTH:
             yield step_errors.hyperparameter_too_long(name, length, MAX_VALUE_LENGTH)
+
+
+def _is_computed(value: object) -> bool:
+    """Return whether a value is a PipelineVariable of the SDK, which is not imported here."""
+    return hasattr(value, "expr") and hasattr(value, "to_string")
 
 
 def _encode(value: object) -> str:

@@ -6,8 +6,10 @@ from typing import Any
 
 from fusionzoo.contracts.steps.sagemaker_sdk import import_sdk_module
 from fusionzoo.contracts.steps.step_builder import Inputs, StepBuilderBase
-from fusionzoo.contracts.steps.step_catalog import PYTORCH_MODEL_SPEC
+from fusionzoo.contracts.steps.step_catalog import EVALUATION_FILE, PYTORCH_MODEL_SPEC
 from fusionzoo.contracts.steps.step_settings import ModelStepSettings
+
+METRICS_TYPE = "application/json"
 
 
 class PyTorchModelStepBuilder(StepBuilderBase):
@@ -38,7 +40,18 @@ class PyTorchModelStepBuilder(StepBuilderBase):
                 response_types=settings.response_types,
                 inference_instances=settings.inference_instances,
                 transform_instances=settings.inference_instances,
+                model_metrics=_refer_to_metrics(inputs.get("evaluation")),
             )
         else:
             step_args = model.create(tags=self._tags)
         return import_sdk_module("sagemaker.workflow.model_step").ModelStep(name=self.name, step_args=step_args)
+
+
+def _refer_to_metrics(evaluation: Any) -> Any:
+    """Return what shows the metrics in the model registry; None without the folder of an evaluation."""
+    if evaluation is None:
+        return None
+    model_metrics = import_sdk_module("sagemaker.model_metrics")
+    join = import_sdk_module("sagemaker.workflow.functions").Join
+    file = join(on="/", values=[evaluation, EVALUATION_FILE])
+    return model_metrics.ModelMetrics(model_statistics=model_metrics.MetricsSource(METRICS_TYPE, file))

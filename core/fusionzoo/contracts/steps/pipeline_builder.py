@@ -27,7 +27,7 @@ class PipelineBuilder:
     Attributes:
         name: the name of the pipeline.
         role: the ARN of the role that runs the pipeline.
-        parameters: parameters of the SDK, such as ParameterString, that the inputs refer to.
+        parameters: parameters of the SDK, such as ParameterString, that inputs and hyperparameters refer to.
         tags: tags of the pipeline.
         description: what the pipeline does.
     """

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from fusionzoo.contracts.job_kinds import is_inside
 from fusionzoo.contracts.script_contract import ProcessingScriptContract
 from fusionzoo.contracts.steps.sagemaker_sdk import import_sdk_module
 from fusionzoo.contracts.steps.step_builder import Inputs, StepBuilderBase
-from fusionzoo.contracts.steps.step_catalog import MODEL_EVALUATION_SPEC, TABULAR_PREPROCESS_SPEC
+from fusionzoo.contracts.steps.step_catalog import EVALUATION_FILE, MODEL_EVALUATION_SPEC, TABULAR_PREPROCESS_SPEC
 from fusionzoo.contracts.steps.step_settings import ProcessingStepSettings
 from fusionzoo.contracts.steps.step_specification import PROCESSING_FOLDER
 from fusionzoo.errors import Problem, step_errors
@@ -25,6 +26,8 @@ class ProcessingStepBuilder(StepBuilderBase):
 
     settings_class = ProcessingStepSettings
     settings: ProcessingStepSettings
+    property_files: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """A file that condition steps can read, for each output that has one; its name is that of the output."""
 
     def _find_setting_problems(self) -> Iterator[Problem]:
         yield from super()._find_setting_problems()
@@ -54,7 +57,9 @@ class ProcessingStepBuilder(StepBuilderBase):
             ],
             arguments=arguments or None,
         )
-        return steps.ProcessingStep(name=self.name, step_args=step_args)
+        property_file = import_sdk_module("sagemaker.workflow.properties").PropertyFile
+        property_files = [property_file(name, name, path) for name, path in self.property_files.items()]
+        return steps.ProcessingStep(name=self.name, step_args=step_args, property_files=property_files)
 
     def _upload_script(self, session: Any) -> str:
         """Upload the script to a folder named after its content, and return the S3 URI of the script."""
@@ -64,7 +69,8 @@ class ProcessingStepBuilder(StepBuilderBase):
             bucket=None, key_prefix=f"fusionzoo/code/{digest}", sagemaker_session=session
         )
         folder = s3.s3_path_join("s3://", bucket, prefix)
-        return str(s3.S3Uploader.upload(str(self.script), folder, sagemaker_session=session))
+        key = self.settings.output_kms_key or None
+        return str(s3.S3Uploader.upload(str(self.script), folder, kms_key=key, sagemaker_session=session))
 
     def _create_processor(self, processing: Any, session: Any) -> Any:
         settings = self.settings
@@ -101,3 +107,4 @@ class ModelEvaluationStepBuilder(ProcessingStepBuilder):
     """Builds the step that evaluates the trained model on the test data."""
 
     specification = MODEL_EVALUATION_SPEC
+    property_files = MappingProxyType({"evaluation": EVALUATION_FILE})

@@ -21,6 +21,7 @@ OPERATIONS = MappingProxyType(
 """The operation that SageMaker calls with the arguments of each type of step."""
 NAMED_BY_SAGEMAKER = frozenset({"TrainingJobName", "ProcessingJobName", "ModelName"})
 """Required members that the execution of a pipeline fills in."""
+PARAMETER_PREFIX = "Parameters."
 MAX_LISTED_VALUES, MAX_SHOWN_LENGTH = 8, 60
 
 
@@ -42,7 +43,11 @@ class ServiceLimits:
         yield from self.check_request(
             "CreatePipeline", {**request, **filled_in, "PipelineDefinition": definition}, "pipeline"
         )
-        for step in json.loads(definition)["Steps"]:
+        content = json.loads(definition)
+        defined = {parameter["Name"] for parameter in content["Parameters"]}
+        for name in sorted(_find_parameters(content["Steps"]) - defined):
+            yield step_errors.undefined_parameter(name, sorted(defined))
+        for step in content["Steps"]:
             yield from self._check(self._service.shape_for("StepName"), step["Name"], f"{step['Name']}, name")
             if operation := OPERATIONS.get(step["Type"]):
                 yield from self.check_request(operation, step["Arguments"], step["Name"])
@@ -105,6 +110,16 @@ def _check_size(shape: Any, size: float, unit: str, place: str) -> Iterator[Prob
     if not bounds.get("min", size) <= size <= bounds.get("max", size):
         limits = [f"at {word} {bounds[key]:,}" for key, word in (("min", "least"), ("max", "most")) if key in bounds]
         yield _limit(place, f"it is {size:,}, and SageMaker accepts {' and '.join(limits)} {unit}".rstrip())
+
+
+def _find_parameters(value: Any) -> set[str]:
+    """Return the names of the pipeline's parameters that a part of its definition refers to."""
+    if isinstance(value, dict):
+        reference = value.get("Get") if len(value) == 1 else None
+        if isinstance(reference, str) and reference.startswith(PARAMETER_PREFIX):
+            return {reference.removeprefix(PARAMETER_PREFIX)}
+        value = list(value.values())
+    return set().union(*map(_find_parameters, value)) if isinstance(value, list) else set()
 
 
 def _is_computed(value: Any) -> bool:

@@ -13,6 +13,9 @@ from fusionzoo.contracts.pipeline_contracts import (
 from fusionzoo.contracts.steps.step_specification import StepSpecification
 from fusionzoo.contracts.training_contracts import PYTORCH_TRAIN_CONTRACT
 
+EVALUATION_FILE = "evaluation.json"
+"""The metrics of an evaluation in SageMaker's form, in the output `evaluation` of the evaluation step."""
+
 
 def _source(specification: StepSpecification, output: str) -> dict[str, str]:
     """Return an output of a step as the source of another step's input."""
@@ -42,6 +45,7 @@ PYTORCH_MODEL_SPEC = StepSpecification.for_contract(
     "Model",
     PYTORCH_INFERENCE_CONTRACT,
     sources={"model": _source(PYTORCH_TRAINING_SPEC, "model_output")},
+    service_inputs={"evaluation": _source(MODEL_EVALUATION_SPEC, "evaluation")},
     service_outputs={"model_name": "properties.ModelName"},
 )
 

@@ -166,3 +166,8 @@ class ModelStepSettings(StepSettings):
         if self.tags and self.model_package_group:
             message, fix = "the SDK does not tag a registered model", "remove tags, and tag the group of models instead"
             yield step_errors.contradicting_step_settings("tags, model_package_group", message, fix)
+        if self.model_package_group and (self.network_isolation or self.subnets):
+            names = "network_isolation, subnets, security_group_ids, model_package_group"
+            message = "a registered model has no network settings, so that it would be deployed without them"
+            fix = "remove them, and give them to CreateModel when the registered model is deployed"
+            yield step_errors.contradicting_step_settings(names, message, fix)

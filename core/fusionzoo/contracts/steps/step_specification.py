@@ -52,7 +52,9 @@ class StepDependency(_Frozen):
     """An input of a step's script that the pipeline provides."""
 
     logical_name: str = Field(description="The name of the input in the contract.")
-    path: str = Field(description="Where the script finds the input.")
+    path: str | None = Field(
+        default=None, description="Where the script finds the input; null for an input of SageMaker itself."
+    )
     is_required: bool = Field(default=True, description="Whether the step fails without the input.")
     sources: dict[str, str] = Field(
         default={}, description="The kinds of steps that provide the input, each with the path of the property."
@@ -60,7 +62,12 @@ class StepDependency(_Frozen):
 
     @property
     def folder(self) -> str:
-        """The folder that SageMaker mounts for the input: of a file such as model.tar.gz, the folder that holds it."""
+        """The folder that SageMaker mounts for the input: of a file such as model.tar.gz, the folder that holds it.
+
+        "" for an input that the script does not read.
+        """
+        if self.path is None:
+            return ""
         channel = channel_of(self.path)
         if channel:
             return f"{CHANNELS_FOLDER}/{channel}"
@@ -94,6 +101,7 @@ class StepSpecification(_Frozen):
         step_type: StepType,
         contract: ScriptContract,
         sources: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+        service_inputs: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
         service_outputs: Mapping[str, str] = MappingProxyType({}),
     ) -> Self:
         """Return the specification that follows from a contract.
@@ -103,6 +111,8 @@ class StepSpecification(_Frozen):
             step_type: what SageMaker creates.
             contract: the contract of the step's script.
             sources: the kinds of steps that provide an input, each with a property path, by logical name.
+            service_inputs: the kinds of steps that provide what SageMaker takes without the script, each with a
+                property path, by logical name. These inputs are optional.
             service_outputs: properties that SageMaker provides without the script, by logical name.
         """
         inputs = {name: path for name, path in contract.expected_input_paths.items() if _is_provided(path, step_type)}
@@ -114,6 +124,10 @@ class StepSpecification(_Frozen):
                 sources=dict(sources.get(name, {})),
             )
             for name, path in inputs.items()
+        }
+        dependencies |= {
+            name: StepDependency(logical_name=name, is_required=False, sources=dict(found))
+            for name, found in service_inputs.items()
         }
         outputs = {
             name: StepOutput(logical_name=name, path=path, property_path=find_property_path(step_type, name, path))
@@ -139,6 +153,11 @@ class StepSpecification(_Frozen):
             name = dependency.logical_name
             if key != name:
                 yield f"the dependency {key} has the logical name {name}"
+            elif dependency.path is None:
+                if name in expected:
+                    yield f"{name} has no path, and the script reads {expected[name]}"
+                elif dependency.is_required:
+                    yield f"{name} is required, and the script does not read it"
             elif name not in expected:
                 yield f"the contract has no input {name}"
             elif dependency.path != expected[name]:

@@ -57,7 +57,7 @@ class PyTorchTrainingStepBuilder(StepBuilderBase):
         training_input = import_sdk_module("sagemaker.inputs").TrainingInput
         channels = {}
         for name, uri in inputs.items():
-            path = self.specification.dependencies[name].path
+            path = self.specification.dependencies[name].path or ""
             is_file = path.endswith(".json")
             channel = channel_of(path) or name
             channels[channel] = training_input(
@@ -122,5 +122,7 @@ class PyTorchTrainingStepBuilder(StepBuilderBase):
         functions = import_sdk_module("sagemaker.workflow.functions")
         variables = import_sdk_module("sagemaker.workflow.execution_variables").ExecutionVariables
         bucket = f"s3://{session.default_bucket()}"
+        if prefix := session.default_bucket_prefix:
+            bucket = f"{bucket}/{prefix}"
         parts = [bucket, variables.PIPELINE_NAME, variables.PIPELINE_EXECUTION_ID, self.name, "checkpoints"]
         return functions.Join(on="/", values=parts)
