@@ -54,9 +54,10 @@ def read_message(root: Path) -> str:
 
 
 def list_outputs(root: Path) -> set[str]:
-    """Return the files in the output folders."""
+    """Return the files in the output folders, except those of an earlier run."""
     folders = [root / "processing" / name for name in (*CHANNELS, "report")]
-    return {str(path.relative_to(root)) for folder in folders for path in folder.rglob("*") if path.is_file()}
+    files = [path.relative_to(root) for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return {str(path) for path in files if "_earlier_run" not in path.parts}
 
 
 def write_shop(root: Path, rows: int = 60) -> pd.DataFrame:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ EARLIER_RESULTS = (
 KEPT = (
     *("model/code/inference.py", "model/notes.txt", "model/.tmp-mine"),
     *("output/data/tensorboard/events", "output/data/mine.json", "checkpoints/last.ckpt"),
+    "output/data/new_predictions.csv",
 )
 LEFTOVERS = ("model/.tmp-0123456789abcdef/model.onnx", "output/data/.staging-0123456789abcdef/metrics.json")
 
@@ -114,3 +117,25 @@ def test_an_earlier_model_that_cannot_be_deleted_fails_the_job(tmp_path: Path, m
     status, failure = run_in_folder(lambda paths: None, tmp_path)
     assert status == 1
     assert "model cannot be written: Permission denied" in failure
+
+
+def test_a_model_that_does_not_fit_where_it_is_set_aside_is_an_error_that_names_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_disk(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source), None, str(target))
+
+    write_files(tmp_path, EARLIER_RESULTS)
+    monkeypatch.setattr(shutil, "move", fill_disk)
+    status, failure = run_in_folder(lambda paths: None, tmp_path)
+    assert (status, list_files(tmp_path)) == (1, {*EARLIER_RESULTS, "output/failure"})
+    assert "output/data/earlier_run cannot be written: No space left on device" in failure
+    assert "Traceback" not in failure
+
+
+def test_the_failure_of_an_earlier_run_does_not_stay_if_the_output_folder_is_not_writable(tmp_path: Path) -> None:
+    write_files(tmp_path, ["output/failure"])
+    (tmp_path / "output/data").write_text("a file where the folder has to be")
+    status, failure = run_in_folder(lambda paths: pytest.fail("the job began"), tmp_path)
+    assert (status, "of an earlier run" in failure) == (1, False)
+    assert "output/data cannot be written" in failure

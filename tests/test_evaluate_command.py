@@ -100,6 +100,20 @@ def test_the_output_must_be_a_new_folder(trained_job: JobFolder, tmp_path: Path)
     assert "does not exist" in evaluate(trained_job, tmp_path / "absent", tmp_path / "x").stderr
 
 
+def test_an_evaluation_that_another_one_wrote_meanwhile_is_not_replaced(
+    trained_job: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_another(*_: object) -> None:
+        (tmp_path / "out/metrics.json").write_text("of another evaluation")
+
+    monkeypatch.setattr("fusionzoo.prediction.evaluate_job.write_model_quality", write_another)
+    result = evaluate(trained_job, trained_job.root / "input/data/test", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "is not empty" in result.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["metrics.json"]
+    assert (tmp_path / "out/metrics.json").read_text() == "of another evaluation"
+
+
 def test_the_model_is_compared_with_a_baseline(trained_job: JobFolder, tmp_path: Path) -> None:
     source, expected = trained_job.root / "input/data/test", read_expected(trained_job)
     swapped = expected.assign(prob_0=expected["prob_1"], prob_1=expected["prob_0"])

@@ -56,7 +56,8 @@ def read_message(root: Path) -> str:
 
 def list_outputs(root: Path) -> set[str]:
     folders = (root / "processing/evaluation", root / "processing/predictions")
-    return {path.name for folder in folders if folder.exists() for path in folder.iterdir()}
+    names = {path.name for folder in folders if folder.exists() for path in folder.iterdir()}
+    return names - {"_earlier_run"}
 
 
 def test_the_evaluation_is_that_of_the_job_and_predictions_keep_ids_and_order(
@@ -161,12 +162,16 @@ def test_a_damaged_model_is_named_by_its_archive_and_file(root: Path, trained_jo
     assert list_outputs(root) == set()
 
 
-def test_a_failed_run_leaves_no_results_of_an_earlier_one(root: Path, trained_job: JobFolder) -> None:
+def test_a_failed_run_leaves_earlier_results_in_other_folders_only(root: Path, trained_job: JobFolder) -> None:
     rows = write_frame(root / "processing/test/rows.csv", read_test_rows(trained_job))
     assert run(root) == 0
+    metrics = (root / "processing/evaluation/metrics.json").read_bytes()
     write_frame(rows, drop_labels(read_test_rows(trained_job)))
-    assert run(root) == 1
-    assert list_outputs(root) == set()
+    for _ in range(2):
+        assert run(root) == 1
+        assert list_outputs(root) == set()
+        assert (root / "processing/evaluation/_earlier_run/metrics.json").read_bytes() == metrics
+        assert (root / "processing/predictions/_earlier_run/test_predictions.csv").is_file()
 
 
 def test_rows_without_a_label_can_be_skipped(root: Path, trained_job: JobFolder) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
+import sys
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +26,7 @@ from fusionzoo.prediction.output_files import plan_output
 from fusionzoo.preprocessing.preprocess_script import run_preprocess_script
 from fusionzoo.sagemaker import Paths, run_job
 from fusionzoo.sagemaker.processing_hosts import read_processing_hosts
+from process_helpers import TRAIN_PY
 
 SETTINGS = DataSettings.model_validate({"text_name": "text", "label_name": "y", "num_classes": 2})
 URLS = ["s3://bucket/out/", "file:///home/me", "gs://b/x.csv", "S3://B", "https://host/x", "abfss://c@a/x", "s3a://b"]
@@ -205,3 +209,34 @@ def test_functions_that_take_paths_as_text_refuse_a_url() -> None:
         raise AssertionError
     with pytest.raises(PathError, match="SAGEMAKER_BASE_DIR"):
         read_processing_hosts({"SAGEMAKER_BASE_DIR": "s3://b"}, "/x")
+
+
+@pytest.mark.parametrize(
+    ("program", "root_variable"),
+    [
+        ("-m fusionzoo.cli check cnn", ""),
+        ("-m fusionzoo.cli train --root ROOT", ""),
+        (str(TRAIN_PY), "ROOT"),
+        (str(TRAIN_PY.with_name("train_xgboost.py")), "ROOT"),
+    ],
+)
+def test_a_working_folder_that_was_deleted_is_an_error_before_torch_ends_the_process(
+    program: str, root_variable: str, tmp_path: Path
+) -> None:
+    gone, root = tmp_path / "gone", tmp_path / "ml"
+    gone.mkdir()
+    root.mkdir()
+    command = shlex.join([sys.executable, *program.replace("ROOT", str(root)).split()])
+    environ = os.environ | ({"SAGEMAKER_BASE_DIR": str(root)} if root_variable else {})
+    done = subprocess.run(
+        ["sh", "-c", f"rmdir {shlex.quote(str(gone))}; exec {command}"],
+        cwd=gone,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "[FZ-J051]" in done.stdout + done.stderr
+    if "check" not in program:
+        assert "FZ-J051" in (root / "output/failure").read_text()

@@ -199,14 +199,15 @@ def test_a_missing_or_empty_input_folder_is_named(tmp_path: Path) -> None:
         (tmp_path / "processing/input").mkdir(parents=True, exist_ok=True)
 
 
-def test_a_file_that_training_would_read_with_a_channel_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["mine.csv", "mine.parquet", "part.0.parquet", "part-00000-tid-1.snappy.parquet"])
+def test_a_file_that_training_would_read_with_a_channel_is_refused_and_stays(name: str, tmp_path: Path) -> None:
     write_shop(tmp_path)
     (tmp_path / "processing/val").mkdir()
-    (tmp_path / "processing/val/mine.csv").write_text("id,target\n")
+    (tmp_path / f"processing/val/{name}").write_text("id,target\n")
     (tmp_path / "processing/val/_SUCCESS").write_text("")
     assert run(tmp_path) == 1
-    assert "mine.csv" in read_message(tmp_path)
-    assert list_outputs(tmp_path) == {"processing/val/mine.csv", "processing/val/_SUCCESS"}
+    assert name in read_message(tmp_path)
+    assert list_outputs(tmp_path) == {f"processing/val/{name}", "processing/val/_SUCCESS"}
 
 
 @pytest.mark.parametrize(("hosts", "status"), [(["algo-1"], 0), (["algo-1", "algo-2"], 1)])

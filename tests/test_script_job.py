@@ -36,7 +36,7 @@ def write_results(root: Path) -> None:
 
 
 def list_results(root: Path) -> set[str]:
-    return {path.name for path in (root / "processing/evaluation").iterdir()}
+    return {path.name for path in (root / "processing/evaluation").iterdir() if path.name[0] != "."}
 
 
 def test_a_job_receives_the_root_folder_and_its_results_stay(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_job_finds_no_results_and_no_message_of_an_earlier_run(tmp_path: Path)
     message.write_text("stale")
     found: list[set[str]] = []
     assert run(tmp_path, lambda root: found.append(list_results(root))) == 0
-    assert found == [{"notes.txt"}]
+    assert found == [{"notes.txt", "_earlier_run"}]
     assert not message.exists()
 
 
@@ -88,10 +88,10 @@ def test_results_that_cannot_be_deleted_do_not_hide_the_cause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(root: Path) -> None:
-        def refuse(root: Path, contract: object) -> None:
+        def refuse(results: object) -> None:
             raise errors.OutputError("results stay", "none", "FZ-O000")
 
-        monkeypatch.setattr("fusionzoo.sagemaker.script_job.delete_artifacts", refuse)
+        monkeypatch.setattr("fusionzoo.sagemaker.script_results.ScriptResults.delete", refuse)
         raise ValueError("the cause")
 
     assert run(tmp_path, fail) == 1

@@ -295,10 +295,15 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _is_about(error: OSError, path: Path) -> bool:
-    """Return whether the error names `path`, its content, a parent, its temporary file, or no file at all."""
-    if not isinstance(error.filename, str | bytes | os.PathLike):
-        return True
-    named, expected = Path(os.fsdecode(error.filename)).absolute(), path.absolute()
+    """Return whether the error names `path`, its content, a parent, its temporary file, or no file at all.
+
+    The error of a copy or of a move names two files.
+    """
+    names = [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike)]
+    return not names or any(_is_related(Path(os.fsdecode(name)).absolute(), path.absolute()) for name in names)
+
+
+def _is_related(named: Path, expected: Path) -> bool:
     is_temporary = named.parent == expected.parent and named.name.startswith(TEMPORARY_PREFIX)
     return named == expected or expected in named.parents or named in expected.parents or is_temporary
 

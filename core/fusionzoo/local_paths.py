@@ -50,3 +50,15 @@ def read_path_variable(environ: Mapping[str, str], name: str, default: str | Pat
     except UnicodeEncodeError as cause:
         raise PathError.not_text(name, text) from cause
     return to_local_path(name, text)
+
+
+def check_working_folder() -> None:
+    """Check that the working folder exists. Call this before torch is imported, which ends the process otherwise.
+
+    Raises:
+        errors.PathError: it was deleted.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError as cause:
+        raise PathError.no_working_folder() from cause

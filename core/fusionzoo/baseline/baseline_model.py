@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from fusionzoo.baseline.boosting_objective import choose_boosting_objective
 from fusionzoo.baseline.text_components import TextComponents
+from fusionzoo.contracts.training_contracts import BOOSTER_FILE
 from fusionzoo.data.encoded import EncodedSplit
 from fusionzoo.data.preprocessor import Preprocessor
 
-BOOSTER_FILE, COMPONENTS_FILE = "xgboost_model.json", "text_components.npz"
+COMPONENTS_FILE = "text_components.npz"
 
 
 @dataclass(frozen=True)

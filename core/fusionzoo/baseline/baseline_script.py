@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fusionzoo.contracts import XGBOOST_TRAIN_CONTRACT
+from fusionzoo.local_paths import check_working_folder
 from fusionzoo.registry.extras import check_extra
 from fusionzoo.sagemaker import Paths, run_script_job
 
@@ -15,6 +16,7 @@ def run_baseline_script(environ: Mapping[str, str]) -> int:
 
     def run(root: Path) -> None:
         check_extra("xgboost")
+        check_working_folder()
         from fusionzoo.baseline.baseline_job import train_baseline
 
         train_baseline(Paths.from_environment(environ))

@@ -22,6 +22,7 @@ from fusionzoo.cli.output import (
     print_line,
 )
 from fusionzoo.errors.wording import pluralize
+from fusionzoo.local_paths import check_working_folder
 
 if TYPE_CHECKING:
     from fusionzoo.conformance import CheckResult
@@ -76,6 +77,7 @@ def _run_checks(
 
     with redirect_stdout(sys.stderr):
         check_extra("train")
+        check_working_folder()
         from fusionzoo.conformance.run import UnknownCheckError, check_plugin
 
         settings, encoder_settings = _split_settings(name, text_encoder, overrides)

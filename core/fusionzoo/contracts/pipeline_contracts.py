@@ -43,9 +43,9 @@ TABULAR_PREPROCESS_CONTRACT = ProcessingScriptContract(
     },
     framework_requirements={"pandas": "==2.1.4", "pyarrow": "==14.0.2", "pydantic": "==2.11.2"},
     artifacts={
-        "train_data": ["*.parquet"],
-        "val_data": ["*.parquet"],
-        "test_data": ["*.parquet"],
+        "train_data": ["part-?????.parquet"],
+        "val_data": ["part-?????.parquet"],
+        "test_data": ["part-?????.parquet"],
         "report": ["schema.json", "statistics.json", "suggested_hyperparameters.json"],
     },
     meanings={

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fusionzoo.contracts.script_contract import TrainingScriptContract
 
 MANIFEST_FILE = "manifest.json"  # of a model folder, which is complete if it is there: it is written last
+BOOSTER_FILE = "xgboost_model.json"  # of the baseline's model
 
 PYTORCH_TRAIN_CONTRACT = TrainingScriptContract(
     entry_point="train.py",
@@ -217,7 +218,7 @@ XGBOOST_TRAIN_CONTRACT = TrainingScriptContract(
     },
     artifacts={
         "model_output": [
-            "xgboost_model.json",
+            BOOSTER_FILE,
             "text_components.npz",
             "preprocessor.json",
             "tokenizer.json",

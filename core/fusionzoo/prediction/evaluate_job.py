@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,16 +97,16 @@ def evaluate_files(options: EvaluateOptions) -> FileEvaluation:
         errors.ZooError: something that a user can fix. The output folder has all files or none.
     """
     check_output(options)
-    return write_evaluation(options)
+    return write_evaluation(options, lambda: check_output(options))  # another evaluation may have written there
 
 
 @errors.scoring_fixes()
-def write_evaluation(options: EvaluateOptions) -> FileEvaluation:
+def write_evaluation(options: EvaluateOptions, check_folders: Callable[[], None] | None = None) -> FileEvaluation:
     """Score labeled rows, and write metrics.json, plots and predictions as a training job does for its test channel.
 
     evaluation.json has the metrics as SageMaker's Model Registry reads them. Memory grows with the rows by their label
     and scores only; with a baseline, by its scores and the ids too. The labels and the baseline are checked before any
-    row is scored.
+    row is scored. `check_folders` is called when all files are ready to be moved to their folders.
 
     Raises:
         errors.ZooError: something that a user can fix. Each output folder has all of its files or none.
@@ -132,6 +132,8 @@ def write_evaluation(options: EvaluateOptions) -> FileEvaluation:
             comparison = None if baseline is None else compare(task, scored, baseline)
             report.write(folder, {} if comparison is None else {"baseline": comparison.as_json()}, events=False)
             write_model_quality(folder, report.metrics(SPLIT), task, comparison)
+            if check_folders is not None:
+                check_folders()
     return FileEvaluation(task, report, comparison)
 
 

@@ -9,13 +9,19 @@ from pathlib import Path
 from fusionzoo import errors
 from fusionzoo.contracts import PYTORCH_TRAIN_CONTRACT
 from fusionzoo.library_environment import configure_libraries
+from fusionzoo.local_paths import check_working_folder
 from fusionzoo.sagemaker.earlier_results import set_earlier_results_aside
 from fusionzoo.sagemaker.failure_file import remove_stale_failure
-from fusionzoo.sagemaker.folder_lock import lock_folder
 from fusionzoo.sagemaker.hosts import read_hosts
 from fusionzoo.sagemaker.model_source import check_source_is_not_output
 from fusionzoo.sagemaker.paths import Paths, read_root
-from fusionzoo.sagemaker.reported_run import ignore_signals, log_to_stdout, report_early_error, run_and_report
+from fusionzoo.sagemaker.reported_run import (
+    ignore_signals,
+    log_to_stdout,
+    own_folder,
+    report_early_error,
+    run_and_report,
+)
 from fusionzoo.sagemaker.torchrun_variables import (
     check_torchrun_variables,
     hide_invalid_variables,
@@ -41,7 +47,7 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
     def run() -> None:
         with (
             nullcontext() if torchrun else hide_invalid_variables(),
-            lock_folder(paths.output_data, paths.job_id) if writes_results else nullcontext(),
+            own_folder(paths.output_data, paths.job_id, paths.failure) if writes_results else nullcontext(),
         ):
             check_torchrun_variables(torchrun)
             if torchrun.get("LOCAL_RANK", "0") == "0":
@@ -50,6 +56,7 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
                 check_source_is_not_output(paths)
                 set_earlier_results_aside(paths)
             configure_libraries()
+            check_working_folder()
             job(paths)
             ignore_signals()
 

@@ -10,12 +10,18 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
 from fusionzoo import errors
-from fusionzoo.sagemaker.failure_file import MAX_CAUSE_CHARACTERS, print_to_stderr, write_failure
+from fusionzoo.sagemaker.failure_file import (
+    MAX_CAUSE_CHARACTERS,
+    print_to_stderr,
+    remove_stale_failure,
+    write_failure,
+)
+from fusionzoo.sagemaker.folder_lock import lock_folder
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +54,24 @@ def report_early_error(error: errors.ZooError, failure: Path | None) -> int:
         else:
             write_failure(failure, str(error))
     return 1
+
+
+@contextmanager
+def own_folder(folder: Path, job_id: str, failure: Path) -> Iterator[None]:
+    """Own a folder in the block, see `lock_folder`. If that fails, remove the failure file of an earlier run, because
+    the cause of this one goes there, unless another job is running.
+
+    Raises:
+        errors.FolderInUseError: another job writes to the folder.
+        errors.OutputError: the folder is not writable.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock_folder(folder, job_id))
+        except errors.OutputError:
+            remove_stale_failure(failure)
+            raise
+        yield
 
 
 def _run_and_report(run: Callable[[], None], failure: Path, is_worker: bool, locked_folder: Path | None) -> int:
