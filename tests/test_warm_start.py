@@ -17,7 +17,6 @@ from frozen_helpers import FROZEN, PreparedJob, prepare_job
 from fusionzoo import errors
 from fusionzoo.nn.inference import predict_scores
 from fusionzoo.nn.schema import InputSpec
-from fusionzoo.sagemaker.model_source import check_source_is_not_output
 from fusionzoo.sagemaker.paths import Paths
 from fusionzoo.tasks.class_objective import Softmax
 from fusionzoo.training.module import TrainingModule
@@ -231,66 +230,6 @@ def test_a_model_that_does_not_fit_is_an_error_before_data_is_read(
     assert job.run() == 1
     assert message in job.failure
     assert "Fix:" in job.failure
-
-
-@pytest.mark.parametrize(
-    "place",
-    [
-        "ml/model",
-        "ml/model/.",
-        "link",
-        "ml/model/model.tar.gz",
-        "{tmp_path}/ml/model",
-        "ml/output/data/earlier_run/model",
-    ],
-)
-def test_the_model_folder_of_the_job_itself_is_refused_and_nothing_is_deleted(
-    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    job = JobFolder(tmp_path / "ml").settings(init_from=place.format(tmp_path=tmp_path))
-    job.model.mkdir()
-    (tmp_path / "link").symlink_to(job.model)
-    for name in ("model.pth", "manifest.json", "model.tar.gz"):
-        (job.model / name).write_text("trained for days")
-    assert job.run() == 1
-    assert "is in a folder of this job, which replaces the model there" in job.failure
-    assert {file.read_text() for file in job.model.iterdir()} == {"trained for days"}
-
-
-@pytest.mark.parametrize(
-    ("init_from", "message", "is_kept"),
-    [
-        ("s3://bucket/model.tar.gz", "init_from is the URL s3://bucket/model.tar.gz", True),
-        ("model", "input/data/model does not exist", False),  # the channel, not the model folder
-    ],
-)
-def test_an_earlier_model_stays_if_the_place_is_refused_before_the_job_begins(
-    init_from: str, message: str, is_kept: bool, tmp_path: Path
-) -> None:
-    job = JobFolder(tmp_path / "ml").settings(init_from=init_from)
-    job.model.mkdir()
-    (job.model / "model.pth").write_text("earlier")
-    assert job.run() == 1
-    assert message in job.failure
-    assert (job.model / "model.pth").exists() == is_kept
-
-
-@pytest.mark.parametrize("main", ["{}", '{"init_from": null}', '{"model_class": "cnn"}', "{"])
-def test_only_the_settings_that_the_job_reads_name_its_source(main: str, tmp_path: Path) -> None:
-    paths = Paths.from_environment({"SAGEMAKER_BASE_DIR": str(tmp_path)})
-    paths.model.mkdir()
-    for file, text in (
-        (paths.hyperparameters, main),
-        (paths.code_hyperparameters, json.dumps({"init_from": str(paths.model)})),
-    ):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    if main == "{}":
-        with pytest.raises(errors.InitFromError, match="FZ-C109"):
-            check_source_is_not_output(paths)
-    else:
-        check_source_is_not_output(paths)
 
 
 def test_a_damaged_model_is_an_error_that_names_the_file(trained: JobFolder, tmp_path: Path) -> None:

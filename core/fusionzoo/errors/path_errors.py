@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fusionzoo.errors.base import ZooError
 from fusionzoo.errors.wording import cut, quote_name
 
@@ -46,3 +48,9 @@ class PathError(ZooError):
             "change to a folder that exists (cd), to the same one if it was created again, and run again.",
             "FZ-J051",
         )
+
+    @classmethod
+    def in_output(cls, name: str, place: Path) -> PathError:
+        """A setting names a file of the job's own model folder: the job moves what is there, and writes its own."""
+        message = f"{name}: {place} is in a folder of this job, which replaces the files there."
+        return cls(message, f"copy it to another folder, and set {name} to the copy.", "FZ-J052")

@@ -26,15 +26,6 @@ class InitFromError(ZooError):
         return cls(f"init_from: {place} does not exist.", GIVE_MODEL, "FZ-C101")
 
     @classmethod
-    def own_folder(cls, place: Path) -> Self:
-        """The job moves the model of an earlier run before it starts, and deletes it when it has written its own."""
-        return cls(
-            f"init_from: {place} is in a folder of this job, which replaces the model there.",
-            "copy that model to another folder, and set init_from to the copy.",
-            "FZ-C109",
-        )
-
-    @classmethod
     def other_plugin(cls, place: Path, setting: str, trained: str, current: str) -> Self:
         """The trained model has another architecture, so its weights mean something else."""
         return cls(

@@ -13,7 +13,7 @@ from fusionzoo.local_paths import check_working_folder
 from fusionzoo.sagemaker.earlier_results import set_earlier_results_aside
 from fusionzoo.sagemaker.failure_file import remove_stale_failure
 from fusionzoo.sagemaker.hosts import read_hosts
-from fusionzoo.sagemaker.model_source import check_source_is_not_output
+from fusionzoo.sagemaker.model_source import check_sources_are_not_outputs
 from fusionzoo.sagemaker.paths import Paths, read_root
 from fusionzoo.sagemaker.reported_run import (
     ignore_signals,
@@ -53,7 +53,7 @@ def run_job(job: Callable[[Paths], None], environ: Mapping[str, str]) -> int:
             if torchrun.get("LOCAL_RANK", "0") == "0":
                 remove_stale_failure(paths.failure)
             if writes_results:
-                check_source_is_not_output(paths)
+                check_sources_are_not_outputs(paths)
                 set_earlier_results_aside(paths)
             configure_libraries()
             check_working_folder()

@@ -1,4 +1,4 @@
-"""The place of the trained model from which a training starts, as the setting `init_from` names it."""
+"""The files that settings name: the trained model of `init_from`, and none in a folder that the job replaces."""
 
 from __future__ import annotations
 
@@ -26,31 +26,41 @@ def locate_source(value: str, paths: Paths) -> Path:
     return place
 
 
-def check_source_is_not_output(paths: Paths) -> None:
-    """Check that the job does not start from the model of its earlier run, which it moves and then deletes.
+def check_sources_are_not_outputs(paths: Paths) -> None:
+    """Check that no setting names a file of the model folder, or of the earlier run: the job moves and replaces them.
 
     Raises:
-        errors.InitFromError: `init_from` is the model folder of this job, in it, or in the folder of the earlier run.
-        errors.PathError: `init_from` is a URL.
+        errors.PathError: a setting does, such as `init_from` or `tokenizer`; or `init_from` is a URL.
     """
-    value = _read_init_from(paths)
-    if value is None:
-        return
-    place = locate_source(value, paths)
-    for folder in (paths.model, paths.earlier_run):
-        if Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder)):
-            raise errors.InitFromError.own_folder(place)
+    for name, value in _read_settings(paths).items():
+        place = _locate(name, unquote(value), paths)
+        for folder in (paths.model, paths.earlier_run):
+            if place and Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder)):
+                raise errors.PathError.in_output(name, place)
 
 
-def _read_init_from(paths: Paths) -> str | None:
-    """Return the setting as the job reads it; None if a file of settings is damaged, which the job reports."""
+def _locate(name: str, value: object, paths: Paths) -> Path | None:
+    """Return the file or folder that a setting names; None without one. A single name may be that of a column."""
+    if not isinstance(value, str):
+        return None
+    if name == "init_from":
+        return locate_source(value, paths)
+    if os.sep not in value:
+        return None
+    try:
+        place = to_local_path(name, value)
+    except errors.PathError:  # the job reports it if the setting is a path
+        return None
+    return place if place.exists() else None
+
+
+def _read_settings(paths: Paths) -> dict[str, Any]:
+    """Return the settings as the job reads them; none if a file of settings is damaged, which the job reports."""
     try:
         given = {**_read(paths.channel_hyperparameters), **_read(paths.hyperparameters)}
-        given = given or _read(paths.code_hyperparameters)
+        return given or _read(paths.code_hyperparameters)
     except errors.ContainerError:
-        return None
-    value = unquote(given.get("init_from"))
-    return value if isinstance(value, str) else None
+        return {}
 
 
 def _read(file: Path) -> dict[str, Any]:
