@@ -62,7 +62,8 @@ def _size_and_speed(results: Results) -> str:
 
 Rows per CPU second (on a GPU: per second) of the training steps, without preparation and validation; they are valid
 for one machine only. Compare the ratio to `{LATE_FUSION}{SPEED_REFERENCE}` instead, of the same seed, rows and
-machine. The tables show medians over the seeds. The number of parameters varies with the vocabulary.""",
+machine; it is empty if the two were trained on different machines. The tables show medians over the seeds. The number
+of parameters varies with the vocabulary.""",
             *sections,
         ]
     )
