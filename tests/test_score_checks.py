@@ -75,6 +75,16 @@ def test_scores_that_depend_on_other_rows_or_padding_are_an_error_before_the_tra
     assert "[FZ-P074]" in job.failure
 
 
+@pytest.mark.parametrize("embeddings", ["random", "word2vec"])
+def test_the_rows_of_a_large_model_are_scored_after_the_training_only(
+    embeddings: str, install: Installer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_checks, "MAX_BYTES", 0)
+    monkeypatch.setattr(score_checks, "_score", lambda *_: pytest.fail("rows were scored"))
+    job = fill_job(install, tmp_path, write_fusion(), embeddings=embeddings)
+    assert job.run() == 0, job.failure
+
+
 @pytest.mark.usefixtures("no_training")
 def test_a_text_encoder_that_mixes_rows_is_named_instead_of_the_model(install: Installer, tmp_path: Path) -> None:
     install("acme-words", source=ENCODER, text_encoders={"acme_words": "acme_words:encoder"})

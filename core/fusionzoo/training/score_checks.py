@@ -21,7 +21,7 @@ from fusionzoo.training.training_run import TrainingRun
 
 CHECKED_ROWS = 4
 TOLERANCE = 1e-4  # of a score; rounding is smaller, and what the training makes of it is checked with the model folder
-MAX_REBUILT_BYTES = 2**31  # of a model; larger ones are built again only when their folder is checked
+MAX_BYTES = 2**31  # of weights; a larger model is checked with its folder only: its rows take minutes on a CPU
 
 
 def check_scores(run: TrainingRun) -> None:
@@ -32,17 +32,21 @@ def check_scores(run: TrainingRun) -> None:
         errors.ExportError: the scores differ each time.
     """
     model, rows = run.built.model, _choose_rows(run.data.splits["train"])
+    if sum(tensor.nbytes for tensor in model.state_dict().values()) > MAX_BYTES:
+        if _has_word_vectors(run.data.spec):
+            rebuild_model(run)
+        return
     with isolate_rng():
         expected = _score(run, model, rows, len(rows))
         is_finite = not onnx_export.count_nonfinite_rows(expected)  # the export and the end of the job report others
         if is_finite:
             _check_rows_are_independent(run, rows, expected)
         rebuilt = rebuild_model(run)
-        if rebuilt is None or not is_finite:
+        if not is_finite:
             return
         difference = run.objective.link.difference(_score(run, rebuilt.model, rows, len(rows)), expected)
         if not difference <= TOLERANCE:
-            claim = _find_culprit(run, rows, rebuilt.text_encoder, len(rows))
+            claim = _find_responsible(run, rows, rebuilt.text_encoder, len(rows))
             found = f"computes scores that differ by {difference:.1e} with the same weights"
             raise errors.PluginContractError.other_after_loading(claim, found)
 
@@ -70,11 +74,11 @@ def _check_rows_are_independent(run: TrainingRun, rows: np.ndarray, expected: np
     change = link.difference(_score(run, model, rows, len(rows)), expected)
     if not change <= TOLERANCE:
         raise errors.ExportError.not_deterministic(onnx_export.name_class(model), change)
-    claim = _find_culprit(run, rows, run.built.text_encoder, 1)
+    claim = _find_responsible(run, rows, run.built.text_encoder, 1)
     raise errors.PluginContractError.mixes_rows(claim, difference)
 
 
-def _find_culprit(run: TrainingRun, rows: np.ndarray, encoder: nn.Module | None, batch_size: int) -> errors.Claim:
+def _find_responsible(run: TrainingRun, rows: np.ndarray, encoder: nn.Module | None, batch_size: int) -> errors.Claim:
     """Return the claim of the text encoder if its features differ from those of one batch, else that of the model."""
     model, own = run.architecture.model.claim, run.built.text_encoder
     if run.architecture.encoder is None or encoder is None or own is None:
@@ -89,20 +93,17 @@ def _encode(run: TrainingRun, encoder: nn.Module, parts: Sequence[np.ndarray]) -
         return [encoder.eval()(Batch.from_arrays(split.batch(part))) for part in parts]
 
 
-def rebuild_model(run: TrainingRun) -> BuiltModel | None:
-    """Return the model as it is when its folder is loaded, without word vectors; None if it is too large.
+def rebuild_model(run: TrainingRun) -> BuiltModel:
+    """Return the model as it is when its folder is loaded, without word vectors.
 
     Raises:
         errors.PluginContractError: it cannot be built, or has other tensors.
     """
     spec, weights = run.data.spec, run.built.model.state_dict()
-    has_vectors = spec.text is not None and spec.text.embeddings is not None
-    if not has_vectors and sum(tensor.nbytes for tensor in weights.values()) > MAX_REBUILT_BYTES:
-        return None
     try:
         return _rebuild(run, spec.without_vectors(), weights)
     except Exception as cause:
-        if has_vectors:
+        if _has_word_vectors(spec):
             _rebuild(run, spec, weights)  # raises its own error if word vectors are not the reason
             plugin = run.architecture.encoder or run.architecture.model
             raise errors.PluginContractError.needs_word_vectors(plugin.claim, cause) from cause
@@ -123,3 +124,7 @@ def _rebuild(run: TrainingRun, spec: InputSpec, weights: dict[str, Tensor]) -> B
         claim, found = run.architecture.model.claim, f"cannot load its weights ({errors.describe_exception(cause)})"
         raise errors.PluginContractError.other_after_loading(claim, found) from cause
     return built
+
+
+def _has_word_vectors(spec: InputSpec) -> bool:
+    return spec.text is not None and spec.text.embeddings is not None
