@@ -41,6 +41,13 @@ OPERATIONS = {
 GENERATED_NAMES = {"TrainingJobName": "a", "ProcessingJobName": "a", "ModelName": "a"}
 
 
+def write_scripts(folder: Path) -> Path:
+    """Write the scripts of the steps, without code, and return the folder."""
+    for name in ("preprocess.py", "evaluate.py", "inference.py", "train.py"):
+        (folder / name).write_text(f"# {name}\n")
+    return folder
+
+
 def find_violations(shape: Any, value: Any, place: str = "request") -> Iterator[str]:
     """Yield where a request contradicts a shape. Values that a pipeline computes, such as {"Get": ...}, are skipped."""
     if isinstance(value, dict) and len(value) == 1 and re.match(r"Get$|Std:", next(iter(value))):

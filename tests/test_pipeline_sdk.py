@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("sagemaker", reason="the SDK is installed in .venv-sagemaker only")
 from sagemaker.workflow.parameters import ParameterString
 
-from aws_requests import IMAGE, ROLE, assemble, find_request_violations, serve_aws, upsert
+from aws_requests import IMAGE, ROLE, assemble, find_request_violations, serve_aws, upsert, write_scripts
 from fusionzoo.contracts import PipelineBuilder, PyTorchTrainingStepBuilder
 from fusionzoo.contracts.steps import (
     STEP_SPECIFICATIONS,
@@ -55,10 +55,7 @@ def connections(patch: pytest.MonkeyPatch) -> Iterator[list[object]]:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("source")
-    for name in ("preprocess.py", "evaluate.py", "inference.py", "train.py"):
-        (folder / name).write_text(f"# {name}\n")
-    return folder
+    return write_scripts(tmp_path_factory.mktemp("source"))
 
 
 @pytest.fixture(scope="module", autouse=True)

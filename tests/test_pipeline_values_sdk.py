@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("sagemaker", reason="the SDK is installed in .venv-sagemaker only")
 from sagemaker.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
 
-from aws_requests import IMAGE, RAW, ROLE, assemble, find_request_violations, serve_aws
+from aws_requests import IMAGE, RAW, ROLE, assemble, find_request_violations, serve_aws, write_scripts
 from fusionzoo.contracts import PipelineBuilder, PyTorchTrainingStepBuilder
 from fusionzoo.contracts.steps import (
     ModelStepSettings,
@@ -37,10 +37,7 @@ EVALUATION = "Steps.model_evaluation.ProcessingOutputConfig.Outputs['evaluation'
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("source")
-    for name in ("preprocess.py", "evaluate.py", "inference.py", "train.py"):
-        (folder / name).write_text(f"# {name}\n")
-    return folder
+    return write_scripts(tmp_path_factory.mktemp("source"))
 
 
 @pytest.fixture(scope="module")
