@@ -181,9 +181,11 @@ def test_a_forward_that_overwrites_labels_does_not_change_the_training(install: 
     assert metrics[0] == metrics[1]
 
 
+@pytest.mark.parametrize("max_bytes", [0, score_checks.MAX_BYTES])
 def test_the_checks_of_scores_draw_no_random_number_of_the_training(
-    install: Installer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    max_bytes: int, install: Installer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(score_checks, "MAX_BYTES", max_bytes)
     job, states, check = fill_job(install, tmp_path, write_fusion()), [], score_checks.check_scores
 
     def record_states(run: TrainingRun) -> None:

@@ -32,11 +32,12 @@ def check_scores(run: TrainingRun) -> None:
         errors.ExportError: the scores differ each time.
     """
     model, rows = run.built.model, _choose_rows(run.data.splits["train"])
-    if sum(tensor.nbytes for tensor in model.state_dict().values()) > MAX_BYTES:
-        if _has_word_vectors(run.data.spec):
-            rebuild_model(run)
-        return
+    is_large = sum(tensor.nbytes for tensor in model.state_dict().values()) > MAX_BYTES
     with isolate_rng():
+        if is_large:
+            if _has_word_vectors(run.data.spec):
+                rebuild_model(run)
+            return
         expected = _score(run, model, rows, len(rows))
         is_finite = not onnx_export.count_nonfinite_rows(expected)  # the export and the end of the job report others
         if is_finite:
